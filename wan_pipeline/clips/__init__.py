@@ -1,0 +1,1 @@
+"""Files: input images, encoded clips, receipts."""

@@ -1,0 +1,1 @@
+"""The small model that ships: its scenes, its training, its checkpoint."""

@@ -1,0 +1,1 @@
+"""From a request to frames: text encoding, sampling, decoding, preview."""

@@ -1,0 +1,47 @@
+"""The error tree. A user error states the value, the rule and the way out, in one sentence for one reader."""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """Anything this project raises on purpose."""
+
+
+class UserError(StudioError):
+    """Something the person at the keyboard can put right; its text is shown to them as it stands."""
+
+
+class RequestError(UserError):
+    """A setting outside what the model or the rules allow. `field` names the setting, for the form to point at."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ImageError(UserError):
+    """An input image that cannot be used."""
+
+
+class PresetError(UserError):
+    """A preset file that cannot be read, or a preset name that does not exist."""
+
+
+class LoraError(UserError):
+    """A LoRA file that is missing, unsafe, damaged, or fits nothing in the chosen model."""
+
+
+class ModelError(UserError):
+    """A model that is unknown, not installed, or whose files do not hold together."""
+
+
+class StorageError(UserError):
+    """The disk refused: full, read-only, or not there."""
+
+
+class GenerationError(StudioError):
+    """The model ran and the result is unusable (NaN latents, out of memory)."""
+
+
+class Cancelled(StudioError):
+    """The person asked this clip to stop. Raised from the step callback: the clean way out of a diffusers loop."""

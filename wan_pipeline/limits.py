@@ -1,0 +1,108 @@
+"""The rules a request must keep, each with a sentence that gives the value, the rule and the way out."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from wan_pipeline.errors import RequestError
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.request import GenerationRequest, Mode
+
+MAX_PROMPT_CHARACTERS = 4000
+MAX_STEPS = 200
+MAX_GUIDANCE = 30.0
+MAX_FLOW_SHIFT = 30.0
+MAX_LORA_WEIGHT = 4.0
+MAX_SEED = 2**32 - 1
+
+
+def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
+    """Raise RequestError for the first setting that is out of range or off the model's grid."""
+    _check_mode(request, spec)
+    _check_prompt("prompt", request.prompt, required=request.mode is Mode.TEXT_TO_VIDEO)
+    _check_prompt("negative_prompt", request.negative_prompt, required=False)
+    _check_size(request, spec)
+    _check_frames(request, spec)
+    _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)
+    _check_whole("num_inference_steps", "Steps", request.num_inference_steps, 1, MAX_STEPS)
+    _check_whole("fps", "Frames per second", request.fps, 1, 120)
+    _check_number("guidance_scale", "Guidance", request.guidance_scale, 0.0, MAX_GUIDANCE)
+    _check_number("flow_shift", "Flow shift", request.flow_shift, 0.1, MAX_FLOW_SHIFT)
+    for lora in request.loras:
+        _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
+
+
+def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
+    if request.mode not in spec.modes:
+        able = " and ".join(sorted(spec.modes))
+        raise RequestError("model", f"{spec.title} does not do {request.mode}; it does {able}: choose another model.")
+
+
+def _check_prompt(field: str, text: str, required: bool) -> None:
+    name = field.replace("_", " ")
+    if required and not text:
+        raise RequestError(field, "The prompt is empty; describe what should be seen.")
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise RequestError(
+            field,
+            f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are allowed: shorten it.",
+        )
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
+            raise RequestError(
+                field,
+                f"The {name} holds a control character (U+{ord(character):04X}); only printable text is allowed: remove it.",
+            )
+
+
+def _check_size(request: GenerationRequest, spec: ModelSpec) -> None:
+    for field, value in (("width", request.width), ("height", request.height)):
+        if not _is_whole(value) or value < spec.min_side:
+            raise RequestError(
+                field, f"{field.capitalize()} {value} is too small; {spec.title} needs {spec.min_side} or more."
+            )
+        if value % spec.size_multiple:
+            below = max(value // spec.size_multiple * spec.size_multiple, spec.min_side)
+            way_out = f"{below} or {value // spec.size_multiple * spec.size_multiple + spec.size_multiple}"
+            raise RequestError(
+                field,
+                f"{field.capitalize()} {value} is not a multiple of {spec.size_multiple}, as {spec.title} needs; use {way_out}.",
+            )
+    if request.width * request.height > spec.max_pixels:
+        raise RequestError(
+            "width",
+            f"{request.width} x {request.height} is larger than {spec.title} allows ({spec.max_pixels:,} pixels a frame); choose a smaller size.",
+        )
+
+
+def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:
+    frames, step = request.num_frames, spec.temporal_compression
+    if not _is_whole(frames) or not 1 <= frames <= spec.max_frames:
+        raise RequestError("num_frames", f"{frames} frames is out of range; {spec.title} makes 1 to {spec.max_frames}.")
+    if (frames - 1) % step:
+        below = (frames - 1) // step * step + 1
+        above = below + step
+        way_out = f"{below} or {above}" if above <= spec.max_frames else f"{below}"
+        raise RequestError(
+            "num_frames", f"{frames} frames is not of the form {step}k+1, which {spec.title} needs; use {way_out}."
+        )
+
+
+def _check_whole(field: str, name: str, value: object, low: int, high: int) -> None:
+    if not _is_whole(value) or not low <= value <= high:  # type: ignore[operator]
+        raise RequestError(field, f"{name} {value} is out of range; use a whole number from {low} to {high:,}.")
+
+
+def _check_number(field: str, name: str, value: float, low: float, high: float) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
+        raise RequestError(field, f"{name} {value} is out of range; use a number from {low:g} to {high:g}.")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""LoRA files: reading, key normalising, applying."""

@@ -1,0 +1,1 @@
+"""Model facts and model files."""

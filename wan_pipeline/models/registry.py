@@ -1,0 +1,109 @@
+"""Every model this project knows by name. Variants derive from one another; nothing is decided by reading a name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wan_pipeline.errors import ModelError
+from wan_pipeline.models.spec import Availability, ModelSpec, Size
+from wan_pipeline.request import Mode
+
+DEFAULT_MODEL = "demo"
+
+TEXT = frozenset({Mode.TEXT_TO_VIDEO})
+IMAGE = frozenset({Mode.IMAGE_TO_VIDEO})
+
+SIZES_480P = (Size(832, 480), Size(480, 832), Size(624, 624))
+SIZES_720P = (Size(1280, 720), Size(720, 1280), Size(960, 960))
+
+# The authors' own negative prompt (Wan repositories, `wan/configs/shared_config.py`), which the models were tuned with.
+WAN_NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+DEMO = ModelSpec(
+    id="demo",
+    title="Demo (bundled)",
+    modes=TEXT | IMAGE,
+    availability=Availability.BUNDLED,
+    sizes=(Size(320, 192), Size(192, 320), Size(256, 256)),
+    size_multiple=32,
+    min_side=160,
+    max_pixels=384 * 384,
+    spatial_compression=16,
+    num_frames=33,
+    max_frames=49,
+    fps=16,
+    num_inference_steps=16,
+    guidance_scale=3.0,
+    flow_shift=3.0,
+    max_sequence_length=64,
+    denoise_seconds_per_token=1.5e-4,
+    decode_seconds_per_megapixel=1.2,
+)
+
+WAN21_T2V_1_3B = ModelSpec(
+    id="wan2.1-t2v-1.3b",
+    title="Wan 2.1 Text to video 1.3B",
+    repo="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    modes=TEXT,
+    sizes=SIZES_480P,
+    download_gb=29.0,
+    negative_prompt=WAN_NEGATIVE_PROMPT,
+)
+
+WAN21_T2V_14B = replace(
+    WAN21_T2V_1_3B,
+    id="wan2.1-t2v-14b",
+    title="Wan 2.1 Text to video 14B",
+    repo="Wan-AI/Wan2.1-T2V-14B-Diffusers",
+    sizes=SIZES_480P + SIZES_720P,
+    download_gb=80.0,
+)
+
+WAN21_I2V_480P = replace(
+    WAN21_T2V_14B,
+    id="wan2.1-i2v-14b-480p",
+    title="Wan 2.1 Image to video 14B, 480p",
+    repo="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
+    modes=IMAGE,
+    sizes=SIZES_480P,
+    download_gb=90.0,
+)
+
+WAN21_I2V_720P = replace(
+    WAN21_I2V_480P,
+    id="wan2.1-i2v-14b-720p",
+    title="Wan 2.1 Image to video 14B, 720p",
+    repo="Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
+    sizes=SIZES_720P,
+    flow_shift=5.0,
+)
+
+WAN22_TI2V_5B = replace(
+    WAN21_T2V_1_3B,
+    id="wan2.2-ti2v-5b",
+    title="Wan 2.2 Text and image to video 5B",
+    repo="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    modes=TEXT | IMAGE,
+    sizes=(Size(1280, 704), Size(704, 1280), Size(960, 960)),
+    size_multiple=32,
+    spatial_compression=16,
+    num_frames=121,
+    fps=24,
+    flow_shift=5.0,
+    download_gb=34.0,
+)
+
+MODELS: dict[str, ModelSpec] = {
+    spec.id: spec for spec in (DEMO, WAN21_T2V_1_3B, WAN21_T2V_14B, WAN21_I2V_480P, WAN21_I2V_720P, WAN22_TI2V_5B)
+}
+
+
+def find(model_id: str) -> ModelSpec:
+    """The facts of a model. Raises ModelError listing the known ids."""
+    try:
+        return MODELS[model_id]
+    except KeyError:
+        raise ModelError(f"There is no model '{model_id}'; choose one of: {', '.join(MODELS)}.") from None

@@ -1,0 +1,115 @@
+"""What is asked for: the partial form (`Draft`) and the complete, validated one (`GenerationRequest`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from wan_pipeline.errors import RequestError
+
+
+class Mode(StrEnum):
+    TEXT_TO_VIDEO = "text-to-video"
+    IMAGE_TO_VIDEO = "image-to-video"
+
+
+class SchedulerName(StrEnum):
+    """Flow-matching solvers. All integrate the same ODE; they differ in how few steps they need."""
+
+    UNIPC = "unipc"
+    EULER = "euler"
+    DPMPP = "dpm++"
+
+
+@dataclass(frozen=True)
+class LoraChoice:
+    """One adapter: `name` is the file's stem in the LoRA folder, `weight` scales its effect."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Partial settings, as a form, a command line or a shot list gives them. None: preset, then model, decides."""
+
+    prompt: str = ""
+    image: Path | None = None
+    model: str | None = None
+    preset: str | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    fps: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    flow_shift: float | None = None
+    scheduler: str | None = None
+    loras: tuple[LoraChoice, ...] = ()
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Everything that decides the frames of one clip. Resolved once, never changed, stored as JSON."""
+
+    model: str
+    mode: Mode
+    prompt: str
+    """As typed."""
+    styled_prompt: str
+    """What the text encoder reads: the prompt inside its preset's template."""
+    negative_prompt: str
+    seed: int
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    num_inference_steps: int
+    guidance_scale: float
+    flow_shift: float
+    scheduler: SchedulerName
+    preset: str | None = None
+    loras: tuple[LoraChoice, ...] = ()
+    image: str | None = None
+    """SHA-256 of the normalised input image, the stem of its file in the workspace's `inputs` folder."""
+
+    @property
+    def seconds(self) -> float:
+        """Playing time of the clip."""
+        return self.num_frames / self.fps
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GenerationRequest:
+        """The inverse of `to_dict`. Raises RequestError naming a key that is unknown or missing."""
+        known = {field.name for field in fields(cls)}
+        for key in data:
+            if key not in known:
+                raise RequestError(
+                    key, f"The stored request has an unknown setting '{key}'; it comes from another version."
+                )
+        try:
+            return cls(
+                **{
+                    **data,
+                    "mode": Mode(data["mode"]),
+                    "scheduler": SchedulerName(data["scheduler"]),
+                    "loras": tuple(LoraChoice(**lora) for lora in data.get("loras", ())),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RequestError("request", f"The stored request cannot be read: {error}.") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> GenerationRequest:
+        return cls.from_dict(json.loads(text))

@@ -1,0 +1,52 @@
+"""Where things live. One value object, made once at the entry point and passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders of one studio.
+
+    `workspace` holds everything the studio writes; the other folders are read only.
+    """
+
+    workspace: Path = REPOSITORY / "workspace"
+    presets: Path = REPOSITORY / "presets"
+    loras: Path = REPOSITORY / "loras"
+    models: Path = REPOSITORY / "models"
+    """Model folders in diffusers layout, one per registry id, beside those in the Hugging Face cache."""
+
+    @property
+    def database(self) -> Path:
+        return self.workspace / "studio.sqlite3"
+
+    @property
+    def clips(self) -> Path:
+        return self.workspace / "clips"
+
+    @property
+    def inputs(self) -> Path:
+        """Normalised input images, named by the SHA-256 of their pixels."""
+        return self.workspace / "inputs"
+
+    @property
+    def previews(self) -> Path:
+        return self.workspace / "previews"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: prompt embeddings, preview colours."""
+        return self.workspace / "cache"
+
+    @property
+    def logs(self) -> Path:
+        return self.workspace / "logs"
+
+    def make_folders(self) -> None:
+        for folder in (self.clips, self.inputs, self.previews, self.cache, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
