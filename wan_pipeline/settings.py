@@ -20,6 +20,8 @@ class Settings:
     loras: Path = REPOSITORY / "loras"
     models: Path = REPOSITORY / "models"
     """Model folders in diffusers layout, one per registry id, beside those in the Hugging Face cache."""
+    demo_checkpoint: Path = REPOSITORY / "wan_pipeline" / "demo" / "checkpoint"
+    """The bundled demo model; tests put a tiny one here."""
 
     @property
     def database(self) -> Path:

@@ -1,0 +1,150 @@
+"""From a request to frames. One model stays loaded between clips; nothing else does."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wan_pipeline.engine.decode import decode
+from wan_pipeline.engine.device import MemoryGauge, Placement, choose_placement, release_memory
+from wan_pipeline.engine.image import load_image
+from wan_pipeline.engine.preview import load_preview
+from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.engine.sample import sample
+from wan_pipeline.engine.text import embed
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.models.library import InstalledModel, ModelLibrary
+from wan_pipeline.models.load import Denoiser, load_denoiser, quiet_libraries
+from wan_pipeline.request import GenerationRequest
+from wan_pipeline.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    frames: NDArray[np.uint8]
+    """(T, H, W, 3)."""
+    sha256: str
+    """Of the frames' shape and bytes."""
+    seconds: dict[str, float]
+    """By stage."""
+    peak_memory_mb: float
+    environment: dict[str, str]
+    """What else decides the bits: versions, device, dtype, the model's fingerprint."""
+    warnings: tuple[str, ...] = ()
+    """What was left out on the way, one sentence each."""
+
+
+class Engine:
+    """Renders one request at a time. After any error it is as it was before."""
+
+    def __init__(self, settings: Settings, placement: Placement | None = None) -> None:
+        quiet_libraries()
+        self._settings = settings
+        self._library = ModelLibrary(settings)
+        self._placement = placement or choose_placement()
+        self._loaded: tuple[str, Denoiser] | None = None
+
+    def render(self, request: GenerationRequest, observer: Observer) -> Rendered:
+        """The clip's frames. Raises UserError, GenerationError or Cancelled."""
+        with torch.inference_mode(), self._guarded():
+            return self._render(request, _Stages(observer, MemoryGauge(self._placement)))
+
+    def close(self) -> None:
+        """Let the loaded model go."""
+        self._loaded = None
+        release_memory(self._placement)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _render(self, request: GenerationRequest, stages: _Stages) -> Rendered:
+        model = self._library.find(request.model)
+        image = (
+            load_image(self._settings.inputs, request.image, request.width, request.height) if request.image else None
+        )
+        with stages.enter(Stage.ENCODING_TEXT):
+            texts = [request.styled_prompt] + ([request.negative_prompt] if request.guidance_scale > 1 else [])
+            embeddings = embed(model, texts, self._settings.cache / "prompts", self._placement)
+        with stages.enter(Stage.LOADING):
+            denoiser = self._load(model)
+            preview = load_preview(denoiser.vae, self._settings.cache / "previews", model.fingerprint)
+        with stages.enter(Stage.DENOISING, request.num_inference_steps):
+            latents = sample(denoiser, request, embeddings, image, preview, stages)
+        with stages.enter(Stage.DECODING):
+            frames = decode(denoiser.vae, latents, stages)
+        return Rendered(frames, frames_sha256(frames), stages.seconds, stages.memory.peak_mb, self._environment(model))
+
+    def _load(self, model: InstalledModel) -> Denoiser:
+        if self._loaded is None or self._loaded[0] != model.fingerprint:
+            self.close()  # never two models in memory
+            self._loaded = (model.fingerprint, load_denoiser(model, self._placement.device, self._placement.dtype))
+        return self._loaded[1]
+
+    def _environment(self, model: InstalledModel) -> dict[str, str]:
+        libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
+        return libraries | {
+            "device": self._placement.device.type,
+            "dtype": str(self._placement.dtype).removeprefix("torch."),
+            "model_fingerprint": model.fingerprint,
+        }
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            self.close()
+            raise GenerationError(
+                f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames."
+            ) from error
+        finally:
+            release_memory(self._placement)
+
+
+def frames_sha256(frames: NDArray[np.uint8]) -> str:
+    """SHA-256 of the shape and the bytes: equal exactly when two clips have the same frames."""
+    digest = hashlib.sha256(repr(frames.shape).encode())
+    digest.update(np.ascontiguousarray(frames).data)
+    return digest.hexdigest()
+
+
+@dataclass
+class _Stages:
+    """Passes reports on, and keeps each stage's seconds and the memory's peak."""
+
+    observer: Observer
+    memory: MemoryGauge
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def enter(self, stage: Stage, total: int = 0) -> Iterator[None]:
+        check_cancelled(self)
+        self.progress(Progress(stage, 0, total))
+        started = time.monotonic()
+        yield
+        self.seconds[stage.value] = time.monotonic() - started
+        logger.info("%s took %.2f s", stage.capitalize(), self.seconds[stage.value])
+
+    def progress(self, progress: Progress) -> None:
+        self.memory.sample()
+        self.observer.progress(progress)
+
+    def cancelled(self) -> bool:
+        return self.observer.cancelled()

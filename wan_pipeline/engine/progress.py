@@ -1,0 +1,56 @@
+"""How the engine tells what it is doing, and how it is asked to stop. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_pipeline.errors import Cancelled
+
+
+class Stage(StrEnum):
+    QUEUED = "queued"
+    LOADING = "loading"
+    ENCODING_TEXT = "encoding text"
+    DENOISING = "denoising"
+    DECODING = "decoding"
+    SAVING = "saving"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One moment of a job. `step` of `total` counts finished steps within the stage; 0 of 0 where it has none."""
+
+    stage: Stage
+    step: int = 0
+    total: int = 0
+    eta_seconds: float | None = None
+    """Until the stage is done."""
+    preview: NDArray[np.uint8] | None = None
+    """What the clip will look like, (latent frames, height, width, 3); one frame per `temporal_compression` frames."""
+
+
+class Observer(Protocol):
+    def progress(self, progress: Progress) -> None: ...
+
+    def cancelled(self) -> bool: ...
+
+
+class Silent:
+    """An observer that looks away."""
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False
+
+
+def check_cancelled(observer: Observer) -> None:
+    """Raise Cancelled if the observer asks for it."""
+    if observer.cancelled():
+        raise Cancelled("The clip was cancelled.")

@@ -1,0 +1,124 @@
+"""Noise -> latents, through the diffusers pipeline, with one callback: progress, preview, cancel, NaN check."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from diffusers import WanPipeline
+from PIL.Image import Image
+
+from wan_pipeline.engine.preview import Preview
+from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.models.load import Denoiser
+from wan_pipeline.request import GenerationRequest
+
+
+def sample(
+    denoiser: Denoiser,
+    request: GenerationRequest,
+    embeddings: list[torch.Tensor],
+    image: Image | None,
+    preview: Preview,
+    observer: Observer,
+) -> torch.Tensor:
+    """Normalised latents, (1, channels, latent frames, height, width), fp32.
+
+    `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. Raises Cancelled within one step,
+    GenerationError at the first value that is not a number.
+    """
+    pipeline = _pipeline(denoiser, request, image)
+    noise = initial_noise(denoiser, request)
+    watcher = _Watcher(request.num_inference_steps, noise, preview, observer)
+    device = denoiser.transformer.device
+    try:
+        output = pipeline(
+            **({} if image is None else {"image": image}),
+            prompt_embeds=embeddings[0].to(device),
+            negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
+            width=request.width,
+            height=request.height,
+            num_frames=request.num_frames,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            latents=noise,
+            output_type="latent",
+            callback_on_step_end=watcher,
+        )
+    finally:
+        pipeline.maybe_free_model_hooks()  # the pipeline itself does so only when it runs to its end
+    latents: torch.Tensor = output.frames
+    return latents
+
+
+def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tensor:
+    """The clip's noise: from a generator on the CPU, so that a seed means the same on every device."""
+    vae = denoiser.vae.config
+    shape = (
+        1,
+        vae.z_dim,
+        (request.num_frames - 1) // vae.scale_factor_temporal + 1,
+        request.height // vae.scale_factor_spatial,
+        request.width // vae.scale_factor_spatial,
+    )
+    generator = torch.Generator("cpu").manual_seed(request.seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float32).to(denoiser.transformer.device)
+
+
+def _pipeline(denoiser: Denoiser, request: GenerationRequest, image: Image | None) -> Any:
+    parts: dict[str, Any] = {
+        "tokenizer": None,
+        "text_encoder": None,
+        "vae": denoiser.vae,
+        "transformer": denoiser.transformer,
+        "transformer_2": denoiser.transformer_2,
+        "scheduler": make_scheduler(request.scheduler, denoiser.scheduler_config, request.flow_shift),
+        "expand_timesteps": denoiser.expand_timesteps,
+        "boundary_ratio": denoiser.boundary_ratio,
+    }
+    if image is None:
+        pipeline = WanPipeline(**parts)
+    else:
+        from diffusers import WanImageToVideoPipeline  # here, because text alone never needs it
+
+        pipeline = WanImageToVideoPipeline(
+            **parts, image_encoder=denoiser.image_encoder, image_processor=denoiser.image_processor
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+class _Watcher:
+    """The callback at the end of each step."""
+
+    def __init__(self, steps: int, noise: torch.Tensor, preview: Preview, observer: Observer) -> None:
+        self._steps = steps
+        self._before = noise
+        self._preview = preview
+        self._observer = observer
+        self._started = time.monotonic()
+
+    def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        check_cancelled(self._observer)
+        latents: torch.Tensor = values["latents"]
+        if not bool(torch.isfinite(latents).all()):
+            raise GenerationError(
+                f"Step {step + 1} of {self._steps} gave values that are not numbers; "
+                "the model's or a LoRA's weights are damaged, or the guidance is too high."
+            )
+        sigmas = pipeline.scheduler.sigmas
+        clean = estimate_clean(self._before, latents, float(sigmas[step]), float(sigmas[step + 1]))
+        self._before = latents
+        done = step + 1
+        eta = (time.monotonic() - self._started) / done * (self._steps - done)
+        self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview.frames(clean)))
+        return {}
+
+
+def estimate_clean(before: torch.Tensor, after: torch.Tensor, sigma_before: float, sigma_after: float) -> torch.Tensor:
+    """The clean latents a step was heading for, whatever the solver: along a flow, x = clean + sigma * velocity."""
+    velocity = (after - before) / (sigma_after - sigma_before)
+    return after - sigma_after * velocity

@@ -1,0 +1,85 @@
+"""Prompt -> embeddings, cached on disk. The encoder is loaded only for texts not seen before, and freed at once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import torch
+from diffusers import WanPipeline
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wan_pipeline.engine.device import Placement, release_memory
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.load import load_text_encoder
+
+MAX_CACHED = 256
+
+logger = logging.getLogger(__name__)
+
+
+def embed(model: InstalledModel, texts: list[str], cache: Path, placement: Placement) -> list[torch.Tensor]:
+    """Embeddings of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
+
+    Exactly those of the pipeline's `encode_prompt`. Raises ModelError, and GenerationError if they are not finite.
+    """
+    paths = {text: cache / f"{_key(model, text, placement)}.safetensors" for text in texts}
+    found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
+    absent = [text for text in paths if text not in found]
+    for text, embedding in _encode(model, absent, placement).items():
+        _write(paths[text], embedding)
+        found[text] = embedding
+    return [found[text] for text in texts]
+
+
+def _encode(model: InstalledModel, texts: list[str], placement: Placement) -> dict[str, torch.Tensor]:
+    if not texts:
+        return {}
+    tokenizer, encoder = load_text_encoder(model, placement.device, placement.dtype)
+    pipeline = WanPipeline(tokenizer=tokenizer, text_encoder=encoder, vae=None, scheduler=None)
+    embeddings = {}
+    for text in texts:
+        embedding, _ = pipeline.encode_prompt(
+            text,
+            do_classifier_free_guidance=False,
+            max_sequence_length=model.spec.max_sequence_length,
+            device=placement.device,
+        )
+        if not bool(torch.isfinite(embedding).all()):
+            raise GenerationError("The text encoder's output is not a number; its weights are damaged.")
+        embeddings[text] = embedding.cpu()
+    del pipeline, encoder
+    release_memory(placement)
+    return embeddings
+
+
+def _key(model: InstalledModel, text: str, placement: Placement) -> str:
+    parts = (model.fingerprint, text, str(model.spec.max_sequence_length), str(placement.dtype), placement.device.type)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read(path: Path) -> torch.Tensor | None:
+    """The cached embedding; None if there is none or it was damaged, for it can be made again."""
+    try:
+        embedding: torch.Tensor = load_file(path)["embedding"]
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, KeyError, OSError) as error:
+        logger.warning("Cached prompt %s is damaged and is made again: %s", path, error)
+        return None
+    os.utime(path)
+    return embedding
+
+
+def _write(path: Path, embedding: torch.Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    save_file({"embedding": embedding.contiguous()}, part)
+    part.replace(path)
+    by_age = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for oldest in by_age[:-MAX_CACHED]:
+        oldest.unlink(missing_ok=True)

@@ -1,0 +1,156 @@
+"""Which models are on this machine, and where. No network, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wan_pipeline.errors import ModelError
+from wan_pipeline.models import registry
+from wan_pipeline.models.spec import Availability, ModelSpec
+from wan_pipeline.models.weights import DamagedFileError, read_header
+from wan_pipeline.settings import Settings
+
+INDEX = "model_index.json"
+CONFIG_SUFFIXES = frozenset({".json", ".model", ".txt"})
+SAMPLED_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """A model whose folder is here. `fingerprint` names what was derived from its files, such as cached embeddings."""
+
+    spec: ModelSpec
+    folder: Path
+    fingerprint: str
+
+    def config(self, component: str, name: str = "config.json") -> dict[str, Any]:
+        """A component's configuration. Raises ModelError."""
+        return _read_json(self.folder / component / name)
+
+    def index(self) -> dict[str, Any]:
+        """`model_index.json`: the pipeline's class, settings and components. Raises ModelError."""
+        return _read_json(self.folder / INDEX)
+
+
+class ModelLibrary:
+    """Looks, in this order, at the bundled checkpoint, the models folder and the Hugging Face cache."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def installed(self) -> list[InstalledModel]:
+        """Every known model that has a folder here, in the registry's order. Their weights are not checked."""
+        found = ((spec, self._folder(spec)) for spec in registry.MODELS.values())
+        return [InstalledModel(spec, folder, fingerprint(folder)) for spec, folder in found if folder is not None]
+
+    def find(self, model_id: str) -> InstalledModel:
+        """The model, its files whole by their headers. Raises ModelError saying what is missing and the way out."""
+        spec = registry.find(model_id)
+        folder = self._folder(spec)
+        if folder is None:
+            raise ModelError(self._absent(spec))
+        check_files(folder, spec.title)
+        return InstalledModel(spec, folder, fingerprint(folder))
+
+    def _folder(self, spec: ModelSpec) -> Path | None:
+        candidates = [self._settings.models / spec.id]
+        if spec.availability is Availability.BUNDLED:
+            candidates.insert(0, self._settings.demo_checkpoint)
+        for folder in candidates:
+            if (folder / INDEX).is_file():
+                return folder
+        return _cached_snapshot(spec.repo) if spec.repo else None
+
+    def _absent(self, spec: ModelSpec) -> str:
+        match spec.availability:
+            case Availability.ANNOUNCED:
+                return f"{spec.title} is announced, but its weights are not public yet; choose another model."
+            case Availability.BUNDLED:
+                return f"{spec.title} is not at {self._settings.demo_checkpoint}; check the repository out again."
+            case Availability.RELEASED:
+                return (
+                    f"{spec.title} is not installed; put the files of {spec.repo} into "
+                    f"{self._settings.models / spec.id}, or run: hf download {spec.repo}"
+                )
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over configurations, and over names, sizes and both ends of the weight files: cheap for any size."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(_content(path))
+    return digest.hexdigest()
+
+
+def check_files(folder: Path, title: str) -> None:
+    """Raise ModelError for the first component that is missing, cut short or not what its header says."""
+    for component, entry in _read_json(folder / INDEX).items():
+        if not component.startswith("_") and isinstance(entry, list) and entry[0] is not None:
+            if not (folder / component).is_dir():
+                raise _broken(title, folder / component, "it is missing")
+            _check_component(folder / component, title)
+
+
+def _check_component(folder: Path, title: str) -> None:
+    if not (folder / "config.json").is_file():
+        return  # a tokenizer, scheduler or image processor holds no weights
+    paths = list(_weight_files(folder))
+    for path in paths:
+        try:
+            read_header(path)
+        except FileNotFoundError:
+            raise _broken(title, path, "it is missing") from None
+        except (DamagedFileError, OSError) as error:
+            raise _broken(title, path, str(error)) from error
+    if not paths:
+        raise _broken(title, folder, "it holds no .safetensors weights")
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    """The files a component's weights are in, by its index of shards if it has one."""
+    indices = sorted(folder.glob("*.safetensors.index.json"))
+    if not indices:
+        yield from sorted(folder.glob("*.safetensors"))
+    for index in indices:
+        yield from (folder / name for name in sorted(set(_read_json(index).get("weight_map", {}).values())))
+
+
+def _broken(title: str, path: Path, reason: str) -> ModelError:
+    return ModelError(f"{title} cannot be used: {path}: {reason}; put the model's files there again.")
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix in CONFIG_SUFFIXES and path.stat().st_size <= 2 * SAMPLED_BYTES:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        head = file.read(SAMPLED_BYTES)
+        file.seek(max(path.stat().st_size - SAMPLED_BYTES, 0))
+        return head + file.read(SAMPLED_BYTES)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); put the model's files there again.") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} is not a table of settings; put the model's files there again.")
+    return data
+
+
+def _cached_snapshot(repo: str) -> Path | None:
+    """Newest snapshot of a repository in the Hugging Face cache, or None. Asks no network."""
+    from huggingface_hub import try_to_load_from_cache  # here, because a studio with only the demo never needs it
+
+    found = try_to_load_from_cache(repo, INDEX)
+    return Path(found).parent if isinstance(found, str) else None

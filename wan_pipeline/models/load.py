@@ -1,0 +1,107 @@
+"""Weights from disk into modules, strictly: what is missing, damaged or misshapen is a ModelError, never a guess."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.utils import logging as diffusers_logging
+from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
+from transformers.utils import logging as transformers_logging
+
+from wan_pipeline.errors import ModelError
+from wan_pipeline.models.library import InstalledModel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """All of a model but its text encoder, on its device and in eval mode."""
+
+    transformer: Any
+    transformer_2: Any | None
+    vae: Any
+    image_encoder: Any | None
+    image_processor: Any | None
+    scheduler_config: dict[str, Any]
+    expand_timesteps: bool
+    boundary_ratio: float | None
+
+
+def quiet_libraries() -> None:
+    """No progress bars and no chatter from diffusers and transformers: what matters is checked and raised here."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+
+
+def load_text_encoder(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """(tokenizer, UMT5 encoder). Raises ModelError."""
+    tokenizer = _guarded(model, "tokenizer", lambda folder: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+    return tokenizer, _load(model, "text_encoder", UMT5EncoderModel, device, dtype)
+
+
+def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> Denoiser:
+    """Transformer in `dtype`, VAE in fp32, and the image encoder where the model has one. Raises ModelError."""
+    index = model.index()
+    has = {name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
+    return Denoiser(
+        transformer=_load(model, "transformer", WanTransformer3DModel, device, dtype),
+        transformer_2=_load(model, "transformer_2", WanTransformer3DModel, device, dtype)
+        if "transformer_2" in has
+        else None,
+        vae=_load(model, "vae", AutoencoderKLWan, device, torch.float32),
+        image_encoder=_load(model, "image_encoder", CLIPVisionModel, device, torch.float32)
+        if "image_encoder" in has
+        else None,
+        image_processor=_guarded(model, "image_processor", _image_processor) if "image_processor" in has else None,
+        scheduler_config=model.config("scheduler", "scheduler_config.json"),
+        expand_timesteps=bool(index.get("expand_timesteps", False)),
+        boundary_ratio=index.get("boundary_ratio"),
+    )
+
+
+_LOCAL = {"local_files_only": True}
+
+
+def _load(model: InstalledModel, component: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    def load(folder: Path) -> tuple[Any, dict[str, Any]]:
+        loaded: tuple[Any, dict[str, Any]] = kind.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
+        )
+        return loaded
+
+    module, report = _guarded(model, component, load)
+    # Both libraries fill what a file lacks with random numbers and only mention it.
+    for fault in ("missing_keys", "mismatched_keys"):
+        if report.get(fault):
+            first = sorted(str(key) for key in report[fault])[0]
+            raise _broken(model, component, f"{len(report[fault])} tensors are missing or misshapen, first {first}")
+    logger.info("Loaded %s of %s on %s in %s", component, model.spec.id, device, dtype)
+    return module.to(device).eval()
+
+
+def _image_processor(folder: Path) -> Any:
+    from transformers import CLIPImageProcessorPil  # only some models have one, and it takes a while to import
+
+    return CLIPImageProcessorPil.from_pretrained(folder, **_LOCAL)
+
+
+def _guarded(model: InstalledModel, component: str, load: Callable[[Path], Any]) -> Any:
+    try:
+        return load(model.folder / component)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the libraries raise a dozen types for a bad folder; all mean the same here
+        raise _broken(model, component, str(error).splitlines()[0][:300] if str(error) else repr(error)) from error
+
+
+def _broken(model: InstalledModel, component: str, reason: str) -> ModelError:
+    folder = model.folder / component
+    return ModelError(f"{model.spec.title} cannot be loaded: {folder}: {reason}; put the model's files there again.")
