@@ -1,1 +1,1 @@
-"""Files: input images, encoded clips, receipts."""
+"""Pictures in, clips out: everything that touches image and video files. No torch."""

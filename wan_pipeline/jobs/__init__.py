@@ -1,1 +1,1 @@
-"""Durable jobs: the store, the worker process, its supervision."""
+"""Jobs: durable rows, the process that works them off, and the thread that keeps that process alive."""

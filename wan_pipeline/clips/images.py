@@ -1,0 +1,149 @@
+"""Pictures from anywhere become what the models want: upright 8-bit sRGB, checked before anything big is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from wan_pipeline.clips.storage import whole_file
+from wan_pipeline.errors import ImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MAX_PIXELS = 64_000_000
+"""A 64-megapixel photograph takes 200 MB as RGB; more is a mistake or an attack."""
+MIN_SIDE = 32
+BACKGROUND = (255, 255, 255)
+"""What shows through transparent pixels."""
+
+# What Pillow's readers are known to raise for damaged files, beside OSError.
+DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """A normalised image in the workspace, named by the SHA-256 of its size and pixels."""
+
+    sha256: str
+    path: Path
+    width: int
+    height: int
+
+
+def measure(path: Path) -> tuple[int, int]:
+    """Width and height as seen (EXIF rotation applied), from the header alone. Raises ImageError."""
+    with _opened(path) as image:
+        return _upright_size(image)
+
+
+def ingest(path: Path, inputs: Path) -> InputImage:
+    """Read an image of any usual kind and keep it in `inputs` as RGB PNG. Raises ImageError or StorageError."""
+    with _opened(path) as image:
+        image.verify()  # checksums; leaves the image unusable
+    with _opened(path) as image:
+        image.load()
+        rgb = _to_rgb(ImageOps.exif_transpose(image), path)
+    sha256 = hashlib.sha256(f"{rgb.width}x{rgb.height} RGB ".encode() + rgb.tobytes()).hexdigest()
+    target = inputs / f"{sha256}.png"
+    if not target.exists():
+        with whole_file(target) as part:
+            rgb.save(part, format="PNG", compress_level=1)
+    return InputImage(sha256, target, rgb.width, rgb.height)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image, its size checked by its header. Faults of the file, also later within, become ImageError."""
+    name = f"The image {path.name}"
+    if not path.is_file():
+        raise ImageError(f"{name} is not there; choose another file.")
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{name} is empty (0 bytes); choose another file.")
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(image, name)
+            yield image
+    except UnidentifiedImageError:
+        kinds = ", ".join(FORMATS)
+        raise ImageError(f"{name} is not a picture that can be read here ({kinds}); save it as PNG.") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} is too large; at most {MAX_PIXELS:,} pixels are allowed: make it smaller.") from None
+    except DAMAGED as error:
+        raise ImageError(f"{name} is damaged or incomplete ({error}); choose another file or save it again.") from error
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width:,} x {height:,} pixels; at most {MAX_PIXELS:,} are allowed: make it smaller."
+        )
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels; each side must have {MIN_SIDE} or more: choose a larger one."
+        )
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    sideways = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (image.height, image.width) if sideways else image.size
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """8-bit sRGB: deep greys scaled (not clipped), colour profile applied, transparency over white."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _eight_bits(image, path).convert("RGB")
+    alpha = _alpha(image)
+    if image.mode in ("P", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+    rgb = _through_profile(image, path)
+    if alpha is None:
+        return rgb
+    return Image.composite(rgb, Image.new("RGB", rgb.size, BACKGROUND), alpha)
+
+
+def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """Grey of 16 or 32 bits or floating point, its range told by its format and its largest value."""
+    values = np.asarray(image).astype(np.float64)
+    top = float(values.max())
+    if not np.isfinite(values).all() or values.min() < 0 or top > 65535:
+        raise ImageError(
+            f"The image {path.name} has values from {values.min():g} to {top:g}; grey values must lie within "
+            "0 to 65535: save it as an 8- or 16-bit PNG."
+        )
+    is_sixteen = image.mode.startswith("I;16") or top > 255
+    full = 65535.0 if is_sixteen else 1.0 if image.mode == "F" and top <= 1 else 255.0
+    return Image.fromarray(np.rint(values * (255.0 / full)).astype(np.uint8))
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    """The opacity of each pixel, or None where all are opaque by format."""
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    return image.convert("RGBA").getchannel("A") if has_alpha else None
+
+
+def _through_profile(image: Image.Image, path: Path) -> Image.Image:
+    """RGB as sRGB: by the embedded colour profile where there is one, else by Pillow's plain formulas."""
+    plain = image.convert("RGB") if image.mode in ("RGBA", "LA", "1") else image
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return plain.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except ImageCms.PyCMSError as error:
+        logger.warning("The colour profile of %s cannot be used (%s); its colours are taken as sRGB.", path.name, error)
+        return plain.convert("RGB")
+    if converted is None:
+        raise ImageError(f"The colours of {path.name} cannot be converted; save it as an sRGB PNG.")
+    return converted

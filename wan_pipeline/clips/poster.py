@@ -1,0 +1,36 @@
+"""Still and moving WebP pictures of a clip: the poster of a gallery card, and the live preview."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wan_pipeline.clips.storage import whole_file
+
+PREVIEW_MILLISECONDS = 150
+"""How long each preview frame is shown."""
+
+
+def write_poster(frames: NDArray[np.uint8], destination: Path) -> None:
+    """Write the middle frame of (T, H, W, 3) frames as WebP. Raises StorageError."""
+    with whole_file(destination) as part:
+        Image.fromarray(frames[len(frames) // 2]).save(part, format="WEBP", quality=88, method=4)
+
+
+def write_preview(frames: NDArray[np.uint8], destination: Path) -> None:
+    """Write (T, H, W, 3) frames as an endless animated WebP, replacing the one before. Raises StorageError."""
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    with whole_file(destination) as part:
+        first.save(
+            part,
+            format="WEBP",
+            save_all=True,
+            append_images=rest,
+            duration=PREVIEW_MILLISECONDS,
+            loop=0,
+            quality=70,
+            method=0,
+        )

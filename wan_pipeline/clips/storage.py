@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all, and plain words when the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wan_pipeline.errors import StorageError
+
+RESERVE_BYTES = 32 * 2**20
+"""Kept free beside the clip: its poster, the receipt, the job database and the log grow too."""
+
+
+@contextmanager
+def whole_file(destination: Path) -> Iterator[Path]:
+    """Give a `.part` path beside `destination`; on success flush it to the disk and rename it, else remove it.
+
+    Raises StorageError, naming the folder and the way out, for any OSError within.
+    """
+    part = destination.with_name(destination.name + ".part")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _flush(part)
+        part.replace(destination)
+    except OSError as error:
+        raise storage_error(destination.parent, error) from error
+    finally:
+        _remove(part)
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise StorageError unless `folder` can be written to and has `needed_bytes` and a reserve free."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as probe:
+            probe.write(b"room")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if free < needed_bytes + RESERVE_BYTES:
+        raise StorageError(
+            f"The folder {folder} has {_megabytes(free)} free and a clip like this may need "
+            f"{_megabytes(needed_bytes + RESERVE_BYTES)}; free some space or choose a folder on another disk."
+        )
+
+
+def storage_error(folder: Path, error: OSError) -> StorageError:
+    """What an OSError while writing to `folder` means for the person, in one sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or getattr(error, "winerror", None) == 112:
+        return StorageError(
+            f"The disk of the folder {folder} is full; free some space or choose a folder on another disk."
+        )
+    reason = error.strerror or str(error)
+    return StorageError(
+        f"The folder {folder} cannot be written to ({reason}); choose another folder or change its permissions."
+    )
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # its folder is not one, or is gone: then there is nothing to remove
+        if error.errno not in (errno.ENOTDIR, errno.ENOENT, errno.EROFS):
+            raise storage_error(path.parent, error) from error
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MB"

@@ -1,0 +1,50 @@
+"""Who is alive in a workspace, told by locks of the operating system: they end with their process, however it ends."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+WORKER_LOCK_SECONDS = 3.0
+"""How long a new worker waits for the lock: a supervisor that only looks holds it for a moment."""
+
+
+class WorkspaceLocks:
+    """The locks of one workspace: one for its worker, and one for each open app."""
+
+    def __init__(self, workspace: Path) -> None:
+        self._folder = workspace / "locks"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def worker(self) -> FileLock:
+        """Held by the one process that works the queue off."""
+        return FileLock(self._folder / "worker.lock")
+
+    def app(self) -> FileLock:
+        """To be held by an app as long as its page is open to visitors."""
+        return FileLock(self._folder / f"app-{uuid.uuid4().hex}.lock")
+
+    def worker_is_alive(self) -> bool:
+        return is_held(self.worker())
+
+    def any_app_is_alive(self) -> bool:
+        """Whether an app holds its lock. Files that dead apps left are removed."""
+        alive = False
+        for path in self._folder.glob("app-*.lock"):
+            if is_held(FileLock(path)):
+                alive = True
+            else:
+                path.unlink(missing_ok=True)
+        return alive
+
+
+def is_held(lock: FileLock) -> bool:
+    """Whether somebody else holds the lock now."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

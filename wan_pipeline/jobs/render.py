@@ -1,0 +1,46 @@
+"""One clip from request to files: the path that the worker and the command line share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.naming import poster_path, receipt_path
+from wan_pipeline.clips.poster import write_poster
+from wan_pipeline.clips.receipt import make_receipt, write_receipt
+from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.jobs.job import Finished
+from wan_pipeline.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from wan_pipeline.engine.engine import Rendered
+
+
+class Renderer(Protocol):
+    """All that is known of the engine here."""
+
+    def render(self, request: GenerationRequest, observer: Observer) -> Rendered: ...
+
+    def close(self) -> None: ...
+
+
+def make_clip(renderer: Renderer, request: GenerationRequest, observer: Observer, clip: Path) -> Finished:
+    """Render, encode, and put poster and receipt beside the clip. Raises StudioError and leaves no file then."""
+    rendered = renderer.render(request, observer)
+    check_cancelled(observer)
+    observer.progress(Progress(Stage.SAVING))
+    started = time.monotonic()
+    receipt = make_receipt(request, rendered.sha256, rendered.seconds, rendered.environment, rendered.warnings)
+    poster = poster_path(clip)
+    try:
+        write_poster(rendered.frames, poster)
+        write_receipt(receipt, clip)
+        encode(rendered.frames, request.fps, clip, receipt)
+    except BaseException:
+        for path in (poster, receipt_path(clip)):
+            path.unlink(missing_ok=True)
+        raise
+    seconds = {**rendered.seconds, Stage.SAVING.value: time.monotonic() - started}
+    return Finished(request, clip, poster, receipt_path(clip), rendered.sha256, seconds, rendered.warnings)
