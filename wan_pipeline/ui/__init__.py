@@ -1,1 +1,1 @@
-"""The page. Gradio only."""
+"""The page: Gradio lives here and nowhere else."""

@@ -1,0 +1,43 @@
+"""Wan Studio's page. `python app.py` serves it on this computer: http://127.0.0.1:7860"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from wan_pipeline.settings import Settings
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    serve(Settings(workspace=options.workspace.absolute()), options.host, options.port, options.share)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="app.py", description="Wan Studio: text and images into video.")
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")  # Hugging Face Spaces sets it
+    parser.add_argument("--host", default=host, help="address to listen on (this computer only by default)")
+    parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860 by default)")
+    parser.add_argument("--share", action="store_true", help="also give a public address, through Gradio's servers")
+    parser.add_argument("--workspace", type=Path, default=Settings.workspace, help="folder for clips and jobs")
+    return parser.parse_args(arguments)
+
+
+def serve(settings: Settings, host: str, port: int | None, share: bool) -> None:
+    """Serve the page until it is stopped."""
+    from wan_pipeline.studio import Studio
+    from wan_pipeline.ui.page import build_ui
+    from wan_pipeline.ui.theme import launch_options
+
+    with Studio(settings) as studio:
+        studio.start()
+        build_ui(studio).launch(server_name=host, server_port=port, share=share, **launch_options(studio))
+
+
+if __name__ == "__main__":
+    main()

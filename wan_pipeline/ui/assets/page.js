@@ -1,0 +1,50 @@
+// What Gradio has no event for: the keyboard, the theme, the address bar. No network, no state of its own.
+(() => {
+  const seen = element => element && element.offsetParent !== null;
+  const button = () => [...document.querySelectorAll(".generate-button")].find(seen);
+
+  // Ctrl+Enter (Cmd+Enter on a Mac) generates, from anywhere on the page.
+  document.addEventListener("keydown", event => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
+      event.preventDefault();
+      event.stopPropagation();
+      button()?.click();
+    }
+  }, true);
+
+  // Light or dark: as the system says, until the button in the header is used.
+  const wanted = localStorage.getItem("wan-studio-theme");
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const dress = theme => document.body.classList.toggle("dark", theme === "dark");
+  addEventListener("DOMContentLoaded", () => dress(wanted ?? system));
+  addEventListener("load", () => { if (wanted) dress(wanted); });
+  document.addEventListener("click", event => {
+    if (!event.target.closest("[data-action=theme]")) return;
+    const next = document.body.classList.contains("dark") ? "light" : "dark";
+    dress(next);
+    localStorage.setItem("wan-studio-theme", next);
+  });
+
+  // A clip starts by itself: browsers allow that only when it is muted, which a copied <video> may forget.
+  document.addEventListener("loadstart", event => {
+    const video = event.target;
+    if (video.tagName !== "VIDEO" || !video.autoplay) return;
+    video.muted = true;
+    video.play().catch(() => {});
+  }, true);
+
+  window.wanStudio = {
+    // Keep the job in the address, so that a reload comes back to it, and bring the stage into view on a phone.
+    remember(job) {
+      const address = new URL(location.href);
+      const known = address.searchParams.get("job");
+      if (!job || job === known) return;
+      address.searchParams.set("job", job);
+      history.replaceState(history.state, "", address);
+      const stage = document.getElementById("stage");
+      if (stage && stage.getBoundingClientRect().top > innerHeight * 0.6) {
+        stage.scrollIntoView({behavior: "smooth", block: "start"});
+      }
+    },
+  };
+})();

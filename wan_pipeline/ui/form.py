@@ -1,0 +1,278 @@
+"""The form: one table that says how each setting is shown, read into a Draft, and filled from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wan_pipeline.errors import ImageError, RequestError
+from wan_pipeline.models import registry
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.presets import Preset
+from wan_pipeline.request import Draft, LoraChoice, Mode, SchedulerName
+from wan_pipeline.ui.upload import image_upload
+
+LORA_SLOTS = 4
+NO_LORA = ""
+MATCH_IMAGE, CUSTOM = "match", "custom"
+NATURAL = "natural"
+SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
+
+Values = Mapping[str, Any]
+"""What the components hold, by field name."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a form offers when it is drawn."""
+
+    mode: Mode
+    models: tuple[ModelSpec, ...]
+    presets: dict[str, Preset]
+    loras: tuple[str, ...]
+    prompt: str
+    image: Path | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model chosen at first."""
+        return self.models[0]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row: `read` gives keyword arguments for Draft, `show` the component's value for a Draft."""
+
+    build: Callable[[Choices], gr.components.Component]
+    read: Callable[[Values], dict[str, Any]]
+    show: Callable[[Draft], Any]
+
+
+def _plain(name: str, build: Callable[[Choices], gr.components.Component], draft_name: str | None = None) -> Field:
+    """A field whose value goes into the Draft as it is; empty means None."""
+    key = draft_name or name
+    return Field(build, lambda values: {key: _given(values[name])}, lambda draft: getattr(draft, key))
+
+
+def _given(value: Any) -> Any:
+    return None if value in ("", None) else value
+
+
+def _number(label: str, precision: int | None = None, **more: Any) -> gr.Number:
+    return gr.Number(label=label, value=None, precision=precision, min_width=90, **more)
+
+
+# Sizes -------------------------------------------------------------------------------------------------------------
+
+
+def size_choices(spec: ModelSpec, mode: Mode) -> list[tuple[str, str]]:
+    """(label, value) of the size buttons."""
+    first = [("Match image", MATCH_IMAGE)] if mode is Mode.IMAGE_TO_VIDEO else []
+    sizes = [(f"{size.width} × {size.height}", f"{size.width}x{size.height}") for size in spec.sizes]
+    return [*first, *sizes, ("Custom", CUSTOM)]
+
+
+def _read_size(values: Values) -> dict[str, Any]:
+    choice = values["size"]
+    if choice == MATCH_IMAGE or choice is None:
+        return {}
+    if choice == CUSTOM:
+        for side in ("width", "height"):
+            if values[side] is None:
+                raise RequestError(side, f"The custom size has no {side}; enter one or choose another size.")
+        return {"width": values["width"], "height": values["height"]}
+    width, height = choice.split("x")
+    return {"width": int(width), "height": int(height)}
+
+
+def _show_size(draft: Draft) -> str:
+    if draft.width is None or draft.height is None:
+        return MATCH_IMAGE
+    offered = (f"{size.width}x{size.height}" for size in spec_of(draft.model).sizes)
+    size = f"{draft.width}x{draft.height}"
+    return size if size in offered else CUSTOM
+
+
+# Length ------------------------------------------------------------------------------------------------------------
+
+
+def length_bounds(spec: ModelSpec) -> tuple[float, float]:
+    """Shortest and longest clip in seconds: one group of frames, and all that the model can do."""
+    step = spec.temporal_compression
+    return step / spec.fps, (spec.max_frames - 1) // step * step / spec.fps
+
+
+def frames_of(seconds: float, fps: int, spec: ModelSpec) -> int:
+    """The nearest number of frames of the model's form 4k+1."""
+    step = spec.temporal_compression
+    return round(seconds * fps / step) * step + 1
+
+
+def _read_length(values: Values) -> dict[str, Any]:
+    spec = spec_of(values["model"])
+    return {"num_frames": frames_of(values["seconds"], values["fps"] or spec.fps, spec)}
+
+
+def _show_length(draft: Draft) -> float:
+    spec = spec_of(draft.model)
+    return ((draft.num_frames or spec.num_frames) - 1) / (draft.fps or spec.fps)
+
+
+# LoRAs -------------------------------------------------------------------------------------------------------------
+
+
+def lora_choices(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [("None", NO_LORA), *((name, name) for name in names)]
+
+
+def _lora_fields(slot: int) -> dict[str, Field]:
+    name, weight = f"lora_{slot}", f"lora_weight_{slot}"
+
+    def read(values: Values) -> dict[str, Any]:
+        chosen = LoraChoice(values[name], values[weight]) if values[name] else None
+        return {"loras": (chosen,)} if chosen else {}
+
+    def chosen(draft: Draft) -> LoraChoice | None:
+        return draft.loras[slot] if slot < len(draft.loras) else None
+
+    return {
+        name: Field(
+            lambda choices: gr.Dropdown(lora_choices(choices.loras), value=NO_LORA, label=f"LoRA {slot + 1}", scale=3),
+            read,
+            lambda draft: lora.name if (lora := chosen(draft)) else NO_LORA,
+        ),
+        weight: Field(
+            lambda choices: gr.Number(1.0, label="Weight", step=0.1, min_width=90, scale=1),
+            lambda values: {},
+            lambda draft: lora.weight if (lora := chosen(draft)) else 1.0,
+        ),
+    }
+
+
+# The table ---------------------------------------------------------------------------------------------------------
+
+
+def _prompt(choices: Choices) -> gr.Textbox:
+    label = "Prompt" if choices.mode is Mode.TEXT_TO_VIDEO else "What happens"
+    return gr.Textbox(choices.prompt, label=label, lines=3, max_lines=8, placeholder="What should be seen?")
+
+
+def _negative(choices: Choices) -> gr.Textbox:
+    return gr.Textbox(label="Negative prompt", lines=1, max_lines=4, placeholder="What should not be seen (optional)")
+
+
+def _model(choices: Choices) -> gr.Dropdown:
+    return gr.Dropdown([(spec.title, spec.id) for spec in choices.models], value=choices.spec.id, label="Model")
+
+
+def _preset(choices: Choices) -> gr.Radio:
+    cards = [(preset.title, preset.id) for preset in choices.presets.values()]
+    value = NATURAL if NATURAL in choices.presets else None
+    return gr.Radio(cards, value=value, label="Style", elem_classes="style-cards")
+
+
+def _size(choices: Choices) -> gr.Radio:
+    options = size_choices(choices.spec, choices.mode)
+    return gr.Radio(options, value=options[0][1], label="Size", elem_classes="size-cards")
+
+
+def _length(choices: Choices) -> gr.Slider:
+    low, high = length_bounds(choices.spec)
+    value = (choices.spec.num_frames - 1) / choices.spec.fps
+    return gr.Slider(low, high, value, step=0.25, label="Length in seconds", buttons=[])
+
+
+def _scheduler(choices: Choices) -> gr.Dropdown:
+    options = [("Automatic", ""), *((title, name.value) for name, title in SCHEDULERS.items())]
+    return gr.Dropdown(options, value="", label="Scheduler", min_width=120)
+
+
+def _image(choices: Choices) -> gr.Image:
+    image = image_upload(label="First frame", height=220)
+    image.value = image.postprocess(choices.image)
+    return image
+
+
+FIELDS: dict[str, Field] = {
+    "image": Field(
+        _image, lambda values: {"image": Path(values["image"]) if values.get("image") else None}, lambda draft: draft.image
+    ),
+    "prompt": Field(_prompt, lambda values: {"prompt": values["prompt"] or ""}, lambda draft: draft.prompt),
+    "negative_prompt": Field(
+        _negative,
+        lambda values: {"negative_prompt": _given(values["negative_prompt"])},
+        lambda draft: draft.negative_prompt or "",
+    ),
+    "model": Field(_model, lambda values: {"model": values["model"]}, lambda draft: draft.model),
+    "preset": _plain("preset", _preset),
+    "size": Field(_size, _read_size, _show_size),
+    "width": Field(lambda choices: _number("Width", 0), lambda values: {}, lambda draft: draft.width),
+    "height": Field(lambda choices: _number("Height", 0), lambda values: {}, lambda draft: draft.height),
+    "seconds": Field(_length, _read_length, _show_length),
+    "seed": _plain("seed", lambda choices: _number("Seed", 0, placeholder="random")),
+    "steps": _plain("steps", lambda choices: _number("Steps", 0), "num_inference_steps"),
+    "guidance": _plain("guidance", lambda choices: _number("Guidance", step=0.5), "guidance_scale"),
+    "flow_shift": _plain("flow_shift", lambda choices: _number("Flow shift", step=0.5)),
+    "fps": _plain("fps", lambda choices: _number("Frames per second", 0)),
+    "scheduler": Field(
+        _scheduler, lambda values: {"scheduler": _given(values["scheduler"])}, lambda draft: draft.scheduler or ""
+    ),
+    **{name: field for slot in range(LORA_SLOTS) for name, field in _lora_fields(slot).items()},
+}
+
+TIMED = ("image", "model", "preset", "size", "width", "height", "seconds", "steps", "guidance", "fps", "scheduler")
+"""Fields that change how long a clip takes, or whether it can be made at all."""
+
+
+class Form:
+    """The components of one tab. `place` puts them where the layout wants them; the rest goes through the table."""
+
+    def __init__(self, choices: Choices) -> None:
+        self.choices = choices
+        self.components: dict[str, gr.components.Component] = {}
+
+    def place(self, name: str) -> gr.components.Component:
+        """Draw one field here. The image is left out of the text form."""
+        component = FIELDS[name].build(self.choices)
+        self.components[name] = component
+        return component
+
+    def __getitem__(self, name: str) -> gr.components.Component:
+        return self.components[name]
+
+    @property
+    def inputs(self) -> set[gr.components.Component]:
+        return set(self.components.values())
+
+    def values(self, given: Mapping[Any, Any]) -> dict[str, Any]:
+        return {name: given[component] for name, component in self.components.items()}
+
+    def draft(self, given: Mapping[Any, Any]) -> Draft:
+        """What the person asked for. Raises RequestError or ImageError for what cannot be put into a Draft."""
+        values = self.values(given)
+        if self.choices.mode is Mode.IMAGE_TO_VIDEO and not values["image"]:
+            raise ImageError("There is no image yet; drop one on the First frame box or click an example.")
+        return read_draft(values)
+
+    def show(self, draft: Draft) -> dict[gr.components.Component, Any]:
+        """The values of all components for a draft."""
+        return {component: FIELDS[name].show(draft) for name, component in self.components.items()}
+
+
+def read_draft(values: Values) -> Draft:
+    settings: dict[str, Any] = {}
+    loras: tuple[LoraChoice, ...] = ()
+    for name in values:
+        read = FIELDS[name].read(values)
+        loras += read.pop("loras", ())
+        settings.update(read)
+    return Draft(**settings, loras=loras)
+
+
+def spec_of(model: str | None) -> ModelSpec:
+    """The facts of a chosen model. Raises ModelError."""
+    return registry.find(model or registry.DEFAULT_MODEL)

@@ -1,0 +1,117 @@
+"""One tab of the form, built twice: from text, and from an image. Layout only; the wiring is in `page`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import gradio as gr
+
+from wan_pipeline.limits import MAX_SEED
+from wan_pipeline.request import Mode
+from wan_pipeline.ui import examples
+from wan_pipeline.ui.form import LORA_SLOTS, Choices, Form
+
+TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
+NO_LORAS = (
+    '<p class="hint">No LoRAs yet. Put <code>.safetensors</code> files into the folder <code>loras</code> '
+    "and reload this page.</p>"
+)
+
+
+@dataclass(frozen=True)
+class GenerateTab:
+    """The parts of a tab that handlers read or change."""
+
+    mode: Mode
+    tab: gr.Tab
+    form: Form
+    pictures: tuple[gr.Button, ...]
+    custom_size: gr.Row
+    lora_hint: gr.HTML
+    lora_rows: tuple[gr.Row, ...]
+    estimate: gr.HTML
+    notice: gr.HTML
+    generate: gr.Button
+
+
+def build_tab(choices: Choices) -> GenerateTab:
+    form = Form(choices)
+    with gr.Tab(TITLES[choices.mode], id=choices.mode.value, elem_classes="form-tab") as tab:
+        pictures = _image(form) if choices.mode is Mode.IMAGE_TO_VIDEO else ()
+        form.place("prompt")
+        if choices.mode is Mode.TEXT_TO_VIDEO:
+            _prompt_chips(form)
+        form.place("negative_prompt")
+        form.place("preset")
+        custom_size = _size(form)
+        _length_and_seed(form)
+        form.place("model")
+        lora_hint, lora_rows = _loras(form)
+        _advanced(form)
+        with gr.Column(elem_classes="generate-bar"):
+            notice = gr.HTML("", elem_classes="notice-slot")
+            with gr.Row(elem_classes="generate-row"):
+                estimate = gr.HTML("", elem_classes="estimate-slot")
+                generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")
+    return GenerateTab(
+        choices.mode, tab, form, pictures, custom_size, lora_hint, lora_rows, estimate, notice, generate
+    )
+
+
+def _image(form: Form) -> tuple[gr.Button, ...]:
+    form.place("image")
+    with gr.Row(elem_classes="pictures"):
+        return tuple(
+            gr.Button(picture.title, icon=picture.path, size="sm", elem_classes="picture")
+            for picture in examples.PICTURES
+            if picture.path.is_file()
+        )
+
+
+def _prompt_chips(form: Form) -> None:
+    with gr.Row(elem_classes="chips"):
+        for prompt in examples.PROMPTS:
+            chip = gr.Button(prompt, size="sm", elem_classes="chip")
+            chip.click(None, None, form["prompt"], js=f"() => {json.dumps(prompt)}")
+
+
+def _size(form: Form) -> gr.Row:
+    form.place("size")
+    with gr.Row(visible=False, elem_classes="pair") as custom:
+        form.place("width")
+        form.place("height")
+    return custom
+
+
+def _length_and_seed(form: Form) -> None:
+    with gr.Row(elem_classes="length-and-seed"):
+        form.place("seconds")
+        with gr.Row(elem_classes="seed"):
+            form.place("seed")
+            dice = gr.Button("", elem_classes="dice")
+    dice.click(None, None, form["seed"], js=f"() => Math.floor(Math.random() * {MAX_SEED + 1})")
+
+
+def _loras(form: Form) -> tuple[gr.HTML, tuple[gr.Row, ...]]:
+    with gr.Accordion("LoRAs", open=False):
+        hint = gr.HTML(NO_LORAS, visible=not form.choices.loras)
+        rows = []
+        for slot in range(LORA_SLOTS):
+            with gr.Row(visible=slot == 0 and bool(form.choices.loras), elem_classes="pair") as row:
+                form.place(f"lora_{slot}")
+                form.place(f"lora_weight_{slot}")
+            rows.append(row)
+    return hint, tuple(rows)
+
+
+def _advanced(form: Form) -> None:
+    with gr.Accordion("Advanced", open=False):
+        with gr.Row(elem_classes="trio"):
+            form.place("steps")
+            form.place("guidance")
+            form.place("flow_shift")
+        with gr.Row(elem_classes="pair"):
+            form.place("scheduler")
+            form.place("fps")
+        gr.HTML('<p class="hint">Left empty, the style and then the model decide.</p>')

@@ -1,0 +1,118 @@
+"""What the page's events do: parse, call the studio, map the answer. Each gives a dict of component to update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.request import Mode
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui import cards, examples
+from wan_pipeline.ui.form import CUSTOM, LORA_SLOTS, MATCH_IMAGE, lora_choices, spec_of
+from wan_pipeline.ui.generate_tab import GenerateTab
+from wan_pipeline.ui.hints import placeholders, reshape
+from wan_pipeline.ui.stage import Stage, first_job, refresh
+
+Given = Mapping[Any, Any]
+"""Values of components, as Gradio passes them for a set of inputs."""
+Updates = dict[Any, Any]
+
+
+class TabHandlers:
+    """Events of one tab of the form."""
+
+    def __init__(self, studio: Studio, tab: GenerateTab, view: Stage) -> None:
+        self._studio, self._tab, self._form, self._view = studio, tab, tab.form, view
+
+    def generate(self, given: Given) -> Updates:
+        try:
+            job_id = self._studio.submit(self._form.draft(given))
+        except UserError as error:
+            return {self._tab.notice: cards.notice(str(error))}
+        return {self._tab.notice: "", self._view.job: job_id}
+
+    def estimate(self, given: Given) -> Updates:
+        try:
+            text = self._studio.estimate(self._form.draft(given)).text
+        except UserError as error:
+            return {self._tab.estimate: cards.hint(str(error))}
+        return {self._tab.estimate: cards.estimate(text)}
+
+    def show_custom_size(self, size: str) -> Updates:
+        return {self._tab.custom_size: gr.Row(visible=size == CUSTOM)}
+
+    def change_model(self, given: Given) -> Updates:
+        """Another model: its sizes, its lengths, its own settings as hints."""
+        values = self._form.values(given)
+        return {**reshape(self._form, spec_of(values["model"]), values), **self.change_preset(given)}
+
+    def change_preset(self, given: Given) -> Updates:
+        """Another style: what it sets shows in the empty fields."""
+        values = self._form.values(given)
+        preset = self._studio.presets.get(values["preset"])
+        hints = placeholders(spec_of(values["model"]), preset)
+        return {self._form[name]: gr.Number(placeholder=text) for name, text in hints.items()}
+
+    def show_lora_rows(self, given: Given) -> Updates:
+        """The rows in use and one free one."""
+        values = self._form.values(given)
+        used = [slot for slot in range(LORA_SLOTS) if values[f"lora_{slot}"]]
+        last = max(used, default=-1) + 1 if self._studio.loras.names() else -1
+        return {row: gr.Row(visible=slot <= last) for slot, row in enumerate(self._tab.lora_rows)}
+
+    def offer_loras(self) -> Updates:
+        """The files that are in the folder now."""
+        names = tuple(self._studio.loras.names())
+        dropdowns = {
+            self._form[f"lora_{slot}"]: gr.Dropdown(choices=lora_choices(names)) for slot in range(LORA_SLOTS)
+        }
+        return {
+            **dropdowns, self._tab.lora_hint: gr.HTML(visible=not names), self._tab.lora_rows[0]: gr.Row(visible=bool(names))
+        }
+
+    def use_picture(self, picture: examples.Picture) -> Updates:
+        return {self._form["image"]: str(picture.path), self._form["prompt"]: picture.prompt}
+
+
+class StageHandlers:
+    """Events of the stage, and those that lead from it back to the form."""
+
+    def __init__(
+        self, studio: Studio, names: cards.Names, tabs: gr.Tabs, forms: Mapping[Mode, GenerateTab], view: Stage
+    ) -> None:
+        self._studio, self._names, self._tabs, self._forms, self._view = studio, names, tabs, forms, view
+
+    def open_page(self, wanted: str) -> Updates:
+        return {self._view.job: first_job(self._studio, wanted)}
+
+    def refresh(self, job_id: str, shown: dict[str, Any]) -> Updates:
+        return refresh(self._view, self._studio, self._names, job_id, shown)
+
+    def open_clip(self, event: gr.EventData) -> Updates:
+        return {self._view.job: str(event.job)}
+
+    def cancel(self, job_id: str) -> None:
+        self._studio.cancel(job_id)
+
+    def reuse(self, job_id: str) -> Updates:
+        """All settings of the clip, seed included, in the tab that made it."""
+        try:
+            draft = self._studio.draft_of(job_id)
+        except UserError as error:
+            raise gr.Error(str(error), title="", print_exception=False) from error
+        mode = Mode.IMAGE_TO_VIDEO if draft.image else Mode.TEXT_TO_VIDEO
+        return {**self._forms[mode].form.show(draft), self._tabs: gr.Tabs(selected=mode.value)}
+
+    def use_last_frame(self, job_id: str) -> Updates:
+        """Go on from the clip's last picture, with the same words and looks and a new seed."""
+        try:
+            image, draft = self._studio.last_frame(job_id), self._studio.draft_of(job_id)
+        except UserError as error:
+            raise gr.Error(str(error), title="", print_exception=False) from error
+        form = self._forms[Mode.IMAGE_TO_VIDEO].form
+        shown = form.show(replace(draft, image=image, seed=None))
+        return {**shown, form["size"]: MATCH_IMAGE, self._tabs: gr.Tabs(selected=Mode.IMAGE_TO_VIDEO.value)}

@@ -1,0 +1,100 @@
+"""The page as a table of contents: what is on it, and which handler answers which event."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from wan_pipeline.models import registry
+from wan_pipeline.request import Mode
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui import cards, examples
+from wan_pipeline.ui.form import LORA_SLOTS, TIMED, Choices
+from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
+from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
+from wan_pipeline.ui.hints import HINTED
+from wan_pipeline.ui.stage import Stage, build_stage
+from wan_pipeline.ui.theme import HEADER
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+"""Every handler is quick, so none waits in Gradio's own queue; long work is the studio's jobs."""
+JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
+REMEMBER_JOB = "job => wanStudio.remember(job)"
+
+
+def build_ui(studio: Studio) -> gr.Blocks:
+    names = cards.Names(
+        models={spec.id: spec.title for spec in registry.MODELS.values()},
+        presets={preset.id: preset.title for preset in studio.presets.values()},
+    )
+    with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False) as page:
+        gr.HTML(HEADER, elem_id="header")
+        with gr.Row(elem_id="studio"):
+            with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as tabs:
+                forms = {mode: build_tab(_choices(studio, mode)) for mode in Mode}
+            with gr.Column(elem_id="stage", min_width=0):
+                view = build_stage(names)
+        for tab in forms.values():
+            _wire_form(page, TabHandlers(studio, tab, view), tab, view)
+        _wire_stage(page, StageHandlers(studio, names, tabs, forms, view), tabs, forms, view)
+    return page
+
+
+def _choices(studio: Studio, mode: Mode) -> Choices:
+    """What the form offers. Without any installed model the first known one stands, and says at the click what is missing."""
+    installed = tuple(model.spec for model in studio.models.installed() if mode in model.spec.modes)
+    known = tuple(spec for spec in registry.MODELS.values() if mode in spec.modes)
+    picture = examples.PICTURES[0] if mode is Mode.IMAGE_TO_VIDEO else None
+    return Choices(
+        mode=mode,
+        models=installed or known[:1],
+        presets=studio.presets,
+        loras=tuple(studio.loras.names()),
+        prompt=picture.prompt if picture else examples.PROMPTS[0],
+        image=picture.path if picture else None,
+    )
+
+
+def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: Stage) -> None:
+    form, everything = tab.form, tab.form.inputs
+    hinted = [form[name] for name in HINTED]
+    loras = [form[f"lora_{slot}"] for slot in range(LORA_SLOTS)]
+    changes = [component.change for component in form.components.values()]
+    timed = [form[name].change for name in TIMED if name in form.components]
+
+    tab.generate.click(handlers.generate, everything, [tab.notice, view.job], **QUIET)
+    gr.on(changes, None, None, tab.notice, js="() => ''")
+    gr.on(
+        [*timed, view.strip.change, page.load],
+        handlers.estimate,
+        everything,
+        [tab.estimate],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    form["size"].change(handlers.show_custom_size, form["size"], [tab.custom_size], **QUIET)
+    form["model"].change(handlers.change_model, everything, [form["size"], form["seconds"], *hinted], **QUIET)
+    form["preset"].change(handlers.change_preset, everything, hinted, **QUIET)
+    gr.on([lora.change for lora in loras], handlers.show_lora_rows, everything, [*tab.lora_rows], **QUIET)
+    page.load(handlers.offer_loras, None, [*loras, tab.lora_hint, tab.lora_rows[0]], **QUIET)
+    for button, picture in zip(tab.pictures, examples.PICTURES, strict=False):
+        button.click(partial(handlers.use_picture, picture), None, [form["image"], form["prompt"]], **QUIET)
+
+
+def _wire_stage(
+    page: gr.Blocks, handlers: StageHandlers, tabs: gr.Tabs, forms: dict[Mode, GenerateTab], view: Stage
+) -> None:
+    image_form = forms[Mode.IMAGE_TO_VIDEO].form
+    fields = [component for tab in forms.values() for component in tab.form.components.values()]
+
+    page.load(handlers.open_page, view.job, [view.job], js=JOB_IN_ADDRESS, **QUIET)
+    gr.on(
+        [page.load, view.job.change, view.timer.tick], handlers.refresh, [view.job, view.shown], view.outputs, **QUIET
+    )
+    view.job.change(None, view.job, None, js=REMEMBER_JOB)
+    view.strip.click(handlers.open_clip, None, [view.job], **QUIET)
+    view.cancel.click(handlers.cancel, view.job, None, **QUIET)
+    view.reuse.click(handlers.reuse, view.job, [*fields, tabs], **QUIET)
+    view.last_frame.click(handlers.use_last_frame, view.job, [*image_form.components.values(), tabs], **QUIET)

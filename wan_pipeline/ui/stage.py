@@ -1,0 +1,98 @@
+"""The right side of the page: the clip, what can be done with it, and recent clips. It follows one job at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui import cards
+
+POLL_SECONDS = 0.8
+RECENT = 24
+OPEN_CLICKED = """
+element.addEventListener('click', event => {
+  const tile = event.target.closest('[data-job]');
+  if (tile) trigger('click', {job: tile.dataset.job});
+});
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The stage's components. `job` holds the id of the job this browser tab follows."""
+
+    job: gr.Textbox
+    view: gr.HTML
+    actions: gr.Row
+    cancel: gr.Button
+    reuse: gr.Button
+    last_frame: gr.Button
+    download: gr.HTML
+    strip: gr.HTML
+    timer: gr.Timer
+    shown: gr.State
+
+    @property
+    def outputs(self) -> list[gr.components.Component]:
+        return [self.view, self.cancel, self.reuse, self.last_frame, self.download, self.strip, self.timer, self.shown]
+
+
+def build_stage(names: cards.Names) -> Stage:
+    job = gr.Textbox(visible="hidden", elem_id="job", container=False)
+    view = gr.HTML(cards.stage(None, None, names), elem_id="view")
+    with gr.Row(elem_classes="actions") as actions:
+        cancel = gr.Button("Cancel", visible=False, elem_classes="quiet")
+        reuse = gr.Button("Reuse settings", visible=False, elem_classes="quiet")
+        last_frame = gr.Button("Use last frame as image", visible=False, elem_classes="quiet")
+        download = gr.HTML("", elem_classes="download-slot")
+    strip = gr.HTML("", elem_id="recent", js_on_load=OPEN_CLICKED)
+    timer = gr.Timer(POLL_SECONDS, active=False)
+    return Stage(job, view, actions, cancel, reuse, last_frame, download, strip, timer, gr.State({}))
+
+
+def first_job(studio: Studio, wanted: str) -> str:
+    """The job a fresh page follows: the one in its address, else the one being made, else the newest clip."""
+    if wanted and studio.job(wanted):
+        return wanted
+    running = studio.active()
+    if running:
+        return running[-1].id
+    return next((job.id for job in studio.recent(1) if job.state is JobState.DONE), "")
+
+
+def refresh(stage: Stage, studio: Studio, names: cards.Names, job_id: str, shown: dict[str, Any]) -> dict[Any, Any]:
+    """Updates for what differs from what this page shows already; a clip that is playing is never touched."""
+    job = studio.job(job_id) if job_id else None
+    wanted = _wanted(job, studio, names)
+    changed = {name: value for name, value in wanted.items() if shown.get(name) != value}
+    updates = {getattr(stage, name): _update(name, value) for name, value in changed.items()}
+    return {**updates, stage.shown: wanted} if changed else {stage.shown: gr.skip()}
+
+
+def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, Any]:
+    recent = [other for other in studio.recent(RECENT) if other.state is not JobState.CANCELLED]
+    preview = studio.preview(job.id) if job and job.state is JobState.RUNNING else None
+    done = job is not None and job.state is JobState.DONE
+    return {
+        "view": cards.stage(job, preview, names),
+        "cancel": job is not None and job.is_active,
+        "reuse": job is not None and not job.is_active,
+        "last_frame": done,
+        "download": cards.download(job),
+        "strip": cards.strip(recent, job.id if job else ""),
+        "timer": any(other.is_active for other in recent),
+    }
+
+
+def _update(name: str, value: Any) -> Any:
+    match name:
+        case "cancel" | "reuse" | "last_frame":
+            return gr.Button(visible=value)
+        case "timer":
+            return gr.Timer(active=value)
+        case _:
+            return value
