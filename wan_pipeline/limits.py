@@ -29,8 +29,7 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_whole("fps", "Frames per second", request.fps, 1, 120)
     _check_number("guidance_scale", "Guidance", request.guidance_scale, 0.0, MAX_GUIDANCE)
     _check_number("flow_shift", "Flow shift", request.flow_shift, 0.1, MAX_FLOW_SHIFT)
-    for lora in request.loras:
-        _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
+    _check_loras(request)
 
 
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
@@ -52,27 +51,34 @@ def _check_prompt(field: str, text: str, required: bool) -> None:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
             raise RequestError(
                 field,
-                f"The {name} holds a control character (U+{ord(character):04X}); only printable text is allowed: remove it.",
+                f"The {name} holds a control character (U+{ord(character):04X}); "
+                "only printable text is allowed: remove it.",
             )
 
 
 def _check_size(request: GenerationRequest, spec: ModelSpec) -> None:
     for field, value in (("width", request.width), ("height", request.height)):
-        if not _is_whole(value) or value < spec.min_side:
-            raise RequestError(
-                field, f"{field.capitalize()} {value} is too small; {spec.title} needs {spec.min_side} or more."
-            )
-        if value % spec.size_multiple:
-            below = max(value // spec.size_multiple * spec.size_multiple, spec.min_side)
-            way_out = f"{below} or {value // spec.size_multiple * spec.size_multiple + spec.size_multiple}"
-            raise RequestError(
-                field,
-                f"{field.capitalize()} {value} is not a multiple of {spec.size_multiple}, as {spec.title} needs; use {way_out}.",
-            )
+        _check_side(field, value, spec)
     if request.width * request.height > spec.max_pixels:
         raise RequestError(
             "width",
-            f"{request.width} x {request.height} is larger than {spec.title} allows ({spec.max_pixels:,} pixels a frame); choose a smaller size.",
+            f"{request.width} x {request.height} is larger than {spec.title} allows "
+            f"({spec.max_pixels:,} pixels a frame); choose a smaller size.",
+        )
+
+
+def _check_side(field: str, value: int, spec: ModelSpec) -> None:
+    name, multiple = field.capitalize(), spec.size_multiple
+    if not _is_whole(value):
+        raise RequestError(field, f"{name} {value} is not a whole number; use a multiple of {multiple}.")
+    if value < spec.min_side:
+        raise RequestError(field, f"{name} {value} is too small; {spec.title} needs {spec.min_side} or more.")
+    if value % multiple:
+        below = max(value // multiple * multiple, spec.min_side)
+        above = value // multiple * multiple + multiple
+        way_out = f"{below} or {above}" if above > below else f"{above}"
+        raise RequestError(
+            field, f"{name} {value} is not a multiple of {multiple}, as {spec.title} needs; use {way_out}."
         )
 
 
@@ -87,6 +93,15 @@ def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:
         raise RequestError(
             "num_frames", f"{frames} frames is not of the form {step}k+1, which {spec.title} needs; use {way_out}."
         )
+
+
+def _check_loras(request: GenerationRequest) -> None:
+    seen: set[str] = set()
+    for lora in request.loras:
+        _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
+        if lora.name in seen:
+            raise RequestError("loras", f"LoRA '{lora.name}' is chosen twice; keep one and set its weight.")
+        seen.add(lora.name)
 
 
 def _check_whole(field: str, name: str, value: object, low: int, high: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from wan_pipeline.errors import PresetError, RequestError
 from wan_pipeline.limits import MAX_SEED, check_request
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.request import Draft, GenerationRequest, LoraChoice, Mode, SchedulerName
+from wan_pipeline.request import Draft, GenerationRequest, Mode, SchedulerName
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Preset:
     order: int = 100
     """Position among the cards, smallest first."""
 
+
+_ALWAYS_GIVEN = {"model", "prompt", "seed", "loras", "image", "preset"}
+"""Settings of a request that `resolve` takes from the draft by itself."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "title": (str,),
@@ -87,16 +92,16 @@ def _check_key(path: Path, key: str, value: object) -> None:
     if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
         wanted = " or ".join(kind.__name__ for kind in _TYPES[key])
         raise PresetError(f"Preset file {path.name}, key '{key}': {value!r} is not of type {wanted}.")
-    if key == "colors" and not all(_is_hex_color(color) for color in value):  # type: ignore[attr-defined]
+    if key == "colors" and not _are_colors(value):
         raise PresetError(f"Preset file {path.name}, key 'colors': write two or three colours like \"#1e293b\".")
 
 
-def _is_hex_color(color: object) -> bool:
+def _are_colors(value: object) -> bool:
+    """Two or three CSS colours like "#1e293b"."""
     return (
-        isinstance(color, str)
-        and len(color) == 7
-        and color[0] == "#"
-        and all(c in "0123456789abcdefABCDEF" for c in color[1:])
+        isinstance(value, list)
+        and len(value) in (2, 3)
+        and all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in value)
     )
 
 
@@ -145,7 +150,7 @@ def resolve(
         styled_prompt=template.replace("{prompt}", draft.prompt.strip()),
         seed=random.randint(0, MAX_SEED) if draft.seed is None else draft.seed,
         preset=preset.id if preset else None,
-        loras=tuple(LoraChoice(lora.name, float(lora.weight)) for lora in draft.loras),
+        loras=draft.loras,
         image=image,
         **{**chosen, "scheduler": _scheduler(str(chosen["scheduler"]))},  # type: ignore[arg-type]
     )
@@ -154,17 +159,11 @@ def resolve(
 
 
 def _given(source: Preset | Draft | None) -> dict[str, Any]:
-    names = {field.name for field in fields(GenerationRequest)} - {
-        "model",
-        "prompt",
-        "seed",
-        "loras",
-        "image",
-        "preset",
-    }
-    return (
-        {} if source is None else {name: value for name in names if (value := getattr(source, name, None)) is not None}
-    )
+    """The optional settings that the source does not leave open."""
+    if source is None:
+        return {}
+    names = {field.name for field in fields(GenerationRequest)} - _ALWAYS_GIVEN
+    return {name: value for name in names if (value := getattr(source, name, None)) is not None}
 
 
 def _scheduler(name: str) -> SchedulerName:
@@ -180,5 +179,5 @@ def _default_size(spec: ModelSpec, image_size: tuple[int, int] | None) -> tuple[
     if image_size is None:
         return spec.sizes[0].width, spec.sizes[0].height
     ratio = image_size[0] / image_size[1]
-    nearest = min(spec.sizes, key=lambda size: abs(size.width / size.height - ratio))
+    nearest = min(spec.sizes, key=lambda size: abs(math.log(size.width / size.height / ratio)))  # least is cropped
     return nearest.width, nearest.height

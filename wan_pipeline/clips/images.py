@@ -114,7 +114,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     """Grey of 16 or 32 bits or floating point, its range told by its format and its largest value."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float32)
     top = float(values.max())
     if not np.isfinite(values).all() or values.min() < 0 or top > 65535:
         raise ImageError(
@@ -141,7 +141,7 @@ def _through_profile(image: Image.Image, path: Path) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError as error:
+    except (ImageCms.PyCMSError, OSError) as error:
         logger.warning("The colour profile of %s cannot be used (%s); its colours are taken as sRGB.", path.name, error)
         return plain.convert("RGB")
     if converted is None:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from wan_pipeline.errors import StorageError
 
@@ -22,9 +23,10 @@ def whole_file(destination: Path) -> Iterator[Path]:
 
     Raises StorageError, naming the folder and the way out, for any OSError within.
     """
-    part = destination.with_name(destination.name + ".part")
+    part = destination.with_name(f"{destination.name}.{uuid4().hex[:8]}.part")  # others may write the same file
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()  # refused here, the reason is the system's own; ffmpeg only tells it in words
         yield part
         _flush(part)
         part.replace(destination)
