@@ -34,6 +34,11 @@ def release_memory(placement: Placement) -> None:
         torch.accelerator.empty_cache()
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Devices raise a type of their own; the CPU's allocator only a RuntimeError that says so."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 class MemoryGauge:
     """Highest memory in use, in MB: the device's own peak, or on the CPU this process's when it was sampled."""
 

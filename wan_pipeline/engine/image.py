@@ -7,13 +7,20 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from wan_pipeline.errors import ImageError
+from wan_pipeline.request import GenerationRequest
 
 
-def load_image(inputs: Path, sha256: str, width: int, height: int) -> Image.Image:
-    """The normalised image, scaled to cover width x height and cropped to its middle, RGB. Raises ImageError."""
-    path = inputs / f"{sha256}.png"
+def load_image(inputs: Path, request: GenerationRequest) -> Image.Image | None:
+    """The request's image, RGB, scaled to cover the clip's size and cropped to its middle; None if it has none.
+
+    Raises ImageError if the normalised image is not in `inputs` any more.
+    """
+    if request.image is None:
+        return None
+    path = inputs / f"{request.image}.png"
     try:
         with Image.open(path) as image:
-            return ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+            size = (request.width, request.height)
+            return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
     except OSError as error:
         raise ImageError(f"The input image {path.name} is no longer in {inputs}; choose the image again.") from error

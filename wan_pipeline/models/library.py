@@ -13,7 +13,7 @@ from typing import Any
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import Availability, ModelSpec
-from wan_pipeline.models.weights import DamagedFileError, read_header
+from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
 from wan_pipeline.settings import Settings
 
 INDEX = "model_index.json"
@@ -34,6 +34,11 @@ class InstalledModel:
     def config(self, component: str, name: str = "config.json") -> dict[str, Any]:
         """A component's configuration. Raises ModelError."""
         return _read_json(self.folder / component / name)
+
+    def tensors(self, component: str) -> dict[str, TensorInfo]:
+        """What the component's weight files hold, by their headers. Raises ModelError."""
+        files = _weight_files(self.folder / component)
+        return {name: info for path in files for name, info in _header(path, self.spec.title).tensors.items()}
 
     def index(self) -> dict[str, Any]:
         """`model_index.json`: the pipeline's class, settings and components. Raises ModelError."""
@@ -106,14 +111,18 @@ def _check_component(folder: Path, title: str) -> None:
         return  # a tokenizer, scheduler or image processor holds no weights
     paths = list(_weight_files(folder))
     for path in paths:
-        try:
-            read_header(path)
-        except FileNotFoundError:
-            raise _broken(title, path, "it is missing") from None
-        except (DamagedFileError, OSError) as error:
-            raise _broken(title, path, str(error)) from error
+        _header(path, title)
     if not paths:
         raise _broken(title, folder, "it holds no .safetensors weights")
+
+
+def _header(path: Path, title: str) -> Header:
+    try:
+        return read_header(path)
+    except FileNotFoundError:
+        raise _broken(title, path, "it is missing") from None
+    except (DamagedFileError, OSError) as error:
+        raise _broken(title, path, str(error)) from error
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:

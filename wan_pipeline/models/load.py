@@ -33,6 +33,11 @@ class Denoiser:
     expand_timesteps: bool
     boundary_ratio: float | None
 
+    @property
+    def transformers(self) -> tuple[Any, ...]:
+        """One, or the experts for high and for low noise."""
+        return tuple(expert for expert in (self.transformer, self.transformer_2) if expert is not None)
+
 
 def quiet_libraries() -> None:
     """No progress bars and no chatter from diffusers and transformers: what matters is checked and raised here."""

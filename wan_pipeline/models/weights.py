@@ -29,7 +29,13 @@ class TensorInfo:
     shape: tuple[int, ...]
 
 
-def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int = MAX_TENSORS) -> dict[str, TensorInfo]:
+@dataclass(frozen=True)
+class Header:
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, str]
+
+
+def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int = MAX_TENSORS) -> Header:
     """Names, dtypes and shapes of a file's tensors. Raises DamagedFileError, OSError."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -37,15 +43,16 @@ def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int 
         if size < 8 or length > size - 8:
             raise DamagedFileError("it is cut short or is not a safetensors file")
         if length > max_bytes:
-            raise DamagedFileError(f"its header claims {length:,} bytes, more than the {max_bytes:,} allowed")
-        text = file.read(length)
-    entries = _parse(text)
+            raise DamagedFileError(f"its header has {length:,} bytes, more than the {max_bytes:,} allowed")
+        entries = _parse(file.read(length))
+    metadata = entries.pop("__metadata__", None) or {}
     if len(entries) > max_tensors:
         raise DamagedFileError(f"it lists {len(entries):,} tensors, more than the {max_tensors:,} allowed")
     end = max((_check_entry(name, entry) for name, entry in entries.items()), default=0)
     if 8 + length + end != size:
         raise DamagedFileError(f"it has {size:,} bytes where its header describes {8 + length + end:,}")
-    return {name: TensorInfo(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+    tensors = {name: TensorInfo(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+    return Header(tensors, metadata if isinstance(metadata, dict) else {})
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -55,7 +62,7 @@ def _parse(text: bytes) -> dict[str, Any]:
         raise DamagedFileError("its header is not JSON") from error
     if not isinstance(entries, dict):
         raise DamagedFileError("its header is not a table of tensors")
-    return {name: entry for name, entry in entries.items() if name != "__metadata__"}
+    return entries
 
 
 def _check_entry(name: str, entry: Any) -> int:

@@ -1,0 +1,72 @@
+"""Adapters at work: beside the weights, never in them, and gone without a trace afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.nn.functional import linear
+
+from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.adapter import Adapter, Pair
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What is added to a linear layer's output: up @ down @ input, all factors already in `up`."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+
+    def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        """The form of a forward hook."""
+        return output + linear(linear(inputs[0], self.down), self.up)
+
+
+def read_weights(adapter: Adapter, device: torch.device, dtype: torch.dtype) -> dict[str, LowRank]:
+    """By module, times the adapter's weight. Raises LoraError for values that are not numbers."""
+    try:
+        with safe_open(adapter.path, framework="pt") as file:
+            return {
+                module: _low_rank(adapter, file.get_tensor, pair, device, dtype)
+                for module, pair in adapter.pairs.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise LoraError(f"LoRA '{adapter.path.stem}' cannot be read: {error}; download or export it again.") from error
+
+
+@contextmanager
+def applied(transformers: Sequence[torch.nn.Module], adapters: Sequence[dict[str, LowRank]]) -> Iterator[None]:
+    """Within the block the transformers compute with the adapters; after it, bit for bit as before."""
+    hooks = []
+    try:
+        for transformer, layers in product(transformers, adapters):
+            for module, low_rank in layers.items():
+                hooks.append(transformer.get_submodule(module).register_forward_hook(low_rank))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _low_rank(
+    adapter: Adapter,
+    tensor: Callable[[str], torch.Tensor],
+    pair: Pair,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> LowRank:
+    down, up = tensor(pair.down).float(), tensor(pair.up).float()
+    alpha = float(tensor(pair.alpha_key)) if pair.alpha_key else pair.alpha
+    scale = adapter.weight * (1.0 if alpha is None else alpha / pair.rank)
+    up = up * scale
+    if not (math.isfinite(scale) and bool(torch.isfinite(down).all()) and bool(torch.isfinite(up).all())):
+        raise LoraError(
+            f"LoRA '{adapter.path.stem}' holds values that are not numbers, in {pair.up}; download or export it again."
+        )
+    return LowRank(down.to(device, dtype), up.to(device, dtype))
