@@ -17,7 +17,8 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if not sys.platform.startswith("linux"):
         pytest.skip("needs Linux to mount a small disk")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False, capture_output=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    mounted = subprocess.run(command, check=False, capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a small disk")
     try:

@@ -18,6 +18,8 @@ from wan_pipeline.settings import Settings
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Finished
 
+GENERATE = "Make one clip and print its path. Settings left out come from the preset, then from the model."
+
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -42,10 +44,21 @@ def _generate(options: argparse.Namespace) -> None:
     from wan_pipeline.studio import Studio
 
     started = time.monotonic()
-    with Studio(Settings(workspace=options.workspace)) as studio, ProgressLine(sys.stderr) as observer:
+    with Studio(_settings(options)) as studio, ProgressLine(sys.stderr) as observer:
         finished = studio.render_now(_draft(options), options.output, observer)
     seconds = time.monotonic() - started
+    for warning in finished.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(json.dumps(_report(finished, seconds), ensure_ascii=False) if options.json else finished.clip)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        workspace=options.workspace,
+        presets=options.presets_folder,
+        loras=options.loras_folder,
+        models=options.models_folder,
+    )
 
 
 def _draft(options: argparse.Namespace) -> Draft:
@@ -94,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m wan_pipeline", description="Wan Studio: text and images into video.")
     parser.add_argument("--version", action="version", version=f"Wan Studio {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    generate = commands.add_parser("generate", help="make one clip", description="Make one clip and print its path.")
+    generate = commands.add_parser("generate", help="make one clip", description=GENERATE, allow_abbrev=False)
     add = generate.add_argument
     add("--prompt", default="", help="what should be seen")
     add("--image", type=Path, metavar="FILE", help="a picture to start from")
@@ -117,7 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--fps", type=_whole("frames per second"), metavar="N", help="frames per second")
     add("--lora", type=_lora, metavar="NAME=WEIGHT", action="append", default=[], help="an adapter; repeatable")
     add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
-    add("--workspace", type=Path, metavar="DIR", default=Settings().workspace, help="the studio's own folder")
+    add("--workspace", type=Path, metavar="DIR", default=Settings.workspace, help="the studio's own folder")
+    add("--models-folder", type=Path, metavar="DIR", default=Settings.models, help="where model folders lie")
+    add("--loras-folder", type=Path, metavar="DIR", default=Settings.loras, help="where LoRA files lie")
+    add("--presets-folder", type=Path, metavar="DIR", default=Settings.presets, help="where preset files lie")
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     return parser
 

@@ -21,6 +21,7 @@ from wan_pipeline.jobs.job import Finished, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.lora.check import check_fits
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
@@ -74,8 +75,6 @@ class Studio:
         size = (image.width, image.height) if image else None
         request = presets.resolve(draft, model.spec, self._preset(draft), image.sha256 if image else None, size)
         for lora in request.loras:
-            from wan_pipeline.lora.check import check_fits
-
             check_fits(self.loras.path(lora.name), model)
         return request
 
