@@ -7,14 +7,15 @@ from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
 
-PROMPTS = (
-    "A red ball bounces over green hills",
-    "A white boat moves right on the sea",
-    "A purple balloon moves up in a day sky",
-    "A yellow star spins in the night sky",
-    "A pink fish circles in the sea",
-    "A blue rocket moves up over the desert",
-)
+PROMPTS = {
+    "Bouncing ball": "A red ball bounces over green hills",
+    "Sailing boat": "A white boat moves right on the sea",
+    "Rising balloon": "A purple balloon moves up in a day sky",
+    "Spinning star": "A yellow star spins in the night sky",
+    "Fish in circles": "A pink fish circles in the sea",
+    "Rocket": "A blue rocket moves up over the desert",
+}
+"""What a chip says, and the prompt that a click on it enters. The first one stands in the form from the start."""
 
 
 @dataclass(frozen=True)

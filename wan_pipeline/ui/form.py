@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,10 @@ def _show_size(draft: Draft) -> str:
 
 
 def length_bounds(spec: ModelSpec) -> tuple[float, float]:
-    """Shortest and longest clip in seconds: one group of frames, and all that the model can do."""
+    """Shortest and longest clip in seconds, on quarters of a second."""
     step = spec.temporal_compression
-    return step / spec.fps, (spec.max_frames - 1) // step * step / spec.fps
+    longest = (spec.max_frames - 1) // step * step / spec.fps
+    return min(0.5, longest), math.floor(longest * 4) / 4 if longest >= 0.5 else longest
 
 
 def frames_of(seconds: float, fps: int, spec: ModelSpec) -> int:
@@ -183,7 +185,7 @@ def _size(choices: Choices) -> gr.Radio:
 def _length(choices: Choices) -> gr.Slider:
     low, high = length_bounds(choices.spec)
     value = (choices.spec.num_frames - 1) / choices.spec.fps
-    return gr.Slider(low, high, value, step=0.25, label="Length in seconds", buttons=[])
+    return gr.Slider(low, high, value, step=0.25, label="Length in seconds", buttons=[], elem_classes="slim")
 
 
 def _scheduler(choices: Choices) -> gr.Dropdown:
@@ -192,9 +194,7 @@ def _scheduler(choices: Choices) -> gr.Dropdown:
 
 
 def _image(choices: Choices) -> gr.Image:
-    image = image_upload(label="First frame", height=220)
-    image.value = image.postprocess(choices.image)
-    return image
+    return image_upload(str(choices.image) if choices.image else None, label="First frame", height=220)
 
 
 FIELDS: dict[str, Field] = {

@@ -45,8 +45,8 @@ def build_tab(choices: Choices) -> GenerateTab:
         form.place("negative_prompt")
         form.place("preset")
         custom_size = _size(form)
-        _length_and_seed(form)
-        form.place("model")
+        form.place("seconds")
+        _seed_and_model(form)
         lora_hint, lora_rows = _loras(form)
         _advanced(form)
         with gr.Column(elem_classes="generate-bar"):
@@ -71,8 +71,8 @@ def _image(form: Form) -> tuple[gr.Button, ...]:
 
 def _prompt_chips(form: Form) -> None:
     with gr.Row(elem_classes="chips"):
-        for prompt in examples.PROMPTS:
-            chip = gr.Button(prompt, size="sm", elem_classes="chip")
+        for title, prompt in examples.PROMPTS.items():
+            chip = gr.Button(title, size="sm", elem_classes="chip")
             chip.click(None, None, form["prompt"], js=f"() => {json.dumps(prompt)}")
 
 
@@ -84,12 +84,12 @@ def _size(form: Form) -> gr.Row:
     return custom
 
 
-def _length_and_seed(form: Form) -> None:
-    with gr.Row(elem_classes="length-and-seed"):
-        form.place("seconds")
+def _seed_and_model(form: Form) -> None:
+    with gr.Row(elem_classes="seed-and-model"):
         with gr.Row(elem_classes="seed"):
             form.place("seed")
-            dice = gr.Button("", elem_classes="dice")
+            dice = gr.Button("Random seed", elem_classes="dice")
+        form.place("model")
     dice.click(None, None, form["seed"], js=f"() => Math.floor(Math.random() * {MAX_SEED + 1})")
 
 

@@ -52,7 +52,7 @@ def _choices(studio: Studio, mode: Mode) -> Choices:
         models=installed or known[:1],
         presets=studio.presets,
         loras=tuple(studio.loras.names()),
-        prompt=picture.prompt if picture else examples.PROMPTS[0],
+        prompt=picture.prompt if picture else next(iter(examples.PROMPTS.values())),
         image=picture.path if picture else None,
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from wan_pipeline.models import registry
+from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.presets import Preset
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.examples import ASSETS
@@ -35,7 +37,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     script = (ASSETS / "page.js").read_text(encoding="utf-8")
     return {
         "theme": theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + preset_css(studio.presets.values()),
+        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + preset_css(studio.presets.values()) + size_css(registry.MODELS.values()),
         "head": f"<script>{script}</script>",
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(settings.clips), str(settings.previews)],
@@ -79,6 +81,8 @@ def theme() -> gr.themes.Base:
         input_border_color_dark="var(--line)",
         input_border_color_focus="var(--accent)",
         input_border_color_focus_dark="var(--accent)",
+        input_border_width="1px",
+        input_border_width_dark="1px",
         input_shadow="none",
         input_shadow_focus="0 0 0 3px var(--halo)",
         input_shadow_focus_dark="0 0 0 3px var(--halo)",
@@ -109,6 +113,16 @@ def preset_css(presets: Iterable[Preset]) -> str:
     """One rule a style card: its thumbnail where there is one, else a small landscape in its colours."""
     return "\n".join(
         f'.style-cards label:has(input[value="{preset.id}"]) {{ --picture: {_picture(preset)}; }}' for preset in presets
+    )
+
+
+def size_css(specs: Iterable[ModelSpec]) -> str:
+    """One rule a size: its button shows its shape."""
+    sizes = {(size.width, size.height) for spec in specs for size in spec.sizes}
+    return "\n".join(
+        f'.size-cards label:has(input[value="{width}x{height}"]) '
+        f"{{ --wide: {26 * width / max(width, height):.0f}px; --high: {26 * height / max(width, height):.0f}px; }}"
+        for width, height in sorted(sizes)
     )
 
 

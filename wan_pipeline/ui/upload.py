@@ -10,12 +10,12 @@ from gradio import processing_utils
 from gradio.data_classes import ImageData
 
 
-def image_upload(**settings: Any) -> gr.Image:
+def image_upload(value: str | None, **settings: Any) -> gr.Image:
     """gr.Image whose value is the uploaded file's path, unopened. Gradio admits only files from its upload folder.
 
     Two methods are replaced on this instance. A subclass would do, but Gradio writes a .pyi beside every subclass.
     """
-    image = gr.Image(type="filepath", sources=["upload", "clipboard"], buttons=[], **settings)
+    image = gr.Image(value, type="filepath", sources=["upload", "clipboard"], buttons=[], **settings)
     image.preprocess = _path_of
     image.postprocess = lambda value: _cached(value, image.GRADIO_CACHE)
     return image
