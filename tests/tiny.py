@@ -44,17 +44,17 @@ HIDDEN = 32
 
 def write_demo(folder: Path, seed: int = 0) -> Path:
     """Expanding timesteps, residual 16x VAE with 48 latent channels: serves both modes. Returns `folder`."""
-    return _write(folder, seed, vae=_vae_16x, channels=48, settings={"expand_timesteps": True})
+    return _write(folder, seed, vae=vae_16x, channels=48, settings={"expand_timesteps": True})
 
 
 def write_wan21_text(folder: Path, seed: int = 0) -> Path:
     """Wan 2.1 text-to-video: 8x VAE with 16 latent channels. Returns `folder`."""
-    return _write(folder, seed, vae=_vae_8x, channels=16, settings={})
+    return _write(folder, seed, vae=vae_8x, channels=16, settings={})
 
 
 def write_wan21_image(folder: Path, seed: int = 0) -> Path:
     """Wan 2.1 image-to-video: a CLIP image encoder, and the image's latents beside the noise. Returns `folder`."""
-    _write(folder, seed, vae=_vae_8x, channels=16, settings={}, image_dim=HIDDEN, name="WanImageToVideoPipeline")
+    _write(folder, seed, vae=vae_8x, channels=16, settings={}, image_dim=HIDDEN, name="WanImageToVideoPipeline")
     torch.manual_seed(seed)
     config = CLIPVisionConfig(
         hidden_size=HIDDEN,
@@ -111,7 +111,7 @@ def _add_components(folder: Path, **components: tuple[str, str]) -> None:
     path.write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def _vae_16x(channels: int) -> AutoencoderKLWan:
+def vae_16x(channels: int = 48) -> AutoencoderKLWan:
     return AutoencoderKLWan(
         base_dim=4,
         decoder_base_dim=4,
@@ -129,7 +129,7 @@ def _vae_16x(channels: int) -> AutoencoderKLWan:
     )
 
 
-def _vae_8x(channels: int) -> AutoencoderKLWan:
+def vae_8x(channels: int = 16) -> AutoencoderKLWan:
     return AutoencoderKLWan(
         base_dim=4,
         z_dim=channels,

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 MAX_SIDE = 320
+RIDGE = 1e-3
 FIELDS = 12
 FIELD_LATENTS = 8
 """Side of the fitted colour fields, in latents."""
@@ -55,23 +56,35 @@ def load_preview(vae: AutoencoderKLWan, cache: Path, fingerprint: str) -> Previe
 
 
 def fit(vae: AutoencoderKLWan, block: int) -> torch.Tensor:
-    """Least squares from the latents of smooth random colour fields to the fields themselves, shrunk to `block`."""
+    """Least squares from the latents of smooth random colour fields to the fields themselves, shrunk to `block`.
+
+    The fields are still clips of two latent frames, for a VAE treats the first frame differently from the rest.
+    """
     fields = _color_fields(FIELDS, FIELD_LATENTS * vae.config.scale_factor_spatial)
-    latents = vae.encode(fields.to(vae.device)).latent_dist.mode()[:, :, 0].to("cpu", torch.float32)
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std))
-    vectors = ((latents - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)
-    colors = F.interpolate(fields[:, :, 0], size=FIELD_LATENTS * block, mode="area")
-    targets = F.pixel_unshuffle(colors, block).permute(0, 2, 3, 1).flatten(0, 2)
-    known = torch.cat([vectors, torch.ones(len(vectors), 1)], dim=1).double()
-    ridge = 1e-3 * len(known) * torch.eye(known.shape[1], dtype=torch.float64)
-    matrix: torch.Tensor = torch.linalg.solve(known.T @ known + ridge, known.T @ targets.double())
-    return matrix.float().contiguous()
+    clips = fields.unsqueeze(2).repeat(1, 1, 1 + vae.config.scale_factor_temporal, 1, 1)
+    latents = vae.encode(clips.to(vae.device)).latent_dist.mode().to("cpu", torch.float32)
+    mean, std = (
+        torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    vectors = ((latents - mean) / std).permute(2, 0, 3, 4, 1).flatten(0, 3)
+    colors = F.interpolate(fields, size=FIELD_LATENTS * block, mode="area")
+    targets = F.pixel_unshuffle(colors, block).permute(0, 2, 3, 1).flatten(0, 2).repeat(latents.shape[2], 1)
+    return least_squares(vectors.double(), targets.double()).float().contiguous()
+
+
+def least_squares(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The matrix and its offset; a slight ridge keeps what the fields do not show from being amplified."""
+    center, offset = vectors.mean(0), targets.mean(0)
+    spread = (vectors - center).T @ (vectors - center)
+    ridge = RIDGE * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
+    matrix: torch.Tensor = torch.linalg.solve(spread + ridge, (vectors - center).T @ (targets - offset))
+    return torch.cat([matrix, (offset - center @ matrix).unsqueeze(0)])
 
 
 def _color_fields(count: int, side: int) -> torch.Tensor:
-    """Still one-frame videos (count, 3, 1, side, side) in -1..1: soft blobs, half of them with finer ones on top."""
+    """Pictures (count, 3, side, side) in -1..1: soft blobs, half of them with finer ones on top."""
     generator = torch.Generator("cpu").manual_seed(0)
     coarse, fine = (torch.rand(count, 3, cells, cells, generator=generator) * 2 - 1 for cells in (3, 9))
     fine[::2] = 0
     layers = [F.interpolate(noise, size=side, mode="bicubic", align_corners=False) for noise in (coarse, fine)]
-    return (layers[0] + 0.5 * layers[1]).clamp(-1, 1).unsqueeze(2)
+    return (layers[0] + 0.5 * layers[1]).clamp(-1, 1)

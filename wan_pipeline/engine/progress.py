@@ -40,16 +40,6 @@ class Observer(Protocol):
     def cancelled(self) -> bool: ...
 
 
-class Silent:
-    """An observer that looks away."""
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return False
-
-
 def check_cancelled(observer: Observer) -> None:
     """Raise Cancelled if the observer asks for it."""
     if observer.cancelled():

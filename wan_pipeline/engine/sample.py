@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import WanPipeline
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from wan_pipeline.engine.preview import Preview
@@ -32,7 +34,7 @@ def sample(
     """
     pipeline = _pipeline(denoiser, request, image)
     noise = initial_noise(denoiser, request)
-    watcher = _Watcher(request.num_inference_steps, noise, preview, observer)
+    watcher = _Watcher(request.num_inference_steps, noise, preview, image, observer)
     device = denoiser.transformer.device
     try:
         output = pipeline(
@@ -94,10 +96,13 @@ def _pipeline(denoiser: Denoiser, request: GenerationRequest, image: Image | Non
 class _Watcher:
     """The callback at the end of each step."""
 
-    def __init__(self, steps: int, noise: torch.Tensor, preview: Preview, observer: Observer) -> None:
+    def __init__(
+        self, steps: int, noise: torch.Tensor, preview: Preview, image: Image | None, observer: Observer
+    ) -> None:
         self._steps = steps
         self._before = noise
         self._preview = preview
+        self._image = image
         self._observer = observer
         self._started = time.monotonic()
 
@@ -114,8 +119,14 @@ class _Watcher:
         self._before = latents
         done = step + 1
         eta = (time.monotonic() - self._started) / done * (self._steps - done)
-        self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview.frames(clean)))
+        self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._look(clean)))
         return {}
+
+    def _look(self, clean: torch.Tensor) -> NDArray[np.uint8]:
+        frames = self._preview.frames(clean)
+        if self._image is not None:  # the pipeline puts the image's latents into the first frame only at the very end
+            frames[0] = np.asarray(self._image.resize((frames.shape[2], frames.shape[1])))
+        return frames
 
 
 def estimate_clean(before: torch.Tensor, after: torch.Tensor, sigma_before: float, sigma_after: float) -> torch.Tensor:

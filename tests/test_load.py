@@ -1,0 +1,88 @@
+"""Loading is strict: what the libraries would fill with random numbers is an error here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests import tiny
+from wan_pipeline.errors import ModelError
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.load import load_denoiser, load_text_encoder, quiet_libraries
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    quiet_libraries()
+
+
+@pytest.fixture
+def model(settings, tmp_path):
+    """A demo of this test's own, to be damaged."""
+    folder = shutil.copytree(settings.demo_checkpoint, tmp_path / "copy")
+    return ModelLibrary(replace(settings, demo_checkpoint=folder)).find("demo")
+
+
+def weights(model, component):
+    return next((model.folder / component).glob("*.safetensors"))
+
+
+def test_loads_in_eval_mode_and_in_the_right_types(model):
+    denoiser = load_denoiser(model, CPU, torch.bfloat16)
+    assert not denoiser.transformer.training and not denoiser.vae.training
+    assert denoiser.transformer.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in denoiser.vae.parameters()} == {torch.float32}
+    assert denoiser.expand_timesteps and denoiser.boundary_ratio is None
+    assert denoiser.transformers == (denoiser.transformer,)
+    assert denoiser.image_encoder is None and denoiser.image_processor is None
+
+
+def test_a_model_with_an_image_encoder_loads_it(settings):
+    tiny.write_wan21_image(settings.models / "wan2.1-i2v-14b-480p")
+    denoiser = load_denoiser(ModelLibrary(settings).find("wan2.1-i2v-14b-480p"), CPU, torch.float32)
+    assert denoiser.image_encoder is not None and denoiser.image_processor is not None
+    assert not denoiser.expand_timesteps
+
+
+@pytest.mark.parametrize("component", ["transformer", "vae"])
+def test_a_tensor_missing_from_a_whole_file_is_an_error(model, component):
+    tensors = load_file(weights(model, component))
+    first = min(tensors)
+    del tensors[first]
+    save_file(tensors, weights(model, component), metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"1 tensors are missing or misshapen, first {first}"):
+        load_denoiser(model, CPU, torch.float32)
+
+
+def test_a_tensor_missing_from_the_text_encoder_is_an_error(model):
+    tensors = load_file(weights(model, "text_encoder"))
+    del tensors["encoder.final_layer_norm.weight"]
+    save_file(tensors, weights(model, "text_encoder"), metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="final_layer_norm"):
+        load_text_encoder(model, CPU, torch.float32)
+
+
+def test_weights_of_another_size_are_an_error(model):
+    path = model.folder / "transformer" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"ffn_dim": 128}))
+    with pytest.raises(ModelError, match="transformer"):
+        load_denoiser(model, CPU, torch.float32)
+
+
+def test_a_damaged_tokenizer_is_an_error(model):
+    (model.folder / "tokenizer" / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="tokenizer"):
+        load_text_encoder(model, CPU, torch.float32)
+
+
+def test_a_file_that_vanishes_between_check_and_load_is_an_error(model):
+    weights(model, "vae").unlink()
+    with pytest.raises(ModelError, match="vae"):
+        load_denoiser(model, CPU, torch.float32)

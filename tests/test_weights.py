@@ -1,0 +1,81 @@
+"""Safetensors headers: whole files read, everything else refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from wan_pipeline.models.weights import DamagedFileError, TensorInfo, read_header
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    path = tmp_path / "whole.safetensors"
+    save_file({"a": torch.zeros(2, 3), "b": torch.zeros(4, dtype=torch.bfloat16)}, path, metadata={"made": "here"})
+    return path
+
+
+def write(path: Path, header: object, data: bytes = b"", length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + data)
+    return path
+
+
+def test_reads_names_types_shapes_and_metadata(whole):
+    header = read_header(whole)
+    assert header.tensors == {"a": TensorInfo("F32", (2, 3)), "b": TensorInfo("BF16", (4,))}
+    assert header.metadata == {"made": "here"}
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 40, -1])
+def test_a_file_cut_anywhere_is_damaged(whole, keep):
+    whole.write_bytes(whole.read_bytes()[:keep])
+    with pytest.raises(DamagedFileError):
+        read_header(whole)
+
+
+def test_a_file_with_something_behind_is_damaged(whole):
+    whole.write_bytes(whole.read_bytes() + b"more")
+    with pytest.raises(DamagedFileError, match="bytes where its header describes"):
+        read_header(whole)
+
+
+ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        (b"not json", b""),
+        (b"[" * 100_000, b""),
+        ([1, 2], b""),
+        ({"a": ENTRY | {"dtype": "PICKLE"}}, b"1234"),
+        ({"a": ENTRY | {"shape": [2]}}, b"1234"),
+        ({"a": ENTRY | {"shape": [-1]}}, b"1234"),
+        ({"a": ENTRY | {"shape": ["1"]}}, b"1234"),
+        ({"a": ENTRY | {"data_offsets": [4, 0]}}, b"1234"),
+        ({"a": ENTRY | {"data_offsets": [0, 2**70]}}, b"1234"),
+        ({"a": ENTRY | {"shape": [2**40], "data_offsets": [0, 2**42]}}, b"1234"),
+        ({"a": {"dtype": "F32"}}, b""),
+    ],
+)
+def test_impossible_descriptions_are_damaged(tmp_path, header, data):
+    with pytest.raises(DamagedFileError):
+        read_header(write(tmp_path / "bad.safetensors", header, data))
+
+
+def test_a_header_over_the_cap_is_refused_unread(tmp_path):
+    path = write(tmp_path / "big.safetensors", b" " * 2000)
+    with pytest.raises(DamagedFileError, match="2,000 bytes, more than the 1,000 allowed"):
+        read_header(path, max_bytes=1000)
+
+
+def test_too_many_tensors_are_refused(tmp_path):
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    path = write(tmp_path / "many.safetensors", {str(number): empty for number in range(11)})
+    with pytest.raises(DamagedFileError, match="11 tensors"):
+        read_header(path, max_tensors=10)
