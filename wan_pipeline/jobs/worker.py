@@ -110,7 +110,8 @@ class Worker:
         for job in self._store.recover():
             logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
             for part in self._settings.clips.glob(f"*_{job.id[:8]}.*.part"):
-                part.unlink(missing_ok=True)
+                with suppress(PermissionError):  # on Windows, while the dead worker's ffmpeg still has it
+                    part.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,100 @@
+"""The time before the click: a guess at first, then what this machine took."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.requests import make_request
+from wan_pipeline.engine.progress import Stage
+from wan_pipeline.jobs.estimate import duration, estimate
+from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.models.registry import DEMO, WAN22_TI2V_5B
+from wan_pipeline.request import GenerationRequest
+
+
+def done(request: GenerationRequest, **seconds: float) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id="j",
+        state=JobState.DONE,
+        request=request,
+        created_at=now,
+        started_at=now,
+        finished_at=now,
+        stage=Stage.SAVING,
+        step=0,
+        total=0,
+        eta_seconds=None,
+        preview_version=0,
+        cancel_requested=False,
+        attempts=1,
+        error=None,
+        clip=None,
+        poster=None,
+        frames_sha256=None,
+        seconds=seconds,
+        warnings=(),
+        jobs_ahead=0,
+    )
+
+
+def test_the_first_guess_follows_the_model() -> None:
+    request = make_request()
+    guess = estimate(request, DEMO, [], 0)
+    tokens = 9 * 10 * 6
+    expected = (
+        4 * 2 * tokens * DEMO.denoise_seconds_per_token + 33 * 320 * 192 / 1e6 * DEMO.decode_seconds_per_megapixel
+    )
+    assert guess.seconds == pytest.approx(expected + 1.0)
+    assert estimate(make_request(width=1280, height=704, num_frames=121), WAN22_TI2V_5B, [], 0).seconds > 10
+
+
+def test_guidance_costs_a_second_pass() -> None:
+    one, two = (estimate(make_request(guidance_scale=scale), DEMO, [], 0).seconds for scale in (1.0, 3.0))
+    assert two - one == pytest.approx(4 * 540 * DEMO.denoise_seconds_per_token)
+
+
+def test_the_same_clip_again_takes_what_it_took() -> None:
+    request = make_request()
+    learned = estimate(request, DEMO, [done(request, denoising=5.0, decoding=3.0, loading=0.5, saving=0.5)], 0)
+    assert learned.seconds == pytest.approx(9.0)
+    assert learned.text == "about 9 s"
+
+
+def test_learning_scales_with_the_work() -> None:
+    jobs = [done(make_request(num_inference_steps=4), denoising=4.0, decoding=2.0)]
+    longer = estimate(make_request(num_inference_steps=16), DEMO, jobs, 0)
+    assert longer.seconds == pytest.approx(4 * 4.0 + 2.0)
+
+
+def test_one_slow_clip_does_not_count() -> None:
+    request = make_request()
+    jobs = [done(request, denoising=seconds, decoding=1.0, loading=0.0) for seconds in (4.0, 400.0, 4.2)]
+    assert estimate(request, DEMO, jobs, 0).seconds == pytest.approx(5.2)
+
+
+@pytest.mark.parametrize(("ahead", "words"), [(0, ""), (1, ", after 1 other clip"), (3, ", after 3 other clips")])
+def test_who_is_ahead(ahead: int, words: str) -> None:
+    request = make_request()
+    shown = estimate(request, DEMO, [done(request, denoising=5.0, decoding=1.0)], ahead)
+    assert (shown.jobs_ahead, shown.text) == (ahead, f"about 6 s{words}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (5.6, "6 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (64, "1 min"),
+        (155, "2 min 30 s"),
+        (1234, "20 min"),
+        (3600, "1 h 0 min"),
+        (7890, "2 h 11 min"),
+    ],
+)
+def test_durations_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
