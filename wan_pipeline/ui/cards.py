@@ -91,7 +91,8 @@ def _message(title: str, text: str, kind: str = "calm") -> str:
 
 def _in_line(ahead: int) -> str:
     text = "It starts in a moment." if ahead == 0 else f"{ahead} clip{'s' if ahead > 1 else ''} before it."
-    return f'<div class="message" role="status"><span class="spinner" aria-hidden="true"></span><h2>In line</h2><p>{text}</p></div>'
+    spinner = '<span class="spinner" aria-hidden="true"></span>'
+    return f'<div class="message" role="status">{spinner}<h2>In line</h2><p>{text}</p></div>'
 
 
 def _video(job: Job) -> str:
@@ -118,7 +119,8 @@ def _progress(job: Job) -> str:
     kind = "bar" if job.total else "bar unknown"
     return (
         '<div class="progress" role="status">'
-        f'<p><strong>{title}</strong><span class="count">{count}</span><span class="eta">{_eta(job.eta_seconds)}</span></p>'
+        f'<p><strong>{title}</strong><span class="count">{count}</span>'
+        f'<span class="eta">{_eta(job.eta_seconds)}</span></p>'
         f'<div class="{kind}" role="progressbar" aria-label="{title}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><i style="width: {share * 100:.1f}%"></i></div></div>'
     )
@@ -187,7 +189,8 @@ def strip(jobs: Sequence[Job], shown: str) -> str:
     """Small pictures of recent clips, newest first; a click on one carries its `data-job`."""
     if not jobs:
         return ""
-    return f'<h2 class="strip-title">Recent</h2><div class="strip" role="list">{"".join(_tile(job, shown) for job in jobs)}</div>'
+    tiles = "".join(_tile(job, shown) for job in jobs)
+    return f'<h2 class="strip-title">Recent</h2><div class="strip" role="list">{tiles}</div>'
 
 
 def _tile(job: Job, shown: str) -> str:

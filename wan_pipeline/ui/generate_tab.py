@@ -10,7 +10,8 @@ import gradio as gr
 from wan_pipeline.limits import MAX_SEED
 from wan_pipeline.request import Mode
 from wan_pipeline.ui import examples
-from wan_pipeline.ui.form import LORA_SLOTS, Choices, Form
+from wan_pipeline.ui.fields import LORA_SLOTS, Choices
+from wan_pipeline.ui.form import Form
 
 TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
 NO_LORAS = (
@@ -54,9 +55,7 @@ def build_tab(choices: Choices) -> GenerateTab:
             with gr.Row(elem_classes="generate-row"):
                 estimate = gr.HTML("", elem_classes="estimate-slot")
                 generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")
-    return GenerateTab(
-        choices.mode, tab, form, pictures, custom_size, lora_hint, lora_rows, estimate, notice, generate
-    )
+    return GenerateTab(choices.mode, tab, form, pictures, custom_size, lora_hint, lora_rows, estimate, notice, generate)
 
 
 def _image(form: Form) -> tuple[gr.Button, ...]:
@@ -90,7 +89,7 @@ def _seed_and_model(form: Form) -> None:
             form.place("seed")
             dice = gr.Button("Random seed", elem_classes="dice")
         form.place("model")
-    dice.click(None, None, form["seed"], js=f"() => Math.floor(Math.random() * {MAX_SEED + 1})")
+    dice.click(None, None, form["seed"], js=f"() => String(Math.floor(Math.random() * {MAX_SEED + 1}))")
 
 
 def _loras(form: Form) -> tuple[gr.HTML, tuple[gr.Row, ...]]:

@@ -12,7 +12,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.request import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
-from wan_pipeline.ui.form import CUSTOM, LORA_SLOTS, MATCH_IMAGE, lora_choices, spec_of
+from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, MATCH_IMAGE, lora_choices, spec_of
 from wan_pipeline.ui.generate_tab import GenerateTab
 from wan_pipeline.ui.hints import placeholders, reshape
 from wan_pipeline.ui.stage import Stage, first_job, refresh
@@ -55,7 +55,7 @@ class TabHandlers:
         values = self._form.values(given)
         preset = self._studio.presets.get(values["preset"])
         hints = placeholders(spec_of(values["model"]), preset)
-        return {self._form[name]: gr.Number(placeholder=text) for name, text in hints.items()}
+        return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def show_lora_rows(self, given: Given) -> Updates:
         """The rows in use and one free one."""
@@ -67,11 +67,11 @@ class TabHandlers:
     def offer_loras(self) -> Updates:
         """The files that are in the folder now."""
         names = tuple(self._studio.loras.names())
-        dropdowns = {
-            self._form[f"lora_{slot}"]: gr.Dropdown(choices=lora_choices(names)) for slot in range(LORA_SLOTS)
-        }
+        dropdowns = {self._form[f"lora_{slot}"]: gr.Dropdown(choices=lora_choices(names)) for slot in range(LORA_SLOTS)}
         return {
-            **dropdowns, self._tab.lora_hint: gr.HTML(visible=not names), self._tab.lora_rows[0]: gr.Row(visible=bool(names))
+            **dropdowns,
+            self._tab.lora_hint: gr.HTML(visible=not names),
+            self._tab.lora_rows[0]: gr.Row(visible=bool(names)),
         }
 
     def use_picture(self, picture: examples.Picture) -> Updates:

@@ -1,4 +1,4 @@
-"""What a form shows of the chosen model and style: their settings in the empty fields, the model's sizes and lengths."""
+"""What a form shows of the chosen model and style: their settings in empty fields, the model's sizes and lengths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.presets import Preset
-from wan_pipeline.ui.form import Form, Values, length_bounds, size_choices
+from wan_pipeline.ui.fields import Values, length_bounds, size_choices
+from wan_pipeline.ui.form import Form
 
 HINTED = {"steps": "num_inference_steps", "guidance": "guidance_scale", "flow_shift": "flow_shift", "fps": "fps"}
 """Number fields that may stay empty, and the setting of preset or model that then holds."""

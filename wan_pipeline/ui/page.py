@@ -11,7 +11,7 @@ from wan_pipeline.models import registry
 from wan_pipeline.request import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
-from wan_pipeline.ui.form import LORA_SLOTS, TIMED, Choices
+from wan_pipeline.ui.fields import LORA_SLOTS, TIMED, Choices
 from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
 from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
@@ -43,7 +43,7 @@ def build_ui(studio: Studio) -> gr.Blocks:
 
 
 def _choices(studio: Studio, mode: Mode) -> Choices:
-    """What the form offers. Without any installed model the first known one stands, and says at the click what is missing."""
+    """What the form offers. Without any installed model the first known one stands in; submitting says what lacks."""
     installed = tuple(model.spec for model in studio.models.installed() if mode in model.spec.modes)
     known = tuple(spec for spec in registry.MODELS.values() if mode in spec.modes)
     picture = examples.PICTURES[0] if mode is Mode.IMAGE_TO_VIDEO else None
@@ -76,7 +76,7 @@ def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: S
     )
     form["size"].change(handlers.show_custom_size, form["size"], [tab.custom_size], **QUIET)
     form["model"].change(handlers.change_model, everything, [form["size"], form["seconds"], *hinted], **QUIET)
-    form["preset"].change(handlers.change_preset, everything, hinted, **QUIET)
+    gr.on([form["preset"].change, page.load], handlers.change_preset, everything, hinted, **QUIET)
     gr.on([lora.change for lora in loras], handlers.show_lora_rows, everything, [*tab.lora_rows], **QUIET)
     page.load(handlers.offer_loras, None, [*loras, tab.lora_hint, tab.lora_rows[0]], **QUIET)
     for button, picture in zip(tab.pictures, examples.PICTURES, strict=False):

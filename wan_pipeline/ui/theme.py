@@ -37,7 +37,9 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     script = (ASSETS / "page.js").read_text(encoding="utf-8")
     return {
         "theme": theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + preset_css(studio.presets.values()) + size_css(registry.MODELS.values()),
+        "css": (ASSETS / "style.css").read_text(encoding="utf-8")
+        + preset_css(studio.presets.values())
+        + size_css(registry.MODELS.values()),
         "head": f"<script>{script}</script>",
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(settings.clips), str(settings.previews)],
@@ -134,6 +136,6 @@ def _picture(preset: Preset) -> str:
     return (
         f"radial-gradient(circle at 70% 34%, {light} 0 13%, transparent 14%), "
         f"radial-gradient(ellipse 90% 70% at 22% 108%, {ground} 0 70%, transparent 71%), "
-        f"radial-gradient(ellipse 80% 50% at 85% 110%, color-mix(in srgb, {ground} 80%, {sky}) 0 70%, transparent 71%), "
+        f"radial-gradient(ellipse 80% 50% at 85% 110%, color-mix(in srgb, {ground} 80%, {sky}) 0 70%, transparent 71%),"
         f"linear-gradient({sky}, color-mix(in srgb, {sky} 55%, {light}))"
     )

@@ -1,4 +1,4 @@
-"""An image box that never decodes what it is given: `clips.images` judges uploads, with its own limits and sentences."""
+"""An image box that never decodes what it is given: `clips.images` judges uploads, with limits and sentences."""
 
 from __future__ import annotations
 
