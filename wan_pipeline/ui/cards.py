@@ -162,7 +162,7 @@ def _settings(job: Job, names: Names) -> dict[str, str]:
         "Seed": str(request.seed),
         "Style": names.presets.get(request.preset or "", request.preset or "none"),
         "Size": f"{request.width} × {request.height}",
-        "Length": f"{request.seconds:.2g} s, {request.num_frames} frames",
+        "Length": f"{(request.num_frames - 1) / request.fps:.3g} s",
         "Steps": str(request.num_inference_steps),
         "Guidance": f"{request.guidance_scale:g}",
         "Model": names.models.get(request.model, request.model),

@@ -233,7 +233,9 @@ def _scheduler(choices: Choices) -> gr.Dropdown:
 
 
 def _image(choices: Choices) -> gr.Image:
-    return image_upload(str(choices.image) if choices.image else None, label="First frame", height=220)
+    return image_upload(
+        str(choices.image) if choices.image else None, label="First frame", height=230, elem_classes="first-frame"
+    )
 
 
 FIELDS: dict[str, Field] = {

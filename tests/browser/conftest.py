@@ -1,0 +1,110 @@
+"""The real app in a process of its own, and a real browser that notes what must not happen."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from wan_pipeline.settings import REPOSITORY
+
+QUIET_CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("browser") / "workspace"
+
+
+@pytest.fixture(scope="session")
+def address(workspace: Path, tiny_demo: Path) -> Iterator[str]:
+    """Where the app is served."""
+    loras = workspace.parent / "loras"
+    loras.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "tests/browser/serve_tiny.py", str(port), str(workspace), str(tiny_demo), str(loras)]
+    with (workspace.parent / "app.log").open("wb") as log:
+        app = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+        try:
+            _wait_for(port, app, workspace.parent / "app.log")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            app.terminate()
+            app.wait(20)
+
+
+def _wait_for(port: int, app: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and app.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"The app did not come up:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium where there is one, else the one that playwright installed."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET_CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """A browser with its tabs, and what went wrong in them."""
+
+    browser: Browser
+    address: str
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._context = self.browser.new_context(viewport={"width": 1440, "height": 900})
+        self._context.set_default_timeout(20_000)
+
+    def open(self) -> Page:
+        page = self._context.new_page()
+        page.on("request", self._check_request)
+        page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        page.on("console", self._check_console)
+        page.goto(self.address)
+        page.locator(".estimate:visible").wait_for()
+        return page
+
+    def leave(self) -> None:
+        self._context.close()
+
+    def _check_request(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.complaints.append(f"asked the network: {request.url}")
+
+    def _check_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text} {message.location}")
+
+
+@pytest.fixture
+def visitor(browser: Browser, address: str) -> Iterator[Visitor]:
+    visitor = Visitor(browser, address)
+    yield visitor
+    visitor.leave()
+    assert visitor.complaints == []

@@ -1,0 +1,16 @@
+"""The real app with the tiny model in place of the demo's: `serve_tiny.py PORT WORKSPACE CHECKPOINT LORAS`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import app
+from wan_pipeline.settings import Settings
+
+if __name__ == "__main__":  # the worker process imports this file again
+    port, workspace, checkpoint, loras = sys.argv[1:]
+    settings = Settings(workspace=Path(workspace), demo_checkpoint=Path(checkpoint), loras=Path(loras))
+    app.serve(settings, "127.0.0.1", int(port), share=False)

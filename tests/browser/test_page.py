@@ -1,0 +1,181 @@
+"""The page in a real browser, on the real app with the tiny model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+MADE = 60_000
+"""Milliseconds within which a small clip is made, on two busy cores."""
+PLAYING = "() => { const v = document.querySelector('#view video'); return v && !v.error && v.currentTime > 0.2 }"
+
+
+def panel(page: Page) -> Locator:
+    return page.locator("[role=tabpanel]:visible")
+
+
+def fill(page: Page, **values: str) -> None:
+    """Fill fields by label, opening Advanced where needed."""
+    for label, value in values.items():
+        box = panel(page).get_by_label(label, exact=True)
+        if not box.is_visible():
+            panel(page).get_by_role("button", name="Advanced").click()
+        box.fill(value)
+
+
+def make_short(page: Page) -> None:
+    page.locator("[role=tabpanel]:visible").get_by_label("number input for Length in seconds").fill("0.5")
+    fill(page, Steps="2")
+
+
+def generate(page: Page) -> None:
+    panel(page).get_by_role("button", name="Generate").click()
+
+
+def test_the_first_click_makes_a_clip_that_plays(visitor: Visitor) -> None:
+    page = visitor.open()
+    expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(re.compile("red ball"))
+    expect(panel(page).get_by_label("Natural")).to_be_checked()
+    expect(page.locator(".estimate:visible")).to_contain_text("About")
+    generate(page)
+    expect(page.locator("#view .progress")).to_be_visible(timeout=MADE)
+    page.wait_for_function(PLAYING, timeout=MADE)
+    expect(page.locator("#view .facts")).to_contain_text("Seed")
+    expect(page.locator("#recent .tile.done img")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+
+
+def test_an_image_moves_on_control_enter_and_hands_on_its_last_frame(visitor: Visitor) -> None:
+    page = visitor.open()
+    page.get_by_role("tab", name="Image to video").click()
+    make_short(page)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/?job=*")
+    page.wait_for_function(PLAYING, timeout=MADE)
+    first = panel(page).locator(".first-frame img").get_attribute("src")
+    page.get_by_role("button", name="Use last frame as image").click()
+    expect(panel(page).locator(".first-frame img")).not_to_have_attribute("src", str(first))
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("")
+
+
+def test_settings_come_back(visitor: Visitor) -> None:
+    page = visitor.open()
+    make_short(page)
+    fill(page, Seed="1234", Guidance="2.5")
+    panel(page).get_by_label("Noir").check()
+    generate(page)
+    page.wait_for_url("**/?job=*")
+    expect(page.locator("#view .facts")).to_contain_text("Noir", timeout=MADE)
+    fill(page, Seed="", Guidance="", Prompt="something else")
+    panel(page).get_by_label("Comic").check()
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("1234")
+    expect(panel(page).get_by_label("Guidance", exact=True)).to_have_value("2.5")
+    expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(re.compile("red ball"))
+    expect(panel(page).get_by_label("Noir")).to_be_checked()
+
+
+def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
+    page = visitor.open()
+    fill(page, Prompt="A long story", Steps="190")
+    generate(page)
+    expect(page.locator("#view .progress .count")).to_contain_text("/190", timeout=MADE)
+    page.reload()
+    expect(page.locator("#view .words")).to_have_text("A long story")
+    expect(page.locator("#view .progress")).to_be_visible()
+    page.close()
+    again = visitor.open()
+    expect(again.locator("#view .words")).to_have_text("A long story")
+    again.get_by_role("button", name="Cancel").click()
+    expect(again.locator("#view")).to_contain_text("Cancelled")
+    expect(again.get_by_role("button", name="Cancel")).to_be_hidden()
+
+
+def test_two_tabs_follow_their_own_jobs(visitor: Visitor) -> None:
+    one, two = visitor.open(), visitor.open()
+    for page, prompt in ((one, "A ball in the first tab"), (two, "A box in the second tab")):
+        make_short(page)
+        fill(page, Prompt=prompt)
+        generate(page)
+    for page, prompt in ((one, "A ball in the first tab"), (two, "A box in the second tab")):
+        expect(page.locator("#view .facts")).to_be_visible(timeout=MADE)
+        expect(page.locator("#view .words")).to_have_text(prompt)
+    one.locator("#recent .tile.done").first.click()
+    expect(one.locator("#view .words")).to_have_text("A box in the second tab")
+
+
+BAD_INPUT = (
+    ("Prompt", "", "The prompt is empty"),
+    ("Prompt", "x" * 100_000, "at most 4,000 are allowed"),
+    ("Seed", "-1", "Seed -1 is out of range"),
+    ("Seed", "abc", "Seed 'abc' is not a whole number"),
+    ("Steps", "1000", "Steps 1000 is out of range"),
+    ("Guidance", "nan", "Guidance nan is out of range"),
+    ("Frames per second", "60", "choose a shorter clip or fewer frames per second"),
+)
+
+
+def test_bad_input_gets_a_sentence_and_the_form_is_kept(visitor: Visitor) -> None:
+    page = visitor.open()
+    for label, value, sentence in BAD_INPUT:
+        fill(page, **{label: value})
+        generate(page)
+        expect(page.locator(".notice:visible")).to_contain_text(sentence)
+        expect(panel(page).get_by_label(label, exact=True)).to_have_value(value)
+        fill(page, **{label: "16"})
+        expect(page.locator(".notice:visible")).to_have_count(0)
+        expect(page.locator(".estimate:visible")).to_contain_text("About")
+
+
+def test_a_custom_size_off_the_grid_gets_a_sentence(visitor: Visitor) -> None:
+    page = visitor.open()
+    panel(page).get_by_label("Custom").check()
+    fill(page, Width="321", Height="192")
+    generate(page)
+    expect(page.locator(".notice:visible")).to_contain_text("Width 321 is not a multiple of 32")
+
+
+def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    page = visitor.open()
+    page.get_by_role("tab", name="Image to video").click()
+    panel(page).get_by_label("Remove Image").or_(panel(page).get_by_label("Clear")).first.click()
+    generate(page)
+    expect(page.locator(".notice:visible")).to_contain_text("There is no image yet")
+    with page.expect_response("**/upload**"):
+        panel(page).locator("input[type=file]").set_input_files(broken)
+    expect(page.locator(".estimate:visible")).to_contain_text("broken.png")
+    generate(page)
+    expect(page.locator(".notice:visible")).to_contain_text("broken.png")
+
+
+def test_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
+    prompt = '<img src=x onerror="window.pwned=1"> ${window.pwned=1} {{pwned}} <script>window.pwned=1</script> "\'><b>'
+    page = visitor.open()
+    make_short(page)
+    fill(page, Prompt=prompt)
+    generate(page)
+    page.wait_for_url("**/?job=*")
+    expect(page.locator("#view .facts")).to_be_visible(timeout=MADE)
+    expect(page.locator("#view .words")).to_have_text(prompt)
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("#view .words *, #recent b").count() == 0
+
+
+def test_only_clips_and_previews_are_served(visitor: Visitor, workspace: Path) -> None:
+    page = visitor.open()
+    for path in (workspace / "studio.sqlite3", workspace / "logs" / "worker.log", Path(__file__)):
+        assert path.is_file()
+        assert page.request.get(f"{visitor.address}gradio_api/file={path}").status == 403
+    clip = next((workspace / "clips").glob("*.mp4"))
+    assert page.request.get(f"{visitor.address}gradio_api/file={clip}").status == 200
