@@ -13,7 +13,7 @@ from PIL import Image
 from wan_pipeline import presets
 from wan_pipeline.clips import images
 from wan_pipeline.clips.naming import check_output, clip_name
-from wan_pipeline.clips.storage import check_room, whole_file
+from wan_pipeline.clips.storage import check_room, check_writable, whole_file
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.estimate import Estimate, estimate
@@ -38,7 +38,7 @@ class Studio:
     def __init__(self, settings: Settings) -> None:
         """Raises PresetError for a bad preset file, StorageError for a workspace that cannot be used."""
         for folder in (settings.clips, settings.inputs, settings.previews, settings.cache, settings.logs):
-            check_room(folder, needed_bytes=0)
+            check_writable(folder)
         self.settings = settings
         self.models = ModelLibrary(settings)
         self.presets = presets.load_presets(settings.presets)

@@ -17,8 +17,10 @@ RECEIPT_VERSION = 1
 
 def make_receipt(
     request: GenerationRequest,
+    *,
     frames_sha256: str,
     seconds: dict[str, float],
+    peak_memory_mb: float,
     environment: dict[str, str],
     warnings: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def make_receipt(
         "request": request.to_dict(),
         "frames_sha256": frames_sha256,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "peak_memory_mb": round(peak_memory_mb),
         "environment": environment,
         "warnings": list(warnings),
     }

@@ -36,15 +36,20 @@ def whole_file(destination: Path) -> Iterator[Path]:
         _remove(part)
 
 
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise StorageError unless `folder` can be written to and has `needed_bytes` and a reserve free."""
+def check_writable(folder: Path) -> None:
+    """Make the folder if it is not there. Raises StorageError unless a file can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as probe:
             probe.write(b"room")
-        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise storage_error(folder, error) from error
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise StorageError unless `folder` can be written to and has `needed_bytes` and a reserve free."""
+    check_writable(folder)
+    free = shutil.disk_usage(folder).free
     if free < needed_bytes + RESERVE_BYTES:
         raise StorageError(
             f"The folder {folder} has {_megabytes(free)} free and a clip like this may need "

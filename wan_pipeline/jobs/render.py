@@ -32,15 +32,28 @@ def make_clip(renderer: Renderer, request: GenerationRequest, observer: Observer
     check_cancelled(observer)
     observer.progress(Progress(Stage.SAVING))
     started = time.monotonic()
-    receipt = make_receipt(request, rendered.sha256, rendered.seconds, rendered.environment, rendered.warnings)
-    poster = poster_path(clip)
+    _save(request, rendered, clip)
+    seconds = {**rendered.seconds, Stage.SAVING.value: time.monotonic() - started}
+    return Finished(
+        request, clip, poster_path(clip), receipt_path(clip), rendered.sha256, seconds, tuple(rendered.warnings)
+    )
+
+
+def _save(request: GenerationRequest, rendered: Rendered, clip: Path) -> None:
+    """All three files or none. The clip goes first: if it finds no room, what lies there from before stays whole."""
+    receipt = make_receipt(
+        request,
+        frames_sha256=rendered.sha256,
+        seconds=rendered.seconds,
+        peak_memory_mb=rendered.peak_memory_mb,
+        environment=rendered.environment,
+        warnings=rendered.warnings,
+    )
+    encode(rendered.frames, request.fps, clip, receipt)
     try:
-        write_poster(rendered.frames, poster)
+        write_poster(rendered.frames, poster_path(clip))
         write_receipt(receipt, clip)
-        encode(rendered.frames, request.fps, clip, receipt)
     except BaseException:
-        for path in (poster, receipt_path(clip)):
+        for path in (clip, poster_path(clip)):
             path.unlink(missing_ok=True)
         raise
-    seconds = {**rendered.seconds, Stage.SAVING.value: time.monotonic() - started}
-    return Finished(request, clip, poster, receipt_path(clip), rendered.sha256, seconds, rendered.warnings)

@@ -40,6 +40,7 @@ class Worker:
         self._store = JobStore(settings.database)
         self._locks = WorkspaceLocks(settings.workspace)
         self._engine: Renderer | None = None
+        self._is_warm = False
 
     def run(self) -> None:
         """Work until the queue is empty and no app is open. Returns at once if another worker is at it."""
@@ -100,8 +101,9 @@ class Worker:
         return self._engine
 
     def _warm_up(self) -> None:
-        """Import torch while nobody waits for it. A fault is left for the first job to report."""
-        if self._engine is None:
+        """Import torch once while nobody waits for it. A fault is left for the first job to report."""
+        if not self._is_warm:
+            self._is_warm = True
             with suppress(ImportError, OSError):
                 self._ready_engine()
 
