@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wan_pipeline.engine.progress import Progress
 from wan_pipeline.request import GenerationRequest, Mode, SchedulerName
 
 
@@ -26,3 +27,13 @@ def make_request(**changes: Any) -> GenerationRequest:
         "scheduler": SchedulerName.UNIPC,
     }
     return GenerationRequest(**settings | changes)
+
+
+class Silence:
+    """An observer that looks away."""
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False

@@ -225,6 +225,16 @@ def test_truncated_files_are_refused(kind: str, part: float, tmp_path: Path, inp
     assert not inputs.exists()
 
 
+def test_a_flipped_byte_in_a_png_is_noticed(tmp_path: Path, inputs: Path) -> None:
+    """Uncompressed, so that only the checksum tells."""
+    stripes().save(tmp_path / "a.png", compress_level=0)
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[len(data) // 2] ^= 0x40
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(ImageError, match="damaged or incomplete"):
+        ingest(tmp_path / "a.png", inputs)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

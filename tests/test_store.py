@@ -16,8 +16,8 @@ from tests.disks import read_only_disk, small_disk
 from tests.requests import make_request
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.errors import StorageError
+from wan_pipeline.jobs import schema
 from wan_pipeline.jobs.job import Finished
-from wan_pipeline.jobs.schema import MIGRATIONS
 from wan_pipeline.jobs.store import JobState, JobStore
 from wan_pipeline.settings import REPOSITORY
 
@@ -221,9 +221,15 @@ def test_what_was_submitted_survives_kill_9(store: JobStore, database: Path) -> 
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
+def test_a_migration_that_another_process_has_just_made_is_not_made_again(store: JobStore, database: Path) -> None:
+    with sqlite3.connect(database, isolation_level=None) as connection:
+        schema._apply(connection, 0)  # it found version 0 and then had to wait for the lock
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+
+
 def test_a_newer_database_is_left_alone(store: JobStore, database: Path) -> None:
     with sqlite3.connect(database) as connection:
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     before = database.read_bytes()
     with pytest.raises(StorageError, match="made by a newer version"):
         JobStore(database)

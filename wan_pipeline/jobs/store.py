@@ -29,7 +29,7 @@ BUSY_SECONDS = 30.0
 _SELECT = """
     SELECT *, CASE WHEN state = 'queued' THEN
         (SELECT count(*) FROM jobs AS other WHERE other.state IN ('queued', 'running')
-            AND (other.state = 'running' OR other.number < jobs.number)) ELSE 0 END AS jobs_ahead
+            AND other.number < jobs.number) ELSE 0 END AS jobs_ahead
     FROM jobs
 """
 
