@@ -37,6 +37,7 @@ def address(workspace: Path, tiny_demo: Path) -> Iterator[str]:
     """Where the app is served."""
     loras = workspace.parent / "loras"
     loras.mkdir()
+    (loras / "not_a_lora.safetensors").write_bytes(b"nor safetensors")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -159,6 +159,25 @@ def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> Non
     expect(page.locator(".notice:visible")).to_contain_text("broken.png")
 
 
+def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:
+    page = visitor.open()
+    panel(page).get_by_role("button", name="LoRAs").click()
+    panel(page).get_by_label("LoRA 1").click()
+    page.get_by_role("option", name="not_a_lora").click()
+    expect(panel(page).get_by_label("LoRA 2")).to_be_visible()
+    generate(page)
+    expect(page.locator(".notice:visible")).to_contain_text("not_a_lora")
+
+
+def test_dark_stays_dark(visitor: Visitor) -> None:
+    page = visitor.open()
+    page.get_by_role("button", name="Switch between light and dark").click()
+    expect(page.locator("body")).to_have_class(re.compile("dark"))
+    page.reload()
+    page.locator(".estimate:visible").wait_for()
+    expect(page.locator("body")).to_have_class(re.compile("dark"))
+
+
 def test_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
     prompt = '<img src=x onerror="window.pwned=1"> ${window.pwned=1} {{pwned}} <script>window.pwned=1</script> "\'><b>'
     page = visitor.open()

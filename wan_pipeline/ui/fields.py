@@ -100,7 +100,7 @@ def parse_number(name: str, label: str, text: str | None, kind: type[int] | type
 
 def size_choices(spec: ModelSpec, mode: Mode) -> list[tuple[str, str]]:
     """(label, value) of the size buttons."""
-    first = [("Match image", MATCH_IMAGE)] if mode is Mode.IMAGE_TO_VIDEO else []
+    first = [("As image", MATCH_IMAGE)] if mode is Mode.IMAGE_TO_VIDEO else []
     sizes = [(f"{size.width} × {size.height}", f"{size.width}x{size.height}") for size in spec.sizes]
     return [*first, *sizes, ("Custom", CUSTOM)]
 

@@ -64,7 +64,6 @@ def _image(form: Form) -> tuple[gr.Button, ...]:
         return tuple(
             gr.Button(picture.title, icon=picture.path, size="sm", elem_classes="picture")
             for picture in examples.PICTURES
-            if picture.path.is_file()
         )
 
 

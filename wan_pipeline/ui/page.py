@@ -79,7 +79,7 @@ def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: S
     gr.on([form["preset"].change, page.load], handlers.change_preset, everything, hinted, **QUIET)
     gr.on([lora.change for lora in loras], handlers.show_lora_rows, everything, [*tab.lora_rows], **QUIET)
     page.load(handlers.offer_loras, None, [*loras, tab.lora_hint, tab.lora_rows[0]], **QUIET)
-    for button, picture in zip(tab.pictures, examples.PICTURES, strict=False):
+    for button, picture in zip(tab.pictures, examples.PICTURES, strict=bool(tab.pictures)):
         button.click(partial(handlers.use_picture, picture), None, [form["image"], form["prompt"]], **QUIET)
 
 
@@ -91,7 +91,12 @@ def _wire_stage(
 
     page.load(handlers.open_page, view.job, [view.job], js=JOB_IN_ADDRESS, **QUIET)
     gr.on(
-        [page.load, view.job.change, view.timer.tick], handlers.refresh, [view.job, view.shown], view.outputs, **QUIET
+        [page.load, view.job.change, view.timer.tick],
+        handlers.refresh,
+        [view.job, view.shown],
+        view.outputs,
+        trigger_mode="always_last",  # one at a time and none lost, so an old answer cannot overtake a new one
+        **QUIET,
     )
     view.job.change(None, view.job, None, js=REMEMBER_JOB)
     view.strip.click(handlers.open_clip, None, [view.job], **QUIET)

@@ -15,7 +15,7 @@ def image_upload(value: str | None, **settings: Any) -> gr.Image:
 
     Two methods are replaced on this instance. A subclass would do, but Gradio writes a .pyi beside every subclass.
     """
-    image = gr.Image(value, type="filepath", sources=["upload", "clipboard"], buttons=[], **settings)
+    image = gr.Image(value, type="filepath", sources=["upload"], buttons=[], **settings)
     image.preprocess = _path_of
     image.postprocess = lambda value: _cached(value, image.GRADIO_CACHE)
     return image

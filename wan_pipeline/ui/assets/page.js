@@ -12,17 +12,21 @@
     }
   }, true);
 
-  // Light or dark: as the system says, until the button in the header is used.
-  const wanted = localStorage.getItem("wan-studio-theme");
-  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const dress = theme => document.body.classList.toggle("dark", theme === "dark");
-  addEventListener("DOMContentLoaded", () => dress(wanted ?? system));
-  addEventListener("load", () => { if (wanted) dress(wanted); });
+  // Light or dark: as the system says, until the button in the header is used. Gradio dresses the page late, so watch.
+  let theme = localStorage.getItem("wan-studio-theme");
+  const isDark = () => document.body.classList.contains("dark");
+  const dress = () => { if (theme && isDark() !== (theme === "dark")) document.body.classList.toggle("dark"); };
+  const watch = () => {
+    new MutationObserver(dress).observe(document.body, {attributes: true, attributeFilter: ["class"]});
+    dress();
+  };
+  if (document.body) watch();
+  else addEventListener("DOMContentLoaded", watch);
   document.addEventListener("click", event => {
     if (!event.target.closest("[data-action=theme]")) return;
-    const next = document.body.classList.contains("dark") ? "light" : "dark";
-    dress(next);
-    localStorage.setItem("wan-studio-theme", next);
+    theme = isDark() ? "light" : "dark";
+    localStorage.setItem("wan-studio-theme", theme);
+    dress();
   });
 
   // A clip starts by itself: browsers allow that only when it is muted, which a copied <video> may forget.
