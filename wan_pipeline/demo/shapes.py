@@ -1,0 +1,316 @@
+"""The twelve objects of the demo world, as signed distances with soft shading.
+
+Inside a drawer, coordinates are the object's own: the body is about one unit in radius, y points down, and distances
+are negative inside (after I. Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d). A drawer
+returns a list of layers, bottom first; each is a distance and a tone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Posed(Protocol):
+    """Position, scale, angle and squash of the object, each (B, T)."""
+
+    x: Tensor
+    y: Tensor
+    scale: Tensor
+    angle: Tensor
+    squash: Tensor
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One painted part: `tone` 1 is the body colour, above it goes to white, below it to black; or a fixed `rgb`."""
+
+    distance: Tensor
+    tone: float | Tensor = 1.0
+    rgb: tuple[float, float, float] | None = None
+    rounded: float = 0.55
+    """How strongly the part is shaded as a rounded body."""
+
+
+Drawer = Callable[[Tensor, Tensor, Tensor], list[Layer]]
+LEFT, RIGHT = 0, 1
+INK = (0.10, 0.10, 0.14)
+WHITE = (0.98, 0.98, 0.98)
+
+
+def draw(
+    canvas: Tensor, obj: Tensor, motion: Tensor, color: Tensor, pose: Posed, x: Tensor, y: Tensor, seconds: Tensor, pixel: float
+) -> tuple[Tensor, Tensor]:
+    """Paint each clip's object over its canvas (B, T, 3, H, W); body colours are (B, 3).
+
+    Returns the canvas and the coverage (B, T, 1, H, W).
+    """
+    coverage = torch.zeros_like(canvas[:, :, :1])
+    for index, drawer in enumerate(DRAWERS):
+        rows = (obj == index).nonzero().squeeze(1)
+        if not len(rows):
+            continue
+        scale = pose.scale[rows][:, :, None, None]
+        u, v = _local(pose, rows, motion[rows], x, y)
+        layers = drawer(u, v, seconds.view(1, -1, 1, 1))
+        light = _light(pose, rows, x, y)
+        picture, cover = canvas[rows], coverage[rows]
+        for layer in layers:
+            alpha = (-layer.distance * scale / (1.4 * pixel) + 0.5).clamp(0, 1).unsqueeze(2)
+            picture = torch.lerp(picture, _tone(layer, color[rows], light, picture), alpha)
+            cover = torch.maximum(cover, alpha)
+        canvas[rows], coverage[rows] = picture, cover
+    return canvas, coverage
+
+
+def _local(pose: Posed, rows: Tensor, motion: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Frame coordinates (H, W) to the object's own (B, T, H, W); it faces left when it moves left."""
+    px, py, scale, angle, squash = (
+        value[rows][:, :, None, None] for value in (pose.x, pose.y, pose.scale, pose.angle, pose.squash)
+    )
+    u, v = (x - px) / scale * squash.sqrt(), (y - py) / scale / squash.sqrt()
+    v = v - (1 - squash.sqrt()) * 0.0
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    u, v = cos * u + sin * v, cos * v - sin * u
+    facing = torch.where(motion == LEFT, -1.0, 1.0).view(-1, 1, 1, 1)
+    return u * facing, v
+
+
+def _light(pose: Posed, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Light from the upper left, -1 to 1 across the body, (B, T, H, W); it stays put when the object spins."""
+    px, py, scale = (value[rows][:, :, None, None] for value in (pose.x, pose.y, pose.scale))
+    return (-0.55 * (x - px) / scale - 0.8 * (y - py) / scale).clamp(-1.2, 1.2)
+
+
+def _tone(layer: Layer, color: Tensor, light: Tensor, like: Tensor) -> Tensor:
+    """The colour of a layer, (B, T, 3, H, W): its tone, rounded by light and by a darker rim."""
+    base = torch.tensor(layer.rgb, device=like.device).expand(len(color), 3) if layer.rgb else color
+    base = base.view(-1, 1, 3, 1, 1)
+    tone = layer.tone.unsqueeze(2) if isinstance(layer.tone, Tensor) else torch.tensor(layer.tone, device=like.device)
+    up, down = (tone - 1).clamp(0, 1), tone.clamp(0, 1)
+    toned = base * down * (1 - up) + up
+    rim = torch.exp(layer.distance.clamp(max=0) / 0.10).clamp(0, 1).unsqueeze(2)
+    shade = layer.rounded * (0.26 * light.unsqueeze(2) - 0.30 * rim)
+    return torch.where(shade > 0, toned + (1 - toned) * shade * 0.9, toned * (1 + shade))
+
+
+# Distances ---------------------------------------------------------------------------------------------------------
+
+
+def _circle(u: Tensor, v: Tensor, cx: float, cy: float, radius: float) -> Tensor:
+    return torch.sqrt((u - cx) ** 2 + (v - cy) ** 2 + 1e-9) - radius
+
+
+def _ellipse(u: Tensor, v: Tensor, cx: float, cy: float, rx: float, ry: float | Tensor) -> Tensor:
+    """First-order distance to an ellipse."""
+    k1 = torch.sqrt(((u - cx) / rx) ** 2 + ((v - cy) / ry) ** 2 + 1e-9)
+    k2 = torch.sqrt(((u - cx) / (rx * rx)) ** 2 + ((v - cy) / (ry * ry)) ** 2 + 1e-9)
+    return k1 * (k1 - 1) / k2
+
+
+def _box(u: Tensor, v: Tensor, cx: float, cy: float, half_u: float, half_v: float, radius: float = 0.0) -> Tensor:
+    qu, qv = (u - cx).abs() - half_u + radius, (v - cy).abs() - half_v + radius
+    outside = torch.sqrt(qu.clamp(min=0) ** 2 + qv.clamp(min=0) ** 2 + 1e-9)
+    return outside + torch.maximum(qu, qv).clamp(max=0) - radius
+
+
+def _polygon(u: Tensor, v: Tensor, corners: list[tuple[float, float]], radius: float = 0.0) -> Tensor:
+    """A convex polygon, corners clockwise on the screen; interior distances are exact, corners rounded by `radius`."""
+    distance = torch.full_like(u, -1e9)
+    for (au, av), (bu, bv) in zip(corners, corners[1:] + corners[:1], strict=True):
+        length = math.hypot(bu - au, bv - av)
+        distance = torch.maximum(distance, ((u - au) * (bv - av) - (v - av) * (bu - au)) / length)
+    return distance - radius
+
+
+def _star(u: Tensor, v: Tensor, points: int, inner: float, outer: float) -> tuple[Tensor, Tensor]:
+    """A pointed star and, for its facets, the side (-1 or 1) of each arm."""
+    step = math.pi / points
+    angle = torch.atan2(u, -v)
+    folded = torch.remainder(angle + step, 2 * step) - step
+    radius = torch.sqrt(u * u + v * v + 1e-9)
+    a, b = radius * torch.sin(folded.abs()), radius * torch.cos(folded)
+    iu, iv = inner * math.sin(step), inner * math.cos(step)
+    length = math.hypot(iu, outer - iv)
+    return (a * (outer - iv) + (b - outer) * iu) / length, torch.sign(folded)
+
+
+# Objects -----------------------------------------------------------------------------------------------------------
+
+
+def _ball(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    body = _circle(u, v, 0, 0, 1.0)
+    band = torch.maximum(body + 0.03, _ellipse(u, v, 0, 0, 0.36, 0.98))
+    cap = torch.maximum(body + 0.03, -(v + 0.68))
+    cap = torch.maximum(body + 0.03, v + 0.66)
+    dot = _circle(u, v, 0.0, -0.80, 0.13)
+    return [Layer(body, rounded=0.9), Layer(band, 1.42, rounded=0.9), Layer(cap, 0.80, rounded=0.9), Layer(dot, 1.7)]
+
+
+def _crate(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    body = _box(u, v, 0, 0, 0.86, 0.86, 0.10)
+    lid = _box(u, v, 0, -0.62, 0.92, 0.26, 0.08)
+    ribbon = _box(u, v, 0, 0.05, 0.16, 0.80)
+    left = _ellipse(0.8 * u + 0.5 * v, 0.8 * v - 0.5 * u, -0.70, -0.72, 0.30, 0.17)
+    right = _ellipse(0.8 * u - 0.5 * v, 0.8 * v + 0.5 * u, 0.70, -0.72, 0.30, 0.17)
+    return [
+        Layer(body),
+        Layer(lid, 0.86),
+        Layer(ribbon, 1.5),
+        Layer(torch.minimum(left, right), 1.45),
+    ]
+
+
+def _triangle(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    body = _polygon(u, v, [(0.0, -0.92), (0.92, 0.70), (-0.92, 0.70)], 0.08)
+    inner = _polygon(u, v, [(0.0, -0.34), (0.44, 0.42), (-0.44, 0.42)], 0.02)
+    return [Layer(body), Layer(inner, 1.42), Layer(_circle(u, v, 0, -0.62, 0.10), 0.6)]
+
+
+def _pointed_star(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    body, side = _star(u, v, 5, 0.52, 1.12)
+    facet = torch.where(side > 0, 0.86, 1.12)
+    return [Layer(body - 0.05, 0.92), Layer(body + 0.02, facet, rounded=0.35)]
+
+
+def _heart(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    a, b = u.abs(), 0.55 - v * 0.92
+    a, b = a * 0.72, b * 0.72 - 0.02
+    lobe = torch.sqrt((a - 0.25) ** 2 + (b - 0.75) ** 2 + 1e-9) - 0.3535
+    tip = 0.5 * (a + b).clamp(min=0)
+    lower = torch.minimum(torch.sqrt(a**2 + (b - 1.0) ** 2 + 1e-9), torch.sqrt((a - tip) ** 2 + (b - tip) ** 2 + 1e-9))
+    body = torch.where(a + b > 1.0, lobe, lower * torch.sign(a - b)) / 0.72
+    shine = _ellipse(0.8 * u + 0.6 * v, 0.8 * v - 0.6 * u, -0.60, -0.05, 0.13, 0.24)
+    return [Layer(body - 0.03, rounded=0.8), Layer(shine, 1.75, rounded=0.0)]
+
+
+def _sun(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    rays, _ = _star(u, v, 12, 0.70, 1.16)
+    eyes = torch.minimum(_ellipse(u, v, -0.20, -0.12, 0.07, 0.11), _ellipse(u, v, 0.20, -0.12, 0.07, 0.11))
+    smile = torch.maximum(_circle(u, v, 0, 0.04, 0.32).abs() - 0.045, -(v - 0.14))
+    cheeks = torch.minimum(_circle(u, v, -0.36, 0.12, 0.10), _circle(u, v, 0.36, 0.12, 0.10))
+    return [
+        Layer(rays, 0.88, rounded=0.2),
+        Layer(_circle(u, v, 0, 0, 0.64), 1.08, rounded=0.6),
+        Layer(cheeks, 0.86, rounded=0.0),
+        Layer(eyes, rgb=INK, rounded=0.0),
+        Layer(smile, rgb=INK, rounded=0.0),
+    ]
+
+
+def _moon(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    disc = _circle(u, v, 0, 0, 1.0)
+    body = torch.maximum(disc, -_circle(u, v, 0.52, -0.18, 0.82))
+    craters = torch.minimum(_circle(u, v, -0.58, 0.20, 0.15), _circle(u, v, -0.18, 0.74, 0.11))
+    craters = torch.minimum(craters, _circle(u, v, -0.62, -0.34, 0.09))
+    return [Layer(body, rounded=0.7), Layer(torch.maximum(craters, body + 0.03), 0.78, rounded=0.1)]
+
+
+def _boat(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    hull = _polygon(u, v, [(-1.02, 0.34), (1.08, 0.34), (0.66, 0.86), (-0.66, 0.86)], 0.05)
+    stripe = torch.maximum(hull + 0.04, (v - 0.46).abs() - 0.055)
+    mast = _box(u, v, 0.02, -0.36, 0.045, 0.74)
+    sail = _polygon(u, v, [(0.12, -1.0), (0.86, 0.20), (0.12, 0.20)], 0.03)
+    jib = _polygon(u, v, [(-0.08, -0.72), (-0.08, 0.20), (-0.66, 0.20)], 0.03)
+    return [
+        Layer(mast, rgb=(0.36, 0.24, 0.16), rounded=0.2),
+        Layer(sail, 1.0, rounded=0.5),
+        Layer(jib, 1.25, rounded=0.5),
+        Layer(hull, 0.82),
+        Layer(stripe, rgb=WHITE, rounded=0.2),
+    ]
+
+
+def _bird(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    flap = torch.sin(2 * math.pi * 2.2 * t)
+    body = _ellipse(u, v, -0.05, 0.14, 0.72, 0.46)
+    head = _circle(u, v, 0.56, -0.26, 0.34)
+    tail = _polygon(u, v, [(-1.12, -0.22), (-0.50, 0.0), (-0.56, 0.32), (-1.10, 0.22)], 0.03)
+    beak = _polygon(u, v, [(0.84, -0.36), (1.20, -0.18), (0.82, -0.10)], 0.02)
+    reach = 0.16 - 0.62 * flap
+    du, dv = u + 0.16, v - 0.06
+    bend = dv - reach * 0.5 * (1 + 0 * du)
+    wing = _ellipse(du + 0.12 * flap, bend, 0.0, 0.0, 0.34, 0.16 + 0.36 * flap.abs())
+    eye = _circle(u, v, 0.64, -0.32, 0.075)
+    return [
+        Layer(tail, 0.78),
+        Layer(beak, rgb=(0.98, 0.62, 0.12), rounded=0.3),
+        Layer(torch.minimum(body, head), rounded=0.8),
+        Layer(_ellipse(u, v, 0.05, 0.34, 0.44, 0.20), 1.4, rounded=0.2),
+        Layer(wing, 0.74, rounded=0.5),
+        Layer(_circle(u, v, 0.62, -0.32, 0.13), rgb=WHITE, rounded=0.0),
+        Layer(eye, rgb=INK, rounded=0.0),
+    ]
+
+
+def _balloon(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    body = _ellipse(u, v, 0, -0.34, 0.68, 0.80)
+    knot = _polygon(u, v, [(0.0, 0.40), (0.14, 0.58), (-0.14, 0.58)], 0.02)
+    sway = 0.09 * torch.sin(5.0 * v - 3.0 * t) * (v - 0.5).clamp(0, 1)
+    string = torch.maximum((u - sway).abs() - 0.035, torch.maximum(0.52 - v, v - 1.28))
+    shine = _ellipse(0.9 * u + 0.44 * v, 0.9 * v - 0.44 * u, -0.50, -0.42, 0.12, 0.25)
+    return [
+        Layer(string, rgb=(0.35, 0.32, 0.32), rounded=0.0),
+        Layer(knot, 0.75),
+        Layer(body, rounded=0.9),
+        Layer(shine, 1.75, rounded=0.0),
+    ]
+
+
+def _fish(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    wag = 0.22 * torch.sin(2 * math.pi * 1.8 * t) * (-u - 0.3).clamp(min=0)
+    w = v + wag
+    body = _ellipse(u, w, 0.14, 0, 0.80, 0.52)
+    tail = _polygon(u, w, [(-1.10, -0.56), (-0.44, -0.02), (-0.44, 0.02), (-1.10, 0.56)], 0.05)
+    fin = _polygon(u, w, [(-0.30, -0.78), (0.36, -0.46), (-0.24, -0.36)], 0.05)
+    stripe = torch.maximum(body + 0.03, torch.minimum((u + 0.16).abs(), (u - 0.18).abs()) - 0.075)
+    side = _polygon(u, w, [(0.18, 0.06), (-0.16, 0.34), (-0.20, 0.10)], 0.04)
+    return [
+        Layer(torch.minimum(tail, fin), 0.78),
+        Layer(body, rounded=0.8),
+        Layer(stripe, 1.45, rounded=0.6),
+        Layer(side, 0.72, rounded=0.3),
+        Layer(_circle(u, w, 0.58, -0.12, 0.15), rgb=WHITE, rounded=0.0),
+        Layer(_circle(u, w, 0.62, -0.12, 0.08), rgb=INK, rounded=0.0),
+    ]
+
+
+def _rocket(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
+    flicker = 0.12 * torch.sin(31 * t)
+    flame = _ellipse(u, v, 0, 0.86, 0.22, 0.36 + flicker)
+    core = _ellipse(u, v, 0, 0.80, 0.11, 0.22 + 0.6 * flicker)
+    narrow = torch.where(v < 0, 0.46 * torch.sqrt((1 - (v / 1.12) ** 2).clamp(min=0)), 0.46 - 0.10 * v)
+    body = torch.maximum(torch.maximum(u.abs() - narrow, v - 0.66), -v - 1.12) * 0.9
+    nose = torch.maximum(body + 0.01, v + 0.52)
+    fins = _polygon(u.abs(), v, [(0.38, 0.10), (0.88, 0.62), (0.84, 0.92), (0.34, 0.62)], 0.03)
+    return [
+        Layer(flame, rgb=(1.0, 0.60, 0.12), rounded=0.0),
+        Layer(core, rgb=(1.0, 0.94, 0.62), rounded=0.0),
+        Layer(fins, 0.70),
+        Layer(body, rounded=0.8),
+        Layer(nose, 0.70, rounded=0.8),
+        Layer(_circle(u, v, 0, -0.16, 0.24), rgb=WHITE, rounded=0.2),
+        Layer(_circle(u, v, 0, -0.16, 0.17), rgb=(0.36, 0.62, 0.86), rounded=0.6),
+    ]
+
+
+DRAWERS: tuple[Drawer, ...] = (
+    _ball,
+    _crate,
+    _triangle,
+    _pointed_star,
+    _heart,
+    _sun,
+    _moon,
+    _boat,
+    _bird,
+    _balloon,
+    _fish,
+    _rocket,
+)
+"""In the order of `vocabulary.OBJECTS`."""
