@@ -130,6 +130,16 @@ def test_a_full_disk_fails_the_job_in_words_and_leaves_nothing(studio: Studio, s
     )
 
 
+def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: Settings) -> None:
+    job_id = studio.submit(QUICK)
+    with small_disk(settings.cache, "4k"):
+        Worker(settings).run()
+    job = studio.job(job_id)
+    assert job is not None
+    assert job.state is JobState.FAILED
+    assert f"The disk of the folder {settings.cache}" in (job.error or "")
+
+
 def test_what_a_dead_worker_left_half_written_is_removed(studio: Studio, settings: Settings) -> None:
     store = JobStore(settings.database)
     job_id = studio.submit(QUICK)

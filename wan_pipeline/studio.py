@@ -13,7 +13,6 @@ from PIL import Image
 from wan_pipeline import presets
 from wan_pipeline.clips import images
 from wan_pipeline.clips.naming import check_output, clip_name
-from wan_pipeline.clips.storage import check_room, check_writable, whole_file
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.estimate import Estimate, estimate
@@ -27,6 +26,7 @@ from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage import check_room, check_writable, whole_file
 
 LEARN_FROM = 20
 """Clips that the time estimate looks back on."""

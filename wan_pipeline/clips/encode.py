@@ -13,8 +13,8 @@ from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.poster import write_poster
-from wan_pipeline.clips.storage import whole_file
 from wan_pipeline.errors import StorageError
+from wan_pipeline.storage import whole_file
 
 __all__ = ["encode", "write_poster"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from wan_pipeline.clips.storage import whole_file
 from wan_pipeline.errors import ImageError
+from wan_pipeline.storage import whole_file
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 64_000_000
@@ -48,8 +48,6 @@ def measure(path: Path) -> tuple[int, int]:
 
 def ingest(path: Path, inputs: Path) -> InputImage:
     """Read an image of any usual kind and keep it in `inputs` as RGB PNG. Raises ImageError or StorageError."""
-    with _opened(path) as image:
-        image.verify()  # checksums; leaves the image unusable
     with _opened(path) as image:
         image.load()
         rgb = _to_rgb(ImageOps.exif_transpose(image), path)

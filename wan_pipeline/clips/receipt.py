@@ -9,8 +9,8 @@ from typing import Any
 
 from wan_pipeline import __version__
 from wan_pipeline.clips.naming import receipt_path
-from wan_pipeline.clips.storage import whole_file
 from wan_pipeline.request import GenerationRequest
+from wan_pipeline.storage import whole_file
 
 RECEIPT_VERSION = 1
 

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
+
+from wan_pipeline.storage import whole_file
 
 MAX_SIDE = 320
 RIDGE = 1e-3
@@ -41,17 +43,15 @@ class Preview:
 
 
 def load_preview(vae: AutoencoderKLWan, cache: Path, fingerprint: str) -> Preview:
-    """The preview of a VAE, fitted the first time and then read from `cache`."""
+    """The preview of a VAE, fitted the first time and then read from `cache`. Raises StorageError."""
     block = vae.config.scale_factor_spatial // 4
     path = cache / f"{fingerprint}.safetensors"
     try:
         return Preview(load_file(path)["matrix"], block)
     except (FileNotFoundError, SafetensorError, KeyError):
         preview = Preview(fit(vae, block), block)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({"matrix": preview.matrix}, part)
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_bytes(save({"matrix": preview.matrix}))
     return preview
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from diffusers import WanPipeline
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.device import Placement, release_memory
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.load import load_text_encoder
+from wan_pipeline.storage import whole_file
 
 MAX_CACHED = 256
 
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 def embed(model: InstalledModel, texts: list[str], cache: Path, placement: Placement) -> list[torch.Tensor]:
     """Embeddings of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
-    Exactly those of the pipeline's `encode_prompt`. Raises ModelError, and GenerationError if they are not finite.
+    Exactly those of the pipeline's `encode_prompt`. Raises ModelError, GenerationError if they are not finite, and
+    StorageError if the cache cannot be written.
     """
     paths = {text: cache / f"{_key(model, text, placement)}.safetensors" for text in texts}
     found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
@@ -76,10 +78,8 @@ def _read(path: Path) -> torch.Tensor | None:
 
 
 def _write(path: Path, embedding: torch.Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    save_file({"embedding": embedding.contiguous()}, part)
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_bytes(save({"embedding": embedding.contiguous()}))
     by_age = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
     for oldest in by_age[:-MAX_CACHED]:
         oldest.unlink(missing_ok=True)
