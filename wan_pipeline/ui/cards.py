@@ -153,7 +153,8 @@ def _facts(job: Job, names: Names) -> str:
     rows = (
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _settings(job, names).items()
     )
-    return f'{_words(job.request)}<dl class="facts">{"".join(rows)}</dl>'
+    warnings = "".join(f'<p class="notice warning" role="status">{escape(warning)}</p>' for warning in job.warnings)
+    return f'{_words(job.request)}<dl class="facts">{"".join(rows)}</dl>{warnings}'
 
 
 def _settings(job: Job, names: Names) -> dict[str, str]:
