@@ -1,4 +1,4 @@
-"""Wan Studio's page. `python app.py` serves it on this computer: http://127.0.0.1:7860"""
+"""Wan Studio's page. `python app.py` serves it on this computer, at http://127.0.0.1:7860 if that is free."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
@@ -14,8 +15,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is i
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    serve(Settings(workspace=options.workspace.absolute()), options.host, options.port, options.share)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        serve(Settings(workspace=options.workspace.absolute()), options.host, options.port, options.share)
+    except (UserError, OSError) as error:  # a bad preset file or workspace, a port in use
+        raise SystemExit(f"Wan Studio cannot start: {error}") from error
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -29,7 +33,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def serve(settings: Settings, host: str, port: int | None, share: bool) -> None:
-    """Serve the page until it is stopped."""
+    """Serve the page until it is stopped. Raises UserError or OSError when it cannot begin."""
     from wan_pipeline.studio import Studio
     from wan_pipeline.ui.page import build_ui
     from wan_pipeline.ui.theme import launch_options

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import app
-from wan_pipeline.settings import Settings
+from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.theme import launch_options
 
@@ -22,6 +24,24 @@ def test_a_space_names_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")  # noqa: S104, as Hugging Face Spaces does
     assert app.parse([]).host == "0.0.0.0"  # noqa: S104
     assert app.parse(["--host", "127.0.0.1", "--port", "8000", "--workspace", "there"]).workspace == Path("there")
+
+
+def test_the_page_is_built_without_torch(settings: Settings) -> None:
+    code = (
+        "import sys; from pathlib import Path; from wan_pipeline.settings import REPOSITORY, Settings\n"
+        "from wan_pipeline.studio import Studio; from wan_pipeline.ui.page import build_ui\n"
+        f"build_ui(Studio(Settings(workspace=Path({str(settings.workspace)!r}))))\n"
+        "print([name for name in ('torch', 'diffusers', 'moviepy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_workspace_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    with pytest.raises(SystemExit, match="Wan Studio cannot start: .*file"):
+        app.main(["--workspace", str(file)])
 
 
 def test_only_clips_and_previews_are_served_and_nothing_is_sent(settings: Settings) -> None:

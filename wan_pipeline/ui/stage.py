@@ -46,8 +46,8 @@ def build_stage(names: cards.Names) -> Stage:
     view = gr.HTML(cards.stage(None, None, names), elem_id="view")
     with gr.Row(elem_classes="actions") as actions:
         cancel = gr.Button("Cancel", visible=False, elem_classes="quiet")
-        reuse = gr.Button("Reuse settings", visible=False, elem_classes="quiet")
-        last_frame = gr.Button("Use last frame as image", visible=False, elem_classes="quiet")
+        reuse = gr.Button("Reuse settings", visible=False, elem_classes=["quiet", "to-form"])
+        last_frame = gr.Button("Use last frame as image", visible=False, elem_classes=["quiet", "to-form"])
         download = gr.HTML("", elem_classes="download-slot")
     strip = gr.HTML("", elem_id="recent", js_on_load=OPEN_CLICKED)
     timer = gr.Timer(POLL_SECONDS, active=False)

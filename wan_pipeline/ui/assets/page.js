@@ -37,18 +37,30 @@
     video.play().catch(() => {});
   }, true);
 
+  // On a phone the stage lies below the form: go there when a clip is asked for.
+  let asked = false;
+  document.addEventListener("click", event => { if (event.target.closest(".generate-button")) asked = true; }, true);
+
+  // And back to the form when a clip fills it.
+  document.addEventListener("click", event => {
+    const form = document.getElementById("form");
+    if (event.target.closest(".to-form") && form.getBoundingClientRect().bottom < innerHeight / 2) {
+      form.scrollIntoView({behavior: "smooth", block: "start"});
+    }
+  });
+
   window.wanStudio = {
-    // Keep the job in the address, so that a reload comes back to it, and bring the stage into view on a phone.
+    // Keep the job in the address, so that a reload comes back to it.
     remember(job) {
       const address = new URL(location.href);
-      const known = address.searchParams.get("job");
-      if (!job || job === known) return;
+      if (!job || job === address.searchParams.get("job")) return;
       address.searchParams.set("job", job);
       history.replaceState(history.state, "", address);
       const stage = document.getElementById("stage");
-      if (stage && stage.getBoundingClientRect().top > innerHeight * 0.6) {
+      if (asked && stage.getBoundingClientRect().top > innerHeight * 0.4) {
         stage.scrollIntoView({behavior: "smooth", block: "start"});
       }
+      asked = false;
     },
   };
 })();
