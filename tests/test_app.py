@@ -40,7 +40,7 @@ def test_the_page_is_built_without_torch(settings: Settings) -> None:
 def test_a_workspace_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")
-    with pytest.raises(SystemExit, match="Wan Studio cannot start: .*file"):
+    with pytest.raises(SystemExit, match=r"Wan Studio cannot start: .*file"):
         app.main(["--workspace", str(file)])
 
 

@@ -135,6 +135,13 @@ def test_every_length_offered_can_be_made(spec: Any) -> None:
     assert lengths[-1] == high
 
 
+def test_a_lora_without_a_weight_has_weight_one() -> None:
+    values = {**shown(FULL), "lora_weight_0": "", "lora_1": ""}
+    assert read_draft(values).loras == (LoraChoice("paint", 1.0),)
+    with pytest.raises(RequestError, match="Weight of LoRA 'paint' 'heavy' is not a number"):
+        read_draft({**values, "lora_weight_0": "heavy"})
+
+
 def test_a_faster_clip_that_is_too_long_is_said_in_seconds() -> None:
     with pytest.raises(UserError, match=r"1 s at 60 frames per second are 61 frames; .* at most 49"):
         read_draft({**shown(FULL), "fps": "60"})

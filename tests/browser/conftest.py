@@ -36,12 +36,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(workspace: Path, tiny_demo: Path) -> Iterator[str]:
     """Where the app is served."""
     loras = workspace.parent / "loras"
+    models = workspace.parent / "models"
     loras.mkdir()
+    shutil.copytree(tiny_demo, models / "wan2.2-ti2v-5b")  # the same layout, and other sizes and lengths
     (loras / "not_a_lora.safetensors").write_bytes(b"nor safetensors")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "tests/browser/serve_tiny.py", str(port), str(workspace), str(tiny_demo), str(loras)]
+    folders = [str(folder) for folder in (workspace, tiny_demo, loras, models)]
+    command = [sys.executable, "tests/browser/serve_tiny.py", str(port), *folders]
     with (workspace.parent / "app.log").open("wb") as log:
         app = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
         try:

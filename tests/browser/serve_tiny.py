@@ -1,4 +1,4 @@
-"""The real app with the tiny model in place of the demo's: `serve_tiny.py PORT WORKSPACE CHECKPOINT LORAS`."""
+"""The real app with the tiny model in place of the demo's: `serve_tiny.py PORT WORKSPACE CHECKPOINT LORAS MODELS`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import app
 from wan_pipeline.settings import Settings
 
 if __name__ == "__main__":  # the worker process imports this file again
-    port, workspace, checkpoint, loras = sys.argv[1:]
-    settings = Settings(workspace=Path(workspace), demo_checkpoint=Path(checkpoint), loras=Path(loras))
+    port, workspace, checkpoint, loras, models = sys.argv[1:]
+    settings = Settings(
+        workspace=Path(workspace), demo_checkpoint=Path(checkpoint), loras=Path(loras), models=Path(models)
+    )
     app.serve(settings, "127.0.0.1", int(port), share=False)

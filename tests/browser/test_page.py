@@ -144,6 +144,30 @@ def test_a_custom_size_off_the_grid_gets_a_sentence(visitor: Visitor) -> None:
     expect(page.locator(".notice:visible")).to_contain_text("Width 321 is not a multiple of 32")
 
 
+def test_a_length_beyond_the_model_is_held_back(visitor: Visitor) -> None:
+    page = visitor.open()
+    number = panel(page).get_by_label("number input for Length in seconds")
+    number.fill("99")
+    expect(number).to_have_value("3")
+    number.fill("")
+    number.press_sequentially("0.1")
+    number.press("Tab")
+    expect(number).to_have_value("0.5")
+    expect(panel(page).get_by_label("range slider for Length in seconds")).to_have_value("0.5")
+
+
+def test_another_model_brings_its_sizes_and_settings(visitor: Visitor) -> None:
+    page = visitor.open()
+    panel(page).get_by_label("Model").click()
+    page.get_by_role("option", name="Wan 2.2 Text and image to video 5B").click()
+    expect(panel(page).get_by_label("1280 × 704")).to_be_checked()
+    panel(page).get_by_role("button", name="Advanced").click()
+    expect(panel(page).get_by_label("Steps", exact=True)).to_have_attribute("placeholder", "50")
+    panel(page).get_by_label("Quick draft").check()
+    expect(panel(page).get_by_label("Steps", exact=True)).to_have_attribute("placeholder", "6")
+    expect(panel(page).get_by_label("range slider for Length in seconds")).to_have_attribute("max", "6.5")
+
+
 def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")

@@ -97,7 +97,9 @@ def _in_line(ahead: int) -> str:
 
 def _video(job: Job) -> str:
     if job.clip is None:
-        return _message("This clip failed", "The clip's file is gone.", "failed")
+        return _message(
+            "This clip is gone", "Its file is no longer in the workspace; its settings are still here.", "failed"
+        )
     poster = f' poster="{file_url(job.poster)}"' if job.poster else ""
     label = escape(f"Clip: {job.request.prompt}", quote=True)
     return (

@@ -174,8 +174,10 @@ def _lora_fields(slot: int) -> dict[str, Field]:
     name, weight = f"lora_{slot}", f"lora_weight_{slot}"
 
     def read(values: Values) -> dict[str, Any]:
-        chosen = LoraChoice(values[name], values[weight]) if values[name] else None
-        return {"loras": (chosen,)} if chosen else {}
+        if not values[name]:
+            return {}
+        number = parse_number("loras", f"Weight of LoRA '{values[name]}'", values[weight], float)
+        return {"loras": (LoraChoice(values[name], 1.0 if number is None else number),)}
 
     def chosen(draft: Draft) -> LoraChoice | None:
         return draft.loras[slot] if slot < len(draft.loras) else None
@@ -187,9 +189,9 @@ def _lora_fields(slot: int) -> dict[str, Field]:
             lambda draft: lora.name if (lora := chosen(draft)) else NO_LORA,
         ),
         weight: Field(
-            lambda choices: gr.Number(1.0, label="Weight", step=0.1, min_width=90, scale=1),
+            lambda choices: gr.Textbox("1", label="Weight", placeholder="1", max_lines=1, min_width=90, scale=1),
             lambda values: {},
-            lambda draft: lora.weight if (lora := chosen(draft)) else 1.0,
+            lambda draft: f"{lora.weight:.10g}" if (lora := chosen(draft)) else "1",
         ),
     }
 

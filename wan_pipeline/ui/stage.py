@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -66,22 +66,26 @@ def first_job(studio: Studio, wanted: str) -> str:
 
 def refresh(stage: Stage, studio: Studio, names: cards.Names, job_id: str, shown: dict[str, Any]) -> dict[Any, Any]:
     """Updates for what differs from what this page shows already; a clip that is playing is never touched."""
-    job = studio.job(job_id) if job_id else None
+    job = _without_lost_clip(studio.job(job_id)) if job_id else None
     wanted = _wanted(job, studio, names)
     changed = {name: value for name, value in wanted.items() if shown.get(name) != value}
     updates = {getattr(stage, name): _update(name, value) for name, value in changed.items()}
     return {**updates, stage.shown: wanted} if changed else {stage.shown: gr.skip()}
 
 
+def _without_lost_clip(job: Job | None) -> Job | None:
+    """Somebody may have moved the file: then the card says so, instead of a dead player."""
+    return replace(job, clip=None) if job and job.clip and not job.clip.is_file() else job
+
+
 def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, Any]:
     recent = [other for other in studio.recent(RECENT) if other.state is not JobState.CANCELLED]
     preview = studio.preview(job.id) if job and job.state is JobState.RUNNING else None
-    done = job is not None and job.state is JobState.DONE
     return {
         "view": cards.stage(job, preview, names),
         "cancel": job is not None and job.is_active,
         "reuse": job is not None and not job.is_active,
-        "last_frame": done,
+        "last_frame": job is not None and job.clip is not None,
         "download": cards.download(job),
         "strip": cards.strip(recent, job.id if job else ""),
         "timer": any(other.is_active for other in recent),

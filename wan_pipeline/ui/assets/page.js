@@ -12,6 +12,23 @@
     }
   }, true);
 
+  // The number beside a slider stays within its bounds: Gradio clamps late, after it has sent the number on.
+  const hold = event => {
+    const box = event.target;
+    if (!box.matches?.(".slim input[type=number]")) return;
+    const value = parseFloat(box.value);
+    if (value > Number(box.max)) box.value = box.max;
+    if (value >= Number(box.min)) return;
+    if (event.type === "input") {
+      event.stopImmediatePropagation();  // perhaps half typed
+    } else {
+      box.value = box.min;
+      box.dispatchEvent(new Event("input", {bubbles: true}));
+    }
+  };
+  document.addEventListener("input", hold, true);
+  document.addEventListener("change", hold, true);
+
   // Light or dark: as the system says, until the button in the header is used. Gradio dresses the page late, so watch.
   let theme = localStorage.getItem("wan-studio-theme");
   const isDark = () => document.body.classList.contains("dark");
