@@ -76,7 +76,7 @@ def _prompt_chips(form: Form) -> None:
 
 def _size(form: Form) -> gr.Row:
     form.place("size")
-    with gr.Row(visible=False, elem_classes="pair") as custom:
+    with gr.Row(visible=False, elem_classes="duo") as custom:
         form.place("width")
         form.place("height")
     return custom

@@ -42,8 +42,14 @@ class TabHandlers:
             return {self._tab.estimate: cards.hint(str(error))}
         return {self._tab.estimate: cards.estimate(text)}
 
-    def show_custom_size(self, size: str) -> Updates:
-        return {self._tab.custom_size: gr.Row(visible=size == CUSTOM)}
+    def change_size(self, given: Given) -> Updates:
+        """A custom size starts from the model's first one, so that there is something to change."""
+        values = self._form.values(given)
+        updates: Updates = {self._tab.custom_size: gr.Row(visible=values["size"] == CUSTOM)}
+        if values["size"] == CUSTOM and not values["width"] and not values["height"]:
+            first = spec_of(values["model"]).sizes[0]
+            updates |= {self._form["width"]: str(first.width), self._form["height"]: str(first.height)}
+        return updates
 
     def change_model(self, given: Given) -> Updates:
         """Another model: its sizes, its lengths, its own settings as hints."""

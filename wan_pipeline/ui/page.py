@@ -74,7 +74,8 @@ def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: S
         trigger_mode="always_last",
         **QUIET,
     )
-    form["size"].change(handlers.show_custom_size, form["size"], [tab.custom_size], **QUIET)
+    sides = [form["width"], form["height"]]
+    form["size"].change(handlers.change_size, everything, [tab.custom_size, *sides], **QUIET)
     form["model"].change(handlers.change_model, everything, [form["size"], form["seconds"], *hinted], **QUIET)
     gr.on([form["preset"].change, page.load], handlers.change_preset, everything, hinted, **QUIET)
     gr.on([lora.change for lora in loras], handlers.show_lora_rows, everything, [*tab.lora_rows], **QUIET)
