@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
 from wan_pipeline.settings import Settings
 
 

@@ -79,7 +79,7 @@ def test_a_missing_demo_says_where_it_should_be(library, copy):
 def test_a_missing_weight_file_is_a_sentence(library, copy, component):
     for path in (copy / component).glob("*.safetensors"):
         path.unlink()
-    with pytest.raises(ModelError, match="no .safetensors weights; put the model's files there again"):
+    with pytest.raises(ModelError, match=r"no \.safetensors weights; put the model's files there again"):
         library.find("demo")
 
 
@@ -108,7 +108,7 @@ def test_a_missing_component_is_a_sentence(library, copy):
 @pytest.mark.parametrize("text", ["", "{", "[]"])
 def test_an_unreadable_index_is_a_sentence(library, copy, text):
     (copy / "model_index.json").write_text(text)
-    with pytest.raises(ModelError, match="model_index.json"):
+    with pytest.raises(ModelError, match=r"model_index\.json"):
         library.find("demo")
 
 

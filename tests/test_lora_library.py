@@ -1,0 +1,42 @@
+"""LoRAs by name, never by path."""
+
+from __future__ import annotations
+
+import pytest
+
+from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.library import LoraLibrary
+
+
+@pytest.fixture
+def library(tmp_path):
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    for name in ("Zoom.safetensors", "anime.safetensors", "notes.txt", "half.safetensors.part"):
+        (folder / name).touch()
+    (folder / "folder.safetensors").mkdir()
+    (tmp_path / "outside.safetensors").touch()
+    return LoraLibrary(folder)
+
+
+def test_names_are_the_stems_sorted(library):
+    assert library.names() == ["anime", "Zoom"]
+
+
+def test_case_does_not_matter(library, tmp_path):
+    assert library.path("zoom") == library.path("Zoom") == tmp_path / "loras" / "Zoom.safetensors"
+
+
+@pytest.mark.parametrize(
+    "name", ["nope", "", "../outside", "..\\outside", "/etc/passwd", "anime.safetensors", "folder"]
+)
+def test_anything_else_is_refused_with_what_there_is(library, name):
+    with pytest.raises(LoraError, match="it holds: anime, Zoom"):
+        library.path(name)
+
+
+def test_a_missing_folder_is_an_empty_one(tmp_path):
+    library = LoraLibrary(tmp_path / "absent")
+    assert library.names() == []
+    with pytest.raises(LoraError, match="none yet"):
+        library.path("x")
