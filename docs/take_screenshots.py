@@ -1,0 +1,65 @@
+"""Photograph the running page: `python docs/take_screenshots.py http://127.0.0.1:7860`. Makes one clip in each tab."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+DOCS = Path(__file__).resolve().parent
+MADE = 120_000
+"""Milliseconds to wait for a clip."""
+
+
+def main(address: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        light(browser, address)
+        dark(browser, address)
+        phone(browser, address)
+        browser.close()
+
+
+def light(browser: Browser, address: str) -> None:
+    page = visit(browser, address, 1440, 900, "light")
+    make(page)
+    page.screenshot(path=DOCS / "page-light.png")
+
+
+def dark(browser: Browser, address: str) -> None:
+    page = visit(browser, address, 1440, 900, "dark")
+    page.get_by_role("tab", name="Image to video").click()
+    page.get_by_role("button", name="Generate").click()
+    page.locator("#view .count", has_text="8/").wait_for(timeout=MADE)
+    page.screenshot(path=DOCS / "page-dark.png")
+    page.locator("#view video").wait_for(timeout=MADE)
+
+
+def phone(browser: Browser, address: str) -> None:
+    page = visit(browser, address, 390, 844, "light")
+    page.screenshot(path=DOCS / "page-phone.png")
+
+
+def visit(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page.goto(address)
+    page.locator(".estimate:visible").wait_for()
+    page.wait_for_timeout(1500)  # pictures and fonts
+    return page
+
+
+def make(page: Page) -> None:
+    page.get_by_role("button", name="Generate").click()
+    page.wait_for_url("**/?job=*")
+    page.locator("#view .facts").wait_for(timeout=MADE)
+    page.wait_for_timeout(800)  # somewhere in the middle of the clip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
