@@ -78,8 +78,8 @@ def test_what_was_typed_is_shown_as_text(state: JobState) -> None:
 
 def test_a_running_job_says_where_it_is() -> None:
     text = Reader(cards.stage(job(JobState.RUNNING), None, NAMES)).text
-    assert "Drawing" in text
-    assert "4/16" in text
+    assert "Denoising" in text
+    assert "step 4/16" in text
     assert "3 s left" in text
     assert "Stopping" in cards.stage(job(JobState.RUNNING, cancel_requested=True), None, NAMES)
 

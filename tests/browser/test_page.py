@@ -49,6 +49,10 @@ def test_the_first_click_makes_a_clip_that_plays(visitor: Visitor) -> None:
     page.wait_for_function(PLAYING, timeout=MADE)
     expect(page.locator("#view .facts")).to_contain_text("Seed")
     expect(page.locator("#recent .tile.done img")).to_have_count(1)
+    polls: list[str] = []
+    page.on("request", lambda request: polls.append(request.url) if "predict" in request.url else None)
+    page.wait_for_timeout(2500)
+    assert polls == [], "an idle page must not poll"
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"

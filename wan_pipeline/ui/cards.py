@@ -16,8 +16,8 @@ STAGES = {
     Stage.QUEUED: "Waiting",
     Stage.LOADING: "Loading the model",
     Stage.ENCODING_TEXT: "Reading the prompt",
-    Stage.DENOISING: "Drawing",
-    Stage.DECODING: "Developing frames",
+    Stage.DENOISING: "Denoising",
+    Stage.DECODING: "Decoding",
     Stage.SAVING: "Saving",
 }
 
@@ -117,7 +117,7 @@ def _preview(job: Job, preview: Path | None) -> str:
 def _progress(job: Job) -> str:
     title = "Stopping" if job.cancel_requested else STAGES[job.stage]
     share = job.step / job.total if job.total else 0.0
-    count = f"{job.step}/{job.total}" if job.total else ""
+    count = f"step {job.step}/{job.total}" if job.total else ""
     kind = "bar" if job.total else "bar unknown"
     return (
         '<div class="progress" role="status">'
