@@ -17,7 +17,6 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanRMS_norm
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wan_pipeline.demo import architecture, scenes
+from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import MAX_TOKENS, SceneWords, caption, make_tokenizer
 from wan_pipeline.demo.scenes import Scenes, draw_lots, render
 from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PLACES
@@ -99,25 +98,27 @@ def wild_clips(count: int, width: int, height: int, frames: int, generator: torc
     return torch.stack([picture[:, :, r : r + height, c : c + width] for r, c in shifts], 2)
 
 
-FRAMES = 9
-"""Frames of a training window of the autoencoder: the first alone, then two groups of four, which is every case."""
+SHORT, LONG = 9, 49
+"""Frames of the autoencoder's training windows: short ones teach it pictures; its causal convolutions remember more
+than that, so a last round on the longest clips teaches it to stay steady (19 dB without, at 33 frames)."""
 
 
 class PixelPool:
-    """Short windows of drawn clips as bytes, (N, 4, FRAMES, H, W): colour, and the object's coverage as fourth channel."""
+    """Short windows of drawn clips as bytes, (N, 4, T, H, W): colour, and the object's coverage as fourth channel."""
 
-    def __init__(self, capacity: int, width: int, height: int, device: str, seed: int) -> None:
+    def __init__(self, capacity: int, frames: int, width: int, height: int, device: str, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.device, self.width, self.height = device, width, height
-        self.clips = torch.zeros(capacity, 4, FRAMES, height, width, dtype=torch.uint8, device=device)
+        self.device, self.frames, self.width, self.height = device, frames, width, height
+        self.clips = torch.zeros(capacity, 4, frames, height, width, dtype=torch.uint8, device=device)
         self.filled = self.next = 0
 
     def add(self, count: int) -> None:
-        first = int(torch.randint(0, 33 - FRAMES + 1, (1,), generator=self.generator))
+        whole = max(33, self.frames)
+        first = int(torch.randint(0, whole - self.frames + 1, (1,), generator=self.generator))
         lots = draw_lots(count, self.generator).to(self.device)
-        pixels, mask = render(lots, self.width, self.height, torch.arange(first, first + FRAMES), 33)
-        if torch.rand((), generator=self.generator) < 0.6:
-            pixels[:1] = wild_clips(1, self.width, self.height, FRAMES, self.generator, self.device)
+        pixels, mask = render(lots, self.width, self.height, torch.arange(first, first + self.frames), whole)
+        if torch.rand((), generator=self.generator) < count / 25:
+            pixels[:1] = wild_clips(1, self.width, self.height, self.frames, self.generator, self.device)
             mask[:1] = 0
         slots = [(self.next + k) % len(self.clips) for k in range(count)]
         self.clips[slots] = (torch.cat([pixels, mask], 1) * 255 + 0.5).to(torch.uint8)
@@ -125,7 +126,7 @@ class PixelPool:
         self.filled = min(max(self.filled, slots[-1] + 1), len(self.clips))
 
     def windows(self, count: int, width: int, height: int) -> tuple[Tensor, Tensor]:
-        """Random cut-outs: pixels (count, 3, FRAMES, height, width) in -1..1 and a loss weight, some mirrored."""
+        """Random cut-outs: pixels (count, 3, T, height, width) in -1..1 and a loss weight, some mirrored."""
         rows = torch.randint(self.filled, (count,)).tolist()
         tops = torch.randint(self.height - height + 1, (count,)).tolist()
         lefts = torch.randint(self.width - width + 1, (count,)).tolist()
@@ -140,10 +141,10 @@ class PixelPool:
 class VaeStep:
     """One forward and backward pass on a fixed shape, replayed as a CUDA graph: small layers are bound by launches."""
 
-    def __init__(self, vae: AutoencoderKLWan, count: int, width: int, height: int, device: str) -> None:
+    def __init__(self, vae: AutoencoderKLWan, count: int, frames: int, width: int, height: int, device: str) -> None:
         self.vae, self.device = vae, device
-        self.pixels = torch.zeros(count, 3, FRAMES, height, width, device=device)
-        self.weight = torch.ones(count, 1, FRAMES, height, width, device=device)
+        self.pixels = torch.zeros(count, 3, frames, height, width, device=device)
+        self.weight = torch.ones(count, 1, frames, height, width, device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.parameters = [parameter for parameter in vae.parameters()]
         self.grads: list[Tensor | None] = []
@@ -209,7 +210,7 @@ def quickest_layout(vae: AutoencoderKLWan, count: int, width: int, height: int) 
     seconds: dict[torch.memory_format, float] = {}
     for layout in (torch.contiguous_format, torch.channels_last_3d):
         set_layout(vae, layout)
-        step = VaeStep(vae, count, width, height, "cuda")
+        step = VaeStep(vae, count, SHORT, width, height, "cuda")
         torch.cuda.synchronize()
         started = time.monotonic()
         for _ in range(4):
@@ -221,46 +222,76 @@ def quickest_layout(vae: AutoencoderKLWan, count: int, width: int, height: int) 
 
 
 def train_vae(minutes: float, work: Path, batch: int, device: str, seed: int) -> None:
+    """Pictures first: many short cut-outs, then short whole frames."""
     torch.manual_seed(seed)
     clock = Clock(minutes)
-    vae = architecture.make_vae().to(device).train()
-    for module in vae.modules():
-        if isinstance(module, WanRMS_norm):
-            module.forward = functools.partial(quick_norm, module)
+    vae = with_quick_norms(architecture.make_vae().to(device).train())
     crop, (width, height) = 128, (320, 192)
     if device == "cuda":
         set_layout(vae, quickest_layout(vae, batch, crop, crop))
-    step, whole = VaeStep(vae, batch, crop, crop, device), None
-    pool = PixelPool(6000 if device == "cuda" else 16, width, height, device, seed)
-    while pool.filled < (1600 if device == "cuda" else 16):
+    pool = PixelPool(6000 if device == "cuda" else 16, SHORT, width, height, device, seed)
+    for _ in range(100 if device == "cuda" else 1):
         pool.add(16)
-    log.info("vae ready after %.2f min", clock.elapsed)
+    steps = [(0.8, VaeStep(vae, batch, SHORT, crop, crop, device)), (1.0, VaeStep(vae, max(batch // 4, 1), SHORT, width, height, device))]
+    losses = fit_vae(vae, steps, pool, clock, 2e-3, 16)
+    finish_vae(vae, work, "vae", {"minutes": minutes, "batch": batch, "seed": seed, "losses": losses}, device)
+
+
+def steady_vae(minutes: float, work: Path, batch: int, device: str, seed: int) -> None:
+    """Then time: whole clips of the greatest length, from the weights of the first round."""
+    torch.manual_seed(seed + 7)
+    clock = Clock(minutes)
+    vae = with_quick_norms(AutoencoderKLWan.from_pretrained(work / "vae").to(device).train())
+    if device == "cuda":
+        set_layout(vae, torch.channels_last_3d)
+    pool = PixelPool(240 if device == "cuda" else 4, LONG, 320, 192, device, seed + 7)
+    for _ in range(24 if device == "cuda" else 1):
+        pool.add(4)
+    steps = [(1.0, VaeStep(vae, max(batch // 16, 1), LONG, 320, 192, device))]
+    losses = fit_vae(vae, steps, pool, clock, 6e-4, 4)
+    finish_vae(vae, work, "vae-steady", {"minutes": minutes, "batch": batch // 16, "seed": seed + 7, "losses": losses}, device)
+
+
+def with_quick_norms(vae: AutoencoderKLWan) -> AutoencoderKLWan:
+    for module in vae.modules():
+        if isinstance(module, WanRMS_norm):
+            module.forward = functools.partial(quick_norm, module)
+    return vae
+
+
+def fit_vae(
+    vae: AutoencoderKLWan, steps: list[tuple[float, VaeStep]], pool: PixelPool, clock: Clock, peak: float, refresh: int
+) -> list[list[float]]:
+    """Run each step until its share of the clock is over; leaves the averaged weights in `vae`."""
     average = Average(vae, 0.999)
     optimizer = optimizer_for([{"params": list(vae.parameters())}])
     losses = []
-    while clock.done < 1:
-        if clock.done > 0.8 and whole is None:
-            step = whole = VaeStep(vae, max(batch // 4, 1), width, height, device)
-        for group in optimizer.param_groups:
-            group["lr"] = clock.rate(2e-3)
-        loss, spread = step(*pool.windows(*step.pixels.shape[:1], step.pixels.shape[-1], step.pixels.shape[-2]))
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        average.update(clock.step)
-        if clock.step % 5 == 0:
-            pool.add(16)
-        clock.step += 1
-        if clock.step % 250 == 1:
-            losses.append([clock.step, round(clock.elapsed, 2), loss.item(), spread.item()])
-            log.info("vae step %d  %.2f min  loss %.4f  kl %.2f", *losses[-1])
+    log.info("vae ready after %.2f min", clock.elapsed)
+    for until, step in steps:
+        while clock.done < until:
+            for group in optimizer.param_groups:
+                group["lr"] = clock.rate(peak)
+            loss, spread = step(*pool.windows(step.pixels.shape[0], step.pixels.shape[-1], step.pixels.shape[-2]))
+            nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+            optimizer.step()
+            average.update(clock.step)
+            if clock.step % 5 == 0:
+                pool.add(refresh)
+            clock.step += 1
+            if clock.step % 250 == 1:
+                losses.append([clock.step, round(clock.elapsed, 2), loss.item(), spread.item()])
+                log.info("vae step %d  %.2f min  loss %.4f  kl %.2f", *losses[-1])
     average.install()
-    del step, whole, pool
-    vae = restored_vae(vae).to(device).eval()
-    set_latent_statistics(vae, device, seed + 2)
-    vae.save_pretrained(work / "vae", max_shard_size="14MB")
-    score = psnr(vae, device, seed + 1)
+    return losses
+
+
+def finish_vae(vae: AutoencoderKLWan, work: Path, name: str, facts: dict[str, Any], device: str) -> None:
+    plain = restored_vae(vae).to(device).eval()
+    set_latent_statistics(plain, device, 2)
+    plain.save_pretrained(work / "vae", max_shard_size="14MB")
+    score = psnr(plain, device, 1, 6)
     log.info("vae psnr on unseen scenes: %s", score)
-    write_log(work / "vae.json", minutes, clock.step, losses, {"psnr_db": score, "batch": batch, "seed": seed}, device)
+    write_log(work / f"{name}.json", {**facts, "psnr_db": score}, device)
 
 
 def restored_vae(vae: AutoencoderKLWan) -> AutoencoderKLWan:
@@ -290,7 +321,7 @@ def _psnr(vae: AutoencoderKLWan, pixels: Tensor) -> float:
 
 
 @torch.no_grad()
-def set_latent_statistics(vae: AutoencoderKLWan, device: str, seed: int, clips: int = 128) -> None:
+def set_latent_statistics(vae: AutoencoderKLWan, device: str, seed: int, clips: int = 64) -> None:
     """Write per-channel mean and deviation of latents into the VAE's config, where the pipelines look for them."""
     lots = draw_lots(clips, torch.Generator().manual_seed(seed)).to(device)
     values = []
@@ -423,6 +454,19 @@ def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> f
     return accuracy
 
 
+def teach_words(minutes: float, work: Path, device: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    encoder = architecture.make_text_encoder(len(make_tokenizer())).to(device)
+    accuracy = learn_words(encoder, minutes, device, seed)
+    save_file(encoder_state(encoder), work / "words.safetensors")
+    write_log(work / "words.json", {"minutes": minutes, "seed": seed, "accuracy": accuracy}, device)
+
+
+def encoder_state(encoder: nn.Module) -> dict[str, Tensor]:
+    """The encoder's tensors without the second name of its embedding."""
+    return {name: value.contiguous() for name, value in encoder.state_dict().items() if name != "encoder.embed_tokens.weight"}
+
+
 def noise_levels(count: int, shift: float, device: str) -> Tensor:
     """Sigmas in (0, 1): logit-normal with a uniform share, moved towards noise by the flow shift (SD3, arXiv 2403.03206)."""
     sigma = torch.sigmoid(torch.randn(count, device=device))
@@ -454,21 +498,18 @@ def train_denoiser(minutes: float, work: Path, batch: int, device: str, seed: in
     vae = AutoencoderKLWan.from_pretrained(work / "vae").to(device).eval()
     encoder = architecture.make_text_encoder(len(make_tokenizer())).to(device)
     model = architecture.make_transformer().to(device)
-    resumed = (work / "denoiser.safetensors").exists()
-    if resumed:
-        state = load_file(work / "denoiser.safetensors")
-        model.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("model.")})
-        encoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("encoder.")}, strict=False)
-    else:
-        learn_words(encoder, min(0.4, minutes / 10), device, seed)
+    words = work / "words.safetensors"
+    if not words.exists():
+        teach_words(0.3, work, device, seed)
+    encoder.load_state_dict(load_file(words), strict=False)
     average, text_average = Average(model, 0.9995), Average(encoder, 0.9995)
     if device == "cuda":
-        model.compile_repeated_blocks()
-    pool = Pool(vae, 40_000, device, seed + int(resumed))
-    pool.fill(min(1.25, minutes / 6), 8)
+        model.compile_repeated_blocks(dynamic=True)
+    pool = Pool(vae, 40_000, device, seed)
+    pool.fill(minutes / 9, 8)
     log.info("pool: %d clips after %.2f min", pool.made, (time.monotonic() - started) / 60)
     optimizer = optimizer_for(
-        [{"params": list(model.parameters()), "peak": 1e-3}, {"params": list(encoder.parameters()), "peak": 2e-4}]
+        [{"params": list(model.parameters()), "peak": 8e-4}, {"params": list(encoder.parameters()), "peak": 2e-4}]
     )
     nothing = tokenize(make_tokenizer(), [""]).to(device)
     clock = Clock(max(minutes - (time.monotonic() - started) / 60, 0.05), warmup_steps=300)
@@ -479,7 +520,7 @@ def train_denoiser(minutes: float, work: Path, batch: int, device: str, seed: in
         tokens = tokens[rows, torch.randint(2 * CAPTIONS_PER_CLIP, (batch,), device=device)]
         tokens = torch.where((torch.rand(batch, 1, device=device) < 0.1), nothing.int(), tokens)
         for group in optimizer.param_groups:
-            group["lr"] = clock.rate(group["peak"] * (0.5 if resumed else 1.0))
+            group["lr"] = clock.rate(group["peak"])
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             loss = denoising_loss(model, latents, embed(encoder, tokens).float(), 3.0)
         optimizer.zero_grad(set_to_none=True)
@@ -499,10 +540,10 @@ def train_denoiser(minutes: float, work: Path, batch: int, device: str, seed: in
     average.install()
     text_average.install()
     inner = {f"model.{name}": value for name, value in model.state_dict().items()}
-    inner |= {f"encoder.{name}": value.contiguous() for name, value in encoder.state_dict().items() if name != "encoder.embed_tokens.weight"}
+    inner |= {f"encoder.{name}": value for name, value in encoder_state(encoder).items()}
     save_file(inner, work / "denoiser.safetensors")
-    facts = {"batch": batch, "seed": seed, "clips_drawn": pool.made, "resumed": resumed}
-    write_log(work / f"denoiser{'-2' if resumed else ''}.json", minutes, clock.step, losses, facts, device)
+    facts = {"batch": batch, "seed": seed, "clips_drawn": pool.made}
+    write_log(work / "denoiser.json", {**facts, "minutes": minutes, "steps": clock.step, "losses": losses}, device)
     export(work, work / "checkpoint")
 
 
@@ -525,15 +566,14 @@ def export(work: Path, to: Path) -> None:
     pipeline.save_pretrained(to, safe_serialization=True, max_shard_size="14MB")
 
 
-def write_log(path: Path, minutes: float, steps: int, losses: list[Any], facts: dict[str, Any], device: str) -> None:
+def write_log(path: Path, facts: dict[str, Any], device: str) -> None:
     hardware = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    record = {"minutes": minutes, "steps": steps, "hardware": hardware, "torch": torch.__version__, **facts, "losses": losses}
-    path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    path.write_text(json.dumps({"hardware": hardware, "torch": torch.__version__, **facts}, indent=1), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["vae", "denoiser", "export"])
+    parser.add_argument("stage", choices=["vae", "steady", "words", "denoiser", "export"])
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--work", type=Path, default=Path("build/demo"))
     parser.add_argument("--to", type=Path, default=Path(__file__).parent / "checkpoint")
@@ -548,6 +588,10 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     if options.stage == "vae":
         train_vae(options.minutes, options.work, options.batch or 32, device, options.seed)
+    elif options.stage == "steady":
+        steady_vae(options.minutes, options.work, options.batch or 32, device, options.seed)
+    elif options.stage == "words":
+        teach_words(options.minutes, options.work, device, options.seed)
     elif options.stage == "denoiser":
         train_denoiser(options.minutes, options.work, options.batch or 128, device, options.seed)
     else:
