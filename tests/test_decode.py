@@ -53,6 +53,7 @@ def test_stops_between_frames_and_leaves_the_decoder_clean(vae, latents):
         decode(vae, latents, observer)
     assert observer.reports[-1].step == 1
     assert not vae.decoder._forward_pre_hooks
+    assert all(kept is None for kept in vae._feat_map)
     assert (decode(vae, latents, Recorder()) == before).all()
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests import adapters
 from tests.observers import Recorder
 from tests.requests import make_request
+from wan_pipeline.engine.device import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.errors import Cancelled, LoraError
@@ -87,6 +88,13 @@ def test_computes_what_peft_does(settings, style):
     theirs = transformer(**inputs).sample
     assert float((theirs - plain).abs().max()) > 0.1
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_works_in_the_accelerators_types(settings, style):
+    """bf16 with some layers kept in fp32, as on a GPU."""
+    with Engine(settings, Placement(torch.device("cpu"), torch.bfloat16)) as engine:
+        plain, styled = sha(engine), sha(engine, LoraChoice("style"))
+        assert styled != plain and sha(engine) == plain
 
 
 def test_cancelled_with_an_adapter_leaves_no_trace(engine, style):

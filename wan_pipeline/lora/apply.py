@@ -25,7 +25,9 @@ class LowRank:
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         """The form of a forward hook."""
-        return output + linear(linear(inputs[0], self.down), self.up)
+        # some layers of a bf16 transformer are kept in fp32
+        added = linear(linear(inputs[0].to(self.down.dtype), self.down), self.up)
+        return output + added.to(output.dtype)
 
 
 def read_weights(adapter: Adapter, device: torch.device, dtype: torch.dtype) -> dict[str, LowRank]:
