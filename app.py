@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
         serve(Settings(workspace=options.workspace.absolute()), options.host, options.port, options.share)
     except (UserError, OSError) as error:  # a bad preset file or workspace, a port in use
         raise SystemExit(f"Wan Studio cannot start: {error}") from error
+    except KeyboardInterrupt:  # Ctrl+C before Gradio's own handling of it is in place
+        raise SystemExit(130) from None
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
