@@ -54,7 +54,9 @@ def _color(value: tuple[float, ...], like: Tensor) -> Tensor:
     return torch.tensor(value, device=like.device).view(1, 1, 3, 1, 1)
 
 
-def _gradient(air: Air, top: tuple[float, ...], bottom: tuple[float, ...], low: float = 0.5, high: float = -0.5) -> Tensor:
+def _gradient(
+    air: Air, top: tuple[float, ...], bottom: tuple[float, ...], low: float = 0.5, high: float = -0.5
+) -> Tensor:
     """A vertical blend, (B, T, 3, H, W)."""
     amount = ((air.y - high) / (low - high)).clamp(0, 1)
     amount = amount.expand(len(air.chances), air.seconds.shape[1], *air.x.shape).unsqueeze(2)
@@ -90,7 +92,9 @@ def _ridge(air: Air, base: float, height: float, wave: float, index: int, depth:
     phase = air.c(index) * 2 * math.pi
     x = air.x - air.pan * depth
     line = base - height * (
-        torch.sin(wave * x + phase) * 0.6 + torch.sin(wave * 2.3 * x + 1.7 * phase + 1.0) * 0.28 + 0.12 * torch.sin(wave * 0.6 * x)
+        torch.sin(wave * x + phase) * 0.6
+        + torch.sin(wave * 2.3 * x + 1.7 * phase + 1.0) * 0.28
+        + 0.12 * torch.sin(wave * 0.6 * x)
     )
     return air.y - line
 
@@ -133,7 +137,9 @@ def _sea(air: Air) -> Tensor:
     canvas = _ground(air, canvas, rgb(0.11, 0.52, 0.62), rgb(0.02, 0.20, 0.38), depth)
     near = depth.clamp(min=0)
     rows = 15 * torch.log(near * 8 + 0.30)
-    crest = torch.sin(rows - 1.5 * air.seconds + 1.1 * torch.sin(11 * air.x / (0.4 + 3 * near) + air.c(15) * 6 + 0.8 * air.seconds))
+    crest = torch.sin(
+        rows - 1.5 * air.seconds + 1.1 * torch.sin(11 * air.x / (0.4 + 3 * near) + air.c(15) * 6 + 0.8 * air.seconds)
+    )
     foam = ((crest - 0.45) * 1.8).clamp(0, 1) * (near * 16).clamp(0, 1)
     return _blend(canvas, rgb(0.55, 0.83, 0.88), 0.5 * foam)
 
@@ -167,7 +173,11 @@ def _snow(air: Air) -> Tensor:
     flakes = torch.zeros_like(canvas[:, :, 0])
     for k in range(34):
         speed = 0.10 + 0.05 * (k % 4)
-        fx = ((air.c(11 + k % 7) * (1.7 + k) + k * 0.618) % 1.0 - 0.5) * 2.0 + 0.02 * torch.sin(1.3 * air.seconds + k) + air.pan
+        fx = (
+            ((air.c(11 + k % 7) * (1.7 + k) + k * 0.618) % 1.0 - 0.5) * 2.0
+            + 0.02 * torch.sin(1.3 * air.seconds + k)
+            + air.pan
+        )
         fy = ((air.c(12 + k % 6) * (1.1 + k) + k * 0.414 + speed * air.seconds) % 1.0 - 0.5) * 2.0
         flakes = flakes + _glow(air, fx, fy, 0.010 + 0.004 * (k % 3))
     return _blend(canvas, rgb(1.0, 1.0, 1.0), 0.9 * flakes.clamp(0, 1))

@@ -10,20 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class Posed(Protocol):
-    """Position, scale, angle and squash of the object, each (B, T)."""
-
-    x: Tensor
-    y: Tensor
-    scale: Tensor
-    angle: Tensor
-    squash: Tensor
+from wan_pipeline.demo.motions import LEFT, Pose
 
 
 @dataclass(frozen=True)
@@ -38,13 +29,20 @@ class Layer:
 
 
 Drawer = Callable[[Tensor, Tensor, Tensor], list[Layer]]
-LEFT, RIGHT = 0, 1
 INK = (0.10, 0.10, 0.14)
 WHITE = (0.98, 0.98, 0.98)
 
 
-def draw(
-    canvas: Tensor, obj: Tensor, motion: Tensor, color: Tensor, pose: Posed, x: Tensor, y: Tensor, seconds: Tensor, pixel: float
+def draw(  # noqa: PLR0913 - a scene and where it is drawn
+    canvas: Tensor,
+    obj: Tensor,
+    motion: Tensor,
+    color: Tensor,
+    pose: Pose,
+    x: Tensor,
+    y: Tensor,
+    seconds: Tensor,
+    pixel: float,
 ) -> tuple[Tensor, Tensor]:
     """Paint each clip's object over its canvas (B, T, 3, H, W); body colours are (B, 3).
 
@@ -68,20 +66,19 @@ def draw(
     return canvas, coverage
 
 
-def _local(pose: Posed, rows: Tensor, motion: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _local(pose: Pose, rows: Tensor, motion: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Frame coordinates (H, W) to the object's own (B, T, H, W); it faces left when it moves left."""
     px, py, scale, angle, squash = (
         value[rows][:, :, None, None] for value in (pose.x, pose.y, pose.scale, pose.angle, pose.squash)
     )
     u, v = (x - px) / scale * squash.sqrt(), (y - py) / scale / squash.sqrt()
-    v = v - (1 - squash.sqrt()) * 0.0
     cos, sin = torch.cos(angle), torch.sin(angle)
     u, v = cos * u + sin * v, cos * v - sin * u
     facing = torch.where(motion == LEFT, -1.0, 1.0).view(-1, 1, 1, 1)
     return u * facing, v
 
 
-def _light(pose: Posed, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _light(pose: Pose, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Light from the upper left, -1 to 1 across the body, (B, T, H, W); it stays put when the object spins."""
     px, py, scale = (value[rows][:, :, None, None] for value in (pose.x, pose.y, pose.scale))
     return (-0.55 * (x - px) / scale - 0.8 * (y - py) / scale).clamp(-1.2, 1.2)
@@ -146,7 +143,6 @@ def _star(u: Tensor, v: Tensor, points: int, inner: float, outer: float) -> tupl
 def _ball(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
     body = _circle(u, v, 0, 0, 1.0)
     band = torch.maximum(body + 0.03, _ellipse(u, v, 0, 0, 0.36, 0.98))
-    cap = torch.maximum(body + 0.03, -(v + 0.68))
     cap = torch.maximum(body + 0.03, v + 0.66)
     dot = _circle(u, v, 0.0, -0.80, 0.13)
     return [Layer(body, rounded=0.9), Layer(band, 1.42, rounded=0.9), Layer(cap, 0.80, rounded=0.9), Layer(dot, 1.7)]
@@ -232,10 +228,8 @@ def _bird(u: Tensor, v: Tensor, t: Tensor) -> list[Layer]:
     head = _circle(u, v, 0.56, -0.26, 0.34)
     tail = _polygon(u, v, [(-1.12, -0.22), (-0.50, 0.0), (-0.56, 0.32), (-1.10, 0.22)], 0.03)
     beak = _polygon(u, v, [(0.84, -0.36), (1.20, -0.18), (0.82, -0.10)], 0.02)
-    reach = 0.16 - 0.62 * flap
-    du, dv = u + 0.16, v - 0.06
-    bend = dv - reach * 0.5 * (1 + 0 * du)
-    wing = _ellipse(du + 0.12 * flap, bend, 0.0, 0.0, 0.34, 0.16 + 0.36 * flap.abs())
+    du, dv = u + 0.16 + 0.12 * flap, v - 0.14 + 0.31 * flap  # the wing goes up and down with its tip behind
+    wing = _ellipse(du, dv, 0.0, 0.0, 0.34, 0.16 + 0.36 * flap.abs())
     eye = _circle(u, v, 0.64, -0.32, 0.075)
     return [
         Layer(tail, 0.78),

@@ -1,0 +1,141 @@
+"""The demo model's training, a few steps of each part on the CPU with the real architecture."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from wan_pipeline.demo import architecture
+from wan_pipeline.demo.captions import MAX_TOKENS, make_tokenizer
+from wan_pipeline.demo.training.common import Average, Clock
+from wan_pipeline.demo.training.denoiser import denoising_loss, load_parts, noise_levels
+from wan_pipeline.demo.training.export import RECORD, export_checkpoint, import_checkpoint
+from wan_pipeline.demo.training.latents import Pool, Shape
+from wan_pipeline.demo.training.pixels import PixelPool
+from wan_pipeline.demo.training.vae_step import VaeStep, with_quick_norms
+from wan_pipeline.demo.training.words import embed, tokenize
+from wan_pipeline.settings import Settings
+
+CHECKPOINT = Settings().demo_checkpoint
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    return architecture.make_vae().eval()
+
+
+def test_quick_norms_change_rounding_only(vae):
+    clip = torch.rand(1, 3, 5, 64, 64) * 2 - 1
+    with torch.no_grad():
+        plain = vae.encode(clip).latent_dist.mode()
+        quick = architecture.make_vae().eval()
+        quick.load_state_dict(vae.state_dict())
+        torch.testing.assert_close(with_quick_norms(quick).encode(clip).latent_dist.mode(), plain, atol=1e-4, rtol=1e-4)
+
+
+def test_autoencoder_step_reaches_every_parameter():
+    torch.manual_seed(0)
+    vae = architecture.make_vae().train()
+    pool = PixelPool(2, 5, 96, 64, "cpu", 1)
+    pool.add(2)
+    step = VaeStep(vae, 1, 5, 64, 64, "cpu")
+    loss, _ = step(*pool.windows(1, 64, 64))
+    assert torch.isfinite(loss)
+    assert [name for name, value in vae.named_parameters() if value.grad is None] == []
+
+
+def test_windows_are_cut_from_what_was_drawn():
+    pool = PixelPool(4, 5, 96, 64, "cpu", 1)
+    pool.add(2)
+    pixels, weight = pool.windows(3, 32, 48)
+    assert pixels.shape == (3, 3, 5, 48, 32)
+    assert -1 <= pixels.min() < pixels.max() <= 1
+    assert weight.shape == (3, 1, 5, 48, 32)
+    assert 1 <= weight.min() <= weight.max() <= 3
+
+
+def test_pool_gives_latents_of_one_shape_with_captions(vae, monkeypatch):
+    monkeypatch.setattr("wan_pipeline.demo.training.latents.SHAPES", (Shape(64, 64, 9, 0.5), Shape(96, 64, 5, 0.5)))
+    pool = Pool(vae, 64, "cpu", 3)
+    pool.fill(0.0, 2)
+    assert all(ring.filled for ring in pool.rings)
+    latents, tokens = pool.batch(6)
+    assert latents.shape in {(6, 48, 3, 4, 4), (6, 48, 2, 4, 6)}
+    assert tokens.shape == (6, MAX_TOKENS)
+    assert (tokens[:, 0] != 0).all()
+
+
+def test_a_ring_keeps_its_newest_clips(vae, monkeypatch):
+    monkeypatch.setattr("wan_pipeline.demo.training.latents.SHAPES", (Shape(64, 64, 5, 1.0),))
+    ring = Pool(vae, 16, "cpu", 3).rings[0]
+    for number in range(20):
+        ring.put(torch.full((1, 48, 2, 4, 4), float(number)), torch.zeros(1, ring.tokens.shape[1], MAX_TOKENS))
+    assert ring.filled == 16
+    assert sorted(ring.latents[:, 0, 0, 0, 0].tolist()) == list(range(4, 20))
+
+
+def test_flow_shift_moves_noise_levels_up():
+    torch.manual_seed(0)
+    plain, shifted = noise_levels(4000, 1.0, "cpu"), noise_levels(4000, 3.0, "cpu")
+    assert 0 < plain.min() < plain.max() < 1
+    assert shifted.mean() > plain.mean() + 0.1
+
+
+def test_denoiser_learns_one_clip():
+    torch.manual_seed(0)
+    model = architecture.make_transformer()
+    encoder = architecture.make_text_encoder(len(make_tokenizer()))
+    text = embed(encoder, tokenize(make_tokenizer(), ["a red ball bounces"] * 4)).detach()
+    clean = torch.randn(1, 48, 3, 4, 4).expand(4, -1, -1, -1, -1).contiguous()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(30):
+        loss = denoising_loss(model, clean, text, 3.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
+
+
+def test_text_beyond_the_caption_is_zero():
+    encoder = architecture.make_text_encoder(len(make_tokenizer()))
+    tokens = tokenize(make_tokenizer(), ["a red ball"])
+    hidden = embed(encoder, tokens)
+    assert hidden.shape == (1, MAX_TOKENS, architecture.TEXT_DIM)
+    assert hidden[:, 4:].abs().max() == 0
+    assert hidden[:, :4].abs().min() > 0
+
+
+def test_rate_warms_up_and_average_follows():
+    clock = Clock(minutes=60.0, warmup_steps=10)
+    assert clock.rate(1.0) == pytest.approx(0.1, rel=0.01)
+    clock.step = 10
+    assert clock.rate(1.0) == pytest.approx(1.0, rel=0.01)
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    average = Average(module, 0.5)
+    torch.nn.init.ones_(module.weight)
+    average.update(step=1000)
+    average.install()
+    assert module.weight.item() == pytest.approx(0.5)
+
+
+def test_shipped_weights_come_back_unchanged(tmp_path):
+    import_checkpoint(CHECKPOINT, tmp_path / "work")
+    export_checkpoint(tmp_path / "work", tmp_path / "checkpoint")
+    for path in CHECKPOINT.rglob("*.safetensors"):
+        assert (tmp_path / "checkpoint" / path.relative_to(CHECKPOINT)).read_bytes() == path.read_bytes(), path.name
+    before, after = (json.loads((folder / RECORD).read_text()) for folder in (CHECKPOINT, tmp_path / "checkpoint"))
+    assert [s["stage"] for s in after["stages"]] == sorted(s["stage"] for s in before["stages"])
+    model, _, _ = load_parts(tmp_path / "work", "cpu")
+    assert sum(value.numel() for value in model.parameters()) > 10_000_000
+
+
+def test_shipped_files_are_small_enough():
+    sizes = {path.name: path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file()}
+    assert max(sizes.values()) <= 16 * 2**20
+    assert sum(sizes.values()) <= 40e6

@@ -1,0 +1,68 @@
+"""Train the demo model. `make demo-model` runs all of it; each stage can be run alone and goes on from the last.
+
+    python -m wan_pipeline.demo.training pictures --minutes 5     # autoencoder, from random weights
+    python -m wan_pipeline.demo.training steadiness --minutes 2   # autoencoder, on whole clips
+    python -m wan_pipeline.demo.training words --minutes 0.5      # text encoder, on captions alone
+    python -m wan_pipeline.demo.training denoiser --minutes 20    # transformer and text encoder
+    python -m wan_pipeline.demo.training export                   # into wan_pipeline/demo/checkpoint
+    python -m wan_pipeline.demo.training import                   # the shipped weights back into the work folder
+
+Schedules run on the clock, so a stage ends well whatever the card. Every clip is drawn on the fly by `scenes`; the
+combinations in `vocabulary.is_held_out` are never shown to the transformer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from wan_pipeline.demo.training.autoencoder import train_pictures, train_steadiness
+from wan_pipeline.demo.training.denoiser import train_denoiser
+from wan_pipeline.demo.training.export import export_checkpoint, import_checkpoint
+from wan_pipeline.demo.training.words import teach_words
+
+CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
+MINUTES = {"pictures": 5.0, "steadiness": 2.0, "words": 0.5, "denoiser": 20.0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=[*MINUTES, "all", "export", "import"])
+    parser.add_argument("--minutes", type=float, help="length of this stage")
+    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="where stages keep their weights")
+    parser.add_argument("--to", type=Path, default=CHECKPOINT, help="the checkpoint's folder")
+    parser.add_argument("--batch", type=int, help="clips a step")
+    parser.add_argument("--seed", type=int, default=20261122)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    options.work.mkdir(parents=True, exist_ok=True)
+    stages = [*MINUTES, "export"] if options.stage == "all" else [options.stage]
+    for stage in stages:
+        run(stage, options)
+
+
+def run(stage: str, options: argparse.Namespace) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    minutes, work, seed = options.minutes or MINUTES.get(stage, 0.0), options.work, options.seed
+    match stage:
+        case "pictures":
+            train_pictures(minutes, work, options.batch or 32, device, seed)
+        case "steadiness":
+            train_steadiness(minutes, work, options.batch or 32, device, seed)
+        case "words":
+            teach_words(minutes, work, device, seed)
+        case "denoiser":
+            train_denoiser(minutes, work, options.batch or 128, device, seed)
+        case "export":
+            export_checkpoint(work, options.to)
+        case "import":
+            import_checkpoint(options.to, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Pixels for the autoencoder: short windows of drawn clips, and pictures of no scene at all."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wan_pipeline.demo.scenes import draw_lots, render
+
+
+def wild_clips(count: int, width: int, height: int, frames: int, generator: torch.Generator, device: str) -> Tensor:
+    """Clips of drifting colour noise with hard edges: the autoencoder must carry more than scenes, people bring photos.
+
+    Returns (count, 3, frames, height, width) in 0..1.
+    """
+    picture = torch.zeros(count, 3, height + 32, width + 32, device=device)
+    for cells, strength in ((3, 0.6), (6, 0.35), (15, 0.15)):
+        noise = torch.randn(count, 3, cells, cells * width // height + 1, generator=generator).to(device)
+        mode = "nearest" if cells == 6 else "bicubic"
+        picture += strength * F.interpolate(noise, picture.shape[-2:], mode=mode)
+    picture = torch.sigmoid(1.6 * picture)
+    speed = torch.randint(-2, 3, (2,), generator=generator).tolist()
+    shifts = [(16 + speed[0] * min(k, 7), 16 + speed[1] * min(k, 7)) for k in range(frames)]
+    return torch.stack([picture[:, :, r : r + height, c : c + width] for r, c in shifts], 2)
+
+
+class PixelPool:
+    """Short windows of drawn clips as bytes, (N, 4, T, H, W): colour, and the object's coverage as fourth channel."""
+
+    def __init__(self, capacity: int, frames: int, width: int, height: int, device: str, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.device, self.frames, self.width, self.height = device, frames, width, height
+        self.clips = torch.zeros(capacity, 4, frames, height, width, dtype=torch.uint8, device=device)
+        self.filled = self.next = 0
+
+    def add(self, count: int) -> None:
+        """Draw `count` new windows over the oldest ones."""
+        whole = max(33, self.frames)
+        first = int(torch.randint(0, whole - self.frames + 1, (1,), generator=self.generator))
+        lots = draw_lots(count, self.generator).to(self.device)
+        pixels, mask = render(lots, self.width, self.height, torch.arange(first, first + self.frames), whole)
+        if torch.rand((), generator=self.generator) < count / 25:
+            pixels[:1] = wild_clips(1, self.width, self.height, self.frames, self.generator, self.device)
+            mask[:1] = 0
+        slots = [(self.next + k) % len(self.clips) for k in range(count)]
+        self.clips[slots] = (torch.cat([pixels, mask], 1) * 255 + 0.5).to(torch.uint8)
+        self.next = (slots[-1] + 1) % len(self.clips)
+        self.filled = min(max(self.filled, slots[-1] + 1), len(self.clips))
+
+    def windows(self, count: int, width: int, height: int) -> tuple[Tensor, Tensor]:
+        """Random cut-outs: pixels (count, 3, T, height, width) in -1..1 and a loss weight, some mirrored."""
+        rows = torch.randint(self.filled, (count,)).tolist()
+        tops = torch.randint(self.height - height + 1, (count,)).tolist()
+        lefts = torch.randint(self.width - width + 1, (count,)).tolist()
+        cut = torch.stack(
+            [self.clips[k, :, :, t : t + height, c : c + width] for k, t, c in zip(rows, tops, lefts, strict=True)]
+        )
+        cut = cut.flip(-1) if torch.rand(()) < 0.5 else cut
+        cut = cut.float() / 255
+        return cut[:, :3] * 2 - 1, 1 + 2 * cut[:, 3:]
