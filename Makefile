@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/requirements.installed
 DEVELOPMENT := $(VENV)/requirements-dev.installed
 
-MINUTES ?= 9
 PROMPT ?= a red balloon flies up over green hills
 export PROMPT
 
@@ -40,10 +39,8 @@ check: $(DEVELOPMENT)  ## lint, check the formatting and the types
 bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 	$(BIN)/python -m benchmarks.demo_quality $(ARGS)
 
-demo-model: setup  ## train the demo model anew, on a GPU (MINUTES=9 for each of four stages)
-	set -e; for stage in vae steady words denoiser; do \
-		$(BIN)/python -m wan_pipeline.demo.train $$stage --minutes $(MINUTES); done
-	$(BIN)/python -m wan_pipeline.demo.train export
+demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
+	$(BIN)/python -m wan_pipeline.demo.training all $(ARGS)
 
 soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out
 	$(BIN)/python -m pytest -m soak $(ARGS)
