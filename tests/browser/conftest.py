@@ -85,12 +85,12 @@ class Visitor:
         self._context = self.browser.new_context(viewport={"width": 1440, "height": 900})
         self._context.set_default_timeout(20_000)
 
-    def open(self) -> Page:
+    def open(self, query: str = "") -> Page:
         page = self._context.new_page()
         page.on("request", self._check_request)
         page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
         page.on("console", self._check_console)
-        page.goto(self.address)
+        page.goto(self.address + query)
         page.locator(".estimate:visible").wait_for()
         return page
 

@@ -9,6 +9,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
+from tests.requests import make_request
+from wan_pipeline.jobs.store import JobStore
+from wan_pipeline.request import GenerationRequest, LoraChoice
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -71,7 +74,39 @@ def test_an_image_moves_on_control_enter_and_hands_on_its_last_frame(visitor: Vi
     expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("")
 
 
-def test_settings_come_back(visitor: Visitor) -> None:
+def reuse(visitor: Visitor, workspace: Path, request: GenerationRequest) -> Page:
+    """A fresh page that shows a cancelled job, its settings taken over."""
+    store = JobStore(workspace / "studio.sqlite3")
+    job_id = store.submit(request)
+    store.cancel(job_id)
+    page = visitor.open(f"?job={job_id}")
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("42")
+    return page
+
+
+def test_settings_of_another_model_come_back(visitor: Visitor, workspace: Path) -> None:
+    request = make_request(model="wan2.2-ti2v-5b", width=1280, height=704, num_frames=121, fps=24)
+    page = reuse(visitor, workspace, request)
+    expect(panel(page).get_by_label("1280 × 704")).to_be_checked()
+    expect(panel(page).get_by_label("range slider for Length in seconds")).to_have_attribute("max", "6.5")
+    expect(page.locator(".estimate:visible")).to_contain_text("About")
+
+
+def test_a_length_between_the_sliders_steps_comes_back(visitor: Visitor, workspace: Path) -> None:
+    """3 s at 10 frames a second are made as 33 frames: 3.2 s, and the slider ends at 3."""
+    page = reuse(visitor, workspace, make_request(fps=10, num_frames=33))
+    expect(panel(page).get_by_label("number input for Length in seconds")).to_have_value("3")
+    expect(page.locator(".estimate:visible")).to_contain_text("About")
+
+
+def test_settings_with_a_lora_that_is_gone_get_a_sentence(visitor: Visitor, workspace: Path) -> None:
+    page = reuse(visitor, workspace, make_request(loras=(LoraChoice("gone"),)))
+    generate(page)
+    expect(page.locator(".notice:visible")).to_contain_text("There is no LoRA 'gone'")
+
+
+def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
     page = visitor.open()
     make_short(page)
     fill(page, Seed="1234", Guidance="2.5")
@@ -86,6 +121,10 @@ def test_settings_come_back(visitor: Visitor) -> None:
     expect(panel(page).get_by_label("Guidance", exact=True)).to_have_value("2.5")
     expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(re.compile("red ball"))
     expect(panel(page).get_by_label("Noir")).to_be_checked()
+    clip = next((workspace / "clips").glob("*_seed1234_*.mp4"))
+    clip.unlink()
+    page.get_by_role("button", name="Use last frame as image").click()
+    expect(page.locator(".notice:visible")).to_contain_text("it may have been moved, deleted or damaged")
 
 
 def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:

@@ -184,7 +184,13 @@ def _lora_fields(slot: int) -> dict[str, Field]:
 
     return {
         name: Field(
-            lambda choices: gr.Dropdown(lora_choices(choices.loras), value=NO_LORA, label=f"LoRA {slot + 1}", scale=3),
+            lambda choices: gr.Dropdown(
+                lora_choices(choices.loras),
+                value=NO_LORA,
+                label=f"LoRA {slot + 1}",
+                scale=3,
+                allow_custom_value=True,  # a file that is gone: the studio says so, where Gradio would do nothing
+            ),
             read,
             lambda draft: lora.name if (lora := chosen(draft)) else NO_LORA,
         ),

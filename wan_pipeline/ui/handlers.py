@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.request import Mode
+from wan_pipeline.request import Draft, Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
-from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, MATCH_IMAGE, lora_choices, spec_of
+from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, lora_choices, spec_of
 from wan_pipeline.ui.generate_tab import GenerateTab
-from wan_pipeline.ui.hints import placeholders, reshape
+from wan_pipeline.ui.hints import fill, placeholders, reshape
 from wan_pipeline.ui.stage import Stage, first_job, refresh
 
 Given = Mapping[Any, Any]
@@ -67,7 +67,7 @@ class TabHandlers:
         """The rows in use and one free one."""
         values = self._form.values(given)
         used = [slot for slot in range(LORA_SLOTS) if values[f"lora_{slot}"]]
-        last = max(used, default=-1) + 1 if self._studio.loras.names() else -1
+        last = max(used, default=-1) + bool(self._studio.loras.names())
         return {row: gr.Row(visible=slot <= last) for slot, row in enumerate(self._tab.lora_rows)}
 
     def offer_loras(self) -> Updates:
@@ -108,17 +108,27 @@ class StageHandlers:
         """All settings of the clip, seed included, in the tab that made it."""
         try:
             draft = self._studio.draft_of(job_id)
+            self._studio.models.find(draft.model or "")
         except UserError as error:
-            raise gr.Error(str(error), title="", print_exception=False) from error
+            return self._notices(str(error))
         mode = Mode.IMAGE_TO_VIDEO if draft.image else Mode.TEXT_TO_VIDEO
-        return {**self._forms[mode].form.show(draft), self._tabs: gr.Tabs(selected=mode.value)}
+        image = draft.image if draft.image and draft.image.is_file() else None  # without it, the box is empty
+        return self._fill(mode, replace(draft, image=image))
 
     def use_last_frame(self, job_id: str) -> Updates:
-        """Go on from the clip's last picture, with the same words and looks and a new seed."""
+        """Go on from the clip's last picture, with the same words and looks and a new seed, at the picture's shape."""
         try:
             image, draft = self._studio.last_frame(job_id), self._studio.draft_of(job_id)
         except UserError as error:
-            raise gr.Error(str(error), title="", print_exception=False) from error
-        form = self._forms[Mode.IMAGE_TO_VIDEO].form
-        shown = form.show(replace(draft, image=image, seed=None))
-        return {**shown, form["size"]: MATCH_IMAGE, self._tabs: gr.Tabs(selected=Mode.IMAGE_TO_VIDEO.value)}
+            return self._notices(str(error))
+        choices = self._forms[Mode.IMAGE_TO_VIDEO].form.choices
+        if draft.model not in {spec.id for spec in choices.models}:  # then its numbers mean nothing either
+            draft = Draft(prompt=draft.prompt, preset=draft.preset, model=choices.spec.id)
+        return self._fill(Mode.IMAGE_TO_VIDEO, replace(draft, image=image, seed=None, width=None, height=None))
+
+    def _fill(self, mode: Mode, draft: Draft) -> Updates:
+        return {**fill(self._forms[mode].form, draft), **self._notices(""), self._tabs: gr.Tabs(selected=mode.value)}
+
+    def _notices(self, message: str) -> Updates:
+        """A sentence at the form of either tab. Gradio shows no error of a handler that is not in its queue."""
+        return {tab.notice: cards.notice(message) for tab in self._forms.values()}

@@ -8,7 +8,8 @@ import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.presets import Preset
-from wan_pipeline.ui.fields import Values, length_bounds, size_choices
+from wan_pipeline.request import Draft
+from wan_pipeline.ui.fields import Values, length_bounds, size_choices, spec_of
 from wan_pipeline.ui.form import Form
 
 HINTED = {"steps": "num_inference_steps", "guidance": "guidance_scale", "flow_shift": "flow_shift", "fps": "fps"}
@@ -22,12 +23,19 @@ def placeholders(spec: ModelSpec, preset: Preset | None) -> dict[str, str]:
 
 
 def reshape(form: Form, spec: ModelSpec, values: Values) -> dict[Any, Any]:
-    """Sizes and lengths of another model; what was chosen is kept where the new model has it too."""
+    """Sizes and lengths of another model; of what was chosen, the nearest that the new model has is kept."""
     sizes = size_choices(spec, form.choices.mode)
     kept = values["size"] if values["size"] in dict(sizes).values() else sizes[0][1]
     low, high = length_bounds(spec)
-    length = (spec.num_frames - 1) / spec.fps if values["seconds"] > high else max(values["seconds"], low)
+    length = min(max(values["seconds"], low), high)
     return {
         form["size"]: gr.Radio(choices=sizes, value=kept),
         form["seconds"]: gr.Slider(minimum=low, maximum=high, value=length),
     }
+
+
+def fill(form: Form, draft: Draft) -> dict[Any, Any]:
+    """The whole form as the draft has it. Gradio silently refuses values that a component does not offer."""
+    values = form.show(draft)
+    shown = {name: values[component] for name, component in form.components.items()}
+    return {**values, **reshape(form, spec_of(draft.model), shown)}

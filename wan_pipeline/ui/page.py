@@ -87,8 +87,7 @@ def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: S
 def _wire_stage(
     page: gr.Blocks, handlers: StageHandlers, tabs: gr.Tabs, forms: dict[Mode, GenerateTab], view: Stage
 ) -> None:
-    image_form = forms[Mode.IMAGE_TO_VIDEO].form
-    fields = [component for tab in forms.values() for component in tab.form.components.values()]
+    both = [part for tab in forms.values() for part in (*tab.form.components.values(), tab.notice)]
 
     page.load(handlers.open_page, view.job, [view.job], js=JOB_IN_ADDRESS, **QUIET)
     gr.on(
@@ -102,5 +101,5 @@ def _wire_stage(
     view.job.change(None, view.job, None, js=REMEMBER_JOB)
     view.strip.click(handlers.open_clip, None, [view.job], **QUIET)
     view.cancel.click(handlers.cancel, view.job, None, **QUIET)
-    view.reuse.click(handlers.reuse, view.job, [*fields, tabs], **QUIET)
-    view.last_frame.click(handlers.use_last_frame, view.job, [*image_form.components.values(), tabs], **QUIET)
+    view.reuse.click(handlers.reuse, view.job, [*both, tabs], **QUIET)
+    view.last_frame.click(handlers.use_last_frame, view.job, [*both, tabs], **QUIET)
