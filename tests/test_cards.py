@@ -124,6 +124,13 @@ def test_the_strip_marks_the_clip_on_stage() -> None:
     assert html.index('data-job="one"') < html.index("aria-current") < html.index('data-job="two"')
 
 
+def test_a_clip_that_is_gone_says_so() -> None:
+    gone = job(JobState.DONE, clip=None, poster=None)
+    assert "This clip is gone" in cards.stage(gone, None, NAMES)
+    assert "gone" in Reader(cards.strip([gone], "")).text
+    assert cards.download(gone) == ""
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.2, "1 s"), (59.4, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (4200, "1 h 10 min")],

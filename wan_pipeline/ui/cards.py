@@ -204,7 +204,7 @@ def _tile(job: Job, shown: str) -> str:
     elif job.is_active:
         picture = '<span class="spinner" aria-hidden="true"></span>'
     else:
-        picture = f'<span class="mark">{"failed" if job.state is JobState.FAILED else "cancelled"}</span>'
+        picture = f'<span class="mark">{"gone" if job.state is JobState.DONE else job.state}</span>'
     return (
         f'<div role="listitem"><button type="button" class="tile {job.state}" data-job="{escape(job.id, quote=True)}" '
         f'title="{words}" aria-label="Open clip: {words}"{current}>{picture}</button></div>'

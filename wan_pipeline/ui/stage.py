@@ -58,28 +58,27 @@ def first_job(studio: Studio, wanted: str) -> str:
     """The job a fresh page follows: the one in its address, else the one being made, else the newest clip."""
     if wanted and studio.job(wanted):
         return wanted
-    running = studio.active()
-    if running:
-        return running[-1].id
-    return next((job.id for job in studio.recent(1) if job.state is JobState.DONE), "")
+    clips = (job for job in studio.recent(RECENT) if job.state is JobState.DONE)
+    return next((job.id for job in (*studio.active(), *clips)), "")
 
 
 def refresh(stage: Stage, studio: Studio, names: cards.Names, job_id: str, shown: dict[str, Any]) -> dict[Any, Any]:
     """Updates for what differs from what this page shows already; a clip that is playing is never touched."""
-    job = _without_lost_clip(studio.job(job_id)) if job_id else None
+    job = studio.job(job_id) if job_id else None
     wanted = _wanted(job, studio, names)
     changed = {name: value for name, value in wanted.items() if shown.get(name) != value}
     updates = {getattr(stage, name): _update(name, value) for name, value in changed.items()}
     return {**updates, stage.shown: wanted} if changed else {stage.shown: gr.skip()}
 
 
-def _without_lost_clip(job: Job | None) -> Job | None:
-    """Somebody may have moved the file: then the card says so, instead of a dead player."""
-    return replace(job, clip=None) if job and job.clip and not job.clip.is_file() else job
+def _without_lost_files(job: Job) -> Job:
+    """Somebody may have moved the clip: then the card and the tile say so, instead of a dead player or picture."""
+    return job if job.clip is None or job.clip.is_file() else replace(job, clip=None, poster=None)
 
 
 def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, Any]:
-    recent = [other for other in studio.recent(RECENT) if other.state is not JobState.CANCELLED]
+    job = job and _without_lost_files(job)
+    recent = [_without_lost_files(other) for other in studio.recent(RECENT) if other.state is not JobState.CANCELLED]
     preview = studio.preview(job.id) if job and job.state is JobState.RUNNING else None
     return {
         "view": cards.stage(job, preview, names),
@@ -88,7 +87,7 @@ def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, An
         "last_frame": job is not None and job.clip is not None,
         "download": cards.download(job),
         "strip": cards.strip(recent, job.id if job else ""),
-        "timer": any(other.is_active for other in recent),
+        "timer": bool(studio.active()),
     }
 
 
