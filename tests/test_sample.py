@@ -26,7 +26,7 @@ class Lens(Preview):
     """A preview that keeps what it was shown."""
 
     def __init__(self):
-        super().__init__(torch.zeros(49, 48), 4)
+        super().__init__(torch.zeros(2, 49, 48), 4)
         object.__setattr__(self, "seen", [])
 
     def frames(self, latents):

@@ -1,4 +1,4 @@
-"""Latents -> small colour frames by one matrix, fitted to each VAE: a look at the clip that costs next to nothing."""
+"""Latents -> small colour frames by two matrices, fitted to each VAE: a look at the clip that costs next to nothing."""
 
 from __future__ import annotations
 
@@ -24,15 +24,20 @@ FIELD_LATENTS = 8
 
 @dataclass(frozen=True)
 class Preview:
-    """`matrix` (channels + 1, 3 * block * block) predicts a block of colours from each latent vector and a one."""
+    """Predicts a block of colours from each latent vector and a one.
 
-    matrix: torch.Tensor
+    `matrices` (2, channels + 1, 3 * block * block): one for the first latent frame, which stands for one picture, and
+    one for the rest, which stand for several.
+    """
+
+    matrices: torch.Tensor
     block: int
 
     def frames(self, latents: torch.Tensor) -> NDArray[np.uint8]:
         """(latent frames, height, width, 3) of normalised latents (1, channels, latent frames, h, w)."""
         vectors = latents[0].permute(1, 2, 3, 0).to("cpu", torch.float32)
-        blocks = vectors @ self.matrix[:-1] + self.matrix[-1]
+        matrices = self.matrices[(torch.arange(len(vectors)) > 0).long()].unsqueeze(1)
+        blocks = vectors @ matrices[..., :-1, :] + matrices[..., -1:, :]
         colors = F.pixel_shuffle(blocks.permute(0, 3, 1, 2), self.block)
         scale = MAX_SIDE / max(colors.shape[-2:])
         if scale < 1:
@@ -47,29 +52,30 @@ def load_preview(vae: AutoencoderKLWan, cache: Path, fingerprint: str) -> Previe
     block = vae.config.scale_factor_spatial // 4
     path = cache / f"{fingerprint}.safetensors"
     try:
-        return Preview(load_file(path)["matrix"], block)
+        return Preview(load_file(path)["matrices"], block)
     except (FileNotFoundError, SafetensorError, KeyError):
         preview = Preview(fit(vae, block), block)
     with whole_file(path) as part:
-        part.write_bytes(save({"matrix": preview.matrix}))
+        part.write_bytes(save({"matrices": preview.matrices}))
     return preview
 
 
 def fit(vae: AutoencoderKLWan, block: int) -> torch.Tensor:
     """Least squares from the latents of smooth random colour fields to the fields themselves, shrunk to `block`.
 
-    The fields are still clips of two latent frames, for a VAE treats the first frame differently from the rest.
+    The fields are still clips of three latent frames: a VAE that looks back in time has settled in the third.
     """
     fields = _color_fields(FIELDS, FIELD_LATENTS * vae.config.scale_factor_spatial)
-    clips = fields.unsqueeze(2).repeat(1, 1, 1 + vae.config.scale_factor_temporal, 1, 1)
+    clips = fields.unsqueeze(2).repeat(1, 1, 1 + 2 * vae.config.scale_factor_temporal, 1, 1)
     latents = vae.encode(clips.to(vae.device)).latent_dist.mode().to("cpu", torch.float32)
     mean, std = (
         torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
     )
-    vectors = ((latents - mean) / std).permute(2, 0, 3, 4, 1).flatten(0, 3)
+    first, *rest = ((latents - mean) / std).permute(2, 0, 3, 4, 1).flatten(1, 3).double()
     colors = F.interpolate(fields, size=FIELD_LATENTS * block, mode="area")
-    targets = F.pixel_unshuffle(colors, block).permute(0, 2, 3, 1).flatten(0, 2).repeat(latents.shape[2], 1)
-    return least_squares(vectors.double(), targets.double()).float().contiguous()
+    targets = F.pixel_unshuffle(colors, block).permute(0, 2, 3, 1).flatten(0, 2).double()
+    matrices = least_squares(first, targets), least_squares(torch.cat(rest), targets.repeat(len(rest), 1))
+    return torch.stack(matrices).float().contiguous()
 
 
 def least_squares(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
