@@ -37,9 +37,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def serve(settings: Settings, host: str, port: int | None, share: bool) -> None:
     """Serve the page until it is stopped. Raises UserError or OSError when it cannot begin."""
     from wan_pipeline.studio import Studio
+    from wan_pipeline.ui.address import check_address
     from wan_pipeline.ui.page import build_ui
     from wan_pipeline.ui.theme import launch_options
 
+    check_address(host, port)
     with Studio(settings) as studio:
         studio.start()
         build_ui(studio).launch(server_name=host, server_port=port, share=share, **launch_options(studio))

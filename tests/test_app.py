@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import app
+from wan_pipeline.errors import UserError
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.address import check_address
 from wan_pipeline.ui.theme import launch_options
 
 
@@ -42,6 +45,28 @@ def test_a_workspace_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None
     file.write_text("not a folder")
     with pytest.raises(SystemExit, match=r"Wan Studio cannot start: .*file"):
         app.main(["--workspace", str(file)])
+
+
+def test_a_port_in_use_is_one_sentence_and_starts_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=rf"127\.0\.0\.1, port {port} cannot be listened on .*--port\.$"):
+            app.main(["--port", str(port), "--workspace", str(tmp_path / "workspace")])
+    assert not (tmp_path / "workspace").exists()
+    check_address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("127.0.0.1", 99999999), ("127.0.0.1", -1), ("192.0.2.1", None), ("", 65536)]
+)
+def test_addresses_that_cannot_be_listened_on(host: str, port: int | None) -> None:
+    with pytest.raises(UserError, match=r"cannot be listened on"):
+        check_address(host, port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])  # noqa: S104
+def test_any_free_port_will_do(host: str) -> None:
+    check_address(host, None)
 
 
 def test_only_clips_and_previews_are_served_and_nothing_is_sent(settings: Settings) -> None:

@@ -1,0 +1,22 @@
+"""Where the page may be served, asked before anything starts: Gradio's own words for it name Gradio's settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from wan_pipeline.errors import UserError
+
+
+def check_address(host: str, port: int | None) -> None:
+    """Raise UserError unless this computer can listen on `host` and `port`; without a port, on any port of `host`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            if os.name == "posix":  # elsewhere the option lets two programs share a port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left counts as free
+            probe.bind((address[0], port or 0, *address[2:]))
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        where = f"{host}, port {port}" if port is not None else host
+        raise UserError(f"{where} cannot be listened on ({reason}); choose another --host or --port.") from error
