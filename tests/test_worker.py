@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -147,9 +148,39 @@ def test_what_a_dead_worker_left_half_written_is_removed(studio: Studio, setting
     store.cancel(job_id)
     (settings.clips / f"2026-11-22_a-red-ball_seed1_{job_id[:8]}.mp4.0badcafe.part").write_bytes(b"half")
     (settings.clips / "somebody-elses.mp4.0badcafe.part").write_bytes(b"half")
+    for name in (f"{job_id}.webp", f"{job_id}.webp.0badcafe.part"):
+        (settings.previews / name).write_bytes(b"half")
     Worker(settings).run()
     assert [path.name for path in settings.clips.iterdir()] == ["somebody-elses.mp4.0badcafe.part"]
+    assert list(settings.previews.iterdir()) == []
     assert studio.job(job_id).state is JobState.CANCELLED
+
+
+def test_a_clip_that_lacks_only_its_row_gets_it(studio: Studio, settings: Settings) -> None:
+    """The worker died between the last file and the row: the clip is not made again, and not lost."""
+    (made,) = finish(studio, settings, QUICK)
+    written = made.clip.stat().st_mtime_ns
+    with sqlite3.connect(settings.database) as connection:
+        connection.execute("UPDATE jobs SET state = 'running', attempts = 2, clip = NULL, frames_sha256 = NULL")
+    Worker(settings).run()
+    job = studio.job(made.id)
+    assert (job.state, job.clip, job.poster, job.frames_sha256) == (
+        made.state,
+        made.clip,
+        made.poster,
+        made.frames_sha256,
+    )
+    assert job.clip.stat().st_mtime_ns == written
+
+
+def test_a_clip_without_its_receipt_is_made_again(studio: Studio, settings: Settings) -> None:
+    (made,) = finish(studio, settings, QUICK)
+    made.clip.with_suffix(".json").unlink()
+    with sqlite3.connect(settings.database) as connection:
+        connection.execute("UPDATE jobs SET state = 'running', clip = NULL")
+    Worker(settings).run()
+    assert (studio.job(made.id).state, studio.job(made.id).attempts) == (JobState.DONE, 2)
+    assert leftovers(settings) == [".json", ".mp4", ".webp"]
 
 
 def test_a_second_worker_leaves_the_queue_to_the_first(studio: Studio, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -39,8 +40,21 @@ def make_clip(renderer: Renderer, request: GenerationRequest, observer: Observer
     )
 
 
+def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
+    """What `make_clip` has left at `clip` in another life; None unless it came to its end, which is the receipt."""
+    try:
+        receipt = json.loads(receipt_path(clip).read_text(encoding="utf-8"))
+        details = receipt["frames_sha256"], receipt["seconds"], tuple(receipt["warnings"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return Finished(request, clip, poster_path(clip), receipt_path(clip), *details) if clip.is_file() else None
+
+
 def _save(request: GenerationRequest, rendered: Rendered, clip: Path) -> None:
-    """All three files or none. The clip goes first: if it finds no room, what lies there from before stays whole."""
+    """All three files or none. The clip goes first: if it finds no room, what lies there from before stays whole.
+
+    The receipt goes last: where it lies, all is there.
+    """
     receipt = make_receipt(
         request,
         frames_sha256=rendered.sha256,

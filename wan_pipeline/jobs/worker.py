@@ -20,10 +20,10 @@ from filelock import Timeout
 from wan_pipeline.clips.naming import clip_name
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import Cancelled, StudioError
-from wan_pipeline.jobs.job import Finished, Job
+from wan_pipeline.jobs.job import Finished, Job, JobState
 from wan_pipeline.jobs.locks import WORKER_LOCK_SECONDS, WorkspaceLocks
 from wan_pipeline.jobs.observer import JobObserver
-from wan_pipeline.jobs.render import Renderer, make_clip
+from wan_pipeline.jobs.render import Renderer, already_made, make_clip
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import Settings
 
@@ -71,7 +71,7 @@ class Worker:
     def _run_job(self, job: Job) -> None:
         logger.info("Job %s, attempt %d: %s", job.id, job.attempts, job.request.to_json())
         try:
-            with JobObserver(self._store, job.id, self._settings.previews / f"{job.id}.webp") as observer:
+            with JobObserver(self._store, job.id, self._preview(job)) as observer:
                 finished = self._make(job, observer)
             self._store.finish(job.id, finished)
             logger.info("Job %s is done: %s", job.id, finished.clip.name)
@@ -90,8 +90,13 @@ class Worker:
             raise
 
     def _make(self, job: Job, observer: Observer) -> Finished:
-        clip = self._settings.clips / clip_name(job.request, job.created_at, job.id)
-        return make_clip(self._ready_engine(), job.request, observer, clip)
+        return make_clip(self._ready_engine(), job.request, observer, self._clip(job))
+
+    def _clip(self, job: Job) -> Path:
+        return self._settings.clips / clip_name(job.request, job.created_at, job.id)
+
+    def _preview(self, job: Job) -> Path:
+        return self._settings.previews / f"{job.id}.webp"
 
     def _ready_engine(self) -> Renderer:
         if self._engine is None:
@@ -108,12 +113,20 @@ class Worker:
                 self._ready_engine()
 
     def _recover(self) -> None:
-        """Settle what a worker that died has left behind."""
+        """Settle what a worker that died has left behind. A clip that lacked only its row gets it."""
+        for job in self._store.active():
+            if job.state is JobState.RUNNING:
+                if finished := already_made(job.request, self._clip(job)):
+                    self._store.finish(job.id, finished)
+                self._remove_leftovers(job)
         for job in self._store.recover():
             logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
-            for part in self._settings.clips.glob(f"*_{job.id[:8]}.*.part"):
-                with suppress(PermissionError):  # on Windows, while the dead worker's ffmpeg still has it
-                    part.unlink(missing_ok=True)
+
+    def _remove_leftovers(self, job: Job) -> None:
+        preview, parts = self._preview(job), self._settings.clips.glob(f"*_{job.id[:8]}.*.part")
+        for path in (*parts, preview, *preview.parent.glob(f"{preview.name}.*.part")):
+            with suppress(PermissionError):  # on Windows, while the dead worker's ffmpeg or a page still has it
+                path.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

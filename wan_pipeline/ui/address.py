@@ -17,6 +17,6 @@ def check_address(host: str, port: int | None) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left counts as free
             probe.bind((address[0], port or 0, *address[2:]))
     except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         where = f"{host}, port {port}" if port is not None else host
         raise UserError(f"{where} cannot be listened on ({reason}); choose another --host or --port.") from error
