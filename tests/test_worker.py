@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import psutil
 import pytest
@@ -312,3 +314,22 @@ def test_locks_of_dead_apps_do_not_count(settings: Settings) -> None:
         app.wait()
     assert not locks.any_app_is_alive()
     assert list((settings.workspace / "locks").glob("app-*")) == []
+
+
+def test_an_app_starts_while_a_worker_looks_who_is_there(settings: Settings) -> None:
+    """To look at a lock is to hold it for a moment: an app that takes its own must wait, and keep its file."""
+    locks, done = WorkspaceLocks(settings.workspace), Event()
+
+    def look() -> None:
+        while not done.is_set():
+            locks.any_app_is_alive()
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = [pool.submit(look) for _ in range(2)]
+        try:
+            for _ in range(500):
+                with locks.app() as lock:
+                    assert Path(lock.lock_file).exists()
+        finally:
+            done.set()
+        assert [look.exception() for look in looking] == [None, None]

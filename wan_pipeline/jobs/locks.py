@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-WORKER_LOCK_SECONDS = 3.0
-"""How long a new worker waits for the lock: a supervisor that only looks holds it for a moment."""
+LOCK_SECONDS = 3.0
+"""How long to wait for a lock of one's own: who only looks whether it is held holds it for a moment."""
 
 
 class WorkspaceLocks:
@@ -20,11 +21,11 @@ class WorkspaceLocks:
 
     def worker(self) -> FileLock:
         """Held by the one process that works the queue off."""
-        return FileLock(self._folder / "worker.lock")
+        return FileLock(self._folder / "worker.lock", timeout=LOCK_SECONDS)
 
     def app(self) -> FileLock:
         """To be held by an app as long as its page is open to visitors."""
-        return FileLock(self._folder / f"app-{uuid.uuid4().hex}.lock")
+        return FileLock(self._folder / f"app-{uuid.uuid4().hex}.lock", timeout=LOCK_SECONDS)
 
     def worker_is_alive(self) -> bool:
         return is_held(self.worker())
@@ -36,7 +37,8 @@ class WorkspaceLocks:
             if is_held(FileLock(path)):
                 alive = True
             else:
-                path.unlink(missing_ok=True)
+                with suppress(PermissionError):  # on Windows, when another looks at the same time
+                    path.unlink(missing_ok=True)
         return alive
 
 

@@ -44,7 +44,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Tell workers that an app is open, start one to be warm for the first job, and keep watch."""
-        self._app_lock.acquire(timeout=0)
+        self._app_lock.acquire()
         self._start_worker()
         self._thread.start()
 

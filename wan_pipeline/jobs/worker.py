@@ -21,7 +21,7 @@ from wan_pipeline.clips.naming import clip_name
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import Cancelled, StudioError
 from wan_pipeline.jobs.job import Finished, Job, JobState
-from wan_pipeline.jobs.locks import WORKER_LOCK_SECONDS, WorkspaceLocks
+from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.observer import JobObserver
 from wan_pipeline.jobs.render import Renderer, already_made, make_clip
 from wan_pipeline.jobs.store import JobStore
@@ -46,7 +46,7 @@ class Worker:
         """Work until the queue is empty and no app is open. Returns at once if another worker is at it."""
         lock = self._locks.worker()
         try:
-            lock.acquire(timeout=WORKER_LOCK_SECONDS)
+            lock.acquire()
         except Timeout:
             logger.info("Another worker holds the queue of %s.", self._settings.workspace)
             return
