@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         if path.stat().st_size == 0:
             raise ImageError(f"{name} is empty (0 bytes); choose another file.")
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened_quietly(path) as image:
             _check_size(image, name)
             yield image
     except UnidentifiedImageError:
@@ -78,6 +79,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ImageError(f"{name} is too large; at most {MAX_PIXELS:,} pixels are allowed: make it smaller.") from None
     except DAMAGED as error:
         raise ImageError(f"{name} is damaged or incomplete ({error}); choose another file or save it again.") from error
+
+
+def _opened_quietly(path: Path) -> Image.Image:
+    """Pillow warns on stderr from 89 megapixels on; the limit here is lower, and its sentence says more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=FORMATS)
 
 
 def _check_size(image: Image.Image, name: str) -> None:
