@@ -71,8 +71,9 @@ def _check_side(field: str, value: int, spec: ModelSpec) -> None:
     name, multiple = field.capitalize(), spec.size_multiple
     if not _is_whole(value):
         raise RequestError(field, f"{name} {value} is not a whole number; use a multiple of {multiple}.")
-    if value < spec.min_side:
-        raise RequestError(field, f"{name} {value} is too small; {spec.title} needs {spec.min_side} or more.")
+    longest = spec.max_pixels // spec.min_side // multiple * multiple
+    if not spec.min_side <= value <= longest:
+        raise RequestError(field, f"{name} {value} is out of range; {spec.title} makes {spec.min_side} to {longest}.")
     if value % multiple:
         below = max(value // multiple * multiple, spec.min_side)
         above = value // multiple * multiple + multiple
@@ -99,9 +100,9 @@ def _check_loras(request: GenerationRequest) -> None:
     seen: set[str] = set()
     for lora in request.loras:
         _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
-        if lora.name in seen:
+        if lora.name.casefold() in seen:  # names are files, and Windows tells these apart no better
             raise RequestError("loras", f"LoRA '{lora.name}' is chosen twice; keep one and set its weight.")
-        seen.add(lora.name)
+        seen.add(lora.name.casefold())
 
 
 def _check_whole(field: str, name: str, value: object, low: int, high: int) -> None:
