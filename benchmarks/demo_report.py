@@ -1,0 +1,169 @@
+"""What `demo_quality` measured, as numbers beside their targets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+
+from wan_pipeline.models.library import fingerprint
+
+Row = dict[str, Any]
+ATTRIBUTES = ("color", "motion", "place", "object")
+JUDGE_TARGET = 0.98
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Judged rows: clips from text, clips from an image, scenes as drawn and through the autoencoder."""
+
+    texts: list[Row]
+    images: list[Row]
+    drawn: list[Row]
+    restored: list[Row]
+    seconds: list[float]
+    """Of warm default clips."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table; shares are 0..1."""
+
+    group: str
+    what: str
+    measured: float | None
+    target: float
+    unit: str = "share"
+    less_is_better: bool = False
+
+    @property
+    def met(self) -> bool:
+        if self.measured is None:
+            return False
+        return self.measured <= self.target if self.less_is_better else self.measured >= self.target
+
+    def text(self, value: float | None) -> str:
+        if value is None:
+            return "not measured"
+        return f"{value:.1%}" if self.unit == "share" else f"{value:.1f} {self.unit}"
+
+
+def lines(measured: Measured) -> list[Line]:
+    """Everything that has a target."""
+    targets = {"color": 0.95, "motion": 0.95, "place": 0.95, "object": 0.90}
+    result = [Line("text to video", name, share(measured.texts, name), targets[name]) for name in ATTRIBUTES]
+    first = [row["first_frame_psnr_db"] for row in measured.images]
+    result += [
+        Line("image to video", "first frame, PSNR", mean(first) if first else None, 26.0, "dB"),
+        Line("image to video", "motion", share(measured.images, "motion"), 0.90),
+        Line("autoencoder", "unseen scenes, PSNR", _mean_psnr(measured.restored), 32.0, "dB"),
+        Line("speed", "warm clip", median(measured.seconds) if measured.seconds else None, 12.0, "s", True),
+    ]
+    for group, rows in (("judge, drawn", measured.drawn), ("judge, autoencoder", measured.restored)):
+        result += [Line(group, name, share(rows, name), JUDGE_TARGET) for name in ATTRIBUTES]
+    return result
+
+
+def share(rows: list[Row], attribute: str) -> float | None:
+    """Of the rows in which what is seen is what was asked."""
+    right = [row["asked"][attribute] == row["seen"][attribute] for row in rows]
+    return sum(right) / len(right) if right else None
+
+
+def by_word(rows: list[Row], attribute: str) -> dict[str, str]:
+    """Right of asked, for each word."""
+    asked = Counter(row["asked"][attribute] for row in rows)
+    right = Counter(row["asked"][attribute] for row in rows if row["asked"][attribute] == row["seen"][attribute])
+    return {word: f"{right[word]}/{count}" for word, count in sorted(asked.items())}
+
+
+def describe(measured: Measured, checkpoint: Path, seed: int) -> dict[str, Any]:
+    """All of it, ready for JSON."""
+    first = [row["first_frame_psnr_db"] for row in measured.images]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "checkpoint": {"fingerprint": fingerprint(checkpoint), "weights_sha256": weights_sha256(checkpoint)},
+        "machine": machine(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy")},
+        "counts": {name: len(getattr(measured, name)) for name in ("texts", "images", "drawn", "restored", "seconds")},
+        "table": [
+            {
+                "group": line.group,
+                "what": line.what,
+                "target": line.target,
+                "measured": line.measured,
+                "unit": line.unit,
+                "met": line.met,
+            }
+            for line in lines(measured)
+        ],
+        "by_word": {
+            "text to video": {name: by_word(measured.texts, name) for name in ATTRIBUTES},
+            "image to video": {"motion": by_word(measured.images, "motion")},
+        },
+        "first_frame_psnr_db": {"lowest": min(first), "reach_26_db": sum(value >= 26 for value in first) / len(first)}
+        if first
+        else {},
+        "warm_seconds": [round(value, 2) for value in measured.seconds],
+        "clips": [_short(row) for row in measured.texts + measured.images],
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """Markdown: target and measured beside each other."""
+    text = ["| | | target | measured | |", "|---|---|---|---|---|"]
+    for entry in report["table"]:
+        line = Line(
+            entry["group"], entry["what"], entry["measured"], entry["target"], entry["unit"], entry["unit"] == "s"
+        )
+        sign = "at most" if line.less_is_better else "at least"
+        cells = (line.group, line.what, f"{sign} {line.text(line.target)}", line.text(line.measured))
+        text.append(f"| {' | '.join(cells)} | {'met' if line.met else 'short'} |")
+    return "\n".join(text)
+
+
+def weights_sha256(checkpoint: Path) -> str:
+    """SHA-256 over all weight files: the same exactly when the weights are."""
+    digest = hashlib.sha256()
+    for path in sorted(checkpoint.rglob("*.safetensors")):
+        digest.update(path.relative_to(checkpoint).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return names[0] if names else platform.processor()
+
+
+def _mean_psnr(rows: list[Row]) -> float | None:
+    return mean(row["psnr_db"] for row in rows) if rows else None
+
+
+def _short(row: Row) -> Row:
+    kept = ("name", "prompt", "seed", "asked", "seen", "frames_sha256", "first_frame_psnr_db")
+    return {name: row[name] for name in kept if name in row}
