@@ -39,8 +39,7 @@ def test_loads_in_eval_mode_and_in_the_right_types(model):
     assert not denoiser.transformer.training and not denoiser.vae.training
     assert denoiser.transformer.dtype == torch.bfloat16
     assert {parameter.dtype for parameter in denoiser.vae.parameters()} == {torch.float32}
-    assert denoiser.expand_timesteps and denoiser.boundary_ratio is None
-    assert denoiser.transformers == (denoiser.transformer,)
+    assert denoiser.expand_timesteps
     assert denoiser.image_encoder is None and denoiser.image_processor is None
 
 
@@ -49,6 +48,13 @@ def test_a_model_with_an_image_encoder_loads_it(settings):
     denoiser = load_denoiser(ModelLibrary(settings).find("wan2.1-i2v-14b-480p"), CPU, torch.float32)
     assert denoiser.image_encoder is not None and denoiser.image_processor is not None
     assert not denoiser.expand_timesteps
+
+
+def test_a_model_of_two_experts_is_refused(model):
+    index = model.index() | {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.9}
+    (model.folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="two experts are not supported"):
+        load_denoiser(model, CPU, torch.float32)
 
 
 @pytest.mark.parametrize("component", ["transformer", "vae"])

@@ -81,7 +81,7 @@ def test_computes_what_peft_does(settings, style):
     }
     plain = transformer(**inputs).sample
     layers = read_weights(plan_adapter(style, model), torch.device("cpu"), torch.float32)
-    with applied([transformer], [layers]):
+    with applied(transformer, [layers]):
         ours = transformer(**inputs).sample
     assert torch.equal(transformer(**inputs).sample, plain)
     transformer.load_lora_adapter(load_file(style), prefix="transformer")

@@ -93,7 +93,7 @@ class Engine:
             denoiser = self._load(model)
             preview = load_preview(denoiser.vae, cache / "previews", model.fingerprint)
             layers = [read_weights(adapter, place.device, place.dtype) for adapter in adapters]
-        with stages.enter(Stage.DENOISING, request.num_inference_steps), applied(denoiser.transformers, layers):
+        with stages.enter(Stage.DENOISING, request.num_inference_steps), applied(denoiser.transformer, layers):
             latents = sample(denoiser, request, embeddings, image, preview, stages)
         with stages.enter(Stage.DECODING, latents.shape[2]):
             frames = decode(denoiser.vae, latents, stages)

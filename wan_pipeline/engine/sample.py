@@ -76,10 +76,8 @@ def _pipeline(denoiser: Denoiser, request: GenerationRequest, image: Image | Non
         "text_encoder": None,
         "vae": denoiser.vae,
         "transformer": denoiser.transformer,
-        "transformer_2": denoiser.transformer_2,
         "scheduler": make_scheduler(request.scheduler, denoiser.scheduler_config, request.flow_shift),
         "expand_timesteps": denoiser.expand_timesteps,
-        "boundary_ratio": denoiser.boundary_ratio,
     }
     if image is None:
         pipeline = WanPipeline(**parts)

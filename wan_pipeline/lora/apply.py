@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -43,11 +42,11 @@ def read_weights(adapter: Adapter, device: torch.device, dtype: torch.dtype) -> 
 
 
 @contextmanager
-def applied(transformers: Sequence[torch.nn.Module], adapters: Sequence[dict[str, LowRank]]) -> Iterator[None]:
-    """Within the block the transformers compute with the adapters; after it, bit for bit as before."""
+def applied(transformer: torch.nn.Module, adapters: Sequence[dict[str, LowRank]]) -> Iterator[None]:
+    """Within the block the transformer computes with the adapters; after it, bit for bit as before."""
     hooks = []
     try:
-        for transformer, layers in product(transformers, adapters):
+        for layers in adapters:
             for module, low_rank in layers.items():
                 hooks.append(transformer.get_submodule(module).register_forward_hook(low_rank))
         yield

@@ -25,18 +25,11 @@ class Denoiser:
     """All of a model but its text encoder, on its device and in eval mode."""
 
     transformer: Any
-    transformer_2: Any | None
     vae: Any
     image_encoder: Any | None
     image_processor: Any | None
     scheduler_config: dict[str, Any]
     expand_timesteps: bool
-    boundary_ratio: float | None
-
-    @property
-    def transformers(self) -> tuple[Any, ...]:
-        """One, or the experts for high and for low noise."""
-        return tuple(expert for expert in (self.transformer, self.transformer_2) if expert is not None)
 
 
 def quiet_libraries() -> None:
@@ -56,11 +49,10 @@ def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtyp
     """Transformer in `dtype`, VAE in fp32, and the image encoder where the model has one. Raises ModelError."""
     index = model.index()
     has = {name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
+    if "transformer_2" in has:
+        raise _broken(model, "transformer_2", "models of two experts are not supported")
     return Denoiser(
         transformer=_load(model, "transformer", WanTransformer3DModel, device, dtype),
-        transformer_2=_load(model, "transformer_2", WanTransformer3DModel, device, dtype)
-        if "transformer_2" in has
-        else None,
         vae=_load(model, "vae", AutoencoderKLWan, device, torch.float32),
         image_encoder=_load(model, "image_encoder", CLIPVisionModel, device, torch.float32)
         if "image_encoder" in has
@@ -68,7 +60,6 @@ def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtyp
         image_processor=_guarded(model, "image_processor", _image_processor) if "image_processor" in has else None,
         scheduler_config=model.config("scheduler", "scheduler_config.json"),
         expand_timesteps=bool(index.get("expand_timesteps", False)),
-        boundary_ratio=index.get("boundary_ratio"),
     )
 
 
