@@ -12,11 +12,8 @@ import numpy as np
 from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 from numpy.typing import NDArray
 
-from wan_pipeline.clips.poster import write_poster
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage import whole_file
-
-__all__ = ["encode", "write_poster"]
 
 CRF = 16
 """x264 quality: visually lossless, about 0.5 MB for two seconds at 320 x 192."""
