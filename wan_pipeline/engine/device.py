@@ -35,8 +35,9 @@ def release_memory(placement: Placement) -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Devices raise a type of their own; the CPU's allocator only a RuntimeError that says so."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """CUDA raises a type of its own; MPS and the CPU's allocator only a RuntimeError that says so."""
+    words = ("DefaultCPUAllocator", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 class MemoryGauge:
