@@ -129,11 +129,3 @@ def test_a_clip_that_is_gone_says_so() -> None:
     assert "This clip is gone" in cards.stage(gone, None, NAMES)
     assert "gone" in Reader(cards.strip([gone], "")).text
     assert cards.download(gone) == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "1 s"), (59.4, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (4200, "1 h 10 min")],
-)
-def test_durations_as_people_say_them(seconds: float, words: str) -> None:
-    assert cards.duration(seconds) == words

@@ -8,7 +8,7 @@ import pytest
 
 from tests.requests import make_request
 from wan_pipeline.engine.progress import Stage
-from wan_pipeline.jobs.estimate import duration, estimate
+from wan_pipeline.jobs.estimate import estimate
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.models.registry import DEMO, WAN22_TI2V_5B
 from wan_pipeline.request import GenerationRequest
@@ -80,21 +80,3 @@ def test_who_is_ahead(ahead: int, words: str) -> None:
     request = make_request()
     shown = estimate(request, DEMO, [done(request, denoising=5.0, decoding=1.0)], ahead)
     assert (shown.jobs_ahead, shown.text) == (ahead, f"about 6 s{words}")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "1 s"),
-        (5.6, "6 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (64, "1 min"),
-        (155, "2 min 30 s"),
-        (1234, "20 min"),
-        (3600, "1 h 0 min"),
-        (7890, "2 h 11 min"),
-    ],
-)
-def test_durations_as_people_say_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from wan_pipeline.duration import duration
 from wan_pipeline.engine.progress import Progress, Stage
 
 LOG_SECONDS = 5.0
@@ -49,5 +50,5 @@ class ProgressLine:
 def _line(progress: Progress) -> str:
     """For example: denoising 5/16, 4 s left."""
     steps = f" {progress.step}/{progress.total}" if progress.total else ""
-    left = f", {max(progress.eta_seconds, 0):.0f} s left" if progress.eta_seconds is not None else ""
+    left = f", {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
     return f"{progress.stage}{steps}{left}"

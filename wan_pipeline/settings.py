@@ -49,6 +49,11 @@ class Settings:
     def logs(self) -> Path:
         return self.workspace / "logs"
 
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders of the workspace."""
+        return self.clips, self.inputs, self.previews, self.cache, self.logs
+
     def make_folders(self) -> None:
-        for folder in (self.clips, self.inputs, self.previews, self.cache, self.logs):
+        for folder in self.written:
             folder.mkdir(parents=True, exist_ok=True)

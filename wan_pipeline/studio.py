@@ -37,7 +37,7 @@ class Studio:
 
     def __init__(self, settings: Settings) -> None:
         """Raises PresetError for a bad preset file, StorageError for a workspace that cannot be used."""
-        for folder in (settings.clips, settings.inputs, settings.previews, settings.cache, settings.logs):
+        for folder in settings.written:
             check_writable(folder)
         self.settings = settings
         self.models = ModelLibrary(settings)

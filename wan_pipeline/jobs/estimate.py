@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from wan_pipeline.duration import duration
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.models.spec import ModelSpec
@@ -57,15 +58,3 @@ def _text(seconds: float, jobs_ahead: int) -> str:
     if jobs_ahead:
         text += f", after {jobs_ahead} other clip{'s' if jobs_ahead > 1 else ''}"
     return text
-
-
-def duration(seconds: float) -> str:
-    """As a person says it: 6 s, 2 min 30 s, 1 h 5 min."""
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60 // 10 * 10} s" if whole % 60 >= 10 else f"{whole // 60} min"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from wan_pipeline.engine.progress import Stage
+from wan_pipeline.duration import duration
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.request import GenerationRequest
 
@@ -130,18 +131,6 @@ def _progress(job: Job) -> str:
 
 def _eta(seconds: float | None) -> str:
     return "" if seconds is None else f"{duration(seconds)} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 4 s, 2 min 5 s, 1 h 10 min."""
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 # Facts -------------------------------------------------------------------------------------------------------------

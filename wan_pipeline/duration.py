@@ -1,0 +1,15 @@
+"""Lengths of time as the page and the command line say them."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: 6 s, 2 min 30 s, 1 h 5 min."""
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60 // 10 * 10} s" if whole % 60 >= 10 else f"{whole // 60} min"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
