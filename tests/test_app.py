@@ -69,10 +69,10 @@ def test_any_free_port_will_do(host: str) -> None:
     check_address(host, None)
 
 
-def test_only_clips_and_previews_are_served_and_nothing_is_sent(settings: Settings) -> None:
+def test_only_clips_are_served_and_nothing_is_sent(settings: Settings) -> None:
     with Studio(settings) as studio:
         options = launch_options(studio)
-    assert options["allowed_paths"] == [str(settings.clips), str(settings.previews)]
+    assert options["allowed_paths"] == [str(settings.clips)]
     assert not options["run_history"]
     assert not options["enable_monitoring"]
     assert "https://" not in options["css"] + options["head"]

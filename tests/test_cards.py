@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -84,12 +85,10 @@ def test_a_running_job_says_where_it_is() -> None:
     assert "Stopping" in cards.stage(job(JobState.RUNNING, cancel_requested=True), None, NAMES)
 
 
-def test_a_preview_is_fetched_again_only_when_it_is_new(tmp_path: Path) -> None:
-    preview = tmp_path / "0123.webp"
-    first = cards.stage(job(JobState.RUNNING, preview_version=1), preview, NAMES)
-    assert first == cards.stage(job(JobState.RUNNING, preview_version=1), preview, NAMES)
-    assert "0123.webp?v=1" in first
-    assert "0123.webp?v=2" in cards.stage(job(JobState.RUNNING, preview_version=2), preview, NAMES)
+def test_a_preview_comes_with_the_page_for_its_file_changes_all_the_time() -> None:
+    html = cards.stage(job(JobState.RUNNING, preview_version=1), b"a picture", NAMES)
+    assert f'src="data:image/webp;base64,{b64encode(b"a picture").decode()}"' in html
+    assert "preview" not in cards.stage(job(JobState.RUNNING), None, NAMES)
 
 
 def test_a_finished_clip_plays_by_itself_and_tells_its_settings() -> None:

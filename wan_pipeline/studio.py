@@ -111,10 +111,12 @@ class Studio:
         """Take a waiting job out of the queue, or ask a running one to stop after its step."""
         self._store.cancel(job_id)
 
-    def preview(self, job_id: str) -> Path | None:
-        """The animated picture of a running job, if there is one yet."""
-        path = self.settings.previews / f"{job_id}.webp"
-        return path if path.is_file() else None
+    def preview(self, job_id: str) -> bytes | None:
+        """The animated WebP of a running job, if there is one yet. Its file is replaced again and again, so no path."""
+        try:
+            return (self.settings.previews / f"{job_id}.webp").read_bytes()
+        except FileNotFoundError:
+            return None
 
     # After the clip
 

@@ -259,7 +259,7 @@ def test_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
     assert page.locator("#view .words *, #recent b").count() == 0
 
 
-def test_only_clips_and_previews_are_served(visitor: Visitor, workspace: Path) -> None:
+def test_only_clips_are_served(visitor: Visitor, workspace: Path) -> None:
     page = visitor.open()
     for path in (workspace / "studio.sqlite3", workspace / "logs" / "worker.log", Path(__file__)):
         assert path.is_file()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from wan_pipeline.engine.progress import Stage
 from wan_pipeline.duration import duration
+from wan_pipeline.engine.progress import Stage
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.request import GenerationRequest
 
@@ -54,7 +55,7 @@ def hint(message: str) -> str:
 # The stage ---------------------------------------------------------------------------------------------------------
 
 
-def stage(job: Job | None, preview: Path | None, names: Names) -> str:
+def stage(job: Job | None, preview: bytes | None, names: Names) -> str:
     """The large picture and what is said below it. Equal jobs give equal HTML, so a playing clip is left alone."""
     if job is None:
         return _empty()
@@ -64,7 +65,7 @@ def stage(job: Job | None, preview: Path | None, names: Names) -> str:
         case JobState.QUEUED:
             return _frame(job.request, _in_line(job.jobs_ahead)) + _words(job.request)
         case JobState.RUNNING:
-            return _frame(job.request, _preview(job, preview) + _progress(job)) + _words(job.request)
+            return _frame(job.request, _preview(preview) + _progress(job)) + _words(job.request)
         case JobState.CANCELLED:
             return _frame(job.request, _message("Cancelled", "Nothing was kept of this clip.")) + _words(job.request)
         case _:
@@ -109,10 +110,12 @@ def _video(job: Job) -> str:
     )
 
 
-def _preview(job: Job, preview: Path | None) -> str:
-    if preview is None or job.preview_version == 0:
+def _preview(preview: bytes | None) -> str:
+    """The picture itself and not its address, where the worker may replace it while the browser loads it."""
+    if preview is None:
         return '<div class="shimmer" aria-hidden="true"></div>'
-    return f'<img class="preview" alt="Preview of the clip" src="{file_url(preview)}?v={job.preview_version}">'
+    source = f"data:image/webp;base64,{b64encode(preview).decode()}"
+    return f'<img class="preview" alt="Preview of the clip" src="{source}">'
 
 
 def _progress(job: Job) -> str:

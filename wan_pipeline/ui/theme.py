@@ -32,7 +32,7 @@ HEADER = """
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:
-    """Arguments for `Blocks.launch`: looks, and nothing served beyond the clips, their posters and previews."""
+    """Arguments for `Blocks.launch`: looks, and nothing served beyond the clips and their posters."""
     settings = studio.settings
     script = (ASSETS / "page.js").read_text(encoding="utf-8")
     return {
@@ -42,7 +42,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         + size_css(registry.MODELS.values()),
         "head": f"<script>{script}</script>",
         "favicon_path": ASSETS / "favicon.svg",
-        "allowed_paths": [str(settings.clips), str(settings.previews)],
+        "allowed_paths": [str(settings.clips)],
         "max_file_size": "100mb",
         "footer_links": [],
         "run_history": False,
