@@ -9,7 +9,9 @@ import torch
 
 from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import MAX_TOKENS, make_tokenizer
+from wan_pipeline.demo.scenes import draw_lots, render
 from wan_pipeline.demo.training.common import Average, Clock
+from wan_pipeline.demo.training.compact import compact_transformer, compact_vae, principal_basis
 from wan_pipeline.demo.training.denoiser import denoising_loss, load_parts, noise_levels
 from wan_pipeline.demo.training.export import RECORD, export_checkpoint, import_checkpoint
 from wan_pipeline.demo.training.latents import Pool, Shape
@@ -133,6 +135,25 @@ def test_shipped_weights_come_back_unchanged(tmp_path):
     assert [s["stage"] for s in after["stages"]] == sorted(s["stage"] for s in before["stages"])
     model, _, _ = load_parts(tmp_path / "work", "cpu")
     assert sum(value.numel() for value in model.parameters()) > 10_000_000
+
+
+def test_compact_latents_lose_only_the_dropped_directions(tmp_path):
+    """In all directions nothing is lost, offset at the borders and all; in a third of them, little."""
+    import_checkpoint(CHECKPOINT, tmp_path)
+    model, _, vae = load_parts(tmp_path, "cpu")
+    pixels, _ = render(draw_lots(1, torch.Generator().manual_seed(5)), 96, 64, torch.arange(5), 33)
+    with torch.no_grad():
+        basis = principal_basis(vae, 48, "cpu", 1, clips=1)
+        turned = compact_vae(vae, basis)
+        latents = vae.encode(pixels * 2 - 1).latent_dist.mode()
+        restored = turned.decode(turned.encode(pixels * 2 - 1).latent_dist.mode()).sample
+        torch.testing.assert_close(restored, vae.decode(latents).sample, atol=2e-3, rtol=0)
+
+        noisy, text, time = torch.randn(1, 16, 2, 4, 6), torch.randn(1, MAX_TOKENS, 192), torch.full((1, 12), 500.0)
+        few = basis[:, :16]
+        full = torch.einsum("ck,bkthw->bcthw", few, noisy)
+        wanted = torch.einsum("ck,bcthw->bkthw", few, model(full, time, text).sample)
+        torch.testing.assert_close(compact_transformer(model, few)(noisy, time, text).sample, wanted, atol=1e-3, rtol=0)
 
 
 def test_shipped_files_are_small_enough():

@@ -10,12 +10,12 @@ SPATIAL, TEMPORAL = 16, 4
 TEXT_DIM = 192
 
 
-def make_vae() -> AutoencoderKLWan:
+def make_vae(channels: int = LATENT_CHANNELS) -> AutoencoderKLWan:
     """16x16x4 compression into 48 channels, as in Wan 2.2; 4x4 patches of pixels keep the decoder quick on a CPU."""
     return AutoencoderKLWan(
         base_dim=48,
         decoder_base_dim=48,
-        z_dim=LATENT_CHANNELS,
+        z_dim=channels,
         dim_mult=[1, 2, 2],
         num_res_blocks=1,
         attn_scales=[],
@@ -26,19 +26,19 @@ def make_vae() -> AutoencoderKLWan:
         patch_size=4,
         scale_factor_spatial=SPATIAL,
         scale_factor_temporal=TEMPORAL,
-        latents_mean=[0.0] * LATENT_CHANNELS,
-        latents_std=[1.0] * LATENT_CHANNELS,
+        latents_mean=[0.0] * channels,
+        latents_std=[1.0] * channels,
     )
 
 
-def make_transformer() -> WanTransformer3DModel:
+def make_transformer(channels: int = LATENT_CHANNELS) -> WanTransformer3DModel:
     """12 million parameters. A timestep for every token lets one checkpoint start from noise or from an image."""
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=5,
         attention_head_dim=64,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
+        in_channels=channels,
+        out_channels=channels,
         text_dim=TEXT_DIM,
         freq_dim=128,
         ffn_dim=832,

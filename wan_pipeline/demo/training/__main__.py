@@ -2,6 +2,7 @@
 
     python -m wan_pipeline.demo.training pictures --minutes 5     # autoencoder, from random weights
     python -m wan_pipeline.demo.training steadiness --minutes 2   # autoencoder, on whole clips
+    python -m wan_pipeline.demo.training compact                  # latents to their 16 principal directions
     python -m wan_pipeline.demo.training words --minutes 0.5      # text encoder, on captions alone
     python -m wan_pipeline.demo.training denoiser --minutes 20    # transformer and text encoder
     python -m wan_pipeline.demo.training export                   # into wan_pipeline/demo/checkpoint
@@ -20,17 +21,20 @@ from pathlib import Path
 import torch
 
 from wan_pipeline.demo.training.autoencoder import train_pictures, train_steadiness
+from wan_pipeline.demo.training.compact import compact
 from wan_pipeline.demo.training.denoiser import train_denoiser
 from wan_pipeline.demo.training.export import export_checkpoint, import_checkpoint
 from wan_pipeline.demo.training.words import teach_words
 
+CHANNELS = 16
+"""Latent channels that `compact` leaves."""
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
 MINUTES = {"pictures": 5.0, "steadiness": 2.0, "words": 0.5, "denoiser": 20.0}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=[*MINUTES, "all", "export", "import"])
+    parser.add_argument("stage", choices=[*MINUTES, "compact", "all", "export", "import"])
     parser.add_argument("--minutes", type=float, help="length of this stage")
     parser.add_argument("--work", type=Path, default=Path("build/demo"), help="where stages keep their weights")
     parser.add_argument("--to", type=Path, default=CHECKPOINT, help="the checkpoint's folder")
@@ -58,6 +62,8 @@ def run(stage: str, options: argparse.Namespace) -> None:
             teach_words(minutes, work, device, seed)
         case "denoiser":
             train_denoiser(minutes, work, options.batch or 128, device, seed)
+        case "compact":
+            compact(work, CHANNELS, device, seed)
         case "export":
             export_checkpoint(work, options.to)
         case "import":

@@ -93,7 +93,7 @@ def finish(vae: AutoencoderKLWan, work: Path, facts: dict[str, Any], losses: lis
 
 def plain_copy(vae: AutoencoderKLWan) -> AutoencoderKLWan:
     """The same weights in an untouched model: plain norms, plain layout."""
-    plain = architecture.make_vae()
+    plain = architecture.make_vae(vae.config.z_dim)
     plain.load_state_dict({name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()})
     return plain
 

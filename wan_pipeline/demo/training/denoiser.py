@@ -96,7 +96,7 @@ def train_denoiser(minutes: float, work: Path, batch: int, device: str, seed: in
 def load_parts(work: Path, device: str) -> tuple[WanTransformer3DModel, UMT5EncoderModel, AutoencoderKLWan]:
     """Transformer and text encoder as far as they are trained, and the finished autoencoder."""
     vae = AutoencoderKLWan.from_pretrained(work / "vae").to(device).eval()
-    model = architecture.make_transformer()
+    model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(make_tokenizer()))
     if (work / "denoiser.safetensors").exists():
         load_state(load_file(work / "denoiser.safetensors"), model, encoder)

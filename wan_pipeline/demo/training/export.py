@@ -17,13 +17,14 @@ RECORD = "training.json"
 
 def export_checkpoint(work: Path, to: Path) -> None:
     """Assemble the pipeline in bf16, no file over 16 MB, with the stages' records beside it as `training.json`."""
-    model, tokenizer = architecture.make_transformer(), make_tokenizer()
+    vae, tokenizer = AutoencoderKLWan.from_pretrained(work / "vae").bfloat16(), make_tokenizer()
+    model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(tokenizer))
     load_state(load_file(work / "denoiser.safetensors"), model, encoder)
     pipeline = WanPipeline(
         tokenizer=tokenizer,
         text_encoder=encoder.bfloat16(),
-        vae=AutoencoderKLWan.from_pretrained(work / "vae").bfloat16(),
+        vae=vae,
         scheduler=architecture.make_scheduler(),
         transformer=model.bfloat16(),
         expand_timesteps=True,

@@ -10,7 +10,6 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import MAX_TOKENS, SceneWords, caption, make_tokenizer
 from wan_pipeline.demo.scenes import Scenes, draw_lots, render
 from wan_pipeline.demo.training.words import tokenize
@@ -45,7 +44,7 @@ class Pool:
         self.nothing = tokenize(self.tokenizer, [""]).to(device, torch.int32)
         self.mean = torch.tensor(vae.config.latents_mean, device=device).view(1, -1, 1, 1, 1)
         self.std = torch.tensor(vae.config.latents_std, device=device).view(1, -1, 1, 1, 1)
-        self.rings = [Ring(max(int(capacity * shape.share), 16), shape, device) for shape in SHAPES]
+        self.rings = [Ring(max(int(capacity * shape.share), 16), vae.config.z_dim, shape, device) for shape in SHAPES]
         self.made = 0
 
     @torch.no_grad()
@@ -89,9 +88,9 @@ class Pool:
 class Ring:
     """The newest clips of one shape: bf16 latents, and token ids of their captions."""
 
-    def __init__(self, capacity: int, shape: Shape, device: str) -> None:
+    def __init__(self, capacity: int, channels: int, shape: Shape, device: str) -> None:
         self.shape, self.filled, self.next = shape, 0, 0
-        latent = (architecture.LATENT_CHANNELS, (shape.frames - 1) // 4 + 1, shape.height // 16, shape.width // 16)
+        latent = (channels, (shape.frames - 1) // 4 + 1, shape.height // 16, shape.width // 16)
         self.latents = torch.empty(capacity, *latent, dtype=torch.bfloat16, device=device)
         self.tokens = torch.zeros(capacity, 2 * CAPTIONS_PER_CLIP, MAX_TOKENS, dtype=torch.int32, device=device)
 
