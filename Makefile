@@ -43,7 +43,7 @@ demo-model: setup  ## train the demo model anew, about half an hour on one large
 	$(BIN)/python -m wan_pipeline.demo.training all $(ARGS)
 
 soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out
-	$(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m pytest -m soak $(ARGS) || [ $$? -eq 5 ]  # 5: there are none
 
 # Installed again only when the requirements have changed.
 
