@@ -82,6 +82,18 @@ def test_a_clip_with_json(folders: list[str], tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("output", [["--json"], []])
+def test_any_alphabet_goes_through_any_terminal(output: list[str], folders: list[str]) -> None:
+    """As in Windows, where what goes into a file or a pipe is written in the code of the country."""
+    arguments = ["generate", *folders, "--model", MODEL, *QUICK, "--prompt", "一个红球", *output]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    result = subprocess.run(
+        command(*arguments), cwd=REPOSITORY, capture_output=True, encoding="cp1252", env=environment, check=True
+    )
+    last = result.stdout.splitlines()[-1]
+    assert (json.loads(last)["request"]["prompt"] == "一个红球") if output else last.endswith(".mp4")
+
+
 def test_an_image_gives_the_same_frames_in_another_process(folders: list[str], tmp_path: Path) -> None:
     Image.linear_gradient("L").convert("CMYK").save(tmp_path / "in.jpg")
     result = generate(folders, *QUICK, "--image", tmp_path / "in.jpg", "--seed", "3", "--json")

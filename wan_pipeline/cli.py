@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -27,6 +28,8 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and give the exit status: 0 done, 1 failed, 2 to be put right by the user, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold letters that the terminal's code lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
         _generate(options)
@@ -49,7 +52,7 @@ def _generate(options: argparse.Namespace) -> None:
     seconds = time.monotonic() - started
     for warning in finished.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(json.dumps(_report(finished, seconds), ensure_ascii=False) if options.json else finished.clip)
+    print(json.dumps(_report(finished, seconds)) if options.json else finished.clip)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
