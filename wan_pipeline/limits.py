@@ -25,11 +25,19 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_size(request, spec)
     _check_frames(request, spec)
     _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)
-    _check_whole("num_inference_steps", "Steps", request.num_inference_steps, 1, MAX_STEPS)
     _check_whole("fps", "Frames per second", request.fps, 1, 120)
-    _check_number("guidance_scale", "Guidance", request.guidance_scale, 0.0, MAX_GUIDANCE)
-    _check_number("flow_shift", "Flow shift", request.flow_shift, 0.1, MAX_FLOW_SHIFT)
+    check_solver(request.num_inference_steps, request.guidance_scale, request.flow_shift)
     _check_loras(request)
+
+
+def check_solver(num_inference_steps: int | None, guidance_scale: float | None, flow_shift: float | None) -> None:
+    """The rules that no model changes, for what is given of these. Raises RequestError."""
+    if num_inference_steps is not None:
+        _check_whole("num_inference_steps", "Steps", num_inference_steps, 1, MAX_STEPS)
+    if guidance_scale is not None:
+        _check_number("guidance_scale", "Guidance", guidance_scale, 0.0, MAX_GUIDANCE)
+    if flow_shift is not None:
+        _check_number("flow_shift", "Flow shift", flow_shift, 0.1, MAX_FLOW_SHIFT)
 
 
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import PresetError, RequestError
-from wan_pipeline.limits import MAX_SEED, check_request
+from wan_pipeline.limits import MAX_SEED, check_request, check_solver
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.request import Draft, GenerationRequest, Mode, SchedulerName
 
@@ -81,6 +81,10 @@ def load_preset(path: Path) -> Preset:
         raise PresetError(
             f"Preset file {path.name}, key 'scheduler': '{preset.scheduler}' is not one of {', '.join(SchedulerName)}."
         )
+    try:
+        check_solver(preset.num_inference_steps, preset.guidance_scale, preset.flow_shift)
+    except RequestError as error:
+        raise PresetError(f"Preset file {path.name}, key '{error.field}': {error}") from error
     return preset
 
 
