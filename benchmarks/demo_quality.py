@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import time
@@ -42,6 +43,7 @@ from wan_pipeline.request import Draft
 from wan_pipeline.settings import REPOSITORY, Settings
 
 SEED = 20261122
+TEXTS = 200
 WORDS = {"object": OBJECTS, "color": COLORS, "motion": MOTIONS, "place": PLACES}
 WIDTH, HEIGHT, FRAMES = DEMO.sizes[0].width, DEMO.sizes[0].height, DEMO.num_frames
 
@@ -71,20 +73,17 @@ class Silence:
 
 
 def draw_tasks(clips: int, images: int) -> list[Task]:
-    """`clips` held-out combinations for text to video, then `images` others for image to video; always the same."""
+    """The first `clips` of TEXTS held-out combinations for text to video, and `images` others for image to video.
+
+    A smaller run asks for the first of what a larger one asks for.
+    """
     table = split(held_out=True)
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(SEED))
-    if clips + images > len(order):
-        raise SystemExit(f"{clips} clips and {images} images are more than the {len(order)} held-out combinations.")
-    return [
-        _task(
-            f"{'image' if k >= clips else 'text'}-{k if k < clips else k - clips:03d}",
-            k,
-            table[row].tolist(),
-            k >= clips,
-        )
-        for k, row in enumerate(order[: clips + images].tolist())
-    ]
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(SEED)).tolist()
+    if clips > TEXTS or images > len(order) - TEXTS:
+        raise SystemExit(f"At most {TEXTS} clips and {len(order) - TEXTS} images are held out; ask for fewer.")
+    texts = [_task(f"text-{k:03d}", k, table[order[k]].tolist(), False) for k in range(clips)]
+    places = [(k, TEXTS + k) for k in range(images)]
+    return texts + [_task(f"image-{k:03d}", n, table[order[n]].tolist(), True) for k, n in places]
 
 
 def _task(name: str, number: int, combination: list[int], from_image: bool) -> Task:
@@ -244,12 +243,14 @@ def run(options: argparse.Namespace) -> Measured:
     wanted = {task.name for task in tasks}
     rows = judge_clips([row for row in read_rows(options.work) if row["name"] in wanted], judge, options.work)
     scenes = read_rows(options.work, "scenes")[: options.scenes]
+    seconds = time_clips(settings, options.timed)
     return Measured(
         texts=[row for row in rows if not row["from_image"]],
         images=judge_images([row for row in rows if row["from_image"]], options.work),
         drawn=judge_clips(scenes, judge, options.work, "drawn"),
         restored=judge_clips(scenes, judge, options.work, "restored"),
-        seconds=time_clips(settings, options.timed),
+        seconds=seconds,
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 
 

@@ -32,6 +32,8 @@ class Measured:
     restored: list[Row]
     seconds: list[float]
     """Of warm default clips."""
+    load: float | None
+    """Load average while they were timed: how many processes wanted the processor, this one among them."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def describe(measured: Measured, checkpoint: Path, seed: int) -> dict[str, Any]:
         "first_frame_psnr_db": {"lowest": min(first), "reach_26_db": sum(value >= 26 for value in first) / len(first)}
         if first
         else {},
-        "warm_seconds": [round(value, 2) for value in measured.seconds],
+        "warm_clip": {"seconds": [round(value, 2) for value in measured.seconds], "load_average": measured.load},
         "clips": [_short(row) for row in measured.texts + measured.images],
     }
 
