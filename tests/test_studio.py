@@ -107,6 +107,13 @@ def test_user_errors_come_before_any_job(
     assert studio.recent() == []
 
 
+@pytest.mark.parametrize("change", [{"num_inference_steps": 0}, {"loras": (LoraChoice("ghost"),)}, {"prompt": "a\0b"}])
+def test_an_image_is_kept_only_when_all_else_is_right(change: dict[str, Any], studio: Studio, photo: Path) -> None:
+    with pytest.raises(UserError):
+        studio.submit(replace(BALL, image=photo, **change))
+    assert list(studio.settings.inputs.iterdir()) == []
+
+
 def test_the_estimate_is_cheap_and_does_not_wait_for_words(studio: Studio, photo: Path) -> None:
     for _ in range(25):
         studio.submit(BALL)

@@ -129,8 +129,9 @@ def resolve(
 ) -> GenerationRequest:
     """The one place where partial settings become a whole request: draft over preset over model.
 
-    `image` is the SHA-256 of the already normalised input image and `image_size` its width and height; the nearest of
-    the model's shapes is chosen from it when no size was asked for. Raises RequestError for anything out of range.
+    `image` is the SHA-256 of the normalised input image, or a word in its place until it is known, and `image_size` its
+    width and height; the nearest of the model's shapes is chosen from it when no size was asked for. Raises
+    RequestError for anything out of range.
     """
     size = _default_size(spec, image_size)
     chosen = {

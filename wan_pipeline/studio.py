@@ -24,6 +24,7 @@ from wan_pipeline.lora.check import check_fits
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage import check_room, check_writable, whole_file
@@ -71,19 +72,17 @@ class Studio:
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The whole request. Every UserError that can be known before weights are loaded is raised here."""
         model = self.models.find(draft.model or registry.DEFAULT_MODEL)
-        image = images.ingest(draft.image, self.settings.inputs) if draft.image else None
-        size = (image.width, image.height) if image else None
-        request = presets.resolve(draft, model.spec, self._preset(draft), image.sha256 if image else None, size)
+        request = self._request(draft, model.spec)
         for lora in request.loras:
             check_fits(self.loras.path(lora.name), model)
-        return request
+        if draft.image is None:
+            return request
+        return replace(request, image=images.ingest(draft.image, self.settings.inputs).sha256)
 
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
         spec = registry.find(draft.model or registry.DEFAULT_MODEL)
-        size = images.measure(draft.image) if draft.image else None
-        asked = replace(draft, prompt="of any length", negative_prompt=None, loras=())
-        request = presets.resolve(asked, spec, self._preset(draft), "pending" if size else None, size)
+        request = self._request(replace(draft, prompt="of any length", negative_prompt=None, loras=()), spec)
         return estimate(request, spec, self._store.finished(spec.id, LEARN_FROM), len(self._store.active()))
 
     # Jobs
@@ -174,8 +173,11 @@ class Studio:
         finally:
             engine.close()
 
-    def _preset(self, draft: Draft) -> presets.Preset | None:
-        return presets.find_preset(self.presets, draft.preset) if draft.preset else None
+    def _request(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
+        """Whole but for its image, of which only the header is read: nothing is written before all else is right."""
+        preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
+        size = images.measure(draft.image) if draft.image else None
+        return presets.resolve(draft, spec, preset, "pending" if size else None, size)
 
     def _existing(self, job_id: str) -> Job:
         job = self._store.job(job_id)
