@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from threading import Event, Thread
@@ -128,5 +129,6 @@ def _apart() -> dict[str, Any]:
 
 def _open_log(path: Path) -> BinaryIO:
     if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(path.with_suffix(".old.log"))
+        with suppress(PermissionError):  # on Windows, while another app's worker writes to it: then it grows on
+            path.replace(path.with_suffix(".old.log"))
     return path.open("ab")
