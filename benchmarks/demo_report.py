@@ -20,6 +20,7 @@ from wan_pipeline.models.library import fingerprint
 Row = dict[str, Any]
 ATTRIBUTES = ("color", "motion", "place", "object")
 JUDGE_TARGET = 0.98
+VERDICTS = {True: "met", False: "short", None: ""}
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Line:
     less_is_better: bool = False
 
     @property
-    def met(self) -> bool:
+    def met(self) -> bool | None:
         if self.measured is None:
-            return False
+            return None
         return self.measured <= self.target if self.less_is_better else self.measured >= self.target
 
     def text(self, value: float | None) -> str:
@@ -130,7 +131,7 @@ def table(report: dict[str, Any]) -> str:
         )
         sign = "at most" if line.less_is_better else "at least"
         cells = (line.group, line.what, f"{sign} {line.text(line.target)}", line.text(line.measured))
-        text.append(f"| {' | '.join(cells)} | {'met' if line.met else 'short'} |")
+        text.append(f"| {' | '.join(cells)} | {VERDICTS[line.met]} |")
     return "\n".join(text)
 
 
