@@ -10,6 +10,7 @@ import torch
 from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import MAX_TOKENS, make_tokenizer
 from wan_pipeline.demo.scenes import draw_lots, render
+from wan_pipeline.demo.training.autoencoder import plain_copy
 from wan_pipeline.demo.training.common import Average, Clock
 from wan_pipeline.demo.training.compact import compact_transformer, compact_vae, principal_basis
 from wan_pipeline.demo.training.denoiser import denoising_loss, load_parts, noise_levels
@@ -143,7 +144,7 @@ def test_compact_latents_lose_only_the_dropped_directions(tmp_path):
     model, _, vae = load_parts(tmp_path, "cpu")
     pixels, _ = render(draw_lots(1, torch.Generator().manual_seed(5)), 96, 64, torch.arange(5), 33)
     with torch.no_grad():
-        basis = principal_basis(vae, 48, "cpu", 1, clips=1)
+        basis = principal_basis(vae, vae.config.z_dim, "cpu", 1, clips=1)
         turned = compact_vae(vae, basis)
         latents = vae.encode(pixels * 2 - 1).latent_dist.mode()
         restored = turned.decode(turned.encode(pixels * 2 - 1).latent_dist.mode()).sample
@@ -154,6 +155,13 @@ def test_compact_latents_lose_only_the_dropped_directions(tmp_path):
         full = torch.einsum("ck,bkthw->bcthw", few, noisy)
         wanted = torch.einsum("ck,bcthw->bkthw", few, model(full, time, text).sample)
         torch.testing.assert_close(compact_transformer(model, few)(noisy, time, text).sample, wanted, atol=1e-3, rtol=0)
+
+
+def test_a_plain_copy_keeps_the_latent_scale():
+    vae = architecture.make_vae()
+    vae.register_to_config(latents_mean=[0.5] * 48, latents_std=[2.0] * 48)
+    assert plain_copy(vae).config.latents_mean == [0.5] * 48
+    assert plain_copy(vae).config.latents_std == [2.0] * 48
 
 
 def test_shipped_files_are_small_enough():

@@ -32,11 +32,16 @@ def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer) -> 
 
 def denormalise(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     """From the unit variance that the transformer knows to the VAE's own scale."""
-    mean, std = (
-        torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1, 1)
-        for values in (vae.config.latents_mean, vae.config.latents_std)
-    )
+    mean, std = (value.to(latents) for value in latent_scale(vae))
     return latents * std + mean
+
+
+def latent_scale(vae: AutoencoderKLWan) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of the VAE's latents, fp32 (1, channels, 1, 1, 1) on the CPU."""
+    mean, std = (
+        torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return mean, std
 
 
 @contextmanager

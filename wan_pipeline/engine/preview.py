@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from wan_pipeline.engine.decode import latent_scale
 from wan_pipeline.storage import whole_file
 
 MAX_SIDE = 320
@@ -68,9 +69,7 @@ def fit(vae: AutoencoderKLWan, block: int) -> torch.Tensor:
     fields = _color_fields(FIELDS, FIELD_LATENTS * vae.config.scale_factor_spatial)
     clips = fields.unsqueeze(2).repeat(1, 1, 1 + 2 * vae.config.scale_factor_temporal, 1, 1)
     latents = vae.encode(clips.to(vae.device)).latent_dist.mode().to("cpu", torch.float32)
-    mean, std = (
-        torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
-    )
+    mean, std = latent_scale(vae)
     first, *rest = ((latents - mean) / std).permute(2, 0, 3, 4, 1).flatten(1, 3).double()
     colors = F.interpolate(fields, size=FIELD_LATENTS * block, mode="area")
     targets = F.pixel_unshuffle(colors, block).permute(0, 2, 3, 1).flatten(0, 2).double()

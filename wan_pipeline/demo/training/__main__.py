@@ -29,12 +29,13 @@ from wan_pipeline.demo.training.words import teach_words
 CHANNELS = 16
 """Latent channels that `compact` leaves."""
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
+ALL = ("pictures", "steadiness", "compact", "words", "denoiser", "export")
 MINUTES = {"pictures": 5.0, "steadiness": 2.0, "words": 0.5, "denoiser": 20.0}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=[*MINUTES, "compact", "all", "export", "import"])
+    parser.add_argument("stage", choices=[*ALL, "all", "import"])
     parser.add_argument("--minutes", type=float, help="length of this stage")
     parser.add_argument("--work", type=Path, default=Path("build/demo"), help="where stages keep their weights")
     parser.add_argument("--to", type=Path, default=CHECKPOINT, help="the checkpoint's folder")
@@ -43,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     options.work.mkdir(parents=True, exist_ok=True)
-    stages = [*MINUTES, "export"] if options.stage == "all" else [options.stage]
+    stages = ALL if options.stage == "all" else (options.stage,)
     for stage in stages:
         run(stage, options)
 

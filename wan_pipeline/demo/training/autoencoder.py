@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wan_pipeline.demo import architecture
 from wan_pipeline.demo.scenes import draw_lots, render
-from wan_pipeline.demo.training.common import Average, Clock, apply_gradients, optimizer_for, write_record
+from wan_pipeline.demo.training.common import DENOISER, Average, Clock, apply_gradients, optimizer_for, write_record
 from wan_pipeline.demo.training.pixels import PixelPool, wild_clips
 from wan_pipeline.demo.training.vae_step import VaeStep, quickest_layout, set_layout, with_quick_norms
 
@@ -82,9 +82,13 @@ def fit(
 
 
 def finish(vae: AutoencoderKLWan, work: Path, facts: dict[str, Any], losses: list[list[float]], device: str) -> None:
-    """Write the weights with their latent statistics, then judge them on unseen scenes."""
+    """Write the weights, then judge them on unseen scenes.
+
+    The latents' mean and deviation are measured anew only while no denoiser has learned their scale.
+    """
     plain = plain_copy(vae).to(device).eval()
-    set_latent_statistics(plain, device, 2)
+    if not (work / DENOISER).exists():
+        set_latent_statistics(plain, device, 2)
     plain.save_pretrained(work / "vae", max_shard_size="14MB")
     score = psnr(plain, device, 1, 6)
     log.info("PSNR on unseen scenes: %s", score)
@@ -92,8 +96,9 @@ def finish(vae: AutoencoderKLWan, work: Path, facts: dict[str, Any], losses: lis
 
 
 def plain_copy(vae: AutoencoderKLWan) -> AutoencoderKLWan:
-    """The same weights in an untouched model: plain norms, plain layout."""
+    """The same weights and latent scale in an untouched model: plain norms, plain layout."""
     plain = architecture.make_vae(vae.config.z_dim)
+    plain.register_to_config(latents_mean=vae.config.latents_mean, latents_std=vae.config.latents_std)
     plain.load_state_dict({name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()})
     return plain
 

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+DENOISER = "denoiser.safetensors"
+"""In the work folder: transformer and text encoder, fp32, once they have begun to train."""
+
 
 @dataclass
 class Clock:

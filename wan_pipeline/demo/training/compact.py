@@ -22,8 +22,10 @@ from torch import Tensor
 from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import make_tokenizer
 from wan_pipeline.demo.scenes import draw_lots, render
+from wan_pipeline.demo.training.common import DENOISER
 from wan_pipeline.demo.training.denoiser import load_state, state_of
 from wan_pipeline.demo.training.pixels import wild_clips
+from wan_pipeline.engine.decode import latent_scale
 
 LOG_VARIANCE = -8.0
 """Of the rotated latents' distribution: a deviation of about 0.02, what the first training arrived at."""
@@ -31,15 +33,17 @@ LOG_VARIANCE = -8.0
 
 @torch.no_grad()
 def compact(work: Path, channels: int, device: str, seed: int) -> None:
-    """Rewrite `vae` and `denoiser.safetensors` in the work folder with `channels` latent channels."""
+    """Rewrite the work folder's autoencoder, and its denoiser if there is one yet, with `channels` latent channels."""
     vae = AutoencoderKLWan.from_pretrained(work / "vae").to(device).eval()
     basis = principal_basis(vae, channels, device, seed).cpu()
     vae = vae.cpu()
     compact_vae(vae, basis).save_pretrained(work / "vae", max_shard_size="14MB")
+    if not (work / DENOISER).exists():
+        return
     model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(make_tokenizer()))
-    load_state(load_file(work / "denoiser.safetensors"), model, encoder)
-    save_file(state_of(compact_transformer(model, basis), encoder), work / "denoiser.safetensors")
+    load_state(load_file(work / DENOISER), model, encoder)
+    save_file(state_of(compact_transformer(model, basis), encoder), work / DENOISER)
 
 
 def principal_basis(vae: AutoencoderKLWan, channels: int, device: str, seed: int, clips: int = 96) -> Tensor:
@@ -50,8 +54,8 @@ def principal_basis(vae: AutoencoderKLWan, channels: int, device: str, seed: int
     values = [render(lots.select(torch.tensor([row], device=device)), 320, 192, frames, 33)[0] for row in range(clips)]
     values += [wild_clips(1, 320, 192, 5, generator, device) for _ in range(max(clips // 16, 1))]
     latents = [vae.encode(value * 2 - 1).latent_dist.mode().float().transpose(0, 1).flatten(1) for value in values]
-    mean, std = latent_scale(vae)
-    normal = (torch.cat(latents, 1) - mean.to(device)[:, None]) / std.to(device)[:, None]
+    mean, std = (value.flatten().to(device) for value in latent_scale(vae))
+    normal = (torch.cat(latents, 1) - mean[:, None]) / std[:, None]
     offset = decoder_offset(vae).to(device)
     first = (offset / offset.norm())[:, None]
     rest = normal - first @ (first.T @ normal)
@@ -60,13 +64,9 @@ def principal_basis(vae: AutoencoderKLWan, channels: int, device: str, seed: int
     return torch.cat([first, directions.flip(1)[:, : channels - 1]], 1)
 
 
-def latent_scale(vae: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
-    return torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
-
-
 def decoder_offset(vae: AutoencoderKLWan) -> Tensor:
     """The normalised latent (z_dim,) that `post_quant_conv` adds to every position: its bias and the latents' mean."""
-    mean, std = latent_scale(vae)
+    mean, std = (value.flatten() for value in latent_scale(vae))
     weight, bias = vae.post_quant_conv.weight.float().cpu().flatten(1), vae.post_quant_conv.bias.float().cpu()
     offset: Tensor = (mean + torch.linalg.solve(weight, bias)) / std
     return offset
@@ -75,7 +75,7 @@ def decoder_offset(vae: AutoencoderKLWan) -> Tensor:
 def compact_vae(vae: AutoencoderKLWan, basis: Tensor) -> AutoencoderKLWan:
     """The same autoencoder with latents `basis.T @ normalised`; `basis` holds `decoder_offset`'s direction."""
     size, channels = basis.shape
-    mean, std = latent_scale(vae)
+    mean, std = (value.flatten() for value in latent_scale(vae))
     small = architecture.make_vae(channels)
     state = vae.state_dict()
     into = (basis.T / std) @ state["quant_conv.weight"].flatten(1)[:size]

@@ -14,7 +14,7 @@ from transformers import UMT5EncoderModel
 
 from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import make_tokenizer
-from wan_pipeline.demo.training.common import Average, Clock, apply_gradients, optimizer_for, write_record
+from wan_pipeline.demo.training.common import DENOISER, Average, Clock, apply_gradients, optimizer_for, write_record
 from wan_pipeline.demo.training.latents import Pool
 from wan_pipeline.demo.training.words import embed, encoder_state
 
@@ -86,7 +86,7 @@ def train_denoiser(minutes: float, work: Path, batch: int, device: str, seed: in
             log.info("denoiser step %d  %.2f min  loss %.4f  pool %d", *losses[-1], pool.made)
     for average in averages:
         average.install()
-    save_file(state_of(model, encoder), work / "denoiser.safetensors")
+    save_file(state_of(model, encoder), work / DENOISER)
     facts = {"stage": "denoiser", "minutes": minutes, "steps": clock.step, "batch": batch, "seed": seed}
     number = len(list(work.glob("record-denoiser-*.json"))) + 1
     record = {**facts, "clips_drawn": pool.made, "losses": losses}
@@ -98,8 +98,8 @@ def load_parts(work: Path, device: str) -> tuple[WanTransformer3DModel, UMT5Enco
     vae = AutoencoderKLWan.from_pretrained(work / "vae").to(device).eval()
     model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(make_tokenizer()))
-    if (work / "denoiser.safetensors").exists():
-        load_state(load_file(work / "denoiser.safetensors"), model, encoder)
+    if (work / DENOISER).exists():
+        load_state(load_file(work / DENOISER), model, encoder)
     else:
         encoder.load_state_dict(load_file(work / "words.safetensors"), strict=False)
     return model.to(device), encoder.to(device), vae

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import make_tokenizer
+from wan_pipeline.demo.training.common import DENOISER
 from wan_pipeline.demo.training.denoiser import load_state, state_of
 
 RECORD = "training.json"
@@ -20,7 +21,7 @@ def export_checkpoint(work: Path, to: Path) -> None:
     vae, tokenizer = AutoencoderKLWan.from_pretrained(work / "vae").bfloat16(), make_tokenizer()
     model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(tokenizer))
-    load_state(load_file(work / "denoiser.safetensors"), model, encoder)
+    load_state(load_file(work / DENOISER), model, encoder)
     pipeline = WanPipeline(
         tokenizer=tokenizer,
         text_encoder=encoder.bfloat16(),
@@ -40,7 +41,7 @@ def import_checkpoint(checkpoint: Path, work: Path) -> None:
     """The inverse, to train on from shipped weights (bf16: the last bits of the averages are lost)."""
     pipeline = WanPipeline.from_pretrained(checkpoint)
     pipeline.vae.float().save_pretrained(work / "vae", max_shard_size="14MB")
-    save_file(state_of(pipeline.transformer.float(), pipeline.text_encoder.float()), work / "denoiser.safetensors")
+    save_file(state_of(pipeline.transformer.float(), pipeline.text_encoder.float()), work / DENOISER)
     stages = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))["stages"]
     numbered = {"denoiser": 0}
     for facts in stages:

@@ -13,6 +13,7 @@ from torch import Tensor
 from wan_pipeline.demo.captions import MAX_TOKENS, SceneWords, caption, make_tokenizer
 from wan_pipeline.demo.scenes import Scenes, draw_lots, render
 from wan_pipeline.demo.training.words import tokenize
+from wan_pipeline.engine.decode import latent_scale
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Pool:
         self.rng = random.Random(seed)
         self.tokenizer = make_tokenizer()
         self.nothing = tokenize(self.tokenizer, [""]).to(device, torch.int32)
-        self.mean = torch.tensor(vae.config.latents_mean, device=device).view(1, -1, 1, 1, 1)
-        self.std = torch.tensor(vae.config.latents_std, device=device).view(1, -1, 1, 1, 1)
+        self.mean, self.std = (value.to(device) for value in latent_scale(vae))
         self.rings = [Ring(max(int(capacity * shape.share), 16), vae.config.z_dim, shape, device) for shape in SHAPES]
         self.made = 0
 
@@ -99,7 +99,7 @@ class Ring:
         self.latents[slots] = latents.to(self.latents)
         self.tokens[slots] = tokens.to(self.tokens)
         self.next = (slots[-1] + 1) % len(self.latents)
-        self.filled = max(self.filled, min(self.filled + len(latents), len(self.latents)))
+        self.filled = min(self.filled + len(latents), len(self.latents))
 
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         index = torch.randint(self.filled, (count,), device=self.latents.device)
