@@ -40,7 +40,8 @@ def train_pictures(minutes: float, work: Path, batch: int, device: str, seed: in
         (1.0, VaeStep(vae, max(batch // 4, 1), SHORT, WIDTH, HEIGHT, device)),
     ]
     losses = fit(vae, rounds, pool, clock, 2e-3, 16)
-    finish(vae, work, {"stage": "pictures", "minutes": minutes, "batch": batch, "seed": seed}, losses, device)
+    facts = {"stage": "pictures", "minutes": minutes, "steps": clock.step, "batch": batch, "seed": seed}
+    finish(vae, work, facts, losses, device)
 
 
 def train_steadiness(minutes: float, work: Path, batch: int, device: str, seed: int) -> None:
@@ -55,7 +56,8 @@ def train_steadiness(minutes: float, work: Path, batch: int, device: str, seed: 
         pool.add(4)
     clips = max(batch // 16, 1)
     losses = fit(vae, [(1.0, VaeStep(vae, clips, LONG, WIDTH, HEIGHT, device))], pool, clock, 6e-4, 4)
-    finish(vae, work, {"stage": "steadiness", "minutes": minutes, "batch": clips, "seed": seed + 7}, losses, device)
+    facts = {"stage": "steadiness", "minutes": minutes, "steps": clock.step, "batch": clips, "seed": seed + 7}
+    finish(vae, work, facts, losses, device)
 
 
 def fit(

@@ -33,8 +33,9 @@ def embed(encoder: nn.Module, tokens: Tensor) -> Tensor:
     return torch.as_tensor(hidden * mask.unsqueeze(-1))
 
 
-def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> float:
-    """Teach the encoder what a caption names, by classifying it; returns the last mean accuracy over the attributes."""
+def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> tuple[float, int]:
+    """Teach the encoder what a caption names, by classifying it; returns the last mean accuracy over the attributes,
+    and the steps taken."""
     tokenizer, rng = make_tokenizer(), random.Random(seed)
     sizes = [len(names) for names in (OBJECTS, COLORS, MOTIONS, PLACES, LOOKS)]
     head = nn.Linear(architecture.TEXT_DIM, sum(sizes)).to(device)
@@ -55,17 +56,19 @@ def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> f
             hits = [(score.argmax(1) == target[:, k]).float().mean() for k, score in enumerate(scores)]
             accuracy = float(torch.stack(hits).mean())
             log.info("words step %d  loss %.3f  accuracy %.3f", clock.step, loss.item(), accuracy)
-    return accuracy
+    return accuracy, clock.step
 
 
 def teach_words(minutes: float, work: Path, device: str, seed: int) -> None:
     """Write `words.safetensors`: a text encoder from random weights that tells the attributes of a caption apart."""
     torch.manual_seed(seed)
     encoder = architecture.make_text_encoder(len(make_tokenizer())).to(device)
-    accuracy = learn_words(encoder, minutes, device, seed)
+    accuracy, steps = learn_words(encoder, minutes, device, seed)
     save_file(encoder_state(encoder), work / "words.safetensors")
     write_record(
-        work / "record-words.json", {"stage": "words", "minutes": minutes, "seed": seed, "accuracy": accuracy}, device
+        work / "record-words.json",
+        {"stage": "words", "minutes": minutes, "steps": steps, "seed": seed, "accuracy": accuracy},
+        device,
     )
 
 
