@@ -7,10 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.errors import StorageError
 
 RESERVE_BYTES = 32 * 2**20
@@ -29,7 +30,10 @@ def whole_file(destination: Path) -> Iterator[Path]:
         part.touch()  # refused here, the reason is the system's own; ffmpeg only tells it in words
         yield part
         _flush(part)
+        crash_point(CrashPoint.PART_WRITTEN)
         part.replace(destination)
+        _flush_name(destination.parent)
+        crash_point(CrashPoint.PART_RENAMED)
     except OSError as error:
         raise storage_error(destination.parent, error) from error
     finally:
@@ -72,6 +76,18 @@ def storage_error(folder: Path, error: OSError) -> StorageError:
 def _flush(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _flush_name(folder: Path) -> None:
+    """Let a new name last through a power cut. Windows cannot open a folder, and sees to its names itself."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems of networks cannot; the file itself is whole and in its place
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
