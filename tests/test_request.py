@@ -44,6 +44,11 @@ def test_playing_time() -> None:
         ({"seed": None}, "cannot be read"),
         ({"mode": "mime"}, "cannot be read"),
         ({"loras": [{"file": "x"}]}, "cannot be read"),
+        ({"loras": [{"name": 1}]}, "'name' = 1, which cannot be"),
+        ({"prompt": ["x"]}, "'prompt' = "),
+        ({"width": "320"}, "'width' = '320'"),
+        ({"fps": 0}, "'fps' = 0"),
+        ({"num_frames": True}, "'num_frames' = True"),
     ],
 )
 def test_a_stored_request_that_does_not_fit_says_so(change: dict, says: str) -> None:

@@ -91,7 +91,7 @@ class GenerationRequest:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> GenerationRequest:
-        """The inverse of `to_dict`. Raises RequestError naming a key that is unknown or missing."""
+        """The inverse of `to_dict`. Raises RequestError naming a key that is unknown, missing or of a wrong kind."""
         known = {field.name for field in fields(cls)}
         for key in data:
             if key not in known:
@@ -99,7 +99,7 @@ class GenerationRequest:
                     key, f"The stored request has an unknown setting '{key}'; it comes from another version."
                 )
         try:
-            return cls(
+            request = cls(
                 **{
                     **data,
                     "mode": Mode(data["mode"]),
@@ -109,7 +109,29 @@ class GenerationRequest:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError("request", f"The stored request cannot be read: {error}.") from error
+        _check_kinds(request)
+        for lora in request.loras:
+            _check_kinds(lora)
+        return request
 
     @classmethod
     def from_json(cls, text: str) -> GenerationRequest:
         return cls.from_dict(json.loads(text))
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "float": (int, float),
+}
+_COUNTS = ("width", "height", "num_frames", "fps")
+
+
+def _check_kinds(part: GenerationRequest | LoraChoice) -> None:
+    """JSON may come from a file that somebody else has written. Ranges are the model's matter; zero is nobody's."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        is_right = isinstance(value, _KINDS.get(str(field.type), object)) and not isinstance(value, bool)
+        if not is_right or (field.name in _COUNTS and value < 1):
+            raise RequestError(field.name, f"The stored request has '{field.name}' = {value!r:.40}, which cannot be.")
