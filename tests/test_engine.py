@@ -17,7 +17,7 @@ from tests.observers import Recorder
 from tests.requests import make_request
 from wan_pipeline.engine.engine import Engine, frames_sha256
 from wan_pipeline.engine.progress import Stage
-from wan_pipeline.errors import Cancelled, GenerationError, ImageError, ModelError
+from wan_pipeline.errors import Cancelled, GenerationError, ImageError, ModelError, OutOfMemory
 from wan_pipeline.request import GenerationRequest, Mode, SchedulerName
 
 
@@ -197,11 +197,45 @@ def test_a_truncated_weight_file_is_a_sentence_and_the_engine_goes_on(settings):
         engine.render(small(), Recorder())
 
 
-def test_no_room_is_a_sentence_and_the_engine_goes_on(engine):
+@pytest.mark.parametrize(("plan", "next_plan"), [("", "tiled"), ("offload", "tiled"), ("tiled", None)])
+def test_no_room_is_a_sentence_with_the_plan_to_try_next_and_the_engine_goes_on(engine, plan, next_plan):
     """Terabytes of noise, refused by the real allocator."""
-    with pytest.raises(GenerationError, match="ran out of memory; choose a smaller size"):
-        engine.render(small(width=16 * 2**18, height=16 * 2**18), Recorder())
+    with pytest.raises(OutOfMemory, match="ran out of memory; choose a smaller size") as caught:
+        engine.render(small(width=16 * 2**18, height=16 * 2**18), Recorder(), plan=plan)
+    assert caught.value.smaller_plan == next_plan
     engine.render(small(), Recorder())
+
+
+def test_a_plan_that_only_moves_weights_gives_the_same_frames(engine):
+    clips = [engine.render(small(), Recorder(), plan=plan) for plan in ("", "offload")]
+    assert [clip.plan for clip in clips] == ["resident", "offload"]
+    assert clips[0].sha256 == clips[1].sha256
+
+
+def test_tiles_are_counted_and_nothing_of_them_is_left(engine):
+    wide = small(width=384, num_inference_steps=1)
+    whole = engine.render(wide, Recorder())
+    observer = Recorder()
+    tiles = engine.render(wide, observer, plan="tiled")
+    reports = observer.of(Stage.DECODING)
+    assert [(report.step, report.total) for report in reports] == [(0, 6), *((step, 6) for step in range(6))]
+    assert tiles.frames.shape == whole.frames.shape and tiles.sha256 != whole.sha256
+    assert engine.render(wide, Recorder()).sha256 == whole.sha256
+
+
+def test_an_unknown_plan_is_a_sentence(engine):
+    with pytest.raises(GenerationError, match="no memory plan 'huge'; this version knows: resident, offload, tiled"):
+        engine.render(small(), Recorder(), plan="huge")
+
+
+def test_texts_encoded_ahead_are_not_encoded_again(engine, settings):
+    requests = [small(), small(styled_prompt="the blue moon", negative_prompt="the sea"), small(guidance_scale=1.0)]
+    engine.encode_texts(requests)
+    cached = {path: path.read_bytes() for path in (settings.cache / "prompts").glob("*.safetensors")}
+    assert len(cached) == 4  # two prompts, the empty negative one and the sea
+    for request in requests:
+        engine.render(request, Recorder())
+    assert {path: path.read_bytes() for path in (settings.cache / "prompts").glob("*.safetensors")} == cached
 
 
 def test_a_warm_engine_loads_nothing_again_until_the_model_changes(settings):

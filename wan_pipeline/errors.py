@@ -43,5 +43,14 @@ class GenerationError(StudioError):
     """The model ran and the result is unusable (NaN latents, out of memory)."""
 
 
+class OutOfMemory(GenerationError):
+    """The device had no room. To be tried again in a fresh process, for what an allocator keeps is not given back."""
+
+    def __init__(self, message: str, smaller_plan: str | None) -> None:
+        """`smaller_plan` names the memory plan to try next; None where there is none that takes less."""
+        super().__init__(message)
+        self.smaller_plan = smaller_plan
+
+
 class Cancelled(StudioError):
     """The person asked this clip to stop. Raised from the step callback: the clean way out of a diffusers loop."""

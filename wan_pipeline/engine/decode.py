@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +22,25 @@ def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer) -> 
 
     Raises Cancelled between latent frames, GenerationError if the decoder's output is not a number.
     """
-    with _watched(vae, latents.shape[2], observer):
+    with _watched(vae, decoder_passes(vae, latents), observer):
         video = vae.decode(denormalise(vae, latents.to(torch.float32)), return_dict=False)[0][0]
     if not bool(torch.isfinite(video).all()):
         raise GenerationError("The decoder gave values that are not numbers; the model's VAE weights are damaged.")
     pixels = video.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     frames: NDArray[np.uint8] = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
     return frames
+
+
+def decoder_passes(vae: AutoencoderKLWan, latents: torch.Tensor) -> int:
+    """How often the decoder runs: once for each latent frame, or for each tile of each."""
+    frames, *sides = map(int, latents.shape[2:])
+    ratio = vae.spatial_compression_ratio
+    largest = (vae.tile_sample_min_height // ratio, vae.tile_sample_min_width // ratio)
+    if not vae.use_tiling or all(side <= limit for side, limit in zip(sides, largest, strict=True)):
+        return frames
+    strides = (vae.tile_sample_stride_height // ratio, vae.tile_sample_stride_width // ratio)
+    tiles: list[int] = [math.ceil(side / stride) for side, stride in zip(sides, strides, strict=True)]
+    return frames * math.prod(tiles)
 
 
 def denormalise(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
@@ -46,17 +59,17 @@ def latent_scale(vae: AutoencoderKLWan) -> tuple[torch.Tensor, torch.Tensor]:
 
 @contextmanager
 def _watched(vae: AutoencoderKLWan, total: int, observer: Observer) -> Iterator[None]:
-    """Report and ask before each latent frame, for the decoder takes them one by one."""
+    """Report and ask before each of the decoder's `total` passes."""
     started, done = time.monotonic(), -1
 
-    def before_frame(*_: Any) -> None:
+    def before_pass(*_: Any) -> None:
         nonlocal done
         check_cancelled(observer)
         done += 1
         eta = (time.monotonic() - started) / done * (total - done) if done else None
         observer.progress(Progress(Stage.DECODING, done, total, eta))
 
-    hook = vae.decoder.register_forward_pre_hook(before_frame)
+    hook = vae.decoder.register_forward_pre_hook(before_pass)
     try:
         yield
     finally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -15,15 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from wan_pipeline.engine.cpu_conv import use_onednn
-from wan_pipeline.engine.decode import decode
+from wan_pipeline.engine.decode import decode, decoder_passes
 from wan_pipeline.engine.device import MemoryGauge, Placement, choose_placement, is_out_of_memory, release_memory
 from wan_pipeline.engine.image import load_image
+from wan_pipeline.engine.plan import MemoryPlan, find_plan, smaller_plan
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.progress import Observer, Stage
+from wan_pipeline.engine.residency import tiled, visiting
 from wan_pipeline.engine.sample import sample
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import embed
-from wan_pipeline.errors import GenerationError
+from wan_pipeline.errors import OutOfMemory
 from wan_pipeline.lora.adapter import plan_adapter
 from wan_pipeline.lora.apply import applied, read_weights
 from wan_pipeline.lora.library import LoraLibrary
@@ -48,6 +51,10 @@ class Rendered:
     peak_memory_mb: float
     environment: dict[str, str]
     """What else decides the bits: versions, device, dtype, the model's fingerprint."""
+    plan: str = ""
+    """Name of the memory plan."""
+    resumed_from: int = 0
+    """Denoising steps that an earlier run had done."""
     warnings: tuple[str, ...] = ()
     """What was left out on the way, one sentence each."""
 
@@ -61,12 +68,35 @@ class Engine:
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary(settings.loras)
         self._placement = placement or choose_placement()
-        self._loaded: tuple[str, Denoiser] | None = None
+        self._loaded: tuple[tuple[str, torch.device], Denoiser] | None = None
 
-    def render(self, request: GenerationRequest, observer: Observer) -> Rendered:
-        """The clip's frames. Raises UserError, GenerationError or Cancelled."""
-        with torch.inference_mode(), self._tidied():
-            return self._render(request, Stages(observer, MemoryGauge(self._placement)))
+    def render(
+        self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
+    ) -> Rendered:
+        """The clip's frames, made by the memory plan of that name (the roomiest).
+
+        `checkpoint` is a file of this clip's own. What denoising has done is kept in it now and then, and a later call
+        with it goes on from there to the same frames. It is the caller's to remove once the clip is safe.
+        Raises UserError, OutOfMemory, GenerationError or Cancelled.
+        """
+        chosen = find_plan(plan)
+        with torch.inference_mode(), self._tidied(chosen):
+            return self._render(request, Stages(observer, MemoryGauge(self._placement)), chosen)
+
+    def encode_texts(self, requests: Sequence[GenerationRequest], plan: str = "") -> None:
+        """Have the texts of coming clips ready on the disk, with one visit of each model's text encoder.
+
+        At most MAX_CACHED texts are kept. Raises ModelError, OutOfMemory, GenerationError or StorageError.
+        """
+        chosen = find_plan(plan)
+        texts: dict[str, list[str]] = {}
+        for request in requests:
+            texts.setdefault(request.model, []).extend(_texts(request))
+        with torch.inference_mode(), self._tidied(chosen):
+            for model_id, all_texts in texts.items():
+                model = self._models.find(model_id)
+                self._make_room(model, chosen)
+                embed(model, all_texts, self._settings.cache / "prompts", self._placement)
 
     def close(self) -> None:
         """Let the loaded model go."""
@@ -81,39 +111,58 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _render(self, request: GenerationRequest, stages: Stages) -> Rendered:
+    def _render(self, request: GenerationRequest, stages: Stages, plan: MemoryPlan) -> Rendered:
         place, cache = self._placement, self._settings.cache
         model = self._models.find(request.model)
         adapters = [plan_adapter(self._loras.path(lora.name), model, lora.weight) for lora in request.loras]
         image = load_image(self._settings.inputs, request)
         with stages.enter(Stage.ENCODING_TEXT):
-            texts = [request.styled_prompt] + ([request.negative_prompt] if request.guidance_scale > 1 else [])
-            embeddings = embed(model, texts, cache / "prompts", place)
+            self._make_room(model, plan)
+            embeddings = embed(model, _texts(request), cache / "prompts", place)
         with stages.enter(Stage.LOADING):
-            denoiser = self._load(model)
+            denoiser = self._load(model, plan)
             preview = load_preview(denoiser.vae, cache / "previews", model.fingerprint)
             layers = [read_weights(adapter, place.device, place.dtype) for adapter in adapters]
         with stages.enter(Stage.DENOISING, request.num_inference_steps), applied(denoiser.transformer, layers):
-            latents = sample(denoiser, request, embeddings, image, preview, stages)
-        with stages.enter(Stage.DECODING, latents.shape[2]):
-            frames = decode(denoiser.vae, latents, stages)
+            visit = place.device if plan.offloads and not place.on_cpu else None
+            latents = sample(denoiser, request, embeddings, image, preview, stages, visit)
+        frames = self._decode(denoiser, latents, stages, plan)
         return Rendered(
             frames=frames,
             sha256=frames_sha256(frames),
             seconds=stages.seconds,
             peak_memory_mb=stages.memory.peak_mb,
             environment=self._environment(model),
+            plan=plan.name,
             warnings=tuple(adapter.warning for adapter in adapters if adapter.skipped),
         )
 
-    def _load(self, model: InstalledModel) -> Denoiser:
-        if self._loaded is None or self._loaded[0] != model.fingerprint:
-            self.close()  # never two models in memory
-            denoiser = load_denoiser(model, self._placement.device, self._placement.dtype)
+    def _decode(self, denoiser: Denoiser, latents: torch.Tensor, stages: Stages, plan: MemoryPlan) -> NDArray[np.uint8]:
+        with ExitStack() as stack:
+            stack.enter_context(visiting(denoiser.vae, self._placement.device))
+            if plan.tiles:
+                stack.enter_context(tiled(denoiser.vae))
+            stack.enter_context(stages.enter(Stage.DECODING, decoder_passes(denoiser.vae, latents)))
+            return decode(denoiser.vae, latents, stages)
+
+    def _load(self, model: InstalledModel, plan: MemoryPlan) -> Denoiser:
+        self._make_room(model, plan)
+        if self._loaded is None:
+            home = self._home(plan)
+            denoiser = load_denoiser(model, home, self._placement.dtype)
             if self._placement.on_cpu:
                 use_onednn(denoiser.vae)
-            self._loaded = (model.fingerprint, denoiser)
+            self._loaded = (model.fingerprint, home), denoiser
         return self._loaded[1]
+
+    def _make_room(self, model: InstalledModel, plan: MemoryPlan) -> None:
+        """Let another model go, or this one where it lies by another plan: never two models in memory."""
+        if self._loaded is not None and self._loaded[0] != (model.fingerprint, self._home(plan)):
+            self.close()
+
+    def _home(self, plan: MemoryPlan) -> torch.device:
+        """Where the model waits between its uses."""
+        return torch.device("cpu") if plan.offloads else self._placement.device
 
     def _environment(self, model: InstalledModel) -> dict[str, str]:
         libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
@@ -124,7 +173,7 @@ class Engine:
         }
 
     @contextmanager
-    def _tidied(self) -> Iterator[None]:
+    def _tidied(self, plan: MemoryPlan) -> Iterator[None]:
         """Out of memory becomes a sentence, and the device's memory is given back whatever happened."""
         try:
             yield
@@ -132,11 +181,17 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             self._loaded = None
-            raise GenerationError(
-                f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames."
+            raise OutOfMemory(
+                f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames.",
+                smaller_plan(plan, self._placement.on_cpu),
             ) from error
         finally:
             release_memory(self._placement)
+
+
+def _texts(request: GenerationRequest) -> list[str]:
+    """What the text encoder has to read for a clip."""
+    return [request.styled_prompt] + ([request.negative_prompt] if request.guidance_scale > 1 else [])
 
 
 def frames_sha256(frames: NDArray[np.uint8]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL.Image import Image
 
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.engine.residency import offloaded
 from wan_pipeline.engine.schedulers import make_scheduler
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.load import Denoiser
@@ -26,17 +28,20 @@ def sample(
     image: Image | None,
     preview: Preview,
     observer: Observer,
+    visit: torch.device | None = None,
 ) -> torch.Tensor:
     """Normalised latents, (1, channels, latent frames, height, width), fp32.
 
-    `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. Raises Cancelled within one step,
-    GenerationError at the first value that is not a number.
+    `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. With `visit` the model's parts come
+    to that device one at a time. Raises Cancelled within one step, GenerationError at the first value that is not a
+    number.
     """
     pipeline = _pipeline(denoiser, request, image)
-    noise = initial_noise(denoiser, request)
+    device = visit or denoiser.transformer.device
+    noise = initial_noise(denoiser, request).to(device)
     watcher = _Watcher(request.num_inference_steps, noise, preview, image, observer)
-    device = denoiser.transformer.device
-    try:
+    residency: AbstractContextManager[None] = offloaded(pipeline, visit) if visit else nullcontext()
+    with residency:
         output = pipeline(
             **({} if image is None else {"image": image}),
             prompt_embeds=embeddings[0].to(device),
@@ -50,8 +55,6 @@ def sample(
             output_type="latent",
             callback_on_step_end=watcher,
         )
-    finally:
-        pipeline.maybe_free_model_hooks()  # the pipeline itself does so only when it runs to its end
     latents: torch.Tensor = output.frames
     return latents
 
@@ -67,7 +70,7 @@ def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tenso
         request.width // vae.scale_factor_spatial,
     )
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float32).to(denoiser.transformer.device)
+    return torch.randn(shape, generator=generator, dtype=torch.float32)
 
 
 def _pipeline(denoiser: Denoiser, request: GenerationRequest, image: Image | None) -> Any:
