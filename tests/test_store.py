@@ -16,7 +16,7 @@ from tests.disks import read_only_disk, small_disk
 from tests.requests import make_request
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs import schema
+from wan_pipeline import database_schema as schema
 from wan_pipeline.jobs.job import Finished
 from wan_pipeline.jobs.store import JobState, JobStore
 from wan_pipeline.settings import REPOSITORY
@@ -135,10 +135,10 @@ def test_what_is_finished_stays_finished(store: JobStore, database: Path) -> Non
 def test_a_dead_workers_job_gets_one_more_try(store: JobStore) -> None:
     first, second = store.submit(make_request()), store.submit(make_request())
     store.claim()
-    assert [(job.id, job.state, job.attempts) for job in store.recover()] == [(first, JobState.QUEUED, 1)]
+    assert [(job.id, job.state, job.attempts) for job in store.recover()] == [(first, JobState.INTERRUPTED, 1)]
     assert store.claim().id == first  # its turn has not passed
     (job,) = store.recover()
-    assert (job.state, job.attempts) == (JobState.FAILED, 2)
+    assert (job.state, job.attempts) == (JobState.QUARANTINED, 2)
     assert "died 2 times" in job.error
     assert "smaller size" in job.error
     assert store.claim().id == second
@@ -231,7 +231,7 @@ def test_a_newer_database_is_left_alone(store: JobStore, database: Path) -> None
     with sqlite3.connect(database) as connection:
         connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     before = database.read_bytes()
-    with pytest.raises(StorageError, match="made by a newer version"):
+    with pytest.raises(StorageError, match="made by a newer Wan Studio"):
         JobStore(database)
     assert database.read_bytes() == before
 
@@ -248,21 +248,23 @@ def test_a_failed_migration_changes_nothing(database: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a database, but long enough to be looked at" * 100, b"SQLite format 3\0" * 90]
+    "content",
+    [b"not a database, but long enough to be looked at" * 100, b"SQLite format 3\0" * 90],
+    ids=["text", "head"],
 )
 def test_a_damaged_file_is_named(content: bytes, database: Path) -> None:
     database.parent.mkdir()
     database.write_bytes(content)
-    with pytest.raises(StorageError, match=r"studio\.sqlite3 cannot be used"):
+    with pytest.raises(StorageError, match=r"studio\.sqlite3 is damaged"):
         JobStore(database)
 
 
 def test_a_full_disk_is_named_and_passes(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "128k") as disk:
+    with small_disk(tmp_path / "disk", "256k") as disk:
         store = JobStore(disk / "studio.sqlite3")
         job_id = store.submit(make_request())
-        (disk / "ballast").write_bytes(bytes((128 - 40) * 1024))
-        with pytest.raises(StorageError, match="disk not full"):
+        (disk / "ballast").write_bytes(bytes((256 - 90) * 1024))
+        with pytest.raises(StorageError, match="is full; free some space"):
             for _ in range(100):
                 store.submit(make_request(prompt="p" * 4000))
         (disk / "ballast").unlink()

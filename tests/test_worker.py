@@ -223,7 +223,7 @@ def test_a_killed_worker_costs_one_more_try_and_then_the_job(studio: Studio, set
         process.kill()
     wait_for(lambda: not studio.job(endless).is_active, "giving up")
     job = studio.job(endless)
-    assert (job.state, job.attempts) == (JobState.FAILED, 2)
+    assert (job.state, job.attempts) == (JobState.QUARANTINED, 2)
     assert "The worker process died 2 times" in job.error
     wait_for(lambda: not studio.job(quick).is_active, "the next job")
     assert studio.job(quick).state is JobState.DONE

@@ -1,250 +1,209 @@
-"""The job table: every change of a job is one transaction on disk, so any process may die at any moment.
-
-`journal_mode=DELETE, synchronous=FULL`: SQLite before 3.51.3 can damage a write-ahead log when it is reset. Each call
-opens its own connection, which makes the store safe to share between threads and costs well under a millisecond.
-"""
+"""The job table with all that may be asked of it: `JobTable` looks, `WorkTable` works, here the person decides."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from wan_pipeline.engine.progress import Progress, Stage
-from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.job import Finished, Job, JobState
-from wan_pipeline.jobs.schema import migrate
+from wan_pipeline.engine.progress import Stage
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import WAITING, EventKind, Job, JobState
+from wan_pipeline.jobs.table import change, note, now, put, sql_list
+from wan_pipeline.jobs.work import MAX_ATTEMPTS, WorkTable
 from wan_pipeline.request import GenerationRequest
 
-__all__ = ["Job", "JobState", "JobStore"]
+__all__ = ["MAX_ATTEMPTS", "Job", "JobState", "JobStore"]
 
-MAX_ATTEMPTS = 2
-BUSY_SECONDS = 30.0
-
-_SELECT = """
-    SELECT *, CASE WHEN state = 'queued' THEN
-        (SELECT count(*) FROM jobs AS other WHERE other.state IN ('queued', 'running')
-            AND other.number < jobs.number) ELSE 0 END AS jobs_ahead
-    FROM jobs
-"""
+HELD_OR_WAITING = (*WAITING, JobState.PAUSED)
+RETRIABLE = (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELLED)
 
 
-class JobStore:
+class JobStore(WorkTable):
     """Jobs of one workspace. Every method raises StorageError when the database cannot be read or written."""
 
-    def __init__(self, database: Path) -> None:
-        self._database = database
-        with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-            migrate(connection)
+    # One job
 
-    # What the person asks for
+    def submit(self, request: GenerationRequest, project: str = "", *, paused: bool = False) -> str:
+        """Put a request at the end of the queue, held if `paused`, and give its job id."""
+        with self._database.transaction() as connection:
+            return _insert(connection, request, project, JobState.PAUSED if paused else JobState.QUEUED)
 
-    def submit(self, request: GenerationRequest) -> str:
-        """Put a request at the end of the queue and give its job id."""
-        job_id = uuid.uuid4().hex
-        with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO jobs (id, state, model, request, created_at, stage) VALUES (?, ?, ?, ?, ?, ?)",
-                (job_id, JobState.QUEUED, request.model, request.to_json(), _now(), Stage.QUEUED),
-            )
-        return job_id
+    def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]]) -> list[str]:
+        """Put requests, each with its project, at the end of the queue: all of them or, when it fails, none."""
+        with self._database.transaction() as connection:
+            return [_insert(connection, request, project) for request, project in requests]
+
+    def duplicate(self, job_id: str) -> str:
+        """Queue the same clip again and give the new job's id. Raises UserError if there is no such job."""
+        job = self._readable(job_id)
+        return self.submit(job.request, job.project)
 
     def cancel(self, job_id: str) -> None:
-        """A waiting job is cancelled at once, a running one is asked to stop; a finished one stays as it is."""
-        with self._transaction() as connection:
-            _finish(connection, job_id, JobState.CANCELLED, JobState.QUEUED)
-            connection.execute(
-                "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = ?", (job_id, JobState.RUNNING)
-            )
+        """A waiting or held job is cancelled at once, a running one asked to stop; a finished one stays as it is."""
+        with self._database.transaction() as connection:
+            if change(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
+                note(connection, job_id, EventKind.CANCELLED)
+            else:
+                change(connection, job_id, (JobState.RUNNING,), cancel_requested=1)
 
-    # What can be seen
+    def pause(self, job_id: str) -> bool:
+        """Hold a waiting job, at its place in the queue. Whether it was waiting."""
+        return self._change(job_id, WAITING, EventKind.PAUSED, state=JobState.PAUSED)
 
-    def job(self, job_id: str) -> Job | None:
-        jobs = self._jobs("WHERE id = ?", job_id)
-        return jobs[0] if jobs else None
+    def unpause(self, job_id: str) -> bool:
+        """Let a held job go on waiting. Whether it was held."""
+        return self._change(job_id, (JobState.PAUSED,), EventKind.UNPAUSED, state=JobState.QUEUED)
 
-    def recent(self, limit: int) -> list[Job]:
-        """The newest jobs in any state, newest first."""
-        return self._jobs("ORDER BY number DESC LIMIT ?", limit)
+    def edit(self, job_id: str, request: GenerationRequest) -> None:
+        """Give a waiting or held job other settings; it keeps its place. Raises UserError if it is neither."""
+        values = {"request": request.to_json(), "model": request.model, "attempts": 0, "plan": "", "plan_steps_down": 0}
+        if not self._change(job_id, HELD_OR_WAITING, EventKind.EDITED, **values):
+            state = self._existing(job_id).state
+            raise UserError(f"Job {job_id[:8]} is {state}; only a waiting job can be changed: duplicate it instead.")
 
-    def active(self) -> list[Job]:
-        """Waiting and running jobs in the order they are worked off."""
-        return self._jobs("WHERE state IN ('queued', 'running') ORDER BY state = 'queued', number")
+    def move(self, job_id: str, before: str | None) -> None:
+        """Put a waiting or held job right before another, or at the end. From then on no other model's job passes it.
 
-    def finished(self, model_id: str, limit: int) -> list[Job]:
-        """The newest finished clips of a model: what the time estimate learns from."""
-        return self._jobs("WHERE state = 'done' AND model = ? ORDER BY number DESC LIMIT ?", model_id, limit)
-
-    def is_cancel_requested(self, job_id: str) -> bool:
-        with self._connection() as connection:
-            row = connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return bool(row and row["cancel_requested"])
-
-    # What the worker does
-
-    def claim(self) -> Job | None:
-        """Take the oldest waiting job, or None."""
-        with self._transaction() as connection:
-            row = connection.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
-            if row is None:
-                return None
-            connection.execute(
-                "UPDATE jobs SET state = ?, stage = ?, started_at = ?, attempts = attempts + 1, "
-                "step = 0, total = 0, eta_seconds = NULL, preview_version = 0 WHERE id = ?",
-                (JobState.RUNNING, Stage.LOADING, _now(), row["id"]),
-            )
-        return self.job(row["id"])
-
-    def progress(self, job_id: str, progress: Progress, preview_version: int) -> None:
-        with self._transaction() as connection:
-            connection.execute(
-                "UPDATE jobs SET stage = ?, step = ?, total = ?, eta_seconds = ?, preview_version = ? "
-                "WHERE id = ? AND state = 'running'",
-                (progress.stage, progress.step, progress.total, progress.eta_seconds, preview_version, job_id),
-            )
-
-    def finish(self, job_id: str, clip: Finished) -> None:
-        """A running job is done. The files lie in the clips folder; only their names are kept, so it may move."""
-        with self._transaction() as connection:
-            done = {
-                "clip": clip.clip.name,
-                "poster": clip.poster.name,
-                "frames_sha256": clip.frames_sha256,
-                "seconds": json.dumps(clip.seconds),
-                "warnings": json.dumps(clip.warnings),
-            }
-            _finish(connection, job_id, JobState.DONE, JobState.RUNNING, **done)
-
-    def fail(self, job_id: str, error: str) -> None:
-        with self._transaction() as connection:
-            _finish(connection, job_id, JobState.FAILED, JobState.RUNNING, error=error)
-
-    def mark_cancelled(self, job_id: str) -> None:
-        with self._transaction() as connection:
-            _finish(connection, job_id, JobState.CANCELLED, JobState.RUNNING)
-
-    def release(self, job_id: str) -> None:
-        """Give a running job back to the queue: its worker was asked to stop, which is not the job's fault."""
-        with self._transaction() as connection:
-            connection.execute(
-                "UPDATE jobs SET state = 'queued', stage = 'queued', attempts = attempts - 1 "
-                "WHERE id = ? AND state = 'running'",
-                (job_id,),
-            )
-
-    def recover(self) -> list[Job]:
-        """Settle the jobs that a dead worker left running, and give them as they are now.
-
-        To be called by the holder of the worker lock only: then no running job has a living worker. Each goes back to
-        the queue, unless it was to be cancelled or has killed MAX_ATTEMPTS workers.
+        Raises UserError if one of them is not waiting or held.
         """
-        with self._transaction() as connection:
-            rows = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
-            for row in rows:
-                _settle(connection, row)
-        return [job for row in rows if (job := self.job(row["id"]))]
+        with self._database.transaction() as connection:
+            _place_of(connection, job_id)
+            position = _last(connection) + 1 if before is None else _room_before(connection, before, job_id)
+            change(connection, job_id, HELD_OR_WAITING, position=position, moved=1)
+            note(connection, job_id, EventKind.MOVED, f"before {before}" if before else "to the end")
 
-    def attempts(self) -> int:
-        """How many times any job has been taken up: it grows when a worker gets to work."""
-        with self._connection() as connection:
-            return int(connection.execute("SELECT coalesce(sum(attempts), 0) FROM jobs").fetchone()[0])
+    def retry(self, job_id: str) -> bool:
+        """Let a job that failed, was cancelled or is quarantined start afresh, at the end. Whether it was one."""
+        with self._database.transaction() as connection:
+            return _retry(connection, job_id)
 
-    def fail_waiting(self, error: str) -> None:
-        """Fail every unfinished job: no worker can be started."""
-        with self._transaction() as connection:
+    # Many jobs
+
+    def retry_failed(self) -> int:
+        """Retry all that failed or are quarantined, in their old order. How many."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE state IN ('failed', 'quarantined') AND cleared = 0 ORDER BY position"
+            ).fetchall()
+            return sum(_retry(connection, row["id"]) for row in rows)
+
+    def clear_finished(self) -> int:
+        """Take finished jobs off the list; their clips stay. How many.
+
+        Those with a clip stay in the table, unseen: time estimates learn from them.
+        """
+        without_clip = sql_list(RETRIABLE)
+        with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE state IN ('queued', 'running')",
-                (JobState.FAILED, error, _now()),
+                f"DELETE FROM events WHERE job_id IN (SELECT id FROM jobs WHERE state IN {without_clip})"  # noqa: S608
             )
+            gone = connection.execute(f"DELETE FROM jobs WHERE state IN {without_clip}").rowcount  # noqa: S608
+            hidden = connection.execute("UPDATE jobs SET cleared = 1 WHERE state = 'done' AND cleared = 0").rowcount
+        return gone + hidden
 
-    # How the file is reached
+    # The queue as a whole
 
-    def _jobs(self, clause: str, *values: object) -> list[Job]:
-        with self._connection() as connection:
-            return [self._job(row) for row in connection.execute(f"{_SELECT} {clause}", values)]
+    def pause_queue(self) -> None:
+        """Take up no further job. What runs goes on."""
+        self._set_queue(paused="1", stop_after_current="0")
 
-    def _job(self, row: sqlite3.Row) -> Job:
-        clips = self._database.parent / "clips"
-        return Job(
-            id=row["id"],
-            state=JobState(row["state"]),
-            request=GenerationRequest.from_json(row["request"]),
-            created_at=datetime.fromisoformat(row["created_at"]),
-            started_at=_time(row["started_at"]),
-            finished_at=_time(row["finished_at"]),
-            stage=Stage(row["stage"]),
-            step=row["step"],
-            total=row["total"],
-            eta_seconds=row["eta_seconds"],
-            preview_version=row["preview_version"],
-            cancel_requested=bool(row["cancel_requested"]),
-            attempts=row["attempts"],
-            error=row["error"],
-            clip=clips / row["clip"] if row["clip"] else None,
-            poster=clips / row["poster"] if row["poster"] else None,
-            frames_sha256=row["frames_sha256"],
-            seconds=json.loads(row["seconds"]),
-            warnings=tuple(json.loads(row["warnings"])),
-            jobs_ahead=row["jobs_ahead"],
-        )
+    def resume_queue(self) -> None:
+        self._set_queue(paused="0", stop_after_current="0")
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._database.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._database, timeout=BUSY_SECONDS, isolation_level=None)
-            try:
-                connection.row_factory = sqlite3.Row
-                connection.execute("PRAGMA synchronous = FULL")
-                yield connection
-            finally:
-                connection.close()
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(
-                f"The job database {self._database} cannot be used ({error}); check that its folder is writable and "
-                "its disk not full, or choose another with --workspace."
-            ) from error
+    def stop_after_current(self) -> None:
+        """Pause the queue when the running job has ended, or at once if none runs."""
+        with self._database.transaction() as connection:
+            running = connection.execute("SELECT 1 FROM jobs WHERE state IN ('running', 'interrupted')").fetchone()
+            put(connection, "stop_after_current" if running else "paused", "1")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection  # an error closes the connection, which rolls back
-            connection.execute("COMMIT")
+    def _set_queue(self, **values: str) -> None:
+        with self._database.transaction() as connection:
+            for key, value in values.items():
+                put(connection, key, value)
+
+    def _change(self, job_id: str, before: tuple[JobState, ...], kind: EventKind, **values: object) -> bool:
+        with self._database.transaction() as connection:
+            changed = change(connection, job_id, before, **values)
+            if changed:
+                note(connection, job_id, kind)
+            return changed
+
+    def _existing(self, job_id: str) -> Job:
+        job = self.job(job_id)
+        if job is None:
+            raise UserError(f"There is no job {job_id[:8]}; choose one from the list.")
+        return job
+
+    def _readable(self, job_id: str) -> Job:
+        job = self._existing(job_id)
+        if job.request_error:
+            raise UserError(job.request_error)
+        return job
 
 
-def _finish(connection: sqlite3.Connection, job_id: str, state: JobState, before: JobState, **values: Any) -> None:
-    """Move a job from `before` to the final `state`; a job in another state is left alone."""
-    values = {"state": state, "finished_at": _now(), **values}
-    assignments = ", ".join(f"{name} = ?" for name in values)
+def _insert(
+    connection: sqlite3.Connection, request: GenerationRequest, project: str, state: JobState = JobState.QUEUED
+) -> str:
+    job_id = uuid.uuid4().hex
     connection.execute(
-        f"UPDATE jobs SET {assignments} WHERE id = ? AND state = ?",  # noqa: S608 (names come from this file)
-        (*values.values(), job_id, before),
+        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (job_id, state, request.model, request.to_json(), now(), Stage.QUEUED, _last(connection) + 1, project),
     )
+    note(connection, job_id, EventKind.SUBMITTED, "held" if state is JobState.PAUSED else "")
+    return job_id
 
 
-def _settle(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
-    if row["cancel_requested"]:
-        _finish(connection, row["id"], JobState.CANCELLED, JobState.RUNNING)
-    elif row["attempts"] >= MAX_ATTEMPTS:
-        error = (
-            f"The worker process died {row['attempts']} times while making this clip, as it does when memory runs out; "
-            "try a smaller size or fewer frames, and see logs/worker.log in the workspace."
-        )
-        _finish(connection, row["id"], JobState.FAILED, JobState.RUNNING, error=error)
-    else:
-        connection.execute("UPDATE jobs SET state = 'queued', stage = 'queued' WHERE id = ?", (row["id"],))
+def _retry(connection: sqlite3.Connection, job_id: str) -> bool:
+    fresh = {
+        "state": JobState.QUEUED,
+        "stage": Stage.QUEUED,
+        "position": _last(connection) + 1,
+        "attempts": 0,
+        "cancel_requested": 0,
+        "error": None,
+        "started_at": None,
+        "finished_at": None,
+        "plan": "",
+        "plan_steps_down": 0,
+        "resumed_from": 0,
+        "moved": 0,
+        "overtaken": 0,
+    }
+    changed = change(connection, job_id, RETRIABLE, **fresh)
+    if changed:
+        note(connection, job_id, EventKind.RETRIED)
+    return changed
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+def _last(connection: sqlite3.Connection) -> float:
+    return float(connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0])
 
 
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+def _place_of(connection: sqlite3.Connection, job_id: str) -> float:
+    row = connection.execute(
+        f"SELECT position FROM jobs WHERE id = ? AND state IN {sql_list(HELD_OR_WAITING)}",  # noqa: S608 (our words)
+        (job_id,),
+    ).fetchone()
+    if row is None:
+        raise UserError(f"Job {job_id[:8]} is not waiting any more, so it has no place in the queue; look at the list.")
+    return float(row["position"])
+
+
+def _room_before(connection: sqlite3.Connection, job_id: str, moving: str) -> float:
+    """A position between a job and the one before it. When numbers get too close, all are set apart again."""
+    place = _place_of(connection, job_id)
+    row = connection.execute(
+        "SELECT max(position) FROM jobs WHERE position < ? AND id != ?", (place, moving)
+    ).fetchone()
+    earlier = place - 1 if row[0] is None else row[0]
+    middle = float((earlier + place) / 2)
+    if earlier < middle < place:
+        return middle
+    connection.execute(
+        "UPDATE jobs SET position = line.place FROM "
+        "(SELECT number, row_number() OVER (ORDER BY position, number) AS place FROM jobs) AS line "
+        "WHERE jobs.number = line.number"
+    )
+    return _room_before(connection, job_id, moving)

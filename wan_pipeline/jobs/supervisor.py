@@ -37,7 +37,7 @@ class Supervisor:
         self._locks = locks
         self._app_lock = locks.app()
         self._process: subprocess.Popen[bytes] | None = None
-        self._attempts_at_start = 0
+        self._starts_at_start = 0
         self._idle_deaths = 0
         self._wake = Event()
         self._closing = False
@@ -82,7 +82,7 @@ class Supervisor:
 
     def _note_end(self, code: int) -> None:
         """Give up on the waiting jobs when worker after worker dies before it takes one up."""
-        if code == 0 or self._store.attempts() != self._attempts_at_start:
+        if code == 0 or self._store.starts() != self._starts_at_start:
             self._idle_deaths = 0
             return
         self._idle_deaths += 1
@@ -93,7 +93,7 @@ class Supervisor:
             self._store.fail_waiting(f"The worker process cannot start (exit status {code}); the reason is in {log}.")
 
     def _start_worker(self) -> None:
-        self._attempts_at_start = self._store.attempts()
+        self._starts_at_start = self._store.starts()
         with _open_log(self._log_path()) as log:
             self._process = subprocess.Popen(
                 _command(self._settings),

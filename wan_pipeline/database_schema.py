@@ -1,0 +1,114 @@
+"""The tables of a workspace's database and how older files are brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from wan_pipeline.errors import StorageError
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE jobs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        model TEXT NOT NULL,
+        request TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        started_at TEXT,
+        finished_at TEXT,
+        stage TEXT NOT NULL,
+        step INTEGER NOT NULL DEFAULT 0,
+        total INTEGER NOT NULL DEFAULT 0,
+        eta_seconds REAL,
+        preview_version INTEGER NOT NULL DEFAULT 0,
+        cancel_requested INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        error TEXT,
+        clip TEXT,
+        poster TEXT,
+        frames_sha256 TEXT,
+        seconds TEXT NOT NULL DEFAULT '{}',
+        warnings TEXT NOT NULL DEFAULT '[]'
+    );
+    CREATE INDEX jobs_by_state ON jobs (state, number);
+    """,
+    """
+    ALTER TABLE jobs ADD COLUMN position REAL NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN project TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN plan TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN plan_steps_down INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN resumed_from INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN overtaken INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0;
+    UPDATE jobs SET position = number;
+    DROP INDEX jobs_by_state;
+    CREATE INDEX jobs_by_position ON jobs (state, position);
+    CREATE INDEX jobs_by_model ON jobs (state, model, number);
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        job_id TEXT NOT NULL,
+        at TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        detail TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX events_by_job ON events (job_id, id);
+    CREATE TABLE queue (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    );
+    CREATE TABLE clips (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        clip TEXT NOT NULL UNIQUE,
+        poster TEXT NOT NULL,
+        made_at TEXT NOT NULL,
+        request TEXT NOT NULL,
+        prompt TEXT NOT NULL,
+        model TEXT NOT NULL,
+        preset TEXT NOT NULL,
+        project TEXT NOT NULL,
+        loras TEXT NOT NULL,
+        words TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        frames_sha256 TEXT NOT NULL,
+        starred INTEGER NOT NULL DEFAULT 0,
+        note TEXT NOT NULL DEFAULT '',
+        binned_at TEXT
+    );
+    CREATE INDEX clips_by_age ON clips (binned_at, number);
+    """,
+)
+"""Entry n takes a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the newest version, each step in one transaction.
+
+    Raises StorageError, and changes nothing, when the file was made by a newer version of this program.
+    """
+    while (version := _version(connection)) != len(MIGRATIONS):
+        if version > len(MIGRATIONS):
+            raise StorageError(
+                f"The workspace's database was made by a newer Wan Studio (schema {version}; this one knows "
+                f"{len(MIGRATIONS)}); update this one, or choose another workspace with --workspace."
+            )
+        _apply(connection, version)
+
+
+def _apply(connection: sqlite3.Connection, version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection) == version:  # another process may have done it while this one waited for the lock
+            for statement in MIGRATIONS[version].split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
