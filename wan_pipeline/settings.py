@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """Folders of one studio.
+    """Folders of one studio, and how much of a clip may be lost with a worker.
 
     `workspace` holds everything the studio writes; the other folders are read only.
     """
@@ -22,6 +22,8 @@ class Settings:
     """Model folders in diffusers layout, one per registry id, beside those in the Hugging Face cache."""
     demo_checkpoint: Path = REPOSITORY / "wan_pipeline" / "demo" / "checkpoint"
     """The bundled demo model; tests put a tiny one here."""
+    checkpoint_seconds: float = 30.0
+    """Denoising that may be lost with a worker: longer clips keep checkpoints. 0 keeps one after every step."""
 
     @property
     def database(self) -> Path:
@@ -46,8 +48,23 @@ class Settings:
         return self.workspace / "cache"
 
     @property
+    def checkpoints(self) -> Path:
+        """Half-made clips, one file a job, to be removed with the job's end."""
+        return self.cache / "checkpoints"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the denoising of unfinished jobs stands, one file a job."""
+        return self.cache / "checkpoints"
+
+    @property
     def logs(self) -> Path:
         return self.workspace / "logs"
+
+    @property
+    def job_logs(self) -> Path:
+        """One log for each job that did not end well."""
+        return self.logs / "jobs"
 
     @property
     def written(self) -> tuple[Path, ...]:

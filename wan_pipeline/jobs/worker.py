@@ -1,35 +1,55 @@
 """The process that works the queue off, one job at a time, with the engine kept warm between jobs.
 
 `python -m wan_pipeline.jobs.worker --workspace DIR`. One per workspace, by a lock of the operating system. It outlives
-the app: it ends when the queue is empty and no app is open.
+the app: it ends when the queue is empty and no app is open. While one clip is made the one before is saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import signal
+import sys
 import time
 from contextlib import suppress
 from dataclasses import fields
+from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from filelock import Timeout
 
-from wan_pipeline.clips.naming import clip_name
-from wan_pipeline.engine.progress import Observer
-from wan_pipeline.errors import Cancelled, StudioError
-from wan_pipeline.jobs.job import Finished, Job, JobState
+from wan_pipeline.crash import CrashPoint, crash_point
+from wan_pipeline.engine.progress import Progress, Stage
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
+from wan_pipeline.jobs.files import JobFiles, remove_stray_parts
+from wan_pipeline.jobs.heartbeat import Heartbeat
+from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
-from wan_pipeline.jobs.observer import JobObserver
-from wan_pipeline.jobs.render import Renderer, already_made, make_clip
+from wan_pipeline.jobs.log import FORMAT, JobLogs
+from wan_pipeline.jobs.render import Renderer
+from wan_pipeline.jobs.run import JobRun
+from wan_pipeline.jobs.saver import Saver
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import Settings
 
 POLL_SECONDS = 0.2
+TEXTS_AHEAD = 64
+"""Waiting jobs whose prompts are encoded in one visit of the encoder; their texts fit into the engine's cache."""
 
 logger = logging.getLogger(__name__)
+
+
+class Ending(IntEnum):
+    """Why a worker left: its exit status, for the supervisor."""
+
+    NOTHING_TO_DO = 0
+    NO_DATABASE = 74
+    """The database could not be used. What was finished lies on the disk and is found by the next worker."""
+    FRESH_PROCESS = 75
+    """Memory ran out or something unexpected went wrong: the queue goes on in a fresh process."""
 
 
 class Worker:
@@ -39,64 +59,89 @@ class Worker:
         self._settings = settings
         self._store = JobStore(settings.database)
         self._locks = WorkspaceLocks(settings.workspace)
+        self._logs = JobLogs(settings.job_logs)
+        self._saver = Saver()
         self._engine: Renderer | None = None
         self._is_warm = False
+        self._loaded: str | None = None
+        self._have_texts: set[str] = set()
 
-    def run(self) -> None:
-        """Work until the queue is empty and no app is open. Returns at once if another worker is at it."""
+    def run(self) -> Ending:
+        """Work until the queue is empty and no app is open. Returns at once if another worker is at it.
+
+        Raises StorageError when the database cannot be used.
+        """
         lock = self._locks.worker()
         try:
             lock.acquire()
         except Timeout:
             logger.info("Another worker holds the queue of %s.", self._settings.workspace)
-            return
+            return Ending.NOTHING_TO_DO
         try:
-            self._recover()
-            self._work()
+            with Heartbeat(self._store) as heart:
+                self._recover()
+                return self._work(heart)
+        except (KeyboardInterrupt, SystemExit):
+            self._give_back()
+            raise
         finally:
+            self._saver.close()
             if self._engine is not None:
                 self._engine.close()
             lock.release()
 
-    def _work(self) -> None:
+    def _work(self, heart: Heartbeat) -> Ending:
         while True:
-            if job := self._store.claim():
-                self._run_job(job)
-            elif not self._locks.any_app_is_alive():
-                return
+            heart.take(None)
+            nothing_is_saved = self._saver.is_idle()
+            if job := self._store.claim(self._loaded):
+                crash_point(CrashPoint.CLAIMED)
+                heart.take(job.id)
+                if not self._run_job(job, heart):
+                    return Ending.FRESH_PROCESS
+            elif nothing_is_saved and not self._locks.any_app_is_alive():
+                return Ending.NOTHING_TO_DO
             else:
                 self._warm_up()
                 time.sleep(POLL_SECONDS)
 
-    def _run_job(self, job: Job) -> None:
-        logger.info("Job %s, attempt %d: %s", job.id, job.attempts, job.request.to_json())
+    def _run_job(self, job: Job, heart: Heartbeat) -> bool:
+        """Make the clip and begin to save it. Whether this process may go on to the next job.
+
+        A job that was in a worker when it died is alone this time: if it kills another, no other job is to blame.
+        """
+        is_suspect = job.attempts > 1
+        if is_suspect:
+            self._saver.wait()
+        run = JobRun(job, self._settings, self._store, heart.stir)
+        rendered = run.make(self._prepared_engine)
+        self._loaded = job.request.model
+        if rendered is not None:
+            self._saver.start(partial(run.save, rendered))
+        if is_suspect:
+            self._saver.wait()
+        return not run.spoils_process
+
+    # The engine
+
+    def _prepared_engine(self, run: JobRun) -> Renderer:
+        engine = self._ready_engine()
+        if run.job.id not in self._have_texts:
+            run.observer.progress(Progress(Stage.ENCODING_TEXT))
+            self._encode_texts(engine, run.job)
+            crash_point(CrashPoint.TEXTS_ENCODED)
+        return engine
+
+    def _encode_texts(self, engine: Renderer, job: Job) -> None:
+        """The texts of this job and of those that wait behind it, in one visit of the model's text encoder."""
         try:
-            with JobObserver(self._store, job.id, self._preview(job)) as observer:
-                finished = self._make(job, observer)
-            self._store.finish(job.id, finished)
-            logger.info("Job %s is done: %s", job.id, finished.clip.name)
-        except Cancelled:
-            self._store.mark_cancelled(job.id)
-            logger.info("Job %s was cancelled.", job.id)
-        except StudioError as error:
-            self._store.fail(job.id, str(error))
-            logger.warning("Job %s failed: %s", job.id, error)
-        except Exception as error:  # the worker must outlive any fault of one job
-            logger.exception("Job %s failed", job.id)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            self._store.fail(job.id, f"Something unexpected went wrong ({reason}); details are in logs/worker.log.")
-        except (KeyboardInterrupt, SystemExit):
-            self._store.release(job.id)
+            behind = [other for other in self._store.waiting(TEXTS_AHEAD) if other.request.model == job.request.model]
+            self._have_texts = {job.id, *(other.id for other in behind)}
+            engine.encode_texts([job.request, *(other.request for other in behind)], job.plan)
+        except (OutOfMemory, Cancelled):
             raise
-
-    def _make(self, job: Job, observer: Observer) -> Finished:
-        return make_clip(self._ready_engine(), job.request, observer, self._clip(job))
-
-    def _clip(self, job: Job) -> Path:
-        return self._settings.clips / clip_name(job.request, job.created_at, job.id)
-
-    def _preview(self, job: Job) -> Path:
-        return self._settings.previews / f"{job.id}.webp"
+        except StudioError:  # each job encodes for itself what is missing, and fails for itself if that is its fault
+            logger.warning("The texts of waiting jobs could not be encoded ahead.", exc_info=True)
 
     def _ready_engine(self) -> Renderer:
         if self._engine is None:
@@ -112,21 +157,39 @@ class Worker:
             with suppress(ImportError, OSError):
                 self._ready_engine()
 
+    # What was left
+
     def _recover(self) -> None:
-        """Settle what a worker that died has left behind. A clip that lacked only its row gets it."""
+        """Settle what a worker that died has left behind. A clip that lacked only its row gets it, and is not made again.
+
+        That is true of waiting jobs too: where an older database was restored, it does not know of their clips.
+        """
         for job in self._store.active():
+            files = JobFiles(self._settings, job)
+            if finished := files.finished():
+                self._store.adopt(job.id, finished)
+                logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
             if job.state is JobState.RUNNING:
-                if finished := already_made(job.request, self._clip(job)):
-                    self._store.finish(job.id, finished)
-                self._remove_leftovers(job)
+                files.remove_unfinished()
+        crash_point(CrashPoint.RECOVERING)
         for job in self._store.recover():
             logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
+            self._logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
+        self._remove_strays()
 
-    def _remove_leftovers(self, job: Job) -> None:
-        preview, parts = self._preview(job), self._settings.clips.glob(f"*_{job.id[:8]}.*.part")
-        for path in (*parts, preview, *preview.parent.glob(f"{preview.name}.*.part")):
-            with suppress(PermissionError):  # on Windows, while the dead worker's ffmpeg or a page still has it
+    def _remove_strays(self) -> None:
+        remove_stray_parts(self._settings)
+        for path in self._settings.checkpoints.glob("*.safetensors"):
+            job = self._store.job(path.stem)
+            if job is None or job.state in FINISHED:
                 path.unlink(missing_ok=True)
+
+    def _give_back(self) -> None:
+        """The worker was asked to stop: a clip that is being saved is finished, what else runs waits again."""
+        self._saver.close()
+        for job in self._store.active():
+            if job.state is JobState.RUNNING:
+                self._store.release(job.id)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -134,10 +197,20 @@ def main(arguments: list[str] | None = None) -> None:
     for field in fields(Settings):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=Path, default=field.default)
     settings = Settings(**vars(parser.parse_args(arguments)))
-    settings.make_folders()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=FORMAT)
+    faulthandler.enable()
     signal.signal(signal.SIGTERM, _leave)
-    Worker(settings).run()
+    sys.exit(work(settings))
+
+
+def work(settings: Settings) -> Ending:
+    """Be the worker of a workspace, until there is nothing to do or another process had better go on."""
+    try:
+        settings.make_folders()
+        return Worker(settings).run()
+    except (StorageError, OSError):
+        logger.exception("The worker cannot go on.")
+        return Ending.NO_DATABASE
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
