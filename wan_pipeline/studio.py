@@ -12,9 +12,12 @@ from PIL import Image
 
 from wan_pipeline import presets
 from wan_pipeline.clips import images
+from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.naming import check_output, clip_name
+from wan_pipeline.database import Database
+from wan_pipeline.database_care import Backups, make_sound
 from wan_pipeline.engine.progress import Observer
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.estimate import Estimate, estimate
 from wan_pipeline.jobs.job import Finished, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
@@ -44,12 +47,16 @@ class Studio:
         self.models = ModelLibrary(settings)
         self.presets = presets.load_presets(settings.presets)
         self.loras = LoraLibrary(settings.loras)
-        self._store = JobStore(settings.database)
-        self._supervisor = Supervisor(settings, self._store, WorkspaceLocks(settings.workspace))
+        self.notices = make_sound(settings.database)
+        """What was put right when the workspace was opened, one sentence each, for the person."""
+        self.queue = JobStore(settings.database)
+        self.gallery = Gallery(Database(settings.database), settings.clips)
+        self._supervisor = Supervisor(settings, self.queue, WorkspaceLocks(settings.workspace))
         self._is_started = False
 
     def start(self) -> None:
         """Begin to work jobs off, in a process of its own. To be called by an app, once."""
+        self._back_up()
         self._supervisor.start()
         self._is_started = True
 
@@ -83,7 +90,7 @@ class Studio:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
         spec = registry.find(draft.model or registry.DEFAULT_MODEL)
         request = self._request(replace(draft, prompt="of any length", negative_prompt=None, loras=()), spec)
-        return estimate(request, spec, self._store.finished(spec.id, LEARN_FROM), len(self._store.active()))
+        return estimate(request, spec, self.queue.finished(spec.id, LEARN_FROM), len(self.queue.active()))
 
     # Jobs
 
@@ -91,24 +98,24 @@ class Studio:
         """Put a clip in the queue and give its job id at once. Raises UserError."""
         request = self.resolve(draft)
         check_room(self.settings.clips, _clip_bytes(request))
-        job_id = self._store.submit(request)
+        job_id = self.queue.submit(request)
         self._supervisor.wake()
         return job_id
 
     def job(self, job_id: str) -> Job | None:
-        return self._store.job(job_id)
+        return self.queue.job(job_id)
 
     def recent(self, limit: int = 24) -> list[Job]:
         """The newest jobs in any state, newest first."""
-        return self._store.recent(limit)
+        return self.queue.recent(limit)
 
     def active(self) -> list[Job]:
         """Waiting and running jobs, in the order they are worked off."""
-        return self._store.active()
+        return self.queue.active()
 
     def cancel(self, job_id: str) -> None:
         """Take a waiting job out of the queue, or ask a running one to stop after its step."""
-        self._store.cancel(job_id)
+        self.queue.cancel(job_id)
 
     def preview(self, job_id: str) -> bytes | None:
         """The animated WebP of a running job, if there is one yet. Its file is replaced again and again, so no path."""
@@ -121,19 +128,26 @@ class Studio:
 
     def last_frame(self, job_id: str) -> Path:
         """The clip's last frame as a PNG, to go on from. Raises UserError if the job has no clip to read."""
-        from wan_pipeline.clips.read import last_frame  # here: it brings in ffmpeg's wrapper
-
         job = self._existing(job_id)
         if job.state is not JobState.DONE or job.clip is None:
             raise UserError(f"Job {job_id[:8]} is {job.state} and has no clip; choose a finished one.")
-        path = self.settings.cache / f"{job.clip.stem}_last.png"
+        return self.last_frame_of(job.clip)
+
+    def last_frame_of(self, clip: Path) -> Path:
+        """The last frame of a clip of ours as a PNG in the cache. Raises StorageError."""
+        from wan_pipeline.clips.read import last_frame  # here: it brings in ffmpeg's wrapper
+
+        path = self.settings.cache / f"{clip.stem}_last.png"
         with whole_file(path) as part:
-            Image.fromarray(last_frame(job.clip)).save(part, format="PNG")
+            Image.fromarray(last_frame(clip)).save(part, format="PNG")
         return path
 
     def draft_of(self, job_id: str) -> Draft:
         """A draft that resolves to the job's own request, for "Reuse settings"."""
-        request = self._existing(job_id).request
+        return self.draft_of_request(self._existing(job_id).request)
+
+    def draft_of_request(self, request: GenerationRequest) -> Draft:
+        """A draft that resolves to this request again, though its style be gone from the presets."""
         known = request.preset in self.presets
         return Draft(
             prompt=request.prompt if known or request.preset is None else request.styled_prompt,
@@ -179,8 +193,14 @@ class Studio:
         size = images.measure(draft.image) if draft.image else None
         return presets.resolve(draft, spec, preset, "pending" if size else None, size)
 
+    def _back_up(self) -> None:
+        try:
+            Backups(self.settings.database).keep()
+        except StorageError as error:
+            self.notices.append(f"The database could not be backed up: {error}")
+
     def _existing(self, job_id: str) -> Job:
-        job = self._store.job(job_id)
+        job = self.queue.job(job_id)
         if job is None:
             raise UserError(f"There is no job {job_id[:8]} in {self.settings.workspace}; choose one from the list.")
         return job
