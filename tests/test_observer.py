@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from tests.disks import small_disk
 from tests.requests import make_request
 from wan_pipeline.engine.progress import Progress, Stage
+from wan_pipeline.jobs.job import EventKind
 from wan_pipeline.jobs.observer import INTERVAL_SECONDS, JobObserver
 from wan_pipeline.jobs.store import JobStore
 
@@ -81,11 +84,54 @@ def test_previews_are_counted_shown_and_cleared(store: JobStore, job_id: str, tm
     assert not path.exists()
 
 
-def test_cancel_is_seen_at_once(store: JobStore, job_id: str, tmp_path: Path) -> None:
+def test_cancel_is_seen_soon(store: JobStore, job_id: str, tmp_path: Path) -> None:
     with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
         assert not observer.cancelled()
         JobStore(tmp_path / "studio.sqlite3").cancel(job_id)
+        wait_for(observer.cancelled)
+
+
+def test_a_cancel_from_before_the_start_is_seen_at_once(store: JobStore, job_id: str, tmp_path: Path) -> None:
+    store.cancel(job_id)
+    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
         assert observer.cancelled()
+
+
+def test_a_locked_database_neither_stops_nor_delays_the_engine(
+    store: JobStore, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup program holds the file: the job goes on, and is not taken for cancelled."""
+    monkeypatch.setattr("wan_pipeline.database.BUSY_SECONDS", 0.2)
+    other = sqlite3.connect(tmp_path / "studio.sqlite3", isolation_level=None)
+    with closing(other), JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        observer.progress(Progress(Stage.DENOISING, 1, 2))
+        assert not observer.cancelled()
+        assert time.monotonic() - started < 0.1
+        wait_for(lambda: "cancelled could not be read" in caplog.text and "could not be written" in caplog.text)
+        other.execute("ROLLBACK")
+        observer.progress(Progress(Stage.DENOISING, 2, 2))
+    assert store.job(job_id).step == 2
+
+
+@pytest.mark.parametrize(("first", "told"), [(0, []), (7, ["from step 7"])])
+def test_a_resumed_job_says_so_once(store: JobStore, job_id: str, tmp_path: Path, first: int, told: list[str]) -> None:
+    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+        observer.progress(Progress(Stage.LOADING))
+        for step in range(first, 10):
+            observer.progress(Progress(Stage.DENOISING, step, 10))
+            wait_for(lambda step=step: store.job(job_id).step == step)
+    assert [event.detail for event in store.events(job_id) if event.kind is EventKind.RESUMED] == told
+    assert store.job(job_id).resumed_from == first
+
+
+def test_every_report_is_a_sign_of_life(store: JobStore, job_id: str, tmp_path: Path) -> None:
+    stirs: list[int] = []
+    with JobObserver(store, job_id, tmp_path / "p.webp", lambda: stirs.append(1)) as observer:
+        observer.progress(Progress(Stage.LOADING))
+        observer.progress(Progress(Stage.SAVING))
+    assert len(stirs) == 2
 
 
 def test_a_full_disk_does_not_stop_the_job(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database_schema import migrate
 from wan_pipeline.errors import StorageError
 
@@ -53,7 +54,9 @@ class Database:
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection  # an error closes the connection, which rolls back
+            crash_point(CrashPoint.COMMITTING)
             connection.execute("COMMIT")
+        crash_point(CrashPoint.COMMITTED)
 
 
 def database_error(path: Path, error: Exception) -> StorageError:

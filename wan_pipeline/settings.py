@@ -53,11 +53,6 @@ class Settings:
         return self.cache / "checkpoints"
 
     @property
-    def checkpoints(self) -> Path:
-        """Where the denoising of unfinished jobs stands, one file a job."""
-        return self.cache / "checkpoints"
-
-    @property
     def logs(self) -> Path:
         return self.workspace / "logs"
 

@@ -26,6 +26,11 @@ def receipt_path(clip: Path) -> Path:
     return clip.with_suffix(".json")
 
 
+def clip_bytes(request: GenerationRequest) -> int:
+    """What a clip of noise may take; usual ones are far smaller."""
+    return request.width * request.height * request.num_frames
+
+
 def check_output(clip: Path) -> None:
     """Raise StorageError for a name that is no MP4 or whose poster or receipt would replace another's file."""
     if clip.suffix.lower() != ".mp4" or clip.is_dir():

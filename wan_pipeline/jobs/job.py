@@ -38,6 +38,8 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     """It goes on from a checkpoint; the detail names the step."""
     INTERRUPTED = "interrupted"
+    HUNG = "hung"
+    """Its worker lived, but did not work any more, and was ended."""
     RELEASED = "released"
     """Its worker was asked to stop and gave it back."""
     PLAN_LOWERED = "plan_lowered"

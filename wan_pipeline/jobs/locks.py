@@ -13,7 +13,7 @@ LOCK_SECONDS = 3.0
 
 
 class WorkspaceLocks:
-    """The locks of one workspace: one for its worker, and one for each open app."""
+    """The locks of one workspace: one for its worker, one for its first app, and one for each open app."""
 
     def __init__(self, workspace: Path) -> None:
         self._folder = workspace / "locks"
@@ -22,6 +22,10 @@ class WorkspaceLocks:
     def worker(self) -> FileLock:
         """Held by the one process that works the queue off."""
         return FileLock(self._folder / "worker.lock", timeout=LOCK_SECONDS)
+
+    def main_app(self) -> FileLock:
+        """Held by the one app that works with the workspace; the others look on. Any thread may take and give it."""
+        return FileLock(self._folder / "main.lock", timeout=LOCK_SECONDS, thread_local=False)
 
     def app(self) -> FileLock:
         """To be held by an app as long as its page is open to visitors."""

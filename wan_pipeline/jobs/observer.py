@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
 
 from wan_pipeline.clips.poster import write_preview
-from wan_pipeline.engine.progress import Progress
+from wan_pipeline.crash import CrashPoint, crash_point
+from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.store import JobStore
 
@@ -21,17 +23,21 @@ logger = logging.getLogger(__name__)
 class JobObserver:
     """The observer of one running job. A context manager: on leaving, the last progress has been written.
 
-    Only the newest progress counts; what comes faster than INTERVAL_SECONDS is passed over.
+    Only the newest progress counts; what comes faster than INTERVAL_SECONDS is passed over. As often it is asked
+    whether the job is to be cancelled. `stirred` is called at every report: a sign that the work goes on.
     """
 
-    def __init__(self, store: JobStore, job_id: str, preview: Path) -> None:
+    def __init__(self, store: JobStore, job_id: str, preview: Path, stirred: Callable[[], None] | None = None) -> None:
         self._store = store
         self._job_id = job_id
         self._preview = preview
+        self._stirred = stirred
         self._preview_version = 0
         self._lock = Lock()
         self._newest: Progress | None = None
-        self._news = Event()
+        self._first_step: int | None = None
+        """Where denoising stood when it began: beyond 0 where it goes on from a checkpoint."""
+        self._cancelled = Event()
         self._closing = Event()
         self._thread = Thread(target=self._run, name=f"progress-{job_id[:8]}", daemon=True)
 
@@ -39,33 +45,49 @@ class JobObserver:
         with self._lock:
             if progress.preview is None and self._newest is not None and self._newest.preview is not None:
                 progress = _with_preview(progress, self._newest)
+            if self._first_step is None and progress.stage is Stage.DENOISING:
+                self._first_step = progress.step
             self._newest = progress
-        self._news.set()
+        if self._stirred is not None:
+            self._stirred()
 
     def cancelled(self) -> bool:
-        return self._store.is_cancel_requested(self._job_id)
+        return self._cancelled.is_set()
+
+    def start(self) -> None:
+        """Begin to write. What asks to cancel before that is seen at once."""
+        self._look_for_cancel()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write the last progress and let the preview go. May be called again."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with suppress(PermissionError):  # on Windows, while a page reads it
+            self._preview.unlink(missing_ok=True)
 
     def __enter__(self) -> JobObserver:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._closing.set()
-        self._news.set()
-        self._thread.join()
-        with suppress(PermissionError):  # on Windows, while a page reads it
-            self._preview.unlink(missing_ok=True)
+        self.close()
 
     def _run(self) -> None:
-        while True:
-            self._news.wait()
-            self._news.clear()
+        while not self._closing.wait(INTERVAL_SECONDS):
+            self._look_for_cancel()
             self._write()
-            if self._closing.wait(INTERVAL_SECONDS):
-                self._write()
-                return
+        self._write()
+
+    def _look_for_cancel(self) -> None:
+        try:
+            if self._store.is_cancel_requested(self._job_id):
+                self._cancelled.set()
+        except StorageError:  # asked again soon; a clip is not given up because the database is held by a backup
+            logger.warning("Whether job %s is to be cancelled could not be read.", self._job_id, exc_info=True)
 
     def _write(self) -> None:
         with self._lock:
@@ -73,12 +95,19 @@ class JobObserver:
         if progress is None:
             return
         try:
+            self._note_resumed()
             if progress.preview is not None:
                 write_preview(progress.preview, self._preview)
                 self._preview_version += 1
             self._store.progress(self._job_id, progress, self._preview_version)
+            crash_point(CrashPoint.PROGRESS_WRITTEN)
         except StorageError:  # the clip itself may still be saved; if not, saving says so
             logger.warning("The progress of job %s could not be written.", self._job_id, exc_info=True)
+
+    def _note_resumed(self) -> None:
+        if self._first_step:
+            self._store.note_resumed(self._job_id, self._first_step)
+            self._first_step = 0
 
 
 def _with_preview(progress: Progress, earlier: Progress) -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,7 @@ from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.clips.poster import write_poster
 from wan_pipeline.clips.receipt import make_receipt, write_receipt
+from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.jobs.job import Finished
 from wan_pipeline.request import GenerationRequest
@@ -22,18 +24,29 @@ if TYPE_CHECKING:
 class Renderer(Protocol):
     """All that is known of the engine here."""
 
-    def render(self, request: GenerationRequest, observer: Observer) -> Rendered: ...
+    def render(
+        self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
+    ) -> Rendered: ...
+
+    def encode_texts(self, requests: Sequence[GenerationRequest], plan: str = "") -> None: ...
 
     def close(self) -> None: ...
 
 
 def make_clip(renderer: Renderer, request: GenerationRequest, observer: Observer, clip: Path) -> Finished:
     """Render, encode, and put poster and receipt beside the clip. Raises StudioError and leaves no file then."""
-    rendered = renderer.render(request, observer)
+    return save_clip(request, renderer.render(request, observer), observer, clip)
+
+
+def save_clip(request: GenerationRequest, rendered: Rendered, observer: Observer, clip: Path) -> Finished:
+    """The second half of `make_clip`, which needs no device. Raises StorageError or Cancelled and leaves no file then.
+
+    It can be cancelled until the receipt is written: from then on the clip is made.
+    """
     check_cancelled(observer)
     observer.progress(Progress(Stage.SAVING))
     started = time.monotonic()
-    _save(request, rendered, clip)
+    _save(request, rendered, observer, clip)
     seconds = {**rendered.seconds, Stage.SAVING.value: time.monotonic() - started}
     return Finished(
         request, clip, poster_path(clip), receipt_path(clip), rendered.sha256, seconds, tuple(rendered.warnings)
@@ -45,12 +58,15 @@ def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
     try:
         receipt = json.loads(receipt_path(clip).read_text(encoding="utf-8"))
         details = receipt["frames_sha256"], receipt["seconds"], tuple(receipt["warnings"])
-    except (OSError, ValueError, KeyError):
+        same = receipt["request"] == json.loads(request.to_json())  # a job can be edited between two tries
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Finished(request, clip, poster_path(clip), receipt_path(clip), *details) if clip.is_file() else None
+    if not same or not clip.is_file():
+        return None
+    return Finished(request, clip, poster_path(clip), receipt_path(clip), *details)
 
 
-def _save(request: GenerationRequest, rendered: Rendered, clip: Path) -> None:
+def _save(request: GenerationRequest, rendered: Rendered, observer: Observer, clip: Path) -> None:
     """All three files or none. The clip goes first: if it finds no room, what lies there from before stays whole.
 
     The receipt goes last: where it lies, all is there.
@@ -64,9 +80,13 @@ def _save(request: GenerationRequest, rendered: Rendered, clip: Path) -> None:
         warnings=rendered.warnings,
     )
     encode(rendered.frames, request.fps, clip, receipt)
+    crash_point(CrashPoint.CLIP_SAVED)
     try:
         write_poster(rendered.frames, poster_path(clip))
+        crash_point(CrashPoint.POSTER_SAVED)
+        check_cancelled(observer)
         write_receipt(receipt, clip)
+        crash_point(CrashPoint.RECEIPT_SAVED)
     except BaseException:
         for path in (clip, poster_path(clip)):
             path.unlink(missing_ok=True)

@@ -3,51 +3,74 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
-from contextlib import suppress
-from dataclasses import fields
-from pathlib import Path
+import signal
+import time
 from threading import Event, Thread
-from typing import Any, BinaryIO
 
+import psutil
+from filelock import Timeout
+
+from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.errors import StorageError
+from wan_pipeline.jobs.job import UNFINISHED, EventKind, JobState
+from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.store import JobStore
-from wan_pipeline.settings import REPOSITORY, Settings
+from wan_pipeline.jobs.worker import Ending
+from wan_pipeline.settings import Settings
 
 LOOK_SECONDS = 1.0
-MAX_IDLE_DEATHS = 3
-"""A worker that dies this often in a row without taking up a job will not live the next time either."""
-MAX_LOG_BYTES = 4 * 2**20
+SILENT_SECONDS = 120.0
+"""A worker without a sign of life for so long hangs. (Another program may hold the database for a while.)"""
+MAX_FAILED_STARTS = 3
+"""A worker that ends by itself this often in a row without taking up a job will not do better the next time."""
+MAX_PAUSE_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Starts a worker process when jobs wait and none lives; starts another when it dies.
+    """Starts a worker process when jobs wait and none lives; starts another when it dies; ends one that hangs.
 
-    What becomes of the job that a dead worker left is decided by the next worker, which alone holds the lock.
+    What becomes of the job that a dead worker left is decided by the next worker, which alone holds the lock. Of
+    several apps on one workspace the first supervises; the others look on, and one of them takes over when it leaves.
     """
 
-    def __init__(self, settings: Settings, store: JobStore, locks: WorkspaceLocks) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: JobStore,
+        locks: WorkspaceLocks,
+        launch: Launch = launch_worker,
+        look_seconds: float = LOOK_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._locks = locks
+        self._launch = launch
+        self._look_seconds = look_seconds
         self._app_lock = locks.app()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starts_at_start = 0
-        self._idle_deaths = 0
+        self._main_lock = locks.main_app()
+        self._process: RunningWorker | None = None
+        self._starts_at_launch = 0
+        self._deaths = _Deaths()
+        self._silence = _Silence(silent_seconds, 2 * look_seconds)
         self._wake = Event()
-        self._closing = False
+        self._closing = Event()
         self._thread = Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
         """Tell workers that an app is open, start one to be warm for the first job, and keep watch."""
         self._app_lock.acquire()
-        self._start_worker()
+        if self._is_main():
+            self._start_worker()
         self._thread.start()
+
+    @property
+    def is_viewer(self) -> bool:
+        """Whether another app was first on this workspace and is still there."""
+        return self._thread.is_alive() and not self._main_lock.is_locked
 
     def wake(self) -> None:
         """Look now: there is a new job."""
@@ -55,80 +78,149 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop watching. A worker goes on until the queue is empty."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._main_lock.release()
         self._app_lock.release()
 
+    def work(self) -> None:
+        """Stay until no job waits or the queue is paused: the command line's way, in the caller's thread.
+
+        When it is interrupted the worker that it has started stops too, and gives its job back. Raises StorageError.
+        """
+        try:
+            with self._app_lock:
+                while self._has_work():
+                    self._look()
+                    self._wake.wait(self._look_seconds)
+        except BaseException:
+            if self._process is not None:
+                self._process.terminate()
+                self._process.wait()
+            raise
+        while self._process is not None and self._process.poll() is None and not self._locks.any_app_is_alive():
+            time.sleep(self._look_seconds / 10)  # it leaves by itself
+
+    def _has_work(self) -> bool:
+        counts = self._store.counts()
+        if self._store.queue_state().paused:
+            return counts[JobState.RUNNING] > 0
+        return any(counts[state] for state in UNFINISHED)
+
     def _run(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             try:
-                self._look()
-            except (StorageError, OSError):
+                if self._is_main():
+                    self._look()
+            except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
-            self._wake.wait(LOOK_SECONDS)
+            self._wake.wait(self._look_seconds)
             self._wake.clear()
 
+    def _is_main(self) -> bool:
+        if not self._main_lock.is_locked:
+            try:
+                self._main_lock.acquire(timeout=0)
+            except Timeout:
+                return False
+        return True
+
     def _look(self) -> None:
-        if self._process is not None:
-            code = self._process.poll()
-            if code is None:
-                return
+        if self._process is not None and (code := self._process.poll()) is not None:
             self._process = None
             self._note_end(code)
-        if self._store.active() and not self._locks.worker_is_alive():
+        if self._process is not None or self._locks.worker_is_alive():
+            self._watch()
+        elif self._deaths.may_start_again() and any(self._store.counts()[state] for state in UNFINISHED):
             self._start_worker()
 
+    def _start_worker(self) -> None:
+        self._starts_at_launch = self._store.starts()
+        self._silence.broken()
+        self._process = self._launch(self._settings)
+        crash_point(CrashPoint.WORKER_STARTED)
+
     def _note_end(self, code: int) -> None:
-        """Give up on the waiting jobs when worker after worker dies before it takes one up."""
-        if code == 0 or self._store.starts() != self._starts_at_start:
-            self._idle_deaths = 0
+        """Give up on the waiting jobs when worker after worker ends before it takes one up."""
+        if code == Ending.NOTHING_TO_DO or self._store.starts() != self._starts_at_launch:
+            self._deaths = _Deaths()
             return
-        self._idle_deaths += 1
         logger.warning("The worker ended with exit status %d before it took up a job.", code)
-        if self._idle_deaths >= MAX_IDLE_DEATHS:
-            self._idle_deaths = 0
-            log = self._log_path()
+        self._deaths.add(code)
+        if self._deaths.failed_starts >= MAX_FAILED_STARTS:
+            self._deaths = _Deaths()
+            log = worker_log(self._settings)
             self._store.fail_waiting(f"The worker process cannot start (exit status {code}); the reason is in {log}.")
 
-    def _start_worker(self) -> None:
-        self._starts_at_start = self._store.starts()
-        with _open_log(self._log_path()) as log:
-            self._process = subprocess.Popen(
-                _command(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=_environment(),
-                **_apart(),
-            )
-
-    def _log_path(self) -> Path:
-        return self._settings.logs / "worker.log"
-
-
-def _command(settings: Settings) -> list[str]:
-    """The command line that starts a worker with these settings."""
-    folders = [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
-    return [sys.executable, "-m", "wan_pipeline.jobs.worker", *folders]
+    def _watch(self) -> None:
+        """End a worker that lives and does not work: the next one goes on with the queue."""
+        state = self._store.queue_state()
+        if not self._silence.lasts(state.beats):
+            return
+        pid = self._process.pid if self._process is not None else state.worker_pid
+        if pid is None or not _is_worker(pid):
+            return
+        logger.warning("The worker, process %d, has given no sign of life for too long and is ended.", pid)
+        if state.worker_job is not None:
+            self._store.tell(state.worker_job, EventKind.HUNG, f"process {pid} gave no sign of life and was ended")
+        psutil.Process(pid).kill()
+        self._silence.broken()
 
 
-def _environment() -> dict[str, str]:
-    """This package must be found wherever the app was started from."""
-    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONUTF8": "1"}
+class _Deaths:
+    """Workers that ended one after another without taking up a job."""
+
+    FROM_OUTSIDE = (
+        Ending.NO_DATABASE,  # not the worker's fault: its disk may have room again
+        *(-getattr(signal, name, 0) for name in ("SIGTERM", "SIGINT", "SIGKILL", "SIGHUP")),
+        128 + signal.SIGTERM,
+    )
+    """Exit statuses that say nothing about the next worker. (Windows does not tell who has ended a process.)"""
+
+    def __init__(self) -> None:
+        self.failed_starts = 0
+        self._count = 0
+        self._not_before = 0.0
+
+    def add(self, code: int) -> None:
+        self._count += 1
+        self.failed_starts = 0 if code in self.FROM_OUTSIDE else self.failed_starts + 1
+        if self._count > MAX_FAILED_STARTS:
+            pause = min(2.0 ** (self._count - MAX_FAILED_STARTS - 1), MAX_PAUSE_SECONDS)
+            self._not_before = time.monotonic() + pause
+
+    def may_start_again(self) -> bool:
+        """At once after the first few; then after a pause that grows up to MAX_PAUSE_SECONDS."""
+        return time.monotonic() >= self._not_before
 
 
-def _apart() -> dict[str, Any]:
-    """Keeps Ctrl+C and the closing of the app's terminal away from the worker."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
+class _Silence:
+    """How long the count of heartbeats has stood still. No wall clock counts, and no sleep of the computer."""
+
+    def __init__(self, limit_seconds: float, longest_gap: float) -> None:
+        self._limit = limit_seconds
+        self._longest_gap = longest_gap
+        self._beats = -1
+        self._seconds = 0.0
+        self._looked_at = time.monotonic()
+
+    def broken(self) -> None:
+        self._seconds = 0.0
+
+    def lasts(self, beats: int) -> bool:
+        """Whether it lasts too long. A gap between two looks counts only as far as looks are apart in good order."""
+        now = time.monotonic()
+        gap = min(now - self._looked_at, self._longest_gap)
+        self._seconds = self._seconds + gap if beats == self._beats else 0.0
+        self._beats, self._looked_at = beats, now
+        return self._seconds > self._limit
 
 
-def _open_log(path: Path) -> BinaryIO:
-    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        with suppress(PermissionError):  # on Windows, while another app's worker writes to it: then it grows on
-            path.replace(path.with_suffix(".old.log"))
-    return path.open("ab")
+def _is_worker(pid: int) -> bool:
+    """The number may belong to another program by now."""
+    try:
+        return any("wan_pipeline" in part for part in psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return False

@@ -6,6 +6,8 @@ import json
 import os
 import sqlite3
 
+from wan_pipeline.clips import gallery
+from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.stored_request import read_request
@@ -68,10 +70,18 @@ class WorkTable(JobTable):
             if change(connection, job_id, RUNNING, resumed_from=step):
                 note(connection, job_id, EventKind.RESUMED, f"from step {step}")
 
+    def tell(self, job_id: str, kind: EventKind, detail: str) -> None:
+        """Write down what has happened around a job, which stays as it is."""
+        with self._database.transaction() as connection:
+            note(connection, job_id, kind, detail)
+
     # How a job ends
 
     def finish(self, job_id: str, clip: Finished) -> None:
-        """A running job is done. The files lie in the clips folder; only their names are kept, so it may move."""
+        """A running job is done, and its clip in the gallery.
+
+        The files lie in the clips folder; only their names are kept, so it may move.
+        """
         self._accept(job_id, clip, EventKind.DONE)
 
     def adopt(self, job_id: str, clip: Finished) -> None:
@@ -140,6 +150,22 @@ class WorkTable(JobTable):
                 warnings=json.dumps(clip.warnings),
             ):
                 note(connection, job_id, kind, clip.clip.name)
+                gallery.add(connection, _entry(connection, job_id, clip))
+
+
+def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
+    """The row that the clip of a job gets in the gallery."""
+    project = connection.execute("SELECT project FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+    return Entry(
+        id=job_id,
+        request=clip.request,
+        clip=clip.clip.name,
+        poster=clip.poster.name,
+        made_at=now(),
+        frames_sha256=clip.frames_sha256,
+        seconds=sum(clip.seconds.values()),
+        project=project,
+    )
 
 
 def _next(connection: sqlite3.Connection, loaded: str | None) -> sqlite3.Row | None:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import fields
 from enum import IntEnum
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 from filelock import Timeout
@@ -160,9 +159,9 @@ class Worker:
     # What was left
 
     def _recover(self) -> None:
-        """Settle what a worker that died has left behind. A clip that lacked only its row gets it, and is not made again.
+        """Settle what a worker that died has left behind. A clip that lacks only its row gets it, not a second making.
 
-        That is true of waiting jobs too: where an older database was restored, it does not know of their clips.
+        That goes for waiting jobs too: a database that was restored from a backup does not know of its last clips.
         """
         for job in self._store.active():
             files = JobFiles(self._settings, job)
@@ -195,7 +194,7 @@ class Worker:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m wan_pipeline.jobs.worker", description="Work a queue off.")
     for field in fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=Path, default=field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     settings = Settings(**vars(parser.parse_args(arguments)))
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     faulthandler.enable()

@@ -1,0 +1,60 @@
+"""The worker's sign of life, which tells a process that hangs from one that works."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from threading import Event, Thread
+from types import TracebackType
+
+from wan_pipeline.errors import StorageError
+from wan_pipeline.jobs.store import JobStore
+
+BEAT_SECONDS = 5.0
+STALL_SECONDS = 30 * 60.0
+"""Work that has not stirred for so long never will: no step, load or encoding takes half an hour in one piece."""
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats in a thread of its own while the work stirs; when the work stalls it falls silent. A context manager."""
+
+    def __init__(self, store: JobStore, stall_seconds: float = STALL_SECONDS) -> None:
+        self._store = store
+        self._stall_seconds = stall_seconds
+        self._stirred_at = time.monotonic()
+        self._job_id: str | None = None
+        self._closing = Event()
+        self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def stir(self) -> None:
+        """The work goes on. Costs nothing."""
+        self._stirred_at = time.monotonic()
+
+    def take(self, job_id: str | None) -> None:
+        """From now on it is this job that the worker has."""
+        self._job_id = job_id
+        self.stir()
+
+    def __enter__(self) -> Heartbeat:
+        """The first beat is on the disk then, so that the process can be found. Raises StorageError."""
+        self._store.heartbeat(os.getpid(), None)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(BEAT_SECONDS):
+            if time.monotonic() - self._stirred_at > self._stall_seconds:
+                continue
+            try:
+                self._store.heartbeat(os.getpid(), self._job_id)
+            except StorageError:
+                logger.warning("The worker's sign of life could not be written.", exc_info=True)

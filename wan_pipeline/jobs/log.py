@@ -1,0 +1,68 @@
+"""Each job's own log, kept while it is of use: a job that failed or killed its workers can be looked into."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from threading import get_ident
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+EXCERPT_BYTES = 16_384
+
+logger = logging.getLogger(__name__)
+
+
+class JobLogs:
+    """The logs of all jobs of a workspace, one file a job. What cannot be written to a log is left out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def attached(self, job_id: str) -> Iterator[None]:
+        """What this thread, and the job's progress thread, log within goes into the job's log too."""
+        thread = get_ident()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(self._path(job_id), encoding="utf-8")
+        except OSError:
+            logger.warning("Job %s has no log of its own.", job_id, exc_info=True)
+            yield
+            return
+        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.addFilter(lambda record: record.thread == thread or job_id[:8] in str(record.threadName))
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+    def add(self, job_id: str, line: str) -> None:
+        """One more line, by somebody who was not there."""
+        with suppress(OSError), self._path(job_id).open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+
+    def excerpt(self, job_id: str, lines: int = 40) -> str:
+        """The last lines of a job's log; empty if there is none."""
+        try:
+            with self._path(job_id).open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - EXCERPT_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def name(self, job_id: str) -> str:
+        """What a person is told to look for, within the workspace."""
+        return f"{self._folder.parent.name}/{self._folder.name}/{job_id}.log"
+
+    def remove(self, job_id: str) -> None:
+        with suppress(OSError):  # it is only a log
+            self._path(job_id).unlink(missing_ok=True)
+
+    def _path(self, job_id: str) -> Path:
+        return self._folder / f"{job_id}.log"
