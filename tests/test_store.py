@@ -14,9 +14,9 @@ import pytest
 
 from tests.disks import read_only_disk, small_disk
 from tests.requests import make_request
+from wan_pipeline import database_schema as schema
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.errors import StorageError
-from wan_pipeline import database_schema as schema
 from wan_pipeline.jobs.job import Finished
 from wan_pipeline.jobs.store import JobState, JobStore
 from wan_pipeline.settings import REPOSITORY
