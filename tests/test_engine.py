@@ -48,7 +48,8 @@ def test_a_clip_has_the_asked_shape_and_a_full_account(engine):
     assert clip.sha256 == frames_sha256(clip.frames)
     assert list(clip.seconds) == ["encoding text", "loading", "denoising", "decoding"]
     assert clip.peak_memory_mb > 50 and clip.warnings == ()
-    assert clip.environment["device"] == "cpu" and clip.environment["dtype"] == "float32"
+    environment = clip.provenance.environment
+    assert environment["device"] == "cpu" and environment["dtype"] == "float32"
     stages = [report.stage for report in observer.reports]
     assert list(dict.fromkeys(stages)) == [Stage.ENCODING_TEXT, Stage.LOADING, Stage.DENOISING, Stage.DECODING]
 
@@ -208,7 +209,7 @@ def test_no_room_is_a_sentence_with_the_plan_to_try_next_and_the_engine_goes_on(
 
 def test_a_plan_that_only_moves_weights_gives_the_same_frames(engine):
     clips = [engine.render(small(), Recorder(), plan=plan) for plan in ("", "offload")]
-    assert [clip.plan for clip in clips] == ["resident", "offload"]
+    assert [clip.provenance.plan for clip in clips] == ["resident", "offload"]
     assert clips[0].sha256 == clips[1].sha256
 
 

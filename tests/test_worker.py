@@ -93,7 +93,7 @@ def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: S
         assert receipt is not None
         assert GenerationRequest.from_dict(receipt["request"]) == job.request
         assert receipt["frames_sha256"] == job.frames_sha256
-        assert receipt["environment"]["device"]
+        assert receipt["provenance"]["environment"]["device"]
     assert first.frames_sha256 != second.frames_sha256
     assert leftovers(settings) == [".json"] * 2 + [".mp4"] * 2 + [".webp"] * 2
     assert list(settings.previews.iterdir()) == []

@@ -31,6 +31,10 @@ class LoraError(UserError):
     """A LoRA file that is missing, unsafe, damaged, or fits nothing in the chosen model."""
 
 
+class ReceiptError(UserError):
+    """A clip without a receipt, or with one that cannot be read."""
+
+
 class ModelError(UserError):
     """A model that is unknown, not installed, or whose files do not hold together."""
 

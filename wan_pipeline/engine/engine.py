@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
@@ -15,23 +15,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wan_pipeline.engine.checkpoint import Checkpoint
 from wan_pipeline.engine.cpu_conv import use_onednn
 from wan_pipeline.engine.decode import decode, decoder_passes
 from wan_pipeline.engine.device import MemoryGauge, Placement, choose_placement, is_out_of_memory, release_memory
+from wan_pipeline.engine.environment import fixed_facts, torch_settings
 from wan_pipeline.engine.image import load_image
 from wan_pipeline.engine.plan import MemoryPlan, find_plan, smaller_plan
 from wan_pipeline.engine.preview import load_preview
-from wan_pipeline.engine.progress import Observer, Stage
+from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
 from wan_pipeline.engine.residency import tiled, visiting
 from wan_pipeline.engine.sample import sample
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import OutOfMemory
+from wan_pipeline.hashes import FileHashes
 from wan_pipeline.lora.adapter import plan_adapter
 from wan_pipeline.lora.apply import applied, read_weights
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.load import Denoiser, load_denoiser, quiet_libraries
+from wan_pipeline.provenance import Provenance
 from wan_pipeline.request import GenerationRequest
 from wan_pipeline.settings import Settings
 
@@ -49,10 +53,8 @@ class Rendered:
     seconds: dict[str, float]
     """By stage."""
     peak_memory_mb: float
-    environment: dict[str, str]
-    """What else decides the bits: versions, device, dtype, the model's fingerprint."""
-    plan: str = ""
-    """Name of the memory plan."""
+    provenance: Provenance
+    """What the frames were made from and with."""
     resumed_from: int = 0
     """Denoising steps that an earlier run had done."""
     warnings: tuple[str, ...] = ()
@@ -68,6 +70,8 @@ class Engine:
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary(settings.loras)
         self._placement = placement or choose_placement()
+        self._hashes = FileHashes(settings.cache / "hashes")
+        self._facts: dict[str, str] | None = None
         self._loaded: tuple[tuple[str, torch.device], Denoiser] | None = None
 
     def render(
@@ -81,7 +85,7 @@ class Engine:
         """
         chosen = find_plan(plan)
         with torch.inference_mode(), self._tidied(chosen):
-            return self._render(request, Stages(observer, MemoryGauge(self._placement)), chosen)
+            return self._render(request, Stages(observer, MemoryGauge(self._placement)), chosen, checkpoint)
 
     def encode_texts(self, requests: Sequence[GenerationRequest], plan: str = "") -> None:
         """Have the texts of coming clips ready on the disk, with one visit of each model's text encoder.
@@ -111,7 +115,9 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _render(self, request: GenerationRequest, stages: Stages, plan: MemoryPlan) -> Rendered:
+    def _render(
+        self, request: GenerationRequest, stages: Stages, plan: MemoryPlan, checkpoint: Path | None
+    ) -> Rendered:
         place, cache = self._placement, self._settings.cache
         model = self._models.find(request.model)
         adapters = [plan_adapter(self._loras.path(lora.name), model, lora.weight) for lora in request.loras]
@@ -123,18 +129,23 @@ class Engine:
             denoiser = self._load(model, plan)
             preview = load_preview(denoiser.vae, cache / "previews", model.fingerprint)
             layers = [read_weights(adapter, place.device, place.dtype) for adapter in adapters]
-        with stages.enter(Stage.DENOISING, request.num_inference_steps), applied(denoiser.transformer, layers):
+            files = {lora.name: adapter.path for lora, adapter in zip(request.loras, adapters, strict=True)}
+            provenance = self._provenance(model, files, plan, stages)
+            kept = self._checkpoint(checkpoint, request, model, provenance) if checkpoint else None
+        done = kept.standing.step if kept and kept.standing else 0
+        with stages.enter(Stage.DENOISING, request.num_inference_steps, done), applied(denoiser.transformer, layers):
             visit = place.device if plan.offloads and not place.on_cpu else None
-            latents = sample(denoiser, request, embeddings, image, preview, stages, visit)
+            latents = sample(denoiser, request, embeddings, image, preview, stages, visit, kept)
+        stages.seconds[Stage.DENOISING.value] += kept.standing.seconds if kept and kept.standing else 0
         frames = self._decode(denoiser, latents, stages, plan)
         return Rendered(
             frames=frames,
             sha256=frames_sha256(frames),
             seconds=stages.seconds,
             peak_memory_mb=stages.memory.peak_mb,
-            environment=self._environment(model),
-            plan=plan.name,
-            warnings=tuple(adapter.warning for adapter in adapters if adapter.skipped),
+            provenance=provenance,
+            resumed_from=done,
+            warnings=(*(adapter.warning for adapter in adapters if adapter.skipped), *(kept.warnings if kept else ())),
         )
 
     def _decode(self, denoiser: Denoiser, latents: torch.Tensor, stages: Stages, plan: MemoryPlan) -> NDArray[np.uint8]:
@@ -164,13 +175,31 @@ class Engine:
         """Where the model waits between its uses."""
         return torch.device("cpu") if plan.offloads else self._placement.device
 
-    def _environment(self, model: InstalledModel) -> dict[str, str]:
-        libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-        return libraries | {
-            "device": self._placement.device.type,
-            "dtype": str(self._placement.dtype).removeprefix("torch."),
-            "model_fingerprint": model.fingerprint,
-        }
+    def _provenance(
+        self, model: InstalledModel, loras: dict[str, Path], plan: MemoryPlan, observer: Observer
+    ) -> Provenance:
+        """The first time for a model this reads all its files."""
+
+        def sha256(path: Path) -> str:
+            return self._hashes.sha256(path, between=lambda: check_cancelled(observer))
+
+        self._facts = self._facts or fixed_facts(self._placement)
+        return Provenance(
+            model=model.spec.id,
+            revision=model.revision,
+            model_files={name: sha256(path) for name, path in model.weight_files().items()},
+            loras={name: sha256(path) for name, path in loras.items()},
+            plan=plan.name,
+            environment=self._facts | torch_settings(),
+        )
+
+    def _checkpoint(
+        self, path: Path, request: GenerationRequest, model: InstalledModel, provenance: Provenance
+    ) -> Checkpoint:
+        """The plan may be another when a clip is taken up again: it moves weights about, and decodes otherwise."""
+        decisive = [request.to_dict(), model.fingerprint, provenance.loras, provenance.environment]
+        identity = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        return Checkpoint(path, identity, self._settings.checkpoint_seconds, self._placement.device)
 
     @contextmanager
     def _tidied(self, plan: MemoryPlan) -> Iterator[None]:

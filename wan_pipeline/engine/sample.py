@@ -12,6 +12,7 @@ from diffusers import WanPipeline
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from wan_pipeline.engine.checkpoint import Checkpoint, Resumed, Standing, solver_state
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.engine.residency import offloaded
@@ -29,17 +30,21 @@ def sample(
     preview: Preview,
     observer: Observer,
     visit: torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> torch.Tensor:
     """Normalised latents, (1, channels, latent frames, height, width), fp32.
 
     `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. With `visit` the model's parts come
-    to that device one at a time. Raises Cancelled within one step, GenerationError at the first value that is not a
-    number.
+    to that device one at a time; from `checkpoint` it goes on where an earlier run stood. Raises Cancelled within one
+    step, GenerationError at the first value that is not a number.
     """
     pipeline = _pipeline(denoiser, request, image)
     device = visit or denoiser.transformer.device
-    noise = initial_noise(denoiser, request).to(device)
-    watcher = _Watcher(request.num_inference_steps, noise, preview, image, observer)
+    standing = checkpoint.standing if checkpoint else None
+    if standing is not None:
+        pipeline.scheduler = Resumed(pipeline.scheduler, standing)
+    noise = (initial_noise(denoiser, request) if standing is None else standing.latents).to(device)
+    watcher = _Watcher(request.num_inference_steps, noise, preview, image, observer, checkpoint)
     residency: AbstractContextManager[None] = offloaded(pipeline, visit) if visit else nullcontext()
     with residency:
         output = pipeline(
@@ -98,9 +103,18 @@ class _Watcher:
     """The callback at the end of each step."""
 
     def __init__(
-        self, steps: int, noise: torch.Tensor, preview: Preview, image: Image | None, observer: Observer
+        self,
+        steps: int,
+        noise: torch.Tensor,
+        preview: Preview,
+        image: Image | None,
+        observer: Observer,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self._steps = steps
+        self._checkpoint = checkpoint
+        standing = checkpoint.standing if checkpoint else None
+        self._done_before, self._seconds_before = (standing.step, standing.seconds) if standing else (0, 0.0)
         self._before = noise
         self._preview = preview
         self._image = image
@@ -109,17 +123,21 @@ class _Watcher:
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
         check_cancelled(self._observer)
+        done = self._done_before + step + 1
         latents: torch.Tensor = values["latents"]
         if not bool(torch.isfinite(latents).all()):
             raise GenerationError(
-                f"Step {step + 1} of {self._steps} gave values that are not numbers; "
+                f"Step {done} of {self._steps} gave values that are not numbers; "
                 "the model's or a LoRA's weights are damaged, or the guidance is too high."
             )
         sigmas = pipeline.scheduler.sigmas
-        clean = estimate_clean(self._before, latents, float(sigmas[step]), float(sigmas[step + 1]))
+        clean = estimate_clean(self._before, latents, float(sigmas[done - 1]), float(sigmas[done]))
         self._before = latents
-        done = step + 1
-        eta = (time.monotonic() - self._started) / done * (self._steps - done)
+        seconds = time.monotonic() - self._started
+        if self._checkpoint is not None:
+            standing = Standing(done, latents, solver_state(pipeline.scheduler), self._seconds_before + seconds)
+            self._checkpoint.offer(standing, is_last=done == self._steps)
+        eta = seconds / (step + 1) * (self._steps - done)
         self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._look(clean)))
         return {}
 

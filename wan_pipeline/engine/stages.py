@@ -23,10 +23,10 @@ class Stages:
         """Of the finished stages."""
 
     @contextmanager
-    def enter(self, stage: Stage, total: int = 0) -> Iterator[None]:
-        """Raises Cancelled instead of entering, if that is asked for."""
+    def enter(self, stage: Stage, total: int = 0, done: int = 0) -> Iterator[None]:
+        """`done` of `total` steps may be behind us already. Raises Cancelled instead of entering, if asked for."""
         check_cancelled(self)
-        self.progress(Progress(stage, 0, total))
+        self.progress(Progress(stage, done, total))
         started = time.monotonic()
         yield
         self.seconds[stage.value] = time.monotonic() - started

@@ -16,7 +16,7 @@ from wan_pipeline.jobs.files import JobFiles
 from wan_pipeline.jobs.job import Finished, Job
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.observer import JobObserver
-from wan_pipeline.jobs.render import Renderer, save_clip
+from wan_pipeline.jobs.render import Label, Renderer, save_clip
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage import check_room
@@ -69,7 +69,8 @@ class JobRun:
 
     def _save(self, rendered: Rendered) -> Finished | None:
         with self._ending():
-            finished = save_clip(self.job.request, rendered, self.observer, self.files.clip)
+            label = Label(self.job.id, self.job.project, self.job.attempts)
+            finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._let_go()
             return finished
         return None

@@ -40,6 +40,17 @@ class InstalledModel:
         files = _weight_files(self.folder / component)
         return {name: info for path in files for name, info in _header(path, self.spec.title).tensors.items()}
 
+    def weight_files(self) -> dict[str, Path]:
+        """Every component's weight files by what the folder calls them, such as `vae/model.safetensors`."""
+        components = [name for name, entry in self.index().items() if isinstance(entry, list) and entry[0] is not None]
+        paths = [path for name in sorted(components) for path in _weight_files(self.folder / name)]
+        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the Hugging Face repository that the folder is a snapshot of; None for a plain folder."""
+        return self.folder.name if self.folder.parent.name == "snapshots" else None
+
     def index(self) -> dict[str, Any]:
         """`model_index.json`: the pipeline's class, settings and components. Raises ModelError."""
         return _read_json(self.folder / INDEX)

@@ -1,0 +1,53 @@
+"""What a clip was made from and with, beside its request: where two of these are equal, so are the frames. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
+"""Entries of the environment that are another after every update, and hardly ever change a frame."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Hashes are SHA-256 in hex, of whole files."""
+
+    model: str
+    """The registry's id."""
+    revision: str | None = None
+    """The commit of the model's repository, where its folder tells."""
+    model_files: dict[str, str] = field(default_factory=dict)
+    """Hash of each weight file, by its name in the model's folder."""
+    loras: dict[str, str] = field(default_factory=dict)
+    """Hash of each LoRA file, by the name in the request, which also holds their order and weights."""
+    plan: str = ""
+    """The memory plan."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions, hardware, and how the computing was set up."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def differences(self, now: Provenance, unlikely_too: bool = True) -> tuple[str, ...]:
+        """What is another now and may change frames, one sentence each, the likeliest cause first."""
+        environment = {k: v for k, v in self.environment.items() if unlikely_too or k not in UNLIKELY}
+        return (
+            *_changes("LoRA", self.loras, now.loras, "is another file now", "is not here now"),
+            *_changes("Model file", self.model_files, now.model_files, "is another file now", "is not here now"),
+            *([f"Memory plan: {self.plan} then, {now.plan} now."] if self.plan and self.plan != now.plan else []),
+            *(
+                f"{name.replace('_', ' ').capitalize()}: {then} then, {now.environment.get(name, 'unknown')} now."
+                for name, then in environment.items()
+                if then != now.environment.get(name)
+            ),
+        )
+
+
+def _changes(kind: str, then: dict[str, str], now: dict[str, str], changed: str, gone: str) -> Iterable[str]:
+    for name, sha256 in then.items():
+        if name not in now:
+            yield f"{kind} '{name}' {gone}."
+        elif now[name] != sha256:
+            yield f"{kind} '{name}' {changed}."
