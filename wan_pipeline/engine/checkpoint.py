@@ -86,15 +86,18 @@ class Checkpoint:
             return self._read()
         except FileNotFoundError:
             return None
-        except (_UnusableError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            self._warn(f"The clip was made from the start, for its checkpoint could not be used: {error}.")
-            return None
+        except (_UnusableError, OSError) as error:
+            reason = str(error)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            reason = f"the file is damaged ({error})"
+        self._warn(f"The clip was made from the start, for its checkpoint could not be used: {reason}.")
+        return None
 
     def _read(self) -> Standing:
         with safe_open(self._path, framework="pt") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
-        if metadata["identity"] != self._identity:
+        if metadata.get("identity") != self._identity:
             raise _UnusableError("the settings, files or versions are others now")
         if metadata["sha256"] != _digest(metadata["facts"], tensors):
             raise _UnusableError("the file is damaged")
