@@ -132,7 +132,8 @@ def test_a_process_killed_at_a_step_goes_on_in_another(settings, engine, path, s
 
 def _render_elsewhere(settings, request, path, **environment) -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys, pathlib; from wan_pipeline.settings import Settings; from wan_pipeline.engine.engine import Engine;"
+        "import sys, pathlib; from wan_pipeline.settings import Settings;"
+        "from wan_pipeline.engine.engine import Engine;"
         "from wan_pipeline.request import GenerationRequest; from tests.observers import Recorder;"
         "workspace, models, demo, request, path = sys.argv[1:];"
         "settings = Settings(pathlib.Path(workspace), models=pathlib.Path(models),"
@@ -153,11 +154,11 @@ def _render_elsewhere(settings, request, path, **environment) -> subprocess.Comp
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda path: path.write_bytes(b""), "Header"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "incomplete"),
+        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged"),
         (lambda path: _flip_last_bit(path), "damaged"),
         (lambda path: _change_facts(path), "damaged"),
-        (lambda path: save_file({"latents": torch.zeros(1)}, path), "subscriptable"),
+        (lambda path: save_file({"latents": torch.zeros(1)}, path), "others now"),
     ],
 )
 def test_a_damaged_file_means_a_new_start_and_a_word_about_it(engine, path, change, words):
