@@ -31,9 +31,14 @@ class GenerateTab:
     custom_size: gr.Row
     lora_hint: gr.HTML
     lora_rows: tuple[gr.Row, ...]
+    project: gr.Dropdown
     estimate: gr.HTML
     notice: gr.HTML
     generate: gr.Button
+    editing: gr.Textbox
+    """The waiting job whose settings the form is to change; empty: the form makes a new clip."""
+    edit_bar: gr.Row
+    stop_editing: gr.Button
 
 
 def build_tab(choices: Choices) -> GenerateTab:
@@ -49,13 +54,32 @@ def build_tab(choices: Choices) -> GenerateTab:
         form.place("seconds")
         _seed_and_model(form)
         lora_hint, lora_rows = _loras(form)
-        _advanced(form)
+        project = _advanced(form)
         with gr.Column(elem_classes="generate-bar"):
             notice = gr.HTML("", elem_classes="notice-slot")
+            editing = gr.Textbox(visible="hidden", container=False)
+            with gr.Row(visible=False, elem_classes="edit-bar") as edit_bar:
+                gr.HTML('<p class="notice warning">You are changing a clip that waits in the queue.</p>')
+                stop_editing = gr.Button("Leave it as it was", elem_classes="quiet", size="sm")
             with gr.Row(elem_classes="generate-row"):
                 estimate = gr.HTML("", elem_classes="estimate-slot")
                 generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")
-    return GenerateTab(choices.mode, tab, form, pictures, custom_size, lora_hint, lora_rows, estimate, notice, generate)
+    return GenerateTab(
+        mode=choices.mode,
+        tab=tab,
+        form=form,
+        pictures=pictures,
+        custom_size=custom_size,
+        lora_hint=lora_hint,
+        lora_rows=lora_rows,
+        project=project,
+        estimate=estimate,
+        notice=notice,
+        generate=generate,
+        editing=editing,
+        edit_bar=edit_bar,
+        stop_editing=stop_editing,
+    )
 
 
 def _image(form: Form) -> tuple[gr.Button, ...]:
@@ -103,7 +127,12 @@ def _loras(form: Form) -> tuple[gr.HTML, tuple[gr.Row, ...]]:
     return hint, tuple(rows)
 
 
-def _advanced(form: Form) -> None:
+def project_box(label: str = "Project") -> gr.Dropdown:
+    """Any name; those that clips have already are offered when the page opens."""
+    return gr.Dropdown([("None", "")], value="", label=label, allow_custom_value=True, min_width=120)
+
+
+def _advanced(form: Form) -> gr.Dropdown:
     with gr.Accordion("Advanced", open=False):
         with gr.Row(elem_classes="trio"):
             form.place("steps")
@@ -113,3 +142,4 @@ def _advanced(form: Form) -> None:
             form.place("scheduler")
             form.place("fps")
         gr.HTML('<p class="hint">Left empty, the style and then the model decide.</p>')
+        return project_box()

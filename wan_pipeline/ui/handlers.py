@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.request import Draft, Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
 from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, lora_choices, spec_of
+from wan_pipeline.ui.filling import Filler
 from wan_pipeline.ui.generate_tab import GenerateTab
-from wan_pipeline.ui.hints import fill, placeholders, reshape
+from wan_pipeline.ui.hints import placeholders, reshape
 from wan_pipeline.ui.stage import Stage, first_job, refresh
 
 Given = Mapping[Any, Any]
@@ -87,10 +86,8 @@ class TabHandlers:
 class StageHandlers:
     """Events of the stage, and those that lead from it back to the form."""
 
-    def __init__(
-        self, studio: Studio, names: cards.Names, tabs: gr.Tabs, forms: Mapping[Mode, GenerateTab], view: Stage
-    ) -> None:
-        self._studio, self._names, self._tabs, self._forms, self._view = studio, names, tabs, forms, view
+    def __init__(self, studio: Studio, names: cards.Names, view: Stage, filler: Filler) -> None:
+        self._studio, self._names, self._view, self._filler = studio, names, view, filler
 
     def open_page(self, wanted: str) -> Updates:
         return {self._view.job: first_job(self._studio, wanted)}
@@ -110,25 +107,12 @@ class StageHandlers:
             draft = self._studio.draft_of(job_id)
             self._studio.models.find(draft.model or "")
         except UserError as error:
-            return self._notices(str(error))
-        mode = Mode.IMAGE_TO_VIDEO if draft.image else Mode.TEXT_TO_VIDEO
-        image = draft.image if draft.image and draft.image.is_file() else None  # without it, the box is empty
-        return self._fill(mode, replace(draft, image=image))
+            return self._filler.notices(str(error))
+        return self._filler.fill(draft)
 
     def use_last_frame(self, job_id: str) -> Updates:
         """Go on from the clip's last picture, with the same words and looks and a new seed, at the picture's shape."""
         try:
-            image, draft = self._studio.last_frame(job_id), self._studio.draft_of(job_id)
+            return self._filler.go_on_from(self._studio.last_frame(job_id), self._studio.draft_of(job_id))
         except UserError as error:
-            return self._notices(str(error))
-        choices = self._forms[Mode.IMAGE_TO_VIDEO].form.choices
-        if draft.model not in {spec.id for spec in choices.models}:  # then its numbers mean nothing either
-            draft = Draft(prompt=draft.prompt, preset=draft.preset, model=choices.spec.id)
-        return self._fill(Mode.IMAGE_TO_VIDEO, replace(draft, image=image, seed=None, width=None, height=None))
-
-    def _fill(self, mode: Mode, draft: Draft) -> Updates:
-        return {**fill(self._forms[mode].form, draft), **self._notices(""), self._tabs: gr.Tabs(selected=mode.value)}
-
-    def _notices(self, message: str) -> Updates:
-        """A sentence at the form of either tab. Gradio shows no error of a handler that is not in its queue."""
-        return {tab.notice: cards.notice(message) for tab in self._forms.values()}
+            return self._filler.notices(str(error))

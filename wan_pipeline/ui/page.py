@@ -12,6 +12,9 @@ from wan_pipeline.request import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
 from wan_pipeline.ui.fields import LORA_SLOTS, TIMED, Choices
+from wan_pipeline.ui.filling import CREATE, Filler
+from wan_pipeline.ui.gallery_handlers import GalleryHandlers
+from wan_pipeline.ui.gallery_tab import GalleryTab, build_gallery
 from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
 from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
@@ -31,14 +34,19 @@ def build_ui(studio: Studio) -> gr.Blocks:
     )
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False) as page:
         gr.HTML(HEADER, elem_id="header")
-        with gr.Row(elem_id="studio"):
-            with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as tabs:
-                forms = {mode: build_tab(_choices(studio, mode)) for mode in Mode}
-            with gr.Column(elem_id="stage", min_width=0):
-                view = build_stage(names)
+        with gr.Tabs(elem_id="rooms", selected=CREATE) as rooms:
+            with gr.Tab("Create", id=CREATE), gr.Row(elem_id="studio"):
+                with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as tabs:
+                    forms = {mode: build_tab(_choices(studio, mode)) for mode in Mode}
+                with gr.Column(elem_id="stage", min_width=0):
+                    view = build_stage(names)
+            with gr.Tab("Gallery", id="gallery", elem_classes="room") as gallery_room:
+                gallery = build_gallery()
+        filler = Filler(rooms, tabs, forms)
         for tab in forms.values():
             _wire_form(page, TabHandlers(studio, tab, view), tab, view)
-        _wire_stage(page, StageHandlers(studio, names, tabs, forms, view), tabs, forms, view)
+        _wire_stage(page, StageHandlers(studio, names, view, filler), view, filler)
+        _wire_gallery(gallery_room, GalleryHandlers(studio, names, gallery, filler), gallery, filler)
     return page
 
 
@@ -84,11 +92,7 @@ def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: S
         button.click(partial(handlers.use_picture, picture), None, [form["image"], form["prompt"]], **QUIET)
 
 
-def _wire_stage(
-    page: gr.Blocks, handlers: StageHandlers, tabs: gr.Tabs, forms: dict[Mode, GenerateTab], view: Stage
-) -> None:
-    both = [part for tab in forms.values() for part in (*tab.form.components.values(), tab.notice)]
-
+def _wire_stage(page: gr.Blocks, handlers: StageHandlers, view: Stage, filler: Filler) -> None:
     page.load(handlers.open_page, view.job, [view.job], js=JOB_IN_ADDRESS, **QUIET)
     gr.on(
         [page.load, view.job.change, view.timer.tick],
@@ -101,5 +105,14 @@ def _wire_stage(
     view.job.change(None, view.job, None, js=REMEMBER_JOB)
     view.strip.click(handlers.open_clip, None, [view.job], **QUIET)
     view.cancel.click(handlers.cancel, view.job, None, **QUIET)
-    view.reuse.click(handlers.reuse, view.job, [*both, tabs], **QUIET)
-    view.last_frame.click(handlers.use_last_frame, view.job, [*both, tabs], **QUIET)
+    view.reuse.click(handlers.reuse, view.job, filler.outputs, **QUIET)
+    view.last_frame.click(handlers.use_last_frame, view.job, filler.outputs, **QUIET)
+
+
+def _wire_gallery(room: gr.Tab, handlers: GalleryHandlers, view: GalleryTab, filler: Filler) -> None:
+    room.select(handlers.enter, view.inputs, view.outputs, **QUIET)
+    filters = [box.input for box in view.filters]
+    gr.on(filters, handlers.search, view.inputs, view.outputs, trigger_mode="always_last", **QUIET)
+    view.empty_bin.click(handlers.empty_bin, view.inputs, view.outputs, **QUIET)
+    for part in (view.grid, view.picks, view.over, view.toast):
+        part.click(handlers.act, view.inputs, [*view.outputs, *filler.outputs], **QUIET)

@@ -18,6 +18,9 @@ from wan_pipeline.ui.examples import ASSETS
 SANS = ("Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
+STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css")
+SCRIPTS = ("page.js", "gallery.js", "queue.js")
+
 HEADER = """
 <header class="masthead">
   <a class="brand" href="./" aria-label="Wan Studio, start page">
@@ -25,7 +28,7 @@ HEADER = """
       <path d="M6.5 11.5 10.6 21 16 12.5 21.4 21 25.5 11.5"/></svg>
     <span>Wan Studio</span>
   </a>
-  <p class="tagline">Words and pictures into video, on this computer</p>
+  <span class="spring"></span>
   <button type="button" class="theme-toggle" data-action="theme" aria-label="Switch between light and dark"></button>
 </header>
 """
@@ -34,10 +37,10 @@ HEADER = """
 def launch_options(studio: Studio) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: looks, and nothing served beyond the clips and their posters."""
     settings = studio.settings
-    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    script = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return {
         "theme": theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8")
+        "css": "".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)
         + preset_css(studio.presets.values())
         + size_css(registry.MODELS.values()),
         "head": f"<script>{script}</script>",
