@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from uuid import uuid4
 
@@ -14,13 +17,15 @@ from wan_pipeline import presets
 from wan_pipeline.clips import images
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.naming import check_output, clip_name
+from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database import Database
 from wan_pipeline.database_care import Backups, make_sound
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import StorageError, UserError
-from wan_pipeline.jobs.estimate import Estimate, estimate
-from wan_pipeline.jobs.job import Finished, Job, JobState
+from wan_pipeline.jobs.estimate import Estimate, Pace, estimate, estimate_many
+from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
+from wan_pipeline.jobs.queue_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.lora.check import check_fits
@@ -34,13 +39,17 @@ from wan_pipeline.storage import check_room, check_writable, whole_file
 
 LEARN_FROM = 20
 """Clips that the time estimate looks back on."""
+Supervise = Callable[[Settings, JobStore, WorkspaceLocks], Supervisor]
 
 
 class Studio:
     """One workspace, its models, presets and LoRAs, and its jobs. Any number may be open on one workspace."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises PresetError for a bad preset file, StorageError for a workspace that cannot be used."""
+    def __init__(self, settings: Settings, supervise: Supervise = Supervisor) -> None:
+        """`supervise` makes what keeps a worker running.
+
+        Raises PresetError for a bad preset file, StorageError for a workspace that cannot be used.
+        """
         for folder in settings.written:
             check_writable(folder)
         self.settings = settings
@@ -51,14 +60,20 @@ class Studio:
         """What was put right when the workspace was opened, one sentence each, for the person."""
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
-        self._supervisor = Supervisor(settings, self.queue, WorkspaceLocks(settings.workspace))
+        self._supervisor = supervise(settings, self.queue, WorkspaceLocks(settings.workspace))
         self._is_started = False
 
     def start(self) -> None:
         """Begin to work jobs off, in a process of its own. To be called by an app, once."""
         self._back_up()
+        self.gallery.rescan()  # clips made elsewhere, by an older version, or since a backup that took its place
         self._supervisor.start()
         self._is_started = True
+
+    @property
+    def is_viewer(self) -> bool:
+        """Whether another app has opened this workspace before and works with it: this one only looks on for now."""
+        return self._supervisor.is_viewer
 
     def close(self) -> None:
         """Leave. Jobs that wait or run go on without this app."""
@@ -78,10 +93,7 @@ class Studio:
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The whole request. Every UserError that can be known before weights are loaded is raised here."""
-        model = self.models.find(draft.model or registry.DEFAULT_MODEL)
-        request = self._request(draft, model.spec)
-        for lora in request.loras:
-            check_fits(self.loras.path(lora.name), model)
+        request = self._check(draft)
         if draft.image is None:
             return request
         return replace(request, image=images.ingest(draft.image, self.settings.inputs).sha256)
@@ -90,17 +102,66 @@ class Studio:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
         spec = registry.find(draft.model or registry.DEFAULT_MODEL)
         request = self._request(replace(draft, prompt="of any length", negative_prompt=None, loras=()), spec)
-        return estimate(request, spec, self.queue.finished(spec.id, LEARN_FROM), len(self.queue.active()))
+        return estimate(request, spec, self.queue.finished(spec.id, LEARN_FROM), self._unfinished())
+
+    def estimate_many(self, drafts: Sequence[Draft]) -> Estimate:
+        """How long all of them would take: "12 clips, about 4 min". Raises UserError for the first that is wrong."""
+        requests = [self._request(draft, registry.find(draft.model or registry.DEFAULT_MODEL)) for draft in drafts]
+        return estimate_many(requests, self._paces({request.model for request in requests}), self._unfinished())
+
+    def queue_seconds(self) -> float:
+        """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
+        jobs = [job for job in self.queue.active() if job.request.model in registry.MODELS]
+        paces = self._paces({job.request.model for job in jobs})
+        return sum(paces[job.request.model].seconds_left(job) for job in jobs)
 
     # Jobs
 
-    def submit(self, draft: Draft) -> str:
+    def submit(self, draft: Draft, project: str = "") -> str:
         """Put a clip in the queue and give its job id at once. Raises UserError."""
-        request = self.resolve(draft)
-        check_room(self.settings.clips, _clip_bytes(request))
-        job_id = self.queue.submit(request)
-        self._supervisor.wake()
-        return job_id
+        return self.submit_many([draft], project)[0]
+
+    def submit_many(self, drafts: Sequence[Draft], project: str = "") -> list[str]:
+        """Put clips in the queue, all or, when one is wrong, none. Raises UserError for the first that is."""
+        return self._submit([(draft, project) for draft in drafts])
+
+    def edit(self, job_id: str, draft: Draft) -> None:
+        """Give a waiting job other settings; it keeps its place. Raises UserError."""
+        self.queue.edit(job_id, self.resolve(draft))
+
+    @contextmanager
+    def read_queue_file(self, path: Path, *, own_disk: bool = False) -> Iterator[QueueFile]:
+        """The clips of a CSV, JSONL or exported ZIP file, and a sentence for each row that cannot be queued.
+
+        `own_disk`: rows may name images on this computer's disk; not for a page that others may open. What is given
+        holds within the context only: images of a ZIP are then removed. Raises UserError for a file that is no list.
+        """
+        with TemporaryDirectory(dir=self.settings.cache, prefix="import-") as folder:
+            yield check_rows(read_queue_file(path, Path(folder), own_disk=own_disk), self._check)
+
+    def submit_rows(self, content: QueueFile, *, skip_bad: bool = False, project: str = "") -> list[str]:
+        """Put the clips of a file in the queue; `project` is for rows that name none.
+
+        Raises UserError, and queues nothing, when there are bad rows that are not to be skipped, or no good ones.
+        """
+        content.check(skip_bad)
+        return self._submit([(row.draft, row.project or project) for row in content.rows])
+
+    def export_queue(self, target: Path | None = None) -> Path:
+        """Write all that runs, waits or is held to a file that `read_queue_file` reads, and give its path.
+
+        Without a target it goes to the cache, as ZIP if there are input images, else as JSONL. Raises UserError.
+        """
+        jobs = self.queue.jobs((*UNFINISHED, JobState.PAUSED), limit=MAX_ROWS)
+        rows = [Row(number, self.draft_of_request(job.request), job.project) for number, job in enumerate(jobs, 1)]
+        ending = "zip" if any(row.draft.image for row in rows) else "jsonl"
+        path = target or self.settings.cache / f"queue_{datetime.now().astimezone():%Y-%m-%d_%H%M}.{ending}"
+        write_queue_file(rows, path)
+        return path
+
+    def work(self, looked: Callable[[], None]) -> None:
+        """Work the queue off until it is empty or paused, and call `looked` about once a second meanwhile."""
+        self._supervisor.work(looked)
 
     def job(self, job_id: str) -> Job | None:
         return self.queue.job(job_id)
@@ -187,11 +248,41 @@ class Studio:
         finally:
             engine.close()
 
+    def _check(self, draft: Draft) -> GenerationRequest:
+        """As `resolve`, but the image is only measured."""
+        model = self.models.find(draft.model or registry.DEFAULT_MODEL)
+        request = self._request(draft, model.spec)
+        for lora in request.loras:
+            check_fits(self.loras.path(lora.name), model)
+        return request
+
     def _request(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
         """Whole but for its image, of which only the header is read: nothing is written before all else is right."""
         preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
         size = images.measure(draft.image) if draft.image else None
         return presets.resolve(draft, spec, preset, "pending" if size else None, size)
+
+    def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
+        """Images are decoded and kept only when all else is right with every clip."""
+        if len(clips) > 1:
+            for draft, _ in clips:
+                self._check(draft)
+        requests = [(self.resolve(draft), project) for draft, project in clips]
+        check_room(self.settings.clips, max((_clip_bytes(request) for request, _ in requests), default=0))
+        ids = self.queue.submit_many(requests)
+        crash_point(CrashPoint.SUBMITTED)
+        self._supervisor.wake()
+        return ids
+
+    def _paces(self, model_ids: Iterable[str]) -> dict[str, Pace]:
+        return {
+            model_id: Pace.learnt(registry.find(model_id), self.queue.finished(model_id, LEARN_FROM))
+            for model_id in model_ids
+        }
+
+    def _unfinished(self) -> int:
+        counts = self.queue.counts()
+        return sum(counts[state] for state in UNFINISHED)
 
     def _back_up(self) -> None:
         try:

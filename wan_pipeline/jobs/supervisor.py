@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections.abc import Callable
 from threading import Event, Thread
 
 import psutil
@@ -63,7 +64,7 @@ class Supervisor:
     def start(self) -> None:
         """Tell workers that an app is open, start one to be warm for the first job, and keep watch."""
         self._app_lock.acquire()
-        if self._is_main():
+        if self._is_main() and not self._locks.worker_is_alive():
             self._start_worker()
         self._thread.start()
 
@@ -85,8 +86,8 @@ class Supervisor:
         self._main_lock.release()
         self._app_lock.release()
 
-    def work(self) -> None:
-        """Stay until no job waits or the queue is paused: the command line's way, in the caller's thread.
+    def work(self, looked: Callable[[], None] = lambda: None) -> None:
+        """Stay until no job waits or the queue is paused, and call `looked` now and then: the command line's way.
 
         When it is interrupted the worker that it has started stops too, and gives its job back. Raises StorageError.
         """
@@ -94,6 +95,7 @@ class Supervisor:
             with self._app_lock:
                 while self._has_work():
                     self._look()
+                    looked()
                     self._wake.wait(self._look_seconds)
         except BaseException:
             if self._process is not None:

@@ -221,7 +221,7 @@ def _settle(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
     elif row["attempts"] >= MAX_ATTEMPTS:
         error = (
             f"The worker process died {row['attempts']} times while making this clip, as it does when memory runs out; "
-            "try a smaller size or fewer frames, and see logs/worker.log in the workspace."
+            f"try a smaller size or fewer frames, and see logs/jobs/{row['id']}.log in the workspace."
         )
         _end(connection, row["id"], JobState.QUARANTINED, RUNNING, error)
     else:
