@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -19,21 +19,69 @@ FIRST_GUESS_OVERHEAD_SECONDS = 1.0
 @dataclass(frozen=True)
 class Estimate:
     seconds: float
-    """For this clip alone, without those ahead."""
+    """For what is asked about alone, without those ahead."""
     jobs_ahead: int
     text: str
     """For the person: "about 6 s, after 2 other clips"."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine makes clips of one model."""
+
+    spec: ModelSpec
+    seconds_per_token: float
+    """For one pass of the transformer over one latent token."""
+    seconds_per_megapixel: float
+    """Of decoded frames."""
+    overhead: float
+    """Seconds a clip for loading, text and saving."""
+
+    @classmethod
+    def learnt(cls, spec: ModelSpec, finished: Sequence[Job]) -> Pace:
+        """`finished` are recent clips of the model; the median of what they took per unit of work counts."""
+        return cls(
+            spec,
+            _learned(finished, Stage.DENOISING, spec) or spec.denoise_seconds_per_token,
+            _learned(finished, Stage.DECODING, spec) or spec.decode_seconds_per_megapixel,
+            median(_overhead(job) for job in finished) if finished else FIRST_GUESS_OVERHEAD_SECONDS,
+        )
+
+    def seconds(self, request: GenerationRequest) -> float:
+        """For the whole clip."""
+        return self._denoising(request) + self._decoding(request) + self.overhead
+
+    def seconds_left(self, job: Job) -> float:
+        """Until the clip is there, told by how far it is and not by the clock."""
+        request, eta = job.request, job.eta_seconds
+        match job.stage:
+            case Stage.DENOISING:
+                return (self._denoising(request) if eta is None else eta) + self._decoding(request)
+            case Stage.DECODING:
+                return self._decoding(request) if eta is None else eta
+            case Stage.SAVING:
+                return 0.0
+            case _:
+                return self.seconds(request)
+
+    def _denoising(self, request: GenerationRequest) -> float:
+        return self.seconds_per_token * _work(request, Stage.DENOISING, self.spec)
+
+    def _decoding(self, request: GenerationRequest) -> float:
+        return self.seconds_per_megapixel * _work(request, Stage.DECODING, self.spec)
+
+
 def estimate(request: GenerationRequest, spec: ModelSpec, finished: Sequence[Job], jobs_ahead: int) -> Estimate:
-    """`finished` are recent clips of the same model; the median of what they took per unit of work counts."""
-    per_pass_token = _learned(finished, Stage.DENOISING, spec) or spec.denoise_seconds_per_token
-    per_megapixel = _learned(finished, Stage.DECODING, spec) or spec.decode_seconds_per_megapixel
-    overhead = median(_overhead(job) for job in finished) if finished else FIRST_GUESS_OVERHEAD_SECONDS
-    denoising = per_pass_token * _work(request, Stage.DENOISING, spec)
-    decoding = per_megapixel * _work(request, Stage.DECODING, spec)
-    seconds = denoising + decoding + overhead
-    return Estimate(seconds, jobs_ahead, _text(seconds, jobs_ahead))
+    """For one clip. `finished`: recent ones of the same model, to learn from."""
+    seconds = Pace.learnt(spec, finished).seconds(request)
+    return Estimate(seconds, jobs_ahead, f"about {duration(seconds)}{_after(jobs_ahead)}")
+
+
+def estimate_many(requests: Sequence[GenerationRequest], paces: Mapping[str, Pace], jobs_ahead: int) -> Estimate:
+    """For clips one after another. `paces` by model id."""
+    seconds = sum(paces[request.model].seconds(request) for request in requests)
+    clips = f"{len(requests)} clip{'' if len(requests) == 1 else 's'}"
+    return Estimate(seconds, jobs_ahead, f"{clips}, about {duration(seconds)}{_after(jobs_ahead)}")
 
 
 def _learned(finished: Sequence[Job], stage: Stage, spec: ModelSpec) -> float | None:
@@ -53,8 +101,5 @@ def _overhead(job: Job) -> float:
     return sum(value for stage, value in job.seconds.items() if stage not in (Stage.DENOISING, Stage.DECODING))
 
 
-def _text(seconds: float, jobs_ahead: int) -> str:
-    text = f"about {duration(seconds)}"
-    if jobs_ahead:
-        text += f", after {jobs_ahead} other clip{'s' if jobs_ahead > 1 else ''}"
-    return text
+def _after(jobs_ahead: int) -> str:
+    return f", after {jobs_ahead} other clip{'s' if jobs_ahead > 1 else ''}" if jobs_ahead else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from wan_pipeline.database import Database
 from wan_pipeline.engine.progress import Stage
+from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
 from wan_pipeline.jobs.stored_request import read_request
 
@@ -45,6 +46,17 @@ class JobTable:
     def job(self, job_id: str) -> Job | None:
         jobs = self._jobs("WHERE id = ?", job_id)
         return jobs[0] if jobs else None
+
+    def find(self, start: str) -> str:
+        """The id that begins like this. Raises UserError unless there is exactly one such job."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE substr(id, 1, length(?1)) = ?1 AND cleared = 0 LIMIT 2", (start.strip(),)
+            ).fetchall()
+        if len(rows) != 1 or not start.strip():
+            found = "More than one job's id begins" if rows else "No job's id begins"
+            raise UserError(f"{found} with '{start[:40]}'; take one from the list, or more of its characters.")
+        return str(rows[0]["id"])
 
     def jobs(self, states: Collection[JobState] | None = None, offset: int = 0, limit: int = 50) -> list[Job]:
         """A page of the list: running, interrupted, then waiting and held in order of work, then the newest finished.

@@ -1,0 +1,50 @@
+"""The command line: clips without the page. Light to import, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+
+from wan_pipeline import __version__
+from wan_pipeline.cli import generate, queue
+from wan_pipeline.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    Parser,
+    add_default_folders,
+    complain,
+)
+from wan_pipeline.errors import Cancelled, StudioError, UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and give the exit status: 0 done, 1 failed, 2 to be put right by the user, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold letters that the terminal's code lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    stopped = "stopped."
+    try:
+        options = _parser().parse_args(arguments)
+        stopped = options.stopped
+        status: int = options.run(options)
+    except UserError as error:
+        return complain(str(error), EXIT_USER_ERROR)
+    except (KeyboardInterrupt, Cancelled):
+        return complain(stopped, EXIT_INTERRUPTED)
+    except StudioError as error:
+        return complain(str(error), EXIT_FAILED)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m wan_pipeline", description="Wan Studio: text and images into video.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"Wan Studio {__version__}")
+    parser.set_defaults(stopped="stopped.")
+    add_default_folders(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for room in (generate, queue):
+        room.add_to(commands)
+    return parser

@@ -1,0 +1,93 @@
+"""What the commands share: the folders, the words for errors, and the way a setting is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from wan_pipeline import options as words
+from wan_pipeline.errors import UserError
+from wan_pipeline.request import Draft
+from wan_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from wan_pipeline.studio import Studio
+
+Commands = argparse._SubParsersAction  # what add_subparsers gives; it has no public name
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+_FOLDERS = (
+    ("--workspace", Settings.workspace, "the studio's own folder"),
+    ("--models-folder", Settings.models, "where model folders lie"),
+    ("--loras-folder", Settings.loras, "where LoRA files lie"),
+    ("--presets-folder", Settings.presets, "where preset files lie"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other user error here, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+def add_default_folders(parser: argparse.ArgumentParser) -> None:
+    """The folders before the command, with their defaults."""
+    for name, default, _ in _FOLDERS:
+        parser.add_argument(name, type=Path, default=default, help=argparse.SUPPRESS)
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """The folders after the command, which win over those before it."""
+    group = parser.add_argument_group("folders")
+    for name, _, text in _FOLDERS:
+        group.add_argument(name, type=Path, metavar="DIR", default=argparse.SUPPRESS, help=text)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option for each setting of a clip."""
+    for option in words.OPTIONS:
+        parser.add_argument(f"--{option.name}", type=option.parse, metavar=option.metavar, help=option.help)
+    parser.add_argument(
+        "--lora", type=words.lora, metavar="NAME=WEIGHT", action="append", default=[], help="an adapter; repeatable"
+    )
+
+
+def settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        workspace=options.workspace,
+        presets=options.presets_folder,
+        loras=options.loras_folder,
+        models=options.models_folder,
+    )
+
+
+@contextmanager
+def opened_studio(options: argparse.Namespace) -> Iterator[Studio]:
+    """The studio of the folders asked for. What was put right on opening it goes to stderr."""
+    from wan_pipeline.studio import Studio  # here: --help needs none of it
+
+    with Studio(settings(options)) as studio:
+        for notice in studio.notices:
+            warn(notice)
+        yield studio
+
+
+def draft(options: argparse.Namespace) -> Draft:
+    values: dict[str, Any] = {option.field: getattr(options, option.name.replace("-", "_")) for option in words.OPTIONS}
+    return Draft(**{**values, "prompt": values["prompt"] or "", "loras": tuple(options.lora)})
+
+
+def warn(message: str) -> None:
+    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+
+
+def complain(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,55 @@
+"""`generate`: one clip, made in this process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wan_pipeline.cli.common import Commands, add_folders, add_settings, draft, opened_studio, warn
+
+if TYPE_CHECKING:
+    from wan_pipeline.jobs.job import Finished
+
+GENERATE = "Make one clip and print its path. Settings left out come from the preset, then from the model."
+
+
+def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("generate", help="make one clip", description=GENERATE, allow_abbrev=False)
+    add_settings(parser)
+    add = parser.add_argument
+    add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
+    add("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    add_folders(parser)
+    parser.set_defaults(run=run, stopped="stopped; no clip was written.")
+
+
+def run(options: argparse.Namespace) -> int:
+    from wan_pipeline.progress_line import ProgressLine  # here: --help needs none of it
+
+    started = time.monotonic()
+    with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
+        finished = studio.render_now(draft(options), options.output, observer)
+    seconds = time.monotonic() - started
+    for warning in finished.warnings:
+        warn(warning)
+    print(json.dumps(_report(finished, seconds)) if options.json else finished.clip)
+    return 0
+
+
+def _report(finished: Finished, seconds: float) -> dict[str, object]:
+    request = finished.request
+    return {
+        "clip": str(finished.clip.resolve()),
+        "seed": request.seed,
+        "width": request.width,
+        "height": request.height,
+        "frames": request.num_frames,
+        "fps": request.fps,
+        "seconds": round(seconds, 3),
+        "frames_sha256": finished.frames_sha256,
+        "request": request.to_dict(),
+    }

@@ -1,0 +1,190 @@
+"""`queue`: clips that are made one after another, also when nobody looks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wan_pipeline.cli.common import Commands, add_folders, add_settings, draft, opened_studio, warn
+from wan_pipeline.errors import UserError
+from wan_pipeline.request import Draft
+
+if TYPE_CHECKING:
+    from wan_pipeline.jobs.job import Job
+    from wan_pipeline.studio import Studio
+
+ALL = 10**9
+
+
+def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("queue", help="work with the queue", description=__doc__, allow_abbrev=False)
+    add_folders(parser)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    _add_add(actions)
+    _add_list(actions)
+    work = _action(actions, "work", _work, "make the clips that wait, until there are none")
+    work.set_defaults(stopped="stopped; the clip that was being made waits again.")
+    pause = _action(actions, "pause", _pause, "take up no further clip; the one that is being made goes on")
+    pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")
+    _action(actions, "resume", _resume, "go on after a pause")
+    _add_ids(_action(actions, "retry", _retry, "start failed clips afresh"), "*", "all that failed")
+    _add_ids(_action(actions, "cancel", _cancel, "take clips out of the queue, or stop them"), "+", "")
+    _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
+    export = _action(actions, "export", _export, "write all that waits to a file that `add --file` reads")
+    export.add_argument("output", type=Path, metavar="FILE", help="a .jsonl file; a .zip if there are input images")
+    _action(actions, "template", _template, "print a CSV file to fill in for `add --file`")
+
+
+def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    add_folders(parser)
+    return parser
+
+
+def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
+    parser = _action(actions, "add", _add, "put clips at the end of the queue and print their job ids, one a line")
+    add_settings(parser)
+    parser.add_argument("--project", default="", metavar="NAME", help="what the clips belong to")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="a CSV, JSONL or exported ZIP file, one clip a row")
+    parser.add_argument("--skip-bad", action="store_true", help="queue the good rows of the file if some are bad")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a job instead")
+
+
+def _add_list(actions: Commands[argparse.ArgumentParser]) -> None:
+    parser = _action(actions, "list", _list, "show the jobs: those at work, those that wait, then the finished")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a job, one a line")
+
+
+def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
+    text = "a job's id, or its first characters"
+    parser.add_argument("ids", nargs=count, metavar="ID", help=f"{text} ({default})" if default else text)
+
+
+def _add(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        if options.file is None:
+            ids = [studio.submit(draft(options), options.project)]
+        elif draft(options) != Draft():
+            raise UserError("Options for one clip do not go with --file; write them into its columns.")
+        else:
+            ids = _add_file(studio, options)
+        for job_id in ids:
+            print(json.dumps(_report(_job(studio, job_id))) if options.json else job_id)
+    return 0
+
+
+def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
+    with studio.read_queue_file(options.file, own_disk=True) as content:
+        for problem in content.problems:
+            warn(problem)
+        return studio.submit_rows(content, skip_bad=options.skip_bad, project=options.project)
+
+
+def _list(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        for job in studio.queue.jobs(limit=ALL):
+            print(json.dumps(_report(job)) if options.json else _line(job))
+        if studio.queue.queue_state().paused:
+            warn("The queue is paused; `queue resume` lets it go on.")
+    return 0
+
+
+def _work(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        seen = {job.id: job.state for job in studio.queue.jobs(limit=ALL)}
+
+        def tell() -> None:
+            for job in studio.queue.jobs(limit=ALL):
+                if seen.get(job.id) is not job.state:
+                    seen[job.id] = job.state
+                    print(_line(job), flush=True)
+
+        studio.work(tell)
+        tell()
+        if studio.queue.queue_state().paused:
+            warn("The queue is paused; `queue resume` lets it go on.")
+    return 0
+
+
+def _pause(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        if options.after_current:
+            studio.queue.stop_after_current()
+        else:
+            studio.queue.pause_queue()
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        studio.queue.resume_queue()
+    return 0
+
+
+def _retry(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        if options.ids:
+            count = sum(studio.queue.retry(studio.queue.find(text)) for text in options.ids)
+        else:
+            count = studio.queue.retry_failed()
+    print(count)
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        for job_id in [studio.queue.find(text) for text in options.ids]:
+            studio.queue.cancel(job_id)
+    return 0
+
+
+def _clear(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        print(studio.queue.clear_finished())
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        print(studio.export_queue(options.output))
+    return 0
+
+
+def _template(options: argparse.Namespace) -> int:
+    from wan_pipeline.jobs.queue_file import CSV_TEMPLATE
+
+    sys.stdout.write(CSV_TEMPLATE)
+    return 0
+
+
+def _job(studio: Studio, job_id: str) -> Job:
+    job = studio.job(job_id)
+    if job is None:
+        raise UserError(f"There is no job {job_id[:8]}; choose one of `queue list`.")
+    return job
+
+
+def _report(job: Job) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "state": job.state,
+        "attempts": job.attempts,
+        "clip": str(job.clip.resolve()) if job.clip else None,
+        "frames_sha256": job.frames_sha256,
+        "error": job.error or job.request_error,
+        "project": job.project,
+        "plan": job.plan,
+        "plan_steps_down": job.plan_steps_down,
+        "resumed_from": job.resumed_from,
+        "request": job.request.to_dict(),
+    }
+
+
+def _line(job: Job) -> str:
+    """For a person: `1f0c9a2e  done         a red ball bounces  clips/….mp4`."""
+    end = job.error or job.request_error or (str(job.clip) if job.clip else "")
+    return f"{job.id[:8]}  {job.state:<11}  {' '.join(job.request.prompt.split())[:60]}  {end}".rstrip()

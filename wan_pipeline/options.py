@@ -1,0 +1,70 @@
+"""A clip's settings as words: the names that the command line, the columns of a CSV file and JSONL keys share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.request import LoraChoice, SchedulerName
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: `name` is what people write, `field` what a Draft calls it."""
+
+    name: str
+    field: str
+    parse: Callable[[str], Any]
+    """Raises UserError."""
+    metavar: str
+    help: str
+
+
+def whole(name: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:
+            raise UserError(f"The {name} '{text[:80]}' is not a whole number; use one such as 16.") from None
+
+    return parse
+
+
+def number(name: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise UserError(f"The {name} '{text[:80]}' is not a number; use one such as 3.5.") from None
+
+    return parse
+
+
+def lora(text: str) -> LoraChoice:
+    """NAME or NAME=WEIGHT; a name that holds "=" needs its weight."""
+    name, equals, weight = text.strip().rpartition("=")
+    if not equals:
+        return LoraChoice(text.strip())
+    return LoraChoice(name.strip(), number(f"weight of LoRA '{name[:80]}'")(weight))
+
+
+OPTIONS = (
+    Option("prompt", "prompt", str, "TEXT", "what should be seen"),
+    Option("image", "image", Path, "FILE", "a picture to start from"),
+    Option("model", "model", str, "ID", "which model (the bundled demo)"),
+    Option("preset", "preset", str, "ID", "a style of the presets folder"),
+    Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
+    Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (random)"),
+    Option("steps", "num_inference_steps", whole("steps"), "N", "denoising steps"),
+    Option("guidance", "guidance_scale", number("guidance"), "X", "how closely to follow the prompt"),
+    Option("flow-shift", "flow_shift", number("flow shift"), "X", "more favours composition, less favours detail"),
+    Option("scheduler", "scheduler", str, "NAME", f"solver: {', '.join(SchedulerName)}"),
+    Option("width", "width", whole("width"), "PX", "width of the clip"),
+    Option("height", "height", whole("height"), "PX", "height of the clip"),
+    Option("frames", "num_frames", whole("frames"), "N", "number of frames"),
+    Option("fps", "fps", whole("frames per second"), "N", "frames per second"),
+)
+"""All but the LoRAs, of which there may be several: `lora` reads one."""
