@@ -102,3 +102,10 @@ def test_damaged_weights_are_an_error_and_are_not_cached(settings, tmp_path):
     with pytest.raises(GenerationError, match="text encoder"):
         embed(model, ["ball"], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_another_setup_is_another_entry(model, cache):
+    """After an update of torch, say, the encoder may give other bits."""
+    for setup in ("one", "two", "one"):
+        text.embed(model, ["the red ball"], cache, PLACE, setup)
+    assert len(list(cache.iterdir())) == 2

@@ -1,4 +1,4 @@
-"""SHA-256 of files too large to read at every use."""
+"""SHA-256 of pictures, and of files too large to read at every use."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from wan_pipeline.storage import whole_file
 
 CHUNK_BYTES = 8 * 2**20
+
+
+def pixels_sha256(image: Image.Image) -> str:
+    """Of an RGB picture's size and pixels, in hex: the name of a normalised input image."""
+    return hashlib.sha256(f"{image.width}x{image.height} RGB ".encode() + image.tobytes()).hexdigest()
 
 
 class FileHashes:

@@ -22,6 +22,8 @@ class Provenance:
     """Hash of each weight file, by its name in the model's folder."""
     loras: dict[str, str] = field(default_factory=dict)
     """Hash of each LoRA file, by the name in the request, which also holds their order and weights."""
+    image: str | None = None
+    """Hash of the input image's size and pixels, as `ingest` keeps them."""
     plan: str = ""
     """The memory plan."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Provenance:
         return (
             *_changes("LoRA", self.loras, now.loras, "is another file now", "is not here now"),
             *_changes("Model file", self.model_files, now.model_files, "is another file now", "is not here now"),
+            *(["The input image is another now."] if self.image and self.image != now.image else []),
             *([f"Memory plan: {self.plan} then, {now.plan} now."] if self.plan and self.plan != now.plan else []),
             *(
                 f"{name.replace('_', ' ').capitalize()}: {then} then, {now.environment.get(name, 'unknown')} now."

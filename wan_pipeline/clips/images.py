@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import struct
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from wan_pipeline.errors import ImageError
+from wan_pipeline.hashes import pixels_sha256
 from wan_pipeline.storage import whole_file
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -52,7 +52,7 @@ def ingest(path: Path, inputs: Path) -> InputImage:
     with _opened(path) as image:
         image.load()
         rgb = _to_rgb(ImageOps.exif_transpose(image), path)
-    sha256 = hashlib.sha256(f"{rgb.width}x{rgb.height} RGB ".encode() + rgb.tobytes()).hexdigest()
+    sha256 = pixels_sha256(rgb)
     target = inputs / f"{sha256}.png"
     if not target.exists():
         with whole_file(target) as part:

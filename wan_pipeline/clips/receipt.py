@@ -144,6 +144,7 @@ def _provenance(data: dict[str, Any], request: GenerationRequest) -> Provenance:
         revision=_get(facts, "revision", str, "") or None,
         model_files=_table(facts, "model_files", str),
         loras=_table(facts, "loras", str),
+        image=_get(facts, "image", str, "") or None,
         plan=_get(facts, "plan", str, ""),
         environment=_table(facts, "environment", str),
     )

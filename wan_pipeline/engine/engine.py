@@ -20,22 +20,23 @@ from wan_pipeline.engine.cpu_conv import use_onednn
 from wan_pipeline.engine.decode import decode, decoder_passes
 from wan_pipeline.engine.device import MemoryGauge, Placement, choose_placement, is_out_of_memory, release_memory
 from wan_pipeline.engine.environment import fixed_facts, torch_settings
-from wan_pipeline.engine.image import load_image
+from wan_pipeline.engine.image import load_image, read_image
 from wan_pipeline.engine.plan import MemoryPlan, find_plan, smaller_plan
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
 from wan_pipeline.engine.residency import tiled, visiting
 from wan_pipeline.engine.sample import sample
 from wan_pipeline.engine.stages import Stages
+from wan_pipeline.engine.strict import pinned
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import OutOfMemory
-from wan_pipeline.hashes import FileHashes
+from wan_pipeline.hashes import FileHashes, pixels_sha256
 from wan_pipeline.lora.adapter import plan_adapter
 from wan_pipeline.lora.apply import applied, read_weights
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.load import Denoiser, load_denoiser, quiet_libraries
-from wan_pipeline.provenance import Provenance
+from wan_pipeline.provenance import UNLIKELY, Provenance
 from wan_pipeline.request import GenerationRequest
 from wan_pipeline.settings import Settings
 
@@ -64,8 +65,18 @@ class Rendered:
 class Engine:
     """Renders one request at a time. After any error it is as it was before."""
 
-    def __init__(self, settings: Settings, placement: Placement | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        placement: Placement | None = None,
+        *,
+        strict: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        """`strict` pins what else breaks repeatability, with `threads` of the CPU (as many as torch takes)."""
         quiet_libraries()
+        self._strict = strict
+        self._threads = threads
         self._settings = settings
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary(settings.loras)
@@ -84,8 +95,17 @@ class Engine:
         Raises UserError, OutOfMemory, GenerationError or Cancelled.
         """
         chosen = find_plan(plan)
-        with torch.inference_mode(), self._tidied(chosen):
+        with self._computing(chosen):
             return self._render(request, Stages(observer, MemoryGauge(self._placement)), chosen, checkpoint)
+
+    def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
+        """What `render` would make the clip from and with. Reads all the model's files the first time.
+
+        Raises UserError, GenerationError or Cancelled.
+        """
+        chosen = find_plan(plan)
+        with self._computing(chosen):
+            return self._provenance(request, self._models.find(request.model), chosen, observer)
 
     def encode_texts(self, requests: Sequence[GenerationRequest], plan: str = "") -> None:
         """Have the texts of coming clips ready on the disk, with one visit of each model's text encoder.
@@ -96,11 +116,11 @@ class Engine:
         texts: dict[str, list[str]] = {}
         for request in requests:
             texts.setdefault(request.model, []).extend(_texts(request))
-        with torch.inference_mode(), self._tidied(chosen):
+        with self._computing(chosen):
             for model_id, all_texts in texts.items():
                 model = self._models.find(model_id)
                 self._make_room(model, chosen)
-                embed(model, all_texts, self._settings.cache / "prompts", self._placement)
+                self._embed(model, all_texts)
 
     def close(self) -> None:
         """Let the loaded model go."""
@@ -124,13 +144,12 @@ class Engine:
         image = load_image(self._settings.inputs, request)
         with stages.enter(Stage.ENCODING_TEXT):
             self._make_room(model, plan)
-            embeddings = embed(model, _texts(request), cache / "prompts", place)
+            embeddings = self._embed(model, _texts(request))
         with stages.enter(Stage.LOADING):
             denoiser = self._load(model, plan)
             preview = load_preview(denoiser.vae, cache / "previews", model.fingerprint)
             layers = [read_weights(adapter, place.device, place.dtype) for adapter in adapters]
-            files = {lora.name: adapter.path for lora, adapter in zip(request.loras, adapters, strict=True)}
-            provenance = self._provenance(model, files, plan, stages)
+            provenance = self._provenance(request, model, plan, stages)
             kept = self._checkpoint(checkpoint, request, model, provenance) if checkpoint else None
         done = kept.standing.step if kept and kept.standing else 0
         with stages.enter(Stage.DENOISING, request.num_inference_steps, done), applied(denoiser.transformer, layers):
@@ -175,22 +194,29 @@ class Engine:
         """Where the model waits between its uses."""
         return torch.device("cpu") if plan.offloads else self._placement.device
 
-    def _provenance(
-        self, model: InstalledModel, loras: dict[str, Path], plan: MemoryPlan, observer: Observer
-    ) -> Provenance:
-        """The first time for a model this reads all its files."""
+    def _embed(self, model: InstalledModel, texts: list[str]) -> list[torch.Tensor]:
+        setup = {name: fact for name, fact in self._environment().items() if name not in UNLIKELY}
+        return embed(model, texts, self._settings.cache / "prompts", self._placement, json.dumps(setup, sort_keys=True))
 
+    def _environment(self) -> dict[str, str]:
+        self._facts = self._facts or fixed_facts(self._placement)
+        return self._facts | torch_settings()
+
+    def _provenance(
+        self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan, observer: Observer
+    ) -> Provenance:
         def sha256(path: Path) -> str:
             return self._hashes.sha256(path, between=lambda: check_cancelled(observer))
 
-        self._facts = self._facts or fixed_facts(self._placement)
+        picture = read_image(self._settings.inputs, request)
         return Provenance(
             model=model.spec.id,
             revision=model.revision,
             model_files={name: sha256(path) for name, path in model.weight_files().items()},
-            loras={name: sha256(path) for name, path in loras.items()},
+            loras={lora.name: sha256(self._loras.path(lora.name)) for lora in request.loras},
+            image=None if picture is None else pixels_sha256(picture),
             plan=plan.name,
-            environment=self._facts | torch_settings(),
+            environment=self._environment(),
         )
 
     def _checkpoint(
@@ -200,6 +226,15 @@ class Engine:
         decisive = [request.to_dict(), model.fingerprint, provenance.loras, provenance.environment]
         identity = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
         return Checkpoint(path, identity, self._settings.checkpoint_seconds, self._placement.device)
+
+    @contextmanager
+    def _computing(self, plan: MemoryPlan) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(self._tidied(plan))
+            if self._strict:
+                stack.enter_context(pinned(self._threads))
+            yield
 
     @contextmanager
     def _tidied(self, plan: MemoryPlan) -> Iterator[None]:

@@ -33,13 +33,12 @@ def fixed_facts(placement: Placement) -> dict[str, str]:
 def torch_settings() -> dict[str, str]:
     """How torch is set to compute just now."""
     allowed = [name for name in ATTENTION if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
-    deterministic = torch.are_deterministic_algorithms_enabled()
     return {
         "attention": f"sdpa ({', '.join(allowed)})",
         "quantization": "none",
         "threads": str(torch.get_num_threads()),
         "tf32": "yes" if torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32 else "no",
-        "deterministic": "yes" if deterministic else "no",
+        "strict": "yes" if torch.are_deterministic_algorithms_enabled() else "no",
     }
 
 

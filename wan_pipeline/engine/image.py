@@ -15,12 +15,22 @@ def load_image(inputs: Path, request: GenerationRequest) -> Image.Image | None:
 
     Raises ImageError if the normalised image is not in `inputs` any more.
     """
+    picture = read_image(inputs, request)
+    size = (request.width, request.height)
+    if picture is None:
+        return None
+    fitted: Image.Image = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    return fitted
+
+
+def read_image(inputs: Path, request: GenerationRequest) -> Image.Image | None:
+    """The normalised image as it is kept, RGB; None if the request has none. Raises ImageError."""
     if request.image is None:
         return None
     path = inputs / f"{request.image}.png"
     try:
         with Image.open(path) as image:
-            size = (request.width, request.height)
-            return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+            rgb: Image.Image = image.convert("RGB")
+            return rgb
     except OSError as error:
         raise ImageError(f"The input image {path.name} is no longer in {inputs}; choose the image again.") from error

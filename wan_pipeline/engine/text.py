@@ -23,13 +23,16 @@ MAX_CACHED = 256
 logger = logging.getLogger(__name__)
 
 
-def embed(model: InstalledModel, texts: list[str], cache: Path, placement: Placement) -> list[torch.Tensor]:
+def embed(
+    model: InstalledModel, texts: list[str], cache: Path, placement: Placement, setup: str = ""
+) -> list[torch.Tensor]:
     """Embeddings of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
-    Exactly those of the pipeline's `encode_prompt`. Raises ModelError, GenerationError if they are not finite, and
-    StorageError if the cache cannot be written.
+    Exactly those of the pipeline's `encode_prompt`. What is cached holds for one `setup`: the versions and settings
+    that bits depend on. Raises ModelError, GenerationError if they are not finite, and StorageError if the cache cannot
+    be written.
     """
-    paths = {text: cache / f"{_key(model, text, placement)}.safetensors" for text in texts}
+    paths = {text: cache / f"{_key(model, text, placement, setup)}.safetensors" for text in texts}
     found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
     absent = [text for text in paths if text not in found]
     for text, embedding in _encode(model, absent, placement).items():
@@ -59,8 +62,9 @@ def _encode(model: InstalledModel, texts: list[str], placement: Placement) -> di
     return embeddings
 
 
-def _key(model: InstalledModel, text: str, placement: Placement) -> str:
-    parts = (model.fingerprint, text, str(model.spec.max_sequence_length), str(placement.dtype), placement.device.type)
+def _key(model: InstalledModel, text: str, placement: Placement, setup: str) -> str:
+    length, dtype, device = model.spec.max_sequence_length, placement.dtype, placement.device.type
+    parts = (model.fingerprint, text, str(length), str(dtype), device, setup)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
