@@ -12,7 +12,7 @@ import pytest
 from wan_pipeline.crash import VARIABLE, CrashPoint, crash_point
 from wan_pipeline.settings import REPOSITORY
 
-PASS_FOUR_TIMES = """
+FOUR_TIMES = """
 from wan_pipeline.crash import CrashPoint, crash_point
 for turn in range(4):
     print(turn, flush=True)
@@ -23,7 +23,7 @@ for turn in range(4):
 @pytest.mark.parametrize(("wanted", "turns"), [("claimed", 1), ("claimed:3", 3), ("claimed:9", 4), ("finished", 4)])
 def test_the_process_ends_the_time_that_is_named(wanted: str, turns: int) -> None:
     process = subprocess.run(
-        [sys.executable, "-c", PASS_FOUR_TIMES],
+        [sys.executable, "-c", FOUR_TIMES],
         cwd=REPOSITORY,
         env={**os.environ, VARIABLE: wanted},
         capture_output=True,
