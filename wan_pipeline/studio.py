@@ -93,10 +93,7 @@ class Studio:
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The whole request. Every UserError that can be known before weights are loaded is raised here."""
-        request = self._check(draft)
-        if draft.image is None:
-            return request
-        return replace(request, image=images.ingest(draft.image, self.settings.inputs).sha256)
+        return self._with_image(self._check(draft), draft.image)
 
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
@@ -256,6 +253,12 @@ class Studio:
             check_fits(self.loras.path(lora.name), model)
         return request
 
+    def _with_image(self, request: GenerationRequest, image: Path | None) -> GenerationRequest:
+        """The image is decoded, and kept, last: when all else is right."""
+        if image is None:
+            return request
+        return replace(request, image=images.ingest(image, self.settings.inputs).sha256)
+
     def _request(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
         """Whole but for its image, of which only the header is read: nothing is written before all else is right."""
         preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
@@ -263,13 +266,12 @@ class Studio:
         return presets.resolve(draft, spec, preset, "pending" if size else None, size)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
-        """Images are decoded and kept only when all else is right with every clip."""
-        if len(clips) > 1:
-            for draft, _ in clips:
-                self._check(draft)
-        requests = [(self.resolve(draft), project) for draft, project in clips]
-        check_room(self.settings.clips, max((_clip_bytes(request) for request, _ in requests), default=0))
-        ids = self.queue.submit_many(requests)
+        checked = [self._check(draft) for draft, _ in clips]
+        check_room(self.settings.clips, max(map(_clip_bytes, checked), default=0))
+        requests = [self._with_image(request, draft.image) for request, (draft, _) in zip(checked, clips, strict=True)]
+        ids = self.queue.submit_many(
+            [(request, project) for request, (_, project) in zip(requests, clips, strict=True)]
+        )
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
         return ids
