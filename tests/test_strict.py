@@ -13,27 +13,30 @@ from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.environment import torch_settings
 from wan_pipeline.engine.strict import CUBLAS, pinned
 
+CUDA = torch.device("cuda")
+"""How torch would compute there can be asked without having one."""
+
 
 def small(**changes):
     return make_request(**{"width": 96, "height": 64, "num_frames": 9, "num_inference_steps": 2} | changes)
 
 
 def test_within_the_block_all_is_pinned_and_after_it_as_before():
-    before, threads, variable = torch_settings(), torch.get_num_threads(), os.environ.get(CUBLAS)
+    before, threads, variable = torch_settings(CUDA), torch.get_num_threads(), os.environ.get(CUBLAS)
     with pinned(threads + 1):
-        now = torch_settings()
+        now = torch_settings(CUDA)
         assert (now["strict"], now["tf32"], now["attention"]) == ("yes", "no", "sdpa (flash, math)")
         assert now["threads"] == str(threads + 1) and os.environ[CUBLAS] == ":4096:8"
         assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
-    assert torch_settings() == before and before["strict"] == "no"
+    assert torch_settings(CUDA) == before and before["strict"] == "no"
     assert (torch.get_num_threads(), os.environ.get(CUBLAS)) == (threads, variable)
 
 
 def test_it_is_undone_after_an_error():
-    before = torch_settings()
+    before = torch_settings(CUDA)
     with pytest.raises(RuntimeError, match="in it"), pinned(None):
         raise RuntimeError("in it")
-    assert torch_settings() == before
+    assert torch_settings(CUDA) == before
 
 
 def test_an_operation_without_a_fixed_order_is_refused():
@@ -51,7 +54,7 @@ def test_a_strict_clip_says_so_and_is_made_again_by_another_engine(settings, thr
     assert clips[0].provenance == clips[1].provenance
     environment = clips[0].provenance.environment
     assert (environment["strict"], environment["threads"]) == ("yes", str(threads))
-    assert torch_settings()["strict"] == "no"
+    assert torch_settings(CUDA)["strict"] == "no"
 
 
 def test_texts_of_a_strict_engine_are_its_own(settings):

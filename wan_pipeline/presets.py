@@ -38,6 +38,10 @@ class Preset:
     order: int = 100
     """Position among the cards, smallest first."""
 
+    def styled(self, prompt: str) -> str:
+        """What the text encoder reads."""
+        return self.prompt.replace("{prompt}", prompt)
+
 
 _ALWAYS_GIVEN = {"model", "prompt", "seed", "loras", "image", "preset"}
 """Settings of a request that `resolve` takes from the draft by itself."""
@@ -147,12 +151,12 @@ def resolve(
         **_given(preset),
         **_given(draft),
     }
-    template = preset.prompt if preset else "{prompt}"
+    prompt = draft.prompt.strip()
     request = GenerationRequest(
         model=spec.id,
         mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
-        prompt=draft.prompt.strip(),
-        styled_prompt=template.replace("{prompt}", draft.prompt.strip()),
+        prompt=prompt,
+        styled_prompt=preset.styled(prompt) if preset else prompt,
         seed=random.randint(0, MAX_SEED) if draft.seed is None else draft.seed,
         preset=preset.id if preset else None,
         loras=draft.loras,

@@ -8,6 +8,8 @@ from typing import Any
 
 UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
 """Entries of the environment that are another after every update, and hardly ever change a frame."""
+SETUP = frozenset({"attention", "threads", "tf32", "strict"})
+"""Entries that strict mode sets."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,12 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def differences(self, now: Provenance, unlikely_too: bool = True) -> tuple[str, ...]:
-        """What is another now and may change frames, one sentence each, the likeliest cause first."""
-        environment = {k: v for k, v in self.environment.items() if unlikely_too or k not in UNLIKELY}
+    def differences(self, now: Provenance, but: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """What is another now and may change frames, one sentence each, the likeliest cause first.
+
+        Entries of the environment named in `but` are left out, and so is what the older one does not tell.
+        """
+        environment = {name: fact for name, fact in self.environment.items() if name not in but}
         return (
             *_changes("LoRA", self.loras, now.loras, "is another file now", "is not here now"),
             *_changes("Model file", self.model_files, now.model_files, "is another file now", "is not here now"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,8 @@ from wan_pipeline import presets
 from wan_pipeline.clips import images
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.naming import check_output, clip_name
+from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database import Database
 from wan_pipeline.database_care import Backups, make_sound
@@ -28,14 +31,17 @@ from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.queue_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.verifier import Verification, Verifications
 from wan_pipeline.lora.check import check_fits
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.recover import Recovered, recover
 from wan_pipeline.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage import check_room, check_writable, whole_file
+from wan_pipeline.verify import Verdict, verify
 
 LEARN_FROM = 20
 """Clips that the time estimate looks back on."""
@@ -61,6 +67,7 @@ class Studio:
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
         self._supervisor = supervise(settings, self.queue, WorkspaceLocks(settings.workspace))
+        self._verifications = Verifications(settings)
         self._is_started = False
 
     def start(self) -> None:
@@ -205,8 +212,9 @@ class Studio:
         return self.draft_of_request(self._existing(job_id).request)
 
     def draft_of_request(self, request: GenerationRequest) -> Draft:
-        """A draft that resolves to this request again, though its style be gone from the presets."""
-        known = request.preset in self.presets
+        """A draft that resolves to this request again, though its style be gone, or be worded otherwise now."""
+        preset = self.presets.get(request.preset or "")
+        known = preset is not None and preset.styled(request.prompt) == request.styled_prompt
         return Draft(
             prompt=request.prompt if known or request.preset is None else request.styled_prompt,
             image=self.settings.inputs / f"{request.image}.png" if request.image else None,
@@ -225,11 +233,44 @@ class Studio:
             loras=tuple(LoraChoice(lora.name, lora.weight) for lora in request.loras),
         )
 
+    def draft_from_clip(self, path: Path) -> Recovered:
+        """The settings of any clip with a receipt, from here or from elsewhere, and what of them is not here.
+
+        Raises ReceiptError or StorageError for a file that tells nothing.
+        """
+        return recover(load_receipt(path), self.settings, self.draft_of_request)
+
+    def share_copy(self, clip: Path) -> Path:
+        """A copy in the cache to give away: without the receipt, and without the prompt in its name."""
+        name = hashlib.sha256(clip.name.encode()).hexdigest()[:8]
+        return make_share_copy(clip, self.settings.cache / "share" / f"clip_{name}.mp4")
+
+    def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
+        """Make a clip again in this process and compare. Raises UserError, and what the engine raises."""
+        return verify(clip, self.settings, observer, strict=strict)
+
+    def verify_later(self, clip: Path) -> None:
+        """Verify a clip in a process of its own, as soon as the queue is idle. Raises UserError if one is at it."""
+        self._verifications.start(clip)
+
+    def verification(self, clip: Path) -> Verification | None:
+        """How the verifying of this clip stands or has ended; None if it never began."""
+        return self._verifications.of(clip)
+
     # The command line's way
 
-    def render_now(self, draft: Draft, output: Path | None, observer: Observer) -> Finished:
+    def render_now(
+        self,
+        draft: Draft,
+        output: Path | None,
+        observer: Observer,
+        *,
+        strip_metadata: bool = False,
+        strict: bool = False,
+    ) -> Finished:
         """Make a clip in this process and give it when it lies at `output`, or among the workspace's clips.
 
+        `strip_metadata` leaves the receipt out of the MP4, and only beside it. `strict` pins what breaks repeatability.
         Raises UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
         """
         request = self.resolve(draft)
@@ -237,13 +278,10 @@ class Studio:
         check_output(clip)
         check_room(clip.parent, _clip_bytes(request))
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
-        from wan_pipeline.jobs.render import make_clip
+        from wan_pipeline.jobs.render import Label, make_clip
 
-        engine = Engine(self.settings)
-        try:
-            return make_clip(engine, request, observer, clip)
-        finally:
-            engine.close()
+        with Engine(self.settings, strict=strict) as engine:
+            return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
     def _check(self, draft: Draft) -> GenerationRequest:
         """As `resolve`, but the image is only measured."""

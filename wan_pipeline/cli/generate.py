@@ -22,6 +22,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add_settings(parser)
     add = parser.add_argument
     add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
+    add("--strip-metadata", action="store_true", help="no receipt inside the MP4, to give it away; one lies beside it")
+    add("--strict", action="store_true", help="pin what breaks repeatability; may be slower")
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_folders(parser)
     parser.set_defaults(run=run, stopped="stopped; no clip was written.")
@@ -32,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
-        finished = studio.render_now(draft(options), options.output, observer)
+        finished = studio.render_now(
+            draft(options), options.output, observer, strip_metadata=options.strip_metadata, strict=options.strict
+        )
     seconds = time.monotonic() - started
     for warning in finished.warnings:
         warn(warning)

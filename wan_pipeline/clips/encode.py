@@ -10,7 +10,6 @@ from typing import Any, TextIO
 
 import imageio_ffmpeg
 import numpy as np
-from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 from numpy.typing import NDArray
 
 from wan_pipeline.errors import StorageError
@@ -57,6 +56,8 @@ def encode(frames: NDArray[np.uint8], fps: int, destination: Path, metadata: dic
 
 def _run_ffmpeg(frames: NDArray[np.uint8], fps: int, part: Path, comment: str, log: TextIO) -> int:
     """The exit status of ffmpeg, which moviepy's writer itself does not look at."""
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter  # here: it takes a while, and the page needs none
+
     height, width = frames.shape[1:3]
     options = ["-crf", str(CRF), "-vf", COLOURS, "-movflags", "+faststart", "-metadata", f"comment={comment}"]
     with FFMPEG_VideoWriter(

@@ -200,7 +200,7 @@ class Engine:
 
     def _environment(self) -> dict[str, str]:
         self._facts = self._facts or fixed_facts(self._placement)
-        return self._facts | torch_settings()
+        return self._facts | torch_settings(self._placement.device)
 
     def _provenance(
         self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan, observer: Observer

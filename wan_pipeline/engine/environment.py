@@ -14,8 +14,9 @@ from wan_pipeline.engine.device import Placement
 from wan_pipeline.settings import REPOSITORY
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "moviepy")
-ATTENTION = ("cudnn", "flash", "mem_efficient", "math")
-"""Ways of torch's scaled_dot_product_attention; it takes the quickest of those allowed that can."""
+ATTENTION = {"cuda": ("cudnn", "flash", "mem_efficient", "math")}
+"""Ways of torch's scaled_dot_product_attention by device; it takes the quickest of those allowed that can."""
+OTHER_ATTENTION = ("flash", "math")
 
 
 def fixed_facts(placement: Placement) -> dict[str, str]:
@@ -30,14 +31,16 @@ def fixed_facts(placement: Placement) -> dict[str, str]:
     }
 
 
-def torch_settings() -> dict[str, str]:
-    """How torch is set to compute just now."""
-    allowed = [name for name in ATTENTION if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
+def torch_settings(device: torch.device) -> dict[str, str]:
+    """How torch is set to compute there just now."""
+    ways = ATTENTION.get(device.type, OTHER_ATTENTION)
+    allowed = [name for name in ways if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
+    tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
     return {
         "attention": f"sdpa ({', '.join(allowed)})",
         "quantization": "none",
         "threads": str(torch.get_num_threads()),
-        "tf32": "yes" if torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32 else "no",
+        "tf32": "yes" if device.type == "cuda" and tf32 else "no",
         "strict": "yes" if torch.are_deterministic_algorithms_enabled() else "no",
     }
 

@@ -1,7 +1,8 @@
-"""How a worker process is started, apart from the app that starts it."""
+"""How programs of ours are started, a worker above all, apart from the app that starts them."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -34,20 +35,36 @@ Launch = Callable[[Settings], RunningWorker]
 
 def launch_worker(settings: Settings) -> RunningWorker:
     """Start a worker with these settings. Its words go into its log. Raises OSError."""
-    with _open_log(worker_log(settings)) as log:
+    return launch("wan_pipeline.jobs.worker", settings, worker_log(settings))
+
+
+def launch(module: str, settings: Settings, log_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Run a module that reads its settings by `settings_parser`. Its words go into the log. Raises OSError."""
+    command = [sys.executable, "-m", module, *_options(settings), *arguments]
+    with _open_log(log_path) as log:
         return subprocess.Popen(
-            _command(settings), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_apart()
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_apart()
         )
+
+
+def settings_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """Reads what `launch` passes on; `settings_of` makes the settings of it."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    for field in fields(Settings):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    return parser
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    return Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
 
 
 def worker_log(settings: Settings) -> Path:
     return settings.logs / "worker.log"
 
 
-def _command(settings: Settings) -> list[str]:
-    """The command line that starts a worker with these settings."""
-    options = [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
-    return [sys.executable, "-m", "wan_pipeline.jobs.worker", *options]
+def _options(settings: Settings) -> list[str]:
+    return [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
 
 
 def _environment() -> dict[str, str]:

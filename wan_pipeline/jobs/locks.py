@@ -31,6 +31,10 @@ class WorkspaceLocks:
         """To be held by an app as long as its page is open to visitors."""
         return FileLock(self._folder / f"app-{uuid.uuid4().hex}.lock", timeout=LOCK_SECONDS)
 
+    def verifier(self) -> FileLock:
+        """Held by the one process that makes a clip again to verify it."""
+        return FileLock(self._folder / "verifier.lock", timeout=LOCK_SECONDS)
+
     def worker_is_alive(self) -> bool:
         return is_held(self.worker())
 

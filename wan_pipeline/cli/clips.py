@@ -1,0 +1,92 @@
+"""`show` and `verify`: what a clip says of itself, and whether that is so."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, opened_studio
+
+if TYPE_CHECKING:
+    from wan_pipeline.clips.receipt import Receipt
+
+SHOW = "Show how a clip was made, from the receipt inside it or beside it."
+VERIFY = "Make a clip again from its receipt and compare. The exit status is 0 only if every frame is identical."
+
+
+def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
+    show = commands.add_parser("show", help="show how a clip was made", description=SHOW, allow_abbrev=False)
+    show.add_argument("clip", type=Path, metavar="CLIP.mp4")
+    show.add_argument("--json", action="store_true", help="print the whole receipt as one JSON object")
+    show.set_defaults(run=run_show)
+    add_folders(show)
+    verify = commands.add_parser("verify", help="make a clip again and compare", description=VERIFY, allow_abbrev=False)
+    verify.add_argument("clip", type=Path, metavar="CLIP.mp4")
+    verify.add_argument(
+        "--strict", action="store_true", help="pin what breaks repeatability; refuse if files or versions are others"
+    )
+    verify.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    verify.set_defaults(run=run_verify, stopped="stopped; nothing is known of the clip.")
+    add_folders(verify)
+
+
+def run_show(options: argparse.Namespace) -> int:
+    from wan_pipeline.clips.receipt import load_receipt  # here and below: --help needs none of it
+
+    receipt = load_receipt(options.clip)
+    if options.json:
+        print(json.dumps(receipt.to_dict(), sort_keys=True))
+    else:
+        print("\n".join(_lines(receipt)))
+    return 0
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    from wan_pipeline.progress_line import ProgressLine
+
+    with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
+        verdict = studio.verify_now(options.clip, observer, strict=options.strict)
+    report = {"clip": str(options.clip.resolve()), **verdict.to_dict()}
+    print(json.dumps(report) if options.json else verdict.sentence)
+    return 0 if verdict.identical else EXIT_FAILED
+
+
+def _lines(receipt: Receipt) -> list[str]:
+    """For a person; names on the left, as in the options of `generate`."""
+    request, provenance = receipt.request, receipt.provenance
+    facts = {
+        "prompt": request.prompt,
+        "negative prompt": request.negative_prompt,
+        "preset": request.preset,
+        "model": f"{request.model} {provenance.revision or ''}",
+        "image": request.image,
+        "loras": ", ".join(f"{lora.name}={lora.weight:g}" for lora in request.loras),
+        "seed": request.seed,
+        "size": f"{request.width} x {request.height}, {request.num_frames} frames at {request.fps} a second",
+        "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
+        "guidance": f"{request.guidance_scale:g}",
+        "made": f"{receipt.made_at} with {receipt.made_with}",
+        "made on": _hardware(provenance.environment),
+        "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
+        "memory plan": provenance.plan,
+        "attempt": receipt.attempt if receipt.attempt > 1 else None,
+        "frames sha256": receipt.frames_sha256,
+    }
+    width = max(map(len, facts))
+    shown = [(name, fact) for name, fact in facts.items() if fact not in (None, "")]
+    warnings = [("warning", warning) for warning in receipt.warnings]
+    return [f"{name:<{width}}  {_plain(str(fact))}" for name, fact in (*shown, *warnings)]
+
+
+def _plain(text: str) -> str:
+    """On one line, and without what a terminal would obey: the receipt may be anybody's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def _hardware(environment: dict[str, str]) -> str:
+    known = [environment.get(name) for name in ("device_name", "dtype")]
+    torch = environment.get("torch")
+    return ", ".join([fact for fact in known if fact] + ([f"torch {torch}"] if torch else []))
