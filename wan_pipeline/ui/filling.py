@@ -14,8 +14,8 @@ from wan_pipeline.ui import cards
 from wan_pipeline.ui.generate_tab import GenerateTab
 from wan_pipeline.ui.hints import fill
 
-CREATE = "create"
-"""Id of the room that holds the form and the stage."""
+CREATE, QUEUE, GALLERY = "create", "queue", "gallery"
+"""Ids of the page's rooms. The first holds the form and the stage."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ A button's `data-act` says what a click on it asks for, and the nearest `data-cl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from html import escape
 
@@ -99,12 +100,11 @@ def picks(clips: Sequence[Clip]) -> str:
     )
 
 
-def toast(text: str, undo: Sequence[str] = ()) -> str:
-    """What has just been done, for some seconds, with a way back."""
-    back = (
-        f'<button type="button" class="link" data-act="undo" data-ids="{" ".join(undo)}">Undo</button>' if undo else ""
-    )
-    return f'<div class="toast" role="status"><p>{escape(text)}</p>{back}</div>'
+def toast(text: str, undo: Sequence[str] = (), more: str = "") -> str:
+    """What has just been done, for some seconds, with a way back. `more` is HTML."""
+    ids = escape(" ".join(undo), quote=True)
+    back = f'<button type="button" class="link" data-act="undo" data-ids="{ids}">Undo</button>' if undo else ""
+    return f'<div class="toast" role="status" data-at="{time.monotonic_ns()}"><p>{escape(text)}</p>{back}{more}</div>'
 
 
 # The sheet of one clip ---------------------------------------------------------------------------------------------

@@ -92,7 +92,9 @@ def build_gallery() -> GalleryTab:
         boxes = {name: _filter(name) for name in ("Projects", "Models", "Styles", "LoRAs")}
         starred = gr.Checkbox(label="Starred", elem_classes="toggle star", container=False, min_width=0)
         binned = gr.Checkbox(label="Bin", elem_classes="toggle bin", container=False, min_width=0)
-        empty_bin = gr.Button("Empty the bin", visible=False, elem_classes=["quiet", "bad"], min_width=0)
+        empty_bin = gr.Button(
+            "Empty the bin", visible=False, elem_id="empty-bin", elem_classes=["quiet", "bad"], min_width=0
+        )
         count = gr.HTML("", elem_classes="count-slot")
     grid = gr.HTML("", elem_id="grid", js_on_load=FORWARD)
     picks = gr.HTML("", elem_id="picks", js_on_load=FORWARD)

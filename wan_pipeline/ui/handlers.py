@@ -11,7 +11,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
 from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, lora_choices, spec_of
-from wan_pipeline.ui.filling import Filler
+from wan_pipeline.ui.filling import QUEUE, Filler
 from wan_pipeline.ui.generate_tab import GenerateTab
 from wan_pipeline.ui.hints import placeholders, reshape
 from wan_pipeline.ui.stage import Stage, first_job, refresh
@@ -24,15 +24,27 @@ Updates = dict[Any, Any]
 class TabHandlers:
     """Events of one tab of the form."""
 
-    def __init__(self, studio: Studio, tab: GenerateTab, view: Stage) -> None:
-        self._studio, self._tab, self._form, self._view = studio, tab, tab.form, view
+    def __init__(self, studio: Studio, tab: GenerateTab, view: Stage, filler: Filler) -> None:
+        self._studio, self._tab, self._form, self._view, self._filler = studio, tab, tab.form, view, filler
 
     def generate(self, given: Given) -> Updates:
+        """A new clip, or other settings for the waiting one that the form was filled from."""
+        editing = given[self._tab.editing]
         try:
-            job_id = self._studio.submit(self._form.draft(given))
+            draft = self._form.draft(given)
+            if editing:
+                self._studio.edit(editing, draft)
+                return {self._tab.notice: "", self._tab.editing: "", self._filler.rooms: gr.Tabs(selected=QUEUE)}
+            job_id = self._studio.submit(draft, (given[self._tab.project] or "").strip()[:80])
         except UserError as error:
             return {self._tab.notice: cards.notice(str(error))}
         return {self._tab.notice: "", self._view.job: job_id}
+
+    def change_editing(self, editing: str) -> Updates:
+        return {
+            self._tab.edit_bar: gr.Row(visible=bool(editing)),
+            self._tab.generate: gr.Button("Save changes" if editing else "Generate"),
+        }
 
     def estimate(self, given: Given) -> Updates:
         try:

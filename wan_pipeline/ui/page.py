@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,18 +13,22 @@ from wan_pipeline.request import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
 from wan_pipeline.ui.fields import LORA_SLOTS, TIMED, Choices
-from wan_pipeline.ui.filling import CREATE, Filler
+from wan_pipeline.ui.filling import CREATE, GALLERY, QUEUE, Filler
 from wan_pipeline.ui.gallery_handlers import GalleryHandlers
 from wan_pipeline.ui.gallery_tab import GalleryTab, build_gallery
 from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
 from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
+from wan_pipeline.ui.many_handlers import ManyHandlers
+from wan_pipeline.ui.queue_handlers import QueueHandlers
+from wan_pipeline.ui.queue_tab import QueueTab, build_queue
 from wan_pipeline.ui.stage import Stage, build_stage
 from wan_pipeline.ui.theme import HEADER
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 """Every handler is quick, so none waits in Gradio's own queue; long work is the studio's jobs."""
 JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
+SHOW_BADGE = "text => wanStudio.badge(text)"
 REMEMBER_JOB = "job => wanStudio.remember(job)"
 
 
@@ -35,17 +40,28 @@ def build_ui(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False) as page:
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs(elem_id="rooms", selected=CREATE) as rooms:
-            with gr.Tab("Create", id=CREATE), gr.Row(elem_id="studio"):
+            with gr.Tab("Create", id=CREATE) as create_room, gr.Row(elem_id="studio"):
                 with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as tabs:
                     forms = {mode: build_tab(_choices(studio, mode)) for mode in Mode}
                 with gr.Column(elem_id="stage", min_width=0):
                     view = build_stage(names)
-            with gr.Tab("Gallery", id="gallery", elem_classes="room") as gallery_room:
+            with gr.Tab("Queue", id=QUEUE, elem_classes="room") as queue_room:
+                queue = build_queue(studio.presets)
+            with gr.Tab("Gallery", id=GALLERY, elem_classes="room") as gallery_room:
                 gallery = build_gallery()
         filler = Filler(rooms, tabs, forms)
         for tab in forms.values():
-            _wire_form(page, TabHandlers(studio, tab, view), tab, view)
+            _wire_form(page, TabHandlers(studio, tab, view, filler), tab, view, filler)
         _wire_stage(page, StageHandlers(studio, names, view, filler), view, filler)
+        _wire_queue(
+            queue_room,
+            (create_room, gallery_room),
+            QueueHandlers(studio, names, queue, view, filler),
+            queue,
+            filler,
+            view,
+        )
+        _wire_many(page, queue_room, ManyHandlers(studio, queue, forms), queue)
         _wire_gallery(gallery_room, GalleryHandlers(studio, names, gallery, filler), gallery, filler)
     return page
 
@@ -65,14 +81,21 @@ def _choices(studio: Studio, mode: Mode) -> Choices:
     )
 
 
-def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: Stage) -> None:
+def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: Stage, filler: Filler) -> None:
     form, everything = tab.form, tab.form.inputs
     hinted = [form[name] for name in HINTED]
     loras = [form[f"lora_{slot}"] for slot in range(LORA_SLOTS)]
     changes = [component.change for component in form.components.values()]
     timed = [form[name].change for name in TIMED if name in form.components]
 
-    tab.generate.click(handlers.generate, everything, [tab.notice, view.job], **QUIET)
+    tab.generate.click(
+        handlers.generate,
+        everything | {tab.editing, tab.project},
+        [tab.notice, view.job, tab.editing, filler.rooms],
+        **QUIET,
+    )
+    tab.editing.change(handlers.change_editing, tab.editing, [tab.edit_bar, tab.generate], **QUIET)
+    tab.stop_editing.click(None, None, tab.editing, js="() => ''")
     gr.on(changes, None, None, tab.notice, js="() => ''")
     gr.on(
         [*timed, view.strip.change, page.load],
@@ -107,6 +130,39 @@ def _wire_stage(page: gr.Blocks, handlers: StageHandlers, view: Stage, filler: F
     view.cancel.click(handlers.cancel, view.job, None, **QUIET)
     view.reuse.click(handlers.reuse, view.job, filler.outputs, **QUIET)
     view.last_frame.click(handlers.use_last_frame, view.job, filler.outputs, **QUIET)
+
+
+def _wire_queue(
+    room: gr.Tab,
+    others: Sequence[gr.Tab],
+    handlers: QueueHandlers,
+    view: QueueTab,
+    filler: Filler,
+    stage: Stage,
+) -> None:
+    room.select(handlers.enter, [view.look, view.shown], view.outputs, **QUIET)
+    gr.on([other.select for other in others], handlers.leave, None, [view.timer], **QUIET)
+    view.timer.tick(handlers.refresh, [view.look, view.shown], view.outputs, trigger_mode="always_last", **QUIET)
+    for part in (view.acts, view.now_acts, view.shelves, view.rows, view.over):
+        part.click(handlers.act, [view.look, view.shown], [*view.outputs, *filler.outputs, stage.job], **QUIET)
+    for badge in (view.badge, stage.badge):
+        badge.change(None, badge, None, js=SHOW_BADGE)
+
+
+def _wire_many(page: gr.Blocks, room: gr.Tab, handlers: ManyHandlers, view: QueueTab) -> None:
+    many = view.many
+    gr.on(
+        [room.select, *(box.change for box in many.inputs)],
+        handlers.forecast,
+        handlers.inputs,
+        [many.forecast],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    many.add.click(handlers.add, handlers.inputs, [many.forecast, many.prompts, view.toast], **QUIET)
+    seen = [many.report, many.add_file, many.chosen]
+    many.upload.upload(handlers.look_at_file, many.upload, seen, **QUIET)
+    many.add_file.click(handlers.add_file, [many.chosen, many.project], [*seen, view.toast], **QUIET)
 
 
 def _wire_gallery(room: gr.Tab, handlers: GalleryHandlers, view: GalleryTab, filler: Filler) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.jobs.job import UNFINISHED, Job, JobState, QueueState
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards
 
@@ -33,12 +34,23 @@ class Stage:
     last_frame: gr.Button
     download: gr.HTML
     strip: gr.HTML
+    badge: gr.Textbox
     timer: gr.Timer
     shown: gr.State
 
     @property
     def outputs(self) -> list[gr.components.Component]:
-        return [self.view, self.cancel, self.reuse, self.last_frame, self.download, self.strip, self.timer, self.shown]
+        return [
+            self.view,
+            self.cancel,
+            self.reuse,
+            self.last_frame,
+            self.download,
+            self.strip,
+            self.badge,
+            self.timer,
+            self.shown,
+        ]
 
 
 def build_stage(names: cards.Names) -> Stage:
@@ -50,8 +62,15 @@ def build_stage(names: cards.Names) -> Stage:
         last_frame = gr.Button("Use last frame as image", visible=False, elem_classes=["quiet", "to-form"])
         download = gr.HTML("", elem_classes="download-slot")
     strip = gr.HTML("", elem_id="recent", js_on_load=OPEN_CLICKED)
+    count = gr.Textbox(visible="hidden", container=False)
     timer = gr.Timer(POLL_SECONDS, active=False)
-    return Stage(job, view, actions, cancel, reuse, last_frame, download, strip, timer, gr.State({}))
+    return Stage(job, view, actions, cancel, reuse, last_frame, download, strip, count, timer, gr.State({}))
+
+
+def badge(counts: Mapping[JobState, int], state: QueueState) -> str:
+    """How many clips are to be made, for the queue's name in the page's head; with "held" when it is paused."""
+    number = sum(counts[each] for each in UNFINISHED)
+    return f"{number or ''}{' held' if state.paused else ''}"
 
 
 def first_job(studio: Studio, wanted: str) -> str:
@@ -79,6 +98,7 @@ def _without_lost_files(job: Job) -> Job:
 def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, Any]:
     job = job and _without_lost_files(job)
     recent = [_without_lost_files(other) for other in studio.recent(RECENT) if other.state is not JobState.CANCELLED]
+    counts = studio.queue.counts()
     preview = studio.preview(job.id) if job and job.state is JobState.RUNNING else None
     return {
         "view": cards.stage(job, preview, names),
@@ -87,7 +107,8 @@ def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, An
         "last_frame": job is not None and job.clip is not None,
         "download": cards.download(job),
         "strip": cards.strip(recent, job.id if job else ""),
-        "timer": bool(studio.active()),
+        "badge": badge(counts, studio.queue.queue_state()),
+        "timer": any(counts[state] for state in UNFINISHED),
     }
 
 

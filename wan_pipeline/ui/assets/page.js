@@ -1,9 +1,9 @@
 // What Gradio has no event for: the keyboard, the theme, the address bar. No network, no state of its own.
 (() => {
   const seen = element => element && element.offsetParent !== null;
-  const button = () => [...document.querySelectorAll(".generate-button")].find(seen);
+  const button = () => [...document.querySelectorAll(".generate-button, .add-button")].find(seen);
 
-  // Ctrl+Enter (Cmd+Enter on a Mac) generates, from anywhere on the page.
+  // Ctrl+Enter (Cmd+Enter on a Mac) generates, or adds to the queue, from anywhere on the page.
   document.addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
       event.preventDefault();
@@ -67,6 +67,13 @@
   });
 
   window.wanStudio = {
+    // How many clips wait, beside the queue's name in the head of the page.
+    badge(text) {
+      const tab = [...document.querySelectorAll("#rooms > .tab-wrapper [role=tab]")].find(tab => tab.textContent.trim() === "Queue");
+      if (!tab) return;
+      tab.dataset.count = (text || "").split(" ")[0];
+      tab.dataset.held = (text || "").endsWith("held");
+    },
     // Keep the job in the address, so that a reload comes back to it.
     remember(job) {
       const address = new URL(location.href);
