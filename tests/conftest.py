@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
+from tests.warm import Warm, warm_processes
 from wan_pipeline.settings import Settings
 
 
@@ -31,3 +34,12 @@ def settings(tmp_path: Path, tiny_demo: Path) -> Settings:
         folder.mkdir()
     settings.make_folders()
     return settings
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Where worker processes start in milliseconds. Tests that ask for it are left out where there is no fork."""
+    if os.name != "posix":
+        pytest.skip("splits processes off with fork")
+    with warm_processes(tmp_path_factory.mktemp("warm")) as warm:
+        yield warm

@@ -11,15 +11,16 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from threading import Event
 
+from tests.studios import read_settings, wait_for, write_settings
 from tests.warm import Warm, WarmProcess
 from wan_pipeline.crash import VARIABLE, CrashPoint
 from wan_pipeline.jobs.job import FINISHED
 from wan_pipeline.jobs.launch import RunningWorker, worker_log
+from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker import work
@@ -75,15 +76,6 @@ def worker(options: str, lives: str) -> int:
     return work(read_settings(options))
 
 
-def write_settings(settings: Settings) -> str:
-    return "\n".join(str(getattr(settings, field.name)) for field in fields(Settings))
-
-
-def read_settings(options: str) -> Settings:
-    kinds = [type(field.default) for field in fields(Settings)]
-    return Settings(*(kind(value) for kind, value in zip(kinds, options.split("\n"), strict=True)))
-
-
 # Who kills them
 
 
@@ -118,7 +110,8 @@ class Killer:
                 end = next(ends, None)
                 app, killed_at = self._start_app(end or ""), self._soon() if end == "" else float("inf")
             time.sleep(0.02)
-        app.kill()
+        self._end(app)
+        wait_for(lambda: not WorkspaceLocks(self._settings.workspace).worker_is_alive(), "the last worker's end")
 
     def missed_points(self) -> set[str]:
         """Crash points that no process has died at."""

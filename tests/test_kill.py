@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -13,7 +12,7 @@ import pytest
 
 from tests.kills import SPEEDS, Killer, draft, number_of
 from tests.requests import Silence
-from tests.warm import warm_processes
+from tests.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.clips.read import read_receipt
@@ -22,28 +21,25 @@ from wan_pipeline.jobs.store import MAX_ATTEMPTS
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="splits processes off with fork")
-
 ENDS = {EventKind.DONE, EventKind.ADOPTED, EventKind.FAILED, EventKind.CANCELLED, EventKind.QUARANTINED}
 EXPLAINS_A_START = {EventKind.SUBMITTED, EventKind.INTERRUPTED, EventKind.RELEASED, EventKind.PLAN_LOWERED}
 
 
-def test_200_jobs_and_at_least_30_kills(settings: Settings, tmp_path: Path) -> None:
-    assert kill(settings, tmp_path, jobs=200, random_lives=14, app_kills=4, seed=7) >= 30
+def test_200_jobs_and_at_least_30_kills(settings: Settings, warm: Warm, tmp_path: Path) -> None:
+    assert kill(settings, warm, tmp_path, jobs=200, random_lives=14, app_kills=4, seed=7) >= 30
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_2000_jobs_and_at_least_300_kills(settings: Settings, tmp_path: Path) -> None:
-    assert kill(settings, tmp_path, jobs=2000, random_lives=250, app_kills=60, seed=8) >= 300
+def test_2000_jobs_and_at_least_300_kills(settings: Settings, warm: Warm, tmp_path: Path) -> None:
+    assert kill(settings, warm, tmp_path, jobs=2000, random_lives=250, app_kills=60, seed=8) >= 300
 
 
-def kill(settings: Settings, folder: Path, jobs: int, random_lives: int, app_kills: int, seed: int) -> int:
+def kill(settings: Settings, warm: Warm, folder: Path, jobs: int, random_lives: int, app_kills: int, seed: int) -> int:
     """How many processes were killed. Nothing was lost, and nothing made twice without a reason."""
     settings = replace(settings, checkpoint_seconds=0.0)
-    with warm_processes(folder) as warm:
-        killer = Killer(warm, settings, folder, jobs, seed)
-        killer.run(random_lives, app_kills)
+    killer = Killer(warm, settings, folder, jobs, seed)
+    killer.run(random_lives, app_kills)
     assert killer.missed_points() == set()
     with Studio(settings) as studio:
         check_jobs(studio, unbroken_hashes(settings, jobs), jobs)

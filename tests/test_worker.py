@@ -1,4 +1,4 @@
-"""The worker on a tiny real model: in this process where nothing dies, as real processes where something does."""
+"""The worker on a tiny real model, in this process."""
 
 from __future__ import annotations
 
@@ -6,80 +6,38 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from threading import Event
+from itertools import pairwise
+from typing import Any
 
-import psutil
 import pytest
+import torch
 
-from tests.disks import small_disk
 from tests.requests import Silence
-from wan_pipeline.clips.read import read_receipt
+from tests.studios import PATIENCE, QUICK, finish, leftovers
+from wan_pipeline.clips.naming import receipt_path
+from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.engine import engine as engine_module
+from wan_pipeline.engine import text as text_module
 from wan_pipeline.engine.progress import Stage
-from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
+from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.store import JobStore
-from wan_pipeline.jobs.worker import Worker
-from wan_pipeline.request import Draft, GenerationRequest
+from wan_pipeline.jobs.worker import Ending, Worker
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
-
-QUICK = Draft(prompt="a red ball", width=160, height=160, num_frames=5, num_inference_steps=2, seed=1)
-ENDLESS = replace(QUICK, num_inference_steps=200, num_frames=49, seed=2)
-"""More steps than any test waits for."""
-PATIENCE = 90.0
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Until the condition holds; fails the test when it does not come true."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE:.0f} s"
-        time.sleep(0.02)
-
-
-def is_denoising(studio: Studio, job_id: str) -> bool:
-    job = studio.job(job_id)
-    assert job is not None
-    assert job.error is None
-    return job.stage is Stage.DENOISING and job.step > 0
-
-
-def workers() -> list[psutil.Process]:
-    """Worker processes that this process has started."""
-    return [child for child in psutil.Process().children() if is_worker(child)]
-
-
-def is_worker(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and "wan_pipeline.jobs.worker" in process.cmdline()
-    except psutil.NoSuchProcess:
-        return False
-
-
-def leftovers(settings: Settings) -> list[str]:
-    return sorted(path.suffix for path in settings.clips.iterdir())
 
 
 @pytest.fixture
 def studio(settings: Settings) -> Iterator[Studio]:
-    """Closed at the end, with every worker it has left."""
     with Studio(settings) as studio:
         yield studio
-    for process in workers():
-        process.kill()
-        process.wait()
 
 
-def finish(studio: Studio, settings: Settings, *drafts: Draft) -> list[Job]:
-    """Jobs as they are after a worker without an app has worked off all."""
-    ids = [studio.submit(draft) for draft in drafts]
-    Worker(settings).run()
-    return [job for job_id in ids if (job := studio.job(job_id))]
+def kinds(studio: Studio, job: Job) -> list[EventKind]:
+    return [event.kind for event in studio.queue.events(job.id)]
 
 
 def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: Settings) -> None:
@@ -89,14 +47,11 @@ def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: S
         assert job.clip and job.clip.is_file()
         assert job.poster and job.poster.is_file()
         assert {stage.value for stage in Stage} - {"queued"} == set(job.seconds)
-        receipt = read_receipt(job.clip)
-        assert receipt is not None
-        assert GenerationRequest.from_dict(receipt["request"]) == job.request
-        assert receipt["frames_sha256"] == job.frames_sha256
-        assert receipt["provenance"]["environment"]["device"]
+        receipt = load_receipt(job.clip)
+        assert (receipt.request, receipt.frames_sha256, receipt.job) == (job.request, job.frames_sha256, job.id)
     assert first.frames_sha256 != second.frames_sha256
     assert leftovers(settings) == [".json"] * 2 + [".mp4"] * 2 + [".webp"] * 2
-    assert list(settings.previews.iterdir()) == []
+    assert list(settings.previews.iterdir()) == list(settings.job_logs.iterdir()) == []
     assert not WorkspaceLocks(settings.workspace).worker_is_alive()
 
 
@@ -108,7 +63,25 @@ def test_the_same_seed_gives_the_same_clip_in_the_queue_and_now(studio: Studio, 
     assert studio.resolve(again) == job.request
 
 
-def test_a_job_that_fails_does_not_hold_the_next_up(studio: Studio, settings: Settings, tiny_demo: Path) -> None:
+def test_a_clip_is_saved_while_the_next_is_made(studio: Studio, settings: Settings) -> None:
+    jobs = finish(studio, settings, *(replace(QUICK, seed=seed) for seed in range(6)))
+    overlaps = [later.started_at < earlier.finished_at for earlier, later in pairwise(jobs)]
+    assert all(overlaps)
+    assert [job.state for job in jobs] == [JobState.DONE] * 6
+
+
+def test_texts_of_waiting_jobs_are_encoded_in_one_visit(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits: list[str] = []
+    load = text_module.load_text_encoder
+    monkeypatch.setattr(text_module, "load_text_encoder", lambda model, *rest: visits.append("") or load(model, *rest))
+    jobs = finish(studio, settings, *(replace(QUICK, prompt=f"{color} moon") for color in ("red", "blue", "over")))
+    assert [job.state for job in jobs] == [JobState.DONE] * 3
+    assert len(visits) == 1
+
+
+def test_a_job_that_fails_does_not_hold_the_next_up(studio: Studio, settings: Settings, tiny_demo: Any) -> None:
     """The weights vanish between submit and start."""
     broken = replace(settings, demo_checkpoint=settings.workspace / "copy")
     shutil.copytree(tiny_demo, broken.demo_checkpoint)
@@ -116,31 +89,73 @@ def test_a_job_that_fails_does_not_hold_the_next_up(studio: Studio, settings: Se
     (failed,) = finish(studio, broken, QUICK)
     assert failed.state is JobState.FAILED
     assert "transformer" in (failed.error or "")
+    assert "transformer" in JobLogs(settings.job_logs).excerpt(failed.id)
     (done,) = finish(studio, settings, QUICK)
     assert done.state is JobState.DONE
 
 
-def test_a_full_disk_fails_the_job_in_words_and_leaves_nothing(studio: Studio, settings: Settings) -> None:
-    job_id = studio.submit(QUICK)
-    with small_disk(settings.clips, "4k"):
-        Worker(settings).run()
-        assert list(settings.clips.iterdir()) == []
-    job = studio.job(job_id)
-    assert job is not None
-    assert (job.state, job.error) == (
-        JobState.FAILED,
-        f"The disk of the folder {settings.clips} is full; free some space or choose a folder on another disk.",
-    )
+def test_after_a_fault_nobody_thought_of_the_queue_goes_on_in_a_fresh_process(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that has failed once fails for the rest of the process: the next jobs shall not burn with it."""
+    failed, waiting = studio.submit(QUICK), studio.submit(replace(QUICK, seed=2))
+    with monkeypatch.context() as broken:
+        broken.setattr(engine_module, "sample", lambda *_: torch.zeros(2) @ torch.zeros(3))
+        assert Worker(settings).run() is Ending.FRESH_PROCESS
+    assert studio.job(failed).state is JobState.FAILED
+    assert f"logs/jobs/{failed}.log" in studio.job(failed).error
+    assert "Traceback" in JobLogs(settings.job_logs).excerpt(failed)
+    assert studio.job(waiting).state is JobState.QUEUED
+    assert Worker(settings).run() is Ending.NOTHING_TO_DO
+    assert studio.job(waiting).state is JobState.DONE
 
 
-def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: Settings) -> None:
+# Memory runs out
+
+
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, *plans: str) -> None:
+    """The device has too little room for any but these plans."""
+    decode = engine_module.decode
+
+    def sparing(vae: Any, *rest: Any) -> Any:
+        if ("tiled" if vae.use_tiling else "resident") not in plans:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return decode(vae, *rest)
+
+    monkeypatch.setattr(engine_module, "decode", sparing)
+
+
+def test_out_of_memory_goes_one_plan_down_in_a_fresh_process(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_out_of_memory(monkeypatch, "tiled")
     job_id = studio.submit(QUICK)
-    with small_disk(settings.cache, "4k"):
-        Worker(settings).run()
+    waiting = studio.submit(replace(QUICK, seed=2))
+    assert Worker(settings).run() is Ending.FRESH_PROCESS
     job = studio.job(job_id)
-    assert job is not None
-    assert job.state is JobState.FAILED
-    assert f"The disk of the folder {settings.cache}" in (job.error or "")
+    assert (job.state, job.plan, job.plan_steps_down) == (JobState.INTERRUPTED, "tiled", 1)
+    assert studio.job(waiting).state is JobState.QUEUED
+    Worker(settings).run()
+    job = studio.job(job_id)
+    assert (job.state, job.plan, job.plan_steps_down) == (JobState.DONE, "tiled", 1)
+    assert load_receipt(job.clip).provenance.plan == "tiled"
+    expected = [EventKind.SUBMITTED, EventKind.STARTED, EventKind.PLAN_LOWERED, EventKind.STARTED, EventKind.DONE]
+    assert kinds(studio, job) == expected
+
+
+def test_out_of_memory_with_the_smallest_plan_fails_the_job(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_out_of_memory(monkeypatch)
+    job_id = studio.submit(QUICK)
+    endings = [Worker(settings).run() for _ in range(3)]
+    assert endings == [Ending.FRESH_PROCESS, Ending.FRESH_PROCESS, Ending.NOTHING_TO_DO]
+    job = studio.job(job_id)
+    assert (job.state, job.plan_steps_down) == (JobState.FAILED, 1)
+    assert "ran out of memory" in job.error
+
+
+# What a dead worker has left
 
 
 def test_what_a_dead_worker_left_half_written_is_removed(studio: Studio, settings: Settings) -> None:
@@ -150,20 +165,23 @@ def test_what_a_dead_worker_left_half_written_is_removed(studio: Studio, setting
     store.cancel(job_id)
     (settings.clips / f"2026-11-22_a-red-ball_seed1_{job_id[:8]}.mp4.0badcafe.part").write_bytes(b"half")
     (settings.clips / "somebody-elses.mp4.0badcafe.part").write_bytes(b"half")
+    settings.checkpoints.mkdir(exist_ok=True)
+    (settings.checkpoints / f"{job_id}.safetensors").write_bytes(b"half")
     for name in (f"{job_id}.webp", f"{job_id}.webp.0badcafe.part"):
         (settings.previews / name).write_bytes(b"half")
     Worker(settings).run()
     assert [path.name for path in settings.clips.iterdir()] == ["somebody-elses.mp4.0badcafe.part"]
-    assert list(settings.previews.iterdir()) == []
+    assert list(settings.previews.iterdir()) == list(settings.checkpoints.iterdir()) == []
     assert studio.job(job_id).state is JobState.CANCELLED
 
 
-def test_a_clip_that_lacks_only_its_row_gets_it(studio: Studio, settings: Settings) -> None:
-    """The worker died between the last file and the row: the clip is not made again, and not lost."""
+@pytest.mark.parametrize("state", ["running", "queued", "interrupted"])
+def test_a_clip_that_lacks_only_its_row_gets_it(studio: Studio, settings: Settings, state: str) -> None:
+    """The worker died between the last file and the row, or the row is from a backup: the clip is not made again."""
     (made,) = finish(studio, settings, QUICK)
     written = made.clip.stat().st_mtime_ns
     with sqlite3.connect(settings.database) as connection:
-        connection.execute("UPDATE jobs SET state = 'running', attempts = 2, clip = NULL, frames_sha256 = NULL")
+        connection.execute("UPDATE jobs SET state = ?, attempts = 2, clip = NULL, frames_sha256 = NULL", (state,))
     Worker(settings).run()
     job = studio.job(made.id)
     assert (job.state, job.clip, job.poster, job.frames_sha256) == (
@@ -173,11 +191,25 @@ def test_a_clip_that_lacks_only_its_row_gets_it(studio: Studio, settings: Settin
         made.frames_sha256,
     )
     assert job.clip.stat().st_mtime_ns == written
+    assert kinds(studio, job)[-1] is EventKind.ADOPTED
+
+
+def test_a_clip_of_other_settings_is_not_adopted(studio: Studio, settings: Settings) -> None:
+    """A waiting job may be edited: what it made before is not what is asked for now."""
+    (made,) = finish(studio, settings, QUICK)
+    other = replace(made.request, guidance_scale=1.5)
+    with sqlite3.connect(settings.database) as connection:
+        connection.execute("UPDATE jobs SET state = 'queued', clip = NULL, request = ?", (other.to_json(),))
+    Worker(settings).run()
+    job = studio.job(made.id)
+    assert kinds(studio, job)[-1] is EventKind.DONE
+    assert job.frames_sha256 != made.frames_sha256
+    assert leftovers(settings) == [".json", ".mp4", ".webp"]
 
 
 def test_a_clip_without_its_receipt_is_made_again(studio: Studio, settings: Settings) -> None:
     (made,) = finish(studio, settings, QUICK)
-    made.clip.with_suffix(".json").unlink()
+    receipt_path(made.clip).unlink()
     with sqlite3.connect(settings.database) as connection:
         connection.execute("UPDATE jobs SET state = 'running', clip = NULL")
     Worker(settings).run()
@@ -194,142 +226,25 @@ def test_a_second_worker_leaves_the_queue_to_the_first(studio: Studio, settings:
     assert studio.active()[0].id == job_id
 
 
-def test_cancel_stops_a_running_job_within_a_step(studio: Studio, settings: Settings) -> None:
-    studio.start()
-    endless, waiting, quick = (studio.submit(draft) for draft in (ENDLESS, ENDLESS, QUICK))
-    studio.cancel(waiting)
-    wait_for(lambda: is_denoising(studio, endless), "the first step")
-    wait_for(lambda: studio.preview(endless), "a preview")
-    cancelled_at = studio.job(endless)
-    studio.cancel(endless)
-    wait_for(lambda: not studio.job(endless).is_active, "the cancel")
-    job = studio.job(endless)
-    assert job.state is studio.job(waiting).state is JobState.CANCELLED
-    assert job.step <= cancelled_at.step + 3
-    assert leftovers(settings) == []
-    assert studio.preview(endless) is None
-    wait_for(lambda: not studio.job(quick).is_active, "the next job")
-    assert studio.job(quick).state is JobState.DONE
-    assert studio.last_frame(quick).suffix == ".png"
+# The person decides
 
 
-def test_a_killed_worker_costs_one_more_try_and_then_the_job(studio: Studio, settings: Settings) -> None:
-    studio.start()
-    endless, quick = studio.submit(ENDLESS), studio.submit(QUICK)
-    for attempt in (1, 2):
-        wait_for(lambda attempt=attempt: studio.job(endless).attempts == attempt, f"attempt {attempt}")
-        wait_for(lambda: is_denoising(studio, endless), "the first step")
-        (process,) = workers()
-        process.kill()
-    wait_for(lambda: not studio.job(endless).is_active, "giving up")
-    job = studio.job(endless)
-    assert (job.state, job.attempts) == (JobState.QUARANTINED, 2)
-    assert "The worker process died 2 times" in job.error
-    wait_for(lambda: not studio.job(quick).is_active, "the next job")
-    assert studio.job(quick).state is JobState.DONE
-    assert leftovers(settings) == [".json", ".mp4", ".webp"]
-
-
-def test_a_worker_asked_to_stop_gives_its_job_back(studio: Studio, settings: Settings) -> None:
-    job_id = studio.submit(ENDLESS)
-    folders = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings).items()]
-    command = [sys.executable, "-m", "wan_pipeline.jobs.worker", *folders]
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: is_denoising(studio, job_id), "the first step")
-        process.terminate()
-        assert process.wait(PATIENCE) != 0
-    job = studio.job(job_id)
+def test_a_paused_queue_takes_up_nothing(studio: Studio, settings: Settings) -> None:
+    studio.queue.pause_queue()
+    (job,) = finish(studio, settings, QUICK)
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
-    assert leftovers(settings) == []
+    studio.queue.resume_queue()
+    Worker(settings).run()
+    assert studio.job(job.id).state is JobState.DONE
 
 
-APP = """
-import sys
-from pathlib import Path
-from tests.test_worker import QUICK
-from wan_pipeline.settings import Settings
-from wan_pipeline.studio import Studio
-studio = Studio(Settings(*map(Path, sys.argv[1:])))
-studio.start()
-print(studio.submit(QUICK), flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_job_goes_on_when_its_app_is_killed(studio: Studio, settings: Settings) -> None:
-    """A second studio on the workspace, as a new tab of a restarted app, sees it finish."""
-    folders = [str(value) for value in vars(settings).values()]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", APP, *folders], cwd=REPOSITORY, text=True, **pipes) as app:
-        job_id = app.stdout.readline().strip()
-        wait_for(lambda: studio.job(job_id).attempts, "a worker")
-        app.kill()
-        app.wait(PATIENCE)
-    assert studio.job(job_id).is_active
-    wait_for(lambda: not studio.job(job_id).is_active, "the clip")
-    assert studio.job(job_id).state is JobState.DONE
-    wait_for(lambda: not WorkspaceLocks(settings.workspace).worker_is_alive(), "the worker's end")
-
-
-def test_two_studios_share_one_worker_and_see_the_same(studio: Studio, settings: Settings) -> None:
-    studio.start()
-    with Studio(settings) as other:
-        other.start()
-        ids = [studio.submit(QUICK), other.submit(replace(QUICK, seed=9))]
-        wait_for(lambda: studio.active()[:1] and studio.active()[0].state is JobState.RUNNING, "a worker")
-        assert [job.id for job in other.active()] == [job.id for job in studio.active()] == ids
-        wait_for(lambda: not other.active(), "both clips")
-        assert other.recent() == studio.recent()
-        assert [job.state for job in other.recent()] == [JobState.DONE] * 2
-        wait_for(lambda: len(workers()) == 1, "the second worker's end")
-
-
-def test_a_worker_that_cannot_start_fails_the_job_in_words(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_stop_after_this_one_lets_this_one_be_finished(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Python that dies at once stands for a broken installation."""
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\nexit 9\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(broken))
-    with Studio(settings) as studio:
-        studio.start()
-        job_id = studio.submit(QUICK)
-        wait_for(lambda: not studio.job(job_id).is_active, "giving up")
-        assert "cannot start (exit status 9)" in studio.job(job_id).error
-        assert str(settings.logs / "worker.log") in studio.job(job_id).error
-
-
-def test_locks_of_dead_apps_do_not_count(settings: Settings) -> None:
-    locks = WorkspaceLocks(settings.workspace)
-    command = "import sys; from pathlib import Path; from wan_pipeline.jobs.locks import WorkspaceLocks\n"
-    command += (
-        "lock = WorkspaceLocks(Path(sys.argv[1])).app(); lock.acquire(); print('held', flush=True); sys.stdin.read()"
-    )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", command, settings.workspace], cwd=REPOSITORY, **pipes) as app:
-        app.stdout.readline()
-        assert locks.any_app_is_alive()
-        app.kill()
-        app.wait()
-    assert not locks.any_app_is_alive()
-    assert list((settings.workspace / "locks").glob("app-*")) == []
-
-
-def test_an_app_starts_while_a_worker_looks_who_is_there(settings: Settings) -> None:
-    """To look at a lock is to hold it for a moment: an app that takes its own must wait, and keep its file."""
-    locks, done = WorkspaceLocks(settings.workspace), Event()
-
-    def look() -> None:
-        while not done.is_set():
-            locks.any_app_is_alive()
-
-    with ThreadPoolExecutor(2) as pool:
-        looking = [pool.submit(look) for _ in range(2)]
-        try:
-            for _ in range(500):
-                with locks.app() as lock:
-                    assert Path(lock.lock_file).exists()
-        finally:
-            done.set()
-        assert [look.exception() for look in looking] == [None, None]
+    """It is asked for while the first clip is made."""
+    decode = engine_module.decode
+    asked = lambda *given: studio.queue.stop_after_current() or decode(*given)  # noqa: E731
+    monkeypatch.setattr(engine_module, "decode", asked)
+    first, second = finish(studio, settings, QUICK, replace(QUICK, seed=2))
+    assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)
+    assert studio.queue.queue_state().paused

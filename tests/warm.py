@@ -70,7 +70,7 @@ class Warm:
 @contextmanager
 def warm_processes(folder: Path) -> Iterator[Warm]:
     """Serve from a new process; at the end it goes, with all that it has started."""
-    path = str(folder / "warm.socket")
+    path = str(folder / "wan_pipeline.socket")  # by this name in its arguments a process is known for a worker
     command = [sys.executable, "-m", "tests.warm", path]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as server:
         try:

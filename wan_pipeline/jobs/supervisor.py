@@ -165,8 +165,8 @@ class Supervisor:
         if pid is None or not _is_worker(pid):
             return
         logger.warning("The worker, process %d, has given no sign of life for too long and is ended.", pid)
-        if state.worker_job is not None:
-            self._store.tell(state.worker_job, EventKind.HUNG, f"process {pid} gave no sign of life and was ended")
+        for job in self._store.jobs((JobState.RUNNING,)):
+            self._store.tell(job.id, EventKind.HUNG, f"process {pid} gave no sign of life and was ended")
         psutil.Process(pid).kill()
         self._silence.broken()
 

@@ -198,12 +198,15 @@ def main(arguments: list[str] | None = None) -> None:
     settings = Settings(**vars(parser.parse_args(arguments)))
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     faulthandler.enable()
-    signal.signal(signal.SIGTERM, _leave)
     sys.exit(work(settings))
 
 
 def work(settings: Settings) -> Ending:
-    """Be the worker of a workspace, until there is nothing to do or another process had better go on."""
+    """Be the worker of a workspace, until there is nothing to do or another process had better go on.
+
+    For the main thread of a process of its own: SIGTERM makes it leave, and give its job back.
+    """
+    signal.signal(signal.SIGTERM, _leave)
     try:
         settings.make_folders()
         return Worker(settings).run()
