@@ -39,16 +39,17 @@ class Provenance:
 
         Entries of the environment named in `but` are left out, and so is what the older one does not tell.
         """
-        environment = {name: fact for name, fact in self.environment.items() if name not in but}
+        names = sorted(self.environment.keys() - but, key=lambda name: (name in UNLIKELY, name))
         return (
             *_changes("LoRA", self.loras, now.loras, "is another file now", "is not here now"),
             *_changes("Model file", self.model_files, now.model_files, "is another file now", "is not here now"),
             *(["The input image is another now."] if self.image and self.image != now.image else []),
             *([f"Memory plan: {self.plan} then, {now.plan} now."] if self.plan and self.plan != now.plan else []),
             *(
-                f"{name.replace('_', ' ').capitalize()}: {then} then, {now.environment.get(name, 'unknown')} now."
-                for name, then in environment.items()
-                if then != now.environment.get(name)
+                f"{name.replace('_', ' ').capitalize()}: {self.environment[name]} then, "
+                f"{now.environment.get(name, 'unknown')} now."
+                for name in names
+                if self.environment[name] != now.environment.get(name)
             ),
         )
 
