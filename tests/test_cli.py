@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.commands import MODEL, PATIENCE, QUICK, command, make_folders, wan
 from tests.disks import read_only_disk, small_disk
 from tests.requests import Silence
 from wan_pipeline.clips.read import read_receipt
@@ -21,30 +22,10 @@ from wan_pipeline.request import Draft, GenerationRequest, Mode
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
 
-MODEL = "wan2.2-ti2v-5b"
-"""The tiny model takes the place of this one: any registered model may lie in the models folder."""
-QUICK = ["--prompt", "a red ball", "--width", "160", "--height", "128", "--frames", "5", "--steps", "2"]
-PATIENCE = 90.0
-
 
 @pytest.fixture
 def folders(tmp_path: Path, tiny_demo: Path) -> list[str]:
-    """Options that keep a command inside `tmp_path`."""
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / MODEL).symlink_to(tiny_demo, target_is_directory=True)
-    (tmp_path / "loras").mkdir()
-    options = {"workspace": "workspace", "models-folder": "models", "loras-folder": "loras"}
-    return [f"--{name}={tmp_path / folder}" for name, folder in options.items()]
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "wan_pipeline", *map(str, arguments)]
-
-
-def wan(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    return make_folders(tmp_path, tiny_demo)
 
 
 def generate(folders: list[str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -135,7 +135,7 @@ def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
         raise UserError(f"{path.name} is a ZIP file that cannot be read ({error}); export it again.") from error
     except OSError as error:
         raise UserError(f"{path.name} cannot be read ({error.strerror}); choose another file.") from error
-    rows = _json_rows(text) if text.lstrip()[:1] in ("{", "[") else _csv_rows(text, path)
+    rows = _json_rows(text) if _looks_like_json(text, path) else _csv_rows(text, path)
     return _collected(rows, ImagesOnDisk(path.parent) if own_disk else ImageSource())
 
 
@@ -159,6 +159,10 @@ def write_queue_file(rows: Sequence[Row], target: Path) -> None:
 # Rows of each kind of file: their number, and their values by column; a UserError in their place if they have none.
 
 _Values = Mapping[str, Any] | UserError
+
+
+def _looks_like_json(text: str, path: Path) -> bool:
+    return path.suffix.lower() in (".json", ".jsonl", ".ndjson") or text.lstrip().startswith("{")
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, _Values]]:
