@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from wan_pipeline.errors import RequestError, UserError
-from wan_pipeline.jobs import queue_file
+from wan_pipeline.jobs import queue_file, queue_images
 from wan_pipeline.jobs.grid import MAX_CLIPS, grid, prompts_in, seeds_in
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.queue_file import CSV_TEMPLATE, QueueFile, Row, read_queue_file, write_queue_file
@@ -172,7 +172,7 @@ def test_a_list_from_elsewhere_reads_nothing_of_this_disk(tmp_path: Path, photo:
 
 def make_zip(path: Path, *lines: dict, **images: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(queue_file.LIST_NAME, "\n".join(map(json.dumps, lines)))
+        archive.writestr(queue_images.LIST_NAME, "\n".join(map(json.dumps, lines)))
         for name, content in images.items():
             archive.writestr(name.replace("__", "/"), content)
     return path
@@ -204,7 +204,7 @@ def test_a_bad_zip_is_refused_in_a_sentence(spoil: str, tmp_path: Path, monkeypa
             archive.writestr("other.txt", "a")
     else:
         monkeypatch.setattr(queue_file, "MAX_LIST_BYTES", 10_000)
-        monkeypatch.setattr(queue_file, "MAX_IMAGE_BYTES", 10_000)
+        monkeypatch.setattr(queue_images, "MAX_IMAGE_BYTES", 10_000)
         listed = {"prompt": "a" * 20_000} if spoil == "bomb" else {"prompt": "a", "image": "p"}
         make_zip(path, listed, p=bytes(20_000))
     with pytest.raises(UserError, match=r"cannot be read|holds no queue.jsonl|larger than") as raised:

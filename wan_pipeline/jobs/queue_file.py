@@ -18,13 +18,19 @@ from typing import Any
 
 from wan_pipeline import options
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.queue_images import (
+    IMAGE_FOLDER,
+    LIST_NAME,
+    ImagesInArchive,
+    ImagesOnDisk,
+    ImageSource,
+    checked_size,
+    member,
+)
 from wan_pipeline.request import Draft
 from wan_pipeline.storage import whole_file
 
-LIST_NAME = "queue.jsonl"
-IMAGE_FOLDER = "images/"
 MAX_LIST_BYTES = 16 * 2**20
-MAX_IMAGE_BYTES = 128 * 2**20
 MAX_ROWS = 5000
 CSV_TEMPLATE = """\
 prompt,negative-prompt,preset,seed,steps,guidance,width,height,frames,fps,image,model,lora,project
@@ -83,43 +89,6 @@ def check_rows(content: QueueFile, check: Callable[[Draft], object]) -> QueueFil
     return QueueFile(tuple(good), tuple(bad))
 
 
-class ImageSource:
-    """Where the images that rows name are found: nowhere, unless a subclass knows better."""
-
-    def find(self, name: str) -> Path:
-        """The image's file. Raises UserError."""
-        raise UserError(
-            f"The image '{name[:80]}' cannot be taken from another computer's disk; put it with the list, "
-            f"as {LIST_NAME}, into a ZIP file, in the folder {IMAGE_FOLDER[:-1]}."
-        )
-
-
-class ImagesOnDisk(ImageSource):
-    """For files of the person at this computer: names are relative to the list."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def find(self, name: str) -> Path:
-        return self._folder / name
-
-
-class ImagesInArchive(ImageSource):
-    """Images of a ZIP, copied to a folder of ours when they are asked for."""
-
-    def __init__(self, archive: zipfile.ZipFile, folder: Path) -> None:
-        self._archive = archive
-        self._folder = folder
-        self._found: dict[str, Path] = {}
-
-    def find(self, name: str) -> Path:
-        if name not in self._found:
-            target = self._folder / f"{len(self._found)}.image"
-            target.write_bytes(_member(self._archive, name, MAX_IMAGE_BYTES))
-            self._found[name] = target
-        return self._found[name]
-
-
 def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
     """The rows of a CSV, JSONL or ZIP file. Raises UserError when it is none of these or has unknown columns.
 
@@ -128,7 +97,7 @@ def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                text = _decoded(_member(archive, LIST_NAME, MAX_LIST_BYTES), path)
+                text = _decoded(member(archive, LIST_NAME, MAX_LIST_BYTES), path)
                 return _collected(_json_rows(text), ImagesInArchive(archive, folder))
         text = _decoded(_bounded(path), path)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
@@ -275,23 +244,7 @@ def _to_values(row: Row) -> dict[str, Any]:
 def _bounded(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MAX_LIST_BYTES + 1)
-    return _checked_size(content, path.name, MAX_LIST_BYTES)
-
-
-def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """One file of a ZIP, by its exact name. However small it is packed, no more than `limit` bytes are unpacked."""
-    try:
-        with archive.open(name) as file:
-            content = file.read(limit + 1)
-    except KeyError:
-        raise UserError(f"The ZIP file holds no {name[:80]}; export it again.") from None
-    return _checked_size(content, name, limit)
-
-
-def _checked_size(content: bytes, name: str, limit: int) -> bytes:
-    if len(content) > limit:
-        raise UserError(f"{name[:80]} is larger than {limit // 2**20} MB, more than a list of clips needs.")
-    return content
+    return checked_size(content, path.name, MAX_LIST_BYTES)
 
 
 def _decoded(content: bytes, path: Path) -> str:
