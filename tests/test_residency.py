@@ -1,0 +1,68 @@
+"""Offloading, with the CPU in the accelerator's place: the same hooks, the same latents, and no hook left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.observers import Recorder
+from tests.requests import make_request
+from wan_pipeline.engine.preview import Preview
+from wan_pipeline.engine.progress import Stage
+from wan_pipeline.engine.residency import tiled, visiting
+from wan_pipeline.engine.sample import sample
+from wan_pipeline.errors import Cancelled
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.load import load_denoiser, quiet_libraries
+
+CPU = torch.device("cpu")
+PREVIEW = Preview(torch.zeros(2, 49, 48), 4)
+
+
+@pytest.fixture
+def denoiser(settings):
+    quiet_libraries()
+    return load_denoiser(ModelLibrary(settings).find("demo"), CPU, torch.float32)
+
+
+def run(denoiser, image, visit, observer=None):
+    request = make_request(width=96, height=64, num_frames=9, num_inference_steps=3)
+    embeddings = [torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
+    with torch.inference_mode():
+        return sample(denoiser, request, embeddings, image, PREVIEW, observer or Recorder(), visit)
+
+
+def has_hooks(denoiser) -> bool:
+    return any(hasattr(part, "_hf_hook") for part in (denoiser.transformer, denoiser.vae))
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+def test_offloaded_gives_the_same_latents_and_leaves_no_hook(denoiser, with_image):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    image = Image.fromarray(noise) if with_image else None
+    assert torch.equal(run(denoiser, image, None), run(denoiser, image, CPU))
+    assert not has_hooks(denoiser)
+
+
+def test_a_cancel_leaves_no_hook_either(denoiser):
+    with pytest.raises(Cancelled):
+        run(denoiser, None, CPU, Recorder(stop_at=(Stage.DENOISING, 1)))
+    assert not has_hooks(denoiser)
+    run(denoiser, None, None)
+
+
+def test_a_visit_ends_where_it_began_also_after_an_error():
+    module = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="in it"), visiting(module, torch.device("meta")):
+        assert module.weight.device.type == "meta"
+        module.to_empty(device="cpu")
+        raise ValueError("in it")
+    assert module.weight.device.type == "cpu"
+
+
+def test_tiles_only_within_the_block(denoiser):
+    with tiled(denoiser.vae):
+        assert denoiser.vae.use_tiling
+    assert not denoiser.vae.use_tiling
