@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,8 +14,6 @@ from uuid import uuid4
 
 from PIL import Image
 
-from wan_pipeline import presets
-from wan_pipeline.clips import images
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.naming import check_output, clip_name
 from wan_pipeline.clips.receipt import load_receipt
@@ -23,6 +21,7 @@ from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database import Database
 from wan_pipeline.database_care import Backups, make_sound
+from wan_pipeline.drafting import Drafting
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.estimate import Estimate, Pace, estimate, estimate_many
@@ -32,13 +31,9 @@ from wan_pipeline.jobs.queue_file import MAX_ROWS, QueueFile, Row, check_rows, r
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.verifier import Verification, Verifications
-from wan_pipeline.lora.check import check_fits
-from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
-from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.recover import Recovered, recover
-from wan_pipeline.request import Draft, GenerationRequest, LoraChoice
+from wan_pipeline.request import Draft, GenerationRequest
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage import check_room, check_writable, whole_file
 from wan_pipeline.verify import Verdict, verify
@@ -59,9 +54,8 @@ class Studio:
         for folder in settings.written:
             check_writable(folder)
         self.settings = settings
-        self.models = ModelLibrary(settings)
-        self.presets = presets.load_presets(settings.presets)
-        self.loras = LoraLibrary(settings.loras)
+        self._drafting = Drafting(settings)
+        self.models, self.presets, self.loras = self._drafting.models, self._drafting.presets, self._drafting.loras
         self.notices = make_sound(settings.database)
         """What was put right when the workspace was opened, one sentence each, for the person."""
         self.queue = JobStore(settings.database)
@@ -100,23 +94,23 @@ class Studio:
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The whole request. Every UserError that can be known before weights are loaded is raised here."""
-        return self._with_image(self._check(draft), draft.image)
+        return self._drafting.resolve(draft)
 
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
-        spec = registry.find(draft.model or registry.DEFAULT_MODEL)
-        request = self._request(replace(draft, prompt="of any length", negative_prompt=None, loras=()), spec)
-        return estimate(request, spec, self.queue.finished(spec.id, LEARN_FROM), self._unfinished())
+        request = self._drafting.request(replace(draft, prompt="of any length", negative_prompt=None, loras=()))
+        return estimate(request, self._pace(request.model), self._unfinished())
 
     def estimate_many(self, drafts: Sequence[Draft]) -> Estimate:
         """How long all of them would take: "12 clips, about 4 min". Raises UserError for the first that is wrong."""
-        requests = [self._request(draft, registry.find(draft.model or registry.DEFAULT_MODEL)) for draft in drafts]
-        return estimate_many(requests, self._paces({request.model for request in requests}), self._unfinished())
+        requests = [self._drafting.request(draft) for draft in drafts]
+        paces = {model: self._pace(model) for model in {request.model for request in requests}}
+        return estimate_many(requests, paces, self._unfinished())
 
     def queue_seconds(self) -> float:
         """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
         jobs = [job for job in self.queue.active() if job.request.model in registry.MODELS]
-        paces = self._paces({job.request.model for job in jobs})
+        paces = {model: self._pace(model) for model in {job.request.model for job in jobs}}
         return sum(paces[job.request.model].seconds_left(job) for job in jobs)
 
     # Jobs
@@ -141,7 +135,7 @@ class Studio:
         holds within the context only: images of a ZIP are then removed. Raises UserError for a file that is no list.
         """
         with TemporaryDirectory(dir=self.settings.cache, prefix="import-") as folder:
-            yield check_rows(read_queue_file(path, Path(folder), own_disk=own_disk), self._check)
+            yield check_rows(read_queue_file(path, Path(folder), own_disk=own_disk), self._drafting.check)
 
     def submit_rows(self, content: QueueFile, *, skip_bad: bool = False, project: str = "") -> list[str]:
         """Put the clips of a file in the queue; `project` is for rows that name none.
@@ -156,7 +150,7 @@ class Studio:
 
         Without a target it goes to the cache, as ZIP if there are input images, else as JSONL. Raises UserError.
         """
-        jobs = self.queue.jobs((*UNFINISHED, JobState.PAUSED), limit=MAX_ROWS)
+        jobs = [job for job in self.queue.jobs((*UNFINISHED, JobState.PAUSED), limit=MAX_ROWS) if not job.request_error]
         rows = [Row(number, self.draft_of_request(job.request), job.project) for number, job in enumerate(jobs, 1)]
         ending = "zip" if any(row.draft.image for row in rows) else "jsonl"
         path = target or self.settings.cache / f"queue_{datetime.now().astimezone():%Y-%m-%d_%H%M}.{ending}"
@@ -209,29 +203,14 @@ class Studio:
 
     def draft_of(self, job_id: str) -> Draft:
         """A draft that resolves to the job's own request, for "Reuse settings"."""
-        return self.draft_of_request(self._existing(job_id).request)
+        job = self._existing(job_id)
+        if job.request_error:
+            raise UserError(job.request_error)
+        return self.draft_of_request(job.request)
 
     def draft_of_request(self, request: GenerationRequest) -> Draft:
         """A draft that resolves to this request again, though its style be gone, or be worded otherwise now."""
-        preset = self.presets.get(request.preset or "")
-        known = preset is not None and preset.styled(request.prompt) == request.styled_prompt
-        return Draft(
-            prompt=request.prompt if known or request.preset is None else request.styled_prompt,
-            image=self.settings.inputs / f"{request.image}.png" if request.image else None,
-            model=request.model,
-            preset=request.preset if known else None,
-            negative_prompt=request.negative_prompt,
-            seed=request.seed,
-            width=request.width,
-            height=request.height,
-            num_frames=request.num_frames,
-            fps=request.fps,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            flow_shift=request.flow_shift,
-            scheduler=request.scheduler,
-            loras=tuple(LoraChoice(lora.name, lora.weight) for lora in request.loras),
-        )
+        return self._drafting.draft_of(request)
 
     def draft_from_clip(self, path: Path) -> Recovered:
         """The settings of any clip with a receipt, from here or from elsewhere, and what of them is not here.
@@ -283,42 +262,18 @@ class Studio:
         with Engine(self.settings, strict=strict) as engine:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
-    def _check(self, draft: Draft) -> GenerationRequest:
-        """As `resolve`, but the image is only measured."""
-        model = self.models.find(draft.model or registry.DEFAULT_MODEL)
-        request = self._request(draft, model.spec)
-        for lora in request.loras:
-            check_fits(self.loras.path(lora.name), model)
-        return request
-
-    def _with_image(self, request: GenerationRequest, image: Path | None) -> GenerationRequest:
-        """The image is decoded, and kept, last: when all else is right."""
-        if image is None:
-            return request
-        return replace(request, image=images.ingest(image, self.settings.inputs).sha256)
-
-    def _request(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
-        """Whole but for its image, of which only the header is read: nothing is written before all else is right."""
-        preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
-        size = images.measure(draft.image) if draft.image else None
-        return presets.resolve(draft, spec, preset, "pending" if size else None, size)
-
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
-        checked = [self._check(draft) for draft, _ in clips]
-        check_room(self.settings.clips, max(map(_clip_bytes, checked), default=0))
-        requests = [self._with_image(request, draft.image) for request, (draft, _) in zip(checked, clips, strict=True)]
+        checked = [(self._drafting.check(draft), draft.image, project) for draft, project in clips]
+        check_room(self.settings.clips, max((_clip_bytes(request) for request, _, _ in checked), default=0))
         ids = self.queue.submit_many(
-            [(request, project) for request, (_, project) in zip(requests, clips, strict=True)]
+            [(self._drafting.with_image(request, image), project) for request, image, project in checked]
         )
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
         return ids
 
-    def _paces(self, model_ids: Iterable[str]) -> dict[str, Pace]:
-        return {
-            model_id: Pace.learnt(registry.find(model_id), self.queue.finished(model_id, LEARN_FROM))
-            for model_id in model_ids
-        }
+    def _pace(self, model: str) -> Pace:
+        return Pace.learnt(registry.find(model), self.queue.finished(model, LEARN_FROM))
 
     def _unfinished(self) -> int:
         counts = self.queue.counts()

@@ -71,9 +71,9 @@ class Pace:
         return self.seconds_per_megapixel * _work(request, Stage.DECODING, self.spec)
 
 
-def estimate(request: GenerationRequest, spec: ModelSpec, finished: Sequence[Job], jobs_ahead: int) -> Estimate:
-    """For one clip. `finished`: recent ones of the same model, to learn from."""
-    seconds = Pace.learnt(spec, finished).seconds(request)
+def estimate(request: GenerationRequest, pace: Pace, jobs_ahead: int) -> Estimate:
+    """For one clip."""
+    seconds = pace.seconds(request)
     return Estimate(seconds, jobs_ahead, f"about {duration(seconds)}{_after(jobs_ahead)}")
 
 

@@ -64,8 +64,10 @@ class JobTable:
         `states` None: all. Jobs that were cleared away are left out.
         """
         chosen = sql_list(states if states is not None else tuple(JobState))
-        clause = f"WHERE cleared = 0 AND state IN {chosen} ORDER BY {_LIST_ORDER} LIMIT ? OFFSET ?"
-        return self._jobs(clause, limit, offset)
+        page = (
+            f"SELECT number FROM jobs WHERE cleared = 0 AND state IN {chosen} ORDER BY {_LIST_ORDER} LIMIT ? OFFSET ?"  # noqa: S608
+        )
+        return self._jobs(f"WHERE jobs.number IN ({page}) ORDER BY {_LIST_ORDER}", limit, offset)
 
     def recent(self, limit: int) -> list[Job]:
         """The newest jobs in any state, newest first."""
