@@ -29,14 +29,20 @@ COLOURS = (
 
 
 def encoder_settings() -> dict[str, str]:
-    """All that decides the picture of an MP4 beside its frames. Asks ffmpeg for its version."""
+    """All that decides the picture of an MP4 beside its frames."""
     return {
         "codec": CODEC,
         "crf": str(CRF),
         "preset": PRESET,
         "filter": COLOURS,
-        "ffmpeg": str(imageio_ffmpeg.get_ffmpeg_version()),
+        "ffmpeg": _ffmpeg_version(),
     }
+
+
+def _ffmpeg_version() -> str:
+    """The name of the program that comes with imageio-ffmpeg tells it; another one has to be asked each time."""
+    name = Path(imageio_ffmpeg.get_ffmpeg_exe()).stem
+    return name if "-v" in name else str(imageio_ffmpeg.get_ffmpeg_version())
 
 
 def encode(frames: NDArray[np.uint8], fps: int, destination: Path, metadata: dict[str, Any] | None) -> None:

@@ -73,7 +73,8 @@ def _commit(repository: Path) -> str | None:
     """The commit this program runs from, with -dirty where files were changed since; None outside a checkout."""
     if not (repository / ".git").exists():
         return None
-    return _said_by("git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    looking_only = ("--no-optional-locks", "-C", str(repository))
+    return _said_by("git", *looking_only, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def _said_by(program: str, *arguments: str) -> str | None:
