@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 
 from tests.disks import read_only_disk, small_disk
 from tests.requests import make_request
+from tests.studios import QUICK, opened_warm, wait_for
+from tests.warm import Warm
+from wan_pipeline import crash, database_care, database_schema
 from wan_pipeline import database as room
-from wan_pipeline import database_care, database_schema
 from wan_pipeline.database import Database
 from wan_pipeline.database_care import KEPT, Backups, damage, make_sound
 from wan_pipeline.errors import StorageError
@@ -181,7 +184,7 @@ def test_a_damaged_database_is_put_aside_and_restored_and_the_person_told(settin
     assert aside.name in told
     assert aside.read_bytes() == spoiled
     with Studio(settings) as studio:
-        assert studio.notices == []
+        assert studio.notices == ()
 
 
 def test_the_newest_backup_that_is_whole_is_taken(store: JobStore, database: Path) -> None:
@@ -239,6 +242,41 @@ def test_apps_that_start_together_restore_once(store: JobStore, database: Path) 
         told = [sentence for told in pool.map(make_sound, [database] * 4) for sentence in told]
     assert len(told) == len(list(database.parent.glob("studio.corrupt-*"))) == 1
     assert JobStore(database).job(job_id) is not None
+
+
+def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Settings, warm: Warm) -> None:
+    """A disk that fails in the night: nobody is there to start the studio again."""
+    with opened_warm(settings, warm) as studio:
+        studio.queue.pause_queue()
+        ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]
+        studio.start()
+        Backups(settings.database).keep()
+        spoil(settings.database)
+        wait_for(lambda: studio.notices, "the notice")
+        assert "The database was damaged" in studio.notices[0]
+        studio.queue.resume_queue()
+        wait_for(lambda: not studio.active(), "both clips")
+        assert [studio.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
+
+
+RESTORE = (
+    "import sys, pathlib; from wan_pipeline.database_care import make_sound; make_sound(pathlib.Path(sys.argv[1]))"
+)
+
+
+@pytest.mark.parametrize("moment", ["part-written:1", "part-renamed:1", "part-written:2", "part-renamed:2"])
+def test_a_restoring_that_is_killed_is_done_again(moment: str, store: JobStore, database: Path) -> None:
+    ids = store.submit_many([(make_request(seed=seed), "") for seed in range(60)])
+    Backups(database).keep()
+    spoil(database)
+    environment = {**os.environ, crash.VARIABLE: moment}
+    result = subprocess.run(
+        [sys.executable, "-c", RESTORE, str(database)], cwd=REPOSITORY, env=environment, check=False
+    )
+    assert result.returncode != 0
+    make_sound(database)
+    assert [job.id for job in JobStore(database).active()] == ids
+    assert list(database.parent.glob("studio.corrupt-*.sqlite3"))
 
 
 # What may stand in the way

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database_schema import migrate
-from wan_pipeline.errors import StorageError
+from wan_pipeline.errors import DamagedDatabaseError, StorageError
 
 BUSY_SECONDS = 30.0
 """How long a use waits for another process that is writing."""
@@ -70,9 +70,9 @@ def database_error(path: Path, error: Exception) -> StorageError:
     if code in _FULL:
         return StorageError(f"The disk of the database {path} is full; free some space and try again.")
     if code in DAMAGED:
-        return StorageError(
-            f"The database {path} is damaged ({error}); close Wan Studio and start it again: it puts the damaged file "
-            "aside and goes on from its newest backup."
+        return DamagedDatabaseError(
+            f"The database {path} is damaged ({error}); Wan Studio puts it aside and goes on from its newest backup, "
+            "in a moment or when it is started again."
         )
     return StorageError(
         f"The database {path} cannot be used ({error}); check that its folder is writable, or choose another with "

@@ -106,11 +106,16 @@ def damage(database: Path) -> str | None:
 
 
 def _replace(database: Path, backups: Backups, reason: str) -> str:
-    """Put a damaged database aside and the newest whole backup in its place. What to tell the person."""
+    """Put a damaged database aside and the newest whole backup in its place. What to tell the person.
+
+    Whenever this process dies, either the damaged file or its backup is there, not nothing.
+    """
+    whole = next((copy for copy in backups.newest_first() if damage(copy) is None), None)
     try:
-        aside = _put_aside(database)
-        whole = next((copy for copy in backups.newest_first() if damage(copy) is None), None)
-        if whole is not None:
+        aside = _copied_aside(database)
+        if whole is None:
+            database.unlink()
+        else:
             with whole_file(database) as part:
                 shutil.copyfile(whole, part)
     except OSError as error:
@@ -120,25 +125,24 @@ def _replace(database: Path, backups: Backups, reason: str) -> str:
         ) from error
     told = f"The database was damaged ({reason}). It was put aside as {aside.name}, and "
     if whole is None:
-        told += "there was no whole backup, so the queue starts empty. Finished clips are kept and listed again."
-    else:
-        when = datetime.fromtimestamp(whole.stat().st_mtime).astimezone().strftime("%H:%M on %d %B")
-        told += f"the backup of {when} took its place. Jobs queued after that are gone; clips made after it are kept."
-    return told
+        return f"{told}there was no whole backup, so the queue starts empty. Finished clips are kept and listed again."
+    when = datetime.fromtimestamp(whole.stat().st_mtime).astimezone().strftime("%H:%M on %d %B")
+    return f"{told}the backup of {when} took its place. Jobs queued after that are gone; clips made after it are kept."
 
 
-def _put_aside(database: Path) -> Path:
-    """With its journal, which would otherwise be played back into the file that takes its place."""
+def _copied_aside(database: Path) -> Path:
+    """A copy of the damaged file. Its journal is moved: it would be played back into the file that takes its place."""
     stem = f"{database.stem}.corrupt-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     aside = database.with_name(f"{stem}{database.suffix}")
     number = 1
     while aside.exists():
         number += 1
         aside = database.with_name(f"{stem}-{number}{database.suffix}")
-    database.rename(aside)
+    with whole_file(aside) as part:
+        shutil.copyfile(database, part)
     for ending in ("-journal", "-wal", "-shm"):
         with suppress(FileNotFoundError):
-            database.with_name(database.name + ending).rename(aside.with_name(aside.name + ending))
+            database.with_name(database.name + ending).replace(aside.with_name(aside.name + ending))
     return aside
 
 

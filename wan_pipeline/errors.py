@@ -43,6 +43,10 @@ class StorageError(UserError):
     """The disk refused: full, read-only, or not there."""
 
 
+class DamagedDatabaseError(StorageError):
+    """The workspace's database is not sound; `database_care.make_sound` puts its backup in its place."""
+
+
 class GenerationError(StudioError):
     """The model ran and the result is unusable (NaN latents, out of memory)."""
 

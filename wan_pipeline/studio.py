@@ -56,8 +56,7 @@ class Studio:
         self.settings = settings
         self._drafting = Drafting(settings)
         self.models, self.presets, self.loras = self._drafting.models, self._drafting.presets, self._drafting.loras
-        self.notices = make_sound(settings.database)
-        """What was put right when the workspace was opened, one sentence each, for the person."""
+        self._notices = make_sound(settings.database)
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
         self._supervisor = supervise(settings, self.queue, WorkspaceLocks(settings.workspace))
@@ -75,6 +74,11 @@ class Studio:
     def is_viewer(self) -> bool:
         """Whether another app has opened this workspace before and works with it: this one only looks on for now."""
         return self._supervisor.is_viewer
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was put right when the workspace was opened, and since; one sentence each, for the person."""
+        return (*self._notices, *self._supervisor.notices)
 
     def close(self) -> None:
         """Leave. Jobs that wait or run go on without this app."""
@@ -265,9 +269,8 @@ class Studio:
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
         checked = [(self._drafting.check(draft), draft.image, project) for draft, project in clips]
         check_room(self.settings.clips, max((_clip_bytes(request) for request, _, _ in checked), default=0))
-        ids = self.queue.submit_many(
-            [(self._drafting.with_image(request, image), project) for request, image, project in checked]
-        )
+        requests = [(self._drafting.with_image(request, image), project) for request, image, project in checked]
+        ids = self.queue.submit_many(requests)
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
         return ids
@@ -283,7 +286,7 @@ class Studio:
         try:
             Backups(self.settings.database).keep()
         except StorageError as error:
-            self.notices.append(f"The database could not be backed up: {error}")
+            self._notices.append(f"The database could not be backed up: {error}")
 
     def _existing(self, job_id: str) -> Job:
         job = self.queue.job(job_id)

@@ -11,8 +11,11 @@ from threading import Event, Thread
 import psutil
 from filelock import Timeout
 
+from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.crash import CrashPoint, crash_point
-from wan_pipeline.errors import StorageError
+from wan_pipeline.database import Database
+from wan_pipeline.database_care import Backups, make_sound
+from wan_pipeline.errors import DamagedDatabaseError, StorageError
 from wan_pipeline.jobs.job import UNFINISHED, EventKind, JobState
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.locks import WorkspaceLocks
@@ -55,6 +58,9 @@ class Supervisor:
         self._main_lock = locks.main_app()
         self._process: RunningWorker | None = None
         self._starts_at_launch = 0
+        self.notices: list[str] = []
+        """What was put right meanwhile, one sentence each, for the person."""
+        self._backups = Backups(settings.database)
         self._deaths = _Deaths()
         self._silence = _Silence(silent_seconds, 2 * look_seconds)
         self._wake = Event()
@@ -96,6 +102,7 @@ class Supervisor:
                 while self._has_work():
                     self._look()
                     looked()
+                    self._backups.tick()
                     self._wake.wait(self._look_seconds)
         except BaseException:
             if self._process is not None:
@@ -116,6 +123,9 @@ class Supervisor:
             try:
                 if self._is_main():
                     self._look()
+                    self._backups.tick()
+            except DamagedDatabaseError:
+                self._put_right()
             except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
             self._wake.wait(self._look_seconds)
@@ -146,6 +156,8 @@ class Supervisor:
 
     def _note_end(self, code: int) -> None:
         """Give up on the waiting jobs when worker after worker ends before it takes one up."""
+        if code == Ending.NO_DATABASE:
+            self._put_right()
         if code == Ending.NOTHING_TO_DO or self._store.starts() != self._starts_at_launch:
             self._deaths = _Deaths()
             return
@@ -155,6 +167,16 @@ class Supervisor:
             self._deaths = _Deaths()
             log = worker_log(self._settings)
             self._store.fail_waiting(f"The worker process cannot start (exit status {code}); the reason is in {log}.")
+
+    def _put_right(self) -> None:
+        """Go on from a backup, also in the night, if the database is damaged. Not while a worker may write to it."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+        if not self._locks.worker_is_alive() and (told := make_sound(self._settings.database)):
+            logger.warning("%s", " ".join(told))
+            self.notices += told
+            Gallery(Database(self._settings.database), self._settings.clips).rescan()
 
     def _watch(self) -> None:
         """End a worker that lives and does not work: the next one goes on with the queue."""

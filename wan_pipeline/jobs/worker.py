@@ -21,6 +21,7 @@ from types import FrameType
 from filelock import Timeout
 
 from wan_pipeline.crash import CrashPoint, crash_point
+from wan_pipeline.database_care import Backups
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
 from wan_pipeline.jobs.files import JobFiles, remove_stray_parts
@@ -90,7 +91,9 @@ class Worker:
             lock.release()
 
     def _work(self, heart: Heartbeat) -> Ending:
+        backups = Backups(self._settings.database)
         while True:
+            backups.tick()
             heart.take(None)
             nothing_is_saved = self._saver.is_idle()
             if job := self._store.claim(self._loaded):
