@@ -71,13 +71,13 @@ def test_it_gives_way_to_the_queue_and_goes_on_from_where_it_stood(studio: Studi
     job_id = studio.queue.submit(studio.resolve(DRAFT))
     job = studio.queue.claim()
     wait_for(lambda: state(studio, clip) is VerifyState.WAITING, "the verifier gives way")
-    kept = list(studio.settings.checkpoints.iterdir())
+    kept = list((studio.settings.cache / "verified").glob("*.safetensors"))
     assert job is not None and job.id == job_id and len(kept) == 1
     studio.queue.fail(job_id, "a test ends it")
     thread.join(PATIENCE)
     end = studio.verification(clip)
     assert end.is_over and end.verdict.identical
-    assert list(studio.settings.checkpoints.iterdir()) == []
+    assert list((studio.settings.cache / "verified").glob("*.safetensors")) == []
 
 
 def test_what_cannot_be_verified_ends_in_a_sentence(studio: Studio, clip: Path) -> None:

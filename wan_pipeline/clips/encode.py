@@ -41,7 +41,7 @@ def encoder_settings() -> dict[str, str]:
 
 def _ffmpeg_version() -> str:
     """The name of the program that comes with imageio-ffmpeg tells it; another one has to be asked each time."""
-    name = Path(imageio_ffmpeg.get_ffmpeg_exe()).stem
+    name = Path(imageio_ffmpeg.get_ffmpeg_exe()).name
     return name if "-v" in name else str(imageio_ffmpeg.get_ffmpeg_version())
 
 

@@ -120,7 +120,7 @@ class _Patient:
 
 def verify_when_idle(settings: Settings, clip: Path) -> Verification:
     """Wait for the queue, verify, and write down how it ended; once more from where it stood if it had to give way."""
-    observer, checkpoint = _Patient(settings, clip), settings.checkpoints / f"verify-{clip.stem}.safetensors"
+    observer, checkpoint = _Patient(settings, clip), _file(settings, clip).with_suffix(".safetensors")
     try:
         while True:
             observer.wait()
