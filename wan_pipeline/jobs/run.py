@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.crash import CrashPoint, crash_point
-from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
+from wan_pipeline.errors import Cancelled, OutOfMemory, StudioError
 from wan_pipeline.jobs.files import JobFiles
 from wan_pipeline.jobs.job import Finished, Job
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.observer import JobObserver
+from wan_pipeline.jobs.patience import patiently
 from wan_pipeline.jobs.render import Label, Renderer, save_clip
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import Settings
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 MAX_STEPS_DOWN = 2
 """Smaller memory plans that a job may be given before it fails."""
-WRITE_TRIES = 5
-WRITE_PAUSE_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class JobRun:
         """Put the clip's files in place, then its row. Raises StorageError only if the database stays out of reach."""
         with self._logs.attached(self.job.id):
             if finished := self._save(rendered):
-                self._write(partial(self._store.finish, self.job.id, finished))
+                patiently(partial(self._store.finish, self.job.id, finished))
                 crash_point(CrashPoint.FINISHED)
                 logger.info("Job %s is done: %s", self.job.id, finished.clip.name)
         if finished:
@@ -107,30 +105,14 @@ class JobRun:
             logger.warning("Job %s failed: %s", job.id, error)
             return
         self.observer.close()
-        self._write(partial(self._store.lower_plan, job.id, plan, str(error)))
+        patiently(partial(self._store.lower_plan, job.id, plan, str(error)))
         logger.warning("Job %s goes on in a fresh process with the memory plan '%s': %s", job.id, plan, error)
 
     def _end(self, write: Callable[[], None]) -> None:
         self._let_go()
-        self._write(write)
+        patiently(write)
 
     def _let_go(self) -> None:
         """Of what is of no use once the job has ended."""
         self.observer.close()
         self.files.checkpoint.unlink(missing_ok=True)
-
-    @staticmethod
-    def _write(change: Callable[[], None]) -> None:
-        """A clip may have taken an hour: that the database is busy or its disk full for a moment must not cost it.
-
-        Raises StorageError in the end. The next worker then finds on the disk what has become of the job.
-        """
-        for left in reversed(range(WRITE_TRIES)):
-            try:
-                change()
-                return
-            except StorageError:
-                if not left:
-                    raise
-                logger.warning("The database could not be written; it is tried again.", exc_info=True)
-                time.sleep(WRITE_PAUSE_SECONDS)

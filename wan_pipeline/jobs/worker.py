@@ -29,6 +29,7 @@ from wan_pipeline.jobs.heartbeat import Heartbeat
 from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.log import FORMAT, JobLogs
+from wan_pipeline.jobs.patience import patiently
 from wan_pipeline.jobs.render import Renderer
 from wan_pipeline.jobs.run import JobRun
 from wan_pipeline.jobs.saver import Saver
@@ -96,7 +97,7 @@ class Worker:
             backups.tick()
             heart.take(None)
             nothing_is_saved = self._saver.is_idle()
-            if job := self._store.claim(self._loaded):
+            if job := patiently(partial(self._store.claim, self._loaded)):
                 crash_point(CrashPoint.CLAIMED)
                 heart.take(job.id)
                 if not self._run_job(job, heart):
