@@ -73,6 +73,7 @@ def _lines(receipt: Receipt) -> list[str]:
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
         "memory plan": provenance.plan,
         "attempt": receipt.attempt if receipt.attempt > 1 else None,
+        "resumed from": f"step {receipt.resumed_from}" if receipt.resumed_from else None,
         "frames sha256": receipt.frames_sha256,
     }
     width = max(map(len, facts))
