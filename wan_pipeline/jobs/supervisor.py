@@ -100,9 +100,8 @@ class Supervisor:
         try:
             with self._app_lock:
                 while self._has_work():
-                    self._look()
+                    self._look_after()
                     looked()
-                    self._backups.tick()
                     self._wake.wait(self._look_seconds)
         except BaseException:
             if self._process is not None:
@@ -122,10 +121,7 @@ class Supervisor:
         while not self._closing.is_set():
             try:
                 if self._is_main():
-                    self._look()
-                    self._backups.tick()
-            except DamagedDatabaseError:
-                self._put_right()
+                    self._look_after()
             except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
             self._wake.wait(self._look_seconds)
@@ -138,6 +134,13 @@ class Supervisor:
             except Timeout:
                 return False
         return True
+
+    def _look_after(self) -> None:
+        try:
+            self._look()
+            self._backups.tick()
+        except DamagedDatabaseError:
+            self._put_right()
 
     def _look(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
@@ -171,7 +174,7 @@ class Supervisor:
     def _put_right(self) -> None:
         """Go on from a backup, also in the night, if the database is damaged. Not while a worker may write to it."""
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+            self._process.kill()
             self._process.wait()
         if not self._locks.worker_is_alive() and (told := make_sound(self._settings.database)):
             logger.warning("%s", " ".join(told))
