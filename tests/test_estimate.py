@@ -87,6 +87,13 @@ def test_who_is_ahead(ahead: int, words: str) -> None:
     assert (shown.jobs_ahead, shown.text) == (ahead, f"about 6 s{words}")
 
 
+def test_a_clip_that_went_on_from_a_checkpoint_teaches_no_pace() -> None:
+    request = make_request()
+    half = replace(done(request, denoising=0.1, decoding=1.0), resumed_from=3)
+    whole = done(request, denoising=4.0, decoding=1.0)
+    assert Pace.learnt(DEMO, [half, half, whole]).seconds(request) == pytest.approx(5.0)
+
+
 def test_what_is_left_of_a_running_clip_is_told_by_its_stage() -> None:
     request = make_request()
     pace = Pace.learnt(DEMO, [done(request, denoising=5.0, decoding=3.0, loading=0.5, saving=0.5)])

@@ -85,7 +85,8 @@ def estimate_many(requests: Sequence[GenerationRequest], paces: Mapping[str, Pac
 
 
 def _learned(finished: Sequence[Job], stage: Stage, spec: ModelSpec) -> float | None:
-    rates = [job.seconds[stage] / _work(job.request, stage, spec) for job in finished if stage in job.seconds]
+    whole = [job for job in finished if stage in job.seconds and not job.resumed_from]  # not the second half only
+    rates = [job.seconds[stage] / _work(job.request, stage, spec) for job in whole]
     return median(rates) if rates else None
 
 

@@ -12,7 +12,8 @@ import logging
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from enum import IntEnum
 from functools import partial
@@ -27,7 +28,7 @@ from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioErro
 from wan_pipeline.jobs.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.heartbeat import Heartbeat
 from wan_pipeline.jobs.job import FINISHED, Job, JobState
-from wan_pipeline.jobs.locks import WorkspaceLocks
+from wan_pipeline.jobs.locks import WorkspaceLocks, is_held
 from wan_pipeline.jobs.log import FORMAT, JobLogs
 from wan_pipeline.jobs.patience import patiently
 from wan_pipeline.jobs.render import Renderer
@@ -105,7 +106,7 @@ class Worker:
             elif nothing_is_saved and not self._locks.any_app_is_alive():
                 return Ending.NOTHING_TO_DO
             else:
-                self._warm_up()
+                self._idle()
                 time.sleep(POLL_SECONDS)
 
     def _run_job(self, job: Job, heart: Heartbeat) -> bool:
@@ -117,7 +118,8 @@ class Worker:
         if is_suspect:
             self._saver.wait()
         run = JobRun(job, self._settings, self._store, heart.stir)
-        rendered = run.make(self._prepared_engine)
+        with self._device():
+            rendered = run.make(self._prepared_engine)
         self._loaded = job.request.model
         if rendered is not None:
             self._saver.start(partial(run.save, rendered))
@@ -153,6 +155,27 @@ class Worker:
             self._engine = Engine(self._settings)
         return self._engine
 
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        """The device for this worker alone: a clip that is being verified gives way within a step."""
+        lock = self._locks.device()
+        try:
+            lock.acquire()
+        except Timeout:
+            logger.warning("A clip is being verified and does not give way; the queue goes on beside it.")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _idle(self) -> None:
+        """Be ready for the next job; but when a clip is being verified, leave it the memory."""
+        if not is_held(self._locks.verifier()):
+            self._warm_up()
+        elif self._engine is not None and self._loaded is not None:
+            self._engine.close()
+            self._loaded = None
+
     def _warm_up(self) -> None:
         """Import torch once while nobody waits for it. A fault is left for the first job to report."""
         if not self._is_warm:
@@ -186,6 +209,9 @@ class Worker:
             job = self._store.job(path.stem)
             if job is None or job.state in FINISHED:
                 path.unlink(missing_ok=True)
+        for path in self._settings.job_logs.glob("*.log"):
+            if self._store.job(path.stem) is None:  # it was cleared away
+                self._logs.remove(path.stem)
 
     def _give_back(self) -> None:
         """The worker was asked to stop: a clip that is being saved is finished, what else runs waits again."""
