@@ -21,7 +21,8 @@ PLAYING = "() => { const v = document.querySelector('#view video'); return v && 
 
 
 def panel(page: Page) -> Locator:
-    return page.locator("[role=tabpanel]:visible")
+    """The form before the person."""
+    return page.locator("#tabs [role=tabpanel]:visible")
 
 
 def fill(page: Page, **values: str) -> None:
@@ -34,7 +35,7 @@ def fill(page: Page, **values: str) -> None:
 
 
 def make_short(page: Page) -> None:
-    page.locator("[role=tabpanel]:visible").get_by_label("number input for Length in seconds").fill("0.5")
+    panel(page).get_by_label("number input for Length in seconds").fill("0.5")
     fill(page, Steps="2")
 
 
@@ -129,6 +130,7 @@ def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
 
 def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
     page = visitor.open()
+    panel(page).get_by_label("number input for Length in seconds").fill("3")
     fill(page, Prompt="A long story", Steps="190")
     generate(page)
     expect(page.locator("#view .progress .count")).to_contain_text("/190", timeout=MADE)

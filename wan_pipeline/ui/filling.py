@@ -31,9 +31,9 @@ class Filler:
         parts = [part for tab in self.forms.values() for part in (*tab.form.components.values(), tab.notice)]
         return [*parts, *(tab.editing for tab in self.forms.values()), self.tabs, self.rooms]
 
-    def fill(self, draft: Draft, message: str = "", editing: str = "") -> dict[Any, Any]:
+    def fill(self, draft: Draft, message: str = "", editing: str = "", mode: Mode | None = None) -> dict[Any, Any]:
         """The draft in the tab of its kind; `editing` is the job whose settings it shall become."""
-        mode = Mode.IMAGE_TO_VIDEO if draft.image else Mode.TEXT_TO_VIDEO
+        mode = mode or (Mode.IMAGE_TO_VIDEO if draft.image else Mode.TEXT_TO_VIDEO)
         if draft.image and not draft.image.is_file():  # then the box is empty
             draft = replace(draft, image=None)
         updates = {**fill(self.forms[mode].form, draft), **self.notices(message)}

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
-from wan_pipeline.ui.cards import Names, file_url
+from wan_pipeline.jobs.verifier import Verification, VerifyState
+from wan_pipeline.ui.cards import STAGES, Names, file_url, notice
 from wan_pipeline.ui.icons import action, icon, sign
 from wan_pipeline.ui.settings_cards import history, settings, table
 
@@ -110,7 +112,7 @@ def toast(text: str, undo: Sequence[str] = (), more: str = "") -> str:
 # The sheet of one clip ---------------------------------------------------------------------------------------------
 
 
-def sheet(clip: Clip, names: Names, message: str = "", *, is_local: bool = False) -> str:
+def sheet(clip: Clip, names: Names, *, is_local: bool = False) -> str:
     """One clip, large, with all that can be done with it. `is_local`: the person sits at the studio's own computer."""
     ratio = f"--ratio: {clip.request.width / clip.request.height:.5f}"
     return (
@@ -119,7 +121,7 @@ def sheet(clip: Clip, names: Names, message: str = "", *, is_local: bool = False
         f"{sign('previous', 'Newer clip', 'left', kind='step before')}"
         f'<div class="frame" style="{ratio}">{_player(clip)}</div>'
         f"{sign('next', 'Older clip', 'right', kind='step after')}"
-        f'</div><aside class="sheet-side">{_head(clip)}{message}{_buttons(clip, is_local)}{_note(clip)}'
+        f'</div><aside class="sheet-side">{_head(clip)}{_buttons(clip, is_local)}{_note(clip)}'
         f"{table(settings(clip.request, names) | history(clip))}</aside></div>"
     )
 
@@ -170,11 +172,27 @@ def _note(clip: Clip) -> str:
     )
 
 
-def share_link(path_url: str, name: str) -> str:
-    """Where the copy without its settings can be had."""
-    link = f'<a href="{path_url}" download="{escape(name, quote=True)}">Download {escape(name)}</a>'
-    return f'<p class="notice good" role="status">A copy without prompt and settings is ready. {link}</p>'
+def share_link(copy: Path) -> str:
+    """Where the copy without its settings can be had; it downloads by itself."""
+    link = f'<a data-auto href="{file_url(copy)}" download="{escape(copy.name, quote=True)}">Download it again</a>'
+    return f'<p class="notice good" role="status">A copy without prompt and settings is on its way. {link}</p>'
 
 
-def verdict(text: str, kind: str) -> str:
-    return f'<p class="notice {kind}" role="status">{escape(text)}</p>'
+def verification(state: Verification | None) -> str:
+    """How making the clip once more stands, or what came of it."""
+    if state is None:
+        return ""
+    match state.state:
+        case VerifyState.WAITING:
+            text = "It will be made once more as soon as the queue is idle, and compared."
+        case VerifyState.RENDERING:
+            step = f", step {state.step} of {state.total}" if state.total else ""
+            text = f"Being made once more: {STAGES[state.stage].lower()}{step}."
+        case VerifyState.FAILED:
+            return notice(state.error or "It could not be verified; logs/verify.log may say why.")
+        case VerifyState.DONE:
+            kind = "good" if state.verdict and state.verdict.identical else "warning"
+            return (
+                f'<p class="notice {kind}" role="status">{escape(state.verdict.sentence if state.verdict else "")}</p>'
+            )
+    return f'<p class="notice busy" role="status"><span class="spinner" aria-hidden="true"></span>{escape(text)}</p>'

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
@@ -55,6 +57,8 @@ class GalleryHandlers:
             "unpick": self._pick,
             "compare": self._compare,
             "folder": self._folder,
+            "share": self._share,
+            "verify": self._verify,
             "reuse": self._reuse,
             "vary": self._reuse,
             "frame": self._use_last_frame,
@@ -83,7 +87,14 @@ class GalleryHandlers:
         try:
             return self._acts[click.act](click)
         except UserError as error:
-            return self._open(click, look["open"], notice(str(error))) if look["open"] else self._toast(str(error))
+            return {self._view.report: notice(str(error))} if look["open"] else self._toast(str(error))
+
+    def follow_verification(self, look: dict[str, Any]) -> Updates:
+        """How verifying the open clip stands; the polling ends with it."""
+        state = self._studio.verification(self._gallery.clip(look["open"]).path) if look["open"] else None
+        going = state is not None and not state.is_over
+        report = {self._view.report: gallery_cards.verification(state)} if state else {}
+        return {**report, self._view.timer: gr.skip() if going else gr.Timer(active=False)}
 
     # The grid
 
@@ -116,10 +127,15 @@ class GalleryHandlers:
 
     # What opens over it
 
-    def _open(self, click: Click, clip_id: str, message: str = "") -> Updates:
+    def _open(self, click: Click, clip_id: str) -> Updates:
         clip = self._gallery.clip(clip_id)
-        sheet = gallery_cards.sheet(clip, self._names, message, is_local=click.is_local)
-        return {self._view.over: sheet, self._view.look: {**click.look, "open": clip_id}}
+        state = self._studio.verification(clip.path)
+        return {
+            self._view.over: gallery_cards.sheet(clip, self._names, is_local=click.is_local),
+            self._view.report: gallery_cards.verification(state),
+            self._view.timer: gr.Timer(active=state is not None and not state.is_over),
+            self._view.look: {**click.look, "open": clip_id},
+        }
 
     def _step(self, click: Click) -> Updates:
         """To the clip beside the open one, on this page."""
@@ -133,7 +149,7 @@ class GalleryHandlers:
         return {self._view.over: settings_cards.compare(one, two, self._names)}
 
     def _shut(self, look: dict[str, Any]) -> Updates:
-        return {self._view.over: "", self._view.look: {**look, "open": ""}}
+        return {self._view.over: "", self._view.report: "", self._view.look: {**look, "open": ""}}
 
     def _toast(self, text: str, undo: Sequence[str] = ()) -> Updates:
         return {self._view.toast: gallery_cards.toast(text, undo)}
@@ -141,9 +157,9 @@ class GalleryHandlers:
     # What is done to a clip
 
     def _star(self, click: Click) -> Updates:
+        """On the sheet the star changes in the browser, so that the clip plays on."""
         self._gallery.star(click.clip, not self._gallery.clip(click.clip).starred)
-        grid = self._grid(click.given, click.look)
-        return {**grid, **self._open(click, click.clip)} if click.look["open"] else grid
+        return self._grid(click.given, click.look)
 
     def _note(self, click: Click) -> Updates:
         self._gallery.note(click.clip, click.text)
@@ -160,12 +176,21 @@ class GalleryHandlers:
     def _moved(self, click: Click) -> Updates:
         picked = [clip_id for clip_id in click.look["picked"] if clip_id != click.clip]
         shut = replace(click, look={**click.look, "open": ""})
-        return {self._view.over: "", **self._with_picks(shut, picked)}
+        return {self._view.over: "", self._view.report: "", **self._with_picks(shut, picked)}
 
     def _folder(self, click: Click) -> Updates:
         if click.is_local:
             open_folder(self._gallery.clip(click.clip).path)
         return {}
+
+    def _share(self, click: Click) -> Updates:
+        copy = self._studio.share_copy(self._gallery.clip(click.clip).path)
+        served = processing_utils.save_file_to_cache(copy, self._view.over.GRADIO_CACHE)
+        return {self._view.report: gallery_cards.share_link(Path(served))}
+
+    def _verify(self, click: Click) -> Updates:
+        self._studio.verify_later(self._gallery.clip(click.clip).path)
+        return {**self.follow_verification(click.look), self._view.timer: gr.Timer(active=True)}
 
     # Back to the form
 

@@ -11,6 +11,7 @@ import gradio as gr
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
 from wan_pipeline.ui.cards import Names
 
+POLL_SECONDS = 1.0
 FORWARD = """
 const tell = (source, act, text) => {
   const clip = source.closest('[data-clip]')?.dataset.clip ?? '';
@@ -30,7 +31,10 @@ element.addEventListener('change', event => {
 
 @dataclass(frozen=True)
 class GalleryTab:
-    """`look` holds what this browser tab has before it: the offset, the picked clips and the open one."""
+    """`look` holds what this browser tab has before it: the offset, the picked clips, the open one and its neighbours.
+
+    `report` tells how it goes with the open one.
+    """
 
     text: gr.Textbox
     project: gr.Dropdown
@@ -44,7 +48,9 @@ class GalleryTab:
     grid: gr.HTML
     picks: gr.HTML
     over: gr.HTML
+    report: gr.HTML
     toast: gr.HTML
+    timer: gr.Timer
     look: gr.State
 
     @property
@@ -57,7 +63,8 @@ class GalleryTab:
 
     @property
     def outputs(self) -> list[gr.components.Component]:
-        return [*self.filters, self.empty_bin, self.count, self.grid, self.picks, self.over, self.toast, self.look]
+        seen = [self.count, self.grid, self.picks, self.over, self.report, self.toast]
+        return [*self.filters, self.empty_bin, *seen, self.timer, self.look]
 
     def query(self, given: Mapping[Any, Any]) -> GalleryQuery:
         return GalleryQuery(
@@ -99,7 +106,9 @@ def build_gallery() -> GalleryTab:
     grid = gr.HTML("", elem_id="grid", js_on_load=FORWARD)
     picks = gr.HTML("", elem_id="picks", js_on_load=FORWARD)
     over = gr.HTML("", elem_id="over", js_on_load=FORWARD)
+    report = gr.HTML("", elem_id="report")  # apart from the clip: that one plays on while this changes
     toast = gr.HTML("", elem_id="toast", js_on_load=FORWARD)
+    timer = gr.Timer(POLL_SECONDS, active=False)
     look = gr.State({"offset": 0, "picked": [], "open": "", "ids": []})
     return GalleryTab(
         text=text,
@@ -114,7 +123,9 @@ def build_gallery() -> GalleryTab:
         grid=grid,
         picks=picks,
         over=over,
+        report=report,
         toast=toast,
+        timer=timer,
         look=look,
     )
 

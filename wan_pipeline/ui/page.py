@@ -20,6 +20,7 @@ from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
 from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
 from wan_pipeline.ui.many_handlers import ManyHandlers
+from wan_pipeline.ui.page_handlers import PageHandlers
 from wan_pipeline.ui.queue_handlers import QueueHandlers
 from wan_pipeline.ui.queue_tab import QueueTab, build_queue
 from wan_pipeline.ui.stage import Stage, build_stage
@@ -28,6 +29,7 @@ from wan_pipeline.ui.theme import HEADER
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 """Every handler is quick, so none waits in Gradio's own queue; long work is the studio's jobs."""
 JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
+OPEN_ROOM = "() => wanStudio.openRoom()"
 SHOW_BADGE = "text => wanStudio.badge(text)"
 REMEMBER_JOB = "job => wanStudio.remember(job)"
 
@@ -39,6 +41,10 @@ def build_ui(studio: Studio) -> gr.Blocks:
     )
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False) as page:
         gr.HTML(HEADER, elem_id="header")
+        upload = gr.UploadButton(
+            "Open a clip", file_types=[".mp4"], elem_id="clip-upload", elem_classes="quiet", size="sm"
+        )
+        banner = gr.HTML("", elem_id="banner")
         with gr.Tabs(elem_id="rooms", selected=CREATE) as rooms:
             with gr.Tab("Create", id=CREATE) as create_room, gr.Row(elem_id="studio"):
                 with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as tabs:
@@ -50,6 +56,10 @@ def build_ui(studio: Studio) -> gr.Blocks:
             with gr.Tab("Gallery", id=GALLERY, elem_classes="room") as gallery_room:
                 gallery = build_gallery()
         filler = Filler(rooms, tabs, forms)
+        projects = [*(tab.project for tab in forms.values()), queue.many.project]
+        _wire_page(page, PageHandlers(studio, filler, banner, projects), upload, (filler, banner, projects))
+        for name, each in ((CREATE, create_room), (QUEUE, queue_room), (GALLERY, gallery_room)):
+            each.select(None, None, None, js=f"() => wanStudio.enter('{name}')")
         for tab in forms.values():
             _wire_form(page, TabHandlers(studio, tab, view, filler), tab, view, filler)
         _wire_stage(page, StageHandlers(studio, names, view, filler), view, filler)
@@ -79,6 +89,18 @@ def _choices(studio: Studio, mode: Mode) -> Choices:
         prompt=picture.prompt if picture else next(iter(examples.PROMPTS.values())),
         image=picture.path if picture else None,
     )
+
+
+def _wire_page(
+    page: gr.Blocks,
+    handlers: PageHandlers,
+    upload: gr.UploadButton,
+    outputs: tuple[Filler, gr.HTML, list[gr.Dropdown]],
+) -> None:
+    filler, banner, projects = outputs
+    page.load(None, None, None, js=OPEN_ROOM)
+    page.load(handlers.look_around, None, [banner, *projects], **QUIET)
+    upload.upload(handlers.open_file, upload, filler.outputs, **QUIET)
 
 
 def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: Stage, filler: Filler) -> None:
@@ -144,7 +166,13 @@ def _wire_queue(
     gr.on([other.select for other in others], handlers.leave, None, [view.timer], **QUIET)
     view.timer.tick(handlers.refresh, [view.look, view.shown], view.outputs, trigger_mode="always_last", **QUIET)
     for part in (view.acts, view.now_acts, view.shelves, view.rows, view.over):
-        part.click(handlers.act, [view.look, view.shown], [*view.outputs, *filler.outputs, stage.job], **QUIET)
+        part.click(
+            handlers.act,
+            [view.look, view.shown],
+            [*view.outputs, *filler.outputs, stage.job],
+            trigger_mode="multiple",  # by default, a click while another is under way would be lost
+            **QUIET,
+        )
     for badge in (view.badge, stage.badge):
         badge.change(None, badge, None, js=SHOW_BADGE)
 
@@ -167,8 +195,9 @@ def _wire_many(page: gr.Blocks, room: gr.Tab, handlers: ManyHandlers, view: Queu
 
 def _wire_gallery(room: gr.Tab, handlers: GalleryHandlers, view: GalleryTab, filler: Filler) -> None:
     room.select(handlers.enter, view.inputs, view.outputs, **QUIET)
-    filters = [box.input for box in view.filters]
+    filters = [box.input if isinstance(box, gr.Dropdown) else box.change for box in view.filters]
     gr.on(filters, handlers.search, view.inputs, view.outputs, trigger_mode="always_last", **QUIET)
     view.empty_bin.click(handlers.empty_bin, view.inputs, view.outputs, **QUIET)
+    view.timer.tick(handlers.follow_verification, [view.look], [view.report, view.timer], **QUIET)
     for part in (view.grid, view.picks, view.over, view.toast):
-        part.click(handlers.act, view.inputs, [*view.outputs, *filler.outputs], **QUIET)
+        part.click(handlers.act, view.inputs, [*view.outputs, *filler.outputs], trigger_mode="multiple", **QUIET)

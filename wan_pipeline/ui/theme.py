@@ -115,7 +115,7 @@ def theme() -> gr.themes.Base:
 
 
 def preset_css(presets: Iterable[Preset]) -> str:
-    """One rule a style, for its card and for clips that wait: its thumbnail where there is one, else a small landscape in its colours."""
+    """One rule a style, for its card and for clips that wait: its thumbnail, else a small landscape in its colours."""
     return "\n".join(
         f'.style-cards label:has(input[value="{preset.id}"]), [data-preset="{preset.id}"] '
         f"{{ --picture: {_picture(preset)}; }}"

@@ -13,6 +13,12 @@
     button.click();
   });
 
+  // A star on the sheet changes here: sent anew, the sheet would start its clip anew.
+  document.addEventListener("click", event => {
+    const star = event.target.closest(".sheet [data-act=star]");
+    if (star) star.setAttribute("aria-pressed", String(star.getAttribute("aria-pressed") !== "true"));
+  });
+
   // Compare: the longer clip leads, the other follows it within a frame or so; one slider moves both.
   const APART_SECONDS = 0.06;
   const clips = view => {

@@ -66,10 +66,28 @@
     }
   });
 
+  // Rooms are told apart by their names.
+  const tabOf = room => [...document.querySelectorAll("#rooms > .tab-wrapper [role=tab]")]
+    .find(tab => tab.textContent.trim().toLowerCase() === room);
+
+  const roomAtStart = new URLSearchParams(location.search).get("room");  // Gradio enters the first one by itself
+
   window.wanStudio = {
+    // The room in the address, as if its name were clicked.
+    openRoom() {
+      if (roomAtStart) tabOf(roomAtStart)?.click();
+    },
+    // Keep the room in the address, so that a reload comes back to it. What lies open over a room closes with it.
+    enter(room) {
+      const address = new URL(location.href);
+      if (room === "create") address.searchParams.delete("room");
+      else address.searchParams.set("room", room);
+      history.replaceState(history.state, "", address);
+      scrollTo(0, 0);
+    },
     // How many clips wait, beside the queue's name in the head of the page.
     badge(text) {
-      const tab = [...document.querySelectorAll("#rooms > .tab-wrapper [role=tab]")].find(tab => tab.textContent.trim() === "Queue");
+      const tab = tabOf("queue");
       if (!tab) return;
       tab.dataset.count = (text || "").split(" ")[0];
       tab.dataset.held = (text || "").endsWith("held");

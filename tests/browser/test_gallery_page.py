@@ -1,0 +1,167 @@
+"""The gallery in a real browser, on the real app with the tiny model."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Visitor
+from tests.browser.test_page import MADE, panel
+from tests.requests import make_request
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.store import JobStore
+from wan_pipeline.presets import load_presets
+from wan_pipeline.settings import REPOSITORY
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+PROMPTS = {"plain": "a plain ball", "noir": "a dark ball", "markup": "<img src=x onerror=\"window.pwned=1\"> 'box'"}
+TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => video.currentTime)"
+
+
+@pytest.fixture(scope="module")
+def clips(workspace: Path, address: str) -> dict[str, str]:
+    """Three small clips that the app has made, their job ids by name."""
+    store = JobStore(workspace / "studio.sqlite3")
+    shape = {"num_frames": 17, "num_inference_steps": 1}
+    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")["noir"].styled(PROMPTS["noir"])}
+    ids = {
+        name: store.submit(make_request(**{"prompt": prompt, "styled_prompt": prompt, "seed": seed, **shape, **style}))
+        for (name, prompt), seed, style in zip(PROMPTS.items(), (11, 12, 13), ({}, noir, {}), strict=True)
+    }
+    deadline = time.monotonic() + MADE / 1000
+    while any(store.job(job_id).state is not JobState.DONE for job_id in ids.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return ids
+
+
+def open_gallery(visitor: Visitor) -> Page:
+    page = visitor.open()
+    page.get_by_role("tab", name="Gallery").click()
+    expect(page.locator(".clip").first).to_be_visible()
+    return page
+
+
+def tile(page: Page, prompt: str) -> Locator:
+    return page.locator(".clip", has=page.get_by_text(prompt, exact=True))
+
+
+def open_sheet(page: Page, prompt: str) -> Locator:
+    tile(page, prompt).locator(".poster").click()
+    sheet = page.get_by_role("dialog")
+    expect(sheet.locator(".prompt")).to_have_text(prompt)
+    return sheet
+
+
+def test_clips_are_found_starred_noted_and_binned(visitor: Visitor, clips: dict[str, str]) -> None:
+    page = open_gallery(visitor)
+    expect(tile(page, PROMPTS["markup"]).locator("img")).to_be_visible()
+    assert page.evaluate("window.pwned") is None
+    page.get_by_placeholder("Search prompts and notes").fill("DARK ball")
+    expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
+    page.locator(".clip").hover()
+    page.get_by_role("button", name="Star", exact=True).click()
+    expect(page.locator(".clip [data-act=star]")).to_have_attribute("aria-pressed", "true")
+    sheet = open_sheet(page, PROMPTS["noir"])
+    expect(sheet.locator("video")).to_have_count(1)
+    sheet.get_by_label("Note").fill("for the </textarea><b>credits")
+    sheet.get_by_label("Note").press("Tab")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_placeholder("Search prompts and notes").fill("credits")
+    expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
+    expect(open_sheet(page, PROMPTS["noir"]).get_by_label("Note")).to_have_value("for the </textarea><b>credits")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".nothing")).to_contain_text("Nothing found")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
+    page.get_by_placeholder("Search prompts and notes").fill("")
+    page.get_by_label("Starred").check()
+    expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
+
+
+def test_two_clips_play_as_one(visitor: Visitor, clips: dict[str, str]) -> None:
+    page = open_gallery(visitor)
+    for name in ("plain", "noir"):
+        tile(page, PROMPTS[name]).hover()
+        tile(page, PROMPTS[name]).get_by_role("button", name="Pick to compare").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    view = page.get_by_role("dialog", name="Compare two clips")
+    expect(view.locator("tr")).to_have_text(
+        [re.compile("Prompt.*plain.*dark"), re.compile("Stylenone.*Noir"), re.compile("Seed1112")]
+    )
+    page.wait_for_function(f"() => ({TIMES})().every(time => time > 0.1)")
+    view.locator("[data-scrub]").fill("500")
+    page.wait_for_function(f"() => ({TIMES})().every(time => Math.abs(time - 0.53) < 0.03)")
+    expect(view.locator("[data-play]")).not_to_have_class(re.compile("playing"))
+    view.locator("[data-play]").click()
+    expect(view.locator("[data-play]")).to_have_class(re.compile("playing"))
+    page.wait_for_function(f"() => {{ const [a, b] = ({TIMES})(); return a !== 0.53 && Math.abs(a - b) < 0.1; }}")
+    page.keyboard.press("Escape")
+    expect(view).to_have_count(0)
+
+
+def test_a_clip_gives_its_settings_back(visitor: Visitor, clips: dict[str, str]) -> None:
+    page = open_gallery(visitor)
+    open_sheet(page, PROMPTS["noir"]).get_by_role("button", name="Reuse settings").click()
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("12")
+    expect(panel(page).get_by_label("Noir")).to_be_checked()
+    page.get_by_role("tab", name="Gallery").click()
+    open_sheet(page, PROMPTS["plain"]).get_by_role("button", name="Vary seed").click()
+    expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(PROMPTS["plain"])
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("")
+    page.get_by_role("tab", name="Gallery").click()
+    open_sheet(page, PROMPTS["plain"]).get_by_role("button", name="Use last frame").click()
+    expect(panel(page).get_by_label("What happens")).to_have_value(PROMPTS["plain"])
+    expect(panel(page).locator(".first-frame img")).to_be_visible()
+
+
+def test_a_dropped_clip_fills_the_form(
+    visitor: Visitor, clips: dict[str, str], workspace: Path, tmp_path: Path
+) -> None:
+    clip = JobStore(workspace / "studio.sqlite3").job(clips["noir"]).clip
+    page = visitor.open()
+    files = [clip.read_bytes().hex(), b"no clip at all".hex()]
+    drop = """([hex, name]) => {
+        const bytes = Uint8Array.from(hex.match(/../g), pair => parseInt(pair, 16));
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([bytes], name, {type: 'video/mp4'}));
+        document.body.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
+    }"""
+    page.evaluate(drop, [files[0], "from a friend.mp4"])
+    expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(PROMPTS["noir"])
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("12")
+    page.evaluate(drop, [files[1], "broken.mp4"])
+    expect(page.locator(".notice:visible")).to_contain_text("broken.mp4")
+
+
+def test_a_copy_to_share_tells_nothing_and_verifying_tells_all(visitor: Visitor, clips: dict[str, str]) -> None:
+    page = open_gallery(visitor)
+    sheet = open_sheet(page, PROMPTS["plain"])
+    with page.expect_download() as shared:
+        sheet.get_by_role("button", name="Share copy").click()
+    assert b"plain ball" not in Path(shared.value.path()).read_bytes()
+    assert "plain" not in shared.value.suggested_filename
+    sheet.get_by_role("button", name="Verify").click()
+    expect(page.locator("#report")).to_contain_text("Identical", timeout=MADE)
+    expect(sheet.get_by_role("button", name="Open folder")).to_be_visible()
+
+
+def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, clips: dict[str, str], workspace: Path) -> None:
+    page = open_gallery(visitor)
+    open_sheet(page, PROMPTS["markup"]).get_by_role("button", name="Delete").click()
+    expect(tile(page, PROMPTS["markup"])).to_have_count(0)
+    page.get_by_label("Bin").check()
+    expect(tile(page, PROMPTS["markup"])).to_have_count(1)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Empty the bin").click()
+    expect(tile(page, PROMPTS["markup"])).to_have_count(1)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Empty the bin").click()
+    expect(page.locator(".nothing")).to_contain_text("The bin is empty")
+    assert list((workspace / "clips" / "bin").iterdir()) == []
