@@ -142,12 +142,20 @@ class Killer:
         """Kill a worker whose life is to end at a random moment; count one that has ended at its crash point."""
         for life, process in self._living():
             if life == "":
-                time.sleep(self._random.uniform(0.1, 1.0))
+                self._let_it_work()
                 process.kill()
             if process.poll() is not None:
                 assert process.wait() == -signal.SIGKILL, worker_log(self._settings).read_text(encoding="utf-8")
                 self._killed.add(process.pid)
                 self.kills += 1
+
+    def _let_it_work(self) -> None:
+        """Until some more jobs have been taken up, if so many are left, and a moment longer."""
+        enough = self._store.starts() + self._random.randint(0, 8)
+        deadline = time.monotonic() + 5
+        while self._store.starts() < enough and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(self._random.uniform(0.0, 0.2))
 
     def _living(self) -> Iterator[tuple[str, WarmProcess]]:
         for path in self._lives.glob("taken-*"):

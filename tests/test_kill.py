@@ -67,8 +67,7 @@ def check_jobs(studio: Studio, unbroken: dict[int, str], count: int) -> None:
         check_events(studio, job)
         if job.state is JobState.DONE:
             assert job.frames_sha256 == unbroken[job.request.seed]
-    quarantined = sum(job.state is JobState.QUARANTINED for job in jobs)
-    assert quarantined < count / 20
+    assert sum(job.state is JobState.DONE for job in jobs) > 0.8 * count
 
 
 def check_events(studio: Studio, job: Job) -> None:
