@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 
 LOCK_SECONDS = 3.0
 """How long to wait for a lock of one's own: who only looks whether it is held holds it for a moment."""
+GIVE_WAY_SECONDS = 600.0
+"""How long to wait for the device: the verifier gives way within a step, but not while it loads a model."""
 
 
 class WorkspaceLocks:
@@ -34,6 +36,10 @@ class WorkspaceLocks:
     def verifier(self) -> FileLock:
         """Held by the one process that makes a clip again to verify it."""
         return FileLock(self._folder / "verifier.lock", timeout=LOCK_SECONDS)
+
+    def device(self) -> FileLock:
+        """Held while a clip is made, by the worker or by the verifier, so that the two never share the memory."""
+        return FileLock(self._folder / "device.lock", timeout=GIVE_WAY_SECONDS)
 
     def worker_is_alive(self) -> bool:
         return is_held(self.worker())

@@ -125,8 +125,9 @@ def verify_when_idle(settings: Settings, clip: Path) -> Verification:
         while True:
             observer.wait()
             try:
-                verdict = verify(clip, settings, observer, checkpoint=checkpoint)
-            except Cancelled:
+                with WorkspaceLocks(settings.workspace).device():
+                    verdict = verify(clip, settings, observer, checkpoint=checkpoint)
+            except (Cancelled, Timeout):
                 continue
             end = Verification(VerifyState.DONE, verdict=verdict)
             break
