@@ -14,8 +14,10 @@ from tests.observers import Recorder
 from tests.studios import PATIENCE, wait_for
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.verifier import VerifyState, verify_when_idle
+from wan_pipeline.jobs.worker import Worker
 from wan_pipeline.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -111,6 +113,33 @@ def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
     studio.verify_later(clip)
     wait_for(lambda: studio.verification(clip).is_over, "the verdict")
     assert studio.verification(clip).verdict.identical
+
+
+def test_the_worker_takes_a_job_and_waits_until_the_verifier_lets_the_device_go(studio: Studio) -> None:
+    worker, job_id = Worker(studio.settings), studio.queue.submit(studio.resolve(DRAFT))
+    with WorkspaceLocks(studio.settings.workspace).device():
+        thread = Thread(target=worker.run, daemon=True)
+        thread.start()
+        wait_for(lambda: studio.job(job_id).state is JobState.RUNNING, "the worker has the job")
+        assert worker._engine is None
+    thread.join(PATIENCE)
+    assert studio.job(job_id).state is JobState.DONE
+
+
+def test_an_idle_worker_leaves_the_verifier_the_memory(studio: Studio) -> None:
+    locks, worker = WorkspaceLocks(studio.settings.workspace), Worker(studio.settings)
+    job_id = studio.queue.submit(studio.resolve(DRAFT))
+    with locks.app():
+        thread = Thread(target=worker.run, daemon=True)
+        thread.start()
+        wait_for(lambda: studio.job(job_id).state is JobState.DONE, "the clip")
+        assert worker._engine._loaded is not None
+        with locks.verifier():
+            wait_for(lambda: worker._engine._loaded is None, "the model is let go")
+        again = studio.queue.submit(studio.resolve(DRAFT))
+        wait_for(lambda: studio.job(again).state is JobState.DONE, "the next clip")
+    thread.join(PATIENCE)
+    assert studio.job(again).frames_sha256 == studio.job(job_id).frames_sha256
 
 
 def test_a_damaged_note_of_it_counts_as_none(studio: Studio, clip: Path) -> None:
