@@ -19,6 +19,7 @@ SANS = ("Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Rob
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
 STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css")
+WHOLE = "whole.css"
 SCRIPTS = ("page.js", "gallery.js", "queue.js")
 
 HEADER = """
@@ -43,7 +44,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "css": "".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)
         + preset_css(studio.presets.values())
         + size_css(registry.MODELS.values()),
-        "head": f"<script>{script}</script>",
+        "head": f"<style>{(ASSETS / WHOLE).read_text(encoding='utf-8')}</style><script>{script}</script>",
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(settings.clips)],
         "max_file_size": "100mb",
