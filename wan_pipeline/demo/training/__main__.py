@@ -15,7 +15,6 @@ combinations in `vocabulary.is_held_out` are never shown to the transformer.
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
 import torch
@@ -24,6 +23,7 @@ from wan_pipeline.demo.training.autoencoder import train_pictures, train_steadin
 from wan_pipeline.demo.training.compact import compact
 from wan_pipeline.demo.training.denoiser import train_denoiser
 from wan_pipeline.demo.training.export import export_checkpoint, import_checkpoint
+from wan_pipeline.demo.training.team import prepare, with_all_gpus
 from wan_pipeline.demo.training.words import teach_words
 
 CHANNELS = 16
@@ -39,10 +39,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="length of this stage")
     parser.add_argument("--work", type=Path, default=Path("build/demo"), help="where stages keep their weights")
     parser.add_argument("--to", type=Path, default=CHECKPOINT, help="the checkpoint's folder")
+    parser.add_argument(
+        "--part", type=float, nargs=2, default=(0.0, 1.0), metavar=("START", "END"), help="of the denoiser's schedule"
+    )
     parser.add_argument("--batch", type=int, help="clips a step")
     parser.add_argument("--seed", type=int, default=20261122)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    prepare()
     options.work.mkdir(parents=True, exist_ok=True)
     stages = ALL if options.stage == "all" else (options.stage,)
     for stage in stages:
@@ -51,18 +54,23 @@ def main() -> None:
 
 def run(stage: str, options: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
     minutes, work, seed = options.minutes or MINUTES.get(stage, 0.0), options.work, options.seed
     match stage:
         case "pictures":
-            train_pictures(minutes, work, options.batch or 32, device, seed)
+            with_all_gpus(train_pictures, minutes=minutes, work=work, batch=options.batch or 32, seed=seed)
         case "steadiness":
-            train_steadiness(minutes, work, options.batch or 32, device, seed)
+            with_all_gpus(train_steadiness, minutes=minutes, work=work, batch=options.batch or 32, seed=seed)
         case "words":
             teach_words(minutes, work, device, seed)
         case "denoiser":
-            train_denoiser(minutes, work, options.batch or 128, device, seed)
+            with_all_gpus(
+                train_denoiser,
+                minutes=minutes,
+                work=work,
+                batch=options.batch or 128,
+                seed=seed,
+                part=tuple(options.part),
+            )
         case "compact":
             compact(work, CHANNELS, device, seed)
         case "export":

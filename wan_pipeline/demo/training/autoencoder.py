@@ -15,6 +15,7 @@ from wan_pipeline.demo import architecture
 from wan_pipeline.demo.scenes import draw_lots, render
 from wan_pipeline.demo.training.common import DENOISER, Average, Clock, apply_gradients, optimizer_for, write_record
 from wan_pipeline.demo.training.pixels import PixelPool, wild_clips
+from wan_pipeline.demo.training.team import Team
 from wan_pipeline.demo.training.vae_step import VaeStep, quickest_layout, set_layout, with_quick_norms
 
 log = logging.getLogger(__name__)
@@ -25,43 +26,54 @@ SHORT, LONG = 9, 49
 than that, so a last round on the longest clips teaches it to stay steady (19 dB without, at 33 frames)."""
 
 
-def train_pictures(minutes: float, work: Path, batch: int, device: str, seed: int) -> None:
+def train_pictures(minutes: float, work: Path, batch: int, seed: int, team: Team) -> None:
     """First round, from random weights: cut-outs of 128x128, then whole frames, a few frames long."""
-    torch.manual_seed(seed)
-    clock = Clock(minutes)
-    vae = with_quick_norms(architecture.make_vae().to(device).train())
-    if device == "cuda":
+    torch.manual_seed(seed)  # before the weights, which must be the same everywhere
+    clock = Clock(minutes, agree=team.agree)
+    vae = with_quick_norms(architecture.make_vae().to(team.device).train())
+    torch.manual_seed(seed + team.rank)
+    on_gpu = team.device == "cuda"
+    if on_gpu:
         set_layout(vae, quickest_layout(vae, batch, SHORT, 128, 128))
-    pool = PixelPool(6000 if device == "cuda" else 16, SHORT, WIDTH, HEIGHT, device, seed)
-    for _ in range(100 if device == "cuda" else 1):
+    pool = PixelPool(6000 if on_gpu else 16, SHORT, WIDTH, HEIGHT, team.device, seed + team.rank)
+    for _ in range(100 if on_gpu else 1):
         pool.add(16)
     rounds = [
-        (0.8, VaeStep(vae, batch, SHORT, 128, 128, device)),
-        (1.0, VaeStep(vae, max(batch // 4, 1), SHORT, WIDTH, HEIGHT, device)),
+        (0.8, VaeStep(vae, batch, SHORT, 128, 128, team.device)),
+        (1.0, VaeStep(vae, max(batch // 4, 1), SHORT, WIDTH, HEIGHT, team.device)),
     ]
-    losses = fit(vae, rounds, pool, clock, 2e-3, 16)
-    facts = {"stage": "pictures", "minutes": minutes, "steps": clock.step, "batch": batch, "seed": seed}
-    finish(vae, work, facts, losses, device)
+    losses = fit(vae, rounds, pool, clock, 2e-3, 16, team)
+    facts = {"stage": "pictures", "minutes": minutes, "steps": clock.step, "batch": batch * team.size, "seed": seed}
+    finish(vae, work, facts, losses, team)
 
 
-def train_steadiness(minutes: float, work: Path, batch: int, device: str, seed: int) -> None:
+def train_steadiness(minutes: float, work: Path, batch: int, seed: int, team: Team) -> None:
     """Second round, from the weights of the first: whole clips of the greatest length."""
-    torch.manual_seed(seed + 7)
-    clock = Clock(minutes)
-    vae = with_quick_norms(AutoencoderKLWan.from_pretrained(work / "vae").to(device).train())
-    if device == "cuda":
+    seed += 7
+    torch.manual_seed(seed + team.rank)
+    clock = Clock(minutes, agree=team.agree)
+    vae = with_quick_norms(AutoencoderKLWan.from_pretrained(work / "vae").to(team.device).train())
+    on_gpu = team.device == "cuda"
+    if on_gpu:
         set_layout(vae, torch.channels_last_3d)
-    pool = PixelPool(240 if device == "cuda" else 4, LONG, WIDTH, HEIGHT, device, seed + 7)
-    for _ in range(24 if device == "cuda" else 1):
+    pool = PixelPool(240 if on_gpu else 4, LONG, WIDTH, HEIGHT, team.device, seed + team.rank)
+    for _ in range(24 if on_gpu else 1):
         pool.add(4)
     clips = max(batch // 16, 1)
-    losses = fit(vae, [(1.0, VaeStep(vae, clips, LONG, WIDTH, HEIGHT, device))], pool, clock, 6e-4, 4)
-    facts = {"stage": "steadiness", "minutes": minutes, "steps": clock.step, "batch": clips, "seed": seed + 7}
-    finish(vae, work, facts, losses, device)
+    rounds = [(1.0, VaeStep(vae, clips, LONG, WIDTH, HEIGHT, team.device))]
+    losses = fit(vae, rounds, pool, clock, 6e-4, 4, team)
+    facts = {"stage": "steadiness", "minutes": minutes, "steps": clock.step, "batch": clips * team.size, "seed": seed}
+    finish(vae, work, facts, losses, team)
 
 
 def fit(
-    vae: AutoencoderKLWan, rounds: list[tuple[float, VaeStep]], pool: PixelPool, clock: Clock, peak: float, renew: int
+    vae: AutoencoderKLWan,
+    rounds: list[tuple[float, VaeStep]],
+    pool: PixelPool,
+    clock: Clock,
+    peak: float,
+    renew: int,
+    team: Team,
 ) -> list[list[float]]:
     """Run each step until its share of the clock is over; leaves the averaged weights in `vae`, returns the losses."""
     average = Average(vae, 0.999)
@@ -71,30 +83,33 @@ def fit(
     for until, step in rounds:
         while clock.done < until:
             count, _, _, height, width = step.pixels.shape
-            loss, spread = step(*pool.windows(count, width, height))
-            apply_gradients(optimizer, vae, clock)
+            loss = step(*pool.windows(count, width, height))
+            team.average_gradients(vae)
+            apply_gradients([optimizer], vae, clock)
             average.update(clock.step)
             if clock.step % 5 == 0:
                 pool.add(renew)
             if clock.step % 250 == 1:
-                losses.append([clock.step, round(clock.elapsed, 2), loss.item(), spread.item()])
-                log.info("autoencoder step %d  %.2f min  loss %.4f  kl %.2f", *losses[-1])
+                losses.append([clock.step, round(clock.elapsed, 2), loss.item()])
+                log.info("autoencoder step %d  %.2f min  loss %.4f", *losses[-1])
     average.install()
     return losses
 
 
-def finish(vae: AutoencoderKLWan, work: Path, facts: dict[str, Any], losses: list[list[float]], device: str) -> None:
+def finish(vae: AutoencoderKLWan, work: Path, facts: dict[str, Any], losses: list[list[float]], team: Team) -> None:
     """Write the weights, then judge them on unseen scenes.
 
     The latents' mean and deviation are measured anew only while no denoiser has learned their scale.
     """
-    plain = plain_copy(vae).to(device).eval()
+    if not team.leads:
+        return
+    plain = plain_copy(vae).to(team.device).eval()
     if not (work / DENOISER).exists():
-        set_latent_statistics(plain, device, 2)
+        set_latent_statistics(plain, team.device, 2)
     plain.save_pretrained(work / "vae", max_shard_size="14MB")
-    score = psnr(plain, device, 1, 6)
+    score = psnr(plain, team.device, 1)
     log.info("PSNR on unseen scenes: %s", score)
-    write_record(work / f"record-{facts['stage']}.json", {**facts, "psnr_db": score, "losses": losses}, device)
+    write_record(work, {**facts, "psnr_db": score, "losses": losses}, team.device, team.size)
 
 
 def plain_copy(vae: AutoencoderKLWan) -> AutoencoderKLWan:
@@ -106,7 +121,7 @@ def plain_copy(vae: AutoencoderKLWan) -> AutoencoderKLWan:
 
 
 @torch.no_grad()
-def psnr(vae: AutoencoderKLWan, device: str, seed: int, clips: int = 24) -> dict[str, float]:
+def psnr(vae: AutoencoderKLWan, device: str, seed: int, clips: int = 12) -> dict[str, float]:
     """Mean over clips of the peak signal-to-noise ratio in dB: whole clips, first frames alone, and noise pictures."""
     generator = torch.Generator().manual_seed(seed)
     lots = draw_lots(clips, generator, held_out=True, styled=0.0).to(device)

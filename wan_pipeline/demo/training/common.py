@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,45 @@ DENOISER = "denoiser.safetensors"
 """In the work folder: transformer and text encoder, fp32, once they have begun to train."""
 
 
+LOOK_EVERY = 10
+"""Steps between two looks at the clock: processes that train together have to agree on the time, and that stalls."""
+
+
 @dataclass
 class Clock:
-    """Progress of a stage from 0 to 1 by wall time, and the learning rate that follows from it."""
+    """Progress of a stage from 0 to 1 by wall time, and the learning rate that follows from it.
+
+    A stage may be done in parts, each with its own minutes: then `start` and `end` say which part of it this is.
+    """
 
     minutes: float
     warmup_steps: int = 150
+    start: float = 0.0
+    end: float = 1.0
+    agree: Callable[[float], float] | None = None
+    """Gives the mean of all processes' progress, so that all have one rate and stop at one step."""
     started: float = field(default_factory=time.monotonic)
     step: int = 0
+    done: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.done = self.start
+
+    @property
+    def is_over(self) -> bool:
+        return self.done >= self.end
 
     @property
     def elapsed(self) -> float:
         return (time.monotonic() - self.started) / 60
 
-    @property
-    def done(self) -> float:
-        return min(self.elapsed / self.minutes, 1.0)
+    def tick(self) -> None:
+        self.step += 1
+        now = min(self.start + (self.end - self.start) * self.elapsed / self.minutes, self.end)
+        if self.agree is None:
+            self.done = now
+        elif self.step % LOOK_EVERY == 0:
+            self.done = self.agree(now)
 
     def rate(self, peak: float) -> float:
         """A linear warm-up, then a cosine down to a fiftieth."""
@@ -62,17 +86,19 @@ def optimizer_for(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=torch.cuda.is_available())
 
 
-def apply_gradients(optimizer: torch.optim.Optimizer, module: nn.Module, clock: Clock) -> None:
-    """One optimizer step at the rate of the hour, with the module's gradients clipped to norm 1."""
-    for group in optimizer.param_groups:
-        group["lr"] = clock.rate(group["peak"])
+def apply_gradients(optimizers: Sequence[torch.optim.Optimizer], module: nn.Module, clock: Clock) -> None:
+    """One step of each optimizer at the rate of the hour, with the module's gradients clipped to norm 1."""
     nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-    optimizer.step()
-    clock.step += 1
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = clock.rate(group["peak"])
+        optimizer.step()
+    clock.tick()
 
 
-def write_record(path: Path, facts: dict[str, Any], device: str) -> None:
-    """A stage's facts as JSON: what `export` gathers into the checkpoint's `training.json`."""
-    hardware = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+def write_record(work: Path, facts: dict[str, Any], device: str, gpus: int = 1) -> None:
+    """A stage's facts as JSON, numbered in the order of the stages: `export` gathers them into `training.json`."""
+    hardware = f"{gpus} x {torch.cuda.get_device_name()}" if device == "cuda" else "cpu"
     record = {"hardware": hardware, "torch": torch.__version__, **facts}
+    path = work / f"record-{len(list(work.glob('record-*.json'))) + 1:02d}-{facts['stage']}.json"
     path.write_text(json.dumps(record, indent=1), encoding="utf-8")

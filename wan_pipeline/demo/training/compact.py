@@ -4,10 +4,13 @@ An autoencoder with generous channels leaves most of them nearly empty: of the f
 the variance. A denoiser in the full space spends its width on carrying noise through the empty ones. Both changes are
 linear and sit at the very ends of the networks, so they are folded into weights that are there already:
 
-- encoder: its last convolution writes the rotated, normalised latents; the mean and deviation become 0 and 1;
+- encoder: its last convolution writes the rotated, normalised latents. Their deviations are far apart (4 to 0.2: large
+  areas of colour come first, outlines of objects last), and a flow's loss counts squares, so the scale of the latents
+  becomes the root of each direction's deviation: the outlines count for more, and still for less than the areas;
 - decoder: its first convolution reads them. Zero padding would treat a constant offset differently at the borders, so
   the direction of that offset is kept among the principal ones and the offset goes where it was, before the padding;
-- transformer: patch embedding and output projection, rotated alike.
+- transformer: patch embedding and output projection, rotated and scaled alike. Noise has one strength in all
+  directions, so this is where its training goes on from rather than the same function.
 """
 
 from __future__ import annotations
@@ -35,19 +38,26 @@ LOG_VARIANCE = -8.0
 def compact(work: Path, channels: int, device: str, seed: int) -> None:
     """Rewrite the work folder's autoencoder, and its denoiser if there is one yet, with `channels` latent channels."""
     vae = AutoencoderKLWan.from_pretrained(work / "vae").to(device).eval()
-    basis = principal_basis(vae, channels, device, seed).cpu()
-    vae = vae.cpu()
-    compact_vae(vae, basis).save_pretrained(work / "vae", max_shard_size="14MB")
+    basis, deviation = (value.cpu() for value in principal_basis(vae, channels, device, seed))
+    vae, scale = vae.cpu(), deviation.sqrt()
+    small = compact_vae(vae, basis)
+    small.register_to_config(latents_std=scale.tolist())
+    small.save_pretrained(work / "vae", max_shard_size="14MB")
     if not (work / DENOISER).exists():
         return
     model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(make_tokenizer()))
     load_state(load_file(work / DENOISER), model, encoder)
-    save_file(state_of(compact_transformer(model, basis), encoder), work / DENOISER)
+    save_file(state_of(compact_transformer(model, basis, scale), encoder), work / DENOISER)
 
 
-def principal_basis(vae: AutoencoderKLWan, channels: int, device: str, seed: int, clips: int = 96) -> Tensor:
-    """Orthonormal directions (z_dim, channels) of normalised latents: the decoder's offset, then the most variance."""
+def principal_basis(
+    vae: AutoencoderKLWan, channels: int, device: str, seed: int, clips: int = 96
+) -> tuple[Tensor, Tensor]:
+    """Orthonormal directions (z_dim, channels) of normalised latents: the decoder's offset, then the most variance.
+
+    Also the deviation along each, (channels,).
+    """
     generator = torch.Generator().manual_seed(seed)
     lots = draw_lots(clips, generator).to(device)
     frames = torch.arange(17)
@@ -61,7 +71,8 @@ def principal_basis(vae: AutoencoderKLWan, channels: int, device: str, seed: int
     rest = normal - first @ (first.T @ normal)
     # The offset's direction is made the least of all, so that cutting the tail never leaves it in twice.
     _, directions = torch.linalg.eigh(rest @ rest.T / rest.shape[1] - first @ first.T)
-    return torch.cat([first, directions.flip(1)[:, : channels - 1]], 1)
+    basis = torch.cat([first, directions.flip(1)[:, : channels - 1]], 1)
+    return basis, (basis.T @ normal).std(1)
 
 
 def decoder_offset(vae: AutoencoderKLWan) -> Tensor:
@@ -96,14 +107,14 @@ def compact_vae(vae: AutoencoderKLWan, basis: Tensor) -> AutoencoderKLWan:
     return small.eval()
 
 
-def compact_transformer(model: WanTransformer3DModel, basis: Tensor) -> WanTransformer3DModel:
-    """The same transformer for latents in `basis`: it sees nothing along the dropped directions."""
+def compact_transformer(model: WanTransformer3DModel, basis: Tensor, scale: Tensor) -> WanTransformer3DModel:
+    """The same transformer for latents in `basis`, divided by `scale`: it sees nothing along the dropped directions."""
     size, channels = basis.shape
     small = architecture.make_transformer(channels)
     state = model.state_dict()
-    state["patch_embedding.weight"] = torch.einsum("dcthw,ck->dkthw", state["patch_embedding.weight"], basis)
+    state["patch_embedding.weight"] = torch.einsum("dcthw,ck->dkthw", state["patch_embedding.weight"], basis * scale)
     weight = state["proj_out.weight"].unflatten(0, (-1, size))  # channels run fastest within a patch
-    state["proj_out.weight"] = torch.einsum("pcd,ck->pkd", weight, basis).flatten(0, 1)
-    state["proj_out.bias"] = (state["proj_out.bias"].unflatten(0, (-1, size)) @ basis).flatten()
+    state["proj_out.weight"] = torch.einsum("pcd,ck->pkd", weight, basis / scale).flatten(0, 1)
+    state["proj_out.bias"] = (state["proj_out.bias"].unflatten(0, (-1, size)) @ (basis / scale)).flatten()
     small.load_state_dict({name: value.contiguous() for name, value in state.items()})
     return small

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
@@ -16,12 +17,19 @@ from wan_pipeline.demo import architecture
 from wan_pipeline.demo.captions import make_tokenizer
 from wan_pipeline.demo.training.common import DENOISER, Average, Clock, apply_gradients, optimizer_for, write_record
 from wan_pipeline.demo.training.latents import Pool
+from wan_pipeline.demo.training.muon import Muon
+from wan_pipeline.demo.training.replay import Replay
+from wan_pipeline.demo.training.team import Team
 from wan_pipeline.demo.training.words import embed, encoder_state
 
 log = logging.getLogger(__name__)
 
 FLOW_SHIFT = 3.0
 """As in the registry's facts of the demo model: training and sampling dwell on the same noise levels."""
+
+
+RENEW_EVERY, CHUNK = 128, 64
+"""After so many steps, so many clips of the pool are replaced by new ones."""
 
 
 def noise_levels(count: int, shift: float, device: str) -> Tensor:
@@ -38,7 +46,7 @@ def denoising_loss(model: nn.Module, clean: Tensor, text: Tensor, shift: float) 
     sigma = noise_levels(batch, shift, str(clean.device)).view(-1, 1, 1, 1, 1)
     noise = torch.randn_like(clean)
     noisy = clean + sigma * (noise - clean)
-    given = (torch.rand(batch, device=clean.device) < 0.35).view(-1, 1, 1, 1, 1)
+    given = (torch.rand(batch, device=clean.device) < (0.35 if frames > 1 else 0.0)).view(-1, 1, 1, 1, 1)
     is_first = (torch.arange(frames, device=clean.device) == 0).view(1, 1, -1, 1, 1)
     frozen = given & is_first
     noisy = torch.where(frozen, clean, noisy)
@@ -51,46 +59,107 @@ def denoising_loss(model: nn.Module, clean: Tensor, text: Tensor, shift: float) 
     return loss
 
 
-def train_denoiser(minutes: float, work: Path, batch: int, device: str, seed: int) -> None:
-    """Train transformer and text encoder together, into `denoiser.safetensors`; goes on from that file if it exists."""
-    torch.manual_seed(seed)
+class DenoiserStep:
+    """One forward and backward pass of the transformer on latents of one shape; the text gets a gradient, too."""
+
+    def __init__(self, model: nn.Module, like: Tensor, text: Tensor, device: str, memory: Any) -> None:
+        self.model, self.device = model, device
+        self.clean, self.text = like.clone(), text.detach().clone().requires_grad_()
+        self.replay = Replay(self._loss, [*model.parameters(), self.text], device, memory)
+
+    def _loss(self) -> Tensor:
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda", cache_enabled=False):
+            return denoising_loss(self.model, self.clean, self.text, FLOW_SHIFT)
+
+    def __call__(self, clean: Tensor, text: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.clean.copy_(clean)
+            self.text.copy_(text)
+        loss = self.replay()
+        torch.autograd.backward(text, self.text.grad)
+        return loss
+
+
+class Lesson:
+    """Transformer and text encoder in training: a step for each shape of batch, made when it first comes."""
+
+    def __init__(self, model: nn.Module, encoder: nn.Module, device: str) -> None:
+        self.model, self.encoder, self.device = model, encoder, device
+        self.memory = torch.cuda.graph_pool_handle() if device == "cuda" else None
+        self.steps: dict[torch.Size, DenoiserStep] = {}
+
+    def __call__(self, latents: Tensor, tokens: Tensor) -> Tensor:
+        """Leave gradients in both and give the loss, to be read before the next call."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            text = embed(self.encoder, tokens).float()
+        if latents.shape not in self.steps:
+            self.steps[latents.shape] = DenoiserStep(self.model, latents, text, self.device, self.memory)
+        self.encoder.zero_grad(set_to_none=True)
+        return self.steps[latents.shape](latents, text)
+
+
+def train_denoiser(minutes: float, work: Path, batch: int, seed: int, part: tuple[float, float], team: Team) -> None:
+    """Train transformer and text encoder together, into `denoiser.safetensors`; goes on from that file if it exists.
+
+    `batch` is of one process. `part` is the share of the schedule, from 0 to 1, that these minutes are.
+    """
     started = time.monotonic()
-    model, encoder, vae = load_parts(work, device)
-    averages = Average(model, 0.9995), Average(encoder, 0.9995)
-    if device == "cuda":
+    seed += round(1000 * part[0])  # a later part draws other clips
+    torch.manual_seed(seed)  # before the weights, which must be the same everywhere
+    model, encoder, vae = load_parts(work, team.device)
+    torch.manual_seed(seed + team.rank)
+    on_gpu = team.device == "cuda"
+    if on_gpu:
         model.compile_repeated_blocks(dynamic=True)
-    pool = Pool(vae, 40_000, device, seed)
-    pool.fill(minutes / 9, 8)
-    log.info("pool: %d clips after %.2f min", pool.made, (time.monotonic() - started) / 60)
-    optimizer = optimizer_for(
-        [{"params": list(model.parameters()), "peak": 8e-4}, {"params": list(encoder.parameters()), "peak": 2e-4}]
-    )
-    clock = Clock(max(minutes - (time.monotonic() - started) / 60, 0.05), warmup_steps=300)
+    pool = Pool(vae, 40_000, team.device, seed, team.rank)
+    pool.fill(minutes / 12, CHUNK if on_gpu else 1)
+    lesson = Lesson(model, encoder, team.device)
+    for ring in (*pool.rings, pool.stills):
+        lesson(*pool.batch_of(ring, batch))
+    log.info("%d clips and the steps are ready after %.2f min", pool.made, (time.monotonic() - started) / 60)
+    averages, optimizers = (Average(model, 0.9995), Average(encoder, 0.9995)), optimizers_for(model, encoder)
+    rest = max(minutes - (time.monotonic() - started) / 60, 0.05)
+    clock = Clock(rest, 300, *part, agree=team.agree)
     losses: list[list[float]] = []
-    recent = []
-    while clock.done < 1:
-        latents, tokens = pool.batch(batch)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = denoising_loss(model, latents, embed(encoder, tokens).float(), FLOW_SHIFT)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        apply_gradients(optimizer, model, clock)
+    recent: list[Tensor] = []
+    while not clock.is_over:
+        latents, tokens = pool.batch(batch, still_share(clock.done))
+        loss = lesson(latents, tokens)
+        if latents.shape[2] > 1:
+            recent.append(loss.clone())
+        team.average_gradients(model, encoder)
+        apply_gradients(optimizers, model, clock)
         for average in averages:
             average.update(clock.step)
-        recent.append(loss.detach())
-        if clock.step % 4 == 0:
-            pool.add(pool.pick(), 4)
-        if clock.step % 100 == 0:
-            losses.append([clock.step, round(clock.elapsed, 2), float(torch.stack(recent).mean())])
+        if clock.step % RENEW_EVERY == 0:
+            pool.renew(CHUNK if on_gpu else 1)
+        if clock.step % 200 == 0 and recent:
+            losses.append([clock.step, round(clock.elapsed, 2), round(float(torch.stack(recent).mean()), 4)])
             recent.clear()
-            log.info("denoiser step %d  %.2f min  loss %.4f  pool %d", *losses[-1], pool.made)
+            log.info("denoiser step %d  %.2f min  loss of clips %.4f  pool %d", *losses[-1], pool.made)
+    if not team.leads:
+        return
     for average in averages:
         average.install()
     save_file(state_of(model, encoder), work / DENOISER)
-    facts = {"stage": "denoiser", "minutes": minutes, "steps": clock.step, "batch": batch, "seed": seed}
-    number = len(list(work.glob("record-denoiser-*.json"))) + 1
-    record = {**facts, "clips_drawn": pool.made, "losses": losses}
-    write_record(work / f"record-denoiser-{number}.json", record, device)
+    facts = {"stage": "denoiser", "part": part, "minutes": minutes, "steps": clock.step, "batch": batch * team.size}
+    more = {"seed": seed, "drawn": pool.made * team.size, "losses": losses}
+    write_record(work, {**facts, **more}, team.device, team.size)
+
+
+def still_share(done: float) -> float:
+    """The share of batches that are stills: first what things look like, then how they move."""
+    return 0.6 if done < 0.15 else 0.1
+
+
+def optimizers_for(model: nn.Module, encoder: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for all else, with steps of one size (arXiv 2502.16982)."""
+    matrices = [value for name, value in model.named_parameters() if name.startswith("blocks.") and value.ndim == 2]
+    chosen = {id(value) for value in matrices}
+    others = [value for value in model.parameters() if id(value) not in chosen]
+    muon = Muon([{"params": matrices, "peak": 1.2e-3}])
+    adam = optimizer_for([{"params": others, "peak": 8e-4}, {"params": list(encoder.parameters()), "peak": 2e-4}])
+    return [muon, adam]
 
 
 def load_parts(work: Path, device: str) -> tuple[WanTransformer3DModel, UMT5EncoderModel, AutoencoderKLWan]:

@@ -43,10 +43,6 @@ def import_checkpoint(checkpoint: Path, work: Path) -> None:
     pipeline.vae.float().save_pretrained(work / "vae", max_shard_size="14MB")
     save_file(state_of(pipeline.transformer.float(), pipeline.text_encoder.float()), work / DENOISER)
     stages = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))["stages"]
-    numbered = {"denoiser": 0}
-    for facts in stages:
-        name = facts["stage"]
-        if name in numbered:
-            numbered[name] += 1
-            name = f"{name}-{numbered[name]}"
-        (work / f"record-{name}.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    for number, facts in enumerate(stages, 1):
+        path = work / f"record-{number:02d}-{facts['stage']}.json"
+        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")

@@ -21,7 +21,7 @@ class Shape:
     width: int
     height: int
     frames: int
-    share: float
+    share: float = 1.0
 
 
 SHAPES = (  # the page's sizes and lengths, the default most often
@@ -31,20 +31,29 @@ SHAPES = (  # the page's sizes and lengths, the default most often
     Shape(320, 192, 17, 0.08),
     Shape(320, 192, 49, 0.10),
 )
+STILL = Shape(320, 192, 1)
+STILLS_FOR_A_CLIP = 4
+"""A batch of stills is so many times larger: they teach what things look like at a ninth of a clip's work."""
 CAPTIONS_PER_CLIP = 6
 
 
 class Pool:
-    """Latents of drawn clips with tokenized captions, one ring for each clip shape."""
+    """Latents of drawn clips with tokenized captions, one ring for each clip shape and one for first frames alone.
 
-    def __init__(self, vae: AutoencoderKLWan, capacity: int, device: str, seed: int) -> None:
+    `rank` tells the pools of processes that train together apart: each draws its own clips, but all give batches of
+    the same shape, so that none waits for another.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan, capacity: int, device: str, seed: int, rank: int = 0) -> None:
         self.vae, self.device = vae, device
-        self.generator = torch.Generator().manual_seed(seed)
-        self.rng = random.Random(seed)
+        self.generator = torch.Generator().manual_seed(seed + rank)
+        self.rng, self.shape_rng = random.Random(seed + rank), random.Random(seed)
         self.tokenizer = make_tokenizer()
         self.nothing = tokenize(self.tokenizer, [""]).to(device, torch.int32)
         self.mean, self.std = (value.to(device) for value in latent_scale(vae))
-        self.rings = [Ring(max(int(capacity * shape.share), 16), vae.config.z_dim, shape, device) for shape in SHAPES]
+        channels = vae.config.z_dim
+        self.rings = [Ring(max(int(capacity * shape.share), 16), channels, shape, device) for shape in SHAPES]
+        self.stills = Ring(capacity, channels, STILL, device)
         self.made = 0
 
     @torch.no_grad()
@@ -66,23 +75,38 @@ class Pool:
             texts += [caption(words, self.rng, given_image=True) for _ in range(CAPTIONS_PER_CLIP)]
         return tokenize(self.tokenizer, texts).view(len(lots), 2 * CAPTIONS_PER_CLIP, MAX_TOKENS)
 
-    def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Latents of one shape, float32 (count, C, T, H, W), and tokens of a caption for each; a tenth say nothing."""
-        latents, tokens = self.pick().sample(count)
+    def batch(self, count: int, still_share: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Latents of one shape, float32 (N, C, T, H, W), and tokens of a caption for each; a tenth say nothing.
+
+        N is `count`, or STILLS_FOR_A_CLIP times as much when it is a batch of stills, which `still_share` are.
+        """
+        is_still, ring = self.shape_rng.random() < still_share, self._pick(self.shape_rng)
+        return self.batch_of(self.stills if is_still else ring, count)
+
+    def batch_of(self, ring: Ring, count: int) -> tuple[Tensor, Tensor]:
+        """The same from one ring."""
+        if ring is self.stills:
+            count *= STILLS_FOR_A_CLIP
+        latents, tokens = ring.sample(count)
         rows = torch.arange(count, device=self.device)
         tokens = tokens[rows, torch.randint(2 * CAPTIONS_PER_CLIP, (count,), device=self.device)]
         return latents, torch.where(torch.rand(count, 1, device=self.device) < 0.1, self.nothing, tokens)
 
     def fill(self, minutes: float, chunk: int) -> None:
-        """Add clips for so long, and until every ring has some."""
+        """Add clips for so long, and until every ring has some. Many at once: each object has a drawer of its own."""
         started = time.monotonic()
-        while (time.monotonic() - started) / 60 < minutes or not all(ring.filled for ring in self.rings):
-            self.add(self.pick(), chunk)
+        for ring in (*self.rings, *[self.stills] * 4):
+            self.add(ring, chunk)
+        while (time.monotonic() - started) / 60 < minutes:
+            self.renew(chunk)
 
-    def pick(self) -> Ring:
-        """A ring by its share; the first clips go to rings that have none."""
-        empty = [ring for ring in self.rings if not ring.filled]
-        return empty[0] if empty else self.rng.choices(self.rings, [ring.shape.share for ring in self.rings])[0]
+    def renew(self, chunk: int) -> None:
+        """New clips of a shape by its share, and twice as many stills, over the oldest ones."""
+        self.add(self._pick(self.rng), chunk)
+        self.add(self.stills, 2 * chunk)
+
+    def _pick(self, rng: random.Random) -> Ring:
+        return rng.choices(self.rings, [ring.shape.share for ring in self.rings])[0]
 
 
 class Ring:

@@ -41,7 +41,7 @@ def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> t
     head = nn.Linear(architecture.TEXT_DIM, sum(sizes)).to(device)
     optimizer = optimizer_for([{"params": [*encoder.parameters(), *head.parameters()], "peak": 1e-3}])
     clock, accuracy = Clock(minutes), 0.0
-    while clock.done < 1:
+    while not clock.is_over:
         labels = [[rng.randrange(size) for size in sizes] for _ in range(256)]
         texts = [caption(SceneWords(*label), rng) for label in labels]
         tokens, target = tokenize(tokenizer, texts).to(device), torch.tensor(labels, device=device)
@@ -51,7 +51,7 @@ def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> t
         loss = torch.stack([F.cross_entropy(score, target[:, k]) for k, score in enumerate(scores)]).mean()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        apply_gradients(optimizer, encoder, clock)
+        apply_gradients([optimizer], encoder, clock)
         if clock.step % 100 == 1:
             hits = [(score.argmax(1) == target[:, k]).float().mean() for k, score in enumerate(scores)]
             accuracy = float(torch.stack(hits).mean())
@@ -66,9 +66,7 @@ def teach_words(minutes: float, work: Path, device: str, seed: int) -> None:
     accuracy, steps = learn_words(encoder, minutes, device, seed)
     save_file(encoder_state(encoder), work / "words.safetensors")
     write_record(
-        work / "record-words.json",
-        {"stage": "words", "minutes": minutes, "steps": steps, "seed": seed, "accuracy": accuracy},
-        device,
+        work, {"stage": "words", "minutes": minutes, "steps": steps, "seed": seed, "accuracy": accuracy}, device
     )
 
 
