@@ -33,6 +33,18 @@ def test_the_bundled_demo_is_found(library, copy):
     model = library.find("demo")
     assert model.folder == copy
     assert model.config("transformer")["num_layers"] == 2
+    assert model.revision is None
+
+
+def test_weight_files_are_those_of_the_components_alone(library, copy):
+    (copy / "notes.safetensors").write_bytes(b"not of the model")
+    files = library.find("demo").weight_files()
+    assert list(files) == [
+        "text_encoder/model.safetensors",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    assert all(path.is_file() for path in files.values())
 
 
 def test_a_folder_named_after_a_known_model_is_found(library, settings, copy):
@@ -46,7 +58,8 @@ def test_a_snapshot_in_the_hugging_face_cache_is_found(library, settings, copy):
     shutil.copytree(copy, repo / "snapshots" / "0123abc")
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("0123abc")
-    assert library.find("wan2.1-t2v-1.3b").folder == repo / "snapshots" / "0123abc"
+    model = library.find("wan2.1-t2v-1.3b")
+    assert (model.folder, model.revision) == (repo / "snapshots" / "0123abc", "0123abc")
 
 
 def test_an_unknown_id_lists_the_known_ones(library):
