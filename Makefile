@@ -42,8 +42,8 @@ bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
 	$(BIN)/python -m wan_pipeline.demo.training all $(ARGS)
 
-soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out
-	$(BIN)/python -m pytest -m soak $(ARGS) || [ $$? -eq 5 ]  # 5: there are none
+soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: 2000 jobs and 300 kills, ten minutes
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 # Installed again only when the requirements have changed.
 
