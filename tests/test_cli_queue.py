@@ -181,3 +181,15 @@ def test_a_read_only_workspace_is_said(folders: list[str], tmp_path: Path) -> No
         result = queue([*folders, f"--workspace={disk}"], "list")
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "cannot be written to (Read-only file system); choose another folder" in result.stderr
+
+
+def test_work_goes_on_from_a_backup(folders: list[str], tmp_path: Path) -> None:
+    """The list was copied when it was queued; the database is damaged while nobody looks, and the clips are made."""
+    (tmp_path / "jobs.csv").write_text(f"{HEADER},seed\na red ball,{ROW},1\na blue ball,{ROW},2\n")
+    ids = add(folders, "--file", tmp_path / "jobs.csv")
+    database = tmp_path / "workspace" / "studio.sqlite3"
+    database.write_bytes(database.read_bytes()[:8192] + b"\xaa" * 40_000)
+    worked = queue(folders, "work")
+    assert worked.returncode == 0
+    assert worked.stderr.startswith("warning: The database was damaged")
+    assert [(job["id"], job["state"]) for job in reversed(listed(folders))] == [(job_id, "done") for job_id in ids]

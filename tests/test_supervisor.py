@@ -54,9 +54,9 @@ def test_a_killed_worker_costs_one_more_try_and_then_the_job(studio: Studio, set
     job = studio.job(endless)
     assert (job.state, job.attempts) == (JobState.QUARANTINED, 2)
     assert "The worker process died 2 times" in job.error
-    log = JobLogs(settings.job_logs).excerpt(endless)
-    assert "attempt 1" in log
-    assert log.endswith("The worker died here, in attempt 2. The job is quarantined now.")
+    logs, last = JobLogs(settings.job_logs), "The worker died here, in attempt 2. The job is quarantined now."
+    wait_for(lambda: logs.excerpt(endless).endswith(last), "the last line of its log")
+    assert "attempt 1" in logs.excerpt(endless)
     wait_for(lambda: not studio.job(quick).is_active, "the next job")
     assert studio.job(quick).state is JobState.DONE
     assert leftovers(settings) == [".json", ".mp4", ".webp"]

@@ -103,13 +103,13 @@ class Studio:
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
         request = self._drafting.request(replace(draft, prompt="of any length", negative_prompt=None, loras=()))
-        return estimate(request, self._pace(request.model), self._unfinished())
+        return estimate(request, self._pace(request.model), self.queue.unfinished())
 
     def estimate_many(self, drafts: Sequence[Draft]) -> Estimate:
         """How long all of them would take: "12 clips, about 4 min". Raises UserError for the first that is wrong."""
         requests = [self._drafting.request(draft) for draft in drafts]
         paces = {model: self._pace(model) for model in {request.model for request in requests}}
-        return estimate_many(requests, paces, self._unfinished())
+        return estimate_many(requests, paces, self.queue.unfinished())
 
     def queue_seconds(self) -> float:
         """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
@@ -163,6 +163,7 @@ class Studio:
 
     def work(self, looked: Callable[[], None]) -> None:
         """Work the queue off until it is empty or paused, and call `looked` about once a second meanwhile."""
+        self._back_up()
         self._supervisor.work(looked)
 
     def job(self, job_id: str) -> Job | None:
@@ -273,20 +274,20 @@ class Studio:
         ids = self.queue.submit_many(requests)
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
+        if len(ids) > 1:
+            self._back_up()  # a list for the whole night
         return ids
 
     def _pace(self, model: str) -> Pace:
         return Pace.learnt(registry.find(model), self.queue.finished(model, LEARN_FROM))
 
-    def _unfinished(self) -> int:
-        counts = self.queue.counts()
-        return sum(counts[state] for state in UNFINISHED)
-
     def _back_up(self) -> None:
         try:
             Backups(self.settings.database).keep()
         except StorageError as error:
-            self._notices.append(f"The database could not be backed up: {error}")
+            notice = f"The database could not be backed up: {error}"
+            if notice not in self._notices:
+                self._notices.append(notice)
 
     def _existing(self, job_id: str) -> Job:
         job = self.queue.job(job_id)

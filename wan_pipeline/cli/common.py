@@ -70,13 +70,17 @@ def settings(options: argparse.Namespace) -> Settings:
 
 @contextmanager
 def opened_studio(options: argparse.Namespace) -> Iterator[Studio]:
-    """The studio of the folders asked for. What was put right on opening it goes to stderr."""
+    """The studio of the folders asked for. What was put right, on opening it and since, goes to stderr."""
     from wan_pipeline.studio import Studio  # here: --help needs none of it
 
     with Studio(settings(options)) as studio:
-        for notice in studio.notices:
+        told = studio.notices
+        for notice in told:
             warn(notice)
         yield studio
+        for notice in studio.notices:
+            if notice not in told:
+                warn(notice)
 
 
 def draft(options: argparse.Namespace) -> Draft:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 
 import psutil
@@ -16,7 +17,7 @@ from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database import Database
 from wan_pipeline.database_care import Backups, make_sound
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
-from wan_pipeline.jobs.job import UNFINISHED, EventKind, JobState
+from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.store import JobStore
@@ -99,10 +100,7 @@ class Supervisor:
         """
         try:
             with self._app_lock:
-                while self._has_work():
-                    self._look_after()
-                    looked()
-                    self._wake.wait(self._look_seconds)
+                self._work(looked)
         except BaseException:
             if self._process is not None:
                 self._process.terminate()
@@ -111,17 +109,26 @@ class Supervisor:
         while self._process is not None and self._process.poll() is None and not self._locks.any_app_is_alive():
             time.sleep(self._look_seconds / 10)  # it leaves by itself
 
+    def _work(self, looked: Callable[[], None]) -> None:
+        while True:
+            with self._sound_database():
+                if not self._has_work():
+                    return
+                self._look()
+                looked()
+            self._wake.wait(self._look_seconds)
+
     def _has_work(self) -> bool:
-        counts = self._store.counts()
         if self._store.queue_state().paused:
-            return counts[JobState.RUNNING] > 0
-        return any(counts[state] for state in UNFINISHED)
+            return self._store.counts()[JobState.RUNNING] > 0
+        return self._store.unfinished() > 0
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
                 if self._is_main():
-                    self._look_after()
+                    with self._sound_database():
+                        self._look()
             except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
             self._wake.wait(self._look_seconds)
@@ -135,20 +142,13 @@ class Supervisor:
                 return False
         return True
 
-    def _look_after(self) -> None:
-        try:
-            self._look()
-            self._backups.tick()
-        except DamagedDatabaseError:
-            self._put_right()
-
     def _look(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
             self._process = None
             self._note_end(code)
         if self._process is not None or self._locks.worker_is_alive():
             self._watch()
-        elif self._deaths.may_start_again() and any(self._store.counts()[state] for state in UNFINISHED):
+        elif self._deaths.may_start_again() and self._store.unfinished():
             self._start_worker()
 
     def _start_worker(self) -> None:
@@ -171,13 +171,22 @@ class Supervisor:
             log = worker_log(self._settings)
             self._store.fail_waiting(f"The worker process cannot start (exit status {code}); the reason is in {log}.")
 
+    @contextmanager
+    def _sound_database(self) -> Iterator[None]:
+        """Backed up from time to time, and put right if it is found damaged within."""
+        try:
+            yield
+            self._backups.tick()
+        except DamagedDatabaseError:
+            self._put_right()
+
     def _put_right(self) -> None:
         """Go on from a backup, also in the night, if the database is damaged. Not while a worker may write to it."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
         if not self._locks.worker_is_alive() and (told := make_sound(self._settings.database)):
-            logger.warning("%s", " ".join(told))
+            logger.info("%s", " ".join(told))  # the person is told by the page or the command line
             self.notices += told
             Gallery(Database(self._settings.database), self._settings.clips).rescan()
 

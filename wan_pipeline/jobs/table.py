@@ -91,6 +91,11 @@ class JobTable:
             rows = connection.execute("SELECT state, count(*) FROM jobs WHERE cleared = 0 GROUP BY state").fetchall()
         return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
+    def unfinished(self) -> int:
+        """How many jobs run or wait."""
+        counts = self.counts()
+        return sum(counts[state] for state in UNFINISHED)
+
     def events(self, job_id: str) -> list[Event]:
         """What has happened to a job, oldest first."""
         with self._database.connection() as connection:
