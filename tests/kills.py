@@ -23,7 +23,7 @@ from wan_pipeline.jobs.launch import RunningWorker, worker_log
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
-from wan_pipeline.jobs.worker import work
+from wan_pipeline.jobs.worker import Ending, work
 from wan_pipeline.request import Draft, GenerationRequest
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -93,8 +93,8 @@ class Killer:
         self._random = random.Random(seed)
         self._store = JobStore(settings.database)
         self._planned = 0
-        self._killed: set[int] = set()
-        """Process ids of the workers that met their end."""
+        self._ended: set[int] = set()
+        """Process ids of workers."""
 
     def run(self, random_lives: int, app_kills: int) -> None:
         """Every crash point once, `random_lives` workers and `app_kills` apps at random moments."""
@@ -144,10 +144,13 @@ class Killer:
             if life == "":
                 self._let_it_work()
                 process.kill()
-            if process.poll() is not None:
-                assert process.wait() == -signal.SIGKILL, worker_log(self._settings).read_text(encoding="utf-8")
-                self._killed.add(process.pid)
-                self.kills += 1
+            if (code := process.poll()) is not None:
+                assert code in (-signal.SIGKILL, Ending.NOTHING_TO_DO), worker_log(self._settings).read_text("utf-8")
+                self._ended.add(process.pid)
+                if code == Ending.NOTHING_TO_DO:  # it found no job, and its app dead: its life is another's
+                    self._plan([life])
+                else:
+                    self.kills += 1
 
     def _let_it_work(self) -> None:
         """Until some more jobs have been taken up, if so many are left, and a moment longer."""
@@ -160,7 +163,7 @@ class Killer:
     def _living(self) -> Iterator[tuple[str, WarmProcess]]:
         for path in self._lives.glob("taken-*"):
             pid = int(path.name.removeprefix("taken-"))
-            if pid not in self._killed:
+            if pid not in self._ended:
                 yield path.read_text(), WarmProcess(self._warm, pid)
 
     def _all_ended(self) -> bool:

@@ -194,6 +194,7 @@ class Worker:
             files = JobFiles(self._settings, job)
             if finished := files.finished():
                 self._store.adopt(job.id, finished)
+                self._logs.remove(job.id)
                 logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
             if job.state is JobState.RUNNING:
                 files.remove_unfinished()
