@@ -44,7 +44,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE jobs ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0;
     UPDATE jobs SET position = number;
     DROP INDEX jobs_by_state;
-    CREATE INDEX jobs_by_position ON jobs (state, position);
+    CREATE INDEX jobs_by_place ON jobs (position);
+    CREATE INDEX jobs_by_state ON jobs (state, position);
     CREATE INDEX jobs_by_model ON jobs (state, model, number);
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -78,6 +79,8 @@ MIGRATIONS: tuple[str, ...] = (
         binned_at TEXT
     );
     CREATE INDEX clips_by_age ON clips (binned_at, number);
+    CREATE INDEX clips_by_name ON clips (clip, id, binned_at);
+    CREATE INDEX clips_by_facet ON clips (binned_at, project, model, preset, loras);
     """,
 )
 """Entry n takes a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
