@@ -13,7 +13,7 @@ from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.receipt import Receipt, load_receipt
 from wan_pipeline.engine.plan import LADDER
 from wan_pipeline.engine.progress import Observer, Progress, Stage
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
 from wan_pipeline.provenance import SETUP, UNLIKELY, Provenance
 from wan_pipeline.recover import find_missing
 from wan_pipeline.settings import Settings
@@ -75,7 +75,13 @@ def verify(
     with Engine(settings, strict=is_strict, threads=_threads(then) if is_strict else None) as engine:
         if strict:
             _refuse_others(clip, then, engine.provenance(receipt.request, observer, plan))
-        rendered = engine.render(receipt.request, observer, checkpoint, plan)
+        try:
+            rendered = engine.render(receipt.request, observer, checkpoint, plan)
+        except OutOfMemory as error:
+            raise GenerationError(
+                f"There is no memory free to make {clip.name} again as it was made; close what else uses the device, "
+                "an open studio above all, and verify it on the command line."
+            ) from error
     observer.progress(Progress(Stage.SAVING))
     return _compare(clip, receipt, rendered, settings)
 
