@@ -13,7 +13,7 @@ from wan_pipeline.cli.common import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
     Parser,
-    add_default_folders,
+    add_folders,
     complain,
 )
 from wan_pipeline.errors import Cancelled, StudioError, UserError
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"Wan Studio {__version__}")
     parser.set_defaults(stopped="stopped.")
-    add_default_folders(parser)
+    add_folders(parser, with_defaults=True)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for room in (generate, queue, clips):
         room.add_to(commands)

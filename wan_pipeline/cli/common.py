@@ -37,17 +37,12 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
 
 
-def add_default_folders(parser: argparse.ArgumentParser) -> None:
-    """The folders before the command, with their defaults."""
-    for name, default, _ in _FOLDERS:
-        parser.add_argument(name, type=Path, default=default, help=argparse.SUPPRESS)
-
-
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """The folders after the command, which win over those before it."""
-    group = parser.add_argument_group("folders")
-    for name, _, text in _FOLDERS:
-        group.add_argument(name, type=Path, metavar="DIR", default=argparse.SUPPRESS, help=text)
+def add_folders(parser: argparse.ArgumentParser, *, with_defaults: bool = False) -> None:
+    """The folders, with their defaults before the command; after it they win over those before it."""
+    group = parser.add_argument_group("folders", "before or after the command")
+    for name, default, text in _FOLDERS:
+        value = default if with_defaults else argparse.SUPPRESS
+        group.add_argument(name, type=Path, metavar="DIR", default=value, help=text)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
 
 ALL = 10**9
+QUEUE = "Clips that are made one after another, also when nobody looks."
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("queue", help="work with the queue", description=__doc__, allow_abbrev=False)
+    parser = commands.add_parser("queue", help="work with the queue", description=QUEUE, allow_abbrev=False)
     add_folders(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     _add_add(actions)
