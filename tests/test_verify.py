@@ -19,7 +19,7 @@ from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.read import read_frames, read_receipt
 from wan_pipeline.engine.progress import Stage
-from wan_pipeline.errors import ReceiptError, UserError
+from wan_pipeline.errors import ReceiptError, StorageError, UserError
 from wan_pipeline.request import Draft, LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -149,6 +149,15 @@ def test_what_cannot_be_made_here_is_a_sentence_before_anything_is_rendered(stud
     with pytest.raises(UserError, match=r"cannot be made again here: ") as caught:
         studio.verify_now(clip, observer)
     assert words in str(caught.value) and observer.reports == []
+
+
+def test_a_file_that_cannot_be_decoded_is_told_before_anything_is_rendered(studio):
+    clip, observer = make(studio), Recorder()
+    clip.write_bytes(b"nothing")
+    for path in (clip, receipt_path(clip)):
+        with pytest.raises(StorageError, match="cannot be read"):
+            studio.verify_now(path, observer)
+    assert observer.reports == []
 
 
 def test_a_plan_is_followed(studio):

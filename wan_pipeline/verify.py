@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
 from wan_pipeline.engine.plan import LADDER
 from wan_pipeline.engine.progress import Observer, Progress, Stage
@@ -65,6 +68,7 @@ def verify(
     are others now. Raises UserError for a clip that cannot be made here, and what the engine raises.
     """
     receipt = load_receipt(clip)
+    last_frame(clip)  # a file that cannot be decoded is told before the long part, not after it
     if missing := tuple(find_missing(receipt.request, settings)):
         raise UserError(f"The clip {clip.name} cannot be made again here: {' '.join(missing)}")
     from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
@@ -75,15 +79,22 @@ def verify(
     with Engine(settings, strict=is_strict, threads=_threads(then) if is_strict else None) as engine:
         if strict:
             _refuse_others(clip, then, engine.provenance(receipt.request, observer, plan))
-        try:
+        with _enough_memory(clip):
             rendered = engine.render(receipt.request, observer, checkpoint, plan)
-        except OutOfMemory as error:
-            raise GenerationError(
-                f"There is no memory free to make {clip.name} again as it was made; close what else uses the device, "
-                "an open studio above all, and verify it on the command line."
-            ) from error
     observer.progress(Progress(Stage.SAVING))
     return _compare(clip, receipt, rendered, settings)
+
+
+@contextmanager
+def _enough_memory(clip: Path) -> Iterator[None]:
+    """Another size or another plan, which helps a new clip, would not be this clip."""
+    try:
+        yield
+    except OutOfMemory as error:
+        raise GenerationError(
+            f"There is no memory free to make {clip.name} again as it was made; close what else uses the device, "
+            "an open studio above all, and verify it on the command line."
+        ) from error
 
 
 def _compare(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) -> Verdict:
