@@ -20,10 +20,11 @@ from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.engine import engine as engine_module
 from wan_pipeline.engine import text as text_module
-from wan_pipeline.engine.progress import Stage
+from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.log import JobLogs
+from wan_pipeline.jobs.observer import JobObserver
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.worker import Ending, Worker
 from wan_pipeline.settings import REPOSITORY, Settings
@@ -79,6 +80,26 @@ def test_texts_of_waiting_jobs_are_encoded_in_one_visit(
     jobs = finish(studio, settings, *(replace(QUICK, prompt=f"{color} moon") for color in ("red", "blue", "over")))
     assert [job.state for job in jobs] == [JobState.DONE] * 3
     assert len(visits) == 1
+
+
+def test_a_cancel_is_heard_between_two_texts_that_are_encoded_ahead(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has been encoded by then is kept for the jobs that wait."""
+    ids = [studio.submit(replace(QUICK, prompt=f"{color} moon", guidance_scale=1.0)) for color in ("red", "blue", "a")]
+    report = JobObserver.progress
+
+    def cancel(observer: JobObserver, progress: Progress) -> None:
+        report(observer, progress)
+        if (progress.stage, progress.step, progress.total) == (Stage.ENCODING_TEXT, 2, 3):
+            studio.cancel(ids[0])
+            observer._look_for_cancel()
+
+    with monkeypatch.context() as cancelling:
+        cancelling.setattr(JobObserver, "progress", cancel)
+        Worker(settings).run()
+    assert [studio.job(job_id).state for job_id in ids] == [JobState.CANCELLED, JobState.DONE, JobState.DONE]
+    assert len(list((settings.cache / "prompts").iterdir())) == 3
 
 
 def test_a_job_that_fails_does_not_hold_the_next_up(studio: Studio, settings: Settings, tiny_demo: Any) -> None:

@@ -107,10 +107,12 @@ class Engine:
         with self._computing(chosen):
             return self._provenance(request, self._models.find(request.model), chosen, observer)
 
-    def encode_texts(self, requests: Sequence[GenerationRequest], plan: str = "") -> None:
+    def encode_texts(
+        self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
+    ) -> None:
         """Have the texts of coming clips ready on the disk, with one visit of each model's text encoder.
 
-        At most MAX_CACHED texts are kept. Raises ModelError, OutOfMemory, GenerationError or StorageError.
+        At most MAX_CACHED texts are kept. Raises ModelError, OutOfMemory, GenerationError, StorageError or Cancelled.
         """
         chosen = find_plan(plan)
         texts: dict[str, list[str]] = {}
@@ -120,7 +122,7 @@ class Engine:
             for model_id, all_texts in texts.items():
                 model = self._models.find(model_id)
                 self._make_room(model, chosen)
-                self._embed(model, all_texts)
+                self._embed(model, all_texts, observer)
 
     def close(self) -> None:
         """Let the loaded model go."""
@@ -144,7 +146,7 @@ class Engine:
         image = load_image(self._settings.inputs, request)
         with stages.enter(Stage.ENCODING_TEXT):
             self._make_room(model, plan)
-            embeddings = self._embed(model, _texts(request))
+            embeddings = self._embed(model, _texts(request), stages)
         with stages.enter(Stage.LOADING):
             denoiser = self._load(model, plan)
             preview = load_preview(denoiser.vae, cache / "previews", model.fingerprint)
@@ -194,9 +196,10 @@ class Engine:
         """Where the model waits between its uses."""
         return torch.device("cpu") if plan.offloads else self._placement.device
 
-    def _embed(self, model: InstalledModel, texts: list[str]) -> list[torch.Tensor]:
-        setup = {name: fact for name, fact in self._environment().items() if name not in UNLIKELY}
-        return embed(model, texts, self._settings.cache / "prompts", self._placement, json.dumps(setup, sort_keys=True))
+    def _embed(self, model: InstalledModel, texts: list[str], observer: Observer | None) -> list[torch.Tensor]:
+        facts = {name: fact for name, fact in self._environment().items() if name not in UNLIKELY}
+        setup = json.dumps(facts, sort_keys=True)
+        return embed(model, texts, self._settings.cache / "prompts", self._placement, setup, observer)
 
     def _environment(self) -> dict[str, str]:
         self._facts = self._facts or fixed_facts(self._placement)

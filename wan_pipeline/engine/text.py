@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.device import Placement, release_memory
+from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.load import load_text_encoder
@@ -24,42 +26,51 @@ logger = logging.getLogger(__name__)
 
 
 def embed(
-    model: InstalledModel, texts: list[str], cache: Path, placement: Placement, setup: str = ""
+    model: InstalledModel,
+    texts: list[str],
+    cache: Path,
+    placement: Placement,
+    setup: str = "",
+    observer: Observer | None = None,
 ) -> list[torch.Tensor]:
     """Embeddings of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
     Exactly those of the pipeline's `encode_prompt`. What is cached holds for one `setup`: the versions and settings
-    that bits depend on. Raises ModelError, GenerationError if they are not finite, and StorageError if the cache cannot
-    be written.
+    that bits depend on. Raises ModelError, GenerationError if they are not finite, StorageError if the cache cannot be
+    written, and Cancelled between two texts.
     """
     paths = {text: cache / f"{_key(model, text, placement, setup)}.safetensors" for text in texts}
     found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
     absent = [text for text in paths if text not in found]
-    for text, embedding in _encode(model, absent, placement).items():
+    for done, (text, embedding) in enumerate(_encode(model, absent, placement), 1):
         _write(paths[text], embedding)
         found[text] = embedding
+        if observer is not None:
+            observer.progress(Progress(Stage.ENCODING_TEXT, done, len(absent)))
+            check_cancelled(observer)
     return [found[text] for text in texts]
 
 
-def _encode(model: InstalledModel, texts: list[str], placement: Placement) -> dict[str, torch.Tensor]:
+def _encode(model: InstalledModel, texts: list[str], placement: Placement) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each text with its embedding. The encoder lives as long as the iterator."""
     if not texts:
-        return {}
+        return
     tokenizer, encoder = load_text_encoder(model, placement.device, placement.dtype)
     pipeline = WanPipeline(tokenizer=tokenizer, text_encoder=encoder, vae=None, scheduler=None)
-    embeddings = {}
-    for text in texts:
-        embedding, _ = pipeline.encode_prompt(
-            text,
-            do_classifier_free_guidance=False,
-            max_sequence_length=model.spec.max_sequence_length,
-            device=placement.device,
-        )
-        if not bool(torch.isfinite(embedding).all()):
-            raise GenerationError("The text encoder's output is not a number; its weights are damaged.")
-        embeddings[text] = embedding.cpu()
-    del pipeline, encoder
-    release_memory(placement)
-    return embeddings
+    try:
+        for text in texts:
+            embedding, _ = pipeline.encode_prompt(
+                text,
+                do_classifier_free_guidance=False,
+                max_sequence_length=model.spec.max_sequence_length,
+                device=placement.device,
+            )
+            if not bool(torch.isfinite(embedding).all()):
+                raise GenerationError("The text encoder's output is not a number; its weights are damaged.")
+            yield text, embedding.cpu()
+    finally:
+        del pipeline, encoder
+        release_memory(placement)
 
 
 def _key(model: InstalledModel, text: str, placement: Placement, setup: str) -> str:

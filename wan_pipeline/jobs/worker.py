@@ -23,7 +23,7 @@ from filelock import Timeout
 
 from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.database_care import Backups
-from wan_pipeline.engine.progress import Progress, Stage
+from wan_pipeline.engine.progress import Observer, Progress, Stage
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
 from wan_pipeline.jobs.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.heartbeat import Heartbeat
@@ -133,16 +133,16 @@ class Worker:
         engine = self._ready_engine()
         if run.job.id not in self._have_texts:
             run.observer.progress(Progress(Stage.ENCODING_TEXT))
-            self._encode_texts(engine, run.job)
+            self._encode_texts(engine, run.job, run.observer)
             crash_point(CrashPoint.TEXTS_ENCODED)
         return engine
 
-    def _encode_texts(self, engine: Renderer, job: Job) -> None:
+    def _encode_texts(self, engine: Renderer, job: Job, observer: Observer) -> None:
         """The texts of this job and of those that wait behind it, in one visit of the model's text encoder."""
         try:
             behind = [other for other in self._store.waiting(TEXTS_AHEAD) if other.request.model == job.request.model]
             self._have_texts = {job.id, *(other.id for other in behind)}
-            engine.encode_texts([job.request, *(other.request for other in behind)], job.plan)
+            engine.encode_texts([job.request, *(other.request for other in behind)], job.plan, observer)
         except (OutOfMemory, Cancelled):
             raise
         except StudioError:  # each job encodes for itself what is missing, and fails for itself if that is its fault
