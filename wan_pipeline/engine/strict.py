@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from wan_pipeline.errors import GenerationError
+
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 """With a fixed workspace cuBLAS adds in a fixed order; torch insists on it for deterministic algorithms."""
 
@@ -21,9 +23,10 @@ them may be another on the next machine."""
 def pinned(threads: int | None) -> Iterator[None]:
     """Within the block: deterministic algorithms, no TF32, attention in a fixed order, and so many CPU threads.
 
-    `threads` None leaves them as they are. An operation that has no deterministic form raises RuntimeError.
+    `threads` None leaves them as they are. An operation that has no deterministic form raises GenerationError.
     """
     with ExitStack() as stack:
+        stack.enter_context(_refusals_in_words())
         stack.enter_context(_environment(CUBLAS, ":4096:8"))
         stack.enter_context(_threads(threads or torch.get_num_threads()))
         stack.enter_context(_deterministic())
@@ -33,6 +36,19 @@ def pinned(threads: int | None) -> Iterator[None]:
         )
         stack.enter_context(sdpa_kernel(ATTENTION, set_priority=True))
         yield
+
+
+@contextmanager
+def _refusals_in_words() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        operation, refused, _ = str(error).partition(" does not have a deterministic implementation")
+        if not refused:
+            raise
+        raise GenerationError(
+            f"Strict mode cannot be kept: {operation} has no repeatable form on this device; make the clip without it."
+        ) from error
 
 
 @contextmanager
