@@ -19,10 +19,11 @@ from tests.studios import QUICK, opened_warm, wait_for
 from tests.warm import Warm
 from wan_pipeline import crash, database_care, database_schema
 from wan_pipeline import database as room
+from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.database import Database
 from wan_pipeline.database_care import KEPT, Backups, damage, make_sound
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
@@ -257,6 +258,23 @@ def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Setting
         studio.queue.resume_queue()
         wait_for(lambda: not studio.active(), "both clips")
         assert [studio.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
+
+
+def test_clips_made_since_the_backup_are_found_and_not_made_twice(settings: Settings, warm: Warm) -> None:
+    with opened_warm(settings, warm) as studio:
+        ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]
+        Backups(settings.database).keep()
+        studio.start()
+        wait_for(lambda: not studio.active(), "both clips")
+        made = {path: path.stat().st_mtime_ns for path in settings.clips.glob("*.mp4")}
+        for copy in Backups(settings.database).newest_first()[:-1]:
+            copy.unlink()  # but for the one from before the clips
+        spoil(settings.database)
+        wait_for(lambda: studio.notices and not studio.active(), "the clips' rows")
+        assert [studio.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
+        assert [studio.queue.events(job_id)[-1].kind for job_id in ids] == [EventKind.ADOPTED] * 2
+        assert {path: path.stat().st_mtime_ns for path in settings.clips.glob("*.mp4")} == made
+        assert {clip.path for clip in studio.gallery.page(GalleryQuery(), 0, 9).items} == set(made)
 
 
 RESTORE = (
