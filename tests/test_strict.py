@@ -42,7 +42,7 @@ def test_it_is_undone_after_an_error():
 
 def test_an_operation_without_a_fixed_order_is_refused_in_words():
     with (
-        pytest.raises(GenerationError, match="Strict mode cannot be kept: put_ .* has no repeatable form"),
+        pytest.raises(GenerationError, match="Strict mode cannot be kept: put_ has no repeatable form"),
         pinned(None),
     ):
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]), accumulate=False)
