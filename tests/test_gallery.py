@@ -237,6 +237,17 @@ def test_a_clip_whose_files_are_gone_can_still_be_binned(gallery: Gallery, folde
     assert names(gallery) == []
 
 
+def test_a_request_of_another_version_breaks_no_page(gallery: Gallery, folder: Path, tmp_path: Path) -> None:
+    put(folder, "a", prompt="from the future")
+    put(folder, "b", hour=1)
+    gallery.rescan()
+    future = json.dumps({**make_request(prompt="from the future").to_dict(), "shutter": 180})
+    with Database(tmp_path / "studio.sqlite3").transaction() as connection:
+        connection.execute("UPDATE clips SET request = ? WHERE id = 'job-a'", (future,))
+    assert names(gallery) == ["b", "a"]
+    assert gallery.clip("job-a").request.prompt == "from the future"
+
+
 def test_faults_are_sentences(gallery: Gallery, folder: Path) -> None:
     with pytest.raises(UserError, match="There is no clip nothing"):
         gallery.clip("nothing")

@@ -18,6 +18,7 @@ from wan_pipeline.clips.sidecars import Entry, read_entry
 from wan_pipeline.database import Database
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.request import GenerationRequest
+from wan_pipeline.stored_request import read_request
 
 BIN = "bin"
 MAX_NOTE_CHARACTERS = 2000
@@ -200,7 +201,7 @@ class Gallery:
             path=folder / row["clip"],
             poster=folder / row["poster"],
             made_at=datetime.fromisoformat(row["made_at"]),
-            request=GenerationRequest.from_json(row["request"]),
+            request=read_request(row["request"])[0],
             project=row["project"],
             seconds=row["seconds"],
             frames_sha256=row["frames_sha256"],

@@ -13,7 +13,7 @@ from wan_pipeline.database import Database
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
-from wan_pipeline.jobs.stored_request import read_request
+from wan_pipeline.stored_request import read_request
 
 
 def sql_list(states: Collection[JobState]) -> str:

@@ -10,8 +10,8 @@ from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState
-from wan_pipeline.jobs.stored_request import read_request
 from wan_pipeline.jobs.table import JobTable, change, get, note, now, put, sql_list
+from wan_pipeline.stored_request import read_request
 
 MAX_ATTEMPTS = 2
 MAX_OVERTAKEN = 8
