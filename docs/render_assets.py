@@ -1,23 +1,34 @@
-"""Draw the pictures that the page comes with: `python docs/render_assets.py`.
+"""Make the pictures that the page comes with: `python docs/render_assets.py`.
 
-The style cards show one scene in every look, and the example pictures are first frames, all from the demo's renderer.
+The style cards are frames of clips that the demo model made, one scene in every style; the example pictures are first
+frames from the demo world's renderer, so that they are pictures from outside to the model.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
-
-import torch
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch is imported
+
+# isort: split
+import torch
+from PIL import Image
+
 from wan_pipeline.demo.scenes import CHANCES, Scenes, render
-from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PLACES
+from wan_pipeline.demo.vocabulary import COLORS, MOTIONS, OBJECTS, PLACES
+from wan_pipeline.engine.engine import Engine
+from wan_pipeline.progress_line import ProgressLine
+from wan_pipeline.request import Draft
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
 from wan_pipeline.ui.examples import ASSETS
 
-CARDS = dict(zip(("natural", "golden-hour", "noir", "vintage", "pastel", "moonlit", "comic"), LOOKS, strict=True))
+CARDS = ("natural", "golden-hour", "noir", "vintage", "pastel", "moonlit", "comic")
+PROMPT, SEED, FRAME = "a red balloon flies up over green hills", 1, 16
 PICTURES = {
     "boat": ("boat", "orange", "right", "sea", 3),
     "rocket": ("rocket", "red", "up", "snow", 5),
@@ -27,21 +38,26 @@ PICTURES = {
 
 def main() -> None:
     for name, (thing, color, motion, place, seed) in PICTURES.items():
-        draw(thing, color, motion, place, "natural", seed, frame=0, size=(320, 192)).save(
-            ASSETS / "examples" / f"{name}.png", optimize=True
-        )
-    for card, look in CARDS.items():
-        picture = draw("balloon", "red", "up", "green hills", look, seed=4, frame=14, size=(640, 384))
-        picture.resize((200, 120), Image.Resampling.LANCZOS).save(ASSETS / "presets" / f"{card}.webp", quality=80)
+        draw(thing, color, motion, place, seed).save(ASSETS / "examples" / f"{name}.png", optimize=True)
+    with tempfile.TemporaryDirectory() as folder:
+        cards(Settings(workspace=Path(folder)))
 
 
-def draw(
-    thing: str, color: str, motion: str, place: str, look: str, seed: int, frame: int, size: tuple[int, int]
-) -> Image.Image:
-    """One frame of a clip of 33; `seed` decides clouds, waves and where the motion starts."""
-    picks = (OBJECTS.index(thing), COLORS.index(color), MOTIONS.index(motion), PLACES.index(place), LOOKS.index(look))
+def cards(settings: Settings) -> None:
+    """One frame of the same clip in each style."""
+    settings.make_folders()
+    with Studio(settings) as studio, Engine(settings) as engine, ProgressLine(sys.stderr) as observer:
+        for card in CARDS:
+            frames = engine.render(studio.resolve(Draft(prompt=PROMPT, preset=card, seed=SEED)), observer).frames
+            picture = Image.fromarray(frames[FRAME]).resize((200, 120), Image.Resampling.LANCZOS)
+            picture.save(ASSETS / "presets" / f"{card}.webp", quality=85)
+
+
+def draw(thing: str, color: str, motion: str, place: str, seed: int) -> Image.Image:
+    """The first frame of a clip of 33; `seed` decides clouds, waves and where the motion starts."""
+    picks = (OBJECTS.index(thing), COLORS.index(color), MOTIONS.index(motion), PLACES.index(place), 0)
     chance = torch.rand(1, CHANCES, generator=torch.Generator().manual_seed(seed))
-    pixels, _ = render(Scenes(*(torch.tensor([pick]) for pick in picks), chance), *size, torch.tensor([frame]), 33)
+    pixels, _ = render(Scenes(*(torch.tensor([pick]) for pick in picks), chance), 320, 192, torch.tensor([0]), 33)
     return Image.fromarray((pixels[0, :, 0].permute(1, 2, 0).numpy() * 255).round().astype("uint8"))
 
 
