@@ -41,12 +41,23 @@ def test_it_beats_on_with_the_job_it_has(store: JobStore) -> None:
     assert beats(store) == after
 
 
+def test_an_idle_worker_writes_nothing(store: JobStore) -> None:
+    with Heartbeat(store) as heart:
+        heart.take("some-job")
+        wait_for(lambda: store.queue_state().worker_job == "some-job", "a beat with the job")
+        heart.take(None)
+        wait_for(lambda: store.queue_state().worker_job is None, "the last beat")
+        before = beats(store)
+        time.sleep(0.2)  # nothing happens: that is what is tested
+        assert beats(store) == before
+
+
 def test_it_falls_silent_when_the_work_stalls_and_comes_back_with_it(store: JobStore) -> None:
     """A device that hangs keeps its thread, not this one."""
     with Heartbeat(store, stall_seconds=0.1) as heart:
+        heart.take("some-job")
         time.sleep(0.2)  # the work does nothing: that is what is tested
         stalled = beats(store)
         time.sleep(0.2)
         assert beats(store) <= stalled + 1
-        heart.stir()
-        wait_for(lambda: beats(store) > stalled + 1, "beats after the work went on")
+        wait_for(lambda: heart.stir() or beats(store) > stalled + 1, "beats after the work went on")

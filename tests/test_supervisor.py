@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -123,6 +124,18 @@ def test_a_worker_that_hangs_is_ended_and_the_job_goes_on(settings: Settings, wa
         studio.cancel(job_id)
 
 
+def test_an_idle_worker_does_not_hang(settings: Settings, warm: Warm) -> None:
+    """It has no job, so it does not beat; as soon as there is one, it works."""
+    with opened_warm(settings, warm, silent_seconds=0.2) as studio:
+        studio.queue.pause_queue()
+        studio.start()
+        pid, before = worker_pid(studio), studio.queue.queue_state().beats
+        job_id = studio.submit(QUICK)
+        time.sleep(1.0)  # many times the patience of the supervisor, in which nothing happens
+        assert (worker_pid(studio), studio.queue.queue_state().beats) == (pid, before)
+        assert studio.job(job_id).state is JobState.QUEUED
+
+
 def test_silence_counts_only_while_somebody_looks() -> None:
     """After the computer has slept, or when the clock was set, no worker is ended that has had no time to beat."""
     silence = _Silence(limit_seconds=0.5, longest_gap=0.1)
@@ -139,7 +152,7 @@ def test_silence_counts_only_while_somebody_looks() -> None:
 
 @pytest.mark.parametrize(
     ("codes", "failed"),
-    [([1, 1, 1], 3), ([1, 1, -signal.SIGKILL], 0), ([-signal.SIGTERM] * 9, 0), ([Ending.NO_DATABASE] * 9, 0)],
+    [([1, 1, 1], 3), ([1, 1, -9], 0), ([128 + signal.SIGTERM] * 9, 0), ([Ending.NO_DATABASE] * 9, 0)],
 )
 def test_ends_from_outside_say_nothing_of_the_next_worker(codes: list[int], failed: int) -> None:
     deaths = _Deaths()
@@ -201,8 +214,9 @@ def test_a_second_app_looks_on_and_takes_over_when_the_first_has_left(settings: 
             first.start()
             second.start()
             assert (first.is_viewer, second.is_viewer) == (False, True)
-            job_id = first.submit(QUICK)
-            wait_for(lambda: not second.job(job_id).is_active, "the clip, as seen by the second")
+            for studio in (first, second):  # who looks on may add to the queue: the first has it worked off
+                job_id = studio.submit(QUICK)
+                wait_for(lambda job_id=job_id: not second.job(job_id).is_active, "the clip, as seen by the second")
             assert first.recent() == second.recent()
         wait_for(lambda: not second.is_viewer, "the second to take over")
         job_id = second.submit(replace(QUICK, seed=4))

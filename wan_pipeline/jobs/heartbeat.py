@@ -19,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats in a thread of its own while the work stirs; when the work stalls it falls silent. A context manager."""
+    """Beats in a thread of its own while there is a job and its work stirs. A context manager.
+
+    When the work stalls it falls silent; without a job too, for an idle night is no reason to write to the disk.
+    """
 
     def __init__(self, store: JobStore, stall_seconds: float = STALL_SECONDS) -> None:
         self._store = store
@@ -51,10 +54,14 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
+        last = None
         while not self._closing.wait(BEAT_SECONDS):
-            if time.monotonic() - self._stirred_at > self._stall_seconds:
+            job_id = self._job_id
+            is_idle = job_id is None and last is None
+            if is_idle or time.monotonic() - self._stirred_at > self._stall_seconds:
                 continue
             try:
-                self._store.heartbeat(os.getpid(), self._job_id)
+                self._store.heartbeat(os.getpid(), job_id)
+                last = job_id
             except StorageError:
                 logger.warning("The worker's sign of life could not be written.", exc_info=True)

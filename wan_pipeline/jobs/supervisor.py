@@ -192,6 +192,9 @@ class Supervisor:
 
     def _watch(self) -> None:
         """End a worker that lives and does not work: the next one goes on with the queue."""
+        if not self._has_work():
+            self._silence.broken()
+            return
         state = self._store.queue_state()
         if not self._silence.lasts(state.beats):
             return
@@ -212,6 +215,7 @@ class _Deaths:
         Ending.NO_DATABASE,  # not the worker's fault: its disk may have room again
         *(-getattr(signal, name, 0) for name in ("SIGTERM", "SIGINT", "SIGKILL", "SIGHUP")),
         128 + signal.SIGTERM,
+        0xC000013A,  # Ctrl+C on Windows
     )
     """Exit statuses that say nothing about the next worker. (Windows does not tell who has ended a process.)"""
 
