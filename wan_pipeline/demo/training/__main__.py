@@ -1,10 +1,10 @@
 """Train the demo model. `make demo-model` runs all of it; each stage can be run alone and goes on from the last.
 
     python -m wan_pipeline.demo.training pictures --minutes 5     # autoencoder, from random weights
-    python -m wan_pipeline.demo.training steadiness --minutes 2   # autoencoder, on whole clips
+    python -m wan_pipeline.demo.training steadiness --minutes 4   # autoencoder, on whole clips
     python -m wan_pipeline.demo.training compact                  # latents to their 16 principal directions
-    python -m wan_pipeline.demo.training words --minutes 0.5      # text encoder, on captions alone
-    python -m wan_pipeline.demo.training denoiser --minutes 20    # transformer and text encoder
+    python -m wan_pipeline.demo.training words --minutes 0.6      # text encoder, on captions alone
+    python -m wan_pipeline.demo.training denoiser --minutes 18    # transformer and text encoder
     python -m wan_pipeline.demo.training export                   # into wan_pipeline/demo/checkpoint
     python -m wan_pipeline.demo.training import                   # the shipped weights back into the work folder
 
@@ -30,7 +30,7 @@ CHANNELS = 16
 """Latent channels that `compact` leaves."""
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
 ALL = ("pictures", "steadiness", "compact", "words", "denoiser", "export")
-MINUTES = {"pictures": 5.0, "steadiness": 2.0, "words": 0.5, "denoiser": 20.0}
+MINUTES = {"pictures": 5.0, "steadiness": 4.0, "words": 0.6, "denoiser": 18.0}
 
 
 def main() -> None:
