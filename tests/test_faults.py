@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -100,7 +101,8 @@ def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: S
 
 
 @pytest.mark.parametrize("folder", ["previews", "checkpoints", "job_logs"])
-def test_what_only_helps_may_find_no_room(settings: Settings, folder: str) -> None:
+def test_what_only_helps_may_find_no_room(settings: Settings, caplog: pytest.LogCaptureFixture, folder: str) -> None:
+    caplog.set_level(logging.INFO)  # as a worker has it
     settings = replace(settings, checkpoint_seconds=0.0)
     with Studio(settings) as studio, small_disk(getattr(settings, folder), "4k") as disk:
         fill(disk)

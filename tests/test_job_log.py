@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from wan_pipeline.jobs.log import JobLogs
+from wan_pipeline.settings import REPOSITORY
 
 ONE, OTHER = "1" * 32, "2" * 32
 
 
 @pytest.fixture
-def logs(tmp_path: Path) -> JobLogs:
-    logging.getLogger().setLevel(logging.INFO)
+def logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> JobLogs:
+    caplog.set_level(logging.INFO)
     return JobLogs(tmp_path / "logs" / "jobs")
 
 
@@ -64,9 +67,30 @@ def test_a_line_by_somebody_else_and_the_end_of_a_log(logs: JobLogs) -> None:
     assert logs.excerpt(ONE) == ""
 
 
+CRASH = """
+import faulthandler, sys
+from pathlib import Path
+from wan_pipeline.jobs.log import JobLogs, crashes_told
+def multiply_int8():
+    faulthandler._sigsegv()
+faulthandler.enable()
+with JobLogs(Path(sys.argv[1])).attached("1" * 32) as log, crashes_told(log):
+    multiply_int8()
+"""
+
+
+def test_a_crash_of_native_code_is_in_the_log_of_its_job(tmp_path: Path) -> None:
+    """Nothing of Python runs any more then, so no handler of ours could write it down."""
+    process = subprocess.run([sys.executable, "-c", CRASH, tmp_path], cwd=REPOSITORY, check=False, capture_output=True)
+    assert process.returncode != 0
+    excerpt = JobLogs(tmp_path).excerpt(ONE)
+    assert "multiply_int8" in excerpt, process.stderr
+
+
 def test_a_folder_that_cannot_be_made_costs_the_log_and_not_the_job(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     (tmp_path / "logs").write_text("a file")
     with JobLogs(tmp_path / "logs").attached(ONE):
         say("still here")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from threading import get_ident
+from typing import TextIO
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 EXCERPT_BYTES = 16_384
 
 logger = logging.getLogger(__name__)
+
+
+class _Handler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (its name in the library)
+        """A full disk ends the log, and is no reason to fill the worker's log too."""
 
 
 class JobLogs:
@@ -22,24 +30,25 @@ class JobLogs:
         self._folder = folder
 
     @contextmanager
-    def attached(self, job_id: str) -> Iterator[None]:
-        """What this thread, and the job's progress thread, log within goes into the job's log too."""
+    def attached(self, job_id: str) -> Iterator[TextIO | None]:
+        """What this thread, and the job's progress thread, log within goes into the job's log too. Gives its file."""
         thread = get_ident()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(self._path(job_id), encoding="utf-8")
+            handler = _Handler(self._path(job_id), encoding="utf-8")
         except OSError:
             logger.warning("Job %s has no log of its own.", job_id, exc_info=True)
-            yield
+            yield None
             return
         handler.setFormatter(logging.Formatter(FORMAT))
         handler.addFilter(lambda record: record.thread == thread or job_id[:8] in str(record.threadName))
         logging.getLogger().addHandler(handler)
         try:
-            yield
+            yield handler.stream
         finally:
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # what it could not write it cannot flush
+                handler.close()
 
     def add(self, job_id: str, line: str) -> None:
         """One more line, by somebody who was not there."""
@@ -66,3 +75,16 @@ class JobLogs:
 
     def _path(self, job_id: str) -> Path:
         return self._folder / f"{job_id}.log"
+
+
+@contextmanager
+def crashes_told(file: TextIO | None) -> Iterator[None]:
+    """Let a crash of native code within leave its traceback in `file`, where the process has `faulthandler` enabled."""
+    if file is None or not faulthandler.is_enabled():
+        yield
+        return
+    faulthandler.enable(file)
+    try:
+        yield
+    finally:
+        faulthandler.enable(sys.__stderr__ or sys.stderr)

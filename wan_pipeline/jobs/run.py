@@ -13,7 +13,7 @@ from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.errors import Cancelled, OutOfMemory, StudioError
 from wan_pipeline.jobs.files import JobFiles
 from wan_pipeline.jobs.job import Finished, Job
-from wan_pipeline.jobs.log import JobLogs
+from wan_pipeline.jobs.log import JobLogs, crashes_told
 from wan_pipeline.jobs.observer import JobObserver
 from wan_pipeline.jobs.patience import patiently
 from wan_pipeline.jobs.render import Label, Renderer, save_clip
@@ -46,7 +46,7 @@ class JobRun:
     def make(self, renderer: Callable[[JobRun], Renderer]) -> Rendered | None:
         """The frames; None where the job has come to an end without any. A fault of `renderer` is the job's too."""
         job = self.job
-        with self._logs.attached(job.id), self._ending():
+        with self._logs.attached(job.id) as log, crashes_told(log), self._ending():
             logger.info("Job %s, attempt %d: %s", job.id, job.attempts, job.request.to_json())
             self.observer.start()
             check_room(self._settings.clips, clip_bytes(job.request))
