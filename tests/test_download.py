@@ -233,7 +233,7 @@ def test_a_read_only_cache_is_a_sentence(server, cache):
 
 
 def test_a_misspelt_repository(server):
-    with pytest.raises(ModelError, match="no repository 'tiny/wna' at .* check the spelling"):
+    with pytest.raises(ModelError, match=r"no repository 'tiny/wna' at .* check the spelling"):
         plan_download(Hub(server.url), "tiny/wna")
 
 
@@ -245,7 +245,7 @@ def test_what_is_no_name(server, name):
 
 def test_a_gated_repository(server):
     server.faults.gated = True
-    with pytest.raises(ModelError, match="tiny/wan is gated: accept its terms at .* `hf auth login`"):
+    with pytest.raises(ModelError, match=r"tiny/wan is gated: accept its terms at .* `hf auth login`"):
         plan_download(Hub(server.url), REPO)
 
 
