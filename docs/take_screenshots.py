@@ -1,4 +1,8 @@
-"""Photograph the running page: `python docs/take_screenshots.py http://127.0.0.1:7860`. Makes one clip in each tab."""
+"""Photograph the running page: `python docs/take_screenshots.py http://127.0.0.1:7860`.
+
+Makes one clip in each tab of the form and twelve more through the queue, some minutes on two cores. Begin with an empty
+workspace.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 DOCS = Path(__file__).resolve().parent
 MADE = 120_000
 """Milliseconds to wait for a clip."""
+SHOTS = """A white boat moves right on the sea
+A purple balloon moves up in a day sky
+A yellow star spins in the night sky
+A pink fish circles in the sea
+A blue rocket moves up over the desert
+A red heart grows over the snow"""
 
 
 def main(address: str) -> None:
@@ -22,6 +32,8 @@ def main(address: str) -> None:
         light(browser, address)
         dark(browser, address)
         phone(browser, address)
+        queue(browser, address)
+        gallery(browser, address)
         browser.close()
 
 
@@ -43,6 +55,38 @@ def dark(browser: Browser, address: str) -> None:
 def phone(browser: Browser, address: str) -> None:
     page = visit(browser, address, 390, 844, "light")
     page.screenshot(path=DOCS / "page-phone.png")
+
+
+def queue(browser: Browser, address: str) -> None:
+    page = visit(browser, address, 1440, 900, "dark")
+    page.get_by_role("tab", name="Queue").click()
+    page.get_by_role("button", name="Add many clips").click()
+    page.get_by_label("Prompts, one a line").fill(SHOTS)
+    for style in ("Natural", "Golden hour"):
+        page.locator("#add-many").get_by_label(style).check()
+    page.locator("#add-many .estimate", has_text="12 clips").wait_for()
+    page.get_by_role("button", name="Add to the queue").click()
+    page.locator(".now .stage", has_text=re.compile(r"step ([6-9]|1\d) of 16")).wait_for(timeout=MADE)
+    page.locator(".toast").wait_for(state="hidden")
+    page.get_by_label("Prompts, one a line").fill("\n".join(SHOTS.splitlines()[:3]))
+    page.wait_for_timeout(1500)
+    page.screenshot(path=DOCS / "page-queue.png")
+    page.locator(".queue-words h2", has_text="The queue is empty").first.wait_for(timeout=12 * MADE)
+
+
+def gallery(browser: Browser, address: str) -> None:
+    page = visit(browser, address, 1440, 900, "light")
+    page.get_by_role("tab", name="Gallery").click()
+    page.locator(".clip").nth(11).wait_for()
+    page.wait_for_timeout(1500)
+    page.screenshot(path=DOCS / "page-gallery.png")
+    for number in (0, 1):
+        page.locator(".clip").nth(number).hover()
+        page.locator(".clip").nth(number).get_by_role("button", name="Pick to compare").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.locator(".compare .playing").wait_for()
+    page.wait_for_timeout(900)
+    page.screenshot(path=DOCS / "page-compare.png")
 
 
 def visit(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -17,9 +19,12 @@ from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui import examples
 from wan_pipeline.ui.fields import FIELDS, Choices, frames_of, length_bounds, parse_number, size_choices
 from wan_pipeline.ui.form import Form, read_draft
+from wan_pipeline.ui.generate_tab import build_tab
 from wan_pipeline.ui.hints import placeholders
+from wan_pipeline.ui.memory import restore
 
 PRESETS = load_presets(REPOSITORY / "presets")
+CHOICES_FOR_MEMORY = Choices(Mode.TEXT_TO_VIDEO, (DEMO,), PRESETS, (), "at first")
 FULL = Draft(
     prompt="a red ball",
     image=Path("first.png"),
@@ -155,3 +160,17 @@ def test_sizes_follow_model_and_mode() -> None:
 def test_the_examples_are_there() -> None:
     assert all(picture.path.is_file() for picture in examples.PICTURES)
     assert len(PRESETS) >= 8
+
+
+def test_what_the_browser_kept_is_given_back_if_it_means_something() -> None:
+    with gr.Blocks():
+        tab = build_tab(CHOICES_FOR_MEMORY)
+    studio = SimpleNamespace(presets=PRESETS)
+    kept = {name: None for name in tab.form.components} | {"seconds": 1.5, "model": "demo", "preset": "noir"}
+    kept |= {"prompt": "kept", "size": "320x192"}
+    given = restore(studio, tab, json.dumps(kept))
+    assert given[tab.form["prompt"]] == "kept"
+    assert given[tab.form["preset"]] == "noir"
+    assert restore(studio, tab, json.dumps(kept | {"preset": "gone"}))[tab.form["preset"]] is None
+    for bad in ("", "{", "[]", "3", json.dumps(kept | {"model": "gone"}), json.dumps(kept | {"seconds": "x"}), "{}"):
+        assert restore(studio, tab, bad) == {tab.form["prompt"]: gr.skip()}, bad

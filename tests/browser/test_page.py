@@ -241,6 +241,24 @@ def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:
     expect(page.locator(".notice:visible")).to_contain_text("not_a_lora")
 
 
+def test_the_form_survives_a_reload(visitor: Visitor) -> None:
+    page = visitor.open()
+    panel(page).get_by_label("Model").click()
+    page.get_by_role("option", name="Wan 2.2 Text and image to video 5B").click()
+    expect(panel(page).get_by_label("1280 × 704")).to_be_checked()
+    fill(page, Prompt='kept, with "quotes" & <b>', Seed="77", Steps="9")
+    panel(page).get_by_label("Pastel").check()
+    expect(page.locator(".estimate:visible")).to_contain_text("About")
+    page.wait_for_function("() => /pastel/.test(localStorage.getItem('wan-studio-form-text-to-video'))")
+    page.reload()
+    expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value('kept, with "quotes" & <b>')
+    expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("77")
+    expect(panel(page).get_by_label("Pastel")).to_be_checked()
+    expect(panel(page).get_by_label("1280 × 704")).to_be_checked()
+    panel(page).get_by_role("button", name="Advanced").click()
+    expect(panel(page).get_by_label("Steps", exact=True)).to_have_value("9")
+
+
 def test_dark_stays_dark(visitor: Visitor) -> None:
     page = visitor.open()
     page.get_by_role("button", name="Switch between light and dark").click()

@@ -181,7 +181,7 @@ class GalleryHandlers:
     def _folder(self, click: Click) -> Updates:
         if click.is_local:
             open_folder(self._gallery.clip(click.clip).path)
-        return {}
+        return {self._view.report: gr.skip()}  # Gradio takes an empty dict for a missing answer
 
     def _share(self, click: Click) -> Updates:
         copy = self._studio.share_copy(self._gallery.clip(click.clip).path)

@@ -52,7 +52,7 @@ class ManyHandlers:
     def look_at_file(self, path: str | None) -> Updates:
         """What is in the file, before anything is queued."""
         if not path:
-            return {}
+            return {self._many.report: gr.skip()}
         try:
             with self._studio.read_queue_file(Path(path)) as content:
                 text = self._studio.estimate_many([row.draft for row in content.rows]).text if content.rows else ""

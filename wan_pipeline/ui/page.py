@@ -20,6 +20,7 @@ from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
 from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
 from wan_pipeline.ui.many_handlers import ManyHandlers
+from wan_pipeline.ui.memory import remember
 from wan_pipeline.ui.page_handlers import PageHandlers
 from wan_pipeline.ui.queue_handlers import QueueHandlers
 from wan_pipeline.ui.queue_tab import QueueTab, build_queue
@@ -62,6 +63,7 @@ def build_ui(studio: Studio) -> gr.Blocks:
             each.select(None, None, None, js=f"() => wanStudio.enter('{name}')")
         for tab in forms.values():
             _wire_form(page, TabHandlers(studio, tab, view, filler), tab, view, filler)
+            remember(page, studio, tab, QUIET)
         _wire_stage(page, StageHandlers(studio, names, view, filler), view, filler)
         _wire_queue(
             queue_room,

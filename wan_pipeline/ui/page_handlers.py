@@ -38,7 +38,7 @@ class PageHandlers:
     def open_file(self, path: str | None) -> Updates:
         """The settings of a clip from anywhere; what of them is not here is said."""
         if not path:
-            return {}
+            return {self._filler.rooms: gr.skip()}
         try:
             found = self._studio.draft_from_clip(Path(path))
         except UserError as error:

@@ -72,7 +72,16 @@
 
   const roomAtStart = new URLSearchParams(location.search).get("room");  // Gradio enters the first one by itself
 
+  const formKey = mode => `wan-studio-form-${mode}`;
+  const keptAtStart = Object.fromEntries(  // read at once: Gradio tells of changes while it fills in the defaults
+    ["text-to-video", "image-to-video"].map(mode => [mode, localStorage.getItem(formKey(mode)) || ""]));
+
   window.wanStudio = {
+    // What was typed stays in this browser, so that a reload loses nothing.
+    keepForm(mode, names, values) {
+      localStorage.setItem(formKey(mode), JSON.stringify(Object.fromEntries(names.map((name, place) => [name, values[place]]))));
+    },
+    keptForm: mode => keptAtStart[mode],
     // The room in the address, as if its name were clicked.
     openRoom() {
       if (roomAtStart) tabOf(roomAtStart)?.click();
