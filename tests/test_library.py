@@ -71,7 +71,7 @@ def test_a_known_model_that_is_not_installed_says_how_to_get_it(library, setting
     with pytest.raises(ModelError, match="not installed") as caught:
         library.find("wan2.2-ti2v-5b")
     assert str(settings.models / "wan2.2-ti2v-5b") in str(caught.value)
-    assert "hf download Wan-AI/Wan2.2-TI2V-5B-Diffusers" in str(caught.value)
+    assert "python -m wan_pipeline models download wan2.2-ti2v-5b" in str(caught.value)
 
 
 def test_an_announced_model_says_so(library, monkeypatch):

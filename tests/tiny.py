@@ -7,11 +7,12 @@ have the Wan 2.1 layouts. All round-trip through the same loader as the real one
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel, WanVACETransformer3DModel
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessorPil,
@@ -71,6 +72,45 @@ def write_wan21_image(folder: Path, seed: int = 0) -> Path:
         image_encoder=("transformers", "CLIPVisionModel"),
         image_processor=("transformers", "CLIPImageProcessor"),
     )
+    return folder
+
+
+def write_first_last(folder: Path, seed: int = 0) -> Path:
+    """Wan 2.1 first-and-last-frame: image-to-video whose image embedding has places for two images."""
+    write_wan21_image(folder, seed)
+    transformer = _transformer(16, HIDDEN, pos_embed_seq_len=2 * 5)  # 5: a class token and 2 x 2 patches
+    transformer.to(torch.bfloat16).save_pretrained(folder / "transformer")
+    return folder
+
+
+def write_experts_text(folder: Path, seed: int = 0) -> Path:
+    """Wan 2.2 A14B text-to-video: one expert for the noisy steps, one for the last ones."""
+    _write(folder, seed, vae=vae_8x, channels=16, settings={"boundary_ratio": 0.875})
+    return _add_second_expert(folder, _transformer(16, None))
+
+
+def write_experts_image(folder: Path, seed: int = 0) -> Path:
+    """Wan 2.2 A14B image-to-video: two experts, no image encoder, the image's latents beside the noise."""
+    _write(folder, seed, vae=vae_8x, channels=16, settings={"boundary_ratio": 0.9}, name="WanImageToVideoPipeline")
+    _transformer(16, None, beside=16 + 4).to(torch.bfloat16).save_pretrained(folder / "transformer")
+    return _add_second_expert(folder, _transformer(16, None, beside=16 + 4))
+
+
+def write_vace(folder: Path, seed: int = 0) -> Path:
+    """Wan 2.1 VACE: control blocks beside the transformer's own."""
+    _write(folder, seed, vae=vae_8x, channels=16, settings={}, name="WanVACEPipeline")
+    shutil.rmtree(folder / "transformer")
+    transformer = WanVACETransformer3DModel(
+        **(_shape(16, 16, None) | {"vace_layers": [0, 1], "vace_in_channels": 2 * 16 + 64})
+    )
+    transformer.to(torch.bfloat16).save_pretrained(folder / "transformer")
+    _add_components(folder, transformer=("diffusers", "WanVACETransformer3DModel"))
+    return folder
+
+
+def _add_second_expert(folder: Path, transformer: WanTransformer3DModel) -> Path:
+    transformer.to(torch.bfloat16).save_pretrained(folder / "transformer_2")
+    _add_components(folder, transformer_2=("diffusers", "WanTransformer3DModel"))
     return folder
 
 
@@ -141,24 +181,32 @@ def vae_8x(channels: int = 16) -> AutoencoderKLWan:
     )
 
 
-def _transformer(channels: int, image_dim: int | None) -> WanTransformer3DModel:
-    """With an image encoder the input also holds 4 mask channels and the image's latents."""
-    return WanTransformer3DModel(
-        patch_size=(1, 2, 2),
-        num_attention_heads=2,
-        attention_head_dim=24,
-        in_channels=channels if image_dim is None else 2 * channels + 4,
-        out_channels=channels,
-        text_dim=HIDDEN,
-        freq_dim=32,
-        ffn_dim=64,
-        num_layers=2,
-        cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads",
-        rope_max_seq_len=64,
-        image_dim=image_dim,
-        added_kv_proj_dim=None if image_dim is None else 48,
-    )
+def _transformer(
+    channels: int, image_dim: int | None, beside: int = 0, pos_embed_seq_len: int | None = None
+) -> WanTransformer3DModel:
+    """With an image encoder the input also holds 4 mask channels and the image's latents; `beside` counts others."""
+    beside = beside if image_dim is None else channels + 4
+    shape = _shape(channels + beside, channels, image_dim)
+    return WanTransformer3DModel(**shape, pos_embed_seq_len=pos_embed_seq_len)
+
+
+def _shape(in_channels: int, out_channels: int, image_dim: int | None) -> dict[str, Any]:
+    return {
+        "patch_size": (1, 2, 2),
+        "num_attention_heads": 2,
+        "attention_head_dim": 24,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "text_dim": HIDDEN,
+        "freq_dim": 32,
+        "ffn_dim": 64,
+        "num_layers": 2,
+        "cross_attn_norm": True,
+        "qk_norm": "rms_norm_across_heads",
+        "rope_max_seq_len": 64,
+        "image_dim": image_dim,
+        "added_kv_proj_dim": None if image_dim is None else 48,
+    }
 
 
 def _text_encoder() -> UMT5EncoderModel:

@@ -39,7 +39,7 @@ class Drafting:
 
     def request(self, draft: Draft) -> GenerationRequest:
         """As `check`, but whether model and LoRAs are here is not looked at."""
-        spec = registry.find(draft.model or registry.DEFAULT_MODEL)
+        spec = self.models.spec(draft.model or registry.DEFAULT_MODEL)
         preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
         size = images.measure(draft.image) if draft.image else None
         return presets.resolve(draft, spec, preset, "pending" if size else None, size)

@@ -53,6 +53,11 @@ class Settings:
         return self.cache / "checkpoints"
 
     @property
+    def imported(self) -> Path:
+        """What is known of models that the registry does not hold, one file a model."""
+        return self.workspace / "models"
+
+    @property
     def logs(self) -> Path:
         return self.workspace / "logs"
 

@@ -31,7 +31,6 @@ from wan_pipeline.jobs.queue_file import MAX_ROWS, QueueFile, Row, check_rows, r
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.verifier import Verification, Verifications
-from wan_pipeline.models import registry
 from wan_pipeline.recover import Recovered, recover
 from wan_pipeline.request import Draft, GenerationRequest
 from wan_pipeline.settings import Settings
@@ -113,7 +112,8 @@ class Studio:
 
     def queue_seconds(self) -> float:
         """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
-        jobs = [job for job in self.queue.active() if job.request.model in registry.MODELS]
+        known = self.models.specs()
+        jobs = [job for job in self.queue.active() if job.request.model in known]
         paces = {model: self._pace(model) for model in {job.request.model for job in jobs}}
         return sum(paces[job.request.model].seconds_left(job) for job in jobs)
 
@@ -279,7 +279,7 @@ class Studio:
         return ids
 
     def _pace(self, model: str) -> Pace:
-        return Pace.learnt(registry.find(model), self.queue.finished(model, LEARN_FROM))
+        return Pace.learnt(self.models.spec(model), self.queue.finished(model, LEARN_FROM))
 
     def _back_up(self) -> None:
         try:

@@ -23,11 +23,40 @@ from filelock import FileLock, Timeout
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.hub import RemoteFile, Repository
 from wan_pipeline.storage import storage_error, whole_file
 
 PINNED = "wan-studio"
 INDEX = "model_index.json"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    path: str
+    """With slashes, from the repository's root."""
+    size: int
+    sha256: str | None
+    """None for small files, which git itself holds."""
+    git_sha1: str
+    """Of git's blob: a header, then the content; for a large file that of the pointer in its place."""
+
+    @property
+    def etag(self) -> str:
+        """What the Hugging Face cache calls the file."""
+        return self.sha256 or self.git_sha1
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One commit of a repository."""
+
+    name: str
+    """owner/name."""
+    commit: str
+    licence: str | None
+    files: tuple[RemoteFile, ...]
+
+    def file(self, path: str) -> RemoteFile | None:
+        return next((file for file in self.files if file.path == path), None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,13 @@ class CachedRepository:
                 if commit and (folder / INDEX).is_file():
                     return folder
         return None
+
+    def pinned(self) -> str | None:
+        """The commit that the studio pinned; None if it never fetched the repository whole."""
+        try:
+            return (self.root / "refs" / PINNED).read_text(encoding="utf-8").strip() or None
+        except (OSError, ValueError):
+            return None
 
     def is_begun(self) -> bool:
         """Whether a download has left something here that it can go on with."""
@@ -115,16 +151,19 @@ class CachedRepository:
         _remove(pointer)
         _remove(blob)
 
-    def remove(self) -> None:
-        """All of the repository, at once: first the folder is nobody's, then it goes."""
+    def remove(self) -> int:
+        """All of the repository, at once, and the bytes it took: first the folder is nobody's, then it goes."""
         if not self.root.exists():
-            return
+            return 0
         doomed = self.root.with_name(f".removing-{uuid4().hex[:8]}")
         try:
+            files = [path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink()]
+            size = sum(path.stat().st_size for path in files)
             self.root.rename(doomed)
             shutil.rmtree(doomed)
         except OSError as error:
             raise storage_error(self.root, error) from error
+        return size
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -22,8 +22,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from wan_pipeline.errors import Cancelled, ModelError
-from wan_pipeline.models.cache import INDEX, CachedRepository
-from wan_pipeline.models.hub import Hub, RemoteFile, Repository, in_words
+from wan_pipeline.models.cache import INDEX, CachedRepository, RemoteFile, Repository
+from wan_pipeline.models.hub import Hub, in_words
 from wan_pipeline.storage import RESERVE_BYTES, check_writable, storage_error
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx2  # the client that huggingface_hub itself brings and uses
-from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -24,40 +24,11 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.cache import RemoteFile, Repository
 
 MAX_CONFIG_BYTES = 4 * 2**20
 REPO_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 KEPT = "what has come is kept"
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    path: str
-    """With slashes, from the repository's root."""
-    size: int
-    sha256: str | None
-    """None for small files, which git itself holds."""
-    git_sha1: str
-    """Of git's blob: a header, then the content; for a large file that of the pointer in its place."""
-
-    @property
-    def etag(self) -> str:
-        """What the Hugging Face cache calls the file."""
-        return self.sha256 or self.git_sha1
-
-
-@dataclass(frozen=True)
-class Repository:
-    """One commit of a repository."""
-
-    name: str
-    """owner/name."""
-    commit: str
-    licence: str | None
-    files: tuple[RemoteFile, ...]
-
-    def file(self, path: str) -> RemoteFile | None:
-        return next((file for file in self.files if file.path == path), None)
 
 
 class Hub:
@@ -102,7 +73,7 @@ class Hub:
     @contextmanager
     def stream(self, repository: Repository, file: RemoteFile, start: int = 0) -> Iterator[httpx2.Response]:
         """The file's bytes from `start` on, as they come. Raises what httpx2 and huggingface_hub raise."""
-        url = hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
+        url = f"{self.endpoint}/{repository.name}/resolve/{repository.commit}/{quote(file.path)}"
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"

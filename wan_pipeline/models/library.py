@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models import registry
+from wan_pipeline.models import imported, registry
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
 from wan_pipeline.settings import Settings
@@ -33,7 +33,7 @@ class InstalledModel:
 
     def config(self, component: str, name: str = "config.json") -> dict[str, Any]:
         """A component's configuration. Raises ModelError."""
-        return _read_json(self.folder / component / name)
+        return read_json(self.folder / component / name)
 
     def tensors(self, component: str) -> dict[str, TensorInfo]:
         """What the component's weight files hold, by their headers. Raises ModelError."""
@@ -51,9 +51,14 @@ class InstalledModel:
         """The commit of the Hugging Face repository that the folder is a snapshot of; None for a plain folder."""
         return self.folder.name if self.folder.parent.name == "snapshots" else None
 
+    @property
+    def bytes(self) -> int:
+        """What its files take on the disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
     def index(self) -> dict[str, Any]:
         """`model_index.json`: the pipeline's class, settings and components. Raises ModelError."""
-        return _read_json(self.folder / INDEX)
+        return read_json(self.folder / INDEX)
 
 
 class ModelLibrary:
@@ -62,24 +67,47 @@ class ModelLibrary:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def specs(self) -> dict[str, ModelSpec]:
+        """Every known model by id: those of the registry, then the imported ones."""
+        found = imported.read_all(self._settings.imported)
+        return registry.MODELS | {model_id: entry.spec for model_id, entry in found.items()}
+
+    def spec(self, model_id: str) -> ModelSpec:
+        """The facts of a model. Raises ModelError listing the known ids."""
+        specs = self.specs()
+        if model_id not in specs:
+            raise ModelError(f"There is no model '{model_id[:80]}'; choose one of: {', '.join(specs)}.")
+        return specs[model_id]
+
     def installed(self) -> list[InstalledModel]:
-        """Every known model that has a folder here, in the registry's order. Their weights are not checked."""
-        found = ((spec, self._folder(spec)) for spec in registry.MODELS.values())
-        return [InstalledModel(spec, folder, fingerprint(folder)) for spec, folder in found if folder is not None]
+        """Every model whose files are here and whole by their headers, and which this version can run."""
+        found = []
+        for spec in self.specs().values():
+            try:
+                found.append(self.find(spec.id))
+            except ModelError as error:
+                logger.debug("%s", error)
+        return found
 
     def find(self, model_id: str) -> InstalledModel:
         """The model, its files whole by their headers. Raises ModelError saying what is missing and the way out."""
-        spec = registry.find(model_id)
-        folder = self._folder(spec)
+        spec = self.spec(model_id)
+        if spec.missing:
+            raise ModelError(f"{spec.title} cannot be used yet. {spec.missing}")
+        folder = self.folder(spec)
         if folder is None:
             raise ModelError(self._absent(spec))
         check_files(folder, spec.title)
         return InstalledModel(spec, folder, fingerprint(folder))
 
-    def _folder(self, spec: ModelSpec) -> Path | None:
+    def folder(self, spec: ModelSpec) -> Path | None:
+        """Where the model's files lie, whole or not; None if they are not here."""
         candidates = [self._settings.models / spec.id]
         if spec.availability is Availability.BUNDLED:
             candidates.insert(0, self._settings.demo_checkpoint)
+        stored = None if spec.id in registry.MODELS else imported.read_all(self._settings.imported).get(spec.id)
+        if stored and stored.folder:
+            candidates.append(stored.folder)
         for folder in candidates:
             if (folder / INDEX).is_file():
                 return folder
@@ -91,10 +119,12 @@ class ModelLibrary:
                 return f"{spec.title} is announced, but its weights are not public yet; choose another model."
             case Availability.BUNDLED:
                 return f"{spec.title} is not at {self._settings.demo_checkpoint}; check the repository out again."
+            case Availability.RELEASED if spec.repo is None:
+                return f"{spec.title} is not at the folder it was imported from; bring it back, or import it again."
             case Availability.RELEASED:
                 return (
-                    f"{spec.title} is not installed; put the files of {spec.repo} into "
-                    f"{self._settings.models / spec.id}, or run: hf download {spec.repo}"
+                    f"{spec.title} is not installed; run: python -m wan_pipeline models download {spec.id}, "
+                    f"or put the files of {spec.repo} into {self._settings.models / spec.id}"
                 )
 
 
@@ -110,7 +140,7 @@ def fingerprint(folder: Path) -> str:
 
 def check_files(folder: Path, title: str) -> None:
     """Raise ModelError for the first component that is missing, cut short or not what its header says."""
-    for component, entry in _read_json(folder / INDEX).items():
+    for component, entry in read_json(folder / INDEX).items():
         if not component.startswith("_") and isinstance(entry, list) and entry[0] is not None:
             if not (folder / component).is_dir():
                 raise _broken(title, folder / component, "it is missing")
@@ -142,7 +172,7 @@ def _weight_files(folder: Path) -> Iterator[Path]:
     if not indices:
         yield from sorted(folder.glob("*.safetensors"))
     for index in indices:
-        yield from (folder / name for name in sorted(set(_read_json(index).get("weight_map", {}).values())))
+        yield from (folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values())))
 
 
 def _broken(title: str, path: Path, reason: str) -> ModelError:
@@ -158,7 +188,8 @@ def _content(path: Path) -> bytes:
         return head + file.read(SAMPLED_BYTES)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration. Raises ModelError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -169,8 +200,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _cached_snapshot(repo: str) -> Path | None:
-    """Newest snapshot of a repository in the Hugging Face cache, or None. Asks no network."""
-    from huggingface_hub import try_to_load_from_cache  # here, because a studio with only the demo never needs it
+    """Snapshot of a repository in the Hugging Face cache, or None. Asks no network."""
+    from wan_pipeline.models.cache import CachedRepository  # here, because it takes a while to import
 
-    found = try_to_load_from_cache(repo, INDEX)
-    return Path(found).parent if isinstance(found, str) else None
+    return CachedRepository(repo).snapshot()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.spec import Availability, ModelSpec, Size
+from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
 from wan_pipeline.request import Mode
 
 DEFAULT_MODEL = "demo"
@@ -69,7 +69,8 @@ WAN21_I2V_480P = replace(
     repo="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
     modes=IMAGE,
     sizes=SIZES_480P,
-    download_gb=90.0,
+    num_inference_steps=40,
+    download_gb=91.0,
 )
 
 WAN21_I2V_720P = replace(
@@ -78,6 +79,60 @@ WAN21_I2V_720P = replace(
     title="Wan 2.1 Image to video 14B, 720p",
     repo="Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
     sizes=SIZES_720P,
+    flow_shift=5.0,
+)
+
+WAN21_FLF2V = replace(
+    WAN21_I2V_720P,
+    id="wan2.1-flf2v-14b",
+    title="Wan 2.1 First and last frame 14B",
+    repo="Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
+    last_image=LastImage.REQUIRED,
+    num_inference_steps=50,
+    guidance_scale=5.5,
+    flow_shift=16.0,
+)
+
+WAN21_VACE_1_3B = replace(
+    WAN21_T2V_1_3B,
+    id="wan2.1-vace-1.3b",
+    title="Wan 2.1 VACE 1.3B",
+    repo="Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+    takes_control=True,
+    flow_shift=16.0,
+    download_gb=20.0,
+)
+
+WAN21_VACE_14B = replace(
+    WAN21_VACE_1_3B,
+    id="wan2.1-vace-14b",
+    title="Wan 2.1 VACE 14B",
+    repo="Wan-AI/Wan2.1-VACE-14B-diffusers",
+    sizes=SIZES_480P + SIZES_720P,
+    download_gb=81.0,
+)
+
+WAN22_T2V_A14B = replace(
+    WAN21_T2V_14B,
+    id="wan2.2-t2v-a14b",
+    title="Wan 2.2 Text to video A14B",
+    repo="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+    num_inference_steps=40,
+    guidance_scale=4.0,
+    guidance_scale_2=3.0,
+    flow_shift=12.0,
+    download_gb=126.0,
+)
+
+WAN22_I2V_A14B = replace(
+    WAN22_T2V_A14B,
+    id="wan2.2-i2v-a14b",
+    title="Wan 2.2 Image to video A14B",
+    repo="Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+    modes=IMAGE,
+    last_image=LastImage.OPTIONAL,
+    guidance_scale=3.5,
+    guidance_scale_2=3.5,
     flow_shift=5.0,
 )
 
@@ -96,8 +151,60 @@ WAN22_TI2V_5B = replace(
     download_gb=34.0,
 )
 
+WAN22_ANIMATE = replace(
+    WAN21_I2V_720P,
+    id="wan2.2-animate-14b",
+    title="Wan 2.2 Animate 14B",
+    repo="Wan-AI/Wan2.2-Animate-14B-Diffusers",
+    download_gb=80.0,
+    missing="It is led by videos of a pose and of a face, and this version cannot take them out of a clip yet.",
+)
+
+WAN22_S2V = replace(
+    WAN21_I2V_720P,
+    id="wan2.2-s2v-14b",
+    title="Wan 2.2 Speech to video 14B",
+    repo="Wan-AI/Wan2.2-S2V-14B",
+    download_gb=50.0,
+    missing="It is led by speech, and diffusers 0.42 has no pipeline for it.",
+)
+
+
+def _announced(version: str) -> ModelSpec:
+    """Known by name alone: what is said of it here are guesses, but nothing is built on them."""
+    return replace(
+        WAN22_TI2V_5B,
+        id=f"wan{version}",
+        title=f"Wan {version}",
+        repo=None,
+        licence="unknown",
+        availability=Availability.ANNOUNCED,
+        download_gb=0.0,
+        missing="Its weights are not public; once they are, run: python -m wan_pipeline models import owner/name",
+    )
+
+
+WAN26, WAN30 = _announced("2.6"), _announced("3.0")
+
 MODELS: dict[str, ModelSpec] = {
-    spec.id: spec for spec in (DEMO, WAN21_T2V_1_3B, WAN21_T2V_14B, WAN21_I2V_480P, WAN21_I2V_720P, WAN22_TI2V_5B)
+    spec.id: spec
+    for spec in (
+        DEMO,
+        WAN21_T2V_1_3B,
+        WAN21_T2V_14B,
+        WAN21_I2V_480P,
+        WAN21_I2V_720P,
+        WAN21_FLF2V,
+        WAN21_VACE_1_3B,
+        WAN21_VACE_14B,
+        WAN22_T2V_A14B,
+        WAN22_I2V_A14B,
+        WAN22_TI2V_5B,
+        WAN22_ANIMATE,
+        WAN22_S2V,
+        WAN26,
+        WAN30,
+    )
 }
 
 

@@ -17,6 +17,14 @@ class Availability(StrEnum):
     """Known by name; no open weights yet."""
 
 
+class LastImage(StrEnum):
+    """Whether a clip may be led to a given last frame."""
+
+    NO = "no"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True)
 class Size:
     width: int
@@ -45,6 +53,12 @@ class ModelSpec:
     repo: str | None = None
     licence: str = "Apache-2.0"
     download_gb: float = 0.0
+    """About; before a download the Hub is asked."""
+    missing: str = ""
+    """What this version lacks to run the model, as a sentence; empty for all that run."""
+    last_image: LastImage = LastImage.NO
+    takes_control: bool = False
+    """Control video, mask and reference images (VACE)."""
 
     size_multiple: int = 16
     """Width and height are multiples of this: VAE spatial compression times the transformer's patch size."""
@@ -59,6 +73,8 @@ class ModelSpec:
 
     num_inference_steps: int = 50
     guidance_scale: float = 5.0
+    guidance_scale_2: float | None = None
+    """Of the second expert, which does the last, low-noise steps; None for models of one."""
     flow_shift: float = 3.0
     negative_prompt: str = ""
     max_sequence_length: int = 512
@@ -69,6 +85,12 @@ class ModelSpec:
     finished jobs took here."""
     decode_seconds_per_megapixel: float = 2.0
     """First guess of the VAE decoder, per million pixels of clip; replaced likewise."""
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        """The modes, and what else may be given beside the text, in the words of the command line."""
+        last = () if self.last_image is LastImage.NO else ("first-last-frame",)
+        return (*sorted(self.modes), *last, *(("control",) if self.takes_control else ()))
 
     def latent_tokens(self, width: int, height: int, num_frames: int) -> int:
         """Length of the transformer's sequence for a clip of this geometry."""
