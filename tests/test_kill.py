@@ -25,6 +25,7 @@ ENDS = {EventKind.DONE, EventKind.ADOPTED, EventKind.FAILED, EventKind.CANCELLED
 EXPLAINS_A_START = {EventKind.SUBMITTED, EventKind.INTERRUPTED, EventKind.RELEASED, EventKind.PLAN_LOWERED}
 
 
+@pytest.mark.timeout(1200)  # a minute on two quiet cores
 def test_200_jobs_and_at_least_30_kills(settings: Settings, warm: Warm, tmp_path: Path) -> None:
     assert kill(settings, warm, tmp_path, jobs=200, random_lives=14, app_kills=4, seed=7) >= 30
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -72,18 +73,14 @@ def warm_processes(folder: Path) -> Iterator[Warm]:
     """Serve from a new process; at the end it goes, with all that it has started."""
     path = str(folder / "wan_pipeline.socket")  # by this name in its arguments a process is known for a worker
     command = [sys.executable, "-m", "tests.warm", path]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == b"ready\n"
-            yield Warm(path)
-            Warm(path).ask(end=True)
-        finally:
-            server.kill()
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        yield Warm(path)
 
 
 class Server:
-    """Answers one question at a time: start a process, how one has ended, end them all."""
+    """Answers one question at a time: start a process, and how one has ended."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -91,7 +88,8 @@ class Server:
         self._ended: dict[int, int] = {}
 
     def serve(self) -> None:
-        while True:
+        """Until the tests have ended, however they did: then their end of this process's input is closed."""
+        while 0 not in select.select([self._listener, 0], [], [])[0]:
             client, _ = self._listener.accept()
             with client:
                 client.sendall(json.dumps(self._answer(json.loads(client.makefile().readline()))).encode() + b"\n")
@@ -108,12 +106,12 @@ class Server:
             case {"poll": pid}:
                 self._reap()
                 return self._ended.get(pid)
-            case {"end": _}:
-                for pid in self._running:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                return True
         raise ValueError(question)
+
+    def end_all(self) -> None:
+        for pid in self._running:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def _reap(self) -> None:
         for pid in tuple(self._running):
@@ -127,6 +125,7 @@ def _run(call: dict[str, Any]) -> int:
     """The life of a process that was split off. Its exit status."""
     try:
         os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         log = os.open(call["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
             os.dup2(log, stream)
@@ -151,7 +150,11 @@ def main() -> None:
     listener.bind(sys.argv[1])
     listener.listen()
     os.write(1, b"ready\n")
-    Server(listener).serve()
+    server = Server(listener)
+    try:
+        server.serve()
+    finally:
+        server.end_all()
 
 
 if __name__ == "__main__":
