@@ -44,7 +44,7 @@ def check_writable(folder: Path) -> None:
     """Make the folder if it is not there. Raises StorageError unless a file can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part") as probe:
+        with tempfile.TemporaryFile(dir=folder) as probe:  # without a name, so that no death leaves it there
             probe.write(b"room")
     except OSError as error:
         raise storage_error(folder, error) from error
