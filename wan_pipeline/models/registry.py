@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.memory import DEMO_MEMORY, WAN_1_3B, WAN_5B, WAN_14B
 from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
 from wan_pipeline.request import Mode
 
@@ -41,6 +42,7 @@ DEMO = ModelSpec(
     max_sequence_length=64,
     denoise_seconds_per_token=1.5e-4,
     decode_seconds_per_megapixel=1.2,
+    memory=DEMO_MEMORY,
 )
 
 WAN21_T2V_1_3B = ModelSpec(
@@ -60,6 +62,7 @@ WAN21_T2V_14B = replace(
     repo="Wan-AI/Wan2.1-T2V-14B-Diffusers",
     sizes=SIZES_480P + SIZES_720P,
     download_gb=80.0,
+    memory=WAN_14B,
 )
 
 WAN21_I2V_480P = replace(
@@ -71,6 +74,7 @@ WAN21_I2V_480P = replace(
     sizes=SIZES_480P,
     num_inference_steps=40,
     download_gb=91.0,
+    memory=replace(WAN_14B, reads_images=True, image_encoder_params=631e6),
 )
 
 WAN21_I2V_720P = replace(
@@ -101,6 +105,7 @@ WAN21_VACE_1_3B = replace(
     takes_control=True,
     flow_shift=16.0,
     download_gb=20.0,
+    memory=replace(WAN_1_3B, control_layers=15),
 )
 
 WAN21_VACE_14B = replace(
@@ -110,6 +115,7 @@ WAN21_VACE_14B = replace(
     repo="Wan-AI/Wan2.1-VACE-14B-diffusers",
     sizes=SIZES_480P + SIZES_720P,
     download_gb=81.0,
+    memory=replace(WAN_14B, control_layers=8),
 )
 
 WAN22_T2V_A14B = replace(
@@ -122,6 +128,7 @@ WAN22_T2V_A14B = replace(
     guidance_scale_2=3.0,
     flow_shift=12.0,
     download_gb=126.0,
+    memory=replace(WAN_14B, experts=2),
 )
 
 WAN22_I2V_A14B = replace(
@@ -149,6 +156,7 @@ WAN22_TI2V_5B = replace(
     fps=24,
     flow_shift=5.0,
     download_gb=34.0,
+    memory=WAN_5B,
 )
 
 WAN22_ANIMATE = replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wan_pipeline.models.memory import WAN_1_3B, MemoryFacts
 from wan_pipeline.request import Mode
 
 
@@ -85,6 +86,9 @@ class ModelSpec:
     finished jobs took here."""
     decode_seconds_per_megapixel: float = 2.0
     """First guess of the VAE decoder, per million pixels of clip; replaced likewise."""
+
+    memory: MemoryFacts = WAN_1_3B
+    """What the memory planner reckons with."""
 
     @property
     def abilities(self) -> tuple[str, ...]:
