@@ -10,6 +10,7 @@ from tests.requests import make_request
 from wan_pipeline.errors import RequestError
 from wan_pipeline.limits import MAX_PROMPT_CHARACTERS, MAX_SEED, check_request
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_T2V_1_3B
+from wan_pipeline.models.spec import LastImage
 from wan_pipeline.request import LoraChoice, Mode
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -26,6 +27,8 @@ def test_every_offered_size_and_default_passes(spec: Any) -> None:
             make_request(
                 model=spec.id,
                 mode=sorted(spec.modes)[0],
+                image="ab" * 32 if spec.last_image is LastImage.REQUIRED else None,
+                last_image="ab" * 32 if spec.last_image is LastImage.REQUIRED else None,
                 width=size.width,
                 height=size.height,
                 num_frames=spec.num_frames,

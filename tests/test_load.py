@@ -50,10 +50,18 @@ def test_a_model_with_an_image_encoder_loads_it(settings):
     assert not denoiser.expand_timesteps
 
 
-def test_a_model_of_two_experts_is_refused(model):
-    index = model.index() | {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.9}
+def test_a_model_of_two_experts_loads_both(settings):
+    tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
+    denoiser = load_denoiser(ModelLibrary(settings).find("wan2.2-t2v-a14b"), CPU, torch.float32)
+    assert denoiser.boundary_ratio == 0.875 and len(denoiser.transformers) == 2
+    first, second = (next(transformer.parameters()) for transformer in denoiser.transformers)
+    assert not torch.equal(first, second)
+
+
+def test_a_second_expert_without_a_boundary_is_an_error(model):
+    index = model.index() | {"transformer_2": ["diffusers", "WanTransformer3DModel"]}
     (model.folder / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match="two experts are not supported"):
+    with pytest.raises(ModelError, match="two experts and a boundary_ratio belong together"):
         load_denoiser(model, CPU, torch.float32)
 
 

@@ -9,6 +9,7 @@ import pytest
 from wan_pipeline.errors import PresetError, RequestError
 from wan_pipeline.limits import MAX_SEED
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_T2V_1_3B
+from wan_pipeline.models.spec import LastImage
 from wan_pipeline.presets import Preset, find_preset, load_preset, load_presets, resolve
 from wan_pipeline.request import Draft, Mode, SchedulerName
 from wan_pipeline.settings import Settings
@@ -78,7 +79,7 @@ def test_the_presets_that_ship_work_with_every_model() -> None:
             image = ("ab" * 32, spec.sizes[0].width, spec.sizes[0].height)
             wants_image = Mode.TEXT_TO_VIDEO not in spec.modes
             request = resolve(
-                Draft(prompt="a boat"),
+                Draft(prompt="a boat", last_image=Path("b.png") if spec.last_image is LastImage.REQUIRED else None),
                 spec,
                 preset,
                 image[0] if wants_image else None,

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.observers import Recorder
 from tests.requests import make_request
+from wan_pipeline.engine.image import Given
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.engine.residency import tiled, visiting
@@ -16,6 +17,7 @@ from wan_pipeline.engine.sample import sample
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.load import load_denoiser, quiet_libraries
+from wan_pipeline.request import Mode
 
 CPU = torch.device("cpu")
 PREVIEW = Preview(torch.zeros(2, 49, 48), 4)
@@ -28,10 +30,11 @@ def denoiser(settings):
 
 
 def run(denoiser, image, visit, observer=None):
-    request = make_request(width=96, height=64, num_frames=9, num_inference_steps=3)
+    mode = Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO
+    request = make_request(mode=mode, width=96, height=64, num_frames=9, num_inference_steps=3)
     embeddings = [torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
     with torch.inference_mode():
-        return sample(denoiser, request, embeddings, image, PREVIEW, observer or Recorder(), visit)
+        return sample(denoiser, request, embeddings, Given(image=image), PREVIEW, observer or Recorder(), visit)
 
 
 def has_hooks(denoiser) -> bool:

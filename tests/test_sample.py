@@ -9,6 +9,7 @@ import torch
 
 from tests.observers import Recorder
 from tests.requests import make_request
+from wan_pipeline.engine.image import Given
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.sample import estimate_clean, initial_noise, sample
 from wan_pipeline.models.library import ModelLibrary
@@ -54,7 +55,7 @@ def test_the_estimate_converges_to_the_final_latents(denoiser, scheduler):
     request = make_request(width=96, height=64, num_frames=9, num_inference_steps=8, scheduler=scheduler)
     embeddings = [torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
     lens = Lens()
-    final = sample(denoiser, request, embeddings, None, lens, Recorder())
+    final = sample(denoiser, request, embeddings, Given(), lens, Recorder())
     errors = [float((seen - final).abs().mean()) for seen in lens.seen]
     assert len(errors) == 8 and errors[-1] == 0
     assert errors[-2] < errors[0] / 2
@@ -64,5 +65,5 @@ def test_the_estimate_converges_to_the_final_latents(denoiser, scheduler):
 @torch.inference_mode()
 def test_without_guidance_no_negative_prompt_is_needed(denoiser):
     request = make_request(width=96, height=64, num_frames=9, num_inference_steps=2, guidance_scale=1.0)
-    latents = sample(denoiser, request, [torch.randn(1, 64, 32)], None, Lens(), Recorder())
+    latents = sample(denoiser, request, [torch.randn(1, 64, 32)], Given(), Lens(), Recorder())
     assert latents.shape == (1, 48, 3, 4, 6)

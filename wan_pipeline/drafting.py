@@ -7,6 +7,8 @@ from pathlib import Path
 
 from wan_pipeline import presets
 from wan_pipeline.clips import images
+from wan_pipeline.clips.videos import ingest_video, kept
+from wan_pipeline.errors import ImageError
 from wan_pipeline.lora.check import check_fits
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
@@ -27,10 +29,10 @@ class Drafting:
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The whole request. Every UserError that can be known before weights are loaded is raised here."""
-        return self.with_image(self.check(draft), draft.image)
+        return self.with_files(self.check(draft), draft)
 
     def check(self, draft: Draft) -> GenerationRequest:
-        """As `resolve`, but the image is only measured, and nothing is written."""
+        """As `resolve`, but images are only measured, and nothing is written."""
         model = self.models.find(draft.model or registry.DEFAULT_MODEL)
         request = self.request(draft)
         for lora in request.loras:
@@ -42,13 +44,34 @@ class Drafting:
         spec = self.models.spec(draft.model or registry.DEFAULT_MODEL)
         preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
         size = images.measure(draft.image) if draft.image else None
-        return presets.resolve(draft, spec, preset, "pending" if size else None, size)
+        for picture in (draft.last_image, *draft.reference_images):
+            if picture is not None:
+                images.measure(picture)
+        return presets.resolve(draft, spec, preset, presets.PENDING if size else None, size)
 
-    def with_image(self, request: GenerationRequest, image: Path | None) -> GenerationRequest:
-        """The image is decoded, and kept, last: when all else is right. Raises ImageError or StorageError."""
-        if image is None:
-            return request
-        return replace(request, image=images.ingest(image, self._inputs).sha256)
+    def with_files(self, request: GenerationRequest, draft: Draft) -> GenerationRequest:
+        """Files are decoded, and kept, last: when all else is right. Raises ImageError or StorageError."""
+        return replace(
+            request,
+            image=self._picture(draft.image),
+            last_image=self._picture(draft.last_image),
+            control_video=None if draft.control_video is None else ingest_video(draft.control_video, self._inputs),
+            control_mask=self._mask(draft.control_mask),
+            reference_images=tuple(images.ingest(path, self._inputs).sha256 for path in draft.reference_images),
+        )
+
+    def _picture(self, path: Path | None) -> str | None:
+        return None if path is None else images.ingest(path, self._inputs).sha256
+
+    def _mask(self, path: Path | None) -> str | None:
+        """Of a picture or of a video, whichever it is."""
+        if path is None:
+            return None
+        try:
+            images.measure(path)
+        except ImageError:
+            return ingest_video(path, self._inputs)
+        return self._picture(path)
 
     def draft_of(self, request: GenerationRequest) -> Draft:
         """A draft that resolves to this request again, though its style be gone, or be worded otherwise now."""
@@ -56,7 +79,7 @@ class Drafting:
         known = preset is not None and preset.styled(request.prompt) == request.styled_prompt
         return Draft(
             prompt=request.prompt if known or request.preset is None else request.styled_prompt,
-            image=self._inputs / f"{request.image}.png" if request.image else None,
+            image=kept(self._inputs, request.image),
             model=request.model,
             preset=request.preset if known else None,
             negative_prompt=request.negative_prompt,
@@ -70,4 +93,11 @@ class Drafting:
             flow_shift=request.flow_shift,
             scheduler=request.scheduler,
             loras=tuple(LoraChoice(lora.name, lora.weight) for lora in request.loras),
+            guidance_scale_2=request.guidance_scale_2,
+            last_image=kept(self._inputs, request.last_image),
+            control_video=kept(self._inputs, request.control_video),
+            control_mask=kept(self._inputs, request.control_mask),
+            reference_images=tuple(
+                path for name in request.reference_images if (path := kept(self._inputs, name)) is not None
+            ),
         )

@@ -6,7 +6,7 @@ import math
 import unicodedata
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.models.spec import LastImage, ModelSpec
 from wan_pipeline.request import GenerationRequest, Mode
 
 MAX_PROMPT_CHARACTERS = 4000
@@ -15,11 +15,14 @@ MAX_GUIDANCE = 30.0
 MAX_FLOW_SHIFT = 30.0
 MAX_LORA_WEIGHT = 4.0
 MAX_SEED = 2**32 - 1
+MAX_REFERENCES = 4
 
 
 def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     """Raise RequestError for the first setting that is out of range or off the model's grid."""
     _check_mode(request, spec)
+    _check_last_image(request, spec)
+    _check_control(request, spec)
     _check_prompt("prompt", request.prompt, required=request.mode is Mode.TEXT_TO_VIDEO)
     _check_prompt("negative_prompt", request.negative_prompt, required=False)
     _check_size(request, spec)
@@ -27,6 +30,7 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)
     _check_whole("fps", "Frames per second", request.fps, 1, 120)
     check_solver(request.num_inference_steps, request.guidance_scale, request.flow_shift)
+    _check_second_guidance(request, spec)
     _check_loras(request)
 
 
@@ -44,6 +48,40 @@ def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
     if request.mode not in spec.modes:
         able = " and ".join(sorted(spec.modes))
         raise RequestError("model", f"{spec.title} does not do {request.mode}; it does {able}: choose another model.")
+
+
+def _check_last_image(request: GenerationRequest, spec: ModelSpec) -> None:
+    if request.last_image and not request.image:
+        raise RequestError("image", "There is a last image and no first one; choose the image to start from too.")
+    if request.last_image and spec.last_image is LastImage.NO:
+        raise RequestError("last_image", f"{spec.title} takes no last image; leave it out or choose another model.")
+    if not request.last_image and spec.last_image is LastImage.REQUIRED:
+        raise RequestError("last_image", f"{spec.title} needs a last image beside the first; choose one.")
+
+
+def _check_control(request: GenerationRequest, spec: ModelSpec) -> None:
+    given = {
+        "control_video": request.control_video,
+        "control_mask": request.control_mask,
+        "reference_images": request.reference_images,
+    }
+    for field, value in given.items():
+        if value and not spec.takes_control:
+            name = field.replace("_", " ")
+            raise RequestError(field, f"{spec.title} takes no {name}; leave it out or choose a VACE model.")
+    if request.control_mask and not request.control_video:
+        raise RequestError("control_mask", "There is a control mask and no control video to apply it to; choose both.")
+    if len(request.reference_images) > MAX_REFERENCES:
+        count = len(request.reference_images)
+        raise RequestError("reference_images", f"{count} reference images are too many; use at most {MAX_REFERENCES}.")
+
+
+def _check_second_guidance(request: GenerationRequest, spec: ModelSpec) -> None:
+    if request.guidance_scale_2 is None:
+        return
+    if spec.guidance_scale_2 is None:
+        raise RequestError("guidance_scale_2", f"{spec.title} has no second expert; leave its guidance out.")
+    _check_number("guidance_scale_2", "Guidance of the second expert", request.guidance_scale_2, 0.0, MAX_GUIDANCE)
 
 
 def _check_prompt(field: str, text: str, required: bool) -> None:

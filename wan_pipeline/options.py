@@ -54,12 +54,20 @@ def lora(text: str) -> LoraChoice:
 OPTIONS = (
     Option("prompt", "prompt", str, "TEXT", "what should be seen"),
     Option("image", "image", Path, "FILE", "a picture to start from"),
+    Option("last-image", "last_image", Path, "FILE", "a picture to end with"),
+    Option("control-video", "control_video", Path, "FILE", "a video to follow (VACE)"),
+    Option(
+        "control-mask", "control_mask", Path, "FILE", "a picture or video, white where the video is made anew (VACE)"
+    ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
     Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
     Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (random)"),
     Option("steps", "num_inference_steps", whole("steps"), "N", "denoising steps"),
     Option("guidance", "guidance_scale", number("guidance"), "X", "how closely to follow the prompt"),
+    Option(
+        "guidance-2", "guidance_scale_2", number("guidance"), "X", "the same for the second expert, if there is one"
+    ),
     Option("flow-shift", "flow_shift", number("flow shift"), "X", "more favours composition, less favours detail"),
     Option("scheduler", "scheduler", str, "NAME", f"solver: {', '.join(SchedulerName)}"),
     Option("width", "width", whole("width"), "PX", "width of the clip"),
@@ -67,4 +75,5 @@ OPTIONS = (
     Option("frames", "num_frames", whole("frames"), "N", "number of frames"),
     Option("fps", "fps", whole("frames per second"), "N", "frames per second"),
 )
-"""All but the LoRAs, of which there may be several: `lora` reads one."""
+"""All but LoRAs and reference images, of which there may be several: `lora` reads one."""
+FILES = tuple(option for option in OPTIONS if option.parse is Path)

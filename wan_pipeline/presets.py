@@ -43,7 +43,10 @@ class Preset:
         return self.prompt.replace("{prompt}", prompt)
 
 
-_ALWAYS_GIVEN = {"model", "prompt", "seed", "loras", "image", "preset"}
+PENDING = "pending"
+"""The name of a file that is not kept in the workspace yet."""
+_FILES = {"image", "last_image", "control_video", "control_mask", "reference_images"}
+_ALWAYS_GIVEN = {"model", "prompt", "seed", "loras", "preset"} | _FILES
 """Settings of a request that `resolve` takes from the draft by itself."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -134,8 +137,8 @@ def resolve(
     """The one place where partial settings become a whole request: draft over preset over model.
 
     `image` is the SHA-256 of the normalised input image, or a word in its place until it is known, and `image_size` its
-    width and height; the nearest of the model's shapes is chosen from it when no size was asked for. Raises
-    RequestError for anything out of range.
+    width and height; the nearest of the model's shapes is chosen from it when no size was asked for. The draft's other
+    files are always named by such a word. Raises RequestError for anything out of range.
     """
     size = _default_size(spec, image_size)
     chosen = {
@@ -145,6 +148,7 @@ def resolve(
         "fps": spec.fps,
         "num_inference_steps": spec.num_inference_steps,
         "guidance_scale": spec.guidance_scale,
+        "guidance_scale_2": spec.guidance_scale_2,
         "flow_shift": spec.flow_shift,
         "scheduler": SchedulerName.UNIPC,
         "negative_prompt": spec.negative_prompt,
@@ -161,6 +165,10 @@ def resolve(
         preset=preset.id if preset else None,
         loras=draft.loras,
         image=image,
+        last_image=PENDING if draft.last_image else None,
+        control_video=PENDING if draft.control_video else None,
+        control_mask=PENDING if draft.control_mask else None,
+        reference_images=(PENDING,) * len(draft.reference_images),
         **{**chosen, "scheduler": _scheduler(str(chosen["scheduler"]))},  # type: ignore[arg-type]
     )
     check_request(request, spec)

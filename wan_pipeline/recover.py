@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from wan_pipeline.clips.receipt import Receipt
+from wan_pipeline.clips.videos import kept
 from wan_pipeline.errors import LoraError, ModelError, RequestError
 from wan_pipeline.limits import check_request
 from wan_pipeline.lora.library import LoraLibrary
@@ -34,8 +35,8 @@ def recover(receipt: Receipt, settings: Settings, draft_of: Callable[[Generation
     models, loras = ModelLibrary(settings), LoraLibrary(settings.loras)
     if _sentence(lambda: models.find(request.model)):
         draft = replace(draft, model=None)
-    if not _has_image(request, settings.inputs):
-        draft = replace(draft, image=None)
+    if not _has_files(request, settings.inputs):
+        draft = replace(draft, image=None, last_image=None, control_video=None, control_mask=None, reference_images=())
     here = tuple(lora for lora in request.loras if not _sentence(partial(loras.path, lora.name)))
     return Recovered(replace(draft, loras=here), tuple(find_missing(request, settings)), receipt)
 
@@ -48,15 +49,20 @@ def find_missing(request: GenerationRequest, settings: Settings) -> Iterator[str
     for lora in request.loras:
         if sentence := _sentence(partial(loras.path, lora.name)):
             yield sentence
-    if not _has_image(request, settings.inputs):
+    if not _has_files(request, settings.inputs):
         yield f"The clip's input image is not in {settings.inputs}; choose it again under Image to video."
 
 
-def _has_image(request: GenerationRequest, inputs: Path) -> bool:
+def _has_files(request: GenerationRequest, inputs: Path) -> bool:
     """A name that is no hash is a path to somewhere else."""
-    if request.image is None:
-        return True
-    return re.fullmatch("[0-9a-f]{64}", request.image) is not None and (inputs / f"{request.image}.png").is_file()
+    single = (request.image, request.last_image, request.control_video, request.control_mask)
+    names = [name for name in (*single, *request.reference_images) if name is not None]
+    return all(_is_kept(inputs, name) for name in names)
+
+
+def _is_kept(inputs: Path, name: str) -> bool:
+    path = kept(inputs, name) if re.fullmatch("[0-9a-f]{64}", name) else None
+    return path is not None and path.is_file()
 
 
 def _sentence(look: Callable[[], object]) -> str | None:

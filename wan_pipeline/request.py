@@ -51,6 +51,18 @@ class Draft:
     flow_shift: float | None = None
     scheduler: str | None = None
     loras: tuple[LoraChoice, ...] = ()
+    guidance_scale_2: float | None = None
+    last_image: Path | None = None
+    control_video: Path | None = None
+    control_mask: Path | None = None
+    """A picture or a video."""
+    reference_images: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All pictures and videos that the clip is made from."""
+        single = (self.image, self.last_image, self.control_video, self.control_mask)
+        return (*(path for path in single if path is not None), *self.reference_images)
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,14 @@ class GenerationRequest:
     loras: tuple[LoraChoice, ...] = ()
     image: str | None = None
     """SHA-256 of the normalised input image, the stem of its file in the workspace's `inputs` folder."""
+    guidance_scale_2: float | None = None
+    """Of the second expert; None for models of one."""
+    last_image: str | None = None
+    """What the clip ends with; kept as `image` is, and so are the following."""
+    control_video: str | None = None
+    control_mask: str | None = None
+    """White where the control video is to be made anew."""
+    reference_images: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -105,6 +125,7 @@ class GenerationRequest:
                     "mode": Mode(data["mode"]),
                     "scheduler": SchedulerName(data["scheduler"]),
                     "loras": tuple(LoraChoice(**lora) for lora in data.get("loras", ())),
+                    "reference_images": tuple(data.get("reference_images", ())),
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -112,6 +133,8 @@ class GenerationRequest:
         _check_kinds(request)
         for lora in request.loras:
             _check_kinds(lora)
+        if not all(isinstance(name, str) for name in request.reference_images):
+            raise RequestError("reference_images", "The stored request has reference images that are no names.")
         return request
 
     @classmethod
@@ -124,6 +147,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "str | None": (str, type(None)),
     "int": (int,),
     "float": (int, float),
+    "float | None": (int, float, type(None)),
 }
 _COUNTS = ("width", "height", "num_frames", "fps")
 

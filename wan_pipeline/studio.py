@@ -156,7 +156,7 @@ class Studio:
         """
         jobs = [job for job in self.queue.jobs((*UNFINISHED, JobState.PAUSED), limit=MAX_ROWS) if not job.request_error]
         rows = [Row(number, self.draft_of_request(job.request), job.project) for number, job in enumerate(jobs, 1)]
-        ending = "zip" if any(row.draft.image for row in rows) else "jsonl"
+        ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
         path = target or self.settings.cache / f"queue_{datetime.now().astimezone():%Y-%m-%d_%H%M}.{ending}"
         write_queue_file(rows, path)
         return path
@@ -268,9 +268,9 @@ class Studio:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
-        checked = [(self._drafting.check(draft), draft.image, project) for draft, project in clips]
+        checked = [(self._drafting.check(draft), draft, project) for draft, project in clips]
         check_room(self.settings.clips, max((_clip_bytes(request) for request, _, _ in checked), default=0))
-        requests = [(self._drafting.with_image(request, image), project) for request, image, project in checked]
+        requests = [(self._drafting.with_files(request, draft), project) for request, draft, project in checked]
         ids = self.queue.submit_many(requests)
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()

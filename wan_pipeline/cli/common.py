@@ -52,6 +52,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lora", type=words.lora, metavar="NAME=WEIGHT", action="append", default=[], help="an adapter; repeatable"
     )
+    parser.add_argument(
+        "--reference-image",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a picture of what should be seen (VACE); repeatable",
+    )
 
 
 def settings(options: argparse.Namespace) -> Settings:
@@ -80,7 +88,8 @@ def opened_studio(options: argparse.Namespace) -> Iterator[Studio]:
 
 def draft(options: argparse.Namespace) -> Draft:
     values: dict[str, Any] = {option.field: getattr(options, option.name.replace("-", "_")) for option in words.OPTIONS}
-    return Draft(**{**values, "prompt": values["prompt"] or "", "loras": tuple(options.lora)})
+    several = {"loras": tuple(options.lora), "reference_images": tuple(options.reference_image)}
+    return Draft(**{**values, "prompt": values["prompt"] or "", **several})
 
 
 def warn(message: str) -> None:

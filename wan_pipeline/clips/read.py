@@ -23,10 +23,14 @@ MAX_RECEIPT_BYTES = 2**20
 SAFELY = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska"]
 
 
-def read_frames(clip: Path) -> Iterator[NDArray[np.uint8]]:
-    """Each frame as (H, W, 3) RGB. Raises StorageError if the file is gone or cannot be decoded."""
+def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Each frame as (H, W, 3) RGB, or as many a second as asked for.
+
+    Raises StorageError if the file is gone or cannot be decoded.
+    """
+    pace = [] if fps is None else ["-vf", f"fps={fps}"]
     try:
-        reader = imageio_ffmpeg.read_frames(_name(clip), pix_fmt="rgb24", input_params=SAFELY)
+        reader = imageio_ffmpeg.read_frames(_name(clip), pix_fmt="rgb24", input_params=SAFELY, output_params=pace)
         width, height = next(reader)["size"]
         for frame in reader:
             yield np.frombuffer(frame, np.uint8).reshape(height, width, 3)

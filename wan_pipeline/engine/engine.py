@@ -20,7 +20,7 @@ from wan_pipeline.engine.cpu_conv import use_onednn
 from wan_pipeline.engine.decode import decode, decoder_passes
 from wan_pipeline.engine.device import MemoryGauge, Placement, choose_placement, is_out_of_memory, release_memory
 from wan_pipeline.engine.environment import fixed_facts, torch_settings
-from wan_pipeline.engine.image import load_image, read_image
+from wan_pipeline.engine.image import load_given, read_image
 from wan_pipeline.engine.plan import MemoryPlan, find_plan, smaller_plan
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
@@ -143,7 +143,7 @@ class Engine:
         place, cache = self._placement, self._settings.cache
         model = self._models.find(request.model)
         adapters = [plan_adapter(self._loras.path(lora.name), model, lora.weight) for lora in request.loras]
-        image = load_image(self._settings.inputs, request)
+        given = load_given(self._settings.inputs, request)
         with stages.enter(Stage.ENCODING_TEXT):
             self._make_room(model, plan)
             embeddings = self._embed(model, _texts(request), stages)
@@ -154,9 +154,12 @@ class Engine:
             provenance = self._provenance(request, model, plan, stages)
             kept = self._checkpoint(checkpoint, request, model, provenance) if checkpoint else None
         done = kept.standing.step if kept and kept.standing else 0
-        with stages.enter(Stage.DENOISING, request.num_inference_steps, done), applied(denoiser.transformer, layers):
+        with ExitStack() as stack:
+            stack.enter_context(stages.enter(Stage.DENOISING, request.num_inference_steps, done))
+            for transformer in denoiser.transformers:
+                stack.enter_context(applied(transformer, layers))
             visit = place.device if plan.offloads and not place.on_cpu else None
-            latents = sample(denoiser, request, embeddings, image, preview, stages, visit, kept)
+            latents = sample(denoiser, request, embeddings, given, preview, stages, visit, kept)
         stages.seconds[Stage.DENOISING.value] += kept.standing.seconds if kept and kept.standing else 0
         frames = self._decode(denoiser, latents, stages, plan)
         return Rendered(
@@ -211,7 +214,7 @@ class Engine:
         def sha256(path: Path) -> str:
             return self._hashes.sha256(path, between=lambda: check_cancelled(observer))
 
-        picture = read_image(self._settings.inputs, request)
+        picture = read_image(self._settings.inputs, request.image)
         return Provenance(
             model=model.spec.id,
             revision=model.revision,

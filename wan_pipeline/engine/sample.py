@@ -10,23 +10,24 @@ import numpy as np
 import torch
 from diffusers import WanPipeline
 from numpy.typing import NDArray
-from PIL.Image import Image
 
 from wan_pipeline.engine.checkpoint import Checkpoint, Resumed, Standing, solver_state
+from wan_pipeline.engine.image import Given
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.engine.residency import offloaded
 from wan_pipeline.engine.schedulers import make_scheduler
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.models.inspect import VACE_PIPELINE
 from wan_pipeline.models.load import Denoiser
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.request import GenerationRequest, Mode
 
 
 def sample(
     denoiser: Denoiser,
     request: GenerationRequest,
     embeddings: list[torch.Tensor],
-    image: Image | None,
+    given: Given,
     preview: Preview,
     observer: Observer,
     visit: torch.device | None = None,
@@ -38,17 +39,17 @@ def sample(
     to that device one at a time; from `checkpoint` it goes on where an earlier run stood. Raises Cancelled within one
     step, GenerationError at the first value that is not a number.
     """
-    pipeline = _pipeline(denoiser, request, image)
+    pipeline = _pipeline(denoiser, request)
     device = visit or denoiser.transformer.device
     standing = checkpoint.standing if checkpoint else None
     if standing is not None:
         pipeline.scheduler = Resumed(pipeline.scheduler, standing)
     noise = (initial_noise(denoiser, request) if standing is None else standing.latents).to(device)
-    watcher = _Watcher(request.num_inference_steps, noise, preview, image, observer, checkpoint)
+    watcher = _Watcher(request.num_inference_steps, noise, preview, given, observer, checkpoint)
     residency: AbstractContextManager[None] = offloaded(pipeline, visit) if visit else nullcontext()
     with residency:
         output = pipeline(
-            **({} if image is None else {"image": image}),
+            **_conditions(denoiser, request, given),
             prompt_embeds=embeddings[0].to(device),
             negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
             width=request.width,
@@ -56,21 +57,25 @@ def sample(
             num_frames=request.num_frames,
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
+            guidance_scale_2=request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
             latents=noise,
             output_type="latent",
             callback_on_step_end=watcher,
         )
     latents: torch.Tensor = output.frames
-    return latents
+    return latents[:, :, len(given.references) :]
 
 
 def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tensor:
-    """The clip's noise: from a generator on the CPU, so that a seed means the same on every device."""
+    """The clip's noise: from a generator on the CPU, so that a seed means the same on every device.
+
+    Reference images are frames of their own, before the clip's.
+    """
     vae = denoiser.vae.config
     shape = (
         1,
         vae.z_dim,
-        (request.num_frames - 1) // vae.scale_factor_temporal + 1,
+        (request.num_frames - 1) // vae.scale_factor_temporal + 1 + len(request.reference_images),
         request.height // vae.scale_factor_spatial,
         request.width // vae.scale_factor_spatial,
     )
@@ -78,25 +83,47 @@ def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tenso
     return torch.randn(shape, generator=generator, dtype=torch.float32)
 
 
-def _pipeline(denoiser: Denoiser, request: GenerationRequest, image: Image | None) -> Any:
+def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
     parts: dict[str, Any] = {
         "tokenizer": None,
         "text_encoder": None,
         "vae": denoiser.vae,
         "transformer": denoiser.transformer,
+        "transformer_2": denoiser.transformer_2,
+        "boundary_ratio": denoiser.boundary_ratio,
         "scheduler": make_scheduler(request.scheduler, denoiser.scheduler_config, request.flow_shift),
-        "expand_timesteps": denoiser.expand_timesteps,
     }
-    if image is None:
-        pipeline = WanPipeline(**parts)
+    if denoiser.pipeline == VACE_PIPELINE:
+        from diffusers import WanVACEPipeline  # here and below, because text alone never needs them
+
+        pipeline = WanVACEPipeline(**parts)
+    elif request.mode is Mode.TEXT_TO_VIDEO:
+        pipeline = WanPipeline(**parts, expand_timesteps=denoiser.expand_timesteps)
     else:
-        from diffusers import WanImageToVideoPipeline  # here, because text alone never needs it
+        from diffusers import WanImageToVideoPipeline
 
         pipeline = WanImageToVideoPipeline(
-            **parts, image_encoder=denoiser.image_encoder, image_processor=denoiser.image_processor
+            **parts,
+            image_encoder=denoiser.image_encoder,
+            image_processor=denoiser.image_processor,
+            expand_timesteps=denoiser.expand_timesteps,
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _conditions(denoiser: Denoiser, request: GenerationRequest, given: Given) -> dict[str, Any]:
+    """What the pipeline is given beside the text."""
+    if denoiser.pipeline == VACE_PIPELINE:
+        return {
+            "video": list(given.video) or None,
+            "mask": list(given.mask) or None,
+            "reference_images": list(given.references) or None,
+        }
+    if request.mode is Mode.TEXT_TO_VIDEO:
+        return {}
+    last = {} if given.last_image is None else {"last_image": given.last_image}
+    return {"image": given.image, **last}
 
 
 class _Watcher:
@@ -107,7 +134,7 @@ class _Watcher:
         steps: int,
         noise: torch.Tensor,
         preview: Preview,
-        image: Image | None,
+        given: Given,
         observer: Observer,
         checkpoint: Checkpoint | None,
     ) -> None:
@@ -117,7 +144,7 @@ class _Watcher:
         self._done_before, self._seconds_before = (standing.step, standing.seconds) if standing else (0, 0.0)
         self._before = noise
         self._preview = preview
-        self._image = image
+        self._given = given
         self._observer = observer
         self._started = time.monotonic()
 
@@ -142,9 +169,9 @@ class _Watcher:
         return {}
 
     def _look(self, clean: torch.Tensor) -> NDArray[np.uint8]:
-        frames = self._preview.frames(clean)
-        if self._image is not None:  # the pipeline puts the image's latents into the first frame only at the very end
-            frames[0] = np.asarray(self._image.resize((frames.shape[2], frames.shape[1])))
+        frames = self._preview.frames(clean[:, :, len(self._given.references) :])
+        if self._given.image is not None:  # with expanding timesteps its latents come in only at the very end
+            frames[0] = np.asarray(self._given.image.resize((frames.shape[2], frames.shape[1])))
         return frames
 
 

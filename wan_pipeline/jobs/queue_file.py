@@ -12,7 +12,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ a red ball bounces over green hills,,natural,1,,,,,,,,,,hills
 """Two rows to overwrite. An empty cell leaves the choice to preset and model."""
 
 _OPTIONS = {option.name: option for option in options.OPTIONS}
-_COLUMNS = (*_OPTIONS, "lora", "project")
+_FILES = {option.name: option for option in options.FILES}
+_COLUMNS = (*_OPTIONS, "lora", "reference-image", "project")
 _TEXTS = ("prompt", "negative-prompt")
 """What may be empty and mean it."""
 
@@ -110,7 +111,7 @@ def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
 
 def write_queue_file(rows: Sequence[Row], target: Path) -> None:
     """The inverse: a JSONL file, or, if the target ends in .zip, one with the input images. Raises StorageError."""
-    pictures = {row.draft.image for row in rows if row.draft.image}
+    pictures = {path for row in rows for path in row.draft.files}
     if pictures and target.suffix.lower() != ".zip":
         count = f"{len(pictures)} input image{'s' if len(pictures) > 1 else ''}"
         raise UserError(f"The queue uses {count}, which {target.name} cannot hold; choose a name that ends in .zip.")
@@ -210,9 +211,16 @@ def _row(number: int, values: Mapping[str, Any], images: ImageSource) -> Row:
         for name, value in values.items()
         if name in _OPTIONS
     }
-    draft = Draft(**settings, loras=tuple(options.lora(lora) for lora in _loras(values.get("lora", []))))
-    if draft.image is not None:
-        draft = replace(draft, image=images.find(_text("image", values["image"])))
+    settings |= {
+        option.field: images.find(_text(name, values[name])) for name, option in _FILES.items() if name in values
+    }
+    draft = Draft(
+        **settings,
+        loras=tuple(options.lora(lora) for lora in _several("lora", values.get("lora", []))),
+        reference_images=tuple(
+            images.find(name.strip()) for name in _several("reference-image", values.get("reference-image", []))
+        ),
+    )
     return Row(number, draft, _text("project", values.get("project", "")).strip())
 
 
@@ -222,20 +230,26 @@ def _text(name: str, value: object) -> str:
     return value if name in _TEXTS and isinstance(value, str) else str(value).strip()
 
 
-def _loras(value: object) -> list[str]:
+def _several(column: str, value: object) -> list[str]:
     names = value.split(";") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"Its lora is {json.dumps(value)[:80]}; write NAME=WEIGHT;NAME=WEIGHT or a list of such texts.")
+        one = "NAME=WEIGHT" if column == "lora" else "FILE"
+        raise UserError(f"Its {column} is {json.dumps(value)[:80]}; write {one};{one} or a list of such texts.")
     return [name for name in names if name.strip()]
 
 
 def _to_values(row: Row) -> dict[str, Any]:
     draft = row.draft
     values = {name: getattr(draft, option.field) for name, option in _OPTIONS.items()}
-    values["image"] = f"{IMAGE_FOLDER}{draft.image.name}" if draft.image else None
+    values |= {name: _member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
+    values["reference-image"] = [_member_name(path) for path in draft.reference_images] or None
     values["lora"] = [f"{lora.name}={lora.weight!r}" for lora in draft.loras] or None
     values["project"] = row.project or None
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _member_name(path: Path | None) -> str | None:
+    return None if path is None else f"{IMAGE_FOLDER}{path.name}"
 
 
 # Bytes

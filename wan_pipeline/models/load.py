@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
 from diffusers.utils import logging as diffusers_logging
 from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.inspect import VACE_PIPELINE, check_parts, read_layout
+from wan_pipeline.models.library import InstalledModel, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,22 @@ logger = logging.getLogger(__name__)
 class Denoiser:
     """All of a model but its text encoder, on its device and in eval mode."""
 
+    pipeline: str
+    """The diffusers class that samples with it."""
     transformer: Any
+    transformer_2: Any | None
+    """The expert of the last, low-noise steps; None for models of one."""
+    boundary_ratio: float | None
+    """The share of the noise below which the second expert takes over."""
     vae: Any
     image_encoder: Any | None
     image_processor: Any | None
     scheduler_config: dict[str, Any]
     expand_timesteps: bool
+
+    @property
+    def transformers(self) -> tuple[Any, ...]:
+        return (self.transformer,) if self.transformer_2 is None else (self.transformer, self.transformer_2)
 
 
 def quiet_libraries() -> None:
@@ -47,19 +58,24 @@ def load_text_encoder(model: InstalledModel, device: torch.device, dtype: torch.
 
 def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> Denoiser:
     """Transformer in `dtype`, VAE in fp32, and the image encoder where the model has one. Raises ModelError."""
-    index = model.index()
-    has = {name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
-    if "transformer_2" in has:
-        raise _broken(model, "transformer_2", "models of two experts are not supported")
+    layout = read_layout(model.spec.title, model.index())
+    check_parts(model.spec.title, layout, lambda name: read_json(model.folder / name))
+    has, kind = (
+        layout.components,
+        WanVACETransformer3DModel if layout.pipeline == VACE_PIPELINE else WanTransformer3DModel,
+    )
     return Denoiser(
-        transformer=_load(model, "transformer", WanTransformer3DModel, device, dtype),
+        pipeline=layout.pipeline,
+        transformer=_load(model, "transformer", kind, device, dtype),
+        transformer_2=_load(model, "transformer_2", kind, device, dtype) if layout.has_two_experts else None,
+        boundary_ratio=layout.boundary_ratio,
         vae=_load(model, "vae", AutoencoderKLWan, device, torch.float32),
         image_encoder=_load(model, "image_encoder", CLIPVisionModel, device, torch.float32)
         if "image_encoder" in has
         else None,
         image_processor=_guarded(model, "image_processor", _image_processor) if "image_processor" in has else None,
         scheduler_config=model.config("scheduler", "scheduler_config.json"),
-        expand_timesteps=bool(index.get("expand_timesteps", False)),
+        expand_timesteps=layout.expand_timesteps,
     )
 
 

@@ -1,0 +1,51 @@
+"""Control videos: kept in the workspace as they came, named by the SHA-256 of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from wan_pipeline.errors import ImageError, StorageError
+from wan_pipeline.hashes import CHUNK_BYTES
+from wan_pipeline.storage import whole_file
+
+MAX_VIDEO_BYTES = 2 * 2**30
+
+
+def video_path(inputs: Path, name: str) -> Path:
+    """Where the control video of that name lies, if it is one."""
+    return inputs / f"{name}.video"
+
+
+def kept(inputs: Path, name: str | None) -> Path | None:
+    """The file of a picture or video of that name, whether it is still there or not; None for no name."""
+    if name is None:
+        return None
+    video = video_path(inputs, name)
+    return video if video.is_file() else inputs / f"{name}.png"
+
+
+def ingest_video(path: Path, inputs: Path) -> str:
+    """Keep a video in `inputs` and give its name there. Raises ImageError if it is none, StorageError."""
+    from wan_pipeline.clips.read import read_frames  # here: it brings in ffmpeg's wrapper
+
+    if not path.is_file():
+        raise ImageError(f"The video {path.name} is not there; choose another file.")
+    if path.stat().st_size > MAX_VIDEO_BYTES:
+        raise ImageError(f"The video {path.name} is larger than {MAX_VIDEO_BYTES // 2**30} GB; cut it.")
+    try:
+        found = next(read_frames(path), None)
+    except StorageError:
+        found = None
+    if found is None:
+        raise ImageError(f"The video {path.name} cannot be read here; save it as MP4, MOV, MKV or WebM.")
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        while chunk := content.read(CHUNK_BYTES):
+            digest.update(chunk)
+    target = video_path(inputs, digest.hexdigest())
+    if not target.exists():
+        with whole_file(target) as part:
+            shutil.copyfile(path, part)
+    return digest.hexdigest()
