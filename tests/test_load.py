@@ -83,6 +83,24 @@ def test_a_tensor_missing_from_the_text_encoder_is_an_error(model):
         load_text_encoder(model, CPU, torch.float32)
 
 
+@pytest.mark.parametrize(("value", "words"), [(0.0, "are all zero"), (float("nan"), "are not numbers")])
+def test_a_table_of_words_that_says_nothing_is_an_error(model, value, words):
+    tensors = load_file(weights(model, "text_encoder"))
+    (name,) = [name for name in tensors if "shared" in name or "embed_tokens" in name]
+    tensors[name][:] = value
+    save_file(tensors, weights(model, "text_encoder"), metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"its word embeddings {words}"):
+        load_text_encoder(model, CPU, torch.float32)
+
+
+def test_parts_of_two_models_are_an_error(settings):
+    folder = tiny.write_wan21_text(settings.models / "wan2.1-t2v-1.3b")
+    shutil.rmtree(folder / "vae")
+    shutil.copytree(settings.demo_checkpoint / "vae", folder / "vae")
+    with pytest.raises(ModelError, match="takes 16 channels, and the VAE gives 48; its parts are of different models"):
+        load_denoiser(ModelLibrary(settings).find("wan2.1-t2v-1.3b"), CPU, torch.float32)
+
+
 def test_weights_of_another_size_are_an_error(model):
     path = model.folder / "transformer" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"ffn_dim": 128}))

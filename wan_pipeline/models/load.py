@@ -53,7 +53,9 @@ def quiet_libraries() -> None:
 def load_text_encoder(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """(tokenizer, UMT5 encoder). Raises ModelError."""
     tokenizer = _guarded(model, "tokenizer", lambda folder: AutoTokenizer.from_pretrained(folder, **_LOCAL))
-    return tokenizer, _load(model, "text_encoder", UMT5EncoderModel, device, dtype)
+    encoder = _load(model, "text_encoder", UMT5EncoderModel, device, dtype)
+    _check_table(model, encoder.get_input_embeddings().weight)
+    return tokenizer, encoder
 
 
 def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> Denoiser:
@@ -77,6 +79,15 @@ def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtyp
         scheduler_config=model.config("scheduler", "scheduler_config.json"),
         expand_timesteps=layout.expand_timesteps,
     )
+
+
+def _check_table(model: InstalledModel, table: torch.Tensor) -> None:
+    """A table of zeros is what a wrongly converted file leaves behind: every prompt would mean the same."""
+    low, high = torch.aminmax(table)
+    if not bool(torch.isfinite(high - low)):
+        raise _broken(model, "text_encoder", "its word embeddings are not numbers")
+    if not (bool(low) or bool(high)):
+        raise _broken(model, "text_encoder", "its word embeddings are all zero")
 
 
 _LOCAL = {"local_files_only": True}

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.models import registry
+from wan_pipeline.models.spec import LastImage, ModelSpec
 from wan_pipeline.request import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
@@ -80,7 +81,7 @@ def build_ui(studio: Studio) -> gr.Blocks:
 
 def _choices(studio: Studio, mode: Mode) -> Choices:
     """What the form offers. Without any installed model the first known one stands in; submitting says what lacks."""
-    installed = tuple(model.spec for model in studio.models.installed() if mode in model.spec.modes)
+    installed = tuple(model.spec for model in studio.models.installed() if _has_form(model.spec, mode))
     known = tuple(spec for spec in registry.MODELS.values() if mode in spec.modes)
     picture = examples.PICTURES[0] if mode is Mode.IMAGE_TO_VIDEO else None
     return Choices(
@@ -91,6 +92,11 @@ def _choices(studio: Studio, mode: Mode) -> Choices:
         prompt=picture.prompt if picture else next(iter(examples.PROMPTS.values())),
         image=picture.path if picture else None,
     )
+
+
+def _has_form(spec: ModelSpec, mode: Mode) -> bool:
+    """The form knows the registry's models, and has no box for a last image yet: the command line has."""
+    return mode in spec.modes and spec.id in registry.MODELS and spec.last_image is not LastImage.REQUIRED
 
 
 def _wire_page(
