@@ -139,7 +139,7 @@ def _rotated(rows: torch.Tensor, heads: int, rotary: Rotary, part: slice) -> tor
 
 
 def _modulation(block: Any, times: torch.Tensor, part: slice) -> tuple[torch.Tensor, ...]:
-    """Shift, scale and gate of self-attention, then of the feed-forward layer; for these tokens, if each has its own."""
+    """Shift, scale and gate of self-attention, then of the feed-forward; of these tokens, if each has its own."""
     if times.ndim == 4:
         mine = block.scale_shift_table.unsqueeze(0) + times[:, part].float()
         return tuple(piece.squeeze(2) for piece in mine.chunk(6, dim=2))
