@@ -16,7 +16,9 @@ from tests import tiny
 from tests.hub_server import hub_server
 from tests.studios import wait_for
 from wan_pipeline.cli import main
+from wan_pipeline.errors import ModelError
 from wan_pipeline.models.cache import CachedRepository
+from wan_pipeline.models.library import ModelLibrary
 
 REPO = "someone/anything"
 
@@ -83,6 +85,33 @@ def test_one_wrong_byte_is_found_put_out_and_fetched_anew(hub, run):
     assert by_id(run("list"))["wan2.2-t2v-a14b"]["status"] == "damaged"
     assert run("download", "wan2.2-t2v-a14b")[0]["status"] == "installed"
     assert run("verify", "wan2.2-t2v-a14b")[0]["whole"]
+
+
+def test_a_file_that_was_cut_short_is_said_with_the_way_out(hub, run, settings):
+    (entry,) = run("download", "wan2.2-t2v-a14b")
+    blob = (Path(entry["folder"]) / "vae" / "diffusion_pytorch_model.safetensors").resolve()
+    blob.write_bytes(blob.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"header describes .*; run: python -m wan_pipeline models download wan2.2-t2v"):
+        ModelLibrary(settings).find("wan2.2-t2v-a14b")
+    assert by_id(run("list"))["wan2.2-t2v-a14b"]["status"] == "damaged"
+    hub.requests.clear()
+    assert run("download", "wan2.2-t2v-a14b")[0]["status"] == "installed"
+    assert {path for path, _ in hub.requests} == {"model_index.json", "vae/diffusion_pytorch_model.safetensors"}
+
+
+def test_what_another_program_has_begun_is_gone_on_with(hub, run, tmp_path):
+    """As `hf download` leaves it after a cut: the index is there and a shard is not."""
+    repo = "Wan-AI/Wan2.2-T2V-A14B-Diffusers"
+    folder = CachedRepository(repo).root / "snapshots" / hub.commits[repo]
+    shutil.copytree(hub.repositories[repo], folder)
+    (folder.parent.parent / "refs").mkdir()
+    (folder.parent.parent / "refs" / "main").write_text(hub.commits[repo])
+    assert by_id(run("list"))["wan2.2-t2v-a14b"]["status"] == "installed"
+    (folder / "transformer_2" / "diffusion_pytorch_model.safetensors").unlink()
+    assert by_id(run("list"))["wan2.2-t2v-a14b"]["status"] == "partial"
+    hub.requests.clear()
+    assert run("download", "wan2.2-t2v-a14b")[0]["status"] == "installed"
+    assert "transformer/diffusion_pytorch_model.safetensors" not in {path for path, _ in hub.requests}
 
 
 def test_any_repository_is_imported_by_what_its_configurations_say(hub, run):

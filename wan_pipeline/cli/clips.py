@@ -63,11 +63,15 @@ def _lines(receipt: Receipt) -> list[str]:
         "preset": request.preset,
         "model": f"{request.model} {provenance.revision or ''}",
         "image": request.image,
+        "last image": request.last_image,
+        "control video": request.control_video,
+        "control mask": request.control_mask,
+        "reference images": ", ".join(request.reference_images),
         "loras": ", ".join(f"{lora.name}={lora.weight:g}" for lora in request.loras),
         "seed": request.seed,
         "size": f"{request.width} x {request.height}, {request.num_frames} frames at {request.fps} a second",
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
-        "guidance": f"{request.guidance_scale:g}",
+        "guidance": f"{request.guidance_scale:g}{_second(request.guidance_scale_2)}",
         "made": f"{receipt.made_at} with {receipt.made_with}",
         "made on": _hardware(provenance.environment),
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
@@ -80,6 +84,10 @@ def _lines(receipt: Receipt) -> list[str]:
     shown = [(name, fact) for name, fact in facts.items() if fact not in (None, "")]
     warnings = [("warning", warning) for warning in receipt.warnings]
     return [f"{name:<{width}}  {_plain(str(fact))}" for name, fact in (*shown, *warnings)]
+
+
+def _second(guidance: float | None) -> str:
+    return "" if guidance is None else f", second expert {guidance:g}"
 
 
 def _plain(text: str) -> str:

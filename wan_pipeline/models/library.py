@@ -23,6 +23,14 @@ SAMPLED_BYTES = 64 * 1024
 logger = logging.getLogger(__name__)
 
 
+class BrokenFilesError(ModelError):
+    """A file of the model is missing or not whole."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; put the model's files there again.")
+        self.what = what
+
+
 @dataclass(frozen=True)
 class InstalledModel:
     """A model whose folder is here. `fingerprint` names what was derived from its files, such as cached embeddings."""
@@ -97,7 +105,12 @@ class ModelLibrary:
         folder = self.folder(spec)
         if folder is None:
             raise ModelError(self._absent(spec))
-        check_files(folder, spec.title)
+        try:
+            check_files(folder, spec.title)
+        except BrokenFilesError as error:
+            if spec.repo and folder.parent.name == "snapshots":
+                raise ModelError(f"{error.what}; run: python -m wan_pipeline models download {spec.id}") from error
+            raise
         return InstalledModel(spec, folder, fingerprint(folder))
 
     def folder(self, spec: ModelSpec) -> Path | None:
@@ -175,8 +188,8 @@ def _weight_files(folder: Path) -> Iterator[Path]:
         yield from (folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values())))
 
 
-def _broken(title: str, path: Path, reason: str) -> ModelError:
-    return ModelError(f"{title} cannot be used: {path}: {reason}; put the model's files there again.")
+def _broken(title: str, path: Path, reason: str) -> BrokenFilesError:
+    return BrokenFilesError(f"{title} cannot be used: {path}: {reason}")
 
 
 def _content(path: Path) -> bytes:
