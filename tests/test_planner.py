@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from wan_pipeline.engine.planner import GIB, REFERENCE, Geometry, make_plan
+from wan_pipeline.engine.planner import GIB, REFERENCE, Geometry, make_plan, without_device
 from wan_pipeline.engine.precision import Precision
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import Availability
@@ -107,3 +107,10 @@ def test_a_wish_for_a_precision_is_kept():
 def test_without_a_device_the_cpu_computes():
     made = plan("demo", Geometry(320, 192, 33, 32), vram=0, ram=8)
     assert made.fits and made.forecast.peak_vram == 0 and made.text == "cpu" and not made.is_streamed
+
+
+def test_a_cpu_is_slow_and_holds_all_of_a_model():
+    spec = registry.find("wan2.1-t2v-14b")
+    with_little, with_much = (make_plan(spec, SMALL, without_device(ram * GIB)) for ram in (8, 128))
+    assert not with_little.fits and "machine's memory" in with_little.reason
+    assert with_much.fits and with_much.forecast.seconds["denoising"] > 3600

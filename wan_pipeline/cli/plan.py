@@ -9,7 +9,7 @@ from typing import Any
 
 from wan_pipeline.cli.common import Commands, add_folders, settings
 from wan_pipeline.duration import duration
-from wan_pipeline.engine.planner import GIB, Geometry, Machine, Plan, make_plan
+from wan_pipeline.engine.planner import GIB, Geometry, Machine, Plan, make_plan, without_device
 from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models import registry
@@ -110,15 +110,13 @@ def _geometry(spec: ModelSpec, options: argparse.Namespace) -> Geometry:
 
 def _machine(vram: float | None, ram: float | None) -> Machine:
     """What is not said is as it is here."""
-    if vram is not None and ram is not None:
-        return Machine(vram * GIB, ram * GIB)
-    from wan_pipeline.engine.machine import look
+    if vram is None or ram is None:
+        from wan_pipeline.engine.machine import look
 
-    here = look()
-    return Machine(
-        here.vram_free if vram is None else vram * GIB,
-        here.ram_free if ram is None else ram * GIB,
-    )
+        here = look()
+        vram = here.vram_free / GIB if vram is None else vram
+        ram = here.ram_free / GIB if ram is None else ram
+    return Machine(vram * GIB, ram * GIB) if vram else without_device(ram * GIB)
 
 
 def _lines(plan: Plan, machine: Machine) -> list[str]:

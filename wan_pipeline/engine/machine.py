@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from wan_pipeline.engine.planner import Machine
+from wan_pipeline.engine.planner import Machine, without_device
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ def look() -> Hardware:
 
 
 def machine(hardware: Hardware) -> Machine:
+    if hardware.device == "cpu":
+        return without_device(hardware.ram_free)
     return Machine(hardware.vram_free, hardware.ram_free)
 
 

@@ -58,6 +58,11 @@ class Machine:
     """Pixels of the clip a second, decoded in fp32 and in one piece."""
 
 
+def without_device(ram: float) -> Machine:
+    """The CPU computes; the speeds are those of two cores."""
+    return Machine(0.0, ram, matmul_speed=0.1e12, attention_speed=0.1e12, decode_speed=0.8e6)
+
+
 REFERENCE = Machine(80e9, 200e9, 2e9, 25e9, matmul_speed=487e12, attention_speed=555e12, decode_speed=9.8e6)
 """The H100 of the measurements."""
 
@@ -229,10 +234,13 @@ def _denoising_ways(spec: ModelSpec, clip: Geometry, machine: Machine, precision
         active = activation_bytes(facts, _tokens(spec, clip), chunk) + WORKSPACE
         for on_disk in range(facts.experts + 1):
             in_ram = block * facts.blocks * (facts.experts - on_disk)
-            if not machine.vram:  # the CPU computes: what it computes with lies in its memory, in fp32
+            settings = {"chunk_tokens": chunk, "experts_on_disk": on_disk}
+            if not machine.vram:  # the CPU computes, from its own memory, in fp32 but for what is quantized
+                weights = in_ram if precision.is_quantized else 2 * in_ram
                 seconds = CHUNK_COST[chunk] * clip.passes * compute_seconds(spec, clip, machine)
-                settings = {"resident_blocks": facts.blocks, "chunk_tokens": chunk, "experts_on_disk": on_disk}
-                yield _Way(0.0, 2 * (in_ram + around + active), seconds * (1 + on_disk), settings)
+                if not on_disk:
+                    everything = weights + 2 * (around + active)
+                    yield _Way(0.0, everything, seconds, settings | {"resident_blocks": facts.blocks})
                 continue
             room = machine.vram - active - around - SLOTS * block
             for resident in sorted({0, max(0, min(facts.blocks - 1, int(room // block))), facts.blocks}):
@@ -242,7 +250,7 @@ def _denoising_ways(spec: ModelSpec, clip: Geometry, machine: Machine, precision
                     active + around + (resident + slots) * block,
                     _host_bytes(facts, block, in_ram, resident, on_disk),
                     clip.passes * seconds + _loading_seconds(facts, block, machine),
-                    {"resident_blocks": resident, "chunk_tokens": chunk, "experts_on_disk": on_disk},
+                    settings | {"resident_blocks": resident},
                 )
 
 
