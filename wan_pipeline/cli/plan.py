@@ -17,6 +17,7 @@ from wan_pipeline.models.spec import Availability, ModelSpec
 
 PLAN = "Print how a clip would be made within the memory, and what it would take; for a machine that need not be this."
 DOCTOR = "Say what this machine has, and which models it can run at their own settings."
+AHEAD = "A forecast: this version still keeps the whole transformer on the device in 16 bits, and streams nothing."
 MIN_STEPS = 1
 
 
@@ -49,7 +50,7 @@ def run_plan(options: argparse.Namespace) -> int:
         size = {"width": clip.width, "height": clip.height, "frames": clip.num_frames}
         print(json.dumps({"model": spec.id, **size, **plan.to_dict()}))
     else:
-        print("\n".join(_lines(plan, machine)))
+        print("\n".join([*_lines(plan, machine), AHEAD]))
     return 0
 
 
@@ -72,6 +73,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     print(f"disk    {free_disk / GIB:.1f} GiB free")
     for name, plan in plans.items():
         print(f"{name:<22}{_summary(plan)}")
+    print(AHEAD)
     return 0
 
 
@@ -79,7 +81,8 @@ _SIZES = ("vram_total", "vram_free", "ram_total", "ram_free")
 
 
 def _runnable() -> list[ModelSpec]:
-    return [spec for spec in registry.MODELS.values() if spec.availability is not Availability.ANNOUNCED]
+    released = (spec for spec in registry.MODELS.values() if spec.availability is not Availability.ANNOUNCED)
+    return [spec for spec in released if not spec.missing]
 
 
 def _own_plan(spec: ModelSpec, machine: Machine) -> Plan:
