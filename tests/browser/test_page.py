@@ -52,7 +52,7 @@ def test_the_first_click_makes_a_clip_that_plays(visitor: Visitor) -> None:
     expect(page.locator("#view .progress")).to_be_visible(timeout=MADE)
     page.wait_for_function(PLAYING, timeout=MADE)
     expect(page.locator("#view .facts")).to_contain_text("Seed")
-    expect(page.locator("#recent .tile.done img")).to_have_count(1)
+    expect(page.locator("#recent .tile.done img").first).to_be_visible()
     polls: list[str] = []
     page.on("request", lambda request: polls.append(request.url) if "predict" in request.url else None)
     page.wait_for_timeout(2500)
