@@ -17,7 +17,7 @@ from wan_pipeline.presets import load_presets, resolve
 from wan_pipeline.request import Draft, LoraChoice, Mode
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui import examples
-from wan_pipeline.ui.fields import FIELDS, Choices, SizeCards, frames_of, length_bounds, parse_number, size_choices
+from wan_pipeline.ui.fields import FIELDS, Choices, frames_of, length_bounds, parse_number, size_choices
 from wan_pipeline.ui.form import Form, read_draft
 from wan_pipeline.ui.generate_tab import build_tab
 from wan_pipeline.ui.hints import placeholders
@@ -181,11 +181,3 @@ def test_what_the_browser_kept_is_given_back_if_it_means_something() -> None:
     assert restore(studio, tab, json.dumps(kept | {"preset": "gone"}))[tab.form["preset"]] is None
     for bad in ("", "{", "[]", "3", json.dumps(kept | {"model": "gone"}), json.dumps(kept | {"seconds": "x"}), "{}"):
         assert restore(studio, tab, bad) == {tab.form["prompt"]: gr.skip()}, bad
-
-
-def test_a_size_of_the_model_before_is_taken_and_nonsense_is_not():
-    cards = SizeCards([("1280 x 704", "1280x704")], value="1280x704")
-    assert cards.preprocess("320x192") == "320x192"
-    assert cards.get_block_name() == "radio"
-    with pytest.raises(gr.Error):
-        cards.preprocess("../x")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -225,20 +224,9 @@ def _preset(choices: Choices) -> gr.Radio:
     return gr.Radio(cards, value=value, label="Style", elem_classes="style-cards")
 
 
-class SizeCards(gr.Radio):  # type: ignore[misc]
-    """Takes a size that another model had: an event may be on its way while the model changes, and Gradio would
-    answer it with an error. Whether the size fits is for the request to say."""
-
-    is_template = True
-
-    def preprocess(self, payload: str | int | float | None) -> str | int | float | None:
-        is_size = isinstance(payload, str) and re.fullmatch(r"\d{1,5}x\d{1,5}", payload)
-        return payload if is_size else super().preprocess(payload)
-
-
 def _size(choices: Choices) -> gr.Radio:
     options = size_choices(choices.spec, choices.mode)
-    return SizeCards(options, value=options[0][1], label="Size", elem_classes="size-cards")
+    return gr.Radio(options, value=options[0][1], label="Size", elem_classes="size-cards")
 
 
 def _length(choices: Choices) -> gr.Slider:
