@@ -10,7 +10,9 @@ import pytest
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
 from tests.warm import Warm, warm_processes
+from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,24 @@ def settings(tmp_path: Path, tiny_demo: Path) -> Settings:
         folder.mkdir()
     settings.make_folders()
     return settings
+
+
+@pytest.fixture
+def studio(settings: Settings) -> Iterator[Studio]:
+    """Not started: what is queued in it waits."""
+    with Studio(settings) as studio:
+        yield studio
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Where a workspace has its database."""
+    return tmp_path / "workspace" / "studio.sqlite3"
+
+
+@pytest.fixture
+def store(database: Path) -> JobStore:
+    return JobStore(database)
 
 
 @pytest.fixture(scope="session")

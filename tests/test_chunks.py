@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from tests.test_quantize import inputs, output
@@ -48,20 +47,7 @@ def test_each_token_with_a_time_of_its_own():
 
 
 def test_with_an_image_beside_the_text():
-    torch.manual_seed(0)
-    model = WanTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=24,
-        in_channels=48,
-        out_channels=48,
-        text_dim=32,
-        freq_dim=32,
-        ffn_dim=64,
-        num_layers=2,
-        rope_max_seq_len=64,
-        image_dim=32,
-        added_kv_proj_dim=48,
-    ).eval()
+    model = make(layers=2, cross_attn_norm=False, image_dim=32, added_kv_proj_dim=48)
     given = {"encoder_hidden_states": torch.randn(1, 512, 32), "encoder_hidden_states_image": torch.randn(1, 9, 32)}
     wanted = call(model, **given)
     with chunked(model, 5):

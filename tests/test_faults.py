@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
@@ -26,12 +26,6 @@ from wan_pipeline.studio import Studio
 
 ROOM = f"{RESERVE_BYTES // 2**20 + 8}m"
 """Enough to begin with a clip."""
-
-
-@pytest.fixture
-def studio(settings: Settings) -> Iterator[Studio]:
-    with Studio(settings) as studio:
-        yield studio
 
 
 def fill(folder: Path) -> Path:

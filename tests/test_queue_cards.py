@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,6 @@ from tests.test_cards import NAMES, NASTY, Reader, job
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.jobs.job import Event, EventKind, JobState, QueueState
 from wan_pipeline.request import LoraChoice
-from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import queue_cards
 from wan_pipeline.ui.filling import Filler
@@ -95,12 +93,6 @@ def test_the_heads_buttons_fit_the_queue() -> None:
 
 
 # The handlers, on a real studio without a worker --------------------------------------------------------------------
-
-
-@pytest.fixture
-def studio(settings: Settings) -> Iterator[Studio]:
-    with Studio(settings) as studio:
-        yield studio
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.requests import make_request
@@ -20,12 +18,6 @@ NAMES = cards.Names(models={}, presets={})
 @pytest.fixture
 def store(settings: Settings) -> JobStore:
     return JobStore(settings.database)
-
-
-@pytest.fixture
-def studio(settings: Settings) -> Iterator[Studio]:
-    with Studio(settings) as studio:
-        yield studio
 
 
 def finish_one(store: JobStore, settings: Settings) -> str:

@@ -22,16 +22,6 @@ from wan_pipeline.jobs.store import JobState, JobStore
 from wan_pipeline.settings import REPOSITORY
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "workspace" / "studio.sqlite3"
-
-
-@pytest.fixture
-def store(database: Path) -> JobStore:
-    return JobStore(database)
-
-
 def finished(database: Path, **changes: object) -> Finished:
     clip = database.parent / "clips" / "a.mp4"
     values = {

@@ -19,16 +19,6 @@ from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.work import MAX_OVERTAKEN
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "workspace" / "studio.sqlite3"
-
-
-@pytest.fixture
-def store(database: Path) -> JobStore:
-    return JobStore(database)
-
-
 def submit(store: JobStore, *models: str) -> list[str]:
     """One job for each model, told apart by their seeds."""
     return store.submit_many([(make_request(model=model, seed=seed), "") for seed, model in enumerate(models)])

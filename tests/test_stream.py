@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 LAYERS = 5
 
 
-def make(precision=Precision.BF16, seed=0, layers=LAYERS, dtype=torch.float32):
+def make(precision=Precision.BF16, seed=0, layers=LAYERS, dtype=torch.float32, **shape):
     torch.manual_seed(seed)
     model = WanTransformer3DModel(
         num_attention_heads=2,
@@ -30,8 +30,7 @@ def make(precision=Precision.BF16, seed=0, layers=LAYERS, dtype=torch.float32):
         freq_dim=32,
         ffn_dim=64,
         num_layers=layers,
-        cross_attn_norm=True,
-        rope_max_seq_len=64,
+        **{"cross_attn_norm": True, "rope_max_seq_len": 64} | shape,
     ).to(dtype)
     quantize(model.eval().requires_grad_(False), precision, dtype)
     return model

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
 
 BALL = Draft(prompt="a red ball", seed=1)
-
-
-@pytest.fixture
-def studio(settings: Settings) -> Iterator[Studio]:
-    with Studio(settings) as studio:
-        yield studio
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -29,12 +28,6 @@ from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.worker import Ending, Worker
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
-
-
-@pytest.fixture
-def studio(settings: Settings) -> Iterator[Studio]:
-    with Studio(settings) as studio:
-        yield studio
 
 
 def kinds(studio: Studio, job: Job) -> list[EventKind]:
