@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,9 @@ class Server:
         """Until the tests have ended, however they did: then their end of this process's input is closed."""
         while 0 not in select.select([self._listener, 0], [], [])[0]:
             client, _ = self._listener.accept()
-            with client:
-                client.sendall(json.dumps(self._answer(json.loads(client.makefile().readline()))).encode() + b"\n")
+            with client, suppress(ConnectionError):  # who asked may have been killed since
+                if question := client.makefile().readline():
+                    client.sendall(json.dumps(self._answer(json.loads(question))).encode() + b"\n")
 
     def _answer(self, question: dict[str, Any]) -> Any:
         match question:
