@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,20 +26,38 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import UMT5Config, UMT5EncoderModel
 
 from wan_pipeline.engine.chunks import chunked
 from wan_pipeline.engine.leaves import blocks_of, each_tensor, move, put
 from wan_pipeline.engine.planner import GIB, REFERENCE, Geometry, make_plan
 from wan_pipeline.engine.precision import Precision
-from wan_pipeline.engine.quantize import quantize, skeleton
+from wan_pipeline.engine.quantize import computes_fp8, quantize, skeleton
 from wan_pipeline.engine.residency import tiled
 from wan_pipeline.engine.stream import Streamed, streaming
 from wan_pipeline.models import registry
-from wan_pipeline.models.memory import WAN_1_3B, WAN_14B, MemoryFacts
+from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
 
 DTYPE = torch.bfloat16
 SMALL, MIDDLE, LARGE = (Geometry(*size, 81, 1) for size in ((832, 480), (1280, 720), (1920, 1088)))
+BROAD = Geometry(1280, 704, 121, 1)
+VAE_CASES = (
+    (SMALL, False, 17),
+    (SMALL, False, 33),
+    (MIDDLE, False, 17),
+    (SMALL, True, 17),
+    (SMALL, True, 33),
+    (MIDDLE, True, 17),
+    (MIDDLE, True, 33),
+    (LARGE, True, 17),
+)
+ATTENTION = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
 
 
 class Bench:
@@ -94,6 +112,7 @@ class Bench:
             "attention_head_dim": facts.width // heads,
             "ffn_dim": facts.feed_forward,
             "num_layers": facts.layers,
+            **({"in_channels": 48, "out_channels": 48} if facts.expands_timesteps else {}),
         }
         model = skeleton(lambda: WanTransformer3DModel(**config))
         torch.manual_seed(seed)
@@ -113,12 +132,18 @@ class Bench:
             elif tensor.device != self.device and type(tensor) in (torch.Tensor, torch.nn.Parameter):
                 put(owner, name, tensor.to(self.device))
 
-    def inputs(self, clip: Geometry) -> dict[str, Any]:
+    def fp8_compute(self) -> tuple[Precision, ...]:
+        """Only where the device can, and its kernels are quick."""
+        return (Precision.FP8_COMPUTE,) if computes_fp8(self.device) else ()
+
+    def inputs(self, clip: Geometry, facts: MemoryFacts = WAN_14B) -> dict[str, Any]:
         clip = self.clip(clip)
-        shape = (1, 16, (clip.num_frames - 1) // 4 + 1, clip.height // 8, clip.width // 8)
+        scale, channels = (16, 48) if facts.expands_timesteps else (8, 16)
+        shape = (1, channels, (clip.num_frames - 1) // 4 + 1, clip.height // scale, clip.width // scale)
+        tokens = shape[2] * shape[3] * shape[4] // 4
         return {
             "hidden_states": torch.randn(shape, device=self.device, dtype=DTYPE),
-            "timestep": torch.tensor([500], device=self.device),
+            "timestep": torch.full((1, tokens) if facts.expands_timesteps else (1,), 500, device=self.device),
             "encoder_hidden_states": torch.randn(1, 512, 4096, device=self.device, dtype=DTYPE),
             "return_dict": False,
         }
@@ -133,17 +158,23 @@ def to_host(module: torch.nn.Module) -> Streamed:
 
 
 def rates(bench: Bench) -> dict[str, Any]:
-    """What the device reaches at the 14B model's shapes, for the floor: operations over these."""
+    """What the device reaches at the 14B model's shapes, for the floor: operations over these. Copies in GB/s."""
     tokens, width, wide = (64, 48, 96) if bench.tiny else (32760, 5120, 13824)
     x, w = (torch.randn(size, width, device=bench.device, dtype=DTYPE) for size in (tokens, wide))
-    heads = torch.randn(1, width // 16 if bench.tiny else 40, tokens, 16 if bench.tiny else 128, device=bench.device)
-    qkv = heads.to(DTYPE)
-    matmul = bench.seconds(lambda: x @ w.T)
-    attention = bench.seconds(lambda: torch.nn.functional.scaled_dot_product_attention(qkv, qkv, qkv))
-    return {
-        "matmul_tflops": round(2e-12 * tokens * width * wide / matmul, 1),
-        "attention_tflops": round(4e-12 * tokens**2 * qkv.shape[1] * qkv.shape[3] / attention, 1),
-    }
+    shape = (1, 3, 64, 16) if bench.tiny else (1, 40, 32760, 128)
+    query, key, value = (torch.randn(shape, device=bench.device, dtype=DTYPE) for _ in range(3))
+    operations = 4e-12 * shape[1] * shape[2] ** 2 * shape[3]
+    result = {"matmul_tflops": round(2e-12 * tokens * width * wide / bench.seconds(lambda: x @ w.T), 1)}
+    for name, backend in ({"math": SDPBackend.MATH} if bench.device.type == "cpu" else ATTENTION).items():
+        with suppress(RuntimeError), sdpa_kernel(backend):  # not every device has all of them
+            seconds = bench.seconds(lambda: scaled_dot_product_attention(query, key, value))
+            result[f"{name}_attention_tflops"] = round(operations / seconds, 1)
+    result["attention_tflops"] = max(value for name, value in result.items() if "attention" in name)
+    if bench.device.type == "cuda":
+        for name, pinned in (("pinned", True), ("plain", False)):
+            host = torch.empty(2**30, dtype=torch.uint8, pin_memory=pinned).fill_(1)
+            result[f"{name}_copy_gb_s"] = round(2**30 / 1e9 / bench.seconds(partial(host.to, bench.device)), 1)
+    return result
 
 
 def streaming_14b(bench: Bench) -> dict[str, Any]:
@@ -168,13 +199,18 @@ def streaming_14b(bench: Bench) -> dict[str, Any]:
 
 
 def quantized(facts: MemoryFacts) -> Callable[[Bench], dict[str, Any]]:
-    """int8 and fp8 weights against bf16, uncompiled, and stock quanto layers."""
+    """Quantized weights against bf16, uncompiled, and stock quanto layers; errors against bf16 of the same weights."""
 
     def case(bench: Bench) -> dict[str, Any]:
-        given, result = bench.inputs(SMALL), {}
-        for precision in (Precision.BF16, Precision.INT8, Precision.FP8):
+        given, result, exact = bench.inputs(SMALL), {}, None
+        for precision in (Precision.BF16, Precision.INT8, Precision.FP8, *bench.fp8_compute()):
             model = bench.transformer(facts, precision)
             result[f"{precision}_seconds"] = bench.seconds(partial(model, **given))
+            output = model(**given)[0].float()
+            if exact is None:
+                exact = output
+            else:
+                result[f"{precision}_error"] = round(float((output - exact).norm() / exact.norm()), 5)
             del model
             bench.rest()
         if bench.device.type != "cpu":  # on some processors it crashes
@@ -194,24 +230,27 @@ def quantized(facts: MemoryFacts) -> Callable[[Bench], dict[str, Any]]:
 
 def best(bench: Bench) -> dict[str, Any]:
     """Compiled blocks and the ways of attention, against the stock bf16 pass; 14B at 480p."""
-    given, result = bench.inputs(SMALL), {}
-    for precision in (Precision.BF16, Precision.INT8):
+    given, result, fastest = bench.inputs(SMALL), {}, "native"
+    for precision in (Precision.BF16, *bench.fp8_compute(), Precision.INT8):
         model = bench.transformer(WAN_14B, precision)
-        for backend in ("native", "_native_cudnn", "_native_flash"):
-            if bench.device.type == "cuda":
+        if precision is Precision.BF16:
+            backends = ("native", "_native_cudnn", "_native_flash") if bench.device.type == "cuda" else ("native",)
+            for backend in backends:
                 model.set_attention_backend(backend)
-                result[f"{precision}_{backend}_seconds"] = bench.seconds(partial(model, **given), 2)
-            elif backend == "native":
-                result[f"{precision}_native_seconds"] = bench.seconds(partial(model, **given), 2)
-        fastest = min((name for name in result if name.startswith(precision)), key=lambda name: result[name])
-        if bench.device.type == "cuda":
-            model.set_attention_backend(fastest.removeprefix(f"{precision}_").removesuffix("_seconds"))
+                result[f"bf16_{backend}_seconds"] = bench.seconds(partial(model, **given), 2)
+            fastest = min(backends, key=lambda name: result[f"bf16_{name}_seconds"])
+        model.set_attention_backend(fastest)
         for block in blocks_of(model):
             block.forward = torch.compile(block.forward, backend="eager" if bench.tiny else "inductor")
+        started = time.perf_counter()
+        model(**given)
+        result[f"{precision}_compiling_seconds"] = round(time.perf_counter() - started, 1)
         result[f"{precision}_compiled_seconds"] = bench.seconds(partial(model, **given))
         del model
         bench.rest()
-    result["ratio"] = round(min(result.values()) / result["bf16_native_seconds"], 3)
+    compiled = [value for name, value in result.items() if name.endswith("_compiled_seconds")]
+    result["ratio"] = round(min(compiled) / result["bf16_native_seconds"], 3)
+    result["ratio_bf16"] = round(result["bf16_compiled_seconds"] / result["bf16_native_seconds"], 3)
     return result
 
 
@@ -299,19 +338,85 @@ def text_encoder(bench: Bench) -> Streamed:
     return to_host(encoder)
 
 
-def read_text(bench: Bench, text: Streamed) -> None:
-    with streaming([text], bench.device):
-        text.module(torch.ones(1, 512 if not bench.tiny else 8, dtype=torch.long, device=bench.device))
+def read_text(bench: Bench, encoder: Streamed) -> None:
+    with streaming([encoder], bench.device):
+        read(bench, encoder)
 
 
-def decode(bench: Bench, vae: Any, clip: Geometry, in_tiles: bool) -> None:
+def decode(bench: Bench, module: Any, clip: Geometry, in_tiles: bool) -> None:
     clip = bench.clip(clip)
-    latents = torch.randn(1, 16, (clip.num_frames - 1) // 4 + 1, clip.height // 8, clip.width // 8).to(vae.dtype)
-    vae.to(bench.device)
+    latents = torch.randn(1, 16, (clip.num_frames - 1) // 4 + 1, clip.height // 8, clip.width // 8)
+    module.to(bench.device)
     with ExitStack() as stack:
         if in_tiles:
-            stack.enter_context(tiled(vae))
-        vae.decode(latents.to(bench.device), return_dict=False)
+            stack.enter_context(tiled(module))
+        module.decode(latents.to(bench.device, module.dtype), return_dict=False)
+
+
+def encode(bench: Bench, module: Any, clip: Geometry, in_tiles: bool) -> None:
+    """As for a first image: a clip of nothing but it."""
+    clip = bench.clip(clip)
+    video = torch.zeros(1, 3, clip.num_frames, clip.height, clip.width, device=bench.device, dtype=module.dtype)
+    with ExitStack() as stack:
+        if in_tiles:
+            stack.enter_context(tiled(module))
+        module.encode(video, return_dict=False)
+
+
+def activations(bench: Bench) -> dict[str, Any]:
+    """What a pass takes beside the weights, in GiB, by tokens at a time: of two layers, which is what all take."""
+    result: dict[str, Any] = {}
+    sizes = {"14b": (WAN_14B, (SMALL, MIDDLE, LARGE)), "1.3b": (WAN_1_3B, (SMALL,)), "5b": (WAN_5B, (BROAD,))}
+    for name, (facts, clips) in sizes.items():
+        model = bench.transformer(replace(facts, layers=2), Precision.INT8)
+        for clip in clips:
+            given = bench.inputs(clip, facts)
+            for tokens in (0, 16384, 4096):
+                bench.rest()
+                before = torch.accelerator.memory_allocated() / GIB if bench.device.type != "cpu" else 0.0
+                with chunked(model, tokens):
+                    seconds = bench.seconds(partial(model, **given), 1)
+                key = f"{name}_{clip.width}x{clip.height}_{tokens}"
+                result[key] = {"gib": round(bench.peak() - before, 3), "seconds": seconds}
+        del model
+    return result
+
+
+def vae(bench: Bench) -> dict[str, Any]:
+    """Decoding and encoding, GiB beside the weights and seconds, of a short clip and a longer one."""
+    result: dict[str, Any] = {}
+    module = skeleton(AutoencoderKLWan if not bench.tiny else tiny_vae)
+    bench.fill(module)
+    for dtype in (torch.float32, torch.bfloat16):
+        module.to(bench.device, dtype)
+        for clip, in_tiles, frames in VAE_CASES:
+            clip = replace(clip, num_frames=frames)
+            for action in (decode, encode):
+                bench.rest()
+                before = torch.accelerator.memory_allocated() / GIB if bench.device.type != "cpu" else 0.0
+                started = time.perf_counter()
+                action(bench, module, clip, in_tiles)
+                if bench.device.type != "cpu":
+                    torch.accelerator.synchronize()
+                kind = f"{action.__name__}_{clip.width}x{clip.height}x{frames}_{str(dtype)[6:]}"
+                taken = {"gib": round(bench.peak() - before, 3), "seconds": round(time.perf_counter() - started, 2)}
+                result[kind + ("_tiled" if in_tiles else "")] = taken
+    return result
+
+
+def text(bench: Bench) -> dict[str, Any]:
+    """UMT5-XXL on the device, and streamed to it."""
+    encoder, result = text_encoder(bench), {}
+    for name, resident in (("resident", len(encoder.blocks)), ("streamed", 0)):
+        bench.rest()
+        with streaming([encoder], bench.device, resident):
+            result[f"{name}_seconds"] = bench.seconds(lambda: read(bench, encoder))
+        result[f"{name}_gib"] = bench.peak()
+    return result
+
+
+def read(bench: Bench, encoder: Streamed) -> None:
+    encoder.module(torch.ones(1, 512 if not bench.tiny else 8, dtype=torch.long, device=bench.device))
 
 
 def tiny_vae() -> AutoencoderKLWan:
@@ -325,6 +430,9 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "int8_14b": quantized(WAN_14B),
     "best_14b": best,
     "stock_offload_14b": stock_offload,
+    "activations": activations,
+    "vae": vae,
+    "text": text,
     "clip_14b_720p": whole_clip("wan2.1-t2v-14b", MIDDLE, 7.2),
     "clip_14b_1088p": whole_clip("wan2.1-t2v-14b", LARGE, 10.8),
     "clip_a14b_480p": whole_clip("wan2.2-t2v-a14b", SMALL, 7.2),

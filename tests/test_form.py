@@ -77,6 +77,8 @@ def test_every_setting_is_in_the_table() -> None:
         "control_video",
         "control_mask",
         "reference_images",
+        "quantization",
+        "first_block_cache",
     } - read
     assert read | only_on_the_command_line == {field.name for field in fields(Draft)}
 

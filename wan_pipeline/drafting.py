@@ -94,6 +94,8 @@ class Drafting:
             scheduler=request.scheduler,
             loras=tuple(LoraChoice(lora.name, lora.weight) for lora in request.loras),
             guidance_scale_2=request.guidance_scale_2,
+            quantization=request.quantization,
+            first_block_cache=request.first_block_cache or None,
             last_image=kept(self._inputs, request.last_image),
             control_video=kept(self._inputs, request.control_video),
             control_mask=kept(self._inputs, request.control_mask),

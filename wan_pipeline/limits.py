@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import LastImage, ModelSpec
 from wan_pipeline.request import GenerationRequest, Mode
@@ -16,6 +17,7 @@ MAX_FLOW_SHIFT = 30.0
 MAX_LORA_WEIGHT = 4.0
 MAX_SEED = 2**32 - 1
 MAX_REFERENCES = 4
+MAX_FIRST_BLOCK_CACHE = 0.5
 
 
 def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
@@ -32,6 +34,8 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     check_solver(request.num_inference_steps, request.guidance_scale, request.flow_shift)
     _check_second_guidance(request, spec)
     _check_loras(request)
+    _check_quantization(request)
+    _check_number("first_block_cache", "First-block cache", request.first_block_cache, 0.0, MAX_FIRST_BLOCK_CACHE)
 
 
 def check_solver(num_inference_steps: int | None, guidance_scale: float | None, flow_shift: float | None) -> None:
@@ -139,6 +143,14 @@ def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:
         way_out = f"{below} or {above}" if above <= spec.max_frames else f"{below}"
         raise RequestError(
             "num_frames", f"{frames} frames is not of the form {step}k+1, which {spec.title} needs; use {way_out}."
+        )
+
+
+def _check_quantization(request: GenerationRequest) -> None:
+    known = [precision.value for precision in Precision]
+    if request.quantization is not None and request.quantization not in known:
+        raise RequestError(
+            "quantization", f"Weights '{request.quantization[:40]}' are not known; choose one of: {', '.join(known)}."
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import UserError
 from wan_pipeline.request import LoraChoice, SchedulerName
 
@@ -69,6 +70,14 @@ OPTIONS = (
         "guidance-2", "guidance_scale_2", number("guidance"), "X", "the same for the second expert, if there is one"
     ),
     Option("flow-shift", "flow_shift", number("flow shift"), "X", "more favours composition, less favours detail"),
+    Option("quantization", "quantization", str, "NAME", f"weights: {', '.join(Precision)} (as the memory allows)"),
+    Option(
+        "first-block-cache",
+        "first_block_cache",
+        number("first-block cache"),
+        "X",
+        "skip blocks whose input changes less than this between steps: quicker, another clip (0, off; try 0.08)",
+    ),
     Option("scheduler", "scheduler", str, "NAME", f"solver: {', '.join(SchedulerName)}"),
     Option("width", "width", whole("width"), "PX", "width of the clip"),
     Option("height", "height", whole("height"), "PX", "height of the clip"),

@@ -152,6 +152,7 @@ def resolve(
         "flow_shift": spec.flow_shift,
         "scheduler": SchedulerName.UNIPC,
         "negative_prompt": spec.negative_prompt,
+        "first_block_cache": 0.0,
         **_given(preset),
         **_given(draft),
     }

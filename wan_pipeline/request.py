@@ -57,6 +57,8 @@ class Draft:
     control_mask: Path | None = None
     """A picture or a video."""
     reference_images: tuple[Path, ...] = ()
+    quantization: str | None = None
+    first_block_cache: float | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -97,6 +99,11 @@ class GenerationRequest:
     control_mask: str | None = None
     """White where the control video is to be made anew."""
     reference_images: tuple[str, ...] = ()
+    quantization: str | None = None
+    """Of the transformer's weights, a value of `Precision`; None: as the memory allows."""
+    first_block_cache: float = 0.0
+    """How much the first block's output may change from step to step for the rest to be taken from the step before:
+    quicker, and another clip. 0: never."""
 
     @property
     def seconds(self) -> float:

@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """Folders of one studio, and how much of a clip may be lost with a worker.
+    """Folders of one studio, and how much of a clip may be lost with a worker, and how to use the device.
 
     `workspace` holds everything the studio writes; the other folders are read only.
     """
@@ -24,6 +24,13 @@ class Settings:
     """The bundled demo model; tests put a tiny one here."""
     checkpoint_seconds: float = 30.0
     """Denoising that may be lost with a worker: longer clips keep checkpoints. 0 keeps one after every step."""
+
+    memory_limit: float = 0.0
+    """GiB of the device's memory that may be used; 0 is all that is free."""
+    plan: str = ""
+    """A memory plan to keep to, in the words of `engine.plan`; empty: the quickest that fits."""
+    compiled: bool = False
+    """Compile the transformer's blocks: a minute at first, then quicker steps."""
 
     @property
     def database(self) -> Path:

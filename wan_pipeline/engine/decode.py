@@ -1,46 +1,45 @@
-"""Latents -> frames."""
+"""Latents -> frames, one latent frame after another, and if memory is short one tile of the picture after another.
+
+Nothing of the clip piles up on the device: what is decoded goes to the machine's memory at once.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from numpy.typing import NDArray
 
 from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.errors import GenerationError
 
+OVERLAP = 64
+"""Pixels that neighbouring tiles share at least; one fades into the other over them."""
 
-def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of normalised latents (1, channels, latent frames, h, w).
 
-    Raises Cancelled between latent frames, GenerationError if the decoder's output is not a number.
+def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer, tile: int = 0) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of normalised latents (1, channels, latent frames, h, w), computed in the VAE's dtype.
+
+    `tile` is the side of the tiles in pixels; 0 takes each frame in one piece, with the bits of the library's own
+    `decode`. Raises Cancelled between latent frames, GenerationError if the decoder's output is not a number.
     """
-    with _watched(vae, decoder_passes(vae, latents), observer):
-        video = vae.decode(denormalise(vae, latents.to(torch.float32)), return_dict=False)[0][0]
-    if not bool(torch.isfinite(video).all()):
-        raise GenerationError("The decoder gave values that are not numbers; the model's VAE weights are damaged.")
-    pixels = video.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    frames: NDArray[np.uint8] = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
-    return frames
+    given = denormalise(vae, latents.to(torch.float32)).to(vae.dtype)
+    tiles, watch = _tiles(vae, given, tile), _Watch(observer, decoder_passes(vae, latents, tile))
+    if len(tiles) == 1:
+        frames = [_pixels(piece) for piece in _decoded(vae, given, watch)]
+        return np.concatenate(frames)
+    return _blended(vae, given, tiles, watch)
 
 
-def decoder_passes(vae: AutoencoderKLWan, latents: torch.Tensor) -> int:
+def decoder_passes(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int = 0) -> int:
     """How often the decoder runs: once for each latent frame, or for each tile of each."""
-    frames, *sides = map(int, latents.shape[2:])
-    ratio = vae.spatial_compression_ratio
-    largest = (vae.tile_sample_min_height // ratio, vae.tile_sample_min_width // ratio)
-    if not vae.use_tiling or all(side <= limit for side, limit in zip(sides, largest, strict=True)):
-        return frames
-    strides = (vae.tile_sample_stride_height // ratio, vae.tile_sample_stride_width // ratio)
-    tiles: list[int] = [math.ceil(side / stride) for side, stride in zip(sides, strides, strict=True)]
-    return frames * math.prod(tiles)
+    return latents.shape[2] * len(_tiles(vae, latents, tile))
 
 
 def denormalise(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
@@ -57,21 +56,109 @@ def latent_scale(vae: AutoencoderKLWan) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, std
 
 
-@contextmanager
-def _watched(vae: AutoencoderKLWan, total: int, observer: Observer) -> Iterator[None]:
-    """Report and ask before each of the decoder's `total` passes."""
-    started, done = time.monotonic(), -1
+@dataclass(frozen=True)
+class _Tile:
+    """A part of the picture, in latent pixels."""
 
-    def before_pass(*_: Any) -> None:
-        nonlocal done
-        check_cancelled(observer)
-        done += 1
-        eta = (time.monotonic() - started) / done * (total - done) if done else None
-        observer.progress(Progress(Stage.DECODING, done, total, eta))
+    rows: slice
+    columns: slice
 
-    hook = vae.decoder.register_forward_pre_hook(before_pass)
+
+class _Watch:
+    """Reports and asks before each of the decoder's `total` passes."""
+
+    def __init__(self, observer: Observer, total: int) -> None:
+        self._observer = observer
+        self._total = total
+        self._started, self._done = time.monotonic(), 0
+
+    def before_pass(self) -> None:
+        check_cancelled(self._observer)
+        each = (time.monotonic() - self._started) / self._done if self._done else None
+        eta = None if each is None else each * (self._total - self._done)
+        self._observer.progress(Progress(Stage.DECODING, self._done, self._total, eta))
+        self._done += 1
+
+
+def _decoded(vae: AutoencoderKLWan, latents: torch.Tensor, watch: _Watch) -> Iterator[torch.Tensor]:
+    """Of each latent frame its frames (3, t, H, W), fp32 from -1 to 1: the first alone, then four at a time."""
+    vae.clear_cache()
     try:
-        yield
+        ready = vae.post_quant_conv(latents)
+        for index in range(ready.shape[2]):
+            watch.before_pass()
+            vae._conv_idx = [0]
+            frame = ready[:, :, index : index + 1]
+            first = {"first_chunk": True} if index == 0 else {}
+            output = vae.decoder(frame, feat_cache=vae._feat_map, feat_idx=vae._conv_idx, **first)
+            if vae.config.patch_size is not None:
+                output = unpatchify(output, patch_size=vae.config.patch_size)
+            piece = output[0].float()
+            if not bool(torch.isfinite(piece).all()):
+                raise GenerationError(
+                    "The decoder gave values that are not numbers; the model's VAE weights are damaged."
+                )
+            yield piece.clamp_(-1.0, 1.0)
     finally:
-        hook.remove()
         vae.clear_cache()  # a decoder stopped half way keeps the frames it has seen
+
+
+def _pixels(video: torch.Tensor) -> NDArray[np.uint8]:
+    """(3, T, H, W) from -1 to 1 -> (T, H, W, 3). Writes over `video`."""
+    pixels = video.add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    frames: NDArray[np.uint8] = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+    return frames
+
+
+def _blended(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], watch: _Watch) -> NDArray[np.uint8]:
+    """The tiles laid over one another, each weighing less towards its edges."""
+    ratio, (height, width) = vae.spatial_compression_ratio, latents.shape[3:]
+    weights = [_weights(tile, height, width, ratio) for tile in tiles]
+    total = torch.zeros(height * ratio, width * ratio)
+    for tile, weight in zip(tiles, weights, strict=True):
+        total[_scaled(tile.rows, ratio), _scaled(tile.columns, ratio)] += weight
+    frames = (latents.shape[2] - 1) * vae.temporal_compression_ratio + 1
+    video = torch.zeros(3, frames, height * ratio, width * ratio)
+    for tile, weight in zip(tiles, weights, strict=True):
+        rows, columns = _scaled(tile.rows, ratio), _scaled(tile.columns, ratio)
+        share, start = weight / total[rows, columns], 0
+        for piece in _decoded(vae, latents[:, :, :, tile.rows, tile.columns], watch):
+            video[:, start : start + piece.shape[1], rows, columns] += piece.cpu() * share
+            start += piece.shape[1]
+    return np.concatenate([_pixels(part) for part in video.split(vae.temporal_compression_ratio, dim=1)])
+
+
+def _tiles(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int) -> list[_Tile]:
+    ratio, (height, width) = vae.spatial_compression_ratio, latents.shape[3:]
+    return [
+        _Tile(rows, columns)
+        for rows in _spans(height, tile // ratio, OVERLAP // ratio)
+        for columns in _spans(width, tile // ratio, OVERLAP // ratio)
+    ]
+
+
+def _spans(side: int, tile: int, overlap: int) -> list[slice]:
+    """As few of one length as cover the side, evenly spread. No length means all of it."""
+    if not tile or tile >= side:
+        return [slice(0, side)]
+    count = math.ceil((side - overlap) / max(tile - overlap, 1))
+    starts = [round(index * (side - tile) / (count - 1)) for index in range(count)]
+    return [slice(start, start + tile) for start in starts]
+
+
+def _weights(tile: _Tile, height: int, width: int, ratio: int) -> torch.Tensor:
+    """(H, W): 1 inside, falling towards each edge that is not the picture's."""
+    rows, columns = (_ramp(span, side, ratio) for span, side in ((tile.rows, height), (tile.columns, width)))
+    return rows[:, None] * columns[None, :]
+
+
+def _ramp(span: slice, side: int, ratio: int) -> torch.Tensor:
+    length = (span.stop - span.start) * ratio
+    rising = (torch.arange(length) + 1) / (min(OVERLAP, length) + 1)
+    before = rising if span.start else torch.ones(length)
+    after = rising.flip(0) if span.stop < side else torch.ones(length)
+    return before.clamp(max=1.0) * after.clamp(max=1.0)
+
+
+def _scaled(span: slice, ratio: int) -> slice:
+    return slice(span.start * ratio, span.stop * ratio)

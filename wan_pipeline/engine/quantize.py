@@ -36,6 +36,8 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.storage import whole_file
 
 QTYPES: dict[Precision, Any] = {Precision.INT8: qint8, Precision.FP8: qfloat8_e4m3fn, Precision.INT4: qint4}
+FP8_MAX = 448.0
+"""The largest number of float8_e4m3fn."""
 MAP, SOURCE = "quantization_map", "source"
 FORMAT = "1"
 WEIGHT_PARTS = ("weight._data", "weight._scale", "weight._shift", "weight._data._data")
@@ -79,6 +81,32 @@ class DequantizedLinear(QLinear):  # type: ignore[misc]
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
 
 
+class Fp8Linear(DequantizedLinear):
+    """A layer of fp8 weights that rounds its input to fp8 too, row by row, and multiplies in fp8.
+
+    For GPUs that can (see `computes_fp8`). The relative error of one layer's output is about 4 %.
+    """
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        rows = inputs.flatten(0, -2)
+        scale = rows.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) / FP8_MAX
+        product = torch._scaled_mm(
+            (rows / scale).to(torch.float8_e4m3fn),
+            self.weight._data.t(),
+            scale_a=scale,
+            scale_b=self.weight._scale.float().view(1, -1),
+            out_dtype=torch.bfloat16,
+            use_fast_accum=True,
+        )
+        output = product.view(*inputs.shape[:-1], -1).to(inputs.dtype)
+        return output if self.bias is None else output + self.bias
+
+
+def computes_fp8(device: torch.device) -> bool:
+    """Whether the device multiplies fp8 row by row: NVIDIA's from Ada on."""
+    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 9)
+
+
 def full_weight(weight: Any) -> Any:
     """What `weight.dequantize()` gives, bit for bit, by plain operations that torch.compile can see through."""
     if isinstance(weight, WeightQBytesTensor):
@@ -108,9 +136,13 @@ def quantize(module: torch.nn.Module, precision: Precision, dtype: torch.dtype) 
     for block in blocks_of(module):
         for name, layer in list(block.named_modules()):
             if type(layer) is torch.nn.Linear:
-                quantized = DequantizedLinear.from_module(layer.to(dtype), weights=QTYPES[precision])
+                quantized = _kind(precision).from_module(layer.to(dtype), weights=QTYPES[precision.stored])
                 quantized.freeze()
                 block.set_submodule(name, quantized.requires_grad_(False).train(layer.training))
+
+
+def _kind(precision: Precision) -> type[DequantizedLinear]:
+    return Fp8Linear if precision is Precision.FP8_COMPUTE else DequantizedLinear
 
 
 def cast(module: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -36,8 +36,9 @@ class Block:
         self.module = module
         self.slab: torch.Tensor | None = None
         """Its home, where all of it lies together; None while its tensors lie wherever they were loaded to."""
-        self._entries = list(each_tensor(module))
-        self._home = [tensor for _, _, tensor in self._entries]
+        entries = list(each_tensor(module))
+        self._entries = [(owner, name) for owner, name, _ in entries]
+        self._home = [tensor for _, _, tensor in entries]
         self._places: dict[int, list[torch.Tensor]] = {}
         self._leaves: list[_Leaf] = []
         end = 0
@@ -84,7 +85,7 @@ class Block:
         ]
 
     def _put(self, tensors: list[torch.Tensor]) -> None:
-        for (owner, name, _), tensor in zip(self._entries, tensors, strict=True):
+        for (owner, name), tensor in zip(self._entries, tensors, strict=True):
             put(owner, name, tensor)
 
 

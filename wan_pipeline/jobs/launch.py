@@ -53,8 +53,13 @@ def settings_parser(module: str, description: str) -> argparse.ArgumentParser:
     """Reads what `launch` passes on; `settings_of` makes the settings of it."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     for field in fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=_reader(field.default), default=field.default)
     return parser
+
+
+def _reader(default: object) -> Callable[[str], Any]:
+    """What turns a setting's text into a value again."""
+    return (lambda text: text == str(True)) if isinstance(default, bool) else type(default)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -37,6 +37,10 @@ class WorkspaceLocks:
         """Held by the one process that makes a clip again to verify it."""
         return FileLock(self._folder / "verifier.lock", timeout=LOCK_SECONDS)
 
+    def fetcher(self, model_id: str) -> FileLock:
+        """Held by the one process that downloads or verifies this model."""
+        return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
+
     def device(self) -> FileLock:
         """Held while a clip is made, by the worker or by the verifier, so that the two never share the memory."""
         return FileLock(self._folder / "device.lock", timeout=GIVE_WAY_SECONDS)
