@@ -101,7 +101,7 @@ def test_both_experts_are_asked_each_on_its_side_of_the_boundary(settings):
     with Engine(settings) as engine:
         request = small("wan2.2-t2v-a14b", guidance_scale_2=3.0)
         engine.render(request, Recorder())
-        for number, transformer in enumerate(engine._loaded[1].transformers):
+        for number, transformer in enumerate(engine._loaded.denoiser.transformers):
             transformer.register_forward_pre_hook(
                 lambda module, args, values, number=number: asked.append((number, float(values["timestep"][0]))),
                 with_kwargs=True,
@@ -202,7 +202,7 @@ def test_a_lora_works_on_both_experts_and_leaves_both(settings):
     with Engine(settings) as engine:
         plain = engine.render(request, Recorder()).sha256
         asked = []
-        for transformer in engine._loaded[1].transformers:
+        for transformer in engine._loaded.denoiser.transformers:
             layer = transformer.blocks[0].attn1.to_q
             transformer.register_forward_hook(lambda *_, layer=layer: asked.append(len(layer._forward_hooks)))
         assert engine.render(replace(request, loras=(LoraChoice("style"),)), Recorder()).sha256 != plain

@@ -12,8 +12,8 @@ from tests.requests import make_request
 from wan_pipeline.engine.image import Given
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.progress import Stage
-from wan_pipeline.engine.residency import tiled, visiting
-from wan_pipeline.engine.sample import sample
+from wan_pipeline.engine.residency import encoding_on, visiting, visiting_calls
+from wan_pipeline.engine.sample import Where, sample
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.load import load_denoiser, quiet_libraries
@@ -34,7 +34,15 @@ def run(denoiser, image, visit, observer=None):
     request = make_request(mode=mode, width=96, height=64, num_frames=9, num_inference_steps=3)
     embeddings = [torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
     with torch.inference_mode():
-        return sample(denoiser, request, embeddings, Given(image=image), PREVIEW, observer or Recorder(), visit)
+        return sample(
+            denoiser,
+            request,
+            embeddings,
+            Given(image=image),
+            PREVIEW,
+            observer or Recorder(),
+            visit and Where(visit, offloads=True),
+        )
 
 
 def has_hooks(denoiser) -> bool:
@@ -65,7 +73,18 @@ def test_a_visit_ends_where_it_began_also_after_an_error():
     assert module.weight.device.type == "cpu"
 
 
-def test_tiles_only_within_the_block(denoiser):
-    with tiled(denoiser.vae):
+def test_the_vae_encodes_elsewhere_and_in_tiles_only_within_the_block(denoiser):
+    video = torch.zeros(1, 3, 1, 64, 96)
+    wanted = denoiser.vae.encode(video).latent_dist.mean
+    with encoding_on(denoiser.vae, CPU, in_tiles=True):
         assert denoiser.vae.use_tiling
-    assert not denoiser.vae.use_tiling
+        assert denoiser.vae.encode(video).latent_dist.mean.equal(wanted)  # one tile is enough
+    assert not denoiser.vae.use_tiling and "encode" not in denoiser.vae.__dict__
+
+
+def test_a_module_comes_for_each_call_and_goes_home():
+    module, seen = torch.nn.Linear(2, 2), []
+    module.register_forward_pre_hook(lambda part, _: seen.append(part.weight.device.type))
+    with visiting_calls(module, CPU):
+        assert module(torch.zeros(1, 2)).shape == (1, 2)
+    assert seen == ["cpu"] and len(module._forward_pre_hooks) == 1 and not module._forward_hooks

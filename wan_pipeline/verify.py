@@ -14,7 +14,7 @@ from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
-from wan_pipeline.engine.plan import LADDER
+from wan_pipeline.engine.plan import is_plan
 from wan_pipeline.engine.progress import Observer, Progress, Stage
 from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
 from wan_pipeline.provenance import SETUP, UNLIKELY, Provenance
@@ -74,7 +74,7 @@ def verify(
     from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
 
     then = receipt.provenance
-    plan = then.plan if any(step.name == then.plan for step in LADDER) else ""
+    plan = then.plan if is_plan(then.plan) else ""
     is_strict = strict or then.environment.get("strict") == "yes"
     with Engine(settings, strict=is_strict, threads=_threads(then) if is_strict else None) as engine:
         if strict:

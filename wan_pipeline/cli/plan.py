@@ -9,7 +9,8 @@ from typing import Any
 
 from wan_pipeline.cli.common import Commands, add_folders, settings
 from wan_pipeline.duration import duration
-from wan_pipeline.engine.planner import GIB, Geometry, Machine, Plan, make_plan, without_device
+from wan_pipeline.engine.forecast import GIB, Geometry, Machine, without_device
+from wan_pipeline.engine.planner import Plan, make_plan
 from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models import registry
@@ -17,7 +18,6 @@ from wan_pipeline.models.spec import Availability, ModelSpec
 
 PLAN = "Print how a clip would be made within the memory, and what it would take; for a machine that need not be this."
 DOCTOR = "Say what this machine has, and which models it can run at their own settings."
-AHEAD = "A forecast: this version still keeps the whole transformer on the device in 16 bits, and streams nothing."
 MIN_STEPS = 1
 
 
@@ -50,16 +50,17 @@ def run_plan(options: argparse.Namespace) -> int:
         size = {"width": clip.width, "height": clip.height, "frames": clip.num_frames}
         print(json.dumps({"model": spec.id, **size, **plan.to_dict()}))
     else:
-        print("\n".join([*_lines(plan, machine), AHEAD]))
+        print("\n".join(_lines(plan, machine)))
     return 0
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from wan_pipeline.engine.machine import look, machine  # here and below: torch takes seconds
+    from wan_pipeline.engine.machine import look  # here and below: torch takes seconds
 
-    hardware, workspace = look(), settings(options).workspace
-    free_disk = shutil.disk_usage(workspace if workspace.is_dir() else ".").free
-    plans = {spec.id: _own_plan(spec, machine(hardware)) for spec in _runnable()}
+    folders = settings(options)
+    hardware = look(cache=folders.cache)
+    free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
+    plans = {spec.id: _own_plan(spec, hardware.machine) for spec in _runnable()}
     if options.json:
         facts = {name: getattr(hardware, name) for name in ("device", "name")}
         sizes = {f"{name}_gib": round(getattr(hardware, name) / GIB, 2) for name in _SIZES}
@@ -73,7 +74,6 @@ def run_doctor(options: argparse.Namespace) -> int:
     print(f"disk    {free_disk / GIB:.1f} GiB free")
     for name, plan in plans.items():
         print(f"{name:<22}{_summary(plan)}")
-    print(AHEAD)
     return 0
 
 
@@ -124,20 +124,19 @@ def _machine(vram: float | None, ram: float | None) -> Machine:
 
 def _lines(plan: Plan, machine: Machine) -> list[str]:
     """For a person."""
-    blocks = f"{plan.resident_blocks} of {plan.blocks} stay, the others stream" if plan.is_streamed else "all stay"
+    memory, stays = plan.memory, f"{plan.resident_blocks} of {plan.blocks} stay, the others stream"
     facts: dict[str, Any] = {
         "plan": _summary(plan, machine),
-        "weights": plan.precision,
-        "blocks": blocks,
-        "experts on disk": plan.experts_on_disk or None,
-        "tokens at a time": plan.chunk_tokens or "all",
-        "text encoder": plan.text,
-        "decoder": f"{plan.decode_dtype}, {'in tiles' if plan.tiled else 'in one piece'}",
+        "as text": str(memory),
+        "weights": memory.precision,
+        "blocks": stays if plan.is_streamed else "all stay",
+        "experts on disk": memory.disk or None,
+        "tokens at a time": memory.chunk or "all",
+        "text encoder": memory.text,
+        "decoder": f"{memory.vae}, {f'in tiles of {memory.tile} pixels' if memory.tile else 'whole frames'}",
     }
-    forecast = plan.forecast
     facts |= {
-        stage: f"{forecast.vram[stage] / GIB:.1f} GiB, {duration(seconds)}"
-        for stage, seconds in forecast.seconds.items()
+        stage: f"{need.vram / GIB:.1f} GiB, {duration(need.seconds)}" for stage, need in plan.forecast.needs.items()
     }
     return [f"{name:<18}{value}" for name, value in facts.items() if value is not None]
 
@@ -149,7 +148,7 @@ def _summary(plan: Plan, machine: Machine | None = None) -> str:
     peak = plan.forecast.peak_vram if on_device else plan.forecast.ram
     limit = (machine.vram if on_device else machine.ram) if machine else None
     room = f"{peak / GIB:.1f}" + (f" of {limit / GIB:.1f}" if limit else "")
-    return f"fits: {room} GiB, about {duration(sum(plan.forecast.seconds.values()))}, {plan.precision} weights"
+    return f"fits: {room} GiB, about {duration(plan.forecast.seconds)}, {plan.memory.precision} weights"
 
 
 def _gib(text: str) -> float:

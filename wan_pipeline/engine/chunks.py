@@ -41,17 +41,18 @@ class _Times:
 
 
 @contextmanager
-def chunked(transformer: torch.nn.Module, tokens: int) -> Iterator[None]:
+def chunked(transformer: torch.nn.Module, tokens: int, kept: int = 0, *, compiled: bool = False) -> Iterator[None]:
     """Within the block the feed-forward layers compute at most `tokens` at a time; 0 changes nothing.
 
-    VACE's further blocks and its output stay as they are. A cache that keeps a block's input (first-block cache) must
-    not be used with it, for the input is written over.
+    The first `kept` blocks leave their input as it is, for a cache that looks at it. `compiled`: what is not a product
+    or attention is compiled. VACE's further blocks and its output stay as they are.
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
+    pieces = _Pieces(compiled)
     before = {module: module.__dict__.get("forward") for module in (*blocks, transformer)}
     try:
-        for block in blocks:
-            block.forward = MethodType(_block(tokens), block)
+        for number, block in enumerate(blocks):
+            block.forward = MethodType(_block(tokens, pieces, keeps_input=number < kept), block)
         if blocks and type(transformer) is WanTransformer3DModel:
             transformer.forward = MethodType(_forward, transformer)
         yield
@@ -62,16 +63,26 @@ def chunked(transformer: torch.nn.Module, tokens: int) -> Iterator[None]:
                 module.__dict__["forward"] = forward
 
 
-def _block(tokens: int) -> Any:
+class _Pieces:
+    """What is done with each row by itself. Compiled, each is one kernel."""
+
+    def __init__(self, compiled: bool) -> None:
+        make = torch.compile if compiled else _as_it_is
+        self.normal, self.added, self.rotated = make(_normal), make(_added), make(_rotated)
+
+
+def _block(tokens: int, pieces: _Pieces, *, keeps_input: bool) -> Any:
     """The forward of a WanTransformerBlock."""
 
     def forward(
         block: Any, hidden: torch.Tensor, context: torch.Tensor, times: _Times | torch.Tensor, rotary: Rotary
     ) -> torch.Tensor:
         mine = times if isinstance(times, _Times) else _Times(times)
-        _self_attention(block, hidden, mine, rotary, tokens)
+        if keeps_input:
+            hidden = hidden.clone()
+        _self_attention(block, hidden, mine, rotary, tokens, pieces)
         _cross_attention(block, hidden, context)
-        _feed_forward(block, hidden, mine, tokens)
+        _feed_forward(block, hidden, mine, tokens, pieces)
         return hidden
 
     return forward
@@ -84,7 +95,7 @@ def _forward(
     encoder_hidden_states: torch.Tensor,
     encoder_hidden_states_image: torch.Tensor | None = None,
     return_dict: bool = True,
-    attention_kwargs: dict[str, Any] | None = None,  # noqa: ARG001 - LoRA scales of peft, which are not for us
+    attention_kwargs: dict[str, Any] | None = None,  # LoRA scales of peft, which are not for us
 ) -> Any:
     """That of a WanTransformer3DModel."""
     rotary = model.rope(hidden_states)
@@ -92,7 +103,7 @@ def _forward(
     hidden = model.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
     of_token = None
     if timestep.ndim == 2:
-        timestep, of_token = timestep.unique(return_inverse=True)
+        timestep, of_token = torch.unique(timestep, return_inverse=True)
     time, times, text, image = model.condition_embedder(timestep, encoder_hidden_states, encoder_hidden_states_image)
     context = text if image is None else torch.concat([image, text], dim=1)
     mine = _Times(times.unflatten(1, (6, -1)), of_token)
@@ -102,26 +113,29 @@ def _forward(
     return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
 
-def _self_attention(block: Any, hidden: torch.Tensor, times: _Times, rotary: Rotary, tokens: int) -> None:
+def _self_attention(
+    block: Any, hidden: torch.Tensor, times: _Times, rotary: Rotary, tokens: int, pieces: _Pieces
+) -> None:
     attn, rows = block.attn1, _parts(hidden.shape[1], ROWS)
     normal = torch.empty_like(hidden)
     for part in rows:
         shift, scale, _ = _modulation(block, times, part, 0)
-        normal[:, part] = block.norm1(hidden[:, part].float()) * (1 + scale) + shift
+        normal[:, part] = pieces.normal(block.norm1, hidden[:, part], scale, shift)
     key, value = attn.to_k(normal), attn.to_v(normal)
     query = normal
     for part in _parts(hidden.shape[1], tokens):
         query[:, part] = attn.to_q(normal[:, part])
     for part in rows:
-        query[:, part] = _rotated(attn.norm_q(query[:, part]), attn.heads, rotary, part)
-        key[:, part] = _rotated(attn.norm_k(key[:, part]), attn.heads, rotary, part)
+        cos, sin = rotary[0][:, part, :, 0::2], rotary[1][:, part, :, 1::2]
+        query[:, part] = pieces.rotated(attn.norm_q, query[:, part], attn.heads, cos, sin)
+        key[:, part] = pieces.rotated(attn.norm_k, key[:, part], attn.heads, cos, sin)
     _attend(attn, query, key, value, query)
     del key, value, normal
     attended = attn.to_out[1](attn.to_out[0](query))
     del query
     for part in rows:
         gate = _modulation(block, times, part, 0)[2]
-        hidden[:, part] = hidden[:, part].float() + attended[:, part] * gate
+        hidden[:, part] = pieces.added(hidden[:, part], attended[:, part], gate)
 
 
 def _cross_attention(block: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
@@ -143,34 +157,46 @@ def _cross_attention(block: Any, hidden: torch.Tensor, context: torch.Tensor) ->
     hidden += attn.to_out[1](attn.to_out[0](attended))
 
 
-def _feed_forward(block: Any, hidden: torch.Tensor, times: _Times, tokens: int) -> None:
+def _feed_forward(block: Any, hidden: torch.Tensor, times: _Times, tokens: int, pieces: _Pieces) -> None:
     for large in _parts(hidden.shape[1], tokens):
         normal = torch.empty_like(hidden[:, large])
         rows = _parts(normal.shape[1], ROWS)
         for part in rows:
             shift, scale, _ = _modulation(block, times, _within(large, part), 3)
-            normal[:, part] = block.norm3(hidden[:, _within(large, part)].float()) * (1 + scale) + shift
+            normal[:, part] = pieces.normal(block.norm3, hidden[:, _within(large, part)], scale, shift)
         made = block.ffn(normal)
         del normal
         for part in rows:
             here = _within(large, part)
             gate = _modulation(block, times, here, 3)[2]
-            hidden[:, here] = hidden[:, here].float() + made[:, part].float() * gate
+            hidden[:, here] = pieces.added(hidden[:, here], made[:, part], gate)
 
 
 def _attend(attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: torch.Tensor) -> None:
     """Some heads at a time into `target`, which may be `query`."""
-    by_head = [tensor.unflatten(2, (attn.heads, -1)) for tensor in (query, key, value, target)]
+    by_head = [tensor.view(*tensor.shape[:2], attn.heads, -1) for tensor in (query, key, value, target)]
     for part in _parts(attn.heads, HEADS):
         some = [tensor[:, :, part] for tensor in by_head]
         some[3].copy_(dispatch_attention_fn(*some[:3], attn_mask=None, backend=attn.processor._attention_backend))
 
 
-def _rotated(rows: torch.Tensor, heads: int, rotary: Rotary, part: slice) -> torch.Tensor:
-    cos, sin = rotary[0][:, part, :, 0::2], rotary[1][:, part, :, 1::2]
-    even, odd = rows.unflatten(2, (heads, -1, 2)).unbind(-1)
+def _normal(norm: Any, rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    normal: torch.Tensor = norm(rows.float()) * (1 + scale) + shift
+    return normal
+
+
+def _added(rows: torch.Tensor, made: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+    return rows.float() + made.float() * gate
+
+
+def _rotated(norm: Any, rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    even, odd = norm(rows).unflatten(2, (heads, -1, 2)).unbind(-1)
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
     return turned.flatten(2)
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
 
 
 def _modulation(block: Any, times: _Times, part: slice, first: int) -> tuple[torch.Tensor, ...]:
@@ -178,7 +204,8 @@ def _modulation(block: Any, times: _Times, part: slice, first: int) -> tuple[tor
     three = (block.scale_shift_table + times.values.float())[:, first : first + 3]
     if times.of_token is None:
         return tuple(three.chunk(3, dim=1))
-    return three[times.of_token[:, part]].unbind(2)
+    found: tuple[torch.Tensor, ...] = three[times.of_token[:, part]].unbind(2)
+    return found
 
 
 def _head(model: Any, hidden: torch.Tensor, time: torch.Tensor, of_token: torch.Tensor | None) -> torch.Tensor:

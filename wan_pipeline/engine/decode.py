@@ -125,7 +125,7 @@ def _blended(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], w
         for piece in _decoded(vae, latents[:, :, :, tile.rows, tile.columns], watch):
             video[:, start : start + piece.shape[1], rows, columns] += piece.cpu() * share
             start += piece.shape[1]
-    return np.concatenate([_pixels(part) for part in video.split(vae.temporal_compression_ratio, dim=1)])
+    return np.concatenate([_pixels(part) for part in torch.split(video, vae.temporal_compression_ratio, dim=1)])
 
 
 def _tiles(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int) -> list[_Tile]:

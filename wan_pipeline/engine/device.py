@@ -34,6 +34,13 @@ def release_memory(placement: Placement) -> None:
         torch.accelerator.empty_cache()
 
 
+def limit_memory(placement: Placement, gib: float) -> None:
+    """Let this process take no more than this of the device's memory, where the device can be told; 0 is no limit."""
+    if gib and placement.device.type == "cuda":
+        total = torch.cuda.mem_get_info(placement.device)[1]
+        torch.cuda.set_per_process_memory_fraction(min(gib * 2**30 / total, 1.0), placement.device)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """CUDA raises a type of its own; MPS and the CPU's allocator only a RuntimeError that says so."""
     words = ("DefaultCPUAllocator", "out of memory")
@@ -52,7 +59,7 @@ class MemoryGauge:
 
     def sample(self) -> None:
         on_cpu = self._placement.on_cpu
-        used = self._process.memory_info().rss if on_cpu else torch.accelerator.max_memory_allocated()
+        used = self._process.memory_info().rss if on_cpu else torch.accelerator.max_memory_reserved()
         self._highest = max(self._highest, used)
 
     @property

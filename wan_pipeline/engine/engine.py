@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -16,26 +16,36 @@ import torch
 from numpy.typing import NDArray
 
 from wan_pipeline.engine.checkpoint import Checkpoint
-from wan_pipeline.engine.cpu_conv import use_onednn
+from wan_pipeline.engine.choice import Chooser
 from wan_pipeline.engine.decode import decode, decoder_passes
-from wan_pipeline.engine.device import MemoryGauge, Placement, choose_placement, is_out_of_memory, release_memory
+from wan_pipeline.engine.device import (
+    MemoryGauge,
+    Placement,
+    choose_placement,
+    is_out_of_memory,
+    limit_memory,
+    release_memory,
+)
 from wan_pipeline.engine.environment import fixed_facts, torch_settings
+from wan_pipeline.engine.forecast import Machine
 from wan_pipeline.engine.image import load_given, read_image
-from wan_pipeline.engine.plan import MemoryPlan, find_plan, smaller_plan
+from wan_pipeline.engine.loaded import Loaded, load
+from wan_pipeline.engine.machine import machine_now
+from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
-from wan_pipeline.engine.residency import tiled, visiting
-from wan_pipeline.engine.sample import sample
+from wan_pipeline.engine.sample import Where, sample
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.strict import pinned
 from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.weights import computing_dtype
 from wan_pipeline.errors import OutOfMemory
 from wan_pipeline.hashes import FileHashes, pixels_sha256
-from wan_pipeline.lora.adapter import plan_adapter
 from wan_pipeline.lora.apply import applied, read_weights
+from wan_pipeline.lora.check import plan_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.models.load import Denoiser, load_denoiser, quiet_libraries
+from wan_pipeline.models.load import quiet_libraries
 from wan_pipeline.provenance import UNLIKELY, Provenance
 from wan_pipeline.request import GenerationRequest
 from wan_pipeline.settings import Settings
@@ -82,30 +92,35 @@ class Engine:
         self._loras = LoraLibrary(settings.loras)
         self._placement = placement or choose_placement()
         self._hashes = FileHashes(settings.cache / "hashes")
+        self._chooser = Chooser(settings)
         self._facts: dict[str, str] | None = None
-        self._loaded: tuple[tuple[str, torch.device], Denoiser] | None = None
+        self._loaded: Loaded | None = None
+        limit_memory(self._placement, settings.memory_limit)
 
     def render(
         self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
     ) -> Rendered:
-        """The clip's frames, made by the memory plan of that name (the roomiest).
+        """The clip's frames, made by this memory plan (the quickest that fits).
 
         `checkpoint` is a file of this clip's own. What denoising has done is kept in it now and then, and a later call
         with it goes on from there to the same frames. It is the caller's to remove once the clip is safe.
         Raises UserError, OutOfMemory, GenerationError or Cancelled.
         """
-        chosen = find_plan(plan)
-        with self._computing(chosen):
-            return self._render(request, Stages(observer, MemoryGauge(self._placement)), chosen, checkpoint)
+        model = self._models.find(request.model)
+        chosen = self._choose(request, model, plan)
+        with self._computing(request, model, chosen):
+            stages = Stages(observer, MemoryGauge(self._placement))
+            return self._render(request, model, stages, chosen, checkpoint)
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
         """What `render` would make the clip from and with. Reads all the model's files the first time.
 
         Raises UserError, GenerationError or Cancelled.
         """
-        chosen = find_plan(plan)
-        with self._computing(chosen):
-            return self._provenance(request, self._models.find(request.model), chosen, observer)
+        model = self._models.find(request.model)
+        chosen = self._choose(request, model, plan)
+        with self._computing(request, model, chosen):
+            return self._provenance(request, model, chosen, observer)
 
     def encode_texts(
         self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
@@ -114,15 +129,15 @@ class Engine:
 
         At most MAX_CACHED texts are kept. Raises ModelError, OutOfMemory, GenerationError, StorageError or Cancelled.
         """
-        chosen = find_plan(plan)
-        texts: dict[str, list[str]] = {}
+        of_model: dict[str, list[GenerationRequest]] = {}
         for request in requests:
-            texts.setdefault(request.model, []).extend(_texts(request))
-        with self._computing(chosen):
-            for model_id, all_texts in texts.items():
-                model = self._models.find(model_id)
+            of_model.setdefault(request.model, []).append(request)
+        for model_id, some in of_model.items():
+            model = self._models.find(model_id)
+            chosen = self._choose(some[0], model, plan)
+            with self._computing(some[0], model, chosen):
                 self._make_room(model, chosen)
-                self._embed(model, all_texts, observer)
+                self._embed(model, [text for request in some for text in _texts(request)], chosen, observer)
 
     def close(self) -> None:
         """Let the loaded model go."""
@@ -138,30 +153,42 @@ class Engine:
         self.close()
 
     def _render(
-        self, request: GenerationRequest, stages: Stages, plan: MemoryPlan, checkpoint: Path | None
+        self,
+        request: GenerationRequest,
+        model: InstalledModel,
+        stages: Stages,
+        plan: MemoryPlan,
+        checkpoint: Path | None,
     ) -> Rendered:
         place, cache = self._placement, self._settings.cache
-        model = self._models.find(request.model)
-        adapters = [plan_adapter(self._loras.path(lora.name), model, lora.weight) for lora in request.loras]
+        adapters = [
+            adapter
+            for lora in request.loras
+            for adapter in plan_adapters(self._loras.find(lora.name), model, lora.weight)
+        ]
         given = load_given(self._settings.inputs, request)
         with stages.enter(Stage.ENCODING_TEXT):
             self._make_room(model, plan)
-            embeddings = self._embed(model, _texts(request), stages)
+            embeddings = self._embed(model, _texts(request), plan, stages)
         with stages.enter(Stage.LOADING):
-            denoiser = self._load(model, plan)
-            preview = load_preview(denoiser.vae, cache / "previews", model.fingerprint)
-            layers = [read_weights(adapter, place.device, place.dtype) for adapter in adapters]
+            loaded = self._load(model, plan)
+            preview = load_preview(loaded.denoiser.vae, cache / "previews", model.fingerprint)
+            dtype = computing_dtype(plan, place)
+            layers = [read_weights(adapter, place.device, dtype) for adapter in adapters]
             provenance = self._provenance(request, model, plan, stages)
-            kept = self._checkpoint(checkpoint, request, model, provenance) if checkpoint else None
+            kept = self._checkpoint(checkpoint, request, model, plan, provenance)
         done = kept.standing.step if kept and kept.standing else 0
         with ExitStack() as stack:
             stack.enter_context(stages.enter(Stage.DENOISING, request.num_inference_steps, done))
-            for transformer in denoiser.transformers:
-                stack.enter_context(applied(transformer, layers))
-            visit = place.device if plan.offloads and not place.on_cpu else None
-            latents = sample(denoiser, request, embeddings, given, preview, stages, visit, kept)
+            for expert, transformer in enumerate(loaded.denoiser.transformers):
+                own = [weights for adapter, weights in zip(adapters, layers, strict=True) if expert in adapter.experts]
+                stack.enter_context(applied(transformer, own))
+            stack.enter_context(loaded.computing(plan, place.device, request.first_block_cache))
+            where = Where(place.device, offloads=plan.residency is Residency.OFFLOAD and not place.on_cpu)
+            latents = sample(loaded.denoiser, request, embeddings, given, preview, stages, where, kept)
+        release_memory(place)
         stages.seconds[Stage.DENOISING.value] += kept.standing.seconds if kept and kept.standing else 0
-        frames = self._decode(denoiser, latents, stages, plan)
+        frames = self._decode(loaded, latents, stages, plan)
         return Rendered(
             frames=frames,
             sha256=frames_sha256(frames),
@@ -169,40 +196,49 @@ class Engine:
             peak_memory_mb=stages.memory.peak_mb,
             provenance=provenance,
             resumed_from=done,
-            warnings=(*(adapter.warning for adapter in adapters if adapter.skipped), *(kept.warnings if kept else ())),
+            warnings=(
+                *(told for adapter in adapters for told in adapter.warnings),
+                *(kept.warnings if kept else ()),
+                *loaded.warnings,
+            ),
         )
 
-    def _decode(self, denoiser: Denoiser, latents: torch.Tensor, stages: Stages, plan: MemoryPlan) -> NDArray[np.uint8]:
+    def _decode(self, loaded: Loaded, latents: torch.Tensor, stages: Stages, plan: MemoryPlan) -> NDArray[np.uint8]:
         with ExitStack() as stack:
-            stack.enter_context(visiting(denoiser.vae, self._placement.device))
-            if plan.tiles:
-                stack.enter_context(tiled(denoiser.vae))
-            stack.enter_context(stages.enter(Stage.DECODING, decoder_passes(denoiser.vae, latents)))
-            return decode(denoiser.vae, latents, stages)
+            vae = stack.enter_context(loaded.decoding(plan, self._placement.device))
+            stack.enter_context(stages.enter(Stage.DECODING, decoder_passes(vae, latents, plan.tile)))
+            return decode(vae, latents, stages, plan.tile)
 
-    def _load(self, model: InstalledModel, plan: MemoryPlan) -> Denoiser:
+    def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> MemoryPlan:
+        chosen = self._chooser.choose(request, model.spec, self._machine(), text)
+        logger.info("Memory plan: %s (%s)", chosen.memory, chosen.reason or "fits")
+        return chosen.memory
+
+    def _machine(self) -> Machine:
+        """What is free, and what this process itself could let go."""
+        machine = machine_now(self._placement.device, self._settings.cache)
+        return replace(machine, ram=machine.ram + (self._loaded.host_bytes if self._loaded else 0))
+
+    def _load(self, model: InstalledModel, plan: MemoryPlan) -> Loaded:
         self._make_room(model, plan)
         if self._loaded is None:
-            home = self._home(plan)
-            denoiser = load_denoiser(model, home, self._placement.dtype)
-            if self._placement.on_cpu:
-                use_onednn(denoiser.vae)
-            self._loaded = (model.fingerprint, home), denoiser
-        return self._loaded[1]
+            weights = self._settings.cache / "weights"
+            self._loaded = load(model, _load_key(model, plan), plan, self._placement, weights)
+        return self._loaded
 
     def _make_room(self, model: InstalledModel, plan: MemoryPlan) -> None:
         """Let another model go, or this one where it lies by another plan: never two models in memory."""
-        if self._loaded is not None and self._loaded[0] != (model.fingerprint, self._home(plan)):
+        if self._loaded is not None and self._loaded.key != _load_key(model, plan):
             self.close()
 
-    def _home(self, plan: MemoryPlan) -> torch.device:
-        """Where the model waits between its uses."""
-        return torch.device("cpu") if plan.offloads else self._placement.device
-
-    def _embed(self, model: InstalledModel, texts: list[str], observer: Observer | None) -> list[torch.Tensor]:
+    def _embed(
+        self, model: InstalledModel, texts: list[str], plan: MemoryPlan, observer: Observer | None
+    ) -> list[torch.Tensor]:
         facts = {name: fact for name, fact in self._environment().items() if name not in UNLIKELY}
         setup = json.dumps(facts, sort_keys=True)
-        return embed(model, texts, self._settings.cache / "prompts", self._placement, setup, observer)
+        place = replace(self._placement, device=torch.device("cpu")) if plan.text == "cpu" else self._placement
+        streams = plan.text == "streamed"
+        return embed(model, texts, self._settings.cache / "prompts", place, setup, observer, streams=streams)
 
     def _environment(self) -> dict[str, str]:
         self._facts = self._facts or fixed_facts(self._placement)
@@ -219,31 +255,41 @@ class Engine:
             model=model.spec.id,
             revision=model.revision,
             model_files={name: sha256(path) for name, path in model.weight_files().items()},
-            loras={lora.name: sha256(self._loras.path(lora.name)) for lora in request.loras},
+            loras={name: sha256(path) for lora in request.loras for name, path in self._loras.files(lora.name).items()},
             image=None if picture is None else pixels_sha256(picture),
-            plan=plan.name,
-            environment=self._environment(),
+            plan=str(plan),
+            environment=self._environment() | {"quantization": plan.precision.value},
         )
 
     def _checkpoint(
-        self, path: Path, request: GenerationRequest, model: InstalledModel, provenance: Provenance
-    ) -> Checkpoint:
-        """The plan may be another when a clip is taken up again: it moves weights about, and decodes otherwise."""
-        decisive = [request.to_dict(), model.fingerprint, provenance.loras, provenance.environment]
+        self,
+        path: Path | None,
+        request: GenerationRequest,
+        model: InstalledModel,
+        plan: MemoryPlan,
+        provenance: Provenance,
+    ) -> Checkpoint | None:
+        """Of the plan only what decides the latents matters: it may move weights about otherwise than before.
+
+        A first-block cache remembers what is in no checkpoint: such a clip is made in one go.
+        """
+        if path is None or request.first_block_cache:
+            return None
+        decisive = [request.to_dict(), model.fingerprint, provenance.loras, provenance.environment, plan.arithmetic]
         identity = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
         return Checkpoint(path, identity, self._settings.checkpoint_seconds, self._placement.device)
 
     @contextmanager
-    def _computing(self, plan: MemoryPlan) -> Iterator[None]:
+    def _computing(self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
-            stack.enter_context(self._tidied(plan))
+            stack.enter_context(self._tidied(request, model, plan))
             if self._strict:
                 stack.enter_context(pinned(self._threads))
             yield
 
     @contextmanager
-    def _tidied(self, plan: MemoryPlan) -> Iterator[None]:
+    def _tidied(self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan) -> Iterator[None]:
         """Out of memory becomes a sentence, and the device's memory is given back whatever happened."""
         try:
             yield
@@ -251,12 +297,19 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             self._loaded = None
+            release_memory(self._placement)
+            smaller = self._chooser.smaller(request, model.spec, self._machine(), plan)
             raise OutOfMemory(
                 f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames.",
-                smaller_plan(plan, self._placement.on_cpu),
+                None if smaller is None else str(smaller),
             ) from error
         finally:
             release_memory(self._placement)
+
+
+def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:
+    """What of a plan decides how a model lies between clips."""
+    return f"{model.fingerprint} {plan.residency} {plan.precision} {plan.disk}"
 
 
 def _texts(request: GenerationRequest) -> list[str]:

@@ -1,43 +1,111 @@
-"""What this machine has free just now, for the planner."""
+"""Looks at this machine: what is free just now, and once how fast it is.
+
+`python -m wan_pipeline.engine.machine --workspace DIR` looks, and keeps what it finds for the page.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import platform
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
 
 import psutil
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 
-from wan_pipeline.engine.planner import Machine, without_device
+from wan_pipeline.engine.forecast import Machine
+from wan_pipeline.engine.hardware import Hardware, Speeds, keep
+from wan_pipeline.storage import whole_file
+
+BACKENDS = {
+    "_native_cudnn": SDPBackend.CUDNN_ATTENTION,
+    "_native_flash": SDPBackend.FLASH_ATTENTION,
+    "_native_efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
+"""Ways of torch's own attention, by the names of diffusers."""
+TOKENS, HEADS, WIDTH = 16384, 12, 128
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """Bytes."""
+def look(device: torch.device | None = None, cache: Path | None = None) -> Hardware:
+    """At the accelerator that torch would take, or at the CPU. A GPU that is lost or busy counts as full.
 
-    device: str
-    name: str
-    vram_total: int
-    vram_free: int
-    ram_total: int
-    ram_free: int
-
-
-def look() -> Hardware:
-    """At the accelerator that torch would take, or at the CPU. A GPU that is lost or busy counts as full."""
+    With a `cache` its speeds are known too: measured once, in about a second, and kept there.
+    """
     memory = psutil.virtual_memory()
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
+    found = device or torch.accelerator.current_accelerator(check_available=True)
+    if found is None or found.type == "cpu":
         name = platform.processor() or platform.machine()
         return Hardware("cpu", name, 0, 0, memory.total, memory.available)
-    free, total = _device_memory(accelerator.type, memory.available, memory.total)
-    return Hardware(accelerator.type, _name(accelerator.type), total, free, memory.total, memory.available)
+    free, total = _device_memory(found.type, memory.available, memory.total)
+    hardware = Hardware(found.type, _name(found.type), total, free, memory.total, memory.available)
+    return replace(hardware, speeds=_speeds(hardware.name, found, cache)) if cache and free else hardware
 
 
-def machine(hardware: Hardware) -> Machine:
-    if hardware.device == "cpu":
-        return without_device(hardware.ram_free)
-    return Machine(hardware.vram_free, hardware.ram_free)
+def machine_now(device: torch.device, cache: Path) -> Machine:
+    """What the planner needs to know; kept for the page too."""
+    hardware = look(device, cache)
+    keep(hardware, cache)
+    return hardware.machine
+
+
+def measure(device: torch.device) -> Speeds:
+    """Matrix products and attention in bf16 at the sizes of video, and copies from pinned memory."""
+    rows, weight = (torch.randn(size, 4096, device=device, dtype=torch.bfloat16) for size in (8192, 4096))
+    matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(device, lambda: rows @ weight.T)
+    rates = {name: _attention(device, backend) for name, backend in BACKENDS.items()}
+    backend = max(rates, key=lambda name: rates[name])
+    if not rates[backend]:
+        backend, rates = "native", {"native": _attention(device, SDPBackend.MATH)}
+    host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
+    copy = 2**28 / _seconds(device, lambda: host.to(device, non_blocking=True))
+    return Speeds(matmul, rates[backend], copy, backend)
+
+
+def _attention(device: torch.device, backend: SDPBackend) -> float:
+    """Operations a second; 0 where the device cannot."""
+    shape = (1, HEADS, TOKENS if backend is not SDPBackend.MATH else TOKENS // 8, WIDTH)
+    query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
+    try:
+        with sdpa_kernel(backend):
+            seconds = _seconds(device, lambda: scaled_dot_product_attention(query, key, value))
+    except RuntimeError:
+        return 0.0
+    return 4.0 * HEADS * shape[2] ** 2 * WIDTH / seconds
+
+
+def _seconds(device: torch.device, action: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(4):
+        torch.accelerator.synchronize(device)
+        started = time.perf_counter()
+        action()
+        torch.accelerator.synchronize(device)
+        taken.append(time.perf_counter() - started)
+    return max(median(taken[1:]), 1e-6)
+
+
+def _speeds(name: str, device: torch.device, cache: Path) -> Speeds:
+    """By the device's name and torch's version."""
+    path = cache / "speeds.json"
+    key = f"{name}, torch {torch.__version__}"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return Speeds(**known[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}
+    speeds = measure(device)
+    logger.info("%s: %s", key, speeds)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(known | {key: asdict(speeds)}), encoding="utf-8")
+    return speeds
 
 
 def _device_memory(kind: str, ram_free: int, ram_total: int) -> tuple[int, int]:
@@ -50,11 +118,23 @@ def _device_memory(kind: str, ram_free: int, ram_total: int) -> tuple[int, int]:
         return ram_free, ram_total
     try:
         free, total = interface.mem_get_info()
+        own = interface.memory_reserved() if hasattr(interface, "memory_reserved") else 0
     except RuntimeError:
         return 0, 0
-    return int(free), int(total)
+    return min(int(free) + int(own), int(total)), int(total)
 
 
 def _name(kind: str) -> str:
     interface = torch.get_device_module(kind)
     return str(interface.get_device_name()) if hasattr(interface, "get_device_name") else kind
+
+
+def main() -> None:
+    from wan_pipeline.jobs.launch import settings_of, settings_parser
+
+    settings = settings_of(settings_parser("wan_pipeline.engine.machine", "Look at this machine.").parse_args())
+    keep(look(cache=settings.cache), settings.cache)
+
+
+if __name__ == "__main__":
+    main()

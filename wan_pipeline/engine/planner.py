@@ -1,156 +1,177 @@
-"""How a clip shares the memory of a machine, and what it will need: arithmetic alone, no torch and no device.
-
-The stages of a clip come one after another, so each is planned by itself: reading the text, denoising, decoding. For
-each the quickest of the ways that fit is taken. The constants were measured on an H100 with torch 2.11 and random
-weights at the real sizes; `benchmarks/gpu.py` measures them again beside the forecasts.
-"""
+"""Which memory plan a clip is made by: of those that fit, the quickest. Arithmetic alone, no torch and no device."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wan_pipeline.engine.forecast import (
+    GIB,
+    PROCESS,
+    Geometry,
+    Machine,
+    Need,
+    block_bytes,
+    chunk_tokens,
+    decoding_need,
+    denoising_need,
+    encoding_need,
+    loading_seconds,
+    text_need,
+    tokens,
+    transformer_bytes,
+)
+from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.precision import Precision
-from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.spec import ModelSpec
 
-GIB = 2**30
-WORKSPACE = 0.2 * GIB
-"""On the device, for the libraries and for what the allocator cannot fill."""
-PROCESS = 3.0 * GIB
-"""Of the machine's memory, for the process itself with its libraries."""
-SLOTS = 2
-CHUNKS = (0, 16384, 4096)
-"""Tokens computed at a time in what needs no attention; 0: all of them."""
-CHUNK_COST = {0: 1.0, 16384: 1.01, 4096: 1.03}
-STREAM_COST = 0.003
-"""Of a pass, when all of its blocks stream and copying is hidden."""
-WHOLE_UNITS = 12.3
-"""Activations of the width of the transformer that a block holds at its height, computed in one piece."""
-CHUNKED_UNITS = 5.0
-"""The same in chunks: the tokens themselves, query, key, value, and what attention makes of them."""
+TILES = (512, 384, 256)
+NEARLY = 1.02
+"""Of two ways whose times are so close, the one that takes less memory is taken."""
+TEXT_NEARLY = 1.3
+"""The same for reading the text, which is short."""
+SMALLER = 0.8
+"""What the next smaller plan may take of what the one before took."""
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """Of one clip. `passes` of a transformer: steps, twice with guidance."""
-
-    width: int
-    height: int
-    num_frames: int
-    passes: int
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Bytes free now, and speeds in units a second. A device of 0 bytes is none: the CPU computes."""
-
-    vram: float
-    ram: float
-    disk_speed: float = 1.0e9
-    copy_speed: float = 12e9
-    """From the machine's memory to the device."""
-    matmul_speed: float = 60e12
-    attention_speed: float = 60e12
-    decode_speed: float = 12e6
-    """Pixels of the clip a second, decoded in fp32 and in one piece."""
-
-
-def without_device(ram: float) -> Machine:
-    """The CPU computes; the speeds are those of two cores."""
-    return Machine(0.0, ram, matmul_speed=0.1e12, attention_speed=0.1e12, decode_speed=0.8e6)
-
-
-REFERENCE = Machine(80e9, 200e9, 2e9, 25e9, matmul_speed=487e12, attention_speed=555e12, decode_speed=9.8e6)
-"""The H100 of the measurements."""
+Choices = list[list[MemoryPlan]]
+"""Ways to do a stage: those of one list are as good as one another but for time and memory, and better than the next's.
+"""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Bytes, and seconds by stage."""
+    """By stage: encoding text, loading, denoising, decoding."""
 
-    vram: dict[str, float]
-    ram: float
-    seconds: dict[str, float]
+    needs: dict[str, Need]
 
     @property
     def peak_vram(self) -> float:
-        return max(self.vram.values())
+        """Bytes."""
+        return max(need.vram for need in self.needs.values())
+
+    @property
+    def ram(self) -> float:
+        """Bytes."""
+        return PROCESS + max(need.ram for need in self.needs.values())
+
+    @property
+    def seconds(self) -> float:
+        return sum(need.seconds for need in self.needs.values())
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to do, and what it will take. `reason` says, if it does not fit, what to change."""
 
-    fits: bool
-    precision: Precision
-    resident_blocks: int
-    """Of each expert; the others stream."""
+    memory: MemoryPlan
     blocks: int
-    chunk_tokens: int
-    text: str
-    """Where the text encoder computes: device, streamed, or cpu."""
-    tiled: bool
-    decode_dtype: str
-    experts_on_disk: int
-    """Their weights are read from the disk for each pass; the others lie in the machine's memory."""
-    preview: bool
+    """Of each transformer."""
     forecast: Forecast
     reason: str = ""
 
     @property
+    def fits(self) -> bool:
+        return not self.reason
+
+    @property
     def is_streamed(self) -> bool:
-        return self.resident_blocks < self.blocks
+        return self.memory.residency is Residency.STREAMED
+
+    @property
+    def resident_blocks(self) -> int:
+        return min(self.memory.blocks, self.blocks) if self.is_streamed else self.blocks
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan --json`."""
-        forecast = self.forecast
+        memory, forecast = self.memory, self.forecast
         return {
             "fits": self.fits,
             "peak_vram_gib": round(forecast.peak_vram / GIB, 2),
             "peak_ram_gib": round(forecast.ram / GIB, 2),
-            "seconds": round(sum(forecast.seconds.values()), 1),
-            "quantization": self.precision.value,
+            "seconds": round(forecast.seconds, 1),
+            "quantization": memory.precision.value,
+            "residency": memory.residency.value,
             "resident_blocks": self.resident_blocks,
             "blocks": self.blocks,
             "streamed": self.is_streamed,
-            "chunk_tokens": self.chunk_tokens,
-            "text_encoder": self.text,
-            "vae_tiled": self.tiled,
-            "vae_dtype": self.decode_dtype,
-            "experts_on_disk": self.experts_on_disk,
-            "preview": self.preview,
+            "chunk_tokens": memory.chunk,
+            "text_encoder": memory.text,
+            "vae_tile": memory.tile,
+            "vae_dtype": memory.vae,
+            "experts_on_disk": memory.disk,
+            "preview": True,  # two small matrices: it takes nothing
+            "plan": str(memory),
             "stages": {
-                name: {"vram_gib": round(forecast.vram[name] / GIB, 2), "seconds": round(forecast.seconds[name], 1)}
-                for name in forecast.seconds
+                name: {"vram_gib": round(need.vram / GIB, 2), "seconds": round(need.seconds, 1)}
+                for name, need in forecast.needs.items()
             },
             "reason": self.reason,
         }
 
 
-@dataclass(frozen=True)
-class _Way:
-    """One way to do a stage: what it takes of each kind, and which settings of a Plan it means."""
+def make_plan(
+    spec: ModelSpec,
+    clip: Geometry,
+    machine: Machine,
+    precision: Precision | None = None,
+    only: Residency | None = None,
+    *,
+    compiled: bool = False,
+) -> Plan:
+    """The quickest plan within the machine's free memory; if none fits, the smallest, which then has a `reason`.
 
-    vram: float
-    ram: float
-    seconds: float
-    settings: dict[str, Any]
-
-
-def make_plan(spec: ModelSpec, clip: Geometry, machine: Machine, precision: Precision | None = None) -> Plan:
-    """The quickest plan within the machine's free memory; if none fits, the smallest, with `fits` False.
-
-    Without a `precision` it is bf16 where nothing has to stream for it, else int8.
+    Without a `precision` it is 16 bits (32 on a CPU) where nothing has to stream for it, else int8. `only` is one kind.
     """
-    wished = [precision] if precision else [Precision.BF16, Precision.INT8]
-    plans = [_plan(spec, clip, machine, wish) for wish in wished]
-    for plan in plans:
-        if plan.fits and (precision or not (plan.precision is Precision.BF16 and plan.is_streamed)):
-            return plan
+    plans: list[Plan] = []
+    for wish, kinds in _wishes(machine, precision):
+        tried = [only] if only and machine.vram else kinds
+        plans = [_plan(spec, clip, machine, MemoryPlan(kind, wish, compiled=compiled)) for kind in tried]
+        if fitting := [plan for plan in plans if plan.fits]:
+            quickest = min(plan.forecast.seconds for plan in fitting)
+            return next(plan for plan in fitting if plan.forecast.seconds <= NEARLY * quickest)
     return plans[-1]
+
+
+def forecast(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan) -> Plan:
+    """What this plan would take, and whether that fits."""
+    facts = spec.memory
+    needs = {
+        "encoding text": text_need(facts, machine, memory.text),
+        "loading": Need(0.0, 0.0, loading_seconds(spec, machine, memory)),
+        "denoising": denoising_need(spec, clip, machine, memory),
+        "decoding": decoding_need(facts, clip, machine, memory),
+    }
+    if clip.encodes:
+        encoding, denoising = encoding_need(facts, clip, machine, memory.encode), needs["denoising"]
+        highest = (max(encoding.vram, denoising.vram), max(encoding.ram, denoising.ram))
+        needs["denoising"] = Need(*highest, encoding.seconds + denoising.seconds)
+    if memory.residency is Residency.RESIDENT and machine.vram:
+        staying = transformer_bytes(facts, memory.precision) + 4 * facts.vae_params
+        for stage in ("encoding text", "decoding"):
+            needs[stage] = replace(needs[stage], vram=needs[stage].vram + staying)
+    made = Forecast(needs)
+    return Plan(memory, facts.blocks, made, _reason(made, machine))
+
+
+def smaller_plan(
+    spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan, *, keeps_precision: bool
+) -> MemoryPlan | None:
+    """The next one to try when this one ran out of memory: it takes less in some stage, and more in none."""
+    failed = forecast(spec, clip, machine, memory)
+    vram = min(machine.vram, SMALLER * failed.forecast.peak_vram)
+    ram = machine.ram if machine.vram else PROCESS + SMALLER * (failed.forecast.ram - PROCESS)
+    less = replace(machine, vram=vram, ram=ram)
+    wished = memory.precision if keeps_precision or memory.precision.is_quantized or not machine.vram else None
+    for only in (None, Residency.STREAMED):
+        found = make_plan(spec, clip, less, wished, only, compiled=memory.compiled).memory
+        needs = forecast(spec, clip, machine, found).forecast.needs
+        pairs = [(needs[stage], need) for stage, need in failed.forecast.needs.items()]
+        if all(_size(new) <= _size(old) for new, old in pairs) and any(_size(new) < _size(old) for new, old in pairs):
+            return found
+    return None
 
 
 def scaled(clip: Geometry, share: float, multiple: int) -> Geometry:
@@ -160,172 +181,97 @@ def scaled(clip: Geometry, share: float, multiple: int) -> Geometry:
     return replace(clip, width=width, height=height)
 
 
-def _plan(spec: ModelSpec, clip: Geometry, machine: Machine, precision: Precision) -> Plan:
-    ways = {
-        "text": list(_text_ways(spec.memory, machine)),
-        "denoising": list(_denoising_ways(spec, clip, machine, precision)),
-        "decoding": list(_decoding_ways(spec.memory, clip, machine)),
-    }
-    chosen = {stage: _quickest(stage_ways, machine) for stage, stage_ways in ways.items()}
-    forecast = Forecast(
-        {stage: way.vram for stage, way in chosen.items()},
-        PROCESS + max(way.ram for way in chosen.values()),
-        {stage: way.seconds for stage, way in chosen.items()},
+def _wishes(machine: Machine, precision: Precision | None) -> list[tuple[Precision, list[Residency]]]:
+    if not machine.vram:
+        return [(wish, [Residency.RESIDENT]) for wish in ([precision] if precision else [Precision.FP32])]
+    whole, streamed = [Residency.RESIDENT, Residency.OFFLOAD], [Residency.RESIDENT, Residency.STREAMED]
+    if precision is None:
+        return [(Precision.BF16, whole), (Precision.INT8, streamed)]
+    return [(precision, streamed if precision.is_quantized else list(Residency))]
+
+
+def _plan(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan) -> Plan:
+    """Each stage's best way in turn: they come one after another, so none is in the other's way."""
+    staying = 0.0
+    if memory.residency is Residency.RESIDENT and machine.vram:
+        staying = transformer_bytes(spec.memory, memory.precision) + 4 * spec.memory.vae_params
+    beside, facts = replace(machine, vram=max(machine.vram - staying, 0.0) if machine.vram else 0.0), spec.memory
+    stages: Sequence[tuple[Machine, Choices, float, Callable[[MemoryPlan], Need]]] = (
+        (beside, _text_ways(machine, memory), TEXT_NEARLY, lambda way: text_need(facts, machine, way.text)),
+        (
+            machine,
+            _denoising_ways(spec, clip, machine, memory),
+            NEARLY,
+            lambda way: denoising_need(spec, clip, machine, way),
+        ),
+        (machine, _encoding_ways(clip, memory), NEARLY, lambda way: encoding_need(facts, clip, machine, way.encode)),
+        (beside, _decoding_ways(machine, memory), NEARLY, lambda way: decoding_need(facts, clip, machine, way)),
     )
-    reason = _reason(chosen, machine, forecast)
     settings: dict[str, Any] = {}
-    for way in chosen.values():
-        settings |= way.settings
-    return Plan(
-        fits=not reason,
-        precision=precision,
-        blocks=spec.memory.blocks,
-        preview=True,  # two small matrices on the CPU: it takes nothing of the device
-        forecast=forecast,
-        reason=reason,
-        **settings,
-    )
+    for room, choices, nearly, need in stages:
+        best = _best([[(way, need(way)) for way in ways] for ways in choices], room, nearly)
+        settings |= {name: value for name, value in vars(best).items() if value != getattr(memory, name)}
+    return forecast(spec, clip, machine, replace(memory, **settings))
 
 
-def _quickest(ways: Iterable[_Way], machine: Machine) -> _Way:
-    """Of the ways that fit; where none does, the one that lacks least."""
-    every = list(ways)
-    fitting = [way for way in every if _lack(way, machine) == 0]
-    return min(fitting, key=lambda way: way.seconds) if fitting else min(every, key=lambda way: _lack(way, machine))
+def _text_ways(machine: Machine, memory: MemoryPlan) -> Choices:
+    return [[replace(memory, text=text) for text in (("device", "streamed", "cpu") if machine.vram else ("cpu",))]]
 
 
-def _lack(way: _Way, machine: Machine) -> float:
-    return max(way.vram - machine.vram, 0.0) + max(way.ram + PROCESS - machine.ram, 0.0)
+def _denoising_ways(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan) -> Choices:
+    """What streams is always computed in parts, so that its bits do not depend on how much memory happens to be free.
+
+    Elsewhere the libraries' own way is left only for want of room, as is the machine's memory for the disk.
+    """
+    facts, count = spec.memory, tokens(spec, clip)
+    parts = replace(memory, chunk=chunk_tokens(facts, count))
+    if memory.residency is not Residency.STREAMED:
+        return [[memory], [parts]]
+    block = block_bytes(facts, memory.precision)
+    taken = denoising_need(spec, clip, machine, parts).vram
+    room = max(0, min(facts.blocks - 1, int((machine.vram - taken) // block)))
+    numbers = sorted({0, room, facts.blocks})
+    return [[replace(parts, blocks=blocks, disk=disk) for blocks in numbers] for disk in range(facts.experts + 1)]
 
 
-def _reason(chosen: dict[str, _Way], machine: Machine, forecast: Forecast) -> str:
-    stage = max(chosen, key=lambda name: chosen[name].vram)
-    if forecast.peak_vram > machine.vram:
+def _encoding_ways(clip: Geometry, memory: MemoryPlan) -> Choices:
+    return [[memory], [replace(memory, encode="tiles")]] if clip.encodes else [[memory]]
+
+
+def _decoding_ways(machine: Machine, memory: MemoryPlan) -> Choices:
+    """In fp32, as the authors do, before bf16."""
+    exact = [replace(memory, tile=tile) for tile in (0, *TILES)]
+    return [exact, [replace(memory, tile=TILES[-1], vae="bf16")]] if machine.vram else [exact]
+
+
+def _best(choices: list[list[tuple[MemoryPlan, Need]]], machine: Machine, nearly: float) -> MemoryPlan:
+    """Of the first choices of which any fits; where none does, the one that lacks least."""
+    for ways in choices:
+        if fitting := [(way, need) for way, need in ways if _lack(need, machine) == 0]:
+            limit = nearly * min(need.seconds for _, need in fitting)
+            return min((entry for entry in fitting if entry[1].seconds <= limit), key=lambda entry: _size(entry[1]))[0]
+    return min((entry for ways in choices for entry in ways), key=lambda entry: _lack(entry[1], machine))[0]
+
+
+def _lack(need: Need, machine: Machine) -> float:
+    return max(need.vram - machine.vram, 0.0) + max(need.ram + PROCESS - machine.ram, 0.0)
+
+
+def _size(need: Need) -> float:
+    """To compare two ways by; the device's memory is the scarcer."""
+    return 8 * need.vram + need.ram
+
+
+def _reason(made: Forecast, machine: Machine) -> str:
+    stage = max(made.needs, key=lambda name: made.needs[name].vram)
+    if made.peak_vram > machine.vram:
         return (
-            f"{stage.capitalize()} needs {forecast.peak_vram / GIB:.1f} GiB of the device's memory and "
+            f"{stage.capitalize()} needs {made.peak_vram / GIB:.1f} GiB of the device's memory and "
             f"{machine.vram / GIB:.1f} are free; choose a smaller size or fewer frames, or close other programs."
         )
-    if forecast.ram > machine.ram:
+    if made.ram > machine.ram:
         return (
-            f"It needs {forecast.ram / GIB:.1f} GiB of the machine's memory and {machine.ram / GIB:.1f} are free; "
+            f"It needs {made.ram / GIB:.1f} GiB of the machine's memory and {machine.ram / GIB:.1f} are free; "
             "close other programs or choose a smaller model."
         )
     return ""
-
-
-def _text_ways(facts: MemoryFacts, machine: Machine) -> Iterable[_Way]:
-    """The encoder is in bf16, mapped from its file: what the device holds takes no memory of the machine's."""
-    size, table = 2 * facts.text_params, 2 * facts.text_table_params
-    blocks = size - table
-    read = size / machine.disk_speed
-    if machine.vram:
-        yield _Way(size + WORKSPACE + 0.1 * GIB, 0.0, read + 0.1, {"text": "device"})
-        slots = SLOTS * blocks / facts.text_layers
-        seconds = read + 2 * blocks / machine.copy_speed
-        yield _Way(slots + WORKSPACE + 0.1 * GIB, table, seconds, {"text": "streamed"})
-    yield _Way(0.0, size, read + 20 * size / 11.4e9, {"text": "cpu"})
-
-
-def _denoising_ways(spec: ModelSpec, clip: Geometry, machine: Machine, precision: Precision) -> Iterable[_Way]:
-    facts = spec.memory
-    block = facts.block_params * precision.bytes_per_weight
-    around = 2.4 * facts.around_params * facts.experts  # some of it is in fp32
-    for chunk in CHUNKS:
-        active = activation_bytes(facts, _tokens(spec, clip), chunk) + WORKSPACE
-        for on_disk in range(facts.experts + 1):
-            in_ram = block * facts.blocks * (facts.experts - on_disk)
-            settings = {"chunk_tokens": chunk, "experts_on_disk": on_disk}
-            if not machine.vram:  # the CPU computes, from its own memory, in fp32 but for what is quantized
-                weights = in_ram if precision.is_quantized else 2 * in_ram
-                seconds = CHUNK_COST[chunk] * clip.passes * compute_seconds(spec, clip, machine)
-                if not on_disk:
-                    everything = weights + 2 * (around + active)
-                    yield _Way(0.0, everything, seconds, settings | {"resident_blocks": facts.blocks})
-                continue
-            room = machine.vram - active - around - SLOTS * block
-            for resident in sorted({0, max(0, min(facts.blocks - 1, int(room // block))), facts.blocks}):
-                seconds = _pass_seconds(spec, clip, machine, precision, resident, on_disk) * CHUNK_COST[chunk]
-                slots = 0 if resident == facts.blocks else SLOTS
-                yield _Way(
-                    active + around + (resident + slots) * block,
-                    _host_bytes(facts, block, in_ram, resident, on_disk),
-                    clip.passes * seconds + _loading_seconds(facts, block, machine),
-                    settings | {"resident_blocks": resident},
-                )
-
-
-def _host_bytes(facts: MemoryFacts, block: float, in_ram: float, resident: int, on_disk: int) -> float:
-    """One model that is resident whole takes none; else all of what is not on the disk, and the staging of that."""
-    if resident == facts.blocks and facts.experts == 1:
-        return block
-    return in_ram * 1.1 + (SLOTS * block if on_disk else 0)  # pinned pieces come in powers of two
-
-
-def _loading_seconds(facts: MemoryFacts, block: float, machine: Machine) -> float:
-    return facts.experts * facts.blocks * block * (1 / machine.disk_speed + 1 / machine.copy_speed)
-
-
-def _pass_seconds(
-    spec: ModelSpec, clip: Geometry, machine: Machine, precision: Precision, resident: int, on_disk: int
-) -> float:
-    """Computing hides copying where it takes longer. With two experts about half of the passes are each one's."""
-    facts = spec.memory
-    coming = (facts.blocks - resident) * facts.block_params * precision.bytes_per_weight
-    compute = compute_seconds(spec, clip, machine) * (1.02 if precision.is_quantized else 1.0)
-    from_ram, from_disk = max(compute, coming / machine.copy_speed), max(compute, coming / machine.disk_speed)
-    share = on_disk / facts.experts
-    streams = 1 + STREAM_COST * (facts.blocks - resident) / facts.blocks
-    return streams * (share * from_disk + (1 - share) * from_ram)
-
-
-def _decoding_ways(facts: MemoryFacts, clip: Geometry, machine: Machine) -> Iterable[_Way]:
-    """In fp32, as the authors do, before bf16: which is only taken where fp32 does not fit."""
-    pixels = clip.width * clip.height
-    seconds = pixels * clip.num_frames / machine.decode_speed
-    if not machine.vram:
-        yield _Way(
-            0.0, decode_bytes(facts, clip, "fp32", tiled=False), seconds, {"tiled": False, "decode_dtype": "fp32"}
-        )
-        yield _Way(
-            0.0, decode_bytes(facts, clip, "fp32", tiled=True), 2 * seconds, {"tiled": True, "decode_dtype": "fp32"}
-        )
-        return
-    for dtype, tiled, cost in (("fp32", False, 1.0), ("fp32", True, 1.8), ("bf16", True, 1.9)):
-        settings = {"tiled": tiled, "decode_dtype": dtype}
-        vram = decode_bytes(facts, clip, dtype, tiled=tiled) + max(0.0, facts.vae_params - 127e6) * 4
-        yield _Way(vram, 3 * pixels * clip.num_frames, cost * seconds, settings)
-
-
-def decode_bytes(facts: MemoryFacts, clip: Geometry, dtype: str, *, tiled: bool) -> float:
-    """A line through what was measured at 480p and 720p with 81 frames; what a clip's length adds is its frames."""
-    base, working, frame = {
-        ("fp32", False): (3.35, 21.8e3, 38.0),
-        ("bf16", False): (0.58, 14.1e3, 28.0),
-        ("fp32", True): (2.66, 0.0, 38.0),
-        ("bf16", True): (0.86, 0.0, 28.0),
-    }[dtype, tiled]
-    size = facts.vae_params / 127e6  # of the VAE that was measured
-    return base * GIB * min(size, 1.0) + clip.width * clip.height * (working * min(size, 1.0) + frame * clip.num_frames)
-
-
-def activation_bytes(facts: MemoryFacts, tokens: int, chunk: int) -> float:
-    """At the height of a block, beside the weights, in 16 bits."""
-    unit = 2.0 * tokens * facts.width
-    times = 6 * unit if facts.expands_timesteps else 0.0  # a modulation for each token
-    if not chunk or chunk >= tokens:
-        feed_forward = 2 + 2 * facts.feed_forward / facts.width
-        return max(WHOLE_UNITS, feed_forward) * unit + 4 * times
-    part = 2.0 * chunk * (2.2 * facts.feed_forward + 8 * facts.width)
-    return CHUNKED_UNITS * unit + times + part
-
-
-def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine) -> float:
-    """Of one pass of one transformer: operations over the rates of matrix products and of attention."""
-    facts, tokens = spec.memory, _tokens(spec, clip)
-    matmul = 2.0 * facts.block_params * facts.blocks * tokens
-    attention = 4.0 * tokens * (tokens + spec.max_sequence_length) * facts.width * facts.blocks
-    return matmul / machine.matmul_speed + attention / machine.attention_speed
-
-
-def _tokens(spec: ModelSpec, clip: Geometry) -> int:
-    return spec.latent_tokens(clip.width, clip.height, clip.num_frames)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """Of the weights in a transformer's blocks. The computing is in 16 bits (on a CPU in 32) unless it says otherwise."""
+    """Of the weights in a transformer's blocks. Computing is in 16 bits (on a CPU in 32) unless it says otherwise."""
 
     FP32 = "fp32"
     BF16 = "bf16"

@@ -166,8 +166,10 @@ def save_quantized(module: torch.nn.Module, path: Path, source: str) -> None:
         save_file(tensors, part, metadata)
 
 
-def load_quantized(skeleton: torch.nn.Module, path: Path, source: str) -> bool:
+def load_quantized(skeleton: torch.nn.Module, path: Path, source: str, precision: Precision = Precision.INT8) -> bool:
     """Fill a module without weights (on the meta device) with those of the file, mapped into memory, not read.
+
+    What the weights are is the file's matter; `precision` says whether they compute in fp8.
 
     False if there is no such file, or it was made from something else. Raises ModelError for a file that is damaged.
     """
@@ -179,7 +181,7 @@ def load_quantized(skeleton: torch.nn.Module, path: Path, source: str) -> bool:
             if metadata.get(SOURCE) != _source(source):
                 return False
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        _fill(skeleton, json.loads(metadata[MAP]), tensors)
+        _fill(skeleton, json.loads(metadata[MAP]), tensors, _kind(precision))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); remove it, and it is made again.") from error
     return True
@@ -206,9 +208,14 @@ def is_quantized(module: torch.nn.Module) -> bool:
     return any(isinstance(tensor, QTensor) for tensor in module.parameters())
 
 
-def _fill(skeleton: torch.nn.Module, layers: dict[str, dict[str, str]], tensors: dict[str, torch.Tensor]) -> None:
+def _fill(
+    skeleton: torch.nn.Module,
+    layers: dict[str, dict[str, str]],
+    tensors: dict[str, torch.Tensor],
+    kind: type[DequantizedLinear],
+) -> None:
     for name, kinds in layers.items():
-        quantized = DequantizedLinear.from_module(skeleton.get_submodule(name), weights=kinds["weights"])
+        quantized = kind.from_module(skeleton.get_submodule(name), weights=kinds["weights"])
         quantized.take({part: tensors.pop(f"{name}.{part}") for part in WEIGHT_PARTS if f"{name}.{part}" in tensors})
         skeleton.set_submodule(name, quantized.requires_grad_(False).eval())
     _assign(skeleton, tensors)

@@ -33,10 +33,39 @@ def offloaded(pipeline: Any, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def tiled(vae: AutoencoderKLWan) -> Iterator[None]:
-    """Within the block the VAE decodes large frames in tiles."""
-    vae.enable_tiling()
+def encoding_on(vae: AutoencoderKLWan, device: torch.device | None, *, in_tiles: bool) -> Iterator[None]:
+    """Within the block `vae.encode` takes large frames in tiles if so wished, and happens on the `device` if given.
+
+    The VAE is at home before and after each call.
+    """
+    encode = vae.encode
+
+    def encode_there(*arguments: Any, **options: Any) -> Any:
+        assert device is not None  # noqa: S101 - see below
+        with visiting(vae, device):
+            return encode(*arguments, **options)
+
+    if in_tiles:
+        vae.enable_tiling()
+    if device is not None:
+        vae.encode = encode_there
     try:
         yield
     finally:
+        vae.__dict__.pop("encode", None)
         vae.disable_tiling()
+
+
+@contextmanager
+def visiting_calls(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """Within the block the module comes to `device` whenever it is called, and goes home after."""
+    home = next(module.parameters()).device
+    hooks = [
+        module.register_forward_pre_hook(lambda part, _: part.to(device) and None),
+        module.register_forward_hook(lambda part, _, output: part.to(home) and output),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

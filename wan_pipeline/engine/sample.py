@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,14 @@ from wan_pipeline.models.load import Denoiser
 from wan_pipeline.request import GenerationRequest, Mode
 
 
+@dataclass(frozen=True)
+class Where:
+    """The device that computes, and whether the model's parts come to it one at a time."""
+
+    device: torch.device
+    offloads: bool = False
+
+
 def sample(
     denoiser: Denoiser,
     request: GenerationRequest,
@@ -30,23 +39,22 @@ def sample(
     given: Given,
     preview: Preview,
     observer: Observer,
-    visit: torch.device | None = None,
+    where: Where | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> torch.Tensor:
     """Normalised latents, (1, channels, latent frames, height, width), fp32.
 
-    `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. With `visit` the model's parts come
-    to that device one at a time; from `checkpoint` it goes on where an earlier run stood. Raises Cancelled within one
-    step, GenerationError at the first value that is not a number.
+    `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. From `checkpoint` it goes on where an
+    earlier run stood. Raises Cancelled within one step, GenerationError at the first value that is not a number.
     """
-    pipeline = _pipeline(denoiser, request)
-    device = visit or denoiser.transformer.device
+    device, offloads = (where.device, where.offloads) if where else (denoiser.transformer.device, False)
+    pipeline = _computing_on(device, _pipeline(denoiser, request))
     standing = checkpoint.standing if checkpoint else None
     if standing is not None:
         pipeline.scheduler = Resumed(pipeline.scheduler, standing)
     noise = (initial_noise(denoiser, request) if standing is None else standing.latents).to(device)
     watcher = _Watcher(request.num_inference_steps, noise, preview, given, observer, checkpoint)
-    residency: AbstractContextManager[None] = offloaded(pipeline, visit) if visit else nullcontext()
+    residency: AbstractContextManager[None] = offloaded(pipeline, device) if offloads else nullcontext()
     with residency:
         output = pipeline(
             **_conditions(denoiser, request, given),
@@ -109,6 +117,13 @@ def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
             expand_timesteps=denoiser.expand_timesteps,
         )
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _computing_on(device: torch.device, pipeline: Any) -> Any:
+    """The pipeline asks its parts where they are, and those that stream or visit are elsewhere when asked."""
+    kind = type(pipeline)
+    pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
     return pipeline
 
 

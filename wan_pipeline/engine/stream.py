@@ -38,21 +38,19 @@ class Stream:
     """Brings blocks to the device just before they compute. Of one model, or of experts that take turns."""
 
     def __init__(self, models: Sequence[Sequence[Block]], device: torch.device, resident: int) -> None:
-        """`models` are the blocks of each; as many of each as `resident` says have a berth of their own."""
-        size = max(block.nbytes for blocks in models for block in blocks)
+        """`models` are the blocks of each; as many of each as `resident` says have a berth of their own.
+
+        Nothing of the device is taken before the first block is asked for: until then others may use it.
+        """
+        self._models = models
+        self._resident = resident
         self._copying = torch.Stream(device) if _has_streams(device) else None
         self._device = device
         self._berths: dict[Block, _Place] = {}
         self._next: dict[Block, Block] = {}
-        berths = [self._place(size) for _ in range(resident)]
-        for blocks in models:
-            at = _spread(resident, len(blocks))
-            self._berths |= {blocks[index]: berth for index, berth in zip(at, berths, strict=False)}
-            passing = [block for block in blocks if block not in self._berths]
-            self._next |= dict(zip(passing, passing[1:] + passing[:1], strict=True))
-        self._slots = [self._place(size) for _ in range(SLOTS if self._next else 0)]
-        from_disk = any(block.slab is None for blocks in models for block in blocks)
-        self._staging = deque(_Place(host_memory(size, pinned=True)) for _ in range(SLOTS if from_disk else 0))
+        self._slots: list[_Place] = []
+        self._staging: deque[_Place] = deque()
+        self._is_ready = False
         self._coming: deque[_Place] = deque()
         self._turn = 0
         self.misses = 0
@@ -60,6 +58,8 @@ class Stream:
 
     def arrive(self, block: Block) -> None:
         """The block is about to compute: see that it is there."""
+        if not self._is_ready:
+            self._make_room()
         if block in self._berths:
             place = self._berths[block]
             if place.block is not block:
@@ -87,6 +87,19 @@ class Stream:
         if self._copying is not None:
             self._copying.synchronize()
         self._coming.clear()
+
+    def _make_room(self) -> None:
+        size = max(block.nbytes for blocks in self._models for block in blocks)
+        berths = [self._place(size) for _ in range(self._resident)]
+        for blocks in self._models:
+            at = _spread(self._resident, len(blocks))
+            self._berths |= {blocks[index]: berth for index, berth in zip(at, berths, strict=False)}
+            passing = [block for block in blocks if block not in self._berths]
+            self._next |= dict(zip(passing, passing[1:] + passing[:1], strict=True))
+        self._slots = [self._place(size) for _ in range(SLOTS if self._next else 0)]
+        from_disk = any(block.slab is None for blocks in self._models for block in blocks)
+        self._staging = deque(_Place(host_memory(size, pinned=True)) for _ in range(SLOTS if from_disk else 0))
+        self._is_ready = True
 
     def _awaited(self, block: Block) -> _Place:
         if not self._coming or self._coming[0].block is not block:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -15,6 +16,8 @@ from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.device import Placement, release_memory
 from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.engine.stream import Streamed, streaming
+from wan_pipeline.engine.weights import load_mapped_text_encoder
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.load import load_text_encoder
@@ -32,17 +35,20 @@ def embed(
     placement: Placement,
     setup: str = "",
     observer: Observer | None = None,
+    *,
+    streams: bool = False,
 ) -> list[torch.Tensor]:
     """Embeddings of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
     Exactly those of the pipeline's `encode_prompt`. What is cached holds for one `setup`: the versions and settings
-    that bits depend on. Raises ModelError, GenerationError if they are not finite, StorageError if the cache cannot be
+    that bits depend on. `streams`: the encoder's blocks come to the device one after another.
+    Raises ModelError, GenerationError if they are not finite, StorageError if the cache cannot be
     written, and Cancelled between two texts.
     """
     paths = {text: cache / f"{_key(model, text, placement, setup)}.safetensors" for text in texts}
     found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
     absent = [text for text in paths if text not in found]
-    for done, (text, embedding) in enumerate(_encode(model, absent, placement), 1):
+    for done, (text, embedding) in enumerate(_encode(model, absent, placement, streams), 1):
         _write(paths[text], embedding)
         found[text] = embedding
         if observer is not None:
@@ -51,13 +57,21 @@ def embed(
     return [found[text] for text in texts]
 
 
-def _encode(model: InstalledModel, texts: list[str], placement: Placement) -> Iterator[tuple[str, torch.Tensor]]:
+def _encode(
+    model: InstalledModel, texts: list[str], placement: Placement, streams: bool
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Each text with its embedding. The encoder lives as long as the iterator."""
     if not texts:
         return
-    tokenizer, encoder = load_text_encoder(model, placement.device, placement.dtype)
+    if streams:
+        tokenizer, encoder = load_mapped_text_encoder(model, placement.dtype)
+    else:
+        tokenizer, encoder = load_text_encoder(model, placement.device, placement.dtype)
     pipeline = WanPipeline(tokenizer=tokenizer, text_encoder=encoder, vae=None, scheduler=None)
-    try:
+    with ExitStack() as stack:
+        stack.callback(release_memory, placement)
+        if streams:
+            stack.enter_context(streaming([Streamed(encoder)], placement.device))
         for text in texts:
             embedding, _ = pipeline.encode_prompt(
                 text,
@@ -68,9 +82,7 @@ def _encode(model: InstalledModel, texts: list[str], placement: Placement) -> It
             if not bool(torch.isfinite(embedding).all()):
                 raise GenerationError("The text encoder's output is not a number; its weights are damaged.")
             yield text, embedding.cpu()
-    finally:
         del pipeline, encoder
-        release_memory(placement)
 
 
 def _key(model: InstalledModel, text: str, placement: Placement, setup: str) -> str:

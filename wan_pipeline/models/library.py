@@ -54,6 +54,15 @@ class InstalledModel:
         paths = [path for name in sorted(components) for path in _weight_files(self.folder / name)]
         return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
+    def component_files(self, component: str) -> list[Path]:
+        """The weight files of one component. Raises ModelError."""
+        return list(_weight_files(self.folder / component))
+
+    @property
+    def has_two_experts(self) -> bool:
+        """Whether one transformer does the noisy steps and another the last ones."""
+        return isinstance(entry := self.index().get("transformer_2"), list) and entry[0] is not None
+
     @property
     def revision(self) -> str | None:
         """The commit of the Hugging Face repository that the folder is a snapshot of; None for a plain folder."""

@@ -52,14 +52,26 @@ def quiet_libraries() -> None:
 
 def load_text_encoder(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """(tokenizer, UMT5 encoder). Raises ModelError."""
-    tokenizer = _guarded(model, "tokenizer", lambda folder: AutoTokenizer.from_pretrained(folder, **_LOCAL))
-    encoder = _load(model, "text_encoder", UMT5EncoderModel, device, dtype)
-    _check_table(model, encoder.get_input_embeddings().weight)
-    return tokenizer, encoder
+    encoder = load_component(model, "text_encoder", UMT5EncoderModel, device, dtype)
+    check_table(model, encoder.get_input_embeddings().weight)
+    return load_tokenizer(model), encoder
 
 
-def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> Denoiser:
-    """Transformer in `dtype`, VAE in fp32, and the image encoder where the model has one. Raises ModelError."""
+def load_tokenizer(model: InstalledModel) -> Any:
+    """Raises ModelError."""
+    return _guarded(model, "tokenizer", lambda folder: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+
+
+def load_denoiser(
+    model: InstalledModel,
+    device: torch.device,
+    dtype: torch.dtype,
+    load_transformer: Callable[[str, Any], Any] | None = None,
+) -> Denoiser:
+    """Transformers in `dtype`, or as `load_transformer` gives them by component and class; VAE and image encoder in
+    fp32. Raises ModelError.
+    """
+    load = load_transformer or (lambda component, kind: load_component(model, component, kind, device, dtype))
     layout = read_layout(model.spec.title, model.index())
     check_parts(model.spec.title, layout, lambda name: read_json(model.folder / name))
     has, kind = (
@@ -68,11 +80,11 @@ def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtyp
     )
     return Denoiser(
         pipeline=layout.pipeline,
-        transformer=_load(model, "transformer", kind, device, dtype),
-        transformer_2=_load(model, "transformer_2", kind, device, dtype) if layout.has_two_experts else None,
+        transformer=load("transformer", kind),
+        transformer_2=load("transformer_2", kind) if layout.has_two_experts else None,
         boundary_ratio=layout.boundary_ratio,
-        vae=_load(model, "vae", AutoencoderKLWan, device, torch.float32),
-        image_encoder=_load(model, "image_encoder", CLIPVisionModel, device, torch.float32)
+        vae=load_component(model, "vae", AutoencoderKLWan, device, torch.float32),
+        image_encoder=load_component(model, "image_encoder", CLIPVisionModel, device, torch.float32)
         if "image_encoder" in has
         else None,
         image_processor=_guarded(model, "image_processor", _image_processor) if "image_processor" in has else None,
@@ -81,7 +93,7 @@ def load_denoiser(model: InstalledModel, device: torch.device, dtype: torch.dtyp
     )
 
 
-def _check_table(model: InstalledModel, table: torch.Tensor) -> None:
+def check_table(model: InstalledModel, table: torch.Tensor) -> None:
     """A table of zeros is what a wrongly converted file leaves behind: every prompt would mean the same."""
     low, high = torch.aminmax(table)
     if not bool(torch.isfinite(high - low)):
@@ -93,7 +105,9 @@ def _check_table(model: InstalledModel, table: torch.Tensor) -> None:
 _LOCAL = {"local_files_only": True}
 
 
-def _load(model: InstalledModel, component: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
+def load_component(model: InstalledModel, component: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """One of a model's modules on its device, in eval mode. Raises ModelError."""
+
     def load(folder: Path) -> tuple[Any, dict[str, Any]]:
         loaded: tuple[Any, dict[str, Any]] = kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL

@@ -1,0 +1,60 @@
+"""The plan of one clip on this machine: what is asked for, what is free now, and what the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from wan_pipeline.engine.forecast import GIB, Geometry, Machine
+from wan_pipeline.engine.plan import MemoryPlan, Residency, read_plan
+from wan_pipeline.engine.planner import Plan, forecast, make_plan, smaller_plan
+from wan_pipeline.engine.precision import Precision
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.request import GenerationRequest
+from wan_pipeline.settings import Settings
+
+SPARE = 0.04
+"""Of what is free on the device: left alone, for other programs' needs go up and down."""
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """How this studio chooses plans."""
+
+    settings: Settings
+
+    def choose(self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "") -> Plan:
+        """By the plan of this text, else by that of the settings, else freely. Raises GenerationError."""
+        text = text or self.settings.plan
+        room, clip = self._room(machine), geometry(request)
+        if "," in text:
+            return forecast(spec, clip, room, read_plan(text))
+        if text and text not in set(Residency):
+            read_plan(text)  # for its sentence
+        wish = Precision(request.quantization) if request.quantization else None
+        only = Residency(text) if text else None
+        return make_plan(spec, clip, room, wish, only, compiled=self.settings.compiled)
+
+    def smaller(
+        self, request: GenerationRequest, spec: ModelSpec, machine: Machine, memory: MemoryPlan
+    ) -> MemoryPlan | None:
+        """The plan to try after this one has run out of memory; None where there is none that takes less."""
+        keeps = request.quantization is not None
+        return smaller_plan(spec, geometry(request), self._room(machine), memory, keeps_precision=keeps)
+
+    def _room(self, machine: Machine) -> Machine:
+        limit = self.settings.memory_limit * GIB or machine.vram
+        return replace(machine, vram=min(machine.vram * (1 - SPARE), limit))
+
+
+def geometry(request: GenerationRequest) -> Geometry:
+    """What of a request the planner looks at."""
+    passes = request.num_inference_steps * (2 if request.guidance_scale > 1 else 1)
+    encodes = bool(request.image or request.control_video or request.reference_images)
+    return Geometry(
+        request.width,
+        request.height,
+        request.num_frames,
+        passes,
+        encodes=encodes,
+        caches=request.first_block_cache > 0,
+    )

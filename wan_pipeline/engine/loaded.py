@@ -1,0 +1,115 @@
+"""A model as it waits between clips, and how it computes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import FirstBlockCacheConfig
+
+from wan_pipeline.engine.chunks import chunked
+from wan_pipeline.engine.cpu_conv import use_onednn
+from wan_pipeline.engine.device import Placement
+from wan_pipeline.engine.leaves import blocks_of
+from wan_pipeline.engine.plan import MemoryPlan, Residency
+from wan_pipeline.engine.residency import encoding_on, visiting, visiting_calls
+from wan_pipeline.engine.stream import Streamed, streaming
+from wan_pipeline.engine.weights import load_transformer
+from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.load import Denoiser, load_denoiser
+
+
+@dataclass
+class Loaded:
+    """All of a model but its text encoder."""
+
+    key: str
+    """What of the model and of the plan it was loaded by: where it is the same, nothing has to be loaded."""
+    denoiser: Denoiser
+    streamed: list[Streamed] = field(default_factory=list)
+    """Its transformers, where their blocks stream."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def host_bytes(self) -> int:
+        """Of the machine's memory that streamed blocks lie in."""
+        return sum(block.nbytes for model in self.streamed for block in model.blocks if block.slab is not None)
+
+    @contextmanager
+    def computing(self, plan: MemoryPlan, device: torch.device, first_block_cache: float) -> Iterator[None]:
+        """Within the block the transformers compute on the device by this plan."""
+        denoiser = self.denoiser
+        with ExitStack() as stack:
+            if plan.residency is Residency.STREAMED:
+                stack.enter_context(streaming(self.streamed, device, plan.blocks))
+                stack.enter_context(encoding_on(denoiser.vae, device, in_tiles=plan.encode == "tiles"))
+                if denoiser.image_encoder is not None:
+                    stack.enter_context(visiting_calls(denoiser.image_encoder, device))
+            elif plan.encode == "tiles":
+                stack.enter_context(encoding_on(denoiser.vae, None, in_tiles=True))
+            for transformer in denoiser.transformers:
+                kept = 2 if first_block_cache else 0  # the cache looks at what went into these
+                stack.enter_context(chunked(transformer, plan.chunk, kept, compiled=plan.compiled))
+                if plan.compiled and not plan.chunk:
+                    stack.enter_context(_compiled(transformer))
+                if first_block_cache:
+                    stack.enter_context(_cached(transformer, first_block_cache))
+            yield
+
+    @contextmanager
+    def decoding(self, plan: MemoryPlan, device: torch.device) -> Iterator[Any]:
+        """Within the block, which gets it, the VAE is on the device, in the plan's dtype."""
+        vae = self.denoiser.vae
+        if plan.vae == "bf16":
+            yield deepcopy(vae).to(device, torch.bfloat16)
+            return
+        with visiting(vae, device):
+            yield vae
+
+
+def load(model: InstalledModel, key: str, plan: MemoryPlan, place: Placement, cache: Path) -> Loaded:
+    """Raises ModelError, StorageError."""
+    stays = plan.residency is Residency.RESIDENT
+    denoiser = load_denoiser(
+        model,
+        place.device if stays else torch.device("cpu"),
+        place.dtype,
+        lambda component, kind: load_transformer(model, component, kind, plan, place, cache),
+    )
+    loaded = Loaded(key, denoiser)
+    if place.on_cpu:
+        use_onednn(denoiser.vae)
+    if plan.residency is Residency.STREAMED:
+        loaded.streamed = [Streamed(transformer) for transformer in denoiser.transformers]
+        for number, streamed in enumerate(loaded.streamed, 1):
+            in_memory = number + plan.disk <= len(loaded.streamed)  # of two experts the second goes to the disk first
+            if in_memory and not streamed.settle(pinned=not place.on_cpu):
+                loaded.warnings.append("The system gave too little pinned memory, so that steps may take longer.")
+    return loaded
+
+
+@contextmanager
+def _compiled(transformer: torch.nn.Module) -> Iterator[None]:
+    """Whole blocks; what torch has once compiled it finds again."""
+    blocks = blocks_of(transformer)
+    try:
+        for block in blocks:
+            block.forward = torch.compile(block.forward)
+        yield
+    finally:
+        for block in blocks:
+            block.__dict__.pop("forward", None)
+
+
+@contextmanager
+def _cached(transformer: Any, threshold: float) -> Iterator[None]:
+    transformer.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+    try:
+        yield
+    finally:
+        transformer.disable_cache()
