@@ -59,9 +59,9 @@ DIALECTS = {
 }
 
 
-def matrices(strength: float = 1.0) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Down and up of each module, always the same."""
-    generator = torch.Generator().manual_seed(5)
+def matrices(strength: float = 1.0, seed: int = 5) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Down and up of each module, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
     return {
         module: (
             torch.randn(RANK, inputs, generator=generator) * 0.3,
@@ -71,10 +71,22 @@ def matrices(strength: float = 1.0) -> dict[str, tuple[torch.Tensor, torch.Tenso
     }
 
 
-def write(path: Path, dialect: str = "transformer", alpha: float | None = None, **extra: torch.Tensor) -> Path:
-    """All of SHAPES in a dialect; with `alpha`, the ups are scaled so that the effect stays what it was without."""
+def write(
+    path: Path,
+    dialect: str = "transformer",
+    alpha: float | None = None,
+    seed: int = 5,
+    but: str = "",
+    **extra: torch.Tensor,
+) -> Path:
+    """All of SHAPES in a dialect; with `alpha`, the ups are scaled so that the effect stays what it was without.
+
+    `but` is a module to leave out: `proj_out` has another shape where the VAE has 16 channels.
+    """
     tensors = dict(extra)
-    for module, (down, up) in matrices().items():
+    for module, (down, up) in matrices(seed=seed).items():
+        if module == but:
+            continue
         name, (down_name, up_name) = DIALECTS[dialect](module)
         tensors[f"{name}.{down_name}"] = down
         tensors[f"{name}.{up_name}"] = up if alpha is None else up * (RANK / alpha)

@@ -24,7 +24,8 @@ def test_names_are_the_stems_sorted(library):
 
 
 def test_case_does_not_matter(library, tmp_path):
-    assert library.path("zoom") == library.path("Zoom") == tmp_path / "loras" / "Zoom.safetensors"
+    assert library.find("zoom") == library.find("Zoom")
+    assert library.find("zoom").paths == (tmp_path / "loras" / "Zoom.safetensors",)
 
 
 @pytest.mark.parametrize(
@@ -32,11 +33,11 @@ def test_case_does_not_matter(library, tmp_path):
 )
 def test_anything_else_is_refused_with_what_there_is(library, name):
     with pytest.raises(LoraError, match="it holds: anime, Zoom"):
-        library.path(name)
+        library.find(name)
 
 
 def test_a_missing_folder_is_an_empty_one(tmp_path):
     library = LoraLibrary(tmp_path / "absent")
     assert library.names() == []
     with pytest.raises(LoraError, match="none yet"):
-        library.path("x")
+        library.find("x")

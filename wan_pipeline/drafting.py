@@ -9,7 +9,7 @@ from wan_pipeline import presets
 from wan_pipeline.clips import images
 from wan_pipeline.clips.videos import ingest_video, kept
 from wan_pipeline.errors import ImageError
-from wan_pipeline.lora.check import check_fits
+from wan_pipeline.lora.check import plan_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
@@ -36,7 +36,7 @@ class Drafting:
         model = self.models.find(draft.model or registry.DEFAULT_MODEL)
         request = self.request(draft)
         for lora in request.loras:
-            check_fits(self.loras.path(lora.name), model)
+            plan_adapters(self.loras.find(lora.name), model)
         return request
 
     def request(self, draft: Draft) -> GenerationRequest:

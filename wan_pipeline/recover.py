@@ -37,7 +37,7 @@ def recover(receipt: Receipt, settings: Settings, draft_of: Callable[[Generation
         draft = replace(draft, model=None)
     if not _has_files(request, settings.inputs):
         draft = replace(draft, image=None, last_image=None, control_video=None, control_mask=None, reference_images=())
-    here = tuple(lora for lora in request.loras if not _sentence(partial(loras.path, lora.name)))
+    here = tuple(lora for lora in request.loras if not _sentence(partial(loras.find, lora.name)))
     return Recovered(replace(draft, loras=here), tuple(find_missing(request, settings)), receipt)
 
 
@@ -47,7 +47,7 @@ def find_missing(request: GenerationRequest, settings: Settings) -> Iterator[str
     if sentence := _sentence(lambda: check_request(request, models.find(request.model).spec)):
         yield sentence
     for lora in request.loras:
-        if sentence := _sentence(partial(loras.path, lora.name)):
+        if sentence := _sentence(partial(loras.find, lora.name)):
             yield sentence
     if not _has_files(request, settings.inputs):
         yield f"The clip's input image is not in {settings.inputs}; choose it again under Image to video."

@@ -15,6 +15,7 @@ from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, re
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 MAX_TENSORS = 20_000
 MAX_RANK = 4096
+TRANSFORMERS = ("transformer", "transformer_2")
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 OTHER_KINDS = {
     ".dora_scale": "DoRA",
@@ -49,19 +50,31 @@ class Adapter:
     """By module name in diffusers' WanTransformer3DModel."""
     skipped: tuple[str, ...] = ()
     """Keys that fit nothing in the model."""
+    experts: tuple[int, ...] = (0,)
+    """Which of the model's transformers it is for: 0 does the first, noisy steps, and 1, if there is one, the last."""
+    is_half: bool = False
+    """Of a pair whose other half is not used."""
 
     @property
-    def warning(self) -> str:
-        """What to tell of the skipped keys."""
-        return f"LoRA '{self.path.stem}': {len(self.skipped)} keys fit nothing and were left out, as {self.skipped[0]}."
+    def warnings(self) -> tuple[str, ...]:
+        """What to tell of it, a sentence each."""
+        name, told = self.path.stem, []
+        if self.skipped:
+            told.append(f"LoRA '{name}': {len(self.skipped)} keys fit nothing and were left out, as {self.skipped[0]}.")
+        if self.is_half:
+            noise, other = ("high", "low") if self.experts == (0,) else ("low", "high")
+            told.append(f"LoRA '{name}' is for the {noise}-noise expert; the {other}-noise one worked without it.")
+        return tuple(told)
 
 
-def plan_adapter(path: Path, model: InstalledModel, weight: float = 1.0) -> Adapter:
+def plan_adapter(
+    path: Path, model: InstalledModel, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False
+) -> Adapter:
     """Match a file's keys with the model's modules. Raises LoraError: unreadable, unsafe, misshapen, or no match."""
     header = _read(path)
     weights = {
         name.removesuffix(".weight"): info.shape
-        for name, info in model.tensors("transformer").items()
+        for name, info in model.tensors(TRANSFORMERS[experts[0]]).items()
         if name.endswith(".weight") and len(info.shape) == 2
     }
     found, skipped = _match(header.tensors, Spellings(weights))
@@ -72,7 +85,7 @@ def plan_adapter(path: Path, model: InstalledModel, weight: float = 1.0) -> Adap
             f"LoRA '{path.stem}' fits nothing in {model.spec.title}: none of its {len(header.tensors):,} keys is "
             "known there; choose a LoRA that was trained for this model."
         )
-    return Adapter(path, weight, pairs, tuple(skipped))
+    return Adapter(path, weight, pairs, tuple(skipped), experts, is_half)
 
 
 def _read(path: Path) -> Header:
