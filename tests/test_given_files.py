@@ -100,6 +100,23 @@ def test_a_file_that_is_no_video_is_a_sentence(settings, photo, tmp_path):
                 studio.resolve(Draft(prompt="a", model=VACE, control_video=path, **SMALL))
 
 
+@pytest.mark.parametrize("file", ["control_video", "control_mask"])
+def test_a_video_that_is_too_short_is_refused_before_it_is_queued(settings, video, tmp_path, file):
+    tiny.write_vace(settings.models / VACE)
+    encode(np.zeros((41, 128, 128, 3), np.uint8), 16, tmp_path / "long.mp4", None)
+    files = {"control_video": tmp_path / "long.mp4", "control_mask": tmp_path / "long.mp4", file: video}
+    draft = Draft(prompt="a", model=VACE, **files, **SMALL)
+    words = rf"The {file.replace('_', ' ')} has 9 frames at 16 a second and the clip takes 13; ask for at most 9 frames"
+    with Studio(settings) as studio:
+        with pytest.raises(ImageError, match=words):
+            studio.submit(replace(draft, num_frames=13))
+        assert studio.recent() == []
+        assert list(settings.inputs.glob("*.video")) == []
+        assert studio.submit(replace(draft, num_frames=9))
+        with pytest.raises(ImageError, match="has 5 frames at 8 a second and the clip takes 9; ask for at most 5"):
+            studio.submit(replace(draft, num_frames=9, fps=8))
+
+
 def test_a_queue_takes_its_videos_and_pictures_along(settings, photo, video, tmp_path):
     draft = Draft(prompt="a", model=VACE, control_video=video, control_mask=photo, reference_images=(photo,), **SMALL)
     write_queue_file([Row(1, draft)], tmp_path / "queue.zip")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wan_pipeline import presets
 from wan_pipeline.clips import images
-from wan_pipeline.clips.videos import ingest_video, kept
+from wan_pipeline.clips.videos import check_length, ingest_video, kept
 from wan_pipeline.errors import ImageError
 from wan_pipeline.lora.check import plan_adapters
 from wan_pipeline.lora.library import LoraLibrary
@@ -37,6 +37,7 @@ class Drafting:
         request = self.request(draft)
         for lora in request.loras:
             plan_adapters(self.loras.find(lora.name), model)
+        self._check_control(draft, request)
         return request
 
     def request(self, draft: Draft) -> GenerationRequest:
@@ -60,18 +61,21 @@ class Drafting:
             reference_images=tuple(images.ingest(path, self._inputs).sha256 for path in draft.reference_images),
         )
 
+    def _check_control(self, draft: Draft, request: GenerationRequest) -> None:
+        """Are the videos long enough? Raises ImageError."""
+        given = {"control video": draft.control_video, "control mask": draft.control_mask}
+        for name, path in given.items():
+            if path is not None and not (name == "control mask" and _is_picture(path)):
+                check_length(path, name, request.fps, request.num_frames)
+
     def _picture(self, path: Path | None) -> str | None:
         return None if path is None else images.ingest(path, self._inputs).sha256
 
     def _mask(self, path: Path | None) -> str | None:
         """Of a picture or of a video, whichever it is."""
-        if path is None:
-            return None
-        try:
-            images.measure(path)
-        except ImageError:
-            return ingest_video(path, self._inputs)
-        return self._picture(path)
+        if path is None or _is_picture(path):
+            return self._picture(path)
+        return ingest_video(path, self._inputs)
 
     def draft_of(self, request: GenerationRequest) -> Draft:
         """A draft that resolves to this request again, though its style be gone, or be worded otherwise now."""
@@ -103,3 +107,11 @@ class Drafting:
                 path for name in request.reference_images if (path := kept(self._inputs, name)) is not None
             ),
         )
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        images.measure(path)
+    except ImageError:
+        return False
+    return True

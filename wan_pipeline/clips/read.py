@@ -38,6 +38,19 @@ def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8
         raise _unreadable(clip) from error
 
 
+def count_frames(clip: Path, fps: int, at_most: int) -> int:
+    """How many frames `read_frames` would give at this pace, counted up to `at_most`. Raises StorageError."""
+    small = ["-vf", f"fps={fps},scale=16:16", "-frames:v", str(at_most)]
+    try:
+        reader = imageio_ffmpeg.read_frames(
+            _name(clip), pix_fmt="gray", bits_per_pixel=8, input_params=SAFELY, output_params=small
+        )
+        next(reader)
+        return sum(1 for _ in reader)
+    except (OSError, RuntimeError, StopIteration) as error:
+        raise _unreadable(clip) from error
+
+
 def last_frame(clip: Path) -> NDArray[np.uint8]:
     """The last frame as (H, W, 3) RGB. Raises StorageError if the file is gone or cannot be decoded."""
     frames = deque(read_frames(clip), maxlen=1)

@@ -26,6 +26,30 @@ def kept(inputs: Path, name: str | None) -> Path | None:
     return video if video.is_file() else inputs / f"{name}.png"
 
 
+def check_length(path: Path, name: str, fps: int, num_frames: int) -> None:
+    """Raise ImageError unless the video has a frame for each of the clip's; `name` is "control video" or the like."""
+    from wan_pipeline.clips.read import count_frames
+
+    if not path.is_file():
+        raise ImageError(f"The {name} {path.name} is not there; choose another file.")
+    try:
+        found = count_frames(path, fps, num_frames)
+    except StorageError:
+        found = 0
+    if found == 0:
+        raise ImageError(f"The {name} {path.name} cannot be read here; save it as MP4, MOV, MKV or WebM.")
+    if found < num_frames:
+        raise too_short(name, found, fps, num_frames)
+
+
+def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
+    """Of a video with `found` frames at the clip's pace."""
+    return ImageError(
+        f"The {name} has {found} frames at {fps} a second and the clip takes {num_frames}; "
+        f"ask for at most {(found - 1) // 4 * 4 + 1} frames, or give a longer video."
+    )
+
+
 def ingest_video(path: Path, inputs: Path) -> str:
     """Keep a video in `inputs` and give its name there. Raises ImageError if it is none, StorageError."""
     from wan_pipeline.clips.read import read_frames  # here: it brings in ffmpeg's wrapper

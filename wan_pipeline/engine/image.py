@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from wan_pipeline.clips.videos import video_path
+from wan_pipeline.clips.videos import too_short, video_path
 from wan_pipeline.errors import ImageError
 from wan_pipeline.request import GenerationRequest
 
@@ -30,8 +30,8 @@ def load_given(inputs: Path, request: GenerationRequest) -> Given:
     return Given(
         image=load_image(inputs, request),
         last_image=_fitted(inputs, request.last_image, size),
-        video=_frames(inputs, request.control_video, request),
-        mask=_frames(inputs, request.control_mask, request),
+        video=_frames(inputs, "control video", request.control_video, request),
+        mask=_frames(inputs, "control mask", request.control_mask, request),
         references=tuple(
             picture for name in request.reference_images if (picture := _fitted(inputs, name, size)) is not None
         ),
@@ -69,7 +69,7 @@ def _cover(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return fitted
 
 
-def _frames(inputs: Path, name: str | None, request: GenerationRequest) -> tuple[Image.Image, ...]:
+def _frames(inputs: Path, what: str, name: str | None, request: GenerationRequest) -> tuple[Image.Image, ...]:
     """One for each frame of the clip, at its frames per second: of a video, or the same picture for all."""
     size, count = (request.width, request.height), request.num_frames
     if name is None:
@@ -83,9 +83,5 @@ def _frames(inputs: Path, name: str | None, request: GenerationRequest) -> tuple
     pictures = (Image.fromarray(frame) for frame in islice(read_frames(path, request.fps), count))
     frames = tuple(_cover(picture, size) for picture in pictures)
     if len(frames) < count:
-        most = (len(frames) - 1) // 4 * 4 + 1
-        raise ImageError(
-            f"The control video has {len(frames)} frames at {request.fps} a second and the clip takes {count}; "
-            f"ask for at most {most} frames, or give a longer video."
-        )
+        raise too_short(what, len(frames), request.fps, count)
     return frames

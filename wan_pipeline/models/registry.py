@@ -94,7 +94,7 @@ WAN21_FLF2V = replace(
     last_image=LastImage.REQUIRED,
     num_inference_steps=50,
     guidance_scale=5.5,
-    flow_shift=16.0,
+    flow_shift=16.0,  # the authors' default for FLF2V and VACE (Wan 2.1 repository, `generate.py`, sample_shift)
 )
 
 WAN21_VACE_1_3B = replace(
@@ -103,7 +103,7 @@ WAN21_VACE_1_3B = replace(
     title="Wan 2.1 VACE 1.3B",
     repo="Wan-AI/Wan2.1-VACE-1.3B-diffusers",
     takes_control=True,
-    flow_shift=16.0,
+    flow_shift=16.0,  # as FLF2V's; the 3.0 of the repository's scheduler_config.json is diffusers' general one
     download_gb=20.0,
     memory=replace(WAN_1_3B, control_layers=15),
 )
