@@ -1,8 +1,8 @@
 """Speed and memory at the real shapes, with random weights made on the fly: one JSON, one table.
 
-    python -m benchmarks.gpu --output gpu.json rates ratios        # some cases; each in a process of its own
-    python -m benchmarks.gpu --output gpu.json --table docs/gpu.md # no case: only the table of what is there
-    python -m benchmarks.gpu --tiny --output /tmp/tiny.json all    # the same code on a CPU, on models of two layers
+    python -m benchmarks.gpu --output gpu.json rates clip_14b_720p  # some cases; each in a process of its own
+    python -m benchmarks.gpu --output gpu.json --table docs/gpu.md  # no case: only the table of what is there
+    python -m benchmarks.gpu --tiny --output /tmp/tiny.json all     # the same code on a CPU, on models of two layers
 
 Cases that are in the file already are not run again, so that it may be filled in several short calls. A case that fails
 is noted with its error, and the next one runs. Times are medians of passes of the transformer (half a step with
@@ -17,144 +17,48 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import UMT5Config, UMT5EncoderModel
 
+from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, vae_2_2
+from benchmarks.gpu_model import write_model
+from benchmarks.gpu_table import table
+from wan_pipeline.engine.choice import Chooser
 from wan_pipeline.engine.chunks import chunked
-from wan_pipeline.engine.leaves import blocks_of, each_tensor, move, put
-from wan_pipeline.engine.planner import GIB, REFERENCE, Geometry, make_plan
+from wan_pipeline.engine.decode import decode as decode_frames
+from wan_pipeline.engine.engine import Engine
+from wan_pipeline.engine.forecast import GIB, Geometry, chunk_tokens
+from wan_pipeline.engine.leaves import blocks_of, move
+from wan_pipeline.engine.machine import look
 from wan_pipeline.engine.precision import Precision
-from wan_pipeline.engine.quantize import computes_fp8, quantize, skeleton
-from wan_pipeline.engine.residency import tiled
+from wan_pipeline.engine.progress import Progress, Stage
+from wan_pipeline.engine.quantize import skeleton
+from wan_pipeline.engine.residency import encoding_on
 from wan_pipeline.engine.stream import Streamed, streaming
 from wan_pipeline.models import registry
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
+from wan_pipeline.request import GenerationRequest, Mode, SchedulerName
+from wan_pipeline.settings import Settings
 
-DTYPE = torch.bfloat16
 SMALL, MIDDLE, LARGE = (Geometry(*size, 81, 1) for size in ((832, 480), (1280, 720), (1920, 1088)))
 BROAD = Geometry(1280, 704, 121, 1)
-VAE_CASES = (
-    (SMALL, False, 17),
-    (SMALL, False, 33),
-    (MIDDLE, False, 17),
-    (SMALL, True, 17),
-    (SMALL, True, 33),
-    (MIDDLE, True, 17),
-    (MIDDLE, True, 33),
-    (LARGE, True, 17),
-)
+VAE_CASES = {
+    "wan2.1": ((SMALL, 0), (MIDDLE, 0), (MIDDLE, 512), (MIDDLE, 384), (MIDDLE, 256)),
+    "wan2.2": ((BROAD, 0), (BROAD, 256)),
+}
 ATTENTION = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
-
-
-class Bench:
-    """One case in one process."""
-
-    def __init__(self, tiny: bool, rounds: int) -> None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        self.device = accelerator or torch.device("cpu")
-        self.tiny = tiny
-        self.rounds = rounds
-
-    def facts(self, facts: MemoryFacts) -> MemoryFacts:
-        return replace(facts, layers=3, width=48, feed_forward=96) if self.tiny else facts
-
-    def clip(self, clip: Geometry) -> Geometry:
-        return replace(clip, width=96, height=64, num_frames=5) if self.tiny else clip
-
-    def cap(self, gib: float) -> None:
-        """From here on the allocator gives no more than this."""
-        self.rest()
-        if self.device.type == "cuda":
-            total = torch.cuda.mem_get_info()[1]
-            torch.cuda.set_per_process_memory_fraction(gib * GIB / total)
-
-    def rest(self) -> None:
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize()
-            torch.accelerator.empty_cache()
-            torch.accelerator.reset_peak_memory_stats()
-
-    def peak(self) -> float:
-        """GiB reserved since the last rest; 0 on a CPU."""
-        return 0.0 if self.device.type == "cpu" else round(torch.accelerator.max_memory_reserved() / GIB, 2)
-
-    def seconds(self, action: Callable[[], Any], rounds: int | None = None) -> float:
-        """Median, after one round that does not count."""
-        taken = []
-        for _ in range((rounds or self.rounds) + 1):
-            started = time.perf_counter()
-            action()
-            if self.device.type != "cpu":
-                torch.accelerator.synchronize()
-            taken.append(time.perf_counter() - started)
-        return round(median(taken[1:]), 4)
-
-    def transformer(self, facts: MemoryFacts, precision: Precision, seed: int = 0) -> torch.nn.Module:
-        """Random weights, made and quantized on the device block by block."""
-        facts = self.facts(facts)
-        heads = max(1, facts.width // 128) if not self.tiny else 2
-        config = {
-            "num_attention_heads": heads,
-            "attention_head_dim": facts.width // heads,
-            "ffn_dim": facts.feed_forward,
-            "num_layers": facts.layers,
-            **({"in_channels": 48, "out_channels": 48} if facts.expands_timesteps else {}),
-        }
-        model = skeleton(lambda: WanTransformer3DModel(**config))
-        torch.manual_seed(seed)
-        for block in blocks_of(model):
-            self.fill(block)
-            alone = torch.nn.Module()
-            alone.blocks = torch.nn.ModuleList([block])
-            quantize(alone, precision, DTYPE)
-        self.fill(model)
-        return model
-
-    def fill(self, module: torch.nn.Module) -> None:
-        """What has no memory yet gets it, and random numbers; what lies elsewhere comes to the device."""
-        for owner, name, tensor in list(each_tensor(module)):
-            if tensor.is_meta:
-                put(owner, name, torch.empty(tensor.shape, dtype=DTYPE, device=self.device).normal_(0, 0.02))
-            elif tensor.device != self.device and type(tensor) in (torch.Tensor, torch.nn.Parameter):
-                put(owner, name, tensor.to(self.device))
-
-    def fp8_compute(self) -> tuple[Precision, ...]:
-        """Only where the device can, and its kernels are quick."""
-        return (Precision.FP8_COMPUTE,) if computes_fp8(self.device) else ()
-
-    def inputs(self, clip: Geometry, facts: MemoryFacts = WAN_14B) -> dict[str, Any]:
-        clip = self.clip(clip)
-        scale, channels = (16, 48) if facts.expands_timesteps else (8, 16)
-        shape = (1, channels, (clip.num_frames - 1) // 4 + 1, clip.height // scale, clip.width // scale)
-        tokens = shape[2] * shape[3] * shape[4] // 4
-        return {
-            "hidden_states": torch.randn(shape, device=self.device, dtype=DTYPE),
-            "timestep": torch.full((1, tokens) if facts.expands_timesteps else (1,), 500, device=self.device),
-            "encoder_hidden_states": torch.randn(1, 512, 4096, device=self.device, dtype=DTYPE),
-            "return_dict": False,
-        }
-
-
-def to_host(module: torch.nn.Module) -> Streamed:
-    """Blocks into pinned slabs, the rest beside them."""
-    streamed = Streamed(module)
-    streamed.settle(pinned=True)
-    move(module, lambda leaf: leaf.cpu() if leaf.device.type != "cpu" else leaf)
-    return streamed
 
 
 def rates(bench: Bench) -> dict[str, Any]:
@@ -178,23 +82,32 @@ def rates(bench: Bench) -> dict[str, Any]:
 
 
 def streaming_14b(bench: Bench) -> dict[str, Any]:
-    """int8, 480p: streamed against resident in one process, the same bits, and the peak."""
+    """int8, 480p, computed in parts as plans do: streamed against resident in one process, the same bits, the peaks."""
     model = bench.transformer(WAN_14B, Precision.INT8)
     streamed, given = to_host(model), bench.inputs(SMALL)
+    part = chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)
     result: dict[str, Any] = {}
     outputs = []
-    for name, resident in (("resident", len(streamed.blocks)), ("streamed", 0)):
+    for name, resident, chunk in (
+        ("resident", len(streamed.blocks), part),
+        ("streamed", 0, part),
+        ("resident_whole", len(streamed.blocks), 0),
+        ("streamed_whole", 0, 0),
+    ):
         bench.rest()
-        with streaming([streamed], bench.device, resident):
+        with streaming([streamed], bench.device, resident), chunked(model, chunk):
             result[f"{name}_seconds"] = bench.seconds(partial(model, **given))
             outputs.append(model(**given)[0].cpu())
         result[f"{name}_peak_gib"] = bench.peak()
-    bench.rest()
-    with streaming([streamed], bench.device, 0), chunked(model, 8 if bench.tiny else 8192):
-        result["chunked_seconds"] = bench.seconds(partial(model, **given))
-    result["chunked_peak_gib"] = bench.peak()
-    result["identical"] = outputs[0].equal(outputs[1])
+    if bench.device.type == "cuda":
+        bench.rest()
+        with streaming([streamed], bench.device, 0), chunked(model, part, compiled=True):
+            result["streamed_compiled_seconds"] = bench.seconds(partial(model, **given))
+        result["streamed_compiled_peak_gib"] = bench.peak()
+    result["identical"] = outputs[0].equal(outputs[1]) and outputs[2].equal(outputs[3])
+    result["parts_error"] = round(float((outputs[0] - outputs[2]).norm() / outputs[2].norm()), 5)
     result["ratio"] = round(result["streamed_seconds"] / result["resident_seconds"], 3)
+    result["ratio_whole"] = round(result["streamed_seconds"] / result["resident_whole_seconds"], 3)
     return result
 
 
@@ -255,17 +168,24 @@ def best(bench: Bench) -> dict[str, Any]:
 
 
 def stock_offload(bench: Bench) -> dict[str, Any]:
-    """In bf16: accelerate's model offload (one move, then resident), and diffusers' group offload with a stream."""
+    """In bf16 at 480p, eight of the 14B model's forty blocks, by pass: accelerate's model offload (one move, then
+    resident), diffusers' group offload with a stream, and our streaming.
+    """
     from diffusers.hooks import apply_group_offloading
 
-    model, given = bench.transformer(WAN_14B, Precision.BF16), bench.inputs(SMALL)
-    move(model, lambda leaf: leaf.cpu())
+    model, given = bench.transformer(replace(WAN_14B, layers=8), Precision.BF16), bench.inputs(SMALL)
+    streamed, result = to_host(model), dict[str, Any]()
+    bench.rest()
+    with streaming([streamed], bench.device, 0), chunked(model, chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)):
+        result["streamed_seconds"] = bench.seconds(partial(model, **given))
+    result["streamed_peak_gib"] = bench.peak()
+    move(model, lambda leaf: leaf.clone())  # ordinary memory again
     bench.rest()
     started = time.perf_counter()
     model.to(bench.device)
-    moved = time.perf_counter() - started
-    resident = bench.seconds(partial(model, **given))
-    result: dict[str, Any] = {"model_offload_move_seconds": round(moved, 2), "model_offload_seconds": resident}
+    bench.wait()
+    result["model_offload_move_seconds"] = round(time.perf_counter() - started, 2)
+    result["model_offload_seconds"] = bench.seconds(partial(model, **given))
     result["model_offload_peak_gib"] = bench.peak()
     model.to("cpu")
     bench.rest()
@@ -280,133 +200,157 @@ def stock_offload(bench: Bench) -> dict[str, Any]:
     return result
 
 
-def whole_clip(model_id: str, clip: Geometry, gib: float) -> Callable[[Bench], dict[str, Any]]:
-    """Text, a few passes of each expert, and the VAE, by the planner's plan under a cap; forecast beside measured."""
+def whole_clip(
+    model_id: str, clip: Geometry, gib: float, steps: int, guidance: float
+) -> Callable[[Bench], dict[str, Any]]:
+    """A clip through the engine, from weights on the disk to frames, under a cap; the forecast beside it."""
 
     def case(bench: Bench) -> dict[str, Any]:
-        spec = registry.find(model_id)
-        plan = make_plan(spec, clip, replace(REFERENCE, vram=gib * GIB), Precision.INT8)
-        experts = [to_host(bench.transformer(spec.memory, plan.precision, seed)) for seed in range(spec.memory.experts)]
-        text, vae = text_encoder(bench), skeleton(AutoencoderKLWan if not bench.tiny else tiny_vae)
-        bench.fill(vae)
-        vae.to("cpu", torch.float32 if plan.decode_dtype == "fp32" else DTYPE)
-        bench.cap(gib)
-        result: dict[str, Any] = {"plan": plan.to_dict(), "cap_gib": gib, "seconds": {}, "measured_gib": {}}
-        stages = {
-            "text": lambda: read_text(bench, text),
-            "denoising": lambda: denoise(bench, experts, clip, plan.resident_blocks, plan.chunk_tokens, result),
-            "decoding": lambda: decode(bench, vae, clip, plan.tiled),
-        }
-        for name, stage in stages.items():
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            settings = Settings(workspace=Path(folder) / "workspace", models=Path(folder), memory_limit=gib)
+            settings.make_folders()
+            write_model(bench, settings, registry.find(model_id))
             bench.rest()
-            started = time.perf_counter()
-            stage()
-            result["measured_gib"][name] = bench.peak()
-            result["seconds"][name] = round(time.perf_counter() - started, 2)
-        result["peak_gib"] = max(result["measured_gib"].values())
-        return result
+            request = clip_request(bench, model_id, clip, steps, guidance)
+            machine = look(bench.device, settings.cache).machine
+            plan = Chooser(settings).choose(request, registry.find(model_id), machine)
+            watch = Watch(bench)
+            with Engine(settings) as engine:
+                rendered = engine.render(request, watch)
+        measured, forecast = max(watch.peaks.values()), plan.forecast.peak_vram / GIB
+        pass_seconds = min(watch.steps[1:] or watch.steps) / (2 if guidance > 1 else 1)
+        return {
+            "plan": rendered.provenance.plan,
+            "cap_gib": gib,
+            "peak_gib": measured,
+            "forecast_gib": round(forecast, 2),
+            "forecast_error": round(forecast / measured - 1, 3) if measured else None,
+            "stage_peaks_gib": watch.peaks,
+            "stage_forecasts_gib": {name: round(need.vram / GIB, 2) for name, need in plan.forecast.needs.items()},
+            "seconds": {stage: round(taken, 2) for stage, taken in rendered.seconds.items()},
+            "forecast_seconds": {name: round(need.seconds, 2) for name, need in plan.forecast.needs.items()},
+            "step_seconds": watch.steps,
+            "pass_seconds": round(pass_seconds, 3),
+            "switch_seconds": round(max(watch.steps[1:] or watch.steps) - min(watch.steps[1:] or watch.steps), 2),
+            "frames": list(rendered.frames.shape),
+        }
 
     return case
 
 
-def denoise(
-    bench: Bench, experts: list[Streamed], clip: Geometry, resident: int, chunk: int, result: dict[str, Any]
-) -> None:
-    given, firsts = bench.inputs(clip), []
-    resident = min(resident, len(experts[0].blocks))
-    with ExitStack() as stack:
-        stack.enter_context(streaming(experts, bench.device, resident))
-        for expert in experts:
-            stack.enter_context(chunked(expert.module, chunk))
-        for expert in experts:
-            started = time.perf_counter()
-            expert.module(**given)
-            if bench.device.type != "cpu":
-                torch.accelerator.synchronize()
-            firsts.append(time.perf_counter() - started)
-            result["pass_seconds"] = bench.seconds(partial(expert.module, **given), 1)
-    result["switch_seconds"] = round(firsts[-1] - result["pass_seconds"], 3)
+class Watch:
+    """How long each step took, and the device's peak in each stage, GiB."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.steps: list[float] = []
+        self.peaks: dict[str, float] = {"none": 0.0}
+        self._bench = bench
+        self._at, self._stage = time.perf_counter(), Stage.QUEUED
+
+    def progress(self, progress: Progress) -> None:
+        self._bench.wait()
+        self.peaks[self._stage.value] = self._bench.peak()
+        if progress.stage is not self._stage and self._bench.device.type != "cpu":
+            torch.accelerator.empty_cache()
+            torch.accelerator.reset_peak_memory_stats()
+        now = time.perf_counter()
+        if progress.stage is Stage.DENOISING and progress.step:
+            self.steps.append(round(now - self._at, 3))
+        self._at, self._stage = now, progress.stage
+        self.peaks[self._stage.value] = max(self.peaks.get(self._stage.value, 0.0), self._bench.peak())
+
+    def cancelled(self) -> bool:
+        return False
 
 
-def text_encoder(bench: Bench) -> Streamed:
-    sizes = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "vocab_size": 256384}
-    if bench.tiny:
-        sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "vocab_size": 100}
-    config = UMT5Config(**sizes, feed_forward_proj="gated-gelu")
-    encoder = skeleton(lambda: UMT5EncoderModel(config))
-    bench.fill(encoder)
-    return to_host(encoder)
-
-
-def read_text(bench: Bench, encoder: Streamed) -> None:
-    with streaming([encoder], bench.device):
-        read(bench, encoder)
-
-
-def decode(bench: Bench, module: Any, clip: Geometry, in_tiles: bool) -> None:
-    clip = bench.clip(clip)
-    latents = torch.randn(1, 16, (clip.num_frames - 1) // 4 + 1, clip.height // 8, clip.width // 8)
-    module.to(bench.device)
-    with ExitStack() as stack:
-        if in_tiles:
-            stack.enter_context(tiled(module))
-        module.decode(latents.to(bench.device, module.dtype), return_dict=False)
-
-
-def encode(bench: Bench, module: Any, clip: Geometry, in_tiles: bool) -> None:
-    """As for a first image: a clip of nothing but it."""
-    clip = bench.clip(clip)
-    video = torch.zeros(1, 3, clip.num_frames, clip.height, clip.width, device=bench.device, dtype=module.dtype)
-    with ExitStack() as stack:
-        if in_tiles:
-            stack.enter_context(tiled(module))
-        module.encode(video, return_dict=False)
+def clip_request(bench: Bench, model_id: str, clip: Geometry, steps: int, guidance: float) -> GenerationRequest:
+    spec, size, prompt = registry.find(model_id), bench.clip(clip), "a boat on the sea"
+    return GenerationRequest(
+        model=model_id,
+        mode=Mode.TEXT_TO_VIDEO,
+        prompt=prompt,
+        styled_prompt=prompt,
+        negative_prompt="blurry",
+        seed=1,
+        width=size.width,
+        height=size.height,
+        num_frames=size.num_frames,
+        fps=16,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        guidance_scale_2=guidance if spec.guidance_scale_2 is not None else None,
+        flow_shift=3.0,
+        scheduler=SchedulerName.UNIPC,
+        quantization=Precision.INT8.value,
+    )
 
 
 def activations(bench: Bench) -> dict[str, Any]:
-    """What a pass takes beside the weights, in GiB, by tokens at a time: of two layers, which is what all take."""
+    """What a pass takes beside the weights, in GiB, whole and in parts: of two layers, which is what all take."""
     result: dict[str, Any] = {}
     sizes = {"14b": (WAN_14B, (SMALL, MIDDLE, LARGE)), "1.3b": (WAN_1_3B, (SMALL,)), "5b": (WAN_5B, (BROAD,))}
     for name, (facts, clips) in sizes.items():
         model = bench.transformer(replace(facts, layers=2), Precision.INT8)
         for clip in clips:
             given = bench.inputs(clip, facts)
-            for tokens in (0, 16384, 4096):
+            scale = 32 if facts.expands_timesteps else 16
+            count = ((clip.num_frames - 1) // 4 + 1) * (clip.height // scale) * (clip.width // scale)
+            for kind, part in (("whole", 0), ("parts", chunk_tokens(facts, count))):
                 bench.rest()
-                before = torch.accelerator.memory_allocated() / GIB if bench.device.type != "cpu" else 0.0
-                with chunked(model, tokens):
+                before = bench.allocated()
+                with chunked(model, part):
                     seconds = bench.seconds(partial(model, **given), 1)
-                key = f"{name}_{clip.width}x{clip.height}_{tokens}"
+                key = f"{name}_{clip.width}x{clip.height}_{kind}"
                 result[key] = {"gib": round(bench.peak() - before, 3), "seconds": seconds}
         del model
     return result
 
 
 def vae(bench: Bench) -> dict[str, Any]:
-    """Decoding and encoding, GiB beside the weights and seconds, of a short clip and a longer one."""
+    """Decoding, by the side of the tiles, and encoding: GiB beside the weights, and seconds, of 17 frames."""
     result: dict[str, Any] = {}
-    module = skeleton(AutoencoderKLWan if not bench.tiny else tiny_vae)
-    bench.fill(module)
-    for dtype in (torch.float32, torch.bfloat16):
-        module.to(bench.device, dtype)
-        for clip, in_tiles, frames in VAE_CASES:
-            clip = replace(clip, num_frames=frames)
-            for action in (decode, encode):
-                bench.rest()
-                before = torch.accelerator.memory_allocated() / GIB if bench.device.type != "cpu" else 0.0
-                started = time.perf_counter()
-                action(bench, module, clip, in_tiles)
-                if bench.device.type != "cpu":
-                    torch.accelerator.synchronize()
-                kind = f"{action.__name__}_{clip.width}x{clip.height}x{frames}_{str(dtype)[6:]}"
-                taken = {"gib": round(bench.peak() - before, 3), "seconds": round(time.perf_counter() - started, 2)}
-                result[kind + ("_tiled" if in_tiles else "")] = taken
+    for name, module in {"wan2.1": vae_2_1(bench), **({} if bench.tiny else {"wan2.2": skeleton(vae_2_2)})}.items():
+        bench.fill(module)
+        for dtype in (torch.float32, torch.bfloat16):
+            module.to(bench.device, dtype)
+            for clip, tile in VAE_CASES[name]:
+                short = bench.clip(replace(clip, num_frames=17))
+                kind = f"{clip.width}x{clip.height}_{str(dtype)[6:]}_{tile or 'whole'}"
+                result[f"{name}_decode_{kind}"] = of_action(bench, partial(decode, bench, module, short, tile))
+                if tile in (0, 256):
+                    result[f"{name}_encode_{kind}"] = of_action(
+                        bench, partial(encode, bench, module, short, bool(tile))
+                    )
+        module.to("cpu")
     return result
+
+
+def of_action(bench: Bench, action: Callable[[], None]) -> dict[str, float]:
+    bench.rest()
+    before, started = bench.allocated(), time.perf_counter()
+    action()
+    bench.wait()
+    return {"gib": round(bench.peak() - before, 3), "seconds": round(time.perf_counter() - started, 2)}
+
+
+def decode(bench: Bench, module: Any, clip: Geometry, tile: int) -> None:
+    ratio = module.spatial_compression_ratio
+    shape = (1, module.config.z_dim, (clip.num_frames - 1) // 4 + 1, clip.height // ratio, clip.width // ratio)
+    decode_frames(module, torch.randn(shape, device=bench.device), Watch(bench), tile)
+
+
+def encode(bench: Bench, module: Any, clip: Geometry, in_tiles: bool) -> None:
+    """A whole clip, as for one that begins with an image."""
+    video = torch.zeros(1, 3, clip.num_frames, clip.height, clip.width, device=bench.device, dtype=module.dtype)
+    with encoding_on(module, None, in_tiles=in_tiles):
+        module.encode(video, return_dict=False)
 
 
 def text(bench: Bench) -> dict[str, Any]:
     """UMT5-XXL on the device, and streamed to it."""
-    encoder, result = text_encoder(bench), {}
+    module = text_module(bench)
+    bench.fill(module)
+    encoder, result = to_host(module), dict[str, Any]()
     for name, resident in (("resident", len(encoder.blocks)), ("streamed", 0)):
         bench.rest()
         with streaming([encoder], bench.device, resident):
@@ -419,10 +363,6 @@ def read(bench: Bench, encoder: Streamed) -> None:
     encoder.module(torch.ones(1, 512 if not bench.tiny else 8, dtype=torch.long, device=bench.device))
 
 
-def tiny_vae() -> AutoencoderKLWan:
-    return AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
-
-
 CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "rates": rates,
     "streaming_14b": streaming_14b,
@@ -433,34 +373,11 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "activations": activations,
     "vae": vae,
     "text": text,
-    "clip_14b_720p": whole_clip("wan2.1-t2v-14b", MIDDLE, 7.2),
-    "clip_14b_1088p": whole_clip("wan2.1-t2v-14b", LARGE, 10.8),
-    "clip_a14b_480p": whole_clip("wan2.2-t2v-a14b", SMALL, 7.2),
+    "clip_14b_480p": whole_clip("wan2.1-t2v-14b", SMALL, 7.2, 3, 5.0),
+    "clip_14b_720p": whole_clip("wan2.1-t2v-14b", MIDDLE, 7.2, 2, 5.0),
+    "clip_14b_1088p": whole_clip("wan2.1-t2v-14b", LARGE, 10.8, 1, 1.0),
+    "clip_a14b_480p": whole_clip("wan2.2-t2v-a14b", SMALL, 7.2, 4, 4.0),
 }
-ROWS = (
-    ("14B int8, 832x480x81, streamed / resident pass", "streaming_14b", "ratio", "1.03", "1.00"),
-    ("the same, peak reserved, GiB", "streaming_14b", "streamed_peak_gib", "5.5", "4.5"),
-    ("the same, a part of the tokens at a time, GiB", "streaming_14b", "chunked_peak_gib", "5.5", "4.5"),
-    ("14B int8, 1280x720x81, whole clip, GiB", "clip_14b_720p", "peak_gib", "7.2", "6.0"),
-    ("14B int8, 1920x1088x81, whole clip, GiB", "clip_14b_1088p", "peak_gib", "10.8", "10"),
-    ("A14B, both experts, 832x480x81, GiB", "clip_a14b_480p", "peak_gib", "7.2", "7.2"),
-    ("the same, switch of experts, s", "clip_a14b_480p", "switch_seconds", "10", "3"),
-    ("int8 / bf16 pass, 1.3B", "int8_1.3b", "ratio", "1.05", "1.00"),
-    ("int8 / bf16 pass, 14B", "int8_14b", "ratio", "1.05", "1.00"),
-    ("best / stock bf16 pass, 14B", "best_14b", "ratio", "0.80", "0.65"),
-    ("streamed output is resident output", "streaming_14b", "identical", "True", "True"),
-)
-
-
-def table(results: dict[str, Any]) -> str:
-    """Markdown: what must be, and what was measured; then every number."""
-    lines = ["| case | measured | must | aim |", "|---|---|---|---|"]
-    for title, case, key, must, aim in ROWS:
-        measured = results.get(case, {}).get(key, "not run")
-        lines.append(f"| {title} | {measured} | {must} | {aim} |")
-    for name, result in results.items():
-        lines += ["", f"**{name}**", "", "```json", json.dumps(result, indent=1), "```"]
-    return "\n".join(lines) + "\n"
 
 
 def run_case(name: str, tiny: bool, rounds: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancel
 from wan_pipeline.errors import GenerationError
 
 OVERLAP = 64
-"""Pixels that neighbouring tiles share at least; one fades into the other over them."""
+"""Pixels that neighbouring tiles share at least, where they are twice as large; one fades into the other over them."""
 
 
 def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer, tile: int = 0) -> NDArray[np.uint8]:
@@ -117,7 +117,7 @@ def _blended(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], w
     total = torch.zeros(height * ratio, width * ratio)
     for tile, weight in zip(tiles, weights, strict=True):
         total[_scaled(tile.rows, ratio), _scaled(tile.columns, ratio)] += weight
-    frames = (latents.shape[2] - 1) * vae.temporal_compression_ratio + 1
+    frames = (latents.shape[2] - 1) * vae.config.scale_factor_temporal + 1
     video = torch.zeros(3, frames, height * ratio, width * ratio)
     for tile, weight in zip(tiles, weights, strict=True):
         rows, columns = _scaled(tile.rows, ratio), _scaled(tile.columns, ratio)
@@ -125,7 +125,7 @@ def _blended(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], w
         for piece in _decoded(vae, latents[:, :, :, tile.rows, tile.columns], watch):
             video[:, start : start + piece.shape[1], rows, columns] += piece.cpu() * share
             start += piece.shape[1]
-    return np.concatenate([_pixels(part) for part in torch.split(video, vae.temporal_compression_ratio, dim=1)])
+    return np.concatenate([_pixels(part) for part in torch.split(video, vae.config.scale_factor_temporal, dim=1)])
 
 
 def _tiles(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int) -> list[_Tile]:
@@ -141,7 +141,8 @@ def _spans(side: int, tile: int, overlap: int) -> list[slice]:
     """As few of one length as cover the side, evenly spread. No length means all of it."""
     if not tile or tile >= side:
         return [slice(0, side)]
-    count = math.ceil((side - overlap) / max(tile - overlap, 1))
+    overlap = min(overlap, tile // 2)
+    count = math.ceil((side - overlap) / (tile - overlap))
     starts = [round(index * (side - tile) / (count - 1)) for index in range(count)]
     return [slice(start, start + tile) for start in starts]
 

@@ -28,9 +28,10 @@ from wan_pipeline.engine.device import (
 )
 from wan_pipeline.engine.environment import fixed_facts, torch_settings
 from wan_pipeline.engine.forecast import Machine
+from wan_pipeline.engine.hardware import keep
 from wan_pipeline.engine.image import load_given, read_image
 from wan_pipeline.engine.loaded import Loaded, load
-from wan_pipeline.engine.machine import machine_now
+from wan_pipeline.engine.machine import look
 from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
@@ -95,6 +96,7 @@ class Engine:
         self._chooser = Chooser(settings)
         self._facts: dict[str, str] | None = None
         self._loaded: Loaded | None = None
+        self._attention = "native"
         limit_memory(self._placement, settings.memory_limit)
 
     def render(
@@ -216,14 +218,20 @@ class Engine:
 
     def _machine(self) -> Machine:
         """What is free, and what this process itself could let go."""
-        machine = machine_now(self._placement.device, self._settings.cache)
-        return replace(machine, ram=machine.ram + (self._loaded.host_bytes if self._loaded else 0))
+        hardware = look(self._placement.device, self._settings.cache)
+        own = self._loaded.host_bytes if self._loaded else 0
+        hardware = replace(hardware, ram_free=hardware.ram_free + own)
+        keep(hardware, self._settings.cache)  # for the page
+        self._attention = hardware.speeds.backend if hardware.speeds else "native"
+        return hardware.machine
 
     def _load(self, model: InstalledModel, plan: MemoryPlan) -> Loaded:
         self._make_room(model, plan)
         if self._loaded is None:
             weights = self._settings.cache / "weights"
             self._loaded = load(model, _load_key(model, plan), plan, self._placement, weights)
+            for transformer in self._loaded.denoiser.transformers:
+                transformer.set_attention_backend(self._attention)
         return self._loaded
 
     def _make_room(self, model: InstalledModel, plan: MemoryPlan) -> None:
@@ -258,8 +266,13 @@ class Engine:
             loras={name: sha256(path) for lora in request.loras for name, path in self._loras.files(lora.name).items()},
             image=None if picture is None else pixels_sha256(picture),
             plan=str(plan),
-            environment=self._environment() | {"quantization": plan.precision.value},
+            environment=self._environment() | self._set_up(plan),
         )
+
+    def _set_up(self, plan: MemoryPlan) -> dict[str, str]:
+        """What this clip's plan and this device's quickest attention make of the environment."""
+        attention = {} if self._attention == "native" else {"attention": self._attention}
+        return {"quantization": plan.precision.value, **attention}
 
     def _checkpoint(
         self,

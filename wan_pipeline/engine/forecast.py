@@ -157,7 +157,8 @@ def decoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: Me
     need = piece * DECODE_BYTES[plan.vae] * _vae_share(facts)
     need += facts.vae_params * (4 if plan.vae == "fp32" else 2) + 0.5 * WORKSPACE
     pixels = clip.pixels * clip.num_frames
-    again = 1.0 if whole else (plan.tile / (plan.tile - TILE_OVERLAP)) ** 2 * 1.05
+    overlap = min(TILE_OVERLAP, plan.tile / 2)
+    again = 1.0 if whole else (plan.tile / (plan.tile - overlap)) ** 2 * 1.05
     seconds = again * pixels / machine.decode_speed * (0.65 if plan.vae == "bf16" else 1.0)
     frames = (3 if whole else 15) * pixels
     return Need(need, frames, seconds) if machine.vram else Need(0.0, need + frames, seconds)

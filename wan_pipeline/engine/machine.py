@@ -10,6 +10,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,6 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from wan_pipeline.engine.forecast import Machine
 from wan_pipeline.engine.hardware import Hardware, Speeds, keep
 from wan_pipeline.storage import whole_file
 
@@ -29,6 +29,8 @@ BACKENDS = {
     "_native_efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
 """Ways of torch's own attention, by the names of diffusers."""
+NOT_WORTH_IT = 1.05
+"""Torch's own choice is left alone for less."""
 TOKENS, HEADS, WIDTH = 16384, 12, 128
 
 logger = logging.getLogger(__name__)
@@ -49,32 +51,24 @@ def look(device: torch.device | None = None, cache: Path | None = None) -> Hardw
     return replace(hardware, speeds=_speeds(hardware.name, found, cache)) if cache and free else hardware
 
 
-def machine_now(device: torch.device, cache: Path) -> Machine:
-    """What the planner needs to know; kept for the page too."""
-    hardware = look(device, cache)
-    keep(hardware, cache)
-    return hardware.machine
-
-
 def measure(device: torch.device) -> Speeds:
     """Matrix products and attention in bf16 at the sizes of video, and copies from pinned memory."""
     rows, weight = (torch.randn(size, 4096, device=device, dtype=torch.bfloat16) for size in (8192, 4096))
     matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(device, lambda: rows @ weight.T)
-    rates = {name: _attention(device, backend) for name, backend in BACKENDS.items()}
+    own = _attention(device)
+    rates = {"native": own * NOT_WORTH_IT} | {name: _attention(device, kind) for name, kind in BACKENDS.items()}
     backend = max(rates, key=lambda name: rates[name])
-    if not rates[backend]:
-        backend, rates = "native", {"native": _attention(device, SDPBackend.MATH)}
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
     copy = 2**28 / _seconds(device, lambda: host.to(device, non_blocking=True))
-    return Speeds(matmul, rates[backend], copy, backend)
+    return Speeds(matmul, max(own, rates[backend]), copy, backend)
 
 
-def _attention(device: torch.device, backend: SDPBackend) -> float:
-    """Operations a second; 0 where the device cannot."""
-    shape = (1, HEADS, TOKENS if backend is not SDPBackend.MATH else TOKENS // 8, WIDTH)
+def _attention(device: torch.device, backend: SDPBackend | None = None) -> float:
+    """Operations a second, of torch's own choice or of one; 0 where the device cannot."""
+    shape = (1, HEADS, TOKENS, WIDTH)
     query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
     try:
-        with sdpa_kernel(backend):
+        with sdpa_kernel(backend) if backend else nullcontext():
             seconds = _seconds(device, lambda: scaled_dot_product_attention(query, key, value))
     except RuntimeError:
         return 0.0

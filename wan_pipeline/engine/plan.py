@@ -108,5 +108,5 @@ _VALUES: dict[str, Any] = {
     "vae": _one_of("fp32", "bf16"),
     "encode": _one_of("whole", "tiles"),
     "disk": _count,
-    "compiled": lambda text: text == "yes",
+    "compiled": lambda text: {"yes": True, "no": False}[text],
 }

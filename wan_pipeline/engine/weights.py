@@ -66,6 +66,11 @@ def quantized_file(model: InstalledModel, component: str, precision: Precision, 
     return cache / f"{model.fingerprint[:16]}-{component}-{precision.stored}.safetensors"
 
 
+def weights_source(model: InstalledModel, place: Placement) -> str:
+    """What a file of quantized weights was made from, and for."""
+    return f"{model.fingerprint} {place.dtype}"
+
+
 def _mapped(model: InstalledModel, component: str, kind: Any) -> torch.nn.Module:
     module = _empty(model, component, kind)
     map_weights(module, model.component_files(component))
@@ -81,7 +86,7 @@ def _quantized(
     model: InstalledModel, component: str, kind: Any, plan: MemoryPlan, place: Placement, cache: Path
 ) -> torch.nn.Module:
     path = quantized_file(model, component, plan.precision, cache)
-    source = f"{model.fingerprint} {place.dtype}"
+    source = weights_source(model, place)
     module = _empty(model, component, kind)
     if not load_quantized(module, path, source, plan.precision):
         _make(model, component, kind, plan.precision, place, path, source)
