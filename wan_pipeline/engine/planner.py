@@ -124,14 +124,16 @@ def make_plan(
     """The quickest plan within the machine's free memory; if none fits, the smallest, which then has a `reason`.
 
     Without a `precision` it is 16 bits (32 on a CPU) where nothing has to stream for it, else int8. `only` is one kind.
+    Decoding exactly comes before staying on the device.
     """
     plans: list[Plan] = []
     for wish, kinds in _wishes(machine, precision):
         tried = [only] if only and machine.vram else kinds
         plans = [_plan(spec, clip, machine, MemoryPlan(kind, wish, compiled=compiled)) for kind in tried]
         if fitting := [plan for plan in plans if plan.fits]:
-            quickest = min(plan.forecast.seconds for plan in fitting)
-            return next(plan for plan in fitting if plan.forecast.seconds <= NEARLY * quickest)
+            exact = [plan for plan in fitting if plan.memory.vae == "fp32"] or fitting
+            quickest = min(plan.forecast.seconds for plan in exact)
+            return next(plan for plan in exact if plan.forecast.seconds <= NEARLY * quickest)
     return plans[-1]
 
 
