@@ -78,6 +78,7 @@ def test_every_setting_is_in_the_table() -> None:
         "control_mask",
         "reference_images",
         "quantization",
+        "speed",
         "first_block_cache",
     } - read
     assert read | only_on_the_command_line == {field.name for field in fields(Draft)}

@@ -9,6 +9,7 @@ import pytest
 
 from tests import tiny
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models import imported
 from wan_pipeline.models.inspect import inspect
 from wan_pipeline.models.library import read_json
 from wan_pipeline.models.spec import LastImage, ModelSpec
@@ -99,3 +100,18 @@ def test_a_configuration_that_is_not_there(tmp_path):
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(ModelError, match=r"vae.config\.json cannot be read"):
         look(folder)
+
+
+def test_the_planner_is_told_of_the_transformer_that_is_there(tmp_path):
+    memory = look(tiny.write_vace(tmp_path / "v")).memory
+    assert (memory.layers, memory.width, memory.feed_forward, memory.text_width) == (2, 48, 64, 32)
+    assert (memory.control_layers, memory.experts, memory.reads_images) == (2, 1, False)
+    assert look(tiny.write_experts_image(tmp_path / "e")).memory.experts == 2
+    assert look(tiny.write_wan21_image(tmp_path / "i")).memory.reads_images
+    assert look(tiny.write_demo(tmp_path / "d")).memory.expands_timesteps
+
+
+def test_what_was_found_out_is_the_same_when_it_is_read_again(tmp_path):
+    spec = look(tiny.write_experts_text(tmp_path / "m"))
+    imported.write(tmp_path / "imported", imported.Imported(spec, tmp_path / "m"))
+    assert imported.read_all(tmp_path / "imported")["mine"].spec == spec

@@ -90,6 +90,26 @@ def test_computes_what_peft_does(settings, style):
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+@torch.inference_mode()
+def test_a_difference_of_the_bias_is_added_by_the_weight(settings):
+    module, change = "blocks.0.attn1.to_q", torch.linspace(-1, 1, 48)
+    path = adapters.write(
+        settings.loras / "distilled.safetensors", **{"diffusion_model.blocks.0.self_attn.q.diff_b": change}
+    )
+    adapter = plan_adapter(path, ModelLibrary(settings).find("demo"), 0.5)
+    assert adapter.skipped == ()
+    layer = torch.nn.Linear(48, 48)
+    root = torch.nn.Module()
+    root.register_module("q", layer)
+    low_rank = read_weights(adapter, torch.device("cpu"), torch.float32)[module]
+    inputs = torch.randn(3, 48)
+    plain = layer(inputs)
+    with applied(root, [{"q": low_rank}]):
+        changed = layer(inputs)
+    down, up = adapters.matrices()[module]
+    assert torch.allclose(changed, plain + 0.5 * (inputs @ down.T @ up.T + change), atol=1e-5)
+
+
 def test_works_in_the_accelerators_types(settings, style):
     """bf16 with some layers kept in fp32, as on a GPU."""
     with Engine(settings, Placement(torch.device("cpu"), torch.bfloat16)) as engine:
@@ -115,9 +135,10 @@ def test_left_out_keys_are_told(engine, settings):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("suffix", ["lora_A.weight", "lora_B.weight", "alpha"])
+@pytest.mark.parametrize("suffix", ["lora_A.weight", "lora_B.weight", "alpha", "diff_b"])
 def test_values_that_are_not_numbers_are_refused(engine, settings, value, suffix):
-    path = adapters.write(settings.loras / "bad.safetensors", alpha=2.0)
+    bias = {"transformer.blocks.0.attn1.to_q.diff_b": torch.zeros(48)}
+    path = adapters.write(settings.loras / "bad.safetensors", alpha=2.0, **bias)
     tensors = load_file(path)
     tensors[f"transformer.blocks.0.attn1.to_q.{suffix}"].view(-1)[0] = value
     save_file(tensors, path)

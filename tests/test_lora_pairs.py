@@ -50,7 +50,7 @@ def write(path, dialect="transformer", seed=1):
 
 def put(library: LoraLibrary, *stems: str) -> None:
     for stem in stems:
-        (library._folder / f"{stem}.safetensors").touch()
+        (library.folder / f"{stem}.safetensors").touch()
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_quoted_text_may_hold_all_and_rows_are_numbered_as_the_spreadsheet_doe
         ("", "is empty; its first row must name the columns"),
         ("\n\n", "is empty"),
         ("a red ball\na blue fish\n", "unknown column 'a red ball'; known: prompt, image"),
-        ("prompt,speed\na,1\n", "unknown column 'speed'"),
+        ("prompt,pace\na,1\n", "unknown column 'pace'"),
         ("prompt,prompt\na,b\n", "two columns 'prompt'"),
         ('prompt\n"never closed\n', "is no CSV file"),
         ("prompt\n" + "a\n" * 5001, "more than 5,000 rows; split it"),

@@ -15,6 +15,7 @@ from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.settings import Settings
+from wan_pipeline.speeds import find_speed, load_speeds
 
 
 class Drafting:
@@ -25,6 +26,7 @@ class Drafting:
         self._inputs = settings.inputs
         self.models = ModelLibrary(settings)
         self.presets = presets.load_presets(settings.presets)
+        self.speeds = load_speeds(settings.presets / "speeds")
         self.loras = LoraLibrary(settings.loras)
 
     def resolve(self, draft: Draft) -> GenerationRequest:
@@ -41,14 +43,18 @@ class Drafting:
         return request
 
     def request(self, draft: Draft) -> GenerationRequest:
-        """As `check`, but whether model and LoRAs are here is not looked at."""
+        """As `check`, but whether the model is here and what is in LoRAs is not looked at."""
         spec = self.models.spec(draft.model or registry.DEFAULT_MODEL)
         preset = presets.find_preset(self.presets, draft.preset) if draft.preset else None
+        speed = find_speed(self.speeds, draft.speed) if draft.speed else None
         size = images.measure(draft.image) if draft.image else None
         for picture in (draft.last_image, *draft.reference_images):
             if picture is not None:
                 images.measure(picture)
-        return presets.resolve(draft, spec, preset, presets.PENDING if size else None, size)
+        request = presets.resolve(draft, spec, preset, presets.PENDING if size else None, size, speed)
+        if speed:
+            speed.check_files(self.loras)
+        return request
 
     def with_files(self, request: GenerationRequest, draft: Draft) -> GenerationRequest:
         """Files are decoded, and kept, last: when all else is right. Raises ImageError or StorageError."""

@@ -14,6 +14,7 @@ from wan_pipeline.errors import PresetError, RequestError
 from wan_pipeline.limits import MAX_SEED, check_request, check_solver
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.request import Draft, GenerationRequest, Mode, SchedulerName
+from wan_pipeline.speeds import Speed
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,14 @@ def find_preset(presets: dict[str, Preset], preset_id: str) -> Preset:
 
 
 def resolve(
-    draft: Draft, spec: ModelSpec, preset: Preset | None, image: str | None, image_size: tuple[int, int] | None
+    draft: Draft,
+    spec: ModelSpec,
+    preset: Preset | None,
+    image: str | None,
+    image_size: tuple[int, int] | None,
+    speed: Speed | None = None,
 ) -> GenerationRequest:
-    """The one place where partial settings become a whole request: draft over preset over model.
+    """The one place where partial settings become a whole request: draft over speed over preset over model.
 
     `image` is the SHA-256 of the normalised input image, or a word in its place until it is known, and `image_size` its
     width and height; the nearest of the model's shapes is chosen from it when no size was asked for. The draft's other
@@ -154,9 +160,12 @@ def resolve(
         "negative_prompt": spec.negative_prompt,
         "first_block_cache": 0.0,
         **_given(preset),
+        **_given(speed),
         **_given(draft),
     }
     prompt = draft.prompt.strip()
+    if speed:
+        speed.check_model(spec)
     request = GenerationRequest(
         model=spec.id,
         mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
@@ -164,7 +173,7 @@ def resolve(
         styled_prompt=preset.styled(prompt) if preset else prompt,
         seed=random.randint(0, MAX_SEED) if draft.seed is None else draft.seed,
         preset=preset.id if preset else None,
-        loras=draft.loras,
+        loras=speed.loras(draft.loras) if speed else draft.loras,
         image=image,
         last_image=PENDING if draft.last_image else None,
         control_video=PENDING if draft.control_video else None,
@@ -176,7 +185,7 @@ def resolve(
     return request
 
 
-def _given(source: Preset | Draft | None) -> dict[str, Any]:
+def _given(source: Preset | Speed | Draft | None) -> dict[str, Any]:
     """The optional settings that the source does not leave open."""
     if source is None:
         return {}

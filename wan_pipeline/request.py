@@ -60,6 +60,9 @@ class Draft:
     quantization: str | None = None
     first_block_cache: float | None = None
 
+    speed: str | None = None
+    """Id of a speed: its settings and its LoRA, between those of the preset and these."""
+
     @property
     def files(self) -> tuple[Path, ...]:
         """All pictures and videos that the clip is made from."""

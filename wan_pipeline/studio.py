@@ -55,6 +55,7 @@ class Studio:
         self.settings = settings
         self._drafting = Drafting(settings)
         self.models, self.presets, self.loras = self._drafting.models, self._drafting.presets, self._drafting.loras
+        self.speeds = self._drafting.speeds
         self._notices = make_sound(settings.database)
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)

@@ -38,6 +38,8 @@ class Pair:
     alpha_key: str | None = None
     alpha: float | None = None
     """Where it is known without a key. With neither, alpha is the rank."""
+    bias_key: str | None = None
+    """Of what is added to the module's bias; files taken from the difference of two models have it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def _match(tensors: dict[str, TensorInfo], spellings: Spellings) -> tuple[dict[s
             skipped.append(key)
         else:
             found.setdefault(module, {})[parts[1]] = key
-    return found, skipped
+    alone = [module for module, keys in found.items() if keys.keys() == {"bias"}]
+    return found, sorted([*skipped, *(found.pop(module)["bias"] for module in alone)])
 
 
 def _pair(
@@ -135,7 +138,9 @@ def _pair(
         raise LoraError(f"LoRA '{path.stem}' holds {down.dtype} numbers; only floating point is supported.")
     if "alpha" in keys and header.tensors[keys["alpha"]].shape not in ((), (1,)):
         raise LoraError(f"LoRA '{path.stem}': {keys['alpha']} is not one number; export it again.")
-    return Pair(keys["down"], keys["up"], rank, keys.get("alpha"), alpha)
+    if "bias" in keys and header.tensors[keys["bias"]].shape != (outputs,):
+        raise LoraError(f"LoRA '{path.stem}': {keys['bias']} is not one number for each output; export it again.")
+    return Pair(keys["down"], keys["up"], rank, keys.get("alpha"), alpha, keys.get("bias"))
 
 
 def _metadata_alpha(path: Path, metadata: dict[str, str]) -> float | None:

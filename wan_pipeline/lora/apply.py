@@ -17,15 +17,16 @@ from wan_pipeline.lora.adapter import Adapter, Pair
 
 @dataclass(frozen=True)
 class LowRank:
-    """What is added to a linear layer's output: up @ down @ input, all factors already in `up`."""
+    """What is added to a linear layer's output: up @ down @ input + bias, all factors already in `up` and `bias`."""
 
     down: torch.Tensor
     up: torch.Tensor
+    bias: torch.Tensor | None = None
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         """The form of a forward hook."""
         # some layers of a bf16 transformer are kept in fp32
-        added = linear(linear(inputs[0].to(self.down.dtype), self.down), self.up)
+        added = linear(linear(inputs[0].to(self.down.dtype), self.down), self.up, self.bias)
         return output + added.to(output.dtype)
 
 
@@ -66,8 +67,10 @@ def _low_rank(
     alpha = float(tensor(pair.alpha_key)) if pair.alpha_key else pair.alpha
     scale = adapter.weight * (1.0 if alpha is None else alpha / pair.rank)
     up = up * scale
-    if not (math.isfinite(scale) and bool(torch.isfinite(down).all()) and bool(torch.isfinite(up).all())):
+    bias = tensor(pair.bias_key).float() * adapter.weight if pair.bias_key else None
+    values = (down, up) if bias is None else (down, up, bias)
+    if not (math.isfinite(scale) and all(bool(torch.isfinite(value).all()) for value in values)):
         raise LoraError(
             f"LoRA '{adapter.path.stem}' holds values that are not numbers, in {pair.up}; download or export it again."
         )
-    return LowRank(down.to(device, dtype), up.to(device, dtype))
+    return LowRank(down.to(device, dtype), up.to(device, dtype), None if bias is None else bias.to(device, dtype))

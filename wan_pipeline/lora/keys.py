@@ -39,12 +39,19 @@ AUTHORS_NAMES = (
     (r"^proj_out$", "head.head"),
 )
 
-_SAME_ROLE = {"lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up", "alpha": "alpha"}
+_SAME_ROLE = {
+    "lora_A": "down",
+    "lora_down": "down",
+    "lora_B": "up",
+    "lora_up": "up",
+    "alpha": "alpha",
+    "diff_b": "bias",
+}
 
 
 def split_key(key: str) -> tuple[str, str] | None:
-    """(module as spelled in the file, "down", "up" or "alpha"), or None for a key that is no part of a LoRA."""
-    match = re.match(r"^(.+?)\.(lora_A|lora_B|lora_down|lora_up|alpha)(\.[\w-]+)?(\.weight)?$", key)
+    """(module as spelled in the file, "down", "up", "alpha" or "bias"), or None for a key that is no part of a LoRA."""
+    match = re.match(r"^(.+?)\.(lora_A|lora_B|lora_down|lora_up|alpha|diff_b)(\.[\w-]+)?(\.weight)?$", key)
     if match is None or match[3] == ".bias":
         return None
     return match[1], _SAME_ROLE[match[2]]

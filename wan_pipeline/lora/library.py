@@ -62,7 +62,7 @@ class LoraLibrary:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def names(self) -> list[str]:
         """Every choice's name, sorted. Of two files that differ only in case, the first counts."""
@@ -82,7 +82,7 @@ class LoraLibrary:
             return _pairs(files)[key]
         except KeyError:
             offer = ", ".join(self.names()) or "none yet"
-            raise LoraError(f"There is no LoRA '{name[:80]}' in {self._folder}; it holds: {offer}.") from None
+            raise LoraError(f"There is no LoRA '{name[:80]}' in {self.folder}; it holds: {offer}.") from None
 
     def files(self, name: str) -> dict[str, Path]:
         """A choice's files by what a receipt calls them: a pair's by their own names. Raises LoraError."""
@@ -91,7 +91,7 @@ class LoraLibrary:
 
     def _files(self) -> dict[str, Path]:
         files: dict[str, Path] = {}
-        for path in sorted(self._folder.glob("*.safetensors")):
+        for path in sorted(self.folder.glob("*.safetensors")):
             if path.is_file():
                 files.setdefault(path.stem.casefold(), path)
         return files

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
 from wan_pipeline.request import Mode
 from wan_pipeline.storage import whole_file
@@ -70,6 +71,7 @@ def remove(folder: Path, model_id: str) -> None:
 def _read(facts: dict[str, Any]) -> Imported:
     folder = facts.pop("folder")
     known = {field.name for field in fields(ModelSpec)}
+    memory = {"memory": MemoryFacts(**facts["memory"])} if "memory" in facts else {}
     spec = ModelSpec(
         **{
             **{name: value for name, value in facts.items() if name in known},
@@ -77,6 +79,7 @@ def _read(facts: dict[str, Any]) -> Imported:
             "sizes": tuple(Size(**size) for size in facts["sizes"]),
             "availability": Availability(facts["availability"]),
             "last_image": LastImage(facts["last_image"]),
+            **memory,
         }
     )
     return Imported(spec, None if folder is None else Path(folder))

@@ -9,6 +9,7 @@ from typing import Any
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
+from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
 
 TEXT_PIPELINE, IMAGE_PIPELINE, VACE_PIPELINE = "WanPipeline", "WanImageToVideoPipeline", "WanVACEPipeline"
@@ -83,6 +84,7 @@ def inspect(model_id: str, title: str, read: Read, *, repo: str | None = None, l
             temporal_compression=scale_of(vae, "scale_factor_temporal", 4),
             last_image=_last_image(layout, transformer),
             flow_shift=float(read("scheduler/scheduler_config.json").get("flow_shift") or base.flow_shift),
+            memory=_memory(base.memory, layout, transformer),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise ModelError(f"{title} cannot be used: one of its configurations lacks {error}.") from error
@@ -127,6 +129,21 @@ def _nearest(layout: Layout, vae: Config) -> ModelSpec:
     step = math.lcm(16, 2 * scale_of(vae, "scale_factor_spatial", 8))
     on_grid = tuple(size for size in base.sizes if size.width % step == size.height % step == 0)
     return replace(base, sizes=on_grid or (Size(step * 26, step * 15),))
+
+
+def _memory(like: MemoryFacts, layout: Layout, transformer: Config) -> MemoryFacts:
+    """What its own transformer takes; encoders and VAE as in the released model of the same build."""
+    return replace(
+        like,
+        layers=int(transformer["num_layers"]),
+        width=int(transformer["num_attention_heads"]) * int(transformer["attention_head_dim"]),
+        feed_forward=int(transformer["ffn_dim"]),
+        text_width=int(transformer["text_dim"]),
+        experts=2 if layout.has_two_experts else 1,
+        reads_images=transformer.get("added_kv_proj_dim") is not None,
+        control_layers=len(transformer.get("vace_layers") or ()),
+        expands_timesteps=layout.expand_timesteps,
+    )
 
 
 def _last_image(layout: Layout, transformer: Config) -> LastImage:
