@@ -3,97 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models import registry
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.presets import Preset
 from wan_pipeline.request import Draft, LoraChoice, Mode, SchedulerName
-from wan_pipeline.ui.upload import image_upload
+from wan_pipeline.ui.field import Choices, Field, Values, number, only_where, parse_number, plain
+from wan_pipeline.ui.file_fields import FILE_FIELDS
 
 LORA_SLOTS = 4
 NO_LORA = ""
 MATCH_IMAGE, CUSTOM = "match", "custom"
 NATURAL = "natural"
 SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
-
-Values = Mapping[str, Any]
-"""What the components hold, by field name."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a form offers when it is drawn."""
-
-    mode: Mode
-    models: tuple[ModelSpec, ...]
-    presets: dict[str, Preset]
-    loras: tuple[str, ...]
-    prompt: str
-    image: Path | None = None
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model chosen at first."""
-        return self.models[0]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One row: `read` gives keyword arguments for Draft, `show` the component's value for a Draft."""
-
-    build: Callable[[Choices], gr.components.Component]
-    read: Callable[[Values], dict[str, Any]]
-    show: Callable[[Draft], Any]
-
-
-def _given(value: Any) -> Any:
-    return None if value in ("", None) else value
-
-
-def spec_of(model: str | None) -> ModelSpec:
-    """The facts of a chosen model. Raises ModelError."""
-    return registry.find(model or registry.DEFAULT_MODEL)
-
-
-# Numbers that may stay empty ---------------------------------------------------------------------------------------
-
-
-def _number(
-    name: str, label: str, kind: type[int] | type[float], draft_name: str | None = None, hint: str = ""
-) -> Field:
-    """Text boxes, because Gradio's number box cannot start empty, and swallows what is not a number."""
-    key = draft_name or name
-
-    def show(draft: Draft) -> str:
-        value = getattr(draft, key)
-        return "" if value is None else f"{value:.10g}"
-
-    return Field(
-        lambda choices: gr.Textbox(label=label, placeholder=hint, max_lines=1, min_width=90),
-        lambda values: {key: parse_number(name, label, values[name], kind)},
-        show,
-    )
-
-
-def parse_number(name: str, label: str, text: str | None, kind: type[int] | type[float]) -> int | float | None:
-    """What was typed, or None for nothing. Raises RequestError for what is no number."""
-    text = (text or "").strip().replace(",", ".")
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        wanted = "whole number" if kind is int else "number"
-        shown = text if len(text) <= 40 else text[:40] + "…"
-        raise RequestError(name, f"{label} '{shown}' is not a {wanted}; enter one or leave it empty.") from None
-
+WEIGHTS = {Precision.FP8_COMPUTE: "FP8, also computed in FP8"}
+"""What a precision is called where it is not its name in capitals."""
 
 # Sizes -------------------------------------------------------------------------------------------------------------
 
@@ -105,7 +33,7 @@ def size_choices(spec: ModelSpec, mode: Mode) -> list[tuple[str, str]]:
     return [*first, *sizes, ("Custom", CUSTOM)]
 
 
-def _read_size(values: Values) -> dict[str, Any]:
+def _read_size(values: Values, spec: ModelSpec) -> dict[str, Any]:
     choice = values["size"]
     if choice == MATCH_IMAGE or choice is None:
         return {}
@@ -119,10 +47,10 @@ def _read_size(values: Values) -> dict[str, Any]:
     return {"width": int(width), "height": int(height)}
 
 
-def _show_size(draft: Draft) -> str:
+def _show_size(draft: Draft, spec: ModelSpec) -> str:
     if draft.width is None or draft.height is None:
         return MATCH_IMAGE
-    offered = (f"{size.width}x{size.height}" for size in spec_of(draft.model).sizes)
+    offered = (f"{size.width}x{size.height}" for size in spec.sizes)
     size = f"{draft.width}x{draft.height}"
     return size if size in offered else CUSTOM
 
@@ -143,8 +71,7 @@ def frames_of(seconds: float, fps: float, spec: ModelSpec) -> int:
     return round(seconds * fps / step) * step + 1
 
 
-def _read_length(values: Values) -> dict[str, Any]:
-    spec = spec_of(values["model"])
+def _read_length(values: Values, spec: ModelSpec) -> dict[str, Any]:
     fps = parse_number("fps", "Frames per second", values["fps"], int)
     if fps is None or not 1 <= fps <= 120:  # what is wrong with the frame rate is said where it is checked
         fps = spec.fps
@@ -158,8 +85,7 @@ def _read_length(values: Values) -> dict[str, Any]:
     return {"num_frames": frames}
 
 
-def _show_length(draft: Draft) -> float:
-    spec = spec_of(draft.model)
+def _show_length(draft: Draft, spec: ModelSpec) -> float:
     return ((draft.num_frames or spec.num_frames) - 1) / (draft.fps or spec.fps)
 
 
@@ -173,11 +99,11 @@ def lora_choices(names: tuple[str, ...]) -> list[tuple[str, str]]:
 def _lora_fields(slot: int) -> dict[str, Field]:
     name, weight = f"lora_{slot}", f"lora_weight_{slot}"
 
-    def read(values: Values) -> dict[str, Any]:
+    def read(values: Values, spec: ModelSpec) -> dict[str, Any]:
         if not values[name]:
             return {}
-        number = parse_number("loras", f"Weight of LoRA '{values[name]}'", values[weight], float)
-        return {"loras": (LoraChoice(values[name], 1.0 if number is None else number),)}
+        strength = parse_number("loras", f"Weight of LoRA '{values[name]}'", values[weight], float)
+        return {"loras": (LoraChoice(values[name], 1.0 if strength is None else strength),)}
 
     def chosen(draft: Draft) -> LoraChoice | None:
         return draft.loras[slot] if slot < len(draft.loras) else None
@@ -192,12 +118,12 @@ def _lora_fields(slot: int) -> dict[str, Field]:
                 allow_custom_value=True,  # a file that is gone: the studio says so, where Gradio would do nothing
             ),
             read,
-            lambda draft: lora.name if (lora := chosen(draft)) else NO_LORA,
+            lambda draft, spec: lora.name if (lora := chosen(draft)) else NO_LORA,
         ),
         weight: Field(
             lambda choices: gr.Textbox("1", label="Weight", placeholder="1", max_lines=1, min_width=90, scale=1),
-            lambda values: {},
-            lambda draft: f"{lora.weight:.10g}" if (lora := chosen(draft)) else "1",
+            lambda values, spec: {},
+            lambda draft, spec: f"{lora.weight:.10g}" if (lora := chosen(draft)) else "1",
         ),
     }
 
@@ -214,8 +140,12 @@ def _negative(choices: Choices) -> gr.Textbox:
     return gr.Textbox(label="Negative prompt", lines=1, max_lines=4, placeholder="What should not be seen (optional)")
 
 
+def model_choices(specs: tuple[ModelSpec, ...]) -> list[tuple[str, str]]:
+    return [(spec.title, spec.id) for spec in specs]
+
+
 def _model(choices: Choices) -> gr.Dropdown:
-    return gr.Dropdown([(spec.title, spec.id) for spec in choices.models], value=choices.spec.id, label="Model")
+    return gr.Dropdown(model_choices(choices.models), value=choices.spec.id, label="Model")
 
 
 def _preset(choices: Choices) -> gr.Radio:
@@ -240,40 +170,69 @@ def _scheduler(choices: Choices) -> gr.Dropdown:
     return gr.Dropdown(options, value="", label="Scheduler", min_width=120)
 
 
-def _image(choices: Choices) -> gr.Image:
-    return image_upload(
-        str(choices.image) if choices.image else None, label="First frame", height=230, elem_classes="first-frame"
-    )
+def speed_choices(choices: Choices, spec: ModelSpec) -> list[tuple[str, str]]:
+    """(label, value) of the speeds for a model; the model's own first, alone where nobody has made another."""
+    return [
+        ("The model's own", ""),
+        *((speed.title, speed.id) for speed in choices.speeds.values() if speed.fits(spec)),
+    ]
+
+
+def _speed(choices: Choices) -> gr.Dropdown:
+    options = speed_choices(choices, choices.spec)
+    return gr.Dropdown(options, value="", label="Speed", visible=len(options) > 1)
+
+
+def _weights(choices: Choices) -> gr.Dropdown:
+    options = [("Automatic", ""), *((WEIGHTS.get(kind, kind.upper()), kind.value) for kind in Precision)]
+    return gr.Dropdown(options, value="", label="Weights", min_width=120)
+
+
+def has_second_expert(spec: ModelSpec) -> bool:
+    return spec.guidance_scale_2 is not None
 
 
 FIELDS: dict[str, Field] = {
-    "image": Field(
-        _image,
-        lambda values: {"image": Path(values["image"]) if values.get("image") else None},
-        lambda draft: draft.image,
-    ),
-    "prompt": Field(_prompt, lambda values: {"prompt": values["prompt"] or ""}, lambda draft: draft.prompt),
-    "negative_prompt": Field(
-        _negative,
-        lambda values: {"negative_prompt": _given(values["negative_prompt"])},
-        lambda draft: draft.negative_prompt or "",
-    ),
-    "model": Field(_model, lambda values: {"model": values["model"]}, lambda draft: draft.model),
-    "preset": Field(_preset, lambda values: {"preset": values["preset"]}, lambda draft: draft.preset),
+    **FILE_FIELDS,
+    "prompt": Field(_prompt, lambda values, spec: {"prompt": values["prompt"] or ""}, lambda draft, spec: draft.prompt),
+    "negative_prompt": plain("negative_prompt", _negative),
+    "model": Field(_model, lambda values, spec: {"model": values["model"]}, lambda draft, spec: draft.model),
+    "preset": Field(_preset, lambda values, spec: {"preset": values["preset"]}, lambda draft, spec: draft.preset),
+    "speed": plain("speed", _speed),
     "size": Field(_size, _read_size, _show_size),
-    "width": replace(_number("width", "Width", int), read=lambda values: {}),
-    "height": replace(_number("height", "Height", int), read=lambda values: {}),
+    "width": replace(number("width", "Width", int), read=lambda values, spec: {}),
+    "height": replace(number("height", "Height", int), read=lambda values, spec: {}),
     "seconds": Field(_length, _read_length, _show_length),
-    "seed": _number("seed", "Seed", int, hint="random"),
-    "steps": _number("steps", "Steps", int, "num_inference_steps"),
-    "guidance": _number("guidance", "Guidance", float, "guidance_scale"),
-    "flow_shift": _number("flow_shift", "Flow shift", float),
-    "fps": _number("fps", "Frames per second", int),
-    "scheduler": Field(
-        _scheduler, lambda values: {"scheduler": _given(values["scheduler"])}, lambda draft: draft.scheduler or ""
+    "seed": number("seed", "Seed", int, hint="random"),
+    "steps": number("steps", "Steps", int, "num_inference_steps"),
+    "guidance": number("guidance", "Guidance", float, "guidance_scale"),
+    "guidance_2": only_where(
+        has_second_expert, number("guidance_2", "Guidance of the last steps", float, "guidance_scale_2")
     ),
+    "flow_shift": number("flow_shift", "Flow shift", float),
+    "fps": number("fps", "Frames per second", int),
+    "scheduler": plain("scheduler", _scheduler),
+    "quantization": plain("quantization", _weights),
+    "first_block_cache": number("first_block_cache", "First-block cache", float, hint="off"),
     **{name: field for slot in range(LORA_SLOTS) for name, field in _lora_fields(slot).items()},
 }
 
-TIMED = ("image", "model", "preset", "size", "width", "height", "seconds", "steps", "guidance", "fps", "scheduler")
+TIMED = (
+    *FILE_FIELDS,
+    *(
+        "model",
+        "preset",
+        "speed",
+        "size",
+        "width",
+        "height",
+        "seconds",
+        "steps",
+        "guidance",
+        "guidance_2",
+        "fps",
+        "scheduler",
+    ),
+    *("quantization", "first_block_cache"),
+)
 """Fields that change how long a clip takes, or whether it can be made at all."""

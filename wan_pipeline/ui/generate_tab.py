@@ -10,13 +10,22 @@ import gradio as gr
 from wan_pipeline.limits import MAX_SEED
 from wan_pipeline.request import Mode
 from wan_pipeline.ui import examples
-from wan_pipeline.ui.fields import LORA_SLOTS, Choices
+from wan_pipeline.ui.field import Choices
+from wan_pipeline.ui.fields import LORA_SLOTS
 from wan_pipeline.ui.form import Form
 
 TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
 NO_LORAS = (
     '<p class="hint">No LoRAs yet. Put <code>.safetensors</code> files into the folder <code>loras</code> '
     "and reload this page.</p>"
+)
+CONTROL = (
+    '<p class="hint">All of these may stay empty. The clip follows the video; where the mask is white it is made anew. '
+    "Up to four reference images say what things look like.</p>"
+)
+CACHED = (
+    '<p class="hint">Left empty, the style and then the model decide. The first-block cache skips what hardly changes '
+    "from step to step: about 0.08 is quicker, and gives other frames.</p>"
 )
 
 
@@ -48,11 +57,13 @@ def build_tab(choices: Choices) -> GenerateTab:
         form.place("prompt")
         if choices.mode is Mode.TEXT_TO_VIDEO:
             _prompt_chips(form)
+            _control(form)
         form.place("negative_prompt")
         form.place("preset")
         custom_size = _size(form)
         form.place("seconds")
         _seed_and_model(form)
+        form.place("speed")
         lora_hint, lora_rows = _loras(form)
         project = _advanced(form)
         with gr.Column(elem_classes="generate-bar"):
@@ -85,10 +96,21 @@ def build_tab(choices: Choices) -> GenerateTab:
 def _image(form: Form) -> tuple[gr.Button, ...]:
     form.place("image")
     with gr.Row(elem_classes="pictures"):
-        return tuple(
+        pictures = tuple(
             gr.Button(picture.title, icon=picture.path, size="sm", elem_classes="picture")
             for picture in examples.PICTURES
         )
+    with form.part("last-image"):
+        form.place("last_image")
+    return pictures
+
+
+def _control(form: Form) -> None:
+    with form.part("control"):
+        form.place("control_video")
+        form.place("control_mask")
+        form.place("reference_images")
+        gr.HTML(CONTROL, elem_classes="control-hint")
 
 
 def _prompt_chips(form: Form) -> None:
@@ -138,8 +160,13 @@ def _advanced(form: Form) -> gr.Dropdown:
             form.place("steps")
             form.place("guidance")
             form.place("flow_shift")
+        with form.part("second-guidance"):
+            form.place("guidance_2")
         with gr.Row(elem_classes="pair"):
             form.place("scheduler")
             form.place("fps")
-        gr.HTML('<p class="hint">Left empty, the style and then the model decide.</p>')
+        with gr.Row(elem_classes="pair"):
+            form.place("quantization")
+            form.place("first_block_cache")
+        gr.HTML(CACHED)
         return project_box()

@@ -10,7 +10,7 @@ import gradio as gr
 from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
-from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, lora_choices, spec_of
+from wan_pipeline.ui.fields import CUSTOM, LORA_SLOTS, lora_choices, model_choices
 from wan_pipeline.ui.filling import QUEUE, Filler
 from wan_pipeline.ui.generate_tab import GenerateTab
 from wan_pipeline.ui.hints import placeholders, reshape
@@ -58,21 +58,28 @@ class TabHandlers:
         values = self._form.values(given)
         updates: Updates = {self._tab.custom_size: gr.Row(visible=values["size"] == CUSTOM)}
         if values["size"] == CUSTOM and not values["width"] and not values["height"]:
-            first = spec_of(values["model"]).sizes[0]
+            first = self._form.spec(values["model"]).sizes[0]
             updates |= {self._form["width"]: str(first.width), self._form["height"]: str(first.height)}
         return updates
 
     def change_model(self, given: Given) -> Updates:
-        """Another model: its sizes, its lengths, its own settings as hints."""
+        """Another model: its sizes, its lengths, what it takes, its own settings as hints."""
         values = self._form.values(given)
-        return {**reshape(self._form, spec_of(values["model"]), values), **self.change_preset(given)}
+        return {**reshape(self._form, self._form.spec(values["model"]), values), **self.change_preset(given)}
 
     def change_preset(self, given: Given) -> Updates:
-        """Another style: what it sets shows in the empty fields."""
+        """Another style or speed: what it sets shows in the empty fields."""
         values = self._form.values(given)
-        preset = self._studio.presets.get(values["preset"])
-        hints = placeholders(spec_of(values["model"]), preset)
+        preset, speed = self._studio.presets.get(values["preset"]), self._studio.speeds.get(values["speed"])
+        hints = placeholders(self._form.spec(values["model"]), preset, speed)
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
+
+    def offer_models(self, given: Given) -> Updates:
+        """The models that are here now: one may have been downloaded, imported or removed since."""
+        specs, chosen = self._form.choices.offer(), given[self._form["model"]]
+        is_here = chosen in {spec.id for spec in specs}
+        value: dict[str, Any] = {} if is_here else {"value": specs[0].id}
+        return {self._form["model"]: gr.Dropdown(choices=model_choices(specs), **value)}
 
     def show_lora_rows(self, given: Given) -> Updates:
         """The rows in use and one free one."""

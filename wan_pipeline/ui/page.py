@@ -7,14 +7,16 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from wan_pipeline.models import registry
-from wan_pipeline.models.spec import LastImage, ModelSpec
+from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.request import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
-from wan_pipeline.ui.fields import LORA_SLOTS, TIMED, Choices
-from wan_pipeline.ui.filling import CREATE, GALLERY, QUEUE, Filler
+from wan_pipeline.ui.field import Choices
+from wan_pipeline.ui.fields import LORA_SLOTS, TIMED
+from wan_pipeline.ui.filling import CREATE, GALLERY, MODELS, QUEUE, Filler
 from wan_pipeline.ui.gallery_handlers import GalleryHandlers
 from wan_pipeline.ui.gallery_tab import GalleryTab, build_gallery
 from wan_pipeline.ui.generate_tab import GenerateTab, build_tab
@@ -22,6 +24,8 @@ from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
 from wan_pipeline.ui.many_handlers import ManyHandlers
 from wan_pipeline.ui.memory import remember
+from wan_pipeline.ui.models_handlers import ModelHandlers
+from wan_pipeline.ui.models_tab import ModelsTab, build_models
 from wan_pipeline.ui.page_handlers import PageHandlers
 from wan_pipeline.ui.queue_handlers import QueueHandlers
 from wan_pipeline.ui.queue_tab import QueueTab, build_queue
@@ -34,11 +38,13 @@ JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
 OPEN_ROOM = "() => wanStudio.openRoom()"
 SHOW_BADGE = "text => wanStudio.badge(text)"
 REMEMBER_JOB = "job => wanStudio.remember(job)"
+SHOW_TRANSFERS = "text => wanStudio.pulse(text)"
+SHOW_ANSWER = "html => wanStudio.answer(html)"
 
 
 def build_ui(studio: Studio) -> gr.Blocks:
     names = cards.Names(
-        models={spec.id: spec.title for spec in registry.MODELS.values()},
+        models={spec.id: spec.title for spec in studio.models.specs().values()},
         presets={preset.id: preset.title for preset in studio.presets.values()},
     )
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False) as page:
@@ -57,18 +63,21 @@ def build_ui(studio: Studio) -> gr.Blocks:
                 queue = build_queue(studio.presets)
             with gr.Tab("Gallery", id=GALLERY, elem_classes="room") as gallery_room:
                 gallery = build_gallery()
+            with gr.Tab("Models", id=MODELS, elem_classes="room") as models_room:
+                models = build_models()
         filler = Filler(rooms, tabs, forms)
         projects = [*(tab.project for tab in forms.values()), queue.many.project]
         _wire_page(page, PageHandlers(studio, filler, banner, projects), upload, (filler, banner, projects))
-        for name, each in ((CREATE, create_room), (QUEUE, queue_room), (GALLERY, gallery_room)):
+        named = {CREATE: create_room, QUEUE: queue_room, GALLERY: gallery_room, MODELS: models_room}
+        for name, each in named.items():
             each.select(None, None, None, js=f"() => wanStudio.enter('{name}')")
         for tab in forms.values():
-            _wire_form(page, TabHandlers(studio, tab, view, filler), tab, view, filler)
+            _wire_form((page, create_room), TabHandlers(studio, tab, view, filler), tab, view, filler)
             remember(page, studio, tab, QUIET)
         _wire_stage(page, StageHandlers(studio, names, view, filler), view, filler)
         _wire_queue(
             queue_room,
-            (create_room, gallery_room),
+            (create_room, gallery_room, models_room),
             QueueHandlers(studio, names, queue, view, filler),
             queue,
             filler,
@@ -76,27 +85,31 @@ def build_ui(studio: Studio) -> gr.Blocks:
         )
         _wire_many(page, queue_room, ManyHandlers(studio, queue, forms), queue)
         _wire_gallery(gallery_room, GalleryHandlers(studio, names, gallery, filler), gallery, filler)
+        others = (create_room, queue_room, gallery_room)
+        _wire_models(models_room, others, ModelHandlers(studio, names, models, filler), models, filler)
     return page
 
 
 def _choices(studio: Studio, mode: Mode) -> Choices:
-    """What the form offers. Without any installed model the first known one stands in; submitting says what lacks."""
-    installed = tuple(model.spec for model in studio.models.installed() if _has_form(model.spec, mode))
-    known = tuple(spec for spec in registry.MODELS.values() if mode in spec.modes)
+    """What the form offers."""
     picture = examples.PICTURES[0] if mode is Mode.IMAGE_TO_VIDEO else None
     return Choices(
         mode=mode,
-        models=installed or known[:1],
+        models=_offered(studio, mode),
         presets=studio.presets,
         loras=tuple(studio.loras.names()),
         prompt=picture.prompt if picture else next(iter(examples.PROMPTS.values())),
+        find=lambda model_id: studio.models.spec(model_id or registry.DEFAULT_MODEL),
+        offer=partial(_offered, studio, mode),
         image=picture.path if picture else None,
+        speeds=studio.speeds,
     )
 
 
-def _has_form(spec: ModelSpec, mode: Mode) -> bool:
-    """The form knows the registry's models, and has no box for a last image yet: the command line has."""
-    return mode in spec.modes and spec.id in registry.MODELS and spec.last_image is not LastImage.REQUIRED
+def _offered(studio: Studio, mode: Mode) -> tuple[ModelSpec, ...]:
+    """The models that are here. Without any the first known one stands in; submitting says what lacks."""
+    installed = tuple(model.spec for model in studio.models.installed() if mode in model.spec.modes)
+    return installed or tuple(spec for spec in studio.models.specs().values() if mode in spec.modes)[:1]
 
 
 def _wire_page(
@@ -111,8 +124,10 @@ def _wire_page(
     upload.upload(handlers.open_file, upload, filler.outputs, **QUIET)
 
 
-def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: Stage, filler: Filler) -> None:
-    form, everything = tab.form, tab.form.inputs
+def _wire_form(
+    places: tuple[gr.Blocks, gr.Tab], handlers: TabHandlers, tab: GenerateTab, view: Stage, filler: Filler
+) -> None:
+    (page, room), form, everything = places, tab.form, tab.form.inputs
     hinted = [form[name] for name in HINTED]
     loras = [form[f"lora_{slot}"] for slot in range(LORA_SLOTS)]
     changes = [component.change for component in form.components.values()]
@@ -137,8 +152,10 @@ def _wire_form(page: gr.Blocks, handlers: TabHandlers, tab: GenerateTab, view: S
     )
     sides = [form["width"], form["height"]]
     form["size"].change(handlers.change_size, everything, [tab.custom_size, *sides], **QUIET)
-    form["model"].change(handlers.change_model, everything, [form["size"], form["seconds"], *hinted], **QUIET)
-    gr.on([form["preset"].change, page.load], handlers.change_preset, everything, hinted, **QUIET)
+    fitted = [form["size"], form["seconds"], *form.parts.values(), *hinted]
+    form["model"].change(handlers.change_model, everything, fitted, **QUIET)
+    gr.on([page.load, room.select], handlers.offer_models, {form["model"]}, [form["model"]], **QUIET)
+    gr.on([form["preset"].change, form["speed"].change, page.load], handlers.change_preset, everything, hinted, **QUIET)
     gr.on([lora.change for lora in loras], handlers.show_lora_rows, everything, [*tab.lora_rows], **QUIET)
     page.load(handlers.offer_loras, None, [*loras, tab.lora_hint, tab.lora_rows[0]], **QUIET)
     for button, picture in zip(tab.pictures, examples.PICTURES, strict=bool(tab.pictures)):
@@ -209,3 +226,25 @@ def _wire_gallery(room: gr.Tab, handlers: GalleryHandlers, view: GalleryTab, fil
     view.timer.tick(handlers.follow_verification, [view.look], [view.report, view.timer], **QUIET)
     for part in (view.grid, view.picks, view.over, view.toast):
         part.click(handlers.act, view.inputs, [*view.outputs, *filler.outputs], trigger_mode="multiple", **QUIET)
+
+
+def _wire_models(
+    room: gr.Tab, others: Sequence[gr.Tab], handlers: ModelHandlers, view: ModelsTab, filler: Filler
+) -> None:
+    room.select(handlers.enter, None, view.outputs, **QUIET)
+    gr.on([other.select for other in others], handlers.leave, None, [view.timer], **QUIET)
+    view.timer.tick(handlers.follow, [view.shown], view.outputs, trigger_mode="always_last", **QUIET)
+    view.pulse.change(None, view.pulse, None, js=SHOW_TRANSFERS)
+    for part in (view.grid, view.over):
+        shown = [*view.outputs, *filler.outputs]
+        _look_up(part.click(handlers.act, None, shown, trigger_mode="multiple", **QUIET), handlers, view)
+    for named in (view.add.click, view.repository.submit):
+        found = _look_up(named(handlers.add, [view.repository], view.outputs, **QUIET), handlers, view)
+        found.then(handlers.refresh_after_adding, [view.repository], view.outputs, **QUIET)
+
+
+def _look_up(asked: Dependency, handlers: ModelHandlers, view: ModelsTab) -> Dependency:
+    """A question is shown at once; what there is to say to it comes when the Hub has answered."""
+    found = asked.then(handlers.look_up, [view.look], [view.answer, view.look], **QUIET)
+    found.then(None, view.answer, None, js=SHOW_ANSWER)
+    return found

@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from wan_pipeline.models import registry
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.presets import Preset
 from wan_pipeline.studio import Studio
@@ -18,9 +17,9 @@ from wan_pipeline.ui.examples import ASSETS
 SANS = ("Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
-STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css")
+STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css", "models.css")
 WHOLE = "whole.css"
-SCRIPTS = ("page.js", "gallery.js", "queue.js")
+SCRIPTS = ("page.js", "gallery.js", "queue.js", "models.js")
 
 HEADER = """
 <header class="masthead">
@@ -43,7 +42,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "theme": theme(),
         "css": "".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)
         + preset_css(studio.presets.values())
-        + size_css(registry.MODELS.values()),
+        + size_css(studio.models.specs().values()),
         "head": f"<style>{(ASSETS / WHOLE).read_text(encoding='utf-8')}</style><script>{script}</script>",
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(settings.clips)],

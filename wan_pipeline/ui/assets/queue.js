@@ -1,6 +1,6 @@
 // Files dropped anywhere on the page, exports that download themselves, and Escape in the queue. No network.
 (() => {
-  // A clip gives its settings to the form, a list goes to the queue; images keep to their own box.
+  // A clip gives its settings to the form, a list goes to the queue; what leads a clip keeps to its own box.
   const homes = [[/\.mp4$/i, "clip-upload"], [/\.(csv|jsonl|zip)$/i, "queue-upload"]];
   const home = file => homes.find(([pattern]) => pattern.test(file.name))?.[1];
   const hasFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");

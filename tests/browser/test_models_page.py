@@ -1,0 +1,140 @@
+"""The Models room in a real browser, on the real app, against a Hub on loopback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests import tiny
+from tests.browser.conftest import Visitor
+from tests.browser.test_page import panel
+from tests.hub_server import Faults, HubServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+VACE = "Wan 2.1 VACE 1.3B"
+OWN = "someone/My-Own-Wan"
+
+
+@pytest.fixture(scope="module")
+def published(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> HubServer:
+    folder = tmp_path_factory.mktemp("published")
+    hub.publish("Wan-AI/Wan2.1-VACE-1.3B-diffusers", tiny.write_vace(folder / "vace"))
+    hub.publish(OWN, tiny.write_wan21_text(folder / "own"))
+    return hub
+
+
+@pytest.fixture
+def faults(published: HubServer) -> Iterator[Faults]:
+    published.faults = Faults()
+    yield published.faults
+    published.faults = Faults()
+
+
+def open_models(visitor: Visitor) -> Page:
+    page = visitor.open()
+    page.get_by_role("tab", name="Models").click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    return page
+
+
+def card(page: Page, title: str) -> Locator:
+    return page.locator(".model").filter(has=page.get_by_role("heading", name=title, exact=True))
+
+
+def click(page: Page, title: str, button: str) -> None:
+    card(page, title).get_by_role("button", name=button, exact=True).click()
+
+
+def model_choices(page: Page) -> Locator:
+    page.get_by_role("tab", name="Create").click()
+    panel(page).get_by_label("Model").click()
+    return page.get_by_role("option")
+
+
+def test_a_model_is_downloaded_stopped_resumed_used_verified_and_removed(visitor: Visitor, faults: Faults) -> None:
+    faults.seconds_a_chunk = 0.04
+    page = open_models(visitor)
+    expect(card(page, VACE)).to_contain_text("about 20.0 GB to download")
+    click(page, VACE, "Download")
+    expect(page.get_by_role("dialog")).to_contain_text("To fetch")
+    expect(page.get_by_role("dialog")).to_contain_text(re.compile(r"Wan2.1-VACE-1.3B-diffusers at [0-9a-f]{12}"))
+    page.get_by_role("button", name="Not now").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    click(page, VACE, "Download")
+    page.get_by_role("button", name=re.compile(r"Download \d+\.\d MB")).click()
+    expect(card(page, VACE).locator("[data-rate]")).to_contain_text("MB/s")
+    expect(card(page, VACE).locator("[data-left]")).to_contain_text("left")
+    page.reload()  # it goes on without the page
+    expect(card(page, VACE).locator("[data-amount]")).to_contain_text("MB of")
+    click(page, VACE, "Stop")
+    expect(card(page, VACE)).to_contain_text("what has come is kept")
+    faults.seconds_a_chunk = 0.01
+    click(page, VACE, "Resume")
+    expect(page.get_by_role("dialog")).to_contain_text("the rest is here")
+    page.get_by_role("button", name=re.compile("Download ")).last.click()
+    expect(page.locator(".toast")).to_contain_text(f"{VACE} is ready to use")
+    expect(card(page, VACE)).to_contain_text("Ready")
+
+    click(page, VACE, "Use")
+    expect(panel(page).get_by_label("Model")).to_have_value(VACE)
+    expect(panel(page).get_by_text("Reference images").first).to_be_visible()
+    page.get_by_role("tab", name="Models").click()
+    click(page, VACE, "Verify")
+    expect(card(page, VACE)).to_contain_text("Verified: all its files are whole")
+    click(page, VACE, "Remove")
+    page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+    expect(card(page, VACE)).to_contain_text("about 20.0 GB to download")
+    expect(model_choices(page)).not_to_contain_text([VACE])
+    expect(panel(page).get_by_label("Model")).not_to_have_value(VACE)
+
+
+def test_a_repository_is_added_by_its_name(visitor: Visitor, faults: Faults) -> None:
+    page = open_models(visitor)
+    box = page.get_by_placeholder("owner/name")
+    box.fill("someone/Misspelt")
+    box.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("There is no repository 'someone/Misspelt'")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    box.fill(f"https://hub.example/{OWN}/tree/main")
+    page.get_by_role("button", name="Add a repository").click()
+    page.get_by_role("button", name=re.compile(r"Download \d")).click()
+    expect(box).to_have_value("")
+    expect(card(page, "My-Own-Wan")).to_contain_text("Ready")
+    expect(model_choices(page).filter(has_text="My-Own-Wan")).to_be_visible()
+    page.get_by_role("option", name="My-Own-Wan").click()
+    expect(panel(page).get_by_label("832 × 480")).to_be_checked()
+    expect(page.locator(".estimate:visible")).to_contain_text(re.compile("about|fit", re.IGNORECASE))
+    page.reload()
+    expect(panel(page).get_by_label("Model")).to_have_value("My-Own-Wan")
+    page.get_by_role("tab", name="Models").click()
+    click(page, "My-Own-Wan", "Remove")
+    page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+    expect(card(page, "My-Own-Wan")).to_have_count(0)
+    visitor.forgive_an_estimate_that_met_other_sizes()
+
+
+def test_what_the_hub_refuses_is_said(visitor: Visitor, faults: Faults) -> None:
+    faults.gated = True
+    page = open_models(visitor)
+    click(page, VACE, "Download")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("is gated: accept its terms")
+    page.get_by_role("button", name="Close").last.click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(card(page, "Wan 3.0")).to_contain_text("add its repository above")
+    expect(card(page, "Wan 3.0").get_by_role("button")).to_have_count(0)
+
+
+def test_who_comes_over_the_network_may_only_look(browser: Browser, address: str, workspace: Path) -> None:
+    guest = Visitor(browser, address, headers={"X-Forwarded-For": "203.0.113.9"})
+    page = open_models(guest)
+    expect(card(page, VACE)).to_be_visible()
+    expect(page.get_by_placeholder("owner/name")).to_be_hidden()
+    assert {button.inner_text() for button in page.locator(".model").get_by_role("button").all()} == {"Use"}
+    guest.leave()
+    assert guest.complaints == []
