@@ -94,7 +94,7 @@ def test_blended_tiles_are_nearly_the_whole_frames(small_vae, wide, tile):
     whole, tiled = (decode(small_vae, wide, Recorder(), side).astype(int) for side in (0, tile))
     assert tiled.shape == whole.shape == (5, 104, 160, 3)
     shifted = abs(whole[:, 8:] - whole[:, :-8]).mean()  # by one latent pixel
-    assert 0 < abs(tiled - whole).mean() < min(2, shifted / 3) and abs(tiled - whole).max() < 16
+    assert 0 < abs(tiled - whole).mean() < 0.6 * shifted and abs(tiled - whole).max() < 32
 
 
 @torch.inference_mode()
