@@ -248,3 +248,15 @@ def test_what_the_browser_kept_is_given_back_if_it_means_something() -> None:
     assert restore(studio, tab, json.dumps(kept | {"preset": "gone"}))[tab.form["preset"]] is None
     for bad in ("", "{", "[]", "3", json.dumps(kept | {"model": "gone"}), json.dumps(kept | {"seconds": "x"}), "{}"):
         assert restore(studio, tab, bad) == {tab.form["prompt"]: gr.skip()}, bad
+
+
+def test_speeds_are_offered_for_their_models_only() -> None:
+    with gr.Blocks():
+        form = build_tab(choices(Mode.TEXT_TO_VIDEO, DEMO, WAN22_T2V_A14B)).form
+    assert not form["speed"].visible
+    chosen = {"size": "320x192", "seconds": 2.0, "speed": "wan2.2-t2v-4-steps"}
+    there, gone = (reshape(form, spec, chosen)[form["speed"]] for spec in (WAN22_T2V_A14B, DEMO))
+    assert (there.visible, there.value) == (True, "wan2.2-t2v-4-steps") and (gone.visible, gone.value) == (False, "")
+    assert [value for _, value in there.choices] == ["", "wan2.2-t2v-4-steps"]
+    hints = placeholders(WAN22_T2V_A14B, PRESETS["quick-draft"], SPEEDS["wan2.2-t2v-4-steps"])
+    assert (hints["steps"], hints["guidance"], hints["guidance_2"], hints["flow_shift"]) == ("4", "1", "1", "5")

@@ -152,7 +152,7 @@ def _wire_form(
     )
     sides = [form["width"], form["height"]]
     form["size"].change(handlers.change_size, everything, [tab.custom_size, *sides], **QUIET)
-    fitted = [form["size"], form["seconds"], *form.parts.values(), *hinted]
+    fitted = [form["speed"], form["size"], form["seconds"], *form.parts.values(), *hinted]
     form["model"].change(handlers.change_model, everything, fitted, **QUIET)
     gr.on([page.load, room.select], handlers.offer_models, {form["model"]}, [form["model"]], **QUIET)
     gr.on([form["preset"].change, form["speed"].change, page.load], handlers.change_preset, everything, hinted, **QUIET)
