@@ -99,9 +99,15 @@ def test_all_steps_done_only_the_decoder_runs(engine, path):
     with pytest.raises(Cancelled):
         engine.render(request, Recorder(stop_at=(Stage.DECODING, 0)), path)
     observer = Recorder()
-    resumed = engine.render(request, observer, path, "tiled")
+    resumed = engine.render(request, observer, path, "offload,fp32,tile=256")
     assert resumed.resumed_from == STEPS and len(observer.of(Stage.DENOISING)) == 1
     assert resumed.sha256 == engine.render(request, Recorder()).sha256
+
+
+def test_other_arithmetic_begins_anew(engine, path):
+    stop_after(engine, small(), path, 3)
+    clip = engine.render(small(), Recorder(), path, "resident,fp32,chunk=8")
+    assert clip.resumed_from == 0 and "others now" in clip.warnings[0]
 
 
 def test_the_wan_21_image_layout_is_resumed_too(settings, path):

@@ -16,6 +16,7 @@ from tests import tiny
 from tests.observers import Recorder
 from tests.requests import make_request
 from wan_pipeline.engine.engine import Engine, frames_sha256
+from wan_pipeline.engine.plan import read_plan
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.errors import Cancelled, GenerationError, ImageError, ModelError, OutOfMemory
 from wan_pipeline.request import GenerationRequest, Mode, SchedulerName
@@ -198,34 +199,56 @@ def test_a_truncated_weight_file_is_a_sentence_and_the_engine_goes_on(settings):
         engine.render(small(), Recorder())
 
 
-@pytest.mark.parametrize(("plan", "next_plan"), [("", "tiled"), ("offload", "tiled"), ("tiled", None)])
-def test_no_room_is_a_sentence_with_the_plan_to_try_next_and_the_engine_goes_on(engine, plan, next_plan):
+HUGE = {"width": 16 * 2**18, "height": 16 * 2**18}
+
+
+@pytest.mark.parametrize("plan", ["resident,fp32,text=cpu", "offload,fp32"])
+def test_no_room_is_a_sentence_with_the_plan_to_try_next_and_the_engine_goes_on(engine, plan):
     """Terabytes of noise, refused by the real allocator."""
     with pytest.raises(OutOfMemory, match="ran out of memory; choose a smaller size") as caught:
-        engine.render(small(width=16 * 2**18, height=16 * 2**18), Recorder(), plan=plan)
-    assert caught.value.smaller_plan == next_plan
+        engine.render(small(**HUGE), Recorder(), plan=plan)
+    smaller = read_plan(caught.value.smaller_plan)
+    assert smaller.chunk or smaller.tile
     engine.render(small(), Recorder())
 
 
+def test_the_smallest_plan_has_none_after_it(engine):
+    plan = "resident,fp32,text=cpu"
+    for _ in range(5):
+        with pytest.raises(OutOfMemory) as caught:
+            engine.render(small(**HUGE), Recorder(), plan=plan)
+        if caught.value.smaller_plan is None:
+            break
+        plan = caught.value.smaller_plan
+    else:
+        pytest.fail(f"after {plan} there is still a smaller one")
+
+
 def test_a_plan_that_only_moves_weights_gives_the_same_frames(engine):
-    clips = [engine.render(small(), Recorder(), plan=plan) for plan in ("", "offload")]
-    assert [clip.provenance.plan for clip in clips] == ["resident", "offload"]
-    assert clips[0].sha256 == clips[1].sha256
+    plans = ["resident,fp32,text=cpu", "offload,fp32", "offload,fp32,text=streamed"]
+    clips = [engine.render(small(), Recorder(), plan=plan) for plan in ("", *plans)]
+    assert [clip.provenance.plan for clip in clips] == [plans[0], *plans]
+    assert len({clip.sha256 for clip in clips}) == 1
 
 
 def test_tiles_are_counted_and_nothing_of_them_is_left(engine):
     wide = small(width=384, num_inference_steps=1)
     whole = engine.render(wide, Recorder())
     observer = Recorder()
-    tiles = engine.render(wide, observer, plan="tiled")
+    tiles = engine.render(wide, observer, plan="resident,fp32,tile=128")
     reports = observer.of(Stage.DECODING)
-    assert [(report.step, report.total) for report in reports] == [(0, 6), *((step, 6) for step in range(6))]
+    total = reports[0].total
+    assert total == 3 * 5  # latent frames, and tiles of 128 that share 64
+    assert [(report.step, report.total) for report in reports] == [
+        (0, total),
+        *((step, total) for step in range(total)),
+    ]
     assert tiles.frames.shape == whole.frames.shape and tiles.sha256 != whole.sha256
     assert engine.render(wide, Recorder()).sha256 == whole.sha256
 
 
 def test_an_unknown_plan_is_a_sentence(engine):
-    with pytest.raises(GenerationError, match="no memory plan 'huge'; this version knows: resident, offload, tiled"):
+    with pytest.raises(GenerationError, match="'huge' is not a memory plan; use resident, offload, streamed, or"):
         engine.render(small(), Recorder(), plan="huge")
 
 

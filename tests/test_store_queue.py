@@ -208,7 +208,7 @@ def test_retry_starts_afresh_at_the_end(end: str, store: JobStore) -> None:
     store.move(first, before=second)
     store.claim()
     if end == "fail":
-        store.lower_plan(first, "tiled", "memory ran out")
+        store.lower_plan(first, "resident,fp32,tile=256", "memory ran out")
         store.claim()
         store.fail(first, "no")
     elif end == "cancel":
@@ -313,9 +313,14 @@ def test_every_start_is_an_event(store: JobStore, database: Path) -> None:
     job = store.claim()
     store.note_resumed(job_id, 6)
     assert store.job(job_id).resumed_from == 6
-    store.lower_plan(job_id, "tiled", "memory ran out")
+    store.lower_plan(job_id, "resident,fp32,tile=256", "memory ran out")
     job = store.job(job_id)
-    assert (job.state, job.plan, job.plan_steps_down, job.attempts) == (JobState.INTERRUPTED, "tiled", 1, 1)
+    assert (job.state, job.plan, job.plan_steps_down, job.attempts) == (
+        JobState.INTERRUPTED,
+        "resident,fp32,tile=256",
+        1,
+        1,
+    )
     job = store.claim()
     assert job.resumed_from == 0
     store.finish(job_id, make(database, job))
@@ -333,7 +338,7 @@ def test_every_start_is_an_event(store: JobStore, database: Path) -> None:
     ]
     assert store.starts() == 4
     assert [event.detail for event in store.events(job_id) if event.kind is EventKind.PLAN_LOWERED] == [
-        "tiled: memory ran out"
+        "resident,fp32,tile=256: memory ran out"
     ]
 
 
@@ -408,7 +413,7 @@ def test_what_ends_is_not_unfinished(store: JobStore) -> None:
     (job_id,) = submit(store, "A")
     store.claim()
     store.fail(job_id, "no")
-    store.lower_plan(job_id, "tiled", "late")
+    store.lower_plan(job_id, "resident,fp32,tile=256", "late")
     store.note_resumed(job_id, 3)
     store.progress(job_id, Progress(Stage.DENOISING, 1, 2), 1)
     job = store.job(job_id)

@@ -167,7 +167,7 @@ def test_a_plan_is_followed(studio):
     from wan_pipeline.jobs.render import save_clip
 
     with Engine(studio.settings) as engine:
-        rendered = engine.render(request, Recorder(), plan="tiled")
+        rendered = engine.render(request, Recorder(), plan="resident,fp32,tile=128")
         assert rendered.sha256 != engine.render(request, Recorder()).sha256
     clip = save_clip(request, rendered, Recorder(), studio.settings.clips / "tiled.mp4").clip
     assert studio.verify_now(clip, Recorder()).identical

@@ -12,13 +12,18 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d, WanEncoder3d
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
+from transformers import UMT5EncoderModel
 
 from tests.requests import Silence
+from tests.shortage import ALWAYS, no_room_for
 from tests.studios import PATIENCE, QUICK, finish, leftovers
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.engine import engine as engine_module
 from wan_pipeline.engine import text as text_module
+from wan_pipeline.engine.plan import read_plan
 from wan_pipeline.engine.progress import Progress, Stage
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
@@ -127,46 +132,49 @@ def test_after_a_fault_nobody_thought_of_the_queue_goes_on_in_a_fresh_process(
 # Memory runs out
 
 
-def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, *plans: str) -> None:
-    """The device has too little room for any but these plans."""
-    decode = engine_module.decode
-
-    def sparing(vae: Any, *rest: Any) -> Any:
-        if ("tiled" if vae.use_tiling else "resident") not in plans:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return decode(vae, *rest)
-
-    monkeypatch.setattr(engine_module, "decode", sparing)
+STAGES = {
+    Stage.ENCODING_TEXT: UMT5EncoderModel,
+    Stage.LOADING: WanEncoder3d,  # for the colours of previews
+    Stage.DENOISING: WanTransformerBlock,
+    Stage.DECODING: WanDecoder3d,
+}
+"""A module that computes in each stage, and in no other."""
 
 
-def test_out_of_memory_goes_one_plan_down_in_a_fresh_process(
-    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stage", STAGES)
+def test_out_of_memory_in_any_stage_goes_one_plan_down_in_a_fresh_process(
+    studio: Studio, settings: Settings, stage: Stage
 ) -> None:
-    run_out_of_memory(monkeypatch, "tiled")
     job_id = studio.submit(QUICK)
     waiting = studio.submit(replace(QUICK, seed=2))
-    assert Worker(settings).run() is Ending.FRESH_PROCESS
-    job = studio.job(job_id)
-    assert (job.state, job.plan, job.plan_steps_down) == (JobState.INTERRUPTED, "tiled", 1)
-    assert studio.job(waiting).state is JobState.QUEUED
-    Worker(settings).run()
-    job = studio.job(job_id)
-    assert (job.state, job.plan, job.plan_steps_down) == (JobState.DONE, "tiled", 1)
-    assert load_receipt(job.clip).provenance.plan == "tiled"
+    with no_room_for(STAGES[stage]):
+        assert Worker(settings).run() is Ending.FRESH_PROCESS
+        job = studio.job(job_id)
+        assert (job.state, job.plan_steps_down) == (JobState.INTERRUPTED, 1)
+        assert read_plan(job.plan).chunk
+        assert studio.job(waiting).state is JobState.QUEUED
+        assert Worker(settings).run() is Ending.NOTHING_TO_DO
+    lowered, other = studio.job(job_id), studio.job(waiting)
+    assert (lowered.state, lowered.plan, lowered.plan_steps_down) == (JobState.DONE, job.plan, 1)
+    assert load_receipt(lowered.clip).provenance.plan == job.plan
     expected = [EventKind.SUBMITTED, EventKind.STARTED, EventKind.PLAN_LOWERED, EventKind.STARTED, EventKind.DONE]
-    assert kinds(studio, job) == expected
+    assert kinds(studio, lowered) == expected
+    assert (other.state, other.plan, other.plan_steps_down) == (JobState.DONE, "", 0)
+    assert load_receipt(other.clip).provenance.plan == "resident,fp32,text=cpu"
 
 
-def test_out_of_memory_with_the_smallest_plan_fails_the_job(
-    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_out_of_memory_with_the_smallest_plan_fails_the_job_and_the_next_one_runs(
+    studio: Studio, settings: Settings
 ) -> None:
-    run_out_of_memory(monkeypatch)
     job_id = studio.submit(QUICK)
-    endings = [Worker(settings).run() for _ in range(3)]
+    with no_room_for(WanTransformerBlock, ALWAYS):
+        endings = [Worker(settings).run() for _ in range(3)]
     assert endings == [Ending.FRESH_PROCESS, Ending.FRESH_PROCESS, Ending.NOTHING_TO_DO]
     job = studio.job(job_id)
     assert (job.state, job.plan_steps_down) == (JobState.FAILED, 1)
-    assert "ran out of memory" in job.error
+    assert "ran out of memory; choose a smaller size or fewer frames" in job.error
+    (other,) = finish(studio, settings, replace(QUICK, seed=2))
+    assert other.state is JobState.DONE
 
 
 # What a dead worker has left
