@@ -95,7 +95,7 @@ def _one_of(*allowed: str) -> Any:
 
 
 def _count(text: str) -> int:
-    if not 0 <= int(text) < 2**31:
+    if not 0 <= int(text) < 2**53:
         raise ValueError(text)
     return int(text)
 
