@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
 from wan_pipeline.duration import duration
+from wan_pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from wan_pipeline.models.download import Order, Transfer
@@ -33,10 +34,21 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     fetch.add_argument("--revision", metavar="REV", help="a branch, tag or commit (the one it is pinned to, else main)")
     fetch.add_argument("--dry-run", action="store_true", help="only say how much there is to fetch")
     fetch.set_defaults(stopped="stopped; what has come is kept, and the next download goes on from there.")
-    add = _action(actions, "import", _import, "take up a model in diffusers layout, whatever its name")
-    add.add_argument("source", metavar="SOURCE", help="a folder, or a repository of the Hugging Face Hub: owner/name")
+    add = _action(actions, "import", _import, "take up a model in diffusers layout, or a transformer in one file")
+    add.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder, a repository of the Hugging Face Hub (owner/name), or a .safetensors",
+    )
+    add.add_argument(
+        "--config", metavar="MODEL", help="of a file: the model here that it was made from, by id or folder"
+    )
+    add.add_argument(
+        "--low-noise", type=Path, metavar="FILE", help="of a file: the second expert's, for the last steps"
+    )
     add.add_argument("--id", metavar="ID", help="what to call it (made of its name)")
     add.add_argument("--title", metavar="TEXT", help="what the page calls it (its name)")
+    add.set_defaults(stopped="stopped; nothing was imported.")
     verify = _action(actions, "verify", _verify, "read all of a model's files and compare their hashes")
     verify.add_argument("model", metavar="ID")
     remove = _action(actions, "remove", _remove, "free the disk of a model; an imported folder is only forgotten")
@@ -91,10 +103,21 @@ def _whole(models: Models, name: str) -> Entry | None:
 def _import(options: argparse.Namespace) -> int:
     models = _models(options)
     folder = Path(options.source).expanduser()
+    if folder.is_file() or options.config:
+        return _import_file(models, folder, options)
     if folder.is_dir() or options.source.count("/") != 1:
         entry = models.import_folder(folder, options.id, options.title)
     else:
         entry = models.import_repository(options.source, options.id, options.title)
+    return _tell(entry, options)
+
+
+def _import_file(models: Models, file: Path, options: argparse.Namespace) -> int:
+    if not options.config:
+        raise ModelError(f"{file.name} is a transformer alone; name the model that it was made from with --config ID.")
+    files = [file] if options.low_noise is None else [file, options.low_noise]
+    with _TransferLine(sys.stderr, "copied") as observer:
+        entry = models.import_files(files, options.config, observer, options.id, options.title)
     return _tell(entry, options)
 
 

@@ -134,7 +134,7 @@ def damaged_files(repo: str, commit: str, observer: TransferObserver) -> list[st
     files = cached.manifest(commit)
     if files is None:
         return None
-    meter = _Meter(observer, sum(file.size for file in files))
+    meter = Meter(observer, sum(file.size for file in files))
     damaged = []
     for file in files:
         path = cached.pointer(commit, file.path)
@@ -153,7 +153,7 @@ class _Fetch:
         self._hub = hub
         self._repository = order.repository
         self._cached = cached
-        self._meter = _Meter(observer, order.total_bytes, order.here_bytes)
+        self._meter = Meter(observer, order.total_bytes, order.here_bytes)
         self._pause = pause_seconds
 
     def file(self, file: RemoteFile) -> None:
@@ -217,7 +217,7 @@ class _Fetch:
             time.sleep(min(left, 0.2))
 
 
-class _Meter:
+class Meter:
     """Counts bytes, tells the observer, and asks whether to go on."""
 
     def __init__(self, observer: TransferObserver, total: int, done: int = 0) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -141,6 +141,53 @@ class Models:
         check_files(folder, title)
         imported.write(self._settings.imported, Imported(spec, folder))
         return self.entry(spec.id)
+
+    def import_files(
+        self,
+        files: Sequence[Path],
+        config: str,
+        observer: TransferObserver,
+        model_id: str | None = None,
+        title: str | None = None,
+    ) -> Entry:
+        """Make a model of a transformer in one file, of two for one with two experts, and the rest of another model.
+
+        `config` is that model's id, repository or folder. Raises ModelError, StorageError, Cancelled.
+        """
+        from wan_pipeline.models.single_file import convert, read_source
+
+        base = self._installed(config)
+        components = ("transformer", "transformer_2") if base.has_two_experts else ("transformer",)
+        if len(files) != len(components):
+            ways = {1: "one transformer: give one file", 2: "two experts: give the other's file with --low-noise"}
+            raise ModelError(f"{base.spec.title} has {ways[len(components)]}.")
+        new_id = self._new_id(model_id, files[0].stem)
+        target = self._settings.models / new_id
+        if target.exists():
+            raise ModelError(f"There is already a folder {target}; give the model another name with --id.")
+        sources = {name: read_source(path, base, name) for name, path in zip(components, files, strict=True)}
+        convert(sources, base, target, observer)
+        spec = replace(
+            base.spec,
+            id=new_id,
+            title=title or files[0].stem,
+            repo=None,
+            licence="unknown",
+            availability=Availability.RELEASED,
+            download_gb=0.0,
+        )
+        imported.write(self._settings.imported, Imported(spec, target))
+        return self.entry(new_id)
+
+    def _installed(self, name: str) -> InstalledModel:
+        """A model that is here, by its id, its repository or its folder. Raises ModelError."""
+        folder = Path(name).expanduser()
+        if (folder / INDEX).is_file():
+            check_files(folder, folder.name)
+            spec = inspect("config", folder.resolve().name, lambda file: read_json(folder / file))
+            return InstalledModel(spec, folder.resolve(), "")
+        known = next((spec.id for spec in self.library.specs().values() if name == spec.repo), name)
+        return self.library.find(known)
 
     def import_repository(
         self, repo: str, model_id: str | None = None, title: str | None = None, revision: str | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class TensorInfo:
 class Header:
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str]
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Where each tensor's bytes lie in the file: first, and one past the last."""
 
 
 def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int = MAX_TENSORS) -> Header:
@@ -52,7 +54,11 @@ def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int 
     if 8 + length + end != size:
         raise DamagedFileError(f"it has {size:,} bytes where its header describes {8 + length + end:,}")
     tensors = {name: TensorInfo(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
-    return Header(tensors, metadata if isinstance(metadata, dict) else {})
+    first = 8 + length
+    spans = {
+        name: (first + entry["data_offsets"][0], first + entry["data_offsets"][1]) for name, entry in entries.items()
+    }
+    return Header(tensors, metadata if isinstance(metadata, dict) else {}, spans)
 
 
 def _parse(text: bytes) -> dict[str, Any]:
