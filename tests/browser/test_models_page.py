@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests import tiny
 from tests.browser.conftest import Visitor
-from tests.browser.test_page import panel
+from tests.browser.test_page import fill, panel
 from tests.hub_server import Faults, HubServer
+from wan_pipeline.clips.encode import encode
+from wan_pipeline.jobs.store import JobStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -128,6 +132,33 @@ def test_what_the_hub_refuses_is_said(visitor: Visitor, faults: Faults) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(card(page, "Wan 3.0")).to_contain_text("add its repository above")
     expect(card(page, "Wan 3.0").get_by_role("button")).to_have_count(0)
+
+
+def test_a_model_that_came_meanwhile_makes_a_clip_led_by_a_video(visitor: Visitor, workspace: Path) -> None:
+    tiny.write_vace(workspace.parent / "models" / "wan2.1-vace-14b")
+    video, picture = workspace.parent / "control.mp4", workspace.parent / "picture.png"
+    encode(np.zeros((17, 128, 128, 3), np.uint8), 16, video, None)
+    Image.new("RGB", (160, 128), "teal").save(picture)
+    page = visitor.open()
+    model_choices(page).filter(has_text="Wan 2.1 VACE 14B").click()
+    form = panel(page)
+    boxes = form.locator(".first-frame input[type=file]")
+    for left, file in ((2, video), (1, picture), (0, picture)):  # a box that is full has no way in any more
+        boxes.first.set_input_files(file)
+        expect(boxes).to_have_count(left)
+    form.get_by_label("Custom").check()
+    fill(page, Width="128", Height="128", Steps="1", Seed="7")
+    form.get_by_label("number input for Length in seconds").fill("0.5")
+    form.get_by_role("button", name="Generate").click()
+    expect(page.locator("#view .facts")).to_contain_text("Wan 2.1 VACE 14B", timeout=60_000)
+    job = JobStore(workspace / "studio.sqlite3").recent(1)[0]
+    assert job.request.control_video and job.request.control_mask and len(job.request.reference_images) == 1
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(form.locator(".first-frame video")).to_be_visible()
+    expect(form.locator(".first-frame img").first).to_be_visible()
+    form.get_by_role("button", name="Generate").click()
+    expect(page.locator("#recent .tile")).not_to_have_count(1)
+    visitor.forgive_an_estimate_that_met_other_sizes()
 
 
 def test_who_comes_over_the_network_may_only_look(browser: Browser, address: str, workspace: Path) -> None:

@@ -26,15 +26,15 @@ def _first(choices: Choices) -> gr.Image:
 
 
 def _last(choices: Choices) -> gr.Image:
-    return image_upload(None, label="Last frame", height=170, elem_classes="first-frame")
+    return image_upload(None, label="Last frame", height=150, elem_classes="first-frame")
 
 
 def _video(choices: Choices) -> gr.Video:
-    return video_upload(label="Control video", height=170, elem_classes="first-frame")
+    return video_upload(label="Control video", height=150, elem_classes=["first-frame", "takes-video"])
 
 
 def _mask(choices: Choices) -> gr.File:
-    return file_upload(label="Control mask (picture or video)", height=104, elem_classes="first-frame")
+    return file_upload(label="Control mask (picture or video)", height=150, elem_classes=["first-frame", "takes-video"])
 
 
 def _references(choices: Choices) -> gr.Gallery:

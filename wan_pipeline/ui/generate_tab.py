@@ -62,8 +62,9 @@ def build_tab(choices: Choices) -> GenerateTab:
         form.place("preset")
         custom_size = _size(form)
         form.place("seconds")
-        _seed_and_model(form)
+        form.place("model")
         form.place("speed")
+        _seed(form)
         lora_hint, lora_rows = _loras(form)
         project = _advanced(form)
         with gr.Column(elem_classes="generate-bar"):
@@ -128,12 +129,10 @@ def _size(form: Form) -> gr.Row:
     return custom
 
 
-def _seed_and_model(form: Form) -> None:
-    with gr.Row(elem_classes="seed-and-model"):
-        with gr.Row(elem_classes="seed"):
-            form.place("seed")
-            dice = gr.Button("Random seed", elem_classes="dice")
-        form.place("model")
+def _seed(form: Form) -> None:
+    with gr.Row(elem_classes="seed"):
+        form.place("seed")
+        dice = gr.Button("Random seed", elem_classes="dice")
     dice.click(None, None, form["seed"], js=f"() => String(Math.floor(Math.random() * {MAX_SEED + 1}))")
 
 

@@ -17,6 +17,7 @@
   document.addEventListener("drop", event => {
     if (!hasFiles(event)) return;
     const file = event.dataTransfer.files[0];
+    if (event.target.closest?.(".takes-video")) return;  // it leads a clip, and is not one to take settings from
     const id = file && home(file);
     if (!id) {
       if (!inImageBox(event)) event.preventDefault();  // else the browser would leave the page for the file
