@@ -78,12 +78,17 @@ def load_denoiser(
         layout.components,
         WanVACETransformer3DModel if layout.pipeline == VACE_PIPELINE else WanTransformer3DModel,
     )
+    transformers = {name: load(name, kind) for name in ("transformer", "transformer_2") if name in has}
+    vae = load_component(model, "vae", AutoencoderKLWan, device, torch.float32)
+    for name, module in transformers.items():
+        _check_ends(model, name, module, TRANSFORMER_ENDS)
+    _check_ends(model, "vae", vae, VAE_ENDS)
     return Denoiser(
         pipeline=layout.pipeline,
-        transformer=load("transformer", kind),
-        transformer_2=load("transformer_2", kind) if layout.has_two_experts else None,
+        transformer=transformers["transformer"],
+        transformer_2=transformers.get("transformer_2"),
         boundary_ratio=layout.boundary_ratio,
-        vae=load_component(model, "vae", AutoencoderKLWan, device, torch.float32),
+        vae=vae,
         image_encoder=load_component(model, "image_encoder", CLIPVisionModel, device, torch.float32)
         if "image_encoder" in has
         else None,
@@ -95,11 +100,27 @@ def load_denoiser(
 
 def check_table(model: InstalledModel, table: torch.Tensor) -> None:
     """A table of zeros is what a wrongly converted file leaves behind: every prompt would mean the same."""
-    low, high = torch.aminmax(table)
+    _check_values(model, "text_encoder", "word embeddings", table)
+
+
+TRANSFORMER_ENDS = ("patch_embedding", "condition_embedder", "proj_out")
+VAE_ENDS = ("encoder.conv_in", "decoder.conv_in", "decoder.conv_out", "quant_conv", "post_quant_conv")
+"""What all goes through: small beside the blocks, and wrong in whole where a file is wrongly converted or damaged."""
+
+
+def _check_ends(model: InstalledModel, component: str, module: Any, ends: tuple[str, ...]) -> None:
+    for end in ends:
+        for name, weight in module.get_submodule(end).named_parameters():
+            if weight.ndim > 1:  # biases may well be zero
+                _check_values(model, component, f"{end}.{name}", weight)
+
+
+def _check_values(model: InstalledModel, component: str, name: str, weight: torch.Tensor) -> None:
+    low, high = torch.aminmax(weight)
     if not bool(torch.isfinite(high - low)):
-        raise _broken(model, "text_encoder", "its word embeddings are not numbers")
+        raise _broken(model, component, f"its {name} are not numbers")
     if not (bool(low) or bool(high)):
-        raise _broken(model, "text_encoder", "its word embeddings are all zero")
+        raise _broken(model, component, f"its {name} are all zero")
 
 
 _LOCAL = {"local_files_only": True}
