@@ -206,17 +206,17 @@ def whole_clip(
     """A clip through the engine, from weights on the disk to frames, under a cap; the forecast beside it."""
 
     def case(bench: Bench) -> dict[str, Any]:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            settings = Settings(workspace=Path(folder) / "workspace", models=Path(folder), memory_limit=gib)
+        spec, folder = registry.find(model_id), bench.folder / model_id
+        settings = Settings(workspace=folder / "workspace", models=folder, memory_limit=gib)
+        if not (folder / model_id).is_dir():
             settings.make_folders()
-            write_model(bench, settings, registry.find(model_id))
-            bench.rest()
-            request = clip_request(bench, model_id, clip, steps, guidance)
-            machine = look(bench.device, settings.cache).machine
-            plan = Chooser(settings).choose(request, registry.find(model_id), machine)
-            watch = Watch(bench)
-            with Engine(settings) as engine:
-                rendered = engine.render(request, watch)
+            write_model(bench, settings, spec)
+        bench.rest()
+        request = clip_request(bench, model_id, clip, steps, guidance)
+        plan = Chooser(settings).choose(request, spec, look(bench.device, settings.cache).machine)
+        watch = Watch(bench)
+        with Engine(settings) as engine:
+            rendered = engine.render(request, watch)
         measured, forecast = max(watch.peaks.values()), plan.forecast.peak_vram / GIB
         pass_seconds = min(watch.steps[1:] or watch.steps) / (2 if guidance > 1 else 1)
         return {
@@ -380,9 +380,9 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
 }
 
 
-def run_case(name: str, tiny: bool, rounds: int) -> dict[str, Any]:
+def run_case(name: str, tiny: bool, rounds: int, folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
-    bench = Bench(tiny, rounds)
+    bench = Bench(tiny, rounds, folder)
     with torch.inference_mode():
         result = CASES[name](bench)
     device = torch.cuda.get_device_name() if bench.device.type == "cuda" else bench.device.type
@@ -394,19 +394,22 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[*CASES, "all", []], default=[])
     parser.add_argument("--output", type=Path, required=True, help="JSON of all cases so far")
     parser.add_argument("--table", type=Path, help="Markdown")
+    parser.add_argument("--folder", type=Path, help="keeps the clips' models, 27 GB each (a temporary one)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tiny", action="store_true", help="models of three layers, to try the program itself")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # this program as its own child
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(run_case(options.cases[0], options.tiny, options.rounds)))
+        print(json.dumps(run_case(options.cases[0], options.tiny, options.rounds, options.folder)))
         return
     results = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
     wanted = list(CASES) if "all" in options.cases else options.cases
-    for name in wanted:
-        if "error" in results.get(name, {"error": "not run"}):
-            results[name] = in_a_process(name, options)
-            options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    with TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        options.folder = options.folder or Path(temporary)
+        for name in wanted:
+            if "error" in results.get(name, {"error": "not run"}):
+                results[name] = in_a_process(name, options)
+                options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.table:
         options.table.write_text(table(results), encoding="utf-8")
     print(table(results))
@@ -414,10 +417,10 @@ def main() -> None:
 
 def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.gpu", "--inside", name, "--rounds", str(options.rounds)]
-    command += ["--output", str(options.output), *(["--tiny"] if options.tiny else [])]
+    command += ["--output", str(options.output), f"--folder={options.folder}", *(["--tiny"] if options.tiny else [])]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
-        return {"error": "\n".join(ended.stderr.strip().splitlines()[-4:])}
+        return {"error": "\n".join(ended.stderr.strip().splitlines()[-12:])}
     result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return result
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,11 +27,12 @@ DTYPE = torch.bfloat16
 class Bench:
     """One case in one process."""
 
-    def __init__(self, tiny: bool, rounds: int) -> None:
+    def __init__(self, tiny: bool, rounds: int, folder: Path) -> None:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         self.device = accelerator or torch.device("cpu")
         self.tiny = tiny
         self.rounds = rounds
+        self.folder = folder
 
     def facts(self, facts: MemoryFacts) -> MemoryFacts:
         return replace(facts, layers=3, width=48, feed_forward=96) if self.tiny else facts

@@ -181,17 +181,18 @@ def _attend(attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tens
 
 
 def _normal(norm: Any, rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    normal: torch.Tensor = norm(rows.float()) * (1 + scale) + shift
-    return normal
+    return torch.addcmul(shift, norm(rows.float()), 1 + scale)
 
 
 def _added(rows: torch.Tensor, made: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    return rows.float() + made.float() * gate
+    return torch.addcmul(rows.float(), made.float(), gate)
 
 
 def _rotated(norm: Any, rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     even, odd = norm(rows).unflatten(2, (heads, -1, 2)).unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+    turned = torch.stack(
+        (torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(even * sin, odd, cos)), dim=-1
+    )
     return turned.flatten(2)
 
 

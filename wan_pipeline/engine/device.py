@@ -37,8 +37,8 @@ def release_memory(placement: Placement) -> None:
 def limit_memory(placement: Placement, gib: float) -> None:
     """Let this process take no more than this of the device's memory, where the device can be told; 0 is no limit."""
     if gib and placement.device.type == "cuda":
-        total = torch.cuda.mem_get_info(placement.device)[1]
-        torch.cuda.set_per_process_memory_fraction(min(gib * 2**30 / total, 1.0), placement.device)
+        total = torch.cuda.mem_get_info()[1]
+        torch.cuda.set_per_process_memory_fraction(min(gib * 2**30 / total, 1.0))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -15,8 +15,10 @@ from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.spec import ModelSpec
 
 GIB = 2**30
-WORKSPACE = 0.2 * GIB
-"""On the device, for the libraries and for what the allocator cannot fill."""
+WORKSPACE = 0.05 * GIB
+"""On the device, for what the allocator cannot fill."""
+TEXT_WORK = 0.2 * GIB
+"""Of the text encoder, beside its weights."""
 PROCESS = 3.0 * GIB
 """Of the machine's memory, for the process itself with its libraries."""
 SLOTS = 2
@@ -26,23 +28,31 @@ BLOCK_UNITS, FEED_FORWARD_UNITS = 10.5, 2.6
 times the feed-forward's share of the width."""
 TIMES_UNITS = 17.5
 """More where each token has a time of its own, in the libraries' own way."""
-CHUNKED_UNITS = 4.4
+CHUNKED_UNITS = 4.45
 """The same computed in parts: the tokens themselves, query, key, value, and some heads' attention."""
+CHUNKED_REST = 0.25 * GIB
+"""And what does not grow with the clip: some rows in fp32, and the full weight of a layer."""
+TIMES_ROW = 60.0
+"""Bytes for each row and number of the width, where each token has a time of its own."""
 CACHE_UNITS = 7.0
 """More with a first-block cache: what two blocks were given, and for each condition what it keeps."""
 CHUNK_ROWS = 4096
-CHUNK_COST = 1.015
+CHUNK_COST = 1.03
 STREAM_COST = 1.01
 """Of a pass whose blocks all stream, where copying is hidden."""
 FULL_WEIGHT_BYTES = 4.0
 """For each weight of the largest layer, while it is made of a quantized one."""
 
-DECODE_BYTES = {"fp32": 28.6e3, "bf16": 15.3e3}
-"""The VAE of Wan 2.1 takes these for each pixel of what it decodes in one piece."""
-ENCODE_BYTES = 22.7e3
-ENCODE_TILE_BYTES, ENCODE_VIDEO_BYTES = 1.3 * GIB, 30.0
+DECODE_BYTES = {"fp32": (28.4e3, 31.3e3), "bf16": (15.3e3, 17.2e3)}
+"""The VAE of Wan 2.1 takes these for each pixel of what it decodes in one piece: of a whole frame, and of a tile."""
+DECODE_2_2, ENCODE_2_2, ENCODE_TILE_2_2 = 1.32, 0.46, 2.4
+"""The VAE of Wan 2.2 takes so many times as much, and so many times as much when it encodes."""
+ENCODE_BYTES = 22.5e3
+ENCODE_TILE_BYTES, ENCODE_VIDEO_BYTES = 1.2 * GIB, 30.0
 """In fp32 and tiles: the tile, and for each pixel of the video."""
 TILE_OVERLAP = 64
+SMALL_TILE = 0.34
+"""A tile of 256 pixels takes so much longer than its pixels do in a whole frame."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +112,10 @@ def text_need(facts: MemoryFacts, machine: Machine, text: str) -> Need:
     read = size / machine.disk_speed
     match text:
         case "device":
-            return Need(size + WORKSPACE, 0.0, read + 0.1)
+            return Need(size + TEXT_WORK, 0.0, read + 0.1)
         case "streamed":
             slots = SLOTS * (size - table) / facts.text_layers
-            return Need(slots + WORKSPACE, table, read + 2 * (size - table) / machine.copy_speed)
+            return Need(slots + TEXT_WORK, table, read + 2 * (size - table) / machine.copy_speed)
     return Need(0.0, size if machine.vram else 2 * size, read + 20 * size / 11.4e9)
 
 
@@ -141,9 +151,10 @@ def encoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, encode: 
     seconds = 0.4 * pixels / machine.decode_speed
     video = 12.0 * pixels
     if encode == "whole":
-        need = ENCODE_BYTES * _vae_share(facts) * clip.pixels + video
+        need = ENCODE_BYTES * _vae_share(facts, ENCODE_2_2) * clip.pixels + video
     else:
-        need, seconds = ENCODE_TILE_BYTES + ENCODE_VIDEO_BYTES * pixels, 1.8 * seconds
+        tile = ENCODE_TILE_BYTES * _vae_share(facts, ENCODE_TILE_2_2)
+        need, seconds = tile + ENCODE_VIDEO_BYTES * pixels, 2.0 * seconds
     need += 4 * facts.vae_params + WORKSPACE
     around = around_bytes(facts) * facts.experts
     return Need(need + around, 0.0, seconds) if machine.vram else Need(0.0, need, seconds)
@@ -152,13 +163,13 @@ def encoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, encode: 
 def decoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: MemoryPlan) -> Need:
     """The frames themselves go to the machine's memory at once."""
     whole = not plan.tile or plan.tile >= max(clip.width, clip.height)
-    side = math.inf if whole else plan.tile
-    piece = min(side, clip.width) * min(side, clip.height)
-    need = piece * DECODE_BYTES[plan.vae] * _vae_share(facts)
-    need += facts.vae_params * (4 if plan.vae == "fp32" else 2) + 0.5 * WORKSPACE
+    sides = [side if whole else min(side, plan.tile) for side in (clip.width, clip.height)]
+    need = math.prod(sides) * DECODE_BYTES[plan.vae][0 if whole else 1] * _vae_share(facts, DECODE_2_2)
+    need += facts.vae_params * (4 if plan.vae == "fp32" else 2) + WORKSPACE
     pixels = clip.pixels * clip.num_frames
-    overlap = min(TILE_OVERLAP, plan.tile / 2)
-    again = 1.0 if whole else (plan.tile / (plan.tile - overlap)) ** 2 * 1.05
+    again = 1.0
+    if not whole:
+        again = _tiles(clip, plan.tile) * math.prod(sides) / clip.pixels * (1 + SMALL_TILE * (256 / plan.tile) ** 2)
     seconds = again * pixels / machine.decode_speed * (0.65 if plan.vae == "bf16" else 1.0)
     frames = (3 if whole else 15) * pixels
     return Need(need, frames, seconds) if machine.vram else Need(0.0, need + frames, seconds)
@@ -170,7 +181,7 @@ def block_bytes(facts: MemoryFacts, precision: Precision) -> float:
 
 def around_bytes(facts: MemoryFacts) -> float:
     """Of one expert, what is not in its blocks; some of it is in fp32."""
-    return 2.4 * facts.around_params
+    return 2.2 * facts.around_params
 
 
 def transformer_bytes(facts: MemoryFacts, precision: Precision) -> float:
@@ -182,15 +193,15 @@ def transformer_bytes(facts: MemoryFacts, precision: Precision) -> float:
 def activation_bytes(facts: MemoryFacts, count: int, plan: MemoryPlan) -> float:
     """At the height of a block, beside the weights, in 16 bits."""
     unit = 2.0 * count * facts.width
-    largest = facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
-    made = FULL_WEIGHT_BYTES * largest
     share = facts.feed_forward / facts.width
     if not plan.chunk:
         times = TIMES_UNITS * unit if facts.expands_timesteps else 0.0
+        made = FULL_WEIGHT_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
         return (BLOCK_UNITS + FEED_FORWARD_UNITS * share) * unit + times + made
     part = min(plan.chunk / max(count, 1), 1.0)
     feed_forward = 1 + part * (2 * share + 2)
-    return max(CHUNKED_UNITS, feed_forward) * unit + made + 16.0 * min(CHUNK_ROWS, count) * facts.width
+    times = TIMES_ROW * min(CHUNK_ROWS, count) * facts.width if facts.expands_timesteps else 0.0
+    return max(CHUNKED_UNITS, feed_forward) * unit + times + CHUNKED_REST
 
 
 def chunk_tokens(facts: MemoryFacts, count: int) -> int:
@@ -230,6 +241,12 @@ def tokens(spec: ModelSpec, clip: Geometry) -> int:
     return spec.latent_tokens(clip.width, clip.height, clip.num_frames)
 
 
-def _vae_share(facts: MemoryFacts) -> float:
-    """Of what the VAE of Wan 2.1 takes for a pixel; smaller ones count by their size, the one of 2.2 as measured."""
-    return min(facts.vae_params / 127e6, 1.0)
+def _tiles(clip: Geometry, tile: int) -> int:
+    overlap = min(TILE_OVERLAP, tile // 2)
+    counts = (math.ceil((side - overlap) / (tile - overlap)) for side in (clip.width, clip.height))
+    return math.prod(max(count, 1) for count in counts)
+
+
+def _vae_share(facts: MemoryFacts, of_2_2: float) -> float:
+    """Of what the VAE of Wan 2.1 takes; smaller ones count by their size."""
+    return of_2_2 if facts.vae_params > 300e6 else min(facts.vae_params / 127e6, 1.0)

@@ -54,12 +54,12 @@ def look(device: torch.device | None = None, cache: Path | None = None) -> Hardw
 def measure(device: torch.device) -> Speeds:
     """Matrix products and attention in bf16 at the sizes of video, and copies from pinned memory."""
     rows, weight = (torch.randn(size, 4096, device=device, dtype=torch.bfloat16) for size in (8192, 4096))
-    matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(device, lambda: rows @ weight.T)
+    matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(lambda: rows @ weight.T)
     own = _attention(device)
     rates = {"native": own * NOT_WORTH_IT} | {name: _attention(device, kind) for name, kind in BACKENDS.items()}
     backend = max(rates, key=lambda name: rates[name])
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
-    copy = 2**28 / _seconds(device, lambda: host.to(device, non_blocking=True))
+    copy = 2**28 / _seconds(lambda: host.to(device, non_blocking=True))
     return Speeds(matmul, max(own, rates[backend]), copy, backend)
 
 
@@ -69,19 +69,19 @@ def _attention(device: torch.device, backend: SDPBackend | None = None) -> float
     query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
     try:
         with sdpa_kernel(backend) if backend else nullcontext():
-            seconds = _seconds(device, lambda: scaled_dot_product_attention(query, key, value))
+            seconds = _seconds(lambda: scaled_dot_product_attention(query, key, value))
     except RuntimeError:
         return 0.0
     return 4.0 * HEADS * shape[2] ** 2 * WIDTH / seconds
 
 
-def _seconds(device: torch.device, action: Callable[[], object]) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     taken = []
     for _ in range(4):
-        torch.accelerator.synchronize(device)
+        torch.accelerator.synchronize()
         started = time.perf_counter()
         action()
-        torch.accelerator.synchronize(device)
+        torch.accelerator.synchronize()
         taken.append(time.perf_counter() - started)
     return max(median(taken[1:]), 1e-6)
 
