@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.disks import small_disk
 from tests.hub_server import hub_server
-from tests.studios import wait_for
+from tests.studios import QUICK, finish, wait_for
 from wan_pipeline.cli import main
 from wan_pipeline.errors import ModelError
+from wan_pipeline.jobs.job import JobState
 from wan_pipeline.models.cache import CachedRepository
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.studio import Studio
 
 REPO = "someone/anything"
 
@@ -161,6 +164,59 @@ def test_what_cannot_be_done_is_one_sentence(hub, settings, capsys, arguments, w
     assert main(["models", *arguments, *folders]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+def _gated(hub, tmp_path, patch) -> None:
+    hub.faults.gated = True
+
+
+def _no_network(hub, tmp_path, patch) -> None:
+    patch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+
+
+def _no_room(hub, tmp_path, patch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    patch.setattr("wan_pipeline.models.download.shutil.disk_usage", lambda folder: usage)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (_gated, "is gated: accept its terms at"),
+        (_no_network, "cannot be reached for Wan-AI/Wan2.2-T2V-A14B-Diffusers"),
+        (_no_room, "free some space, or set HF_HOME"),
+    ],
+)
+def test_a_download_that_fails_leaves_no_model_and_stops_no_clip(
+    hub, settings, run, capsys, tmp_path, monkeypatch, fault, words
+):
+    with monkeypatch.context() as patch:
+        fault(hub, tmp_path, patch)
+        folders = ["--workspace", str(settings.workspace), "--models-folder", str(settings.models)]
+        assert main(["models", "download", "wan2.2-t2v-a14b", *folders]) == 2
+    error = capsys.readouterr().err
+    assert words in error.splitlines()[-1] and "Traceback" not in error
+    assert by_id(run("list"))["wan2.2-t2v-a14b"]["status"] in ("available", "partial")
+    with Studio(settings) as studio:
+        (job,) = finish(studio, settings, QUICK)
+        assert (job.state, job.error) == (JobState.DONE, None)
+    hub.faults.gated = False
+    assert run("download", "wan2.2-t2v-a14b")[0]["status"] == "installed"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="mounts a small disk")
+def test_a_disk_that_fills_up_under_a_download_is_a_sentence_and_the_next_one_is_whole(
+    hub, run, settings, capsys, tmp_path
+):
+    (tmp_path / "hub").mkdir()
+    usage = shutil.disk_usage(tmp_path)
+    with small_disk(tmp_path / "hub", "100k"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wan_pipeline.models.download.shutil.disk_usage", lambda folder: usage)
+        folders = ["--workspace", str(settings.workspace), "--models-folder", str(settings.models)]
+        assert main(["models", "download", "wan2.2-t2v-a14b", *folders]) == 2
+        assert "is full; free some space or choose a folder on another disk." in capsys.readouterr().err
+        assert by_id(run("list"))["wan2.2-t2v-a14b"]["status"] == "partial"
+    assert run("download", "wan2.2-t2v-a14b")[0]["status"] == "installed"
 
 
 def test_the_lines_for_a_person(hub, settings, capsys):
