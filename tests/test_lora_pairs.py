@@ -157,6 +157,18 @@ def test_a_single_file_works_on_both_experts_and_leaves_both(settings, model, pa
     assert clip.provenance.loras.keys() == {"Style"}
 
 
+def test_a_pair_on_streamed_experts_makes_the_same_frames(settings, model, pair):
+    request = make_request(
+        model=MODEL, width=64, height=64, num_frames=5, guidance_scale_2=3.0, loras=(LoraChoice("fast", 0.5),)
+    )
+    with Engine(settings) as engine:
+        frames = {
+            engine.render(request, Recorder(), plan=f"{residency},fp32").sha256
+            for residency in ("resident", "offload", "streamed")
+        }
+    assert len(frames) == 1
+
+
 def _stock(settings, request, files) -> np.ndarray:
     """What diffusers and peft make of it at weight 0.5."""
     model = ModelLibrary(settings).find(MODEL)

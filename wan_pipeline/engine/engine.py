@@ -176,7 +176,8 @@ class Engine:
             loaded = self._load(model, plan)
             preview = load_preview(loaded.denoiser.vae, cache / "previews", model.fingerprint)
             dtype = computing_dtype(plan, place)
-            layers = [read_weights(adapter, place.device, dtype) for adapter in adapters]
+            home = place.device if plan.residency is Residency.RESIDENT else torch.device("cpu")
+            layers = [read_weights(adapter, home, dtype) for adapter in adapters]
             provenance = self._provenance(request, model, plan, stages)
             kept = self._checkpoint(checkpoint, request, model, plan, provenance)
         done = kept.standing.step if kept and kept.standing else 0

@@ -24,19 +24,24 @@ class LowRank:
     bias: torch.Tensor | None = None
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        """The form of a forward hook."""
+        """The form of a forward hook. What waits in the machine's memory travels to where the layer computes."""
+        device = output.device
+        down, up = self.down.to(device, non_blocking=True), self.up.to(device, non_blocking=True)
+        bias = None if self.bias is None else self.bias.to(device, non_blocking=True)
         # some layers of a bf16 transformer are kept in fp32
-        added = linear(linear(inputs[0].to(self.down.dtype), self.down), self.up, self.bias)
+        added = linear(linear(inputs[0].to(down.dtype), down), up, bias)
         return output + added.to(output.dtype)
 
 
-def read_weights(adapter: Adapter, device: torch.device, dtype: torch.dtype) -> dict[str, LowRank]:
-    """By module, times the adapter's weight. Raises LoraError for values that are not numbers."""
+def read_weights(adapter: Adapter, home: torch.device, dtype: torch.dtype) -> dict[str, LowRank]:
+    """By module, times the adapter's weight, on `home`: the device, or the machine's memory, from where they travel.
+
+    Raises LoraError for values that are not numbers.
+    """
     try:
         with safe_open(adapter.path, framework="pt") as file:
             return {
-                module: _low_rank(adapter, file.get_tensor, pair, device, dtype)
-                for module, pair in adapter.pairs.items()
+                module: _low_rank(adapter, file.get_tensor, pair, home, dtype) for module, pair in adapter.pairs.items()
             }
     except (SafetensorError, OSError) as error:
         raise LoraError(f"LoRA '{adapter.path.stem}' cannot be read: {error}; download or export it again.") from error
@@ -60,7 +65,7 @@ def _low_rank(
     adapter: Adapter,
     tensor: Callable[[str], torch.Tensor],
     pair: Pair,
-    device: torch.device,
+    home: torch.device,
     dtype: torch.dtype,
 ) -> LowRank:
     down, up = tensor(pair.down).float(), tensor(pair.up).float()
@@ -73,4 +78,15 @@ def _low_rank(
         raise LoraError(
             f"LoRA '{adapter.path.stem}' holds values that are not numbers, in {pair.up}; download or export it again."
         )
-    return LowRank(down.to(device, dtype), up.to(device, dtype), None if bias is None else bias.to(device, dtype))
+    return LowRank(_at(home, dtype, down), _at(home, dtype, up), None if bias is None else _at(home, dtype, bias))
+
+
+def _at(home: torch.device, dtype: torch.dtype, value: torch.Tensor) -> torch.Tensor:
+    """In the machine's memory it is pinned where that speeds its travels."""
+    value = value.to(home, dtype)
+    if home.type != "cpu" or not torch.cuda.is_available():
+        return value
+    try:
+        return value.pin_memory()
+    except RuntimeError:  # the system's limit; unpinned memory is right too, only slower
+        return value
