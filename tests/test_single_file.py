@@ -200,12 +200,13 @@ def test_a_full_disk_and_a_stop_leave_nothing(settings, models, base, file, monk
         patch.setattr(shutil, "disk_usage", lambda path: free)
         with pytest.raises(ModelError, match=r"fine-tune needs 0\.0 GB and the disk of .* free some space"):
             models.import_files([file], "wan2.1-t2v-14b", Watcher())
-    assert [path.name for path in settings.models.iterdir() if path.is_dir()] == ["wan2.1-t2v-14b"]
+    assert "fine-tune" not in [path.name for path in settings.models.iterdir()]
+    assert not (settings.models / ".importing-fine-tune").exists()
     stale = settings.models / ".importing-fine-tune"
     stale.mkdir()
     (stale / "half").touch()
     assert models.import_files([file], "wan2.1-t2v-14b", Watcher()).status is Status.INSTALLED
-    assert not stale.exists()
+    assert not list(settings.models.glob(".*"))
     with pytest.raises(ModelError, match="There is already a model 'fine-tune'; give this one another name with --id"):
         models.import_files([file], "wan2.1-t2v-14b", Watcher())
 

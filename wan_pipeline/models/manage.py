@@ -303,7 +303,8 @@ class Models:
             if folder.is_symlink():
                 folder.unlink()
                 return 0
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+            found = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+            size = sum(file.st_size for file in found if file.st_nlink <= 1)  # the others stay, under another model
             shutil.rmtree(folder)
         except OSError as error:
             raise storage_error(folder, error) from error

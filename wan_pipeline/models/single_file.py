@@ -139,9 +139,9 @@ def _check_all_there(source: Source, base: InstalledModel, wanted: dict[str, Ten
 def _half_made(target: Path, needed: int) -> Iterator[Path]:
     """A folder beside `target` that is gone afterwards, unless it got the target's name."""
     check_writable(target.parent)
-    folder = target.with_name(f".importing-{target.name}")
+    folder, lock = (target.with_name(f".importing-{target.name}{ending}") for ending in ("", ".lock"))
     try:
-        with FileLock(target.with_name(f".importing-{target.name}.lock"), timeout=0):
+        with FileLock(lock, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
             free = shutil.disk_usage(target.parent).free
             if free < needed + RESERVE_BYTES:
@@ -154,6 +154,7 @@ def _half_made(target: Path, needed: int) -> Iterator[Path]:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
     except Timeout:
         raise ModelError(f"{target.name} is being imported by another program; wait for it to end.") from None
 
