@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, fields
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,19 @@ class Speed:
         try:
             loras.find(self.lora)
         except LoraError as error:
-            here = loras.folder
-            missing = [name for name in self.files if not (here / name).is_file()]
             raise LoraError(
-                f"The speed '{self.title}' needs {' and '.join(missing)} in {here}; run: "
-                f"hf download {self.repo} {' '.join(missing)} --local-dir {here}"
+                f"The LoRA of this speed is not in {loras.folder}; run: "
+                f'hf download {self.repo} --include "{self._pattern}" --local-dir "{loras.folder}"'
             ) from error
+
+    @property
+    def _pattern(self) -> str:
+        """What names all its files, and no other: `x_*_noise.safetensors`."""
+        if len(self.files) == 1:
+            return self.files[0]
+        before = commonprefix(self.files)
+        after = commonprefix([name[::-1] for name in self.files])[::-1]
+        return f"{before}*{after}"
 
 
 _LISTS = ("models", "files")
