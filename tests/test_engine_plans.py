@@ -22,7 +22,7 @@ from tests.shortage import no_room_for
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.images import ingest
 from wan_pipeline.clips.videos import ingest_video
-from wan_pipeline.engine.engine import Engine
+from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.leaves import each_tensor, leaves
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.errors import Cancelled, ModelError, OutOfMemory
@@ -90,9 +90,14 @@ def engine(place):
 
 def frames(engine: Engine, request: GenerationRequest, plan: str) -> np.ndarray:
     made = engine.render(request, Recorder(), plan=plan)
-    assert made.provenance.plan == plan and made.warnings == ()
+    assert made.provenance.plan == plan and told(made) == []
     assert_nothing_is_left(engine)
     return made.frames
+
+
+def told(made: Rendered) -> list[str]:
+    """The warnings, but for the forecast's: it takes the tiny model for the large one whose place it has."""
+    return [warning for warning in made.warnings if "the forecast was against it" not in warning]
 
 
 def assert_nothing_is_left(engine: Engine) -> None:
@@ -315,4 +320,4 @@ def test_a_clip_goes_on_under_a_streamed_plan_though_its_blocks_lie_elsewhere_no
     with pytest.raises(Cancelled):
         engine.render(request, Recorder((Stage.DENOISING, 2)), kept, f"streamed,int8,blocks=1,{CHUNK}")
     again = engine.render(request, Recorder(), kept, f"streamed,int8,{CHUNK},disk=1")
-    assert again.resumed_from == 2 and (again.frames == whole).all() and again.warnings == ()
+    assert again.resumed_from == 2 and (again.frames == whole).all() and told(again) == []

@@ -104,7 +104,7 @@ def test_out_of_memory_there_is_always_a_plan_that_takes_less_until_there_is_non
         tried = [make_plan(spec, clip, machine).memory]
         while (found := smaller_plan(spec, clip, machine, tried[-1], keeps_precision=keeps)) is not None:
             tried.append(found)
-            assert len(tried) <= 12, [str(memory) for memory in tried]
+            assert len(tried) <= 16, [str(memory) for memory in tried]  # a job itself gives up after two
         needs = [forecast(spec, clip, machine, memory).forecast for memory in tried]
         for before, after in pairwise(needs):
             assert after.peak_vram <= before.peak_vram

@@ -103,7 +103,7 @@ def test_a_clip_is_made_at_the_speed_with_its_pair(settings, model):
     with Studio(settings) as studio:
         (job,) = finish(studio, settings, draft)
         assert job.error is None and job.clip is not None
-        assert job.request.num_inference_steps == 4 and job.warnings == ()
+        assert job.request.num_inference_steps == 4 and "LoRA" not in str(job.warnings)
         again = studio.draft_of(job.id)
         assert again.speed is None and studio.resolve(again) == job.request
 

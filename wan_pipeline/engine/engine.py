@@ -33,6 +33,7 @@ from wan_pipeline.engine.image import load_given, read_image
 from wan_pipeline.engine.loaded import Loaded, load
 from wan_pipeline.engine.machine import look
 from wan_pipeline.engine.plan import MemoryPlan, Residency
+from wan_pipeline.engine.planner import Plan
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
 from wan_pipeline.engine.sample import Where, sample
@@ -110,9 +111,10 @@ class Engine:
         """
         model = self._models.find(request.model)
         chosen = self._choose(request, model, plan)
-        with self._computing(request, model, chosen):
+        with self._computing(request, model, chosen.memory):
             stages = Stages(observer, MemoryGauge(self._placement))
-            return self._render(request, model, stages, chosen, checkpoint)
+            rendered = self._render(request, model, stages, chosen.memory, checkpoint)
+        return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _doubt(chosen)))
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
         """What `render` would make the clip from and with. Reads all the model's files the first time.
@@ -120,9 +122,9 @@ class Engine:
         Raises UserError, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        chosen = self._choose(request, model, plan)
-        with self._computing(request, model, chosen):
-            return self._provenance(request, model, chosen, observer)
+        memory = self._choose(request, model, plan).memory
+        with self._computing(request, model, memory):
+            return self._provenance(request, model, memory, observer)
 
     def encode_texts(
         self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
@@ -136,10 +138,10 @@ class Engine:
             of_model.setdefault(request.model, []).append(request)
         for model_id, some in of_model.items():
             model = self._models.find(model_id)
-            chosen = self._choose(some[0], model, plan)
-            with self._computing(some[0], model, chosen):
-                self._make_room(model, chosen)
-                self._embed(model, [text for request in some for text in _texts(request)], chosen, observer)
+            memory = self._choose(some[0], model, plan).memory
+            with self._computing(some[0], model, memory):
+                self._make_room(model, memory)
+                self._embed(model, [text for request in some for text in _texts(request)], memory, observer)
 
     def close(self) -> None:
         """Let the loaded model go."""
@@ -212,10 +214,11 @@ class Engine:
             stack.enter_context(stages.enter(Stage.DECODING, decoder_passes(vae, latents, plan.tile)))
             return decode(vae, latents, stages, plan.tile)
 
-    def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> MemoryPlan:
+    def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> Plan:
+        """One that does not fit is tried all the same: forecasts err on the safe side."""
         chosen = self._chooser.choose(request, model.spec, self._machine(), text)
         logger.info("Memory plan: %s (%s)", chosen.memory, chosen.reason or "fits")
-        return chosen.memory
+        return chosen
 
     def _machine(self) -> Machine:
         """What is free, and what this process itself could let go."""
@@ -319,6 +322,10 @@ class Engine:
             ) from error
         finally:
             release_memory(self._placement)
+
+
+def _doubt(plan: Plan) -> str:
+    return f"It was made although the forecast was against it: {plan.reason[:1].lower()}{plan.reason[1:]}"
 
 
 def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:

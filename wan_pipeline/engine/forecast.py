@@ -110,7 +110,7 @@ def text_need(facts: MemoryFacts, machine: Machine, text: str) -> Need:
     """The encoder is in bf16, mapped from its file: what the device holds takes no memory of the machine's."""
     size, table = 2 * facts.text_params, 2 * facts.text_table_params
     read = size / machine.disk_speed
-    match text:
+    match text if machine.vram else "cpu":
         case "device":
             return Need(size + TEXT_WORK, 0.0, read + 0.1)
         case "streamed":

@@ -14,6 +14,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
+from wan_pipeline.engine.device import is_out_of_memory
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.inspect import VACE_PIPELINE, check_parts, read_layout
 from wan_pipeline.models.library import InstalledModel, read_json
@@ -111,7 +112,7 @@ VAE_ENDS = ("encoder.conv_in", "decoder.conv_in", "decoder.conv_out", "quant_con
 def _check_ends(model: InstalledModel, component: str, module: Any, ends: tuple[str, ...]) -> None:
     for end in ends:
         for name, weight in module.get_submodule(end).named_parameters():
-            if weight.ndim > 1:  # biases may well be zero
+            if name.endswith("weight") and weight.ndim > 1:  # biases and places may well be zero
                 _check_values(model, component, f"{end}.{name}", weight)
 
 
@@ -154,9 +155,9 @@ def _image_processor(folder: Path) -> Any:
 def _guarded(model: InstalledModel, component: str, load: Callable[[Path], Any]) -> Any:
     try:
         return load(model.folder / component)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # the libraries raise a dozen types for a bad folder; all mean the same here
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
         raise _broken(model, component, str(error).splitlines()[0][:300] if str(error) else repr(error)) from error
 
 
