@@ -178,6 +178,12 @@ def test_what_does_not_fit_is_a_sentence_and_leaves_nothing(settings, models, ba
     assert "bad" not in models.library.specs()
 
 
+def test_a_models_folder_that_is_not_there_yet_is_made(settings, models, base, file, tmp_path):
+    base = base.rename(tmp_path / "elsewhere")
+    settings.models.rmdir()
+    assert models.import_files([file], str(base), Watcher()).folder == settings.models / "fine-tune"
+
+
 def test_other_files_and_models_that_are_not_here_are_sentences(settings, models, base, file, tmp_path):
     save_file({"unet.x": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:-1])

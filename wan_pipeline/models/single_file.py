@@ -64,6 +64,7 @@ def convert(sources: dict[str, Source], base: InstalledModel, target: Path, obse
 
     It appears whole or not at all. Raises ModelError, StorageError, Cancelled.
     """
+    check_writable(target.parent)
     rest = [path for path in _files(base.folder) if path.relative_to(base.folder).parts[0] not in sources]
     configs = [base.folder / name / "config.json" for name in sources]
     copies = [path for path in (*rest, *configs) if not _can_link(path, target.parent)]
@@ -138,7 +139,6 @@ def _check_all_there(source: Source, base: InstalledModel, wanted: dict[str, Ten
 @contextmanager
 def _half_made(target: Path, needed: int) -> Iterator[Path]:
     """A folder beside `target` that is gone afterwards, unless it got the target's name."""
-    check_writable(target.parent)
     folder, lock = (target.with_name(f".importing-{target.name}{ending}") for ending in ("", ".lock"))
     try:
         with FileLock(lock, timeout=0):
