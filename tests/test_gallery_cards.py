@@ -54,6 +54,11 @@ def test_only_settings_that_differ_are_listed() -> None:
     other = replace(CLIP, request=make_request(preset="noir", seed=7, loras=(LoraChoice("ink", 0.5),)))
     assert settings_cards.differences(CLIP, other, NAMES) == {"LoRAs": ("none", "ink 0.5"), "Seed": ("42", "7")}
     assert settings_cards.differences(CLIP, CLIP, NAMES) == {}
+    led = replace(CLIP, request=replace(CLIP.request, control_video="ab" * 32, quantization="int8"))
+    assert settings_cards.differences(CLIP, led, NAMES) == {
+        "Weights": ("automatic", "int8"),
+        "Control video": ("none", "abababababab"),
+    }
     edited = replace(CLIP, request=replace(CLIP.request, styled_prompt="in another wording"))
     assert list(settings_cards.differences(CLIP, edited, NAMES)) == ["With its style"]
 

@@ -38,7 +38,8 @@ def _mask(choices: Choices) -> gr.File:
 
 
 def _references(choices: Choices) -> gr.Gallery:
-    return gallery_upload(label="Reference images", columns=4, height=132, elem_classes="first-frame")
+    classes = ["first-frame", "references"]
+    return gallery_upload(label="Reference images", columns=4, height=132, object_fit="contain", elem_classes=classes)
 
 
 def _one(name: str, build: Callable[[Choices], gr.components.Component]) -> Field:

@@ -71,7 +71,7 @@ class Card:
 def head(cards: Sequence[Card], free_bytes: int) -> str:
     """How many are here, and the room there is."""
     here = [card.entry for card in cards if card.entry.status is Status.INSTALLED]
-    count = f"{len(here)} ready to use, {_amount(sum(entry.gigabytes for entry in here) * 1e9)}"
+    count = f"{len(here)} ready to use, {amount(sum(entry.gigabytes for entry in here) * 1e9)}"
     return f"<h2>Models</h2><p>{count}. {free_bytes / 1e9:,.0f} GB free for more.</p>"
 
 
@@ -93,8 +93,8 @@ def words(fetch: Fetch) -> dict[str, str]:
     share = transfer.done_bytes / transfer.total_bytes if transfer.total_bytes else 0.0
     return {
         "verb": "Stopping" if fetch.is_stopping else verb,
-        "amount": f"{_amount(transfer.done_bytes)} of {_amount(transfer.total_bytes)}" if transfer.total_bytes else "",
-        "rate": f"{transfer.bytes_per_second / 1e6:,.1f} MB/s" if transfer.bytes_per_second else "",
+        "amount": f"{amount(transfer.done_bytes)} of {amount(transfer.total_bytes)}" if transfer.total_bytes else "",
+        "rate": f"{amount(transfer.bytes_per_second)}/s" if transfer.bytes_per_second else "",
         "left": f"{duration(left)} left" if left else "",
         "file": transfer.file,
         "share": f"{share:.2%}",
@@ -131,7 +131,7 @@ def _facts(card: Card) -> str:
     """Two lines: how much and under which licence; where it comes from."""
     entry, spec = card.entry, card.entry.spec
     is_here = entry.folder is not None
-    size = _amount(entry.gigabytes * 1e9)
+    size = amount(entry.gigabytes * 1e9)
     size = f"{size} on the disk" if is_here else f"about {size} to download"
     can_run = is_here or not spec.missing
     facts = [size if entry.gigabytes and can_run else "", "" if spec.licence == "unknown" else spec.licence]
@@ -204,17 +204,17 @@ def asking(title: str, what: str) -> str:
 def ask_download(what: str, entry: Entry, order: Order, free_bytes: int) -> str:
     """The size as it is, the room there is, and the button."""
     needed, total = order.needed_bytes, order.total_bytes
-    kept = f" of {_amount(total)}; the rest is here" if needed < total else ""
+    kept = f" of {amount(total)}; the rest is here" if needed < total else ""
     facts = {
-        "To fetch": f"{_amount(needed)}{kept}",
-        "Free on the disk": _amount(free_bytes),
+        "To fetch": f"{amount(needed)}{kept}",
+        "Free on the disk": amount(free_bytes),
         "Licence": entry.spec.licence,
         "From": f"{order.repository.name} at {order.repository.commit[:12]}",
     }
     rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     lacks = needed > free_bytes
-    text = f"The disk lacks {_amount(needed - free_bytes)}; free some space, or set HF_HOME to a folder on another one."
-    label = f"Download {_amount(needed)}" if needed else "Put it together"
+    text = f"The disk lacks {amount(needed - free_bytes)}; free some space, or set HF_HOME to a folder on another one."
+    label = f"Download {amount(needed)}" if needed else "Put it together"
     go = "" if lacks else action("fetch", label, "download", kind="main")
     return _answer(what, f'<dl class="ask">{rows}</dl>{notice(text) if lacks else ""}', entry.spec.id, go)
 
@@ -241,7 +241,7 @@ def _removal(card: Card) -> tuple[str, str]:
         kept = "What has come of it will be deleted." if entry.status is Status.PARTIAL else "It only leaves this list."
         return "Remove" if entry.status is Status.PARTIAL else "Forget", kept
     others = " Other programs that share the Hugging Face cache lose it too." if entry.revision else ""
-    return "Remove", f"{entry.gigabytes:,.1f} GB will be deleted from the disk.{others}"
+    return "Remove", f"{amount(entry.gigabytes * 1e9)} will be deleted from the disk.{others}"
 
 
 def _answer(what: str, body: str, model_id: str, go: str) -> str:
@@ -261,5 +261,8 @@ def _dialog(title: str, body: str) -> str:
     )
 
 
-def _amount(count: float) -> str:
+def amount(count: float) -> str:
+    """Of bytes."""
+    if count < 1e6:
+        return f"{count / 1e3:,.0f} kB"
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

@@ -177,8 +177,8 @@ class ModelHandlers:
     def _remove(self, model_id: str) -> Updates:
         title = self._models.library.spec(model_id).title
         self._fetches.forget(model_id)
-        freed = self._models.remove(model_id) / 1e9
-        text = f"{title} removed, {freed:,.1f} GB freed" if freed else f"{title} is forgotten"
+        freed = self._models.remove(model_id)
+        text = f"{title} removed, {models_cards.amount(freed)} freed" if freed else f"{title} is forgotten"
         return {**self._show(is_local=True), **self._close(), self._view.toast: toast(text)}
 
     def _close(self) -> Updates:

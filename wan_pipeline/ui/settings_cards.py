@@ -28,7 +28,23 @@ def settings(request: GenerationRequest, names: Names) -> dict[str, str]:
         "Guidance": f"{request.guidance_scale:g}",
         "Flow shift": f"{request.flow_shift:g}",
         "Scheduler": request.scheduler.value,
+        "Weights": request.quantization or "automatic",
+        **_where_used(request),
     }
+
+
+def _where_used(request: GenerationRequest) -> dict[str, str]:
+    """What few clips have; left out where there is nothing to say."""
+    cache = request.first_block_cache
+    given = {
+        "Guidance of the last steps": "" if request.guidance_scale_2 is None else f"{request.guidance_scale_2:g}",
+        "Last frame": (request.last_image or "")[:12],
+        "Control video": (request.control_video or "")[:12],
+        "Control mask": (request.control_mask or "")[:12],
+        "Reference images": ", ".join(name[:12] for name in request.reference_images),
+        "First-block cache": f"{cache:g}" if cache else "",
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def history(clip: Clip) -> dict[str, str]:
@@ -55,7 +71,8 @@ def differences(one: Clip, two: Clip, names: Names) -> dict[str, tuple[str, str]
     first, second = settings(one.request, names), settings(two.request, names)
     if one.request.preset == two.request.preset and one.request.prompt == two.request.prompt:
         first["With its style"], second["With its style"] = one.request.styled_prompt, two.request.styled_prompt
-    return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
+    pairs = {name: (first.get(name, "none"), second.get(name, "none")) for name in {**first, **second}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def compare(one: Clip, two: Clip, names: Names) -> str:
