@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from wan_pipeline import options as words
 from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 
@@ -14,11 +15,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is i
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(Settings(workspace=options.workspace.absolute()), options.host, options.port, options.share)
-    except (UserError, OSError) as error:  # a bad preset file or workspace, a port in use
+        options = parse(arguments)
+        serve(settings(options), options.host, options.port, options.share)
+    except (UserError, OSError) as error:  # a bad option, preset file or workspace, a port in use
         raise SystemExit(f"Wan Studio cannot start: {error}") from error
     except KeyboardInterrupt:  # Ctrl+C before Gradio's own handling of it is in place
         raise SystemExit(130) from None
@@ -31,7 +32,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860 by default)")
     parser.add_argument("--share", action="store_true", help="also give a public address, through Gradio's servers")
     parser.add_argument("--workspace", type=Path, default=Settings.workspace, help="folder for clips and jobs")
+    limit = "of the device's memory, such as 8GB (all that is free)"
+    parser.add_argument("--memory-limit", type=words.memory, default=0.0, metavar="SIZE", help=limit)
+    plan = "how clips use memory: resident, offload, streamed, or a whole plan's text (the quickest that fits)"
+    parser.add_argument("--plan", type=words.plan, default="", metavar="TEXT", help=plan)
+    parser.add_argument("--compiled", action="store_true", help="compile models: slow to start, then quicker steps")
     return parser.parse_args(arguments)
+
+
+def settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        workspace=options.workspace.absolute(),
+        memory_limit=options.memory_limit,
+        plan=options.plan,
+        compiled=options.compiled,
+    )
 
 
 def serve(settings: Settings, host: str, port: int | None, share: bool) -> None:

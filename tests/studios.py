@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 
 import psutil
@@ -13,7 +13,7 @@ import psutil
 from tests.warm import Warm, WarmProcess
 from wan_pipeline.engine.progress import Stage
 from wan_pipeline.jobs.job import Job
-from wan_pipeline.jobs.launch import RunningWorker, worker_log
+from wan_pipeline.jobs.launch import RunningWorker, options_of, settings_of, settings_parser, worker_log
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker import Worker, work
@@ -118,9 +118,8 @@ def warm_worker(options: str) -> int:
 
 
 def write_settings(settings: Settings) -> str:
-    return "\n".join(str(getattr(settings, field.name)) for field in fields(Settings))
+    return "\n".join(options_of(settings))
 
 
 def read_settings(options: str) -> Settings:
-    kinds = [type(field.default) for field in fields(Settings)]
-    return Settings(*(kind(value) for kind, value in zip(kinds, options.split("\n"), strict=True)))
+    return settings_of(settings_parser("tests.studios", "").parse_args(options.split("\n")))

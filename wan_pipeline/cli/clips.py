@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, opened_studio
+from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, add_memory, opened_studio
 
 if TYPE_CHECKING:
     from wan_pipeline.clips.receipt import Receipt
@@ -30,6 +30,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     verify.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
     verify.set_defaults(run=run_verify, stopped="stopped; nothing is known of the clip.")
+    add_memory(verify, limit_only=True)
     add_folders(verify)
 
 
@@ -72,9 +73,11 @@ def _lines(receipt: Receipt) -> list[str]:
         "size": f"{request.width} x {request.height}, {request.num_frames} frames at {request.fps} a second",
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
         "guidance": f"{request.guidance_scale:g}{_second(request.guidance_scale_2)}",
+        "first-block cache": f"{request.first_block_cache:g}" if request.first_block_cache else None,
         "made": f"{receipt.made_at} with {receipt.made_with}",
         "made on": _hardware(provenance.environment),
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
+        "weights": provenance.environment.get("quantization"),
         "memory plan": provenance.plan,
         "attempt": receipt.attempt if receipt.attempt > 1 else None,
         "resumed from": f"step {receipt.resumed_from}" if receipt.resumed_from else None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wan_pipeline import options as words
+from wan_pipeline.engine.plan import Residency
 from wan_pipeline.errors import UserError
 from wan_pipeline.request import Draft
 from wan_pipeline.settings import Settings
@@ -62,12 +63,27 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> None:
+    """How the device is used. `limit_only`: where the plan is settled already."""
+    group = parser.add_argument_group("memory")
+    add = group.add_argument
+    add("--memory-limit", type=words.memory, metavar="SIZE", help="of the device, such as 8GB (all that is free)")
+    if not limit_only:
+        add(
+            "--plan", type=words.plan, metavar="TEXT", help=f"{', '.join(Residency)}, or a whole plan's text (the best)"
+        )
+        add("--compiled", action="store_true", help="compile the model's blocks: slow to start, then quicker steps")
+
+
 def settings(options: argparse.Namespace) -> Settings:
     return Settings(
         workspace=options.workspace,
         presets=options.presets_folder,
         loras=options.loras_folder,
         models=options.models_folder,
+        memory_limit=getattr(options, "memory_limit", None) or 0.0,
+        plan=getattr(options, "plan", None) or "",
+        compiled=getattr(options, "compiled", False),
     )
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wan_pipeline.cli.common import Commands, add_folders, add_settings, draft, opened_studio, warn
+from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Finished
@@ -25,6 +25,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--strip-metadata", action="store_true", help="no receipt inside the MP4, to give it away; one lies beside it")
     add("--strict", action="store_true", help="pin what breaks repeatability; may be slower")
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    add_memory(parser)
     add_folders(parser)
     parser.set_defaults(run=run, stopped="stopped; no clip was written.")
 

@@ -7,13 +7,16 @@ import json
 import shutil
 from typing import Any
 
-from wan_pipeline.cli.common import Commands, add_folders, settings
+from wan_pipeline import options as words
+from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
 from wan_pipeline.duration import duration
+from wan_pipeline.engine.choice import plan_of
 from wan_pipeline.engine.forecast import GIB, Geometry, Machine, without_device
 from wan_pipeline.engine.planner import Plan, make_plan
 from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models import registry
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Availability, ModelSpec
 
 PLAN = "Print how a clip would be made within the memory, and what it would take; for a machine that need not be this."
@@ -23,14 +26,17 @@ MIN_STEPS = 1
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     plan = commands.add_parser("plan", help="forecast memory and time of a clip", description=PLAN, allow_abbrev=False)
-    plan.add_argument("--model", default=registry.DEFAULT_MODEL, help="the registry's id (%(default)s)")
+    plan.add_argument("--model", default=registry.DEFAULT_MODEL, help="one of `models list` (%(default)s)")
     plan.add_argument("--width", type=int, help="pixels (the model's own)")
     plan.add_argument("--height", type=int, help="pixels (the model's own)")
     plan.add_argument("--frames", type=int, help="(the model's own)")
     plan.add_argument("--steps", type=int, help="(the model's own)")
     plan.add_argument("--quantization", choices=[kind.value for kind in Precision], help="(as the memory allows)")
-    plan.add_argument("--vram", type=_gib, metavar="GIB", help="free memory of the device; 0 is no device (this one's)")
-    plan.add_argument("--ram", type=_gib, metavar="GIB", help="free memory of the machine (this one's)")
+    plan.add_argument(
+        "--vram", type=words.memory, metavar="GIB", help="free memory of the device; 0 is no device (this one's)"
+    )
+    plan.add_argument("--ram", type=words.memory, metavar="GIB", help="free memory of the machine (this one's)")
+    add_memory(plan)
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(run=run_plan)
     add_folders(plan)
@@ -41,11 +47,12 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    spec = registry.find(options.model)
+    folders = settings(options)
+    spec = ModelLibrary(folders).spec(options.model)
     clip = _geometry(spec, options)
     precision = Precision(options.quantization) if options.quantization else None
-    machine = _machine(options.vram, options.ram)
-    plan = make_plan(spec, clip, machine, precision)
+    machine = _machine(options.vram, options.ram, folders.memory_limit)
+    plan = plan_of(folders.plan, spec, clip, machine, precision, compiled=folders.compiled)
     if options.json:
         size = {"width": clip.width, "height": clip.height, "frames": clip.num_frames}
         print(json.dumps({"model": spec.id, **size, **plan.to_dict()}))
@@ -111,15 +118,15 @@ def _geometry(spec: ModelSpec, options: argparse.Namespace) -> Geometry:
     return Geometry(width, height, frames, steps * (2 if spec.guidance_scale > 1 else 1))
 
 
-def _machine(vram: float | None, ram: float | None) -> Machine:
-    """What is not said is as it is here."""
+def _machine(vram: float | None, ram: float | None, limit: float) -> Machine:
+    """What is not said is as it is here. GiB; a limit of 0 is none."""
     if vram is None or ram is None:
         from wan_pipeline.engine.machine import look
 
         here = look()
         vram = here.vram_free / GIB if vram is None else vram
         ram = here.ram_free / GIB if ram is None else ram
-    return Machine(vram * GIB, ram * GIB) if vram else without_device(ram * GIB)
+    return Machine(min(vram, limit or vram) * GIB, ram * GIB) if vram else without_device(ram * GIB)
 
 
 def _lines(plan: Plan, machine: Machine) -> list[str]:
@@ -149,10 +156,3 @@ def _summary(plan: Plan, machine: Machine | None = None) -> str:
     limit = (machine.vram if on_device else machine.ram) if machine else None
     room = f"{peak / GIB:.1f}" + (f" of {limit / GIB:.1f}" if limit else "")
     return f"fits: {room} GiB, about {duration(plan.forecast.seconds)}, {plan.memory.precision} weights"
-
-
-def _gib(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} GiB is no size; give a number from 0 on")
-    return value

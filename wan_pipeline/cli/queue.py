@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wan_pipeline.cli.common import Commands, add_folders, add_settings, draft, opened_studio, warn
+from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 from wan_pipeline.errors import UserError
 from wan_pipeline.request import Draft
 
@@ -27,6 +27,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_add(actions)
     _add_list(actions)
     work = _action(actions, "work", _work, "make the clips that wait, until there are none")
+    add_memory(work)
     work.set_defaults(stopped="stopped; the clip that was being made waits again.")
     pause = _action(actions, "pause", _pause, "take up no further clip; the one that is being made goes on")
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")

@@ -24,15 +24,9 @@ class Chooser:
 
     def choose(self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "") -> Plan:
         """By the plan of this text, else by that of the settings, else freely. Raises GenerationError."""
-        text = text or self.settings.plan
-        room, clip = self._room(machine), geometry(request)
-        if "," in text:
-            return forecast(spec, clip, room, read_plan(text))
-        if text and text not in set(Residency):
-            read_plan(text)  # for its sentence
         wish = Precision(request.quantization) if request.quantization else None
-        only = Residency(text) if text else None
-        return make_plan(spec, clip, room, wish, only, compiled=self.settings.compiled)
+        text, compiled = text or self.settings.plan, self.settings.compiled
+        return plan_of(text, spec, geometry(request), self._room(machine), wish, compiled=compiled)
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, memory: MemoryPlan
@@ -44,6 +38,15 @@ class Chooser:
     def _room(self, machine: Machine) -> Machine:
         limit = self.settings.memory_limit * GIB or machine.vram
         return replace(machine, vram=min(machine.vram * (1 - SPARE), limit))
+
+
+def plan_of(
+    text: str, spec: ModelSpec, clip: Geometry, machine: Machine, wish: Precision | None, *, compiled: bool = False
+) -> Plan:
+    """By a whole plan's text, else the best of one kind or of all. Raises GenerationError."""
+    if text in set(Residency) or not text:
+        return make_plan(spec, clip, machine, wish, Residency(text) if text else None, compiled=compiled)
+    return forecast(spec, clip, machine, read_plan(text))
 
 
 def geometry(request: GenerationRequest) -> Geometry:

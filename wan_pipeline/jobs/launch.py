@@ -42,7 +42,7 @@ def launch_worker(settings: Settings) -> RunningWorker:
 
 def launch(module: str, settings: Settings, log_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Run a module that reads its settings by `settings_parser`. Its words go into the log. Raises OSError."""
-    command = [sys.executable, "-m", module, *_options(settings), *arguments]
+    command = [sys.executable, "-m", module, *options_of(settings), *arguments]
     with _open_log(log_path) as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_apart()
@@ -70,7 +70,8 @@ def worker_log(settings: Settings) -> Path:
     return settings.logs / "worker.log"
 
 
-def _options(settings: Settings) -> list[str]:
+def options_of(settings: Settings) -> list[str]:
+    """What `settings_parser` reads."""
     return [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
 
 

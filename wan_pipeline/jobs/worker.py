@@ -6,7 +6,6 @@ the app: it ends when the queue is empty and no app is open. While one clip is m
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import logging
 import signal
@@ -14,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from enum import IntEnum
 from functools import partial
 from types import FrameType
@@ -28,6 +26,7 @@ from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioErro
 from wan_pipeline.jobs.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.heartbeat import Heartbeat
 from wan_pipeline.jobs.job import FINISHED, Job, JobState
+from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.locks import WorkspaceLocks, is_held
 from wan_pipeline.jobs.log import FORMAT, JobLogs
 from wan_pipeline.jobs.patience import patiently
@@ -223,10 +222,7 @@ class Worker:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m wan_pipeline.jobs.worker", description="Work a queue off.")
-    for field in fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
-    settings = Settings(**vars(parser.parse_args(arguments)))
+    settings = settings_of(settings_parser("wan_pipeline.jobs.worker", "Work a queue off.").parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     faulthandler.enable()
     sys.exit(work(settings))
