@@ -34,6 +34,7 @@ def main(address: str) -> None:
         phone(browser, address)
         queue(browser, address)
         gallery(browser, address)
+        models(browser, address)
         browser.close()
 
 
@@ -87,6 +88,13 @@ def gallery(browser: Browser, address: str) -> None:
     page.locator(".compare .playing").wait_for()
     page.wait_for_timeout(900)
     page.screenshot(path=DOCS / "page-compare.png")
+
+
+def models(browser: Browser, address: str) -> None:
+    page = visit(browser, address, 1440, 900, "light")
+    page.get_by_role("tab", name="Models").click()
+    page.locator(".model").first.wait_for()
+    page.screenshot(path=DOCS / "page-models.png")
 
 
 def visit(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:

@@ -91,12 +91,14 @@ class Fetches:
 
     def of(self, model_id: str) -> Fetch | None:
         """How it stands with this model, or how it ended; None if there is nothing to say."""
-        is_alive = self._is_alive(model_id)  # first: what has ended in between has written its end
         found = _read(_file(self._settings, model_id))
         if found is None or not found.is_running:
             return found
-        if is_alive:
+        if self._is_alive(model_id):
             return replace(found, is_stopping=_stop_file(self._settings, model_id).exists())
+        found = _read(_file(self._settings, model_id))  # again: what has ended in between has written its end
+        if found is None or not found.is_running:
+            return found
         log = self._settings.logs / "models.log"
         return replace(found, state=FetchState.STOPPED, error=f"It ended before it was done; {log} may say why.")
 
