@@ -105,7 +105,9 @@ def _index(experts: list[str]) -> dict[str, Any]:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    words = tokenizers.models.WordLevel({"<pad>": 0, "</s>": 1, "<unk>": 2}, unk_token="<unk>")
+    names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    vocabulary = {word: number for number, word in enumerate(names.values())}
+    words = tokenizers.models.WordLevel(vocabulary, unk_token=names["unk_token"])
     fast = tokenizers.Tokenizer(words)
     fast.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=fast, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=fast, **names)

@@ -17,7 +17,7 @@ from wan_pipeline.models.spec import ModelSpec
 GIB = 2**30
 WORKSPACE = 0.05 * GIB
 """On the device, for what the allocator cannot fill."""
-TEXT_WORK = 0.2 * GIB
+TEXT_WORK = 0.48 * GIB
 """Of the text encoder, beside its weights."""
 PROCESS = 3.0 * GIB
 """Of the machine's memory, for the process itself with its libraries."""
@@ -43,7 +43,7 @@ STREAM_COST = 1.01
 FULL_WEIGHT_BYTES = 4.0
 """For each weight of the largest layer, while it is made of a quantized one."""
 
-DECODE_BYTES = {"fp32": (28.4e3, 31.3e3), "bf16": (15.3e3, 17.2e3)}
+DECODE_BYTES = {"fp32": (28.4e3, 33.5e3), "bf16": (15.3e3, 17.2e3)}
 """The VAE of Wan 2.1 takes these for each pixel of what it decodes in one piece: of a whole frame, and of a tile."""
 DECODE_2_2, ENCODE_2_2, ENCODE_TILE_2_2 = 1.32, 0.46, 2.4
 """The VAE of Wan 2.2 takes so many times as much, and so many times as much when it encodes."""
