@@ -35,7 +35,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     limit = "of the device's memory, such as 8GB (all that is free)"
     parser.add_argument("--memory-limit", type=words.memory, default=0.0, metavar="SIZE", help=limit)
     plan = "how clips use memory: resident, offload, streamed, or a whole plan's text (the quickest that fits)"
-    parser.add_argument("--plan", type=words.plan, default="", metavar="TEXT", help=plan)
+    parser.add_argument("--plan", type=words.plan, metavar="TEXT", help=plan)
     parser.add_argument("--compiled", action="store_true", help="compile models: slow to start, then quicker steps")
     return parser.parse_args(arguments)
 
@@ -44,7 +44,7 @@ def settings(options: argparse.Namespace) -> Settings:
     return Settings(
         workspace=options.workspace.absolute(),
         memory_limit=options.memory_limit,
-        plan=options.plan,
+        plan=options.plan or "",
         compiled=options.compiled,
     )
 
