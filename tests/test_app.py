@@ -29,6 +29,20 @@ def test_a_space_names_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert app.parse(["--host", "127.0.0.1", "--port", "8000", "--workspace", "there"]).workspace == Path("there")
 
 
+def test_how_the_device_is_used_is_a_setting() -> None:
+    plain = app.settings(app.parse([]))
+    assert (plain.memory_limit, plain.plan, plain.compiled) == (0.0, "", False)
+    told = app.settings(app.parse(["--memory-limit", "8GB", "--plan", "streamed,int8,blocks=2", "--compiled"]))
+    assert told.memory_limit == pytest.approx(7.45, abs=0.01)
+    assert (told.plan, told.compiled) == ("streamed,int8,blocks=2", True)
+
+
+@pytest.mark.parametrize("wrong", [["--memory-limit", "much"], ["--plan", "tiled"]])
+def test_a_bad_option_is_one_sentence(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match=rf"^Wan Studio cannot start: '{wrong[1]}' is no[^\n]*$"):
+        app.main(wrong)
+
+
 def test_the_page_is_built_without_torch(settings: Settings) -> None:
     code = (
         "import sys; from pathlib import Path; from wan_pipeline.settings import REPOSITORY, Settings\n"

@@ -11,7 +11,8 @@ import pytest
 
 from wan_pipeline.cli import main
 from wan_pipeline.clips.read import read_receipt
-from wan_pipeline.settings import REPOSITORY
+from wan_pipeline.settings import REPOSITORY, Settings
+from wan_pipeline.studio import Studio
 
 MODEL = "wan2.2-ti2v-5b"
 """The tiny model takes the place of this one."""
@@ -41,6 +42,25 @@ def test_show_is_for_people_and_for_programs(clip: Path, capsys: pytest.CaptureF
     assert facts["size"] == "160 x 128, 5 frames at 24 a second"
     assert main(["show", str(clip), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == read_receipt(clip)
+
+
+def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
+    folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, clip = "streamed,int8,blocks=1,chunk=8,text=streamed", str(tmp_path / "a.mp4")
+    options = ["--plan", text, "--quantization", "int8", "--first-block-cache", "0.1", "--memory-limit", "8GB"]
+    assert main([*folders, "generate", "--model", MODEL, *QUICK, *options, "--output", clip]) == 0
+    capsys.readouterr()
+    assert main(["show", clip]) == 0
+    facts = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    shown = {name: value.strip() for name, value in facts.items()}
+    assert (shown["weights"], shown["memory plan"], shown["first-block cache"]) == ("int8", text, "0.1")
+    assert main([*folders, "verify", clip, "--memory-limit", "8GB"]) == 0
+    assert capsys.readouterr().out.startswith("Identical: ")
+    with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
+        recovered = studio.draft_from_clip(Path(clip))
+        assert (recovered.draft.quantization, recovered.draft.first_block_cache) == ("int8", 0.1)
+        assert recovered.missing == () and studio.resolve(recovered.draft) == recovered.receipt.request
 
 
 def test_show_does_not_let_a_receipt_write_to_the_terminal(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

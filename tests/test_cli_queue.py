@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.commands import MODEL, PATIENCE, QUICK, command, make_folders, wan
 from tests.disks import read_only_disk
+from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.settings import REPOSITORY
 
@@ -65,6 +66,21 @@ def test_a_file_from_csv_to_clips(folders: list[str], tmp_path: Path) -> None:
         assert f"{job_id[:8]}  done" in worked.stdout
     assert queue(folders, "clear").stdout == "3\n"
     assert listed(folders) == []
+
+
+def test_a_worker_keeps_to_the_plan_it_is_given(folders: list[str], tmp_path: Path) -> None:
+    add(folders, *CLIP)
+    text = "streamed,int8,chunk=8,text=streamed"
+    worked = queue(folders, "work", "--plan", text, "--memory-limit", "8GB")
+    assert (worked.returncode, worked.stderr) == (0, "")
+    (job,) = listed(folders)
+    assert job["state"] == "done" and load_receipt(Path(job["clip"])).provenance.plan == text
+
+
+@pytest.mark.parametrize("wrong", [["--memory-limit", "much"], ["--plan", "tiled"]])
+def test_a_wrong_way_to_use_the_device_is_one_line(folders: list[str], wrong: list[str]) -> None:
+    result = queue(folders, "work", *wrong)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1) and f"'{wrong[1]}' is no" in result.stderr
 
 
 def test_the_workspace_goes_before_or_after_the_command(folders: list[str], tmp_path: Path) -> None:

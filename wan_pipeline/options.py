@@ -59,15 +59,15 @@ MEMORY_UNITS = {"": 1.0, "gib": 1.0, "gb": 1e9 / 2**30, "mib": 1 / 1024, "mb": 1
 
 def memory(text: str) -> float:
     """GiB of "8GB", "7.2 GiB", "6000MB", or "7.2", which are GiB."""
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d{0,9})?)\s*(\w*)", text.strip())
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{0,9})?)\s*(\w*)", text.strip())
     if found is None or found[2].lower() not in MEMORY_UNITS:
         raise UserError(f"'{text[:80]}' is no size of memory; use one such as 8GB, 7.2GiB or 7.2, which are GiB.")
     return float(found[1]) * MEMORY_UNITS[found[2].lower()]
 
 
 def plan(text: str) -> str:
-    """A memory plan in words that `engine.choice` takes."""
-    if text not in set(Residency):
+    """A memory plan in words that `engine.choice` takes; none is the best."""
+    if text and text not in set(Residency):
         try:
             read_plan(text)
         except GenerationError as error:
