@@ -49,3 +49,13 @@ def test_it_can_be_stopped_between_chunks(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         FileHashes(tmp_path / "cache").sha256(file, stop)
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_the_hugging_face_cache_holds_is_named_by_its_hash_and_not_read(tmp_path: Path) -> None:
+    name, reads = "ab" * 32, []
+    blob = tmp_path / "blobs" / name
+    blob.parent.mkdir()
+    blob.write_bytes(b"weights")
+    link = tmp_path / "model.safetensors"
+    link.symlink_to(blob)
+    assert FileHashes(tmp_path / "cache").sha256(link, lambda: reads.append(1)) == name and not reads

@@ -24,21 +24,20 @@ from wan_pipeline.database_care import Backups, make_sound
 from wan_pipeline.drafting import Drafting
 from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import StorageError, UserError
-from wan_pipeline.jobs.estimate import Estimate, Pace, estimate, estimate_many
+from wan_pipeline.jobs.estimate import Estimate
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState
 from wan_pipeline.jobs.locks import WorkspaceLocks
 from wan_pipeline.jobs.queue_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.verifier import Verification, Verifications
+from wan_pipeline.outlook import Outlook
 from wan_pipeline.recover import Recovered, recover
 from wan_pipeline.request import Draft, GenerationRequest
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage import check_room, check_writable, whole_file
 from wan_pipeline.verify import Verdict, verify
 
-LEARN_FROM = 20
-"""Clips that the time estimate looks back on."""
 Supervise = Callable[[Settings, JobStore, WorkspaceLocks], Supervisor]
 
 
@@ -59,6 +58,7 @@ class Studio:
         self._notices = make_sound(settings.database)
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
+        self.outlook = Outlook(settings, self.models, self.queue)
         self._supervisor = supervise(settings, self.queue, WorkspaceLocks(settings.workspace))
         self._verifications = Verifications(settings)
         self._is_started = False
@@ -103,20 +103,19 @@ class Studio:
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
         request = self._drafting.request(replace(draft, prompt="of any length", negative_prompt=None, loras=()))
-        return estimate(request, self._pace(request.model), self.queue.unfinished())
+        return self.outlook.of_clip(request)
 
     def estimate_many(self, drafts: Sequence[Draft]) -> Estimate:
         """How long all of them would take: "12 clips, about 4 min". Raises UserError for the first that is wrong."""
-        requests = [self._drafting.request(draft) for draft in drafts]
-        paces = {model: self._pace(model) for model in {request.model for request in requests}}
-        return estimate_many(requests, paces, self.queue.unfinished())
+        return self.outlook.of_clips([self._drafting.request(draft) for draft in drafts])
+
+    def forecast_of_model(self, model_id: str) -> str | None:
+        """Whether a model fits this machine at its own settings; None while nothing is known. Raises ModelError."""
+        return self.outlook.of_model(model_id)
 
     def queue_seconds(self) -> float:
         """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
-        known = self.models.specs()
-        jobs = [job for job in self.queue.active() if job.request.model in known]
-        paces = {model: self._pace(model) for model in {job.request.model for job in jobs}}
-        return sum(paces[job.request.model].seconds_left(job) for job in jobs)
+        return self.outlook.queue_seconds()
 
     # Jobs
 
@@ -278,9 +277,6 @@ class Studio:
         if len(ids) > 1:
             self._back_up()  # a list for the whole night
         return ids
-
-    def _pace(self, model: str) -> Pace:
-        return Pace.learnt(self.models.spec(model), self.queue.finished(model, LEARN_FROM))
 
     def _back_up(self) -> None:
         try:

@@ -26,16 +26,17 @@ class Chooser:
         """By the plan of this text, else by that of the settings, else freely. Raises GenerationError."""
         wish = Precision(request.quantization) if request.quantization else None
         text, compiled = text or self.settings.plan, self.settings.compiled
-        return plan_of(text, spec, geometry(request), self._room(machine), wish, compiled=compiled)
+        return plan_of(text, spec, geometry(request), self.room(machine), wish, compiled=compiled)
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, memory: MemoryPlan
     ) -> MemoryPlan | None:
         """The plan to try after this one has run out of memory; None where there is none that takes less."""
         keeps = request.quantization is not None
-        return smaller_plan(spec, geometry(request), self._room(machine), memory, keeps_precision=keeps)
+        return smaller_plan(spec, geometry(request), self.room(machine), memory, keeps_precision=keeps)
 
-    def _room(self, machine: Machine) -> Machine:
+    def room(self, machine: Machine) -> Machine:
+        """The machine as far as this studio may use it."""
         limit = self.settings.memory_limit * GIB or machine.vram
         return replace(machine, vram=min(machine.vram * (1 - SPARE), limit))
 

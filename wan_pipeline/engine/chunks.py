@@ -190,9 +190,7 @@ def _added(rows: torch.Tensor, made: torch.Tensor, gate: torch.Tensor) -> torch.
 
 def _rotated(norm: Any, rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     even, odd = norm(rows).unflatten(2, (heads, -1, 2)).unbind(-1)
-    turned = torch.stack(
-        (torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(even * sin, odd, cos)), dim=-1
-    )
+    turned = torch.stack((torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(even * sin, odd, cos)), dim=-1)
     return turned.flatten(2)
 
 

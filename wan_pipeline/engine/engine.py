@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,7 @@ from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.strict import pinned
 from wan_pipeline.engine.text import embed
 from wan_pipeline.engine.weights import computing_dtype
-from wan_pipeline.errors import OutOfMemory
+from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.hashes import FileHashes, pixels_sha256
 from wan_pipeline.lora.apply import applied, read_weights
 from wan_pipeline.lora.check import plan_adapters
@@ -99,6 +99,8 @@ class Engine:
         self._loaded: Loaded | None = None
         self._attention = "native"
         limit_memory(self._placement, settings.memory_limit)
+        with suppress(StorageError):  # the page can do without until a clip is made; that one will say what is wrong
+            self._machine()
 
     def render(
         self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
