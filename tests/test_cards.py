@@ -128,3 +128,11 @@ def test_a_clip_that_is_gone_says_so() -> None:
     assert "This clip is gone" in cards.stage(gone, None, NAMES)
     assert "gone" in Reader(cards.strip([gone], "")).text
     assert cards.download(gone) == ""
+
+
+def test_a_clip_that_does_not_fit_is_a_warning_and_no_error() -> None:
+    text = "does not fit: 9.1 of 8.0 GB; choose 480p & fewer frames"
+    assert cards.estimate(text, fits=False) == (
+        '<p class="estimate warning" role="status">Does not fit: 9.1 of 8.0 GB; choose 480p &amp; fewer frames</p>'
+    )
+    assert "warning" not in cards.estimate("fits: 6.8 of 8.0 GB, about 4 min")

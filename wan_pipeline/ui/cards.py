@@ -42,9 +42,10 @@ def notice(message: str) -> str:
     return f'<p class="notice" role="alert">{escape(message)}</p>' if message else ""
 
 
-def estimate(text: str) -> str:
-    """How long the clip will take."""
-    return f'<p class="estimate">{escape(text[:1].upper() + text[1:])}</p>'
+def estimate(text: str, fits: bool = True) -> str:
+    """How long the clip will take, and whether the memory is enough; if it is not, what to change."""
+    kind = "estimate" if fits else "estimate warning"
+    return f'<p class="{kind}" role="status">{escape(text[:1].upper() + text[1:])}</p>'
 
 
 def hint(message: str) -> str:

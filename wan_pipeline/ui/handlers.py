@@ -48,10 +48,10 @@ class TabHandlers:
 
     def estimate(self, given: Given) -> Updates:
         try:
-            text = self._studio.estimate(self._form.draft(given)).text
+            found = self._studio.estimate(self._form.draft(given))
         except UserError as error:
             return {self._tab.estimate: cards.hint(str(error))}
-        return {self._tab.estimate: cards.estimate(text)}
+        return {self._tab.estimate: cards.estimate(found.text, found.fits)}
 
     def change_size(self, given: Given) -> Updates:
         """A custom size starts from the model's first one, so that there is something to change."""

@@ -37,10 +37,10 @@ class ManyHandlers:
 
     def forecast(self, given: Given) -> Updates:
         try:
-            text = self._studio.estimate_many(self._drafts(given)).text
+            found = self._studio.estimate_many(self._drafts(given))
         except UserError as error:
             return {self._many.forecast: cards.hint(str(error))}
-        return {self._many.forecast: cards.estimate(text)}
+        return {self._many.forecast: cards.estimate(found.text, found.fits)}
 
     def add(self, given: Given) -> Updates:
         try:

@@ -112,7 +112,7 @@ def _shelf(card: Card) -> Status:
 def _card(card: Card, is_local: bool) -> str:
     entry, spec = card.entry, card.entry.spec
     known = () if entry.status is Status.ANNOUNCED else spec.abilities  # of these nothing is known
-    abilities = "".join(f"<li>{ABILITIES.get(name, name)}</li>" for name in known)
+    abilities = "".join(f"<li>{text}</li>" for name, text in ABILITIES.items() if name in known)
     abilities = f'<ul class="abilities">{abilities}</ul>' if abilities else ""
     pill = STATUS_WORDS[entry.status]
     pill = f'<span class="pill {entry.status}">{pill}</span>' if pill and not card.is_running else ""

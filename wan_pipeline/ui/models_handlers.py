@@ -109,7 +109,7 @@ class ModelHandlers:
 
     def _show(self, is_local: bool) -> Updates:
         cards = [
-            Card(entry, self._fetches.of(entry.spec.id), self._forecast(entry.spec.id))
+            Card(entry, self._fetches.of(entry.spec.id), self._studio.forecast_of_model(entry.spec.id) or "")
             for entry in self._models.entries()
         ]
         self._names.models.update({card.entry.spec.id: card.entry.spec.title for card in cards})
@@ -139,9 +139,6 @@ class ModelHandlers:
         fetch = self._fetches.of(model_id)
         was_running = before.startswith(f"{Task.FETCH} {FetchState.RUNNING}")
         return was_running and fetch is not None and fetch.state is FetchState.DONE
-
-    def _forecast(self, model_id: str) -> str:
-        return ""
 
     # What is done
 
