@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from wan_pipeline.engine.cpu_conv import use_onednn
 from wan_pipeline.engine.device import Placement
 from wan_pipeline.engine.leaves import blocks_of
 from wan_pipeline.engine.plan import MemoryPlan, Residency
+from wan_pipeline.engine.precision import Precision
+from wan_pipeline.engine.quantize import computes_fp8
 from wan_pipeline.engine.residency import encoding_on, visiting, visiting_calls
 from wan_pipeline.engine.stream import Streamed, streaming
 from wan_pipeline.engine.weights import load_transformer
+from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.load import Denoiser, load_denoiser
 
@@ -73,7 +77,8 @@ class Loaded:
 
 
 def load(model: InstalledModel, key: str, plan: MemoryPlan, place: Placement, cache: Path) -> Loaded:
-    """Raises ModelError, StorageError."""
+    """Raises ModelError, StorageError, GenerationError."""
+    check_able(plan, place.device)
     stays = plan.residency is Residency.RESIDENT
     denoiser = load_denoiser(
         model,
@@ -91,6 +96,20 @@ def load(model: InstalledModel, key: str, plan: MemoryPlan, place: Placement, ca
             if in_memory and not streamed.settle(pinned=not place.on_cpu):
                 loaded.warnings.append("The system gave too little pinned memory, so that steps may take longer.")
     return loaded
+
+
+def check_able(plan: MemoryPlan, device: torch.device) -> None:
+    """Raises GenerationError for a plan that this device, or what is installed for it, cannot carry out."""
+    if plan.precision is Precision.FP8_COMPUTE and device.type != "cpu" and not computes_fp8(device):
+        raise GenerationError(
+            "This GPU does not multiply in fp8, which takes one of NVIDIA's from the RTX 40 series on; "
+            "choose fp8 or int8 weights."
+        )
+    if plan.compiled and device.type == "cuda" and find_spec("triton") is None:
+        raise GenerationError(
+            "Compiled blocks need the package triton (on Windows: triton-windows), which is not installed; "
+            "install it or leave --compiled out."
+        )
 
 
 @contextmanager
