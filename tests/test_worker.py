@@ -139,19 +139,21 @@ STAGES = {
     Stage.DECODING: WanDecoder3d,
 }
 """A module that computes in each stage, and in no other."""
+WIDE = replace(QUICK, width=320)
+"""So wide that there is a smaller plan: to decode it in tiles."""
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_out_of_memory_in_any_stage_goes_one_plan_down_in_a_fresh_process(
     studio: Studio, settings: Settings, stage: Stage
 ) -> None:
-    job_id = studio.submit(QUICK)
+    job_id = studio.submit(WIDE)
     waiting = studio.submit(replace(QUICK, seed=2))
     with no_room_for(STAGES[stage]):
         assert Worker(settings).run() is Ending.FRESH_PROCESS
         job = studio.job(job_id)
         assert (job.state, job.plan_steps_down) == (JobState.INTERRUPTED, 1)
-        assert read_plan(job.plan).chunk
+        assert read_plan(job.plan).tile
         assert studio.job(waiting).state is JobState.QUEUED
         assert Worker(settings).run() is Ending.NOTHING_TO_DO
     lowered, other = studio.job(job_id), studio.job(waiting)
@@ -166,7 +168,7 @@ def test_out_of_memory_in_any_stage_goes_one_plan_down_in_a_fresh_process(
 def test_out_of_memory_with_the_smallest_plan_fails_the_job_and_the_next_one_runs(
     studio: Studio, settings: Settings
 ) -> None:
-    job_id = studio.submit(QUICK)
+    job_id = studio.submit(WIDE)
     with no_room_for(WanTransformerBlock, ALWAYS):
         endings = [Worker(settings).run() for _ in range(3)]
     assert endings == [Ending.FRESH_PROCESS, Ending.FRESH_PROCESS, Ending.NOTHING_TO_DO]
