@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from benchmarks.gpu import CASES, ROWS, run_case, table
+from benchmarks.gpu import CASES, run_case
+from benchmarks.gpu_table import PASSES, ROWS, table
+from wan_pipeline.settings import REPOSITORY
 
 
 @pytest.mark.parametrize("case", ["rates", "streaming_14b", "clip_a14b_480p"])
-def test_a_case_gives_the_numbers_of_its_rows(case):
-    result = run_case(case, tiny=True, rounds=1)
+def test_a_case_gives_the_numbers_of_its_rows(case, tmp_path):
+    result = run_case(case, tiny=True, rounds=1, folder=tmp_path)
     assert all(row[2] in result for row in ROWS if row[1] == case)
     assert result.get("identical", True) is True
 
 
 def test_the_table_says_what_has_not_been_run():
     assert table({}).count("not run") == len(ROWS)
-    assert {row[1] for row in ROWS} <= CASES.keys()
+    assert {row[1] for row in (*ROWS, *PASSES)} <= CASES.keys()
+
+
+def test_the_numbers_in_the_docs_are_those_that_were_measured():
+    results = json.loads((REPOSITORY / "benchmarks" / "results" / "gpu.json").read_text(encoding="utf-8"))
+    assert table(results).strip() in (REPOSITORY / "docs" / "gpu.md").read_text(encoding="utf-8")
