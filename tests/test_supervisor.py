@@ -25,6 +25,7 @@ from tests.studios import (
     opened_warm,
     wait_for,
     worker_pid,
+    write_settings,
 )
 from tests.warm import Warm
 from wan_pipeline.jobs.heartbeat import BEAT_SECONDS
@@ -194,7 +195,7 @@ sys.stdin.read()
 
 def test_a_job_goes_on_when_its_app_is_killed(settings: Settings) -> None:
     """A second studio on the workspace, as a new tab of a restarted app, sees it finish."""
-    options = "\n".join(str(value) for value in vars(settings).values())
+    options = write_settings(settings)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with opened(settings) as studio:
         with subprocess.Popen([sys.executable, "-c", APP, options], cwd=REPOSITORY, text=True, **pipes) as app:

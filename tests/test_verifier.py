@@ -105,8 +105,9 @@ def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> No
 def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
     studio.queue.submit(studio.resolve(DRAFT))
     studio.verify_later(clip)
-    (child,) = [process for process in psutil.Process().children() if str(clip) in process.cmdline()]
-    child.kill()
+    verifying = lambda: [child for child in psutil.Process().children() if str(clip) in child.cmdline()]  # noqa: E731
+    wait_for(verifying, "the process to be what it is started as")
+    verifying()[0].kill()
     wait_for(lambda: state(studio, clip) is VerifyState.FAILED, "the end")
     assert "may say why" in str(studio.verification(clip).error)
     studio.queue.pause_queue()
