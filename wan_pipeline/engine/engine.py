@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wan_pipeline.engine.checkpoint import Checkpoint
 from wan_pipeline.engine.choice import Chooser
 from wan_pipeline.engine.decode import decode, decoder_passes
 from wan_pipeline.engine.device import (
@@ -26,29 +24,28 @@ from wan_pipeline.engine.device import (
     limit_memory,
     release_memory,
 )
-from wan_pipeline.engine.environment import fixed_facts, torch_settings
 from wan_pipeline.engine.forecast import Machine
 from wan_pipeline.engine.hardware import keep
-from wan_pipeline.engine.image import load_given, read_image
+from wan_pipeline.engine.image import load_given
 from wan_pipeline.engine.loaded import Loaded, load
 from wan_pipeline.engine.machine import look
+from wan_pipeline.engine.origins import Origins
 from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.planner import Plan
 from wan_pipeline.engine.preview import load_preview
-from wan_pipeline.engine.progress import Observer, Stage, check_cancelled
+from wan_pipeline.engine.progress import Observer, Stage
 from wan_pipeline.engine.sample import Where, sample
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.strict import pinned
 from wan_pipeline.engine.text import embed
 from wan_pipeline.engine.weights import computing_dtype
 from wan_pipeline.errors import OutOfMemory, StorageError
-from wan_pipeline.hashes import FileHashes, pixels_sha256
 from wan_pipeline.lora.apply import applied, read_weights
 from wan_pipeline.lora.check import plan_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.load import quiet_libraries
-from wan_pipeline.provenance import UNLIKELY, Provenance
+from wan_pipeline.provenance import Provenance
 from wan_pipeline.request import GenerationRequest
 from wan_pipeline.settings import Settings
 
@@ -93,9 +90,8 @@ class Engine:
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary(settings.loras)
         self._placement = placement or choose_placement()
-        self._hashes = FileHashes(settings.cache / "hashes")
+        self._origins = Origins(settings, self._loras, self._placement)
         self._chooser = Chooser(settings)
-        self._facts: dict[str, str] | None = None
         self._loaded: Loaded | None = None
         self._attention = "native"
         limit_memory(self._placement, settings.memory_limit)
@@ -126,7 +122,7 @@ class Engine:
         model = self._models.find(request.model)
         memory = self._choose(request, model, plan).memory
         with self._computing(request, model, memory):
-            return self._provenance(request, model, memory, observer)
+            return self._origins.provenance(request, model, memory, self._attention, observer)
 
     def encode_texts(
         self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
@@ -182,8 +178,8 @@ class Engine:
             dtype = computing_dtype(plan, place)
             home = place.device if plan.residency is Residency.RESIDENT else torch.device("cpu")
             layers = [read_weights(adapter, home, dtype) for adapter in adapters]
-            provenance = self._provenance(request, model, plan, stages)
-            kept = self._checkpoint(checkpoint, request, model, plan, provenance)
+            provenance = self._origins.provenance(request, model, plan, self._attention, stages)
+            kept = self._origins.checkpoint(checkpoint, request, model, plan, provenance)
         done = kept.standing.step if kept and kept.standing else 0
         with ExitStack() as stack:
             stack.enter_context(stages.enter(Stage.DENOISING, request.num_inference_steps, done))
@@ -248,55 +244,11 @@ class Engine:
     def _embed(
         self, model: InstalledModel, texts: list[str], plan: MemoryPlan, observer: Observer | None
     ) -> list[torch.Tensor]:
-        facts = {name: fact for name, fact in self._environment().items() if name not in UNLIKELY}
-        setup = json.dumps(facts, sort_keys=True)
         place = replace(self._placement, device=torch.device("cpu")) if plan.text == "cpu" else self._placement
         streams = plan.text == "streamed"
-        return embed(model, texts, self._settings.cache / "prompts", place, setup, observer, streams=streams)
-
-    def _environment(self) -> dict[str, str]:
-        self._facts = self._facts or fixed_facts(self._placement)
-        return self._facts | torch_settings(self._placement.device)
-
-    def _provenance(
-        self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan, observer: Observer
-    ) -> Provenance:
-        def sha256(path: Path) -> str:
-            return self._hashes.sha256(path, between=lambda: check_cancelled(observer))
-
-        picture = read_image(self._settings.inputs, request.image)
-        return Provenance(
-            model=model.spec.id,
-            revision=model.revision,
-            model_files={name: sha256(path) for name, path in model.weight_files().items()},
-            loras={name: sha256(path) for lora in request.loras for name, path in self._loras.files(lora.name).items()},
-            image=None if picture is None else pixels_sha256(picture),
-            plan=str(plan),
-            environment=self._environment() | self._set_up(plan),
+        return embed(
+            model, texts, self._settings.cache / "prompts", place, self._origins.text_setup(), observer, streams=streams
         )
-
-    def _set_up(self, plan: MemoryPlan) -> dict[str, str]:
-        """What this clip's plan and this device's quickest attention make of the environment."""
-        attention = {} if self._attention == "native" else {"attention": self._attention}
-        return {"quantization": plan.precision.value, **attention}
-
-    def _checkpoint(
-        self,
-        path: Path | None,
-        request: GenerationRequest,
-        model: InstalledModel,
-        plan: MemoryPlan,
-        provenance: Provenance,
-    ) -> Checkpoint | None:
-        """Of the plan only what decides the latents matters: it may move weights about otherwise than before.
-
-        A first-block cache remembers what is in no checkpoint: such a clip is made in one go.
-        """
-        if path is None or request.first_block_cache:
-            return None
-        decisive = [request.to_dict(), model.fingerprint, provenance.loras, provenance.environment, plan.arithmetic]
-        identity = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-        return Checkpoint(path, identity, self._settings.checkpoint_seconds, self._placement.device)
 
     @contextmanager
     def _computing(self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan) -> Iterator[None]:

@@ -13,7 +13,17 @@ import torch
 from wan_pipeline.engine.device import Placement
 from wan_pipeline.settings import REPOSITORY
 
-LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "moviepy")
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "optimum-quanto",
+    "safetensors",
+    "tokenizers",
+    "numpy",
+    "moviepy",
+)
 ATTENTION = {"cuda": ("cudnn", "flash", "mem_efficient", "math")}
 """Ways of torch's scaled_dot_product_attention by device; it takes the quickest of those allowed that can."""
 OTHER_ATTENTION = ("flash", "math")

@@ -123,6 +123,7 @@ def denoising_need(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memo
     """On a CPU all is in its own memory, in fp32 but for what is quantized."""
     facts, weights = spec.memory, transformer_bytes(spec.memory, plan.precision)
     active = activation_bytes(facts, tokens(spec, clip), plan) + WORKSPACE
+    active += 2.0 * (facts.control_layers + 2) * tokens(spec, clip) * facts.width if facts.control_layers else 0.0
     active += 2.0 * CACHE_UNITS * tokens(spec, clip) * facts.width if clip.caches else 0.0
     passes = clip.passes * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
