@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests import tiny
 from tests.browser.conftest import Visitor
-from tests.browser.test_page import fill, panel
+from tests.browser.test_page import FORECAST, fill, panel
 from tests.hub_server import Faults, HubServer
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.jobs.store import JobStore
@@ -113,7 +113,7 @@ def test_a_repository_is_added_by_its_name(visitor: Visitor, faults: Faults) -> 
     expect(model_choices(page).filter(has_text="My-Own-Wan")).to_be_visible()
     page.get_by_role("option", name="My-Own-Wan").click()
     expect(panel(page).get_by_label("832 × 480")).to_be_checked()
-    expect(page.locator(".estimate:visible")).to_contain_text(re.compile("about|fit", re.IGNORECASE))
+    expect(page.locator(FORECAST)).to_be_visible()
     page.reload()
     expect(panel(page).get_by_label("Model")).to_have_value("My-Own-Wan")
     page.get_by_role("tab", name="Models").click()

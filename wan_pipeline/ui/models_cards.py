@@ -116,7 +116,8 @@ def _card(card: Card, is_local: bool) -> str:
     abilities = f'<ul class="abilities">{abilities}</ul>' if abilities else ""
     pill = STATUS_WORDS[entry.status]
     pill = f'<span class="pill {entry.status}">{pill}</span>' if pill and not card.is_running else ""
-    forecast = f'<p class="forecast">{escape(card.forecast)}</p>' if card.forecast else ""
+    text = card.forecast[:1].upper() + card.forecast[1:]
+    forecast = f'<p class="forecast">{escape(text)}</p>' if text else ""
     buttons = _buttons(card, is_local)
     return (
         f'<article role="listitem" class="model {entry.status}" data-clip="{escape(spec.id, quote=True)}">'
