@@ -18,14 +18,15 @@ from transformers import UMT5EncoderModel
 from tests import adapters, tiny
 from tests.observers import Recorder
 from tests.requests import make_request
-from tests.shortage import no_room_for
+from tests.shortage import fault_in, no_room_for
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.images import ingest
 from wan_pipeline.clips.videos import ingest_video
 from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.leaves import each_tensor, leaves
 from wan_pipeline.engine.progress import Stage
-from wan_pipeline.errors import Cancelled, ModelError, OutOfMemory
+from wan_pipeline.errors import Cancelled, GenerationError, ModelError, OutOfMemory
+from wan_pipeline.models.library import SAMPLED_BYTES
 from wan_pipeline.request import GenerationRequest, LoraChoice, Mode
 from wan_pipeline.settings import Settings
 
@@ -240,6 +241,22 @@ def test_quantized_weights_are_made_once_and_come_back_bit_for_bit(own, precisio
     assert len(set(shas)) == 1 and times[0] == times[1] == times[2]
 
 
+def test_once_quantized_the_original_weights_are_not_looked_at(own, tmp_path):
+    """They are damaged where only reading them would tell."""
+    models = tmp_path / "models"
+    settings = replace(own.settings, demo_checkpoint=tiny.write_demo(models / "demo"), models=models)
+    request, plan, shas = own.request("demo"), f"streamed,int8,{CHUNK}", []
+    path = models / "demo" / "transformer" / "diffusion_pytorch_model.safetensors"
+    for _ in range(2):
+        with Engine(settings) as engine:
+            shas.append(engine.render(request, Recorder(), plan=plan).sha256)
+        data = path.read_bytes()
+        path.write_bytes(data[:SAMPLED_BYTES] + b"\xff" * (len(data) - 2 * SAMPLED_BYTES) + data[-SAMPLED_BYTES:])
+    assert shas[0] == shas[1]
+    with Engine(settings) as engine, pytest.raises((GenerationError, ModelError)):
+        engine.render(request, Recorder(), plan="resident,fp32")
+
+
 def test_other_weights_of_the_same_name_are_quantized_anew(own, tmp_path):
     models = tmp_path / "models"
     settings = replace(own.settings, demo_checkpoint=tiny.write_demo(models / "demo"), models=models)
@@ -309,6 +326,12 @@ def test_a_model_that_waits_survives_what_goes_wrong_with_a_clip(engine, place, 
     for stop_at in ((Stage.DENOISING, 1), (Stage.DECODING, 0)):
         with pytest.raises(Cancelled):
             engine.render(request, Recorder(stop_at), plan=plan)
+        assert engine._loaded is loaded
+        assert (frames(engine, request, plan) == wanted).all()
+    for kind in (WanTransformerBlock, WanDecoder3d):
+        with fault_in(kind, ValueError("a fault nobody thought of")), pytest.raises(ValueError, match="nobody"):
+            engine.render(request, Recorder(), plan=plan)
+        assert_nothing_is_left(engine)
         assert engine._loaded is loaded
         assert (frames(engine, request, plan) == wanted).all()
 
