@@ -117,7 +117,8 @@ def _card(card: Card, is_local: bool) -> str:
     pill = STATUS_WORDS[entry.status]
     pill = f'<span class="pill {entry.status}">{pill}</span>' if pill and not card.is_running else ""
     text = card.forecast[:1].upper() + card.forecast[1:]
-    forecast = f'<p class="forecast">{escape(text)}</p>' if text else ""
+    kind = "forecast bad" if card.forecast.startswith("does not fit") else "forecast"
+    forecast = f'<p class="{kind}">{escape(text)}</p>' if text else ""
     buttons = _buttons(card, is_local)
     return (
         f'<article role="listitem" class="model {entry.status}" data-clip="{escape(spec.id, quote=True)}">'
