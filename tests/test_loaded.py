@@ -13,12 +13,12 @@ from wan_pipeline.errors import GenerationError
 
 def test_fp8_computing_wants_a_gpu_that_can_and_a_cpu_just_computes():
     check_able(read_plan("resident,fp8-compute"), torch.device("cpu"))
-    with pytest.raises(GenerationError, match="does not multiply in fp8.*choose fp8 or int8"):
+    with pytest.raises(GenerationError, match=r"does not multiply in fp8.*choose fp8 or int8"):
         check_able(read_plan("resident,fp8-compute"), torch.device("mps"))
 
 
 def test_compiling_for_cuda_wants_triton(monkeypatch):
     monkeypatch.setattr(loaded, "find_spec", lambda name: None)
-    with pytest.raises(GenerationError, match="need the package triton.*leave --compiled out"):
+    with pytest.raises(GenerationError, match=r"need the package triton.*leave --compiled out"):
         check_able(read_plan("resident,bf16,compiled"), torch.device("cuda"))
     check_able(read_plan("resident,bf16"), torch.device("cuda"))
