@@ -52,7 +52,7 @@ def test_what_fits_is_never_over_the_cap_and_what_does_not_says_what_to_change(m
             inside = made.forecast.peak_vram <= vram * GIB and made.forecast.ram <= ram * GIB
             assert made.fits == inside == (not made.reason)
             if not made.fits:
-                assert "GiB" in made.reason and "choose" in made.reason
+                assert "GB" in made.reason and "choose" in made.reason
 
 
 @pytest.mark.parametrize("only", [None, Residency.STREAMED])

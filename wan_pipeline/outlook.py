@@ -62,7 +62,7 @@ class Outlook:
         plan = make_plan(spec, clip, Chooser(self._settings).room(hardware.machine))
         fit = self._fit(plan, hardware)
         if not plan.fits:
-            return f"does not fit: {plan.reason}"
+            return f"does not fit: {plan.reason[:1].lower()}{plan.reason[1:]}"
         return f"{f'{fit}, ' if fit else ''}about {duration(plan.forecast.seconds)} at {size.width} x {size.height}"
 
     def queue_seconds(self) -> float:

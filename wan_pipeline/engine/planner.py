@@ -268,12 +268,12 @@ def _reason(made: Forecast, machine: Machine) -> str:
     stage = max(made.needs, key=lambda name: made.needs[name].vram)
     if made.peak_vram > machine.vram:
         return (
-            f"{stage.capitalize()} needs {made.peak_vram / GIB:.1f} GiB of the device's memory and "
+            f"{stage.capitalize()} needs {made.peak_vram / GIB:.1f} GB of the device's memory and "
             f"{machine.vram / GIB:.1f} are free; choose a smaller size or fewer frames, or close other programs."
         )
     if made.ram > machine.ram:
         return (
-            f"It needs {made.ram / GIB:.1f} GiB of the machine's memory and {machine.ram / GIB:.1f} are free; "
+            f"It needs {made.ram / GIB:.1f} GB of the machine's memory and {machine.ram / GIB:.1f} are free; "
             "close other programs or choose a smaller model."
         )
     return ""
