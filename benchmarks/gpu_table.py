@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from wan_pipeline.engine.forecast import Geometry, operations
+from wan_pipeline.engine.forecast import GIB, REFERENCE, Geometry, chunk_tokens, denoising_need, operations, tokens
+from wan_pipeline.engine.plan import MemoryPlan, Residency
+from wan_pipeline.engine.precision import Precision
 from wan_pipeline.models import registry
 
 ROWS = (
@@ -57,9 +59,20 @@ def table(results: dict[str, Any]) -> str:
     lines = ["| case | measured | must | aim |", "|---|---|---|---|"]
     for title, case, key, must, aim in ROWS:
         lines.append(f"| {title} | {results.get(case, {}).get(key, 'not run')} | {must} | {aim} |")
+    lines += _forecast_of_streaming(results.get("streaming_14b", {}))
     lines += ["", *_passes(results), "", *_stock(results.get("stock_offload_14b", {}))]
     failed = [f"{name} failed: {result['error']}" for name, result in results.items() if "error" in result]
     return "\n".join([*lines, *failed]) + "\n"
+
+
+def _forecast_of_streaming(result: dict[str, Any]) -> list[str]:
+    """That of the planner for the same pass."""
+    if "streamed_peak_gib" not in result:
+        return []
+    spec, clip = registry.find(_14B), Geometry(832, 480, 81, 1)
+    plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, tokens(spec, clip)))
+    forecast = denoising_need(spec, clip, REFERENCE, plan).vram / GIB
+    return [f"| its forecast / measured - 1 | {forecast / result['streamed_peak_gib'] - 1:.3f} | 0.10 |  |"]
 
 
 def _passes(results: dict[str, Any]) -> list[str]:

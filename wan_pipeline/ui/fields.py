@@ -20,7 +20,7 @@ NO_LORA = ""
 MATCH_IMAGE, CUSTOM = "match", "custom"
 NATURAL = "natural"
 SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
-WEIGHTS = {Precision.FP8_COMPUTE: "FP8, also computed in FP8"}
+WEIGHTS = {Precision.FP8_COMPUTE: "FP8 computing (error 6.7 %, INT8 2.4 %)"}
 """What a precision is called where it is not its name in capitals."""
 
 # Sizes -------------------------------------------------------------------------------------------------------------
