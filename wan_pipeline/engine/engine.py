@@ -214,7 +214,10 @@ class Engine:
 
     def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> Plan:
         """One that does not fit is tried all the same: forecasts err on the safe side."""
-        chosen = self._chooser.choose(request, model.spec, self._machine(), text)
+        machine = self._machine()
+        beside = sum(path.stat().st_size for lora in request.loras for path in self._loras.files(lora.name).values())
+        machine = replace(machine, vram=max(machine.vram - beside, 0.0))  # LoRAs lie there too, or pass through
+        chosen = self._chooser.choose(request, model.spec, machine, text)
         logger.info("Memory plan: %s (%s)", chosen.memory, chosen.reason or "fits")
         return chosen
 
