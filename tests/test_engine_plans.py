@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -344,3 +345,19 @@ def test_a_clip_goes_on_under_a_streamed_plan_though_its_blocks_lie_elsewhere_no
         engine.render(request, Recorder((Stage.DENOISING, 2)), kept, f"streamed,int8,blocks=1,{CHUNK}")
     again = engine.render(request, Recorder(), kept, f"streamed,int8,{CHUNK},disk=1")
     assert again.resumed_from == 2 and (again.frames == whole).all() and told(again) == []
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with the system's compiler")
+@pytest.mark.parametrize("plan", ["resident,fp32", "streamed,int8,chunk=30"])
+def test_compiled_is_the_same_but_for_rounding_and_undone(settings, plan):
+    tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
+    request = make_request(
+        model="wan2.2-t2v-a14b", width=128, height=96, num_frames=9, num_inference_steps=4, guidance_scale_2=3.0
+    )
+    with Engine(settings) as engine:
+        plain = engine.render(request, Recorder(), plan=plan)
+        compiled = engine.render(request, Recorder(), plan=f"{plan},compiled")
+        again = engine.render(request, Recorder(), plan=plan)
+    assert compiled.provenance.plan == f"{plan},compiled"
+    assert abs(compiled.frames.astype(int) - plain.frames).mean() < 0.5
+    assert again.sha256 == plain.sha256
