@@ -361,3 +361,15 @@ def test_compiled_is_the_same_but_for_rounding_and_undone(settings, plan):
     assert compiled.provenance.plan == f"{plan},compiled"
     assert abs(compiled.frames.astype(int) - plain.frames).mean() < 0.5
     assert again.sha256 == plain.sha256
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with the system's compiler")
+def test_a_lora_works_on_blocks_that_were_compiled_without_it(settings):
+    adapters.write(settings.loras / "glow.safetensors")
+    plain = make_request(width=128, height=96, num_frames=9, num_inference_steps=2)
+    glowing = replace(plain, loras=(LoraChoice("glow", 4.0),))
+    with Engine(settings) as engine:
+        wanted = engine.render(glowing, Recorder(), plan="resident,fp32").frames
+        without = engine.render(plain, Recorder(), plan="resident,fp32,compiled").frames
+        made = engine.render(glowing, Recorder(), plan="resident,fp32,compiled").frames
+    assert abs(made.astype(int) - wanted).mean() < 0.1 < abs(made.astype(int) - without).mean()

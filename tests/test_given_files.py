@@ -48,6 +48,7 @@ def video(tmp_path) -> Path:
         (DEMO, {"reference_images": ("a",)}, "reference_images"),
         (WAN21_VACE_1_3B, {"control_mask": "a"}, "control_mask"),
         (WAN21_VACE_1_3B, {"reference_images": ("a",) * 5}, "reference_images"),
+        (WAN21_VACE_1_3B, {"first_block_cache": 0.1}, "first_block_cache"),
         (DEMO, {"guidance_scale_2": 3.0}, "guidance_scale_2"),
         (WAN22_T2V_A14B, {"guidance_scale_2": float("nan")}, "guidance_scale_2"),
     ],

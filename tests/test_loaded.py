@@ -17,6 +17,11 @@ def test_fp8_computing_wants_a_gpu_that_can_and_a_cpu_just_computes():
         check_able(read_plan("resident,fp8-compute"), torch.device("mps"))
 
 
+def test_offload_cannot_move_quantized_weights():
+    with pytest.raises(GenerationError, match="cannot move int4 weights; choose the plan streamed"):
+        check_able(read_plan("offload,int4"), torch.device("cpu"))
+
+
 def test_compiling_for_cuda_wants_triton(monkeypatch):
     monkeypatch.setattr(loaded, "find_spec", lambda name: None)
     with pytest.raises(GenerationError, match=r"need the package triton.*leave --compiled out"):

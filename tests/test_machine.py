@@ -53,6 +53,13 @@ def test_a_device_that_is_lost_counts_as_full(monkeypatch, tmp_path):
     with_card(monkeypatch, None, None)
     found = look(CUDA, tmp_path)
     assert (found.name, found.vram_free, found.speeds) == ("a card", 0, None)
+    assert found.machine.vram > 0, "a device that is full is no CPU"
+
+
+def test_speeds_that_cannot_be_measured_are_none_and_are_not_kept(monkeypatch, tmp_path):
+    with_card(monkeypatch, 2**30, 2**30)
+    monkeypatch.setattr(machine, "measure", lambda device: None)
+    assert look(CUDA, tmp_path).speeds is None and not list(tmp_path.iterdir())
 
 
 def test_speeds_are_measured_once_for_a_device_and_a_version(monkeypatch, tmp_path):

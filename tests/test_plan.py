@@ -70,7 +70,9 @@ def test_what_is_no_plan_is_one_sentence(text):
     ("one", "other", "same"),
     [
         ("streamed,int8,chunk=64", "resident,int8,chunk=64,tile=256,vae=bf16", True),
-        ("streamed,int8,chunk=64,blocks=3,disk=1,text=cpu", "offload,int8,chunk=64", True),
+        ("streamed,int8,chunk=64,blocks=3,disk=1,text=streamed", "offload,int8,chunk=64", True),
+        ("streamed,int8,chunk=64,text=cpu", "streamed,int8,chunk=64", False),
+        ("streamed,int8,chunk=64,encode=tiles", "streamed,int8,chunk=64", False),
         ("resident,int8,chunk=64", "resident,int8", False),
         ("resident,int8", "resident,bf16", False),
         ("resident,int8", "resident,int8,compiled", False),

@@ -157,6 +157,15 @@ def test_a_pass_that_was_stopped_and_begun_anew_is_right():
         assert output(model).equal(wanted) and stream.misses == 2
 
 
+def test_more_berths_than_blocks_are_no_more():
+    model = make()
+    streamed = Streamed(model)
+    wanted = output(model)
+    with streaming([streamed], CPU, 1000) as stream:
+        assert output(model).equal(wanted)
+        assert len(stream._berths) == LAYERS and not stream._slots
+
+
 def test_one_block_alone():
     model = make(layers=1)
     wanted = output(model)

@@ -34,6 +34,12 @@ def release_memory(placement: Placement) -> None:
         torch.accelerator.empty_cache()
 
 
+def release_pinned(placement: Placement) -> None:
+    """Give pinned memory that nothing lies in back to the system; torch keeps it otherwise."""
+    if not placement.on_cpu and hasattr(torch.accelerator, "empty_host_cache"):
+        torch.accelerator.empty_host_cache()
+
+
 def limit_memory(placement: Placement, gib: float) -> None:
     """Let this process take no more than this of the device's memory, where the device can be told; 0 is no limit."""
     if gib and placement.device.type == "cuda":

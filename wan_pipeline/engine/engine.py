@@ -23,6 +23,7 @@ from wan_pipeline.engine.device import (
     is_out_of_memory,
     limit_memory,
     release_memory,
+    release_pinned,
 )
 from wan_pipeline.engine.forecast import Machine
 from wan_pipeline.engine.hardware import keep
@@ -145,6 +146,7 @@ class Engine:
         """Let the loaded model go."""
         self._loaded = None
         release_memory(self._placement)
+        release_pinned(self._placement)
 
     def __enter__(self) -> Engine:
         return self
@@ -225,9 +227,9 @@ class Engine:
         """What is free, and what this process itself could let go."""
         hardware = look(self._placement.device, self._settings.cache)
         own = self._loaded.host_bytes if self._loaded else 0
-        hardware = replace(hardware, ram_free=hardware.ram_free + own)
+        hardware = replace(hardware, ram_free=hardware.ram_free + own, ram_own=own)
         keep(hardware, self._settings.cache)  # for the page
-        self._attention = hardware.speeds.backend if hardware.speeds else "native"
+        self._attention = hardware.speeds.backend if hardware.speeds and not self._strict else "native"
         return hardware.machine
 
     def _load(self, model: InstalledModel, plan: MemoryPlan) -> Loaded:
@@ -270,9 +272,10 @@ class Engine:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+            machine = self._machine()  # before the model goes: what it holds counts as free
             self._loaded = None
             release_memory(self._placement)
-            smaller = self._chooser.smaller(request, model.spec, self._machine(), plan)
+            smaller = self._chooser.smaller(request, model.spec, machine, plan)
             raise OutOfMemory(
                 f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames.",
                 None if smaller is None else str(smaller),

@@ -123,7 +123,6 @@ def denoising_need(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memo
     """On a CPU all is in its own memory, in fp32 but for what is quantized."""
     facts, weights = spec.memory, transformer_bytes(spec.memory, plan.precision)
     active = activation_bytes(facts, tokens(spec, clip), plan) + WORKSPACE
-    active += 2.0 * (facts.control_layers + 2) * tokens(spec, clip) * facts.width if facts.control_layers else 0.0
     active += 2.0 * CACHE_UNITS * tokens(spec, clip) * facts.width if clip.caches else 0.0
     passes = clip.passes * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
@@ -131,7 +130,7 @@ def denoising_need(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memo
     block = block_bytes(facts, plan.precision)
     match plan.residency:
         case Residency.RESIDENT:
-            return Need(weights + active, block, passes)
+            return Need(weights + active + 4 * (facts.vae_params + facts.image_encoder_params), block, passes)
         case Residency.OFFLOAD:
             moving = weights / (machine.copy_speed / 4)  # not from pinned memory
             return Need(weights / facts.experts + active, weights, passes + moving)
@@ -199,6 +198,8 @@ def activation_bytes(facts: MemoryFacts, count: int, plan: MemoryPlan) -> float:
         times = TIMES_UNITS * unit if facts.expands_timesteps else 0.0
         made = FULL_WEIGHT_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
         return (BLOCK_UNITS + FEED_FORWARD_UNITS * share) * unit + times + made
+    if facts.control_layers:  # VACE's own blocks are computed in the libraries' way, and each leaves a hint
+        return (facts.control_layers + BLOCK_UNITS + FEED_FORWARD_UNITS * share) * unit + CHUNKED_REST
     part = min(plan.chunk / max(count, 1), 1.0)
     feed_forward = 1 + part * (2 * share + 2)
     times = TIMES_ROW * min(CHUNK_ROWS, count) * facts.width if facts.expands_timesteps else 0.0

@@ -38,12 +38,14 @@ class Hardware:
     ram_total: int
     ram_free: int
     speeds: Speeds | None = None
+    ram_own: int = 0
+    """Of what counts as free, what this program's worker holds just now."""
 
     @property
     def machine(self) -> Machine:
         if self.device == "cpu":
             return without_device(self.ram_free)
-        found = Machine(self.vram_free, self.ram_free)
+        found = Machine(max(self.vram_free, 1), self.ram_free)  # a device that is full is no CPU
         if self.speeds is None:
             return found
         speeds = self.speeds
@@ -80,7 +82,8 @@ def kept(cache: Path) -> Hardware | None:
         logger.warning("%s cannot be read and counts as never written: %s", _file(cache), error)
         return None
     memory = psutil.virtual_memory()
-    return replace(found, ram_total=memory.total, ram_free=memory.available)
+    free = min(memory.available + found.ram_own, max(found.ram_free, memory.available))
+    return replace(found, ram_total=memory.total, ram_free=free)
 
 
 def _file(cache: Path) -> Path:

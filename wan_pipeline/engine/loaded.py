@@ -16,7 +16,7 @@ from diffusers import FirstBlockCacheConfig
 from wan_pipeline.engine.chunks import chunked
 from wan_pipeline.engine.cpu_conv import use_onednn
 from wan_pipeline.engine.device import Placement
-from wan_pipeline.engine.leaves import blocks_of
+from wan_pipeline.engine.leaves import blocks_of, each_tensor
 from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.precision import Precision
 from wan_pipeline.engine.quantize import computes_fp8
@@ -26,6 +26,9 @@ from wan_pipeline.engine.weights import load_transformer
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.load import Denoiser, load_denoiser
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+"""Quantized weights are another type, and always mapped from their file."""
 
 
 @dataclass
@@ -41,14 +44,20 @@ class Loaded:
 
     @property
     def host_bytes(self) -> int:
-        """Of the machine's memory that streamed blocks lie in."""
-        return sum(block.nbytes for model in self.streamed for block in model.blocks if block.slab is not None)
+        """Of the machine's memory, what would be free without it; what is mapped from a file would be anyway."""
+        if self.streamed:
+            return sum(block.nbytes for model in self.streamed for block in model.blocks if block.slab is not None)
+        modules = [*self.denoiser.transformers, self.denoiser.vae, self.denoiser.image_encoder]
+        tensors = [tensor for part in modules if part is not None for _, _, tensor in each_tensor(part)]
+        return sum(tensor.nbytes for tensor in tensors if tensor.device.type == "cpu" and type(tensor) in PLAIN)
 
     @contextmanager
     def computing(self, plan: MemoryPlan, device: torch.device, first_block_cache: float) -> Iterator[None]:
         """Within the block the transformers compute on the device by this plan."""
         denoiser = self.denoiser
         with ExitStack() as stack:
+            if plan.compiled:  # or what was compiled without a LoRA would be used with one
+                stack.enter_context(torch._dynamo.config.patch(skip_nnmodule_hook_guards=False))
             if plan.residency is Residency.STREAMED:
                 stack.enter_context(streaming(self.streamed, device, plan.blocks))
                 stack.enter_context(encoding_on(denoiser.vae, device, in_tiles=plan.encode == "tiles"))
@@ -104,6 +113,10 @@ def check_able(plan: MemoryPlan, device: torch.device) -> None:
         raise GenerationError(
             "This GPU does not multiply in fp8, which takes one of NVIDIA's from the RTX 40 series on; "
             "choose fp8 or int8 weights."
+        )
+    if plan.residency is Residency.OFFLOAD and plan.precision.is_quantized:
+        raise GenerationError(
+            f"The plan offload cannot move {plan.precision} weights; choose the plan streamed, or bf16 weights."
         )
     if plan.compiled and device.type == "cuda" and find_spec("triton") is None:
         raise GenerationError(

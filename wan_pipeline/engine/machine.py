@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -51,11 +52,13 @@ def look(device: torch.device | None = None, cache: Path | None = None) -> Hardw
     return replace(hardware, speeds=_speeds(hardware.name, found, cache)) if cache and free else hardware
 
 
-def measure(device: torch.device) -> Speeds:
+def measure(device: torch.device) -> Speeds | None:
     """Matrix products and attention in bf16 at the sizes of video, and copies from pinned memory."""
     rows, weight = (torch.randn(size, 4096, device=device, dtype=torch.bfloat16) for size in (8192, 4096))
     matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(lambda: rows @ weight.T)
     own = _attention(device)
+    if not own:
+        return None
     rates = {"native": own * NOT_WORTH_IT} | {name: _attention(device, kind) for name, kind in BACKENDS.items()}
     backend = max(rates, key=lambda name: rates[name])
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
@@ -64,15 +67,20 @@ def measure(device: torch.device) -> Speeds:
 
 
 def _attention(device: torch.device, backend: SDPBackend | None = None) -> float:
-    """Operations a second, of torch's own choice or of one; 0 where the device cannot."""
-    shape = (1, HEADS, TOKENS, WIDTH)
-    query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
-    try:
-        with sdpa_kernel(backend) if backend else nullcontext():
-            seconds = _seconds(lambda: scaled_dot_product_attention(query, key, value))
-    except RuntimeError:
-        return 0.0
-    return 4.0 * HEADS * shape[2] ** 2 * WIDTH / seconds
+    """Operations a second, of torch's own choice or of one; 0 where the device cannot.
+
+    The plain formula holds all scores at once: where there is nothing better, fewer tokens have to do.
+    """
+    for tokens in (TOKENS, TOKENS // 8):
+        shape = (1, HEADS, tokens, WIDTH)
+        query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
+        try:
+            with sdpa_kernel(backend) if backend else nullcontext():
+                seconds = _seconds(partial(scaled_dot_product_attention, query, key, value))
+        except RuntimeError:
+            continue
+        return 4.0 * HEADS * tokens**2 * WIDTH / seconds
+    return 0.0
 
 
 def _seconds(action: Callable[[], object]) -> float:
@@ -86,8 +94,8 @@ def _seconds(action: Callable[[], object]) -> float:
     return max(median(taken[1:]), 1e-6)
 
 
-def _speeds(name: str, device: torch.device, cache: Path) -> Speeds:
-    """By the device's name and torch's version."""
+def _speeds(name: str, device: torch.device, cache: Path) -> Speeds | None:
+    """By the device's name and torch's version; None where they cannot be measured."""
     path = cache / "speeds.json"
     key = f"{name}, torch {torch.__version__}"
     try:
@@ -96,6 +104,8 @@ def _speeds(name: str, device: torch.device, cache: Path) -> Speeds:
     except (OSError, ValueError, KeyError, TypeError):
         known = {}
     speeds = measure(device)
+    if speeds is None:
+        return None
     logger.info("%s: %s", key, speeds)
     with whole_file(path) as part:
         part.write_text(json.dumps(known | {key: asdict(speeds)}), encoding="utf-8")

@@ -25,7 +25,8 @@ class Residency(StrEnum):
 class MemoryPlan:
     """As text: `streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256,vae=fp32`; what has its default is left out.
 
-    `precision`, `chunk`, `tile`, `vae` and `compiled` decide bits; the others only move weights about.
+    `residency`, `blocks`, `disk` and the way between `text=device` and `text=streamed` only move weights about; all
+    else decides bits.
     """
 
     residency: Residency = Residency.RESIDENT
@@ -57,7 +58,7 @@ class MemoryPlan:
     @property
     def arithmetic(self) -> str:
         """What of it decides the bits of denoising."""
-        return f"{self.precision},{self.chunk},{self.compiled}"
+        return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}"
 
 
 def read_plan(text: str) -> MemoryPlan:

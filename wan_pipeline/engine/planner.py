@@ -25,6 +25,7 @@ from wan_pipeline.engine.forecast import (
 )
 from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.precision import Precision
+from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.spec import ModelSpec
 
 TILES = (512, 384, 256)
@@ -129,6 +130,8 @@ def make_plan(
     plans: list[Plan] = []
     for wish, kinds in _wishes(machine, precision):
         tried = [only] if only and machine.vram else kinds
+        if only is Residency.OFFLOAD and wish.is_quantized and precision is None:
+            break  # accelerate cannot move them
         plans = [_plan(spec, clip, machine, MemoryPlan(kind, wish, compiled=compiled)) for kind in tried]
         if fitting := [plan for plan in plans if plan.fits]:
             exact = [plan for plan in fitting if plan.memory.vae == "fp32"] or fitting
@@ -146,14 +149,15 @@ def forecast(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPl
         "denoising": denoising_need(spec, clip, machine, memory),
         "decoding": decoding_need(facts, clip, machine, memory),
     }
+    staying = _staying(facts, machine, memory)
     if clip.encodes:
         encoding, denoising = encoding_need(facts, clip, machine, memory.encode), needs["denoising"]
+        encoding = replace(encoding, vram=encoding.vram + staying)
         highest = (max(encoding.vram, denoising.vram), max(encoding.ram, denoising.ram))
         needs["denoising"] = Need(*highest, encoding.seconds + denoising.seconds)
-    if memory.residency is Residency.RESIDENT and machine.vram:
-        staying = transformer_bytes(facts, memory.precision) + 4 * facts.vae_params
-        for stage in ("encoding text", "decoding"):
-            needs[stage] = replace(needs[stage], vram=needs[stage].vram + staying)
+    beside = {"encoding text": staying and staying + 4 * facts.vae_params, "decoding": staying}
+    for stage, there in beside.items():
+        needs[stage] = replace(needs[stage], vram=needs[stage].vram + there)
     made = Forecast(needs)
     return Plan(memory, facts.blocks, made, _reason(made, machine))
 
@@ -194,19 +198,23 @@ def _wishes(machine: Machine, precision: Precision | None) -> list[tuple[Precisi
 
 def _plan(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan) -> Plan:
     """Each stage's best way in turn: they come one after another, so none is in the other's way."""
-    staying = 0.0
-    if memory.residency is Residency.RESIDENT and machine.vram:
-        staying = transformer_bytes(spec.memory, memory.precision) + 4 * spec.memory.vae_params
-    beside, facts = replace(machine, vram=max(machine.vram - staying, 0.0) if machine.vram else 0.0), spec.memory
+    facts = spec.memory
+    staying = _staying(facts, machine, memory)
+    beside = replace(machine, vram=max(machine.vram - staying, 1.0)) if staying else machine
     stages: Sequence[tuple[Machine, Choices, float, Callable[[MemoryPlan], Need]]] = (
-        (beside, _text_ways(machine, memory), TEXT_NEARLY, lambda way: text_need(facts, machine, way.text)),
+        (
+            replace(beside, vram=max(beside.vram - 4 * facts.vae_params, 1.0)) if staying else machine,
+            _text_ways(machine, memory),
+            TEXT_NEARLY,
+            lambda way: text_need(facts, machine, way.text),
+        ),
         (
             machine,
             _denoising_ways(spec, clip, machine, memory),
             NEARLY,
             lambda way: denoising_need(spec, clip, machine, way),
         ),
-        (machine, _encoding_ways(clip, memory), NEARLY, lambda way: encoding_need(facts, clip, machine, way.encode)),
+        (beside, _encoding_ways(clip, memory), NEARLY, lambda way: encoding_need(facts, clip, machine, way.encode)),
         (beside, _decoding_ways(machine, memory), NEARLY, lambda way: decoding_need(facts, clip, machine, way)),
     )
     settings: dict[str, Any] = {}
@@ -214,6 +222,13 @@ def _plan(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan)
         best = _best([[(way, need(way)) for way in ways] for ways in choices], room, nearly)
         settings |= {name: value for name, value in vars(best).items() if value != getattr(memory, name)}
     return forecast(spec, clip, machine, replace(memory, **settings))
+
+
+def _staying(facts: MemoryFacts, machine: Machine, memory: MemoryPlan) -> float:
+    """On the device while others compute there, the VAE left out: it has a stage of its own."""
+    if memory.residency is not Residency.RESIDENT or not machine.vram:
+        return 0.0
+    return transformer_bytes(facts, memory.precision) + 4 * facts.image_encoder_params
 
 
 def _text_ways(machine: Machine, memory: MemoryPlan) -> Choices:

@@ -90,6 +90,7 @@ class Stream:
 
     def _make_room(self) -> None:
         size = max(block.nbytes for blocks in self._models for block in blocks)
+        self._resident = min(self._resident, max(len(blocks) for blocks in self._models))
         berths = [self._place(size) for _ in range(self._resident)]
         for blocks in self._models:
             at = _spread(self._resident, len(blocks))

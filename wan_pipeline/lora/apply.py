@@ -14,6 +14,9 @@ from torch.nn.functional import linear
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, Pair
 
+ROWS = 16384
+"""Tokens at a time: all at once would be another activation of the model."""
+
 
 @dataclass(frozen=True)
 class LowRank:
@@ -29,8 +32,15 @@ class LowRank:
         down, up = self.down.to(device, non_blocking=True), self.up.to(device, non_blocking=True)
         bias = None if self.bias is None else self.bias.to(device, non_blocking=True)
         # some layers of a bf16 transformer are kept in fp32
-        added = linear(linear(inputs[0].to(down.dtype), down), up, bias)
-        return output + added.to(output.dtype)
+        for part in _rows(output.shape[-2] if output.ndim > 1 else 1):
+            rows = inputs[0][..., part, :] if output.ndim > 1 else inputs[0]
+            added = linear(linear(rows.to(down.dtype), down), up, bias).to(output.dtype)
+            (output[..., part, :] if output.ndim > 1 else output).add_(added)
+        return output
+
+
+def _rows(count: int) -> list[slice]:
+    return [slice(start, start + ROWS) for start in range(0, count, ROWS)]
 
 
 def read_weights(adapter: Adapter, home: torch.device, dtype: torch.dtype) -> dict[str, LowRank]:
