@@ -72,9 +72,8 @@ def _forecast_of_streaming(result: dict[str, Any]) -> list[str]:
     spec, clip = registry.find(_14B), Geometry(832, 480, 81, 1)
     plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, tokens(spec, clip)))
     forecast = denoising_need(spec, clip, REFERENCE, plan).vram / GIB
-    return [
-        f"| forecast of the streamed pass' peak / measured - 1 | {forecast / result['streamed_peak_gib'] - 1:.3f} | 0.10 |  |"
-    ]
+    error = forecast / result["streamed_peak_gib"] - 1
+    return [f"| forecast of the streamed pass' peak / measured - 1 | {error:.3f} | 0.10 |  |"]
 
 
 def _passes(results: dict[str, Any]) -> list[str]:
