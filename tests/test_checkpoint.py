@@ -99,7 +99,7 @@ def test_all_steps_done_only_the_decoder_runs(engine, path):
     with pytest.raises(Cancelled):
         engine.render(request, Recorder(stop_at=(Stage.DECODING, 0)), path)
     observer = Recorder()
-    resumed = engine.render(request, observer, path, "offload,fp32,tile=256")
+    resumed = engine.render(request, observer, path, "offload,fp32,text=cpu,tile=256")
     assert resumed.resumed_from == STEPS and len(observer.of(Stage.DENOISING)) == 1
     assert resumed.sha256 == engine.render(request, Recorder()).sha256
 
