@@ -81,3 +81,15 @@ def test_geometry_is_what_of_a_request_takes_memory():
     assert geometry(make_request(image="a")).encodes and geometry(make_request(control_video="a")).encodes
     assert geometry(make_request(reference_images=("a",))).encodes
     assert geometry(make_request(first_block_cache=0.1)).caches
+
+
+def test_a_full_device_stays_a_device_whatever_lies_beside():
+    full = Machine(vram=1, ram=64 * GIB)
+    chosen = Chooser(Settings()).choose(make_request(**CLIP), SPEC, full, beside=GIB)
+    assert not chosen.fits and chosen.memory.precision is Precision.INT8
+
+
+def test_loras_take_room():
+    request, chooser = make_request(**CLIP, quantization="int8"), Chooser(Settings(memory_limit=22.0))
+    alone, with_lora = (chooser.choose(request, SPEC, REFERENCE, beside=beside) for beside in (0.0, 8 * GIB))
+    assert with_lora.forecast.peak_vram <= 14 * GIB < alone.forecast.peak_vram

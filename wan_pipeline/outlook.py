@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.duration import duration
-from wan_pipeline.engine.choice import Chooser
+from wan_pipeline.engine.choice import Chooser, plan_of
 from wan_pipeline.engine.forecast import GIB, Geometry
 from wan_pipeline.engine.hardware import Hardware, kept
-from wan_pipeline.engine.planner import Plan, make_plan
+from wan_pipeline.engine.planner import Plan
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.jobs.estimate import Estimate, Pace, after, estimate_many
 from wan_pipeline.jobs.store import JobStore
@@ -59,7 +59,11 @@ class Outlook:
             return None
         size, passes = spec.sizes[0], spec.num_inference_steps * (2 if spec.guidance_scale > 1 else 1)
         clip = Geometry(size.width, size.height, spec.num_frames, passes)
-        plan = make_plan(spec, clip, Chooser(self._settings).room(hardware.machine))
+        room, settings = Chooser(self._settings).room(hardware.machine), self._settings
+        try:
+            plan = plan_of(settings.plan, spec, clip, room, None, compiled=settings.compiled)
+        except GenerationError as error:
+            return str(error)
         fit = self._fit(plan, hardware)
         if not plan.fits:
             return f"does not fit: {plan.reason[:1].lower()}{plan.reason[1:]}"

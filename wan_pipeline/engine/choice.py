@@ -22,11 +22,16 @@ class Chooser:
 
     settings: Settings
 
-    def choose(self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "") -> Plan:
-        """By the plan of this text, else by that of the settings, else freely. Raises GenerationError."""
+    def choose(
+        self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "", beside: float = 0.0
+    ) -> Plan:
+        """By the plan of this text, else by that of the settings, else freely. Raises GenerationError.
+
+        `beside` are bytes of the device that LoRAs take.
+        """
         wish = Precision(request.quantization) if request.quantization else None
         text, compiled = text or self.settings.plan, self.settings.compiled
-        return plan_of(text, spec, geometry(request), self.room(machine), wish, compiled=compiled)
+        return plan_of(text, spec, geometry(request), self.room(machine, beside), wish, compiled=compiled)
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, memory: MemoryPlan
@@ -35,10 +40,12 @@ class Chooser:
         keeps = request.quantization is not None
         return smaller_plan(spec, geometry(request), self.room(machine), memory, keeps_precision=keeps)
 
-    def room(self, machine: Machine) -> Machine:
-        """The machine as far as this studio may use it."""
+    def room(self, machine: Machine, beside: float = 0.0) -> Machine:
+        """The machine as far as this studio may use it. A device that is full stays a device."""
+        if not machine.vram:
+            return machine
         limit = self.settings.memory_limit * GIB or machine.vram
-        return replace(machine, vram=min(machine.vram * (1 - SPARE), limit))
+        return replace(machine, vram=max(min(machine.vram * (1 - SPARE), limit) - beside, 1.0))
 
 
 def plan_of(

@@ -96,7 +96,7 @@ class Engine:
         self._loaded: Loaded | None = None
         self._attention = "native"
         limit_memory(self._placement, settings.memory_limit)
-        with suppress(StorageError):  # the page can do without until a clip is made; that one will say what is wrong
+        with suppress(StorageError):  # speeds that cannot be kept are told when a clip is made
             self._machine()
 
     def render(
@@ -216,10 +216,8 @@ class Engine:
 
     def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> Plan:
         """One that does not fit is tried all the same: forecasts err on the safe side."""
-        machine = self._machine()
         beside = sum(path.stat().st_size for lora in request.loras for path in self._loras.files(lora.name).values())
-        machine = replace(machine, vram=max(machine.vram - beside, 0.0))  # LoRAs lie there too, or pass through
-        chosen = self._chooser.choose(request, model.spec, machine, text)
+        chosen = self._chooser.choose(request, model.spec, self._machine(), text, beside)
         logger.info("Memory plan: %s (%s)", chosen.memory, chosen.reason or "fits")
         return chosen
 
@@ -228,7 +226,8 @@ class Engine:
         hardware = look(self._placement.device, self._settings.cache)
         own = self._loaded.host_bytes if self._loaded else 0
         hardware = replace(hardware, ram_free=hardware.ram_free + own, ram_own=own)
-        keep(hardware, self._settings.cache)  # for the page
+        with suppress(StorageError):  # it is for the page alone, which can do without
+            keep(hardware, self._settings.cache)
         self._attention = hardware.speeds.backend if hardware.speeds and not self._strict else "native"
         return hardware.machine
 
