@@ -60,6 +60,9 @@ def test_the_list_holds_every_model_with_its_facts(hub, run):
     assert wan22["modes"] == ["text-to-video"] and wan22["licence"] == "Apache-2.0" and wan22["gigabytes"] > 100
     assert models["wan2.1-flf2v-14b"]["modes"] == ["image-to-video", "first-last-frame"]
     assert models["wan2.1-vace-14b"]["modes"] == ["text-to-video", "control"]
+    least = wan22["minimum_vram_gib"]
+    assert least["streamed int8"] < 5 and 25 < least["offload"] < least["resident"]
+    assert models["wan3.0"]["minimum_vram_gib"] is None
     assert models["wan3.0"]["status"] == "announced" and "models import" in models["wan3.0"]["problem"]
     assert models["wan2.2-animate-14b"]["status"] == "unsupported" and models["wan2.2-s2v-14b"]["problem"]
 

@@ -73,8 +73,15 @@ def _models(options: argparse.Namespace) -> Models:
 
 def _list(options: argparse.Namespace) -> int:
     for entry in _models(options).entries():
-        print(json.dumps(entry.to_dict()) if options.json else _line(entry))
+        print(json.dumps(entry.to_dict() | _memory(entry)) if options.json else _line(entry))
     return 0
+
+
+def _memory(entry: Entry) -> dict[str, object]:
+    """What it takes of a device at least, by plan; nothing for what cannot be run."""
+    from wan_pipeline.engine.planner import least_memory
+
+    return {"minimum_vram_gib": None if entry.spec.missing else least_memory(entry.spec)}
 
 
 def _download(options: argparse.Namespace) -> int:

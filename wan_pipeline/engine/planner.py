@@ -10,6 +10,7 @@ from typing import Any
 from wan_pipeline.engine.forecast import (
     GIB,
     PROCESS,
+    REFERENCE,
     Geometry,
     Machine,
     Need,
@@ -27,6 +28,7 @@ from wan_pipeline.engine.plan import MemoryPlan, Residency
 from wan_pipeline.engine.precision import Precision
 from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.request import Mode
 
 TILES = (512, 384, 256)
 NEARLY = 1.02
@@ -178,6 +180,23 @@ def smaller_plan(
         if all(_size(new) <= _size(old) for new, old in pairs) and any(_size(new) < _size(old) for new, old in pairs):
             return found
     return None
+
+
+def least_memory(spec: ModelSpec) -> dict[str, float]:
+    """GiB of the device that a clip at the model's own settings takes at least, by each kind of plan at its leanest."""
+    size = spec.sizes[0]
+    encodes = Mode.TEXT_TO_VIDEO not in spec.modes
+    clip = Geometry(size.width, size.height, spec.num_frames, 1, encodes=encodes)
+    lean = MemoryPlan(
+        chunk=chunk_tokens(spec.memory, tokens(spec, clip)), text="streamed", tile=TILES[-1], encode="tiles"
+    )
+    kinds = {
+        "resident": replace(lean, residency=Residency.RESIDENT),
+        "offload": replace(lean, residency=Residency.OFFLOAD),
+        "streamed int8": replace(lean, residency=Residency.STREAMED, precision=Precision.INT8),
+    }
+    plans = {name: forecast(spec, clip, REFERENCE, plan) for name, plan in kinds.items()}
+    return {name: round(plan.forecast.peak_vram / GIB, 1) for name, plan in plans.items()}
 
 
 def scaled(clip: Geometry, share: float, multiple: int) -> Geometry:
