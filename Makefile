@@ -40,7 +40,7 @@ bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 	$(BIN)/python -m benchmarks.demo_quality $(ARGS)
 
 demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
-	$(BIN)/python -m wan_pipeline.demo.training all $(ARGS)
+	$(BIN)/python -m training all $(ARGS)
 
 soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: 2000 jobs and 300 kills, ten minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)

@@ -7,8 +7,8 @@ import logging
 import os
 from pathlib import Path
 
-from wan_pipeline import options as words
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests import options as words
 from wan_pipeline.settings import Settings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported

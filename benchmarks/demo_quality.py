@@ -28,18 +28,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.demo_report import Measured, describe, table, weights_sha256
+from training.judge import Judge, Verdict
 from wan_pipeline.clips.images import ingest
 from wan_pipeline.demo.captions import SceneWords, full_caption
-from wan_pipeline.demo.judge import Judge, Verdict
 from wan_pipeline.demo.scenes import CHANCES, Scenes, render, split
 from wan_pipeline.demo.vocabulary import COLORS, MOTIONS, OBJECTS, PLACES
-from wan_pipeline.engine.cpu_conv import use_onednn
 from wan_pipeline.engine.decode import decode
+from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.progress import Progress
 from wan_pipeline.models.registry import DEMO
-from wan_pipeline.presets import resolve
-from wan_pipeline.request import Draft
+from wan_pipeline.progress import Progress
+from wan_pipeline.requests.presets import resolve
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import REPOSITORY, Settings
 
 SEED = 20261122

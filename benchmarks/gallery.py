@@ -24,8 +24,9 @@ from typing import Any
 
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.naming import clip_name
-from wan_pipeline.database import Database
-from wan_pipeline.request import GenerationRequest, LoraChoice, Mode, SchedulerName
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.request import GenerationRequest, LoraChoice, SchedulerName
+from wan_pipeline.storage.database import Database
 from wan_pipeline.ui.cards import Names
 from wan_pipeline.ui.gallery_cards import PAGE_SIZE, grid
 

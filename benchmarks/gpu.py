@@ -31,21 +31,22 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, vae_2_2
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
-from wan_pipeline.engine.choice import Chooser
-from wan_pipeline.engine.chunks import chunked
 from wan_pipeline.engine.decode import decode as decode_frames
+from wan_pipeline.engine.device.probe import look
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.forecast import GIB, Geometry, chunk_tokens
-from wan_pipeline.engine.leaves import blocks_of, move
-from wan_pipeline.engine.machine import look
-from wan_pipeline.engine.precision import Precision
-from wan_pipeline.engine.progress import Progress, Stage
-from wan_pipeline.engine.quantize import skeleton
-from wan_pipeline.engine.residency import encoding_on
-from wan_pipeline.engine.stream import Streamed, streaming
+from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.chunked_forward import chunked
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, move
+from wan_pipeline.engine.memory.offload import encoding_on
+from wan_pipeline.engine.memory.quantize import skeleton
 from wan_pipeline.models import registry
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
-from wan_pipeline.request import GenerationRequest, Mode, SchedulerName
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.planning.choice import Chooser
+from wan_pipeline.planning.costs import GIB, Geometry, chunk_tokens
+from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.requests.request import GenerationRequest, SchedulerName
 from wan_pipeline.settings import Settings
 
 SMALL, MIDDLE, LARGE = (Geometry(*size, 81, 1) for size in ((832, 480), (1280, 720), (1920, 1088)))

@@ -14,12 +14,12 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
-from wan_pipeline.engine.forecast import GIB, Geometry
-from wan_pipeline.engine.leaves import blocks_of, each_tensor, move, put
-from wan_pipeline.engine.precision import Precision
-from wan_pipeline.engine.quantize import computes_fp8, quantize, skeleton
-from wan_pipeline.engine.stream import Streamed
+from wan_pipeline.engine.memory.block_streaming import Streamed
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, each_tensor, move, put
+from wan_pipeline.engine.memory.quantize import computes_fp8, quantize, skeleton
 from wan_pipeline.models.memory import WAN_14B, MemoryFacts
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.costs import GIB, Geometry
 
 DTYPE = torch.bfloat16
 

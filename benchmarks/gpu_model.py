@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.gpu_bench import Bench, text_module, vae_2_1
-from wan_pipeline.engine.device import choose_placement
-from wan_pipeline.engine.leaves import move
-from wan_pipeline.engine.precision import Precision
-from wan_pipeline.engine.quantize import save_quantized, skeleton
-from wan_pipeline.engine.weights import quantized_file, weights_source
+from wan_pipeline.engine.device.placement import choose_placement
+from wan_pipeline.engine.memory.inner_tensors import move
+from wan_pipeline.engine.memory.quantize import save_quantized, skeleton
+from wan_pipeline.engine.memory.weights import quantized_file, weights_source
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.settings import Settings
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wan_pipeline.engine.forecast import GIB, REFERENCE, Geometry, chunk_tokens, denoising_need, operations, tokens
-from wan_pipeline.engine.plan import MemoryPlan, Residency
-from wan_pipeline.engine.precision import Precision
 from wan_pipeline.models import registry
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.costs import GIB, REFERENCE, Geometry, chunk_tokens, denoising_need, operations, tokens
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 
 ROWS = (
     ("14B int8, 832x480x81, streamed / resident pass", "streaming_14b", "ratio", "1.03", "1.00"),

@@ -27,7 +27,7 @@ from typing import Any
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch is imported
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.request import Draft, GenerationRequest
+from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
 
@@ -85,8 +85,8 @@ def loop(requests: list[GenerationRequest], folder: Path, same_kernels: bool) ->
     import torch
     from diffusers import WanPipeline
 
-    from wan_pipeline.engine.cpu_conv import use_onednn
-    from wan_pipeline.engine.device import choose_placement
+    from wan_pipeline.engine.device.cpu_convolution import use_onednn
+    from wan_pipeline.engine.device.placement import choose_placement
     from wan_pipeline.engine.schedulers import make_scheduler
 
     place = choose_placement()

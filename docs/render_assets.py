@@ -18,11 +18,11 @@ import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch i
 import torch
 from PIL import Image
 
+from wan_pipeline.cli.progress_line import ProgressLine
 from wan_pipeline.demo.scenes import CHANCES, Scenes, render
 from wan_pipeline.demo.vocabulary import COLORS, MOTIONS, OBJECTS, PLACES
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.progress_line import ProgressLine
-from wan_pipeline.request import Draft
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.examples import ASSETS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
-from tests.warm import Warm, warm_processes
-from wan_pipeline.jobs.store import JobStore
+from tests.support.warm import Warm, warm_processes
+from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
@@ -18,7 +18,7 @@ from wan_pipeline.studio import Studio
 @pytest.fixture(scope="session")
 def tiny_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny model in the demo's layout. Read only: copy it before you change it."""
-    from tests import tiny  # imports torch, which tests of light modules do without
+    from tests.support import tiny  # imports torch, which tests of light modules do without
 
     return tiny.write_demo(tmp_path_factory.mktemp("models") / "demo")
 

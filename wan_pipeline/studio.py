@@ -18,25 +18,25 @@ from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.naming import check_output, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
-from wan_pipeline.crash import CrashPoint, crash_point
-from wan_pipeline.database import Database
-from wan_pipeline.database_care import Backups, make_sound
-from wan_pipeline.drafting import Drafting
-from wan_pipeline.engine.progress import Observer
 from wan_pipeline.errors import StorageError, UserError
-from wan_pipeline.jobs.estimate import Estimate
+from wan_pipeline.jobs.background.verifications import Verification, Verifications
+from wan_pipeline.jobs.background.verify import Verdict, verify
+from wan_pipeline.jobs.editor import JobStore
+from wan_pipeline.jobs.estimator import Outlook
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState
-from wan_pipeline.jobs.locks import WorkspaceLocks
-from wan_pipeline.jobs.queue_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
-from wan_pipeline.jobs.store import JobStore
 from wan_pipeline.jobs.supervisor import Supervisor
-from wan_pipeline.jobs.verifier import Verification, Verifications
-from wan_pipeline.outlook import Outlook
-from wan_pipeline.recover import Recovered, recover
-from wan_pipeline.request import Draft, GenerationRequest
+from wan_pipeline.jobs.throughput import Estimate
+from wan_pipeline.progress import Observer
+from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
+from wan_pipeline.requests.recover import Recovered, recover
+from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.resolver import Drafting
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage import check_room, check_writable, whole_file
-from wan_pipeline.verify import Verdict, verify
+from wan_pipeline.storage.backups import Backups, make_sound
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.files import check_room, check_writable, whole_file
+from wan_pipeline.storage.locks import WorkspaceLocks
 
 Supervise = Callable[[Settings, JobStore, WorkspaceLocks], Supervisor]
 
@@ -262,7 +262,7 @@ class Studio:
         check_output(clip)
         check_room(clip.parent, _clip_bytes(request))
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
-        from wan_pipeline.jobs.render import Label, make_clip
+        from wan_pipeline.jobs.worker.render import Label, make_clip
 
         with Engine(self.settings, strict=strict) as engine:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from tests.hub_server import HubServer, hub_server
+from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.settings import REPOSITORY
 
 QUIET_CHROMIUM = [

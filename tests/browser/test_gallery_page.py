@@ -11,10 +11,10 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_page import MADE, panel
-from tests.requests import make_request
+from tests.support.requests import make_request
+from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.jobs.store import JobStore
-from wan_pipeline.presets import load_presets
+from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.settings import REPOSITORY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests import tiny
 from tests.browser.conftest import Visitor
 from tests.browser.test_page import FORECAST, fill, panel
-from tests.hub_server import Faults, HubServer
+from tests.support import tiny
+from tests.support.hub_server import Faults, HubServer
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.jobs.store import JobStore
+from wan_pipeline.jobs.editor import JobStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
-from tests.requests import make_request
-from wan_pipeline.jobs.store import JobStore
-from wan_pipeline.request import GenerationRequest, LoraChoice
+from tests.support.requests import make_request
+from wan_pipeline.jobs.editor import JobStore
+from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

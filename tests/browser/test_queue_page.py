@@ -12,9 +12,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_page import MADE, fill, panel
-from tests.requests import make_request
+from tests.support.requests import make_request
+from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.jobs.store import JobStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

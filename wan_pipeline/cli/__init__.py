@@ -8,14 +8,7 @@ import sys
 
 from wan_pipeline import __version__
 from wan_pipeline.cli import clips, generate, models, plan, queue
-from wan_pipeline.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USER_ERROR,
-    Parser,
-    add_folders,
-    complain,
-)
+from wan_pipeline.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, Parser, add_folders, complain
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 
 

@@ -46,7 +46,7 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    from wan_pipeline.progress_line import ProgressLine
+    from wan_pipeline.cli.progress_line import ProgressLine
 
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
         verdict = studio.verify_now(options.clip, observer, strict=options.strict)

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from wan_pipeline import options as words
-from wan_pipeline.engine.plan import Residency
 from wan_pipeline.errors import UserError
-from wan_pipeline.request import Draft
+from wan_pipeline.planning.memory_plan import Residency
+from wan_pipeline.requests import options as words
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:

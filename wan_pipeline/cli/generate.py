@@ -31,7 +31,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from wan_pipeline.progress_line import ProgressLine  # here: --help needs none of it
+    from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
 
     started = time.monotonic()
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
-from wan_pipeline.duration import duration
 from wan_pipeline.errors import ModelError
+from wan_pipeline.wording import duration
 
 if TYPE_CHECKING:
     from wan_pipeline.models.download import Order, Transfer
@@ -79,7 +79,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _memory(entry: Entry) -> dict[str, object]:
     """What it takes of a device at least, by plan; nothing for what cannot be run."""
-    from wan_pipeline.engine.planner import least_memory
+    from wan_pipeline.planning.planner import least_memory
 
     return {"minimum_vram_gib": None if entry.spec.missing else least_memory(entry.spec)}
 

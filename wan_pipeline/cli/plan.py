@@ -7,17 +7,17 @@ import json
 import shutil
 from typing import Any
 
-from wan_pipeline import options as words
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
-from wan_pipeline.duration import duration
-from wan_pipeline.engine.choice import plan_of
-from wan_pipeline.engine.forecast import GIB, Geometry, Machine, without_device
-from wan_pipeline.engine.planner import Plan, make_plan
-from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Availability, ModelSpec
+from wan_pipeline.planning.choice import plan_of
+from wan_pipeline.planning.costs import GIB, Geometry, Machine, without_device
+from wan_pipeline.planning.planner import Plan, make_plan
+from wan_pipeline.requests import options as words
+from wan_pipeline.wording import duration
 
 PLAN = "Print how a clip would be made within the memory, and what it would take; for a machine that need not be this."
 DOCTOR = "Say what this machine has, and which models it can run at their own settings."
@@ -62,7 +62,7 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from wan_pipeline.engine.machine import look  # here and below: torch takes seconds
+    from wan_pipeline.engine.device.probe import look  # here and below: torch takes seconds
 
     folders = settings(options)
     hardware = look(cache=folders.cache)
@@ -121,7 +121,7 @@ def _geometry(spec: ModelSpec, options: argparse.Namespace) -> Geometry:
 def _machine(vram: float | None, ram: float | None, limit: float) -> Machine:
     """What is not said is as it is here. GiB; a limit of 0 is none."""
     if vram is None or ram is None:
-        from wan_pipeline.engine.machine import look
+        from wan_pipeline.engine.device.probe import look
 
         here = look()
         vram = here.vram_free / GIB if vram is None else vram

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 from wan_pipeline.errors import UserError
-from wan_pipeline.request import Draft
+from wan_pipeline.requests.request import Draft
 
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Job
@@ -157,7 +157,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _template(options: argparse.Namespace) -> int:
-    from wan_pipeline.jobs.queue_file import CSV_TEMPLATE
+    from wan_pipeline.requests.list_file import CSV_TEMPLATE
 
     sys.stdout.write(CSV_TEMPLATE)
     return 0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wan_pipeline.errors import StorageError
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.files import whole_file
 
 CODEC = "libx264"
 CRF = 16

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.clips.sidecars import Entry, read_entry
-from wan_pipeline.database import Database
 from wan_pipeline.errors import StorageError, UserError
-from wan_pipeline.request import GenerationRequest
-from wan_pipeline.stored_request import read_request
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.stored import read_request
+from wan_pipeline.storage.database import Database
 
 BIN = "bin"
 MAX_NOTE_CHARACTERS = 2000

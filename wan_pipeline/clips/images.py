@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from wan_pipeline.errors import ImageError
-from wan_pipeline.hashes import pixels_sha256
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.hashes import pixels_sha256
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 64_000_000

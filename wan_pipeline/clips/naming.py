@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from wan_pipeline.errors import StorageError
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.requests.request import GenerationRequest
 
 MAX_WORDS_CHARACTERS = 40
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.files import whole_file
 
 PREVIEW_MILLISECONDS = 150
 """How long each preview frame is shown."""

@@ -11,11 +11,11 @@ from typing import Any, TypeVar, cast
 
 from wan_pipeline import __version__
 from wan_pipeline.clips.naming import receipt_path
+from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.clips.read import MAX_RECEIPT_BYTES, read_receipt
 from wan_pipeline.errors import ReceiptError, RequestError
-from wan_pipeline.provenance import Provenance
-from wan_pipeline.request import GenerationRequest
-from wan_pipeline.storage import whole_file
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.storage.files import whole_file
 
 RECEIPT_VERSION = 2
 """1 had no hashes of files, and `environment` held what `provenance` holds now."""

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 
 from wan_pipeline.clips.read import SAFELY
 from wan_pipeline.errors import StorageError
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.files import whole_file
 
 
 def make_share_copy(clip: Path, destination: Path) -> Path:

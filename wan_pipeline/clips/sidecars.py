@@ -11,7 +11,7 @@ from typing import Any
 
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.errors import RequestError
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.requests.request import GenerationRequest
 
 MAX_RECEIPT_BYTES = 2**20
 

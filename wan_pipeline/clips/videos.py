@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from wan_pipeline.errors import ImageError, StorageError
-from wan_pipeline.hashes import CHUNK_BYTES
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.hashes import CHUNK_BYTES
 
 MAX_VIDEO_BYTES = 2 * 2**30
 

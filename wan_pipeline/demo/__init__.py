@@ -1,1 +1,1 @@
-"""The small model that ships: its scenes, its training, its checkpoint."""
+"""The bundled demo model: its checkpoint, vocabulary and scenes. `training/` at the top level trains it."""

@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from wan_pipeline.crash import CrashPoint, crash_point
 from wan_pipeline.errors import StorageError
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.files import whole_file
 
 CONFIGURATION = "_internal_dict"
 """The attribute of a solver that never changes."""

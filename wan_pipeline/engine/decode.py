@@ -16,8 +16,8 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from numpy.typing import NDArray
 
-from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 
 OVERLAP = 64
 """Pixels that neighbouring tiles share at least, where they are twice as large; one fades into the other over them."""

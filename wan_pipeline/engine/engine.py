@@ -14,9 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wan_pipeline.engine.choice import Chooser
+from wan_pipeline.clips.provenance import Provenance
+from wan_pipeline.engine.adapters import applied, read_weights
+from wan_pipeline.engine.conditioning import load_given
 from wan_pipeline.engine.decode import decode, decoder_passes
-from wan_pipeline.engine.device import (
+from wan_pipeline.engine.denoise import Where, sample
+from wan_pipeline.engine.device.deterministic import pinned
+from wan_pipeline.engine.device.placement import (
     MemoryGauge,
     Placement,
     choose_placement,
@@ -25,29 +29,25 @@ from wan_pipeline.engine.device import (
     release_memory,
     release_pinned,
 )
-from wan_pipeline.engine.forecast import Machine
-from wan_pipeline.engine.hardware import keep
-from wan_pipeline.engine.image import load_given
+from wan_pipeline.engine.device.probe import look
+from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.loaded import Loaded, load
-from wan_pipeline.engine.machine import look
-from wan_pipeline.engine.origins import Origins
-from wan_pipeline.engine.plan import MemoryPlan, Residency
-from wan_pipeline.engine.planner import Plan
+from wan_pipeline.engine.memory.weights import computing_dtype
 from wan_pipeline.engine.preview import load_preview
-from wan_pipeline.engine.progress import Observer, Stage
-from wan_pipeline.engine.sample import Where, sample
+from wan_pipeline.engine.provenance import Origins
 from wan_pipeline.engine.stages import Stages
-from wan_pipeline.engine.strict import pinned
 from wan_pipeline.engine.text import embed
-from wan_pipeline.engine.weights import computing_dtype
 from wan_pipeline.errors import OutOfMemory, StorageError
-from wan_pipeline.lora.apply import applied, read_weights
 from wan_pipeline.lora.check import plan_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.models.load import quiet_libraries
-from wan_pipeline.provenance import Provenance
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.planning.choice import Chooser
+from wan_pipeline.planning.costs import Machine
+from wan_pipeline.planning.hardware import keep
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.planning.planner import Plan
+from wan_pipeline.progress import Observer, Stage
+from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
 
 logger = logging.getLogger(__name__)

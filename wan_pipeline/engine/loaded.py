@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from diffusers import FirstBlockCacheConfig
 
-from wan_pipeline.engine.chunks import chunked
-from wan_pipeline.engine.cpu_conv import use_onednn
-from wan_pipeline.engine.device import Placement
-from wan_pipeline.engine.leaves import blocks_of, each_tensor
-from wan_pipeline.engine.plan import MemoryPlan, Residency
-from wan_pipeline.engine.precision import Precision
-from wan_pipeline.engine.quantize import computes_fp8
-from wan_pipeline.engine.residency import encoding_on, visiting, visiting_calls
-from wan_pipeline.engine.stream import Streamed, streaming
-from wan_pipeline.engine.weights import load_transformer
+from wan_pipeline.engine.device.cpu_convolution import use_onednn
+from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.load import Denoiser, load_denoiser
+from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.chunked_forward import chunked
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, each_tensor
+from wan_pipeline.engine.memory.offload import encoding_on, visiting, visiting_calls
+from wan_pipeline.engine.memory.quantize import computes_fp8
+from wan_pipeline.engine.memory.weights import load_transformer
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.load import Denoiser, load_denoiser
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Quantized weights are another type, and always mapped from their file."""

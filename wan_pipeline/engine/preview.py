@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.decode import latent_scale
-from wan_pipeline.storage import whole_file
+from wan_pipeline.storage.files import whole_file
 
 MAX_SIDE = 320
 RIDGE = 1e-3

@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from wan_pipeline.request import SchedulerName
+from wan_pipeline.requests.request import SchedulerName
 
 # A multistep solver given without these is not a flow solver, and makes noise.
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wan_pipeline.engine.device import MemoryGauge
-from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.engine.device.placement import MemoryGauge
+from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 
 logger = logging.getLogger(__name__)
 

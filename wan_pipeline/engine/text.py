@@ -14,14 +14,14 @@ from diffusers import WanPipeline
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from wan_pipeline.engine.device import Placement, release_memory
-from wan_pipeline.engine.progress import Observer, Progress, Stage, check_cancelled
-from wan_pipeline.engine.stream import Streamed, streaming
-from wan_pipeline.engine.weights import load_mapped_text_encoder
+from wan_pipeline.engine.device.placement import Placement, release_memory
+from wan_pipeline.engine.load import load_text_encoder
+from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.weights import load_mapped_text_encoder
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.load import load_text_encoder
-from wan_pipeline.storage import whole_file
+from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.storage.files import whole_file
 
 MAX_CACHED = 256
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from wan_pipeline.engine.progress import Stage
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.progress import Stage
+from wan_pipeline.requests.request import GenerationRequest
 
 
 class JobState(StrEnum):

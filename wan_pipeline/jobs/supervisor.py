@@ -13,16 +13,16 @@ import psutil
 from filelock import Timeout
 
 from wan_pipeline.clips.gallery import Gallery
-from wan_pipeline.crash import CrashPoint, crash_point
-from wan_pipeline.database import Database
-from wan_pipeline.database_care import Backups, make_sound
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
+from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
-from wan_pipeline.jobs.locks import WorkspaceLocks
-from wan_pipeline.jobs.store import JobStore
-from wan_pipeline.jobs.worker import Ending
+from wan_pipeline.jobs.worker.worker import Ending
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.backups import Backups, make_sound
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import WorkspaceLocks
 
 LOOK_SECONDS = 1.0
 SILENT_SECONDS = 120.0

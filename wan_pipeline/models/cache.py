@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.storage import storage_error, whole_file
+from wan_pipeline.storage.files import storage_error, whole_file
 
 PINNED = "wan-studio"
 INDEX = "model_index.json"

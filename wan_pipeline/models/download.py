@@ -24,7 +24,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from wan_pipeline.errors import Cancelled, ModelError
 from wan_pipeline.models.cache import INDEX, CachedRepository, RemoteFile, Repository
 from wan_pipeline.models.hub import Hub, in_words
-from wan_pipeline.storage import RESERVE_BYTES, check_writable, storage_error
+from wan_pipeline.storage.files import RESERVE_BYTES, check_writable, storage_error
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 """The plain ones: what has a variant in its name, such as `model.fp16.safetensors`, is a copy of these."""

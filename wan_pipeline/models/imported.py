@@ -11,9 +11,8 @@ from typing import Any
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.memory import MemoryFacts
-from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
-from wan_pipeline.request import Mode
-from wan_pipeline.storage import whole_file
+from wan_pipeline.models.spec import Availability, LastImage, Mode, ModelSpec, Size
+from wan_pipeline.storage.files import whole_file
 
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

@@ -17,7 +17,7 @@ from wan_pipeline.models.inspect import inspect
 from wan_pipeline.models.library import InstalledModel, ModelLibrary, check_files, read_json
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage import storage_error
+from wan_pipeline.storage.files import storage_error
 
 if TYPE_CHECKING:
     from wan_pipeline.models.download import Order, TransferObserver

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.memory import DEMO_MEMORY, WAN_1_3B, WAN_5B, WAN_14B
-from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
-from wan_pipeline.request import Mode
+from wan_pipeline.models.spec import Availability, LastImage, Mode, ModelSpec, Size
 
 DEFAULT_MODEL = "demo"
 

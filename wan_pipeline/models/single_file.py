@@ -21,7 +21,7 @@ from wan_pipeline.models.cache import INDEX
 from wan_pipeline.models.download import READ_BYTES, Meter, TransferObserver
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import BYTES_OF, DamagedFileError, Header, TensorInfo, read_header
-from wan_pipeline.storage import RESERVE_BYTES, check_writable, storage_error
+from wan_pipeline.storage.files import RESERVE_BYTES, check_writable, storage_error
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 FLOATS = frozenset({"F16", "BF16", "F32"})

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wan_pipeline.models.memory import WAN_1_3B, MemoryFacts
-from wan_pipeline.request import Mode
+
+
+class Mode(StrEnum):
+    TEXT_TO_VIDEO = "text-to-video"
+    IMAGE_TO_VIDEO = "image-to-video"
 
 
 class Availability(StrEnum):

@@ -9,10 +9,10 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from wan_pipeline.duration import duration
-from wan_pipeline.engine.progress import Stage
 from wan_pipeline.jobs.job import Job, JobState
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.progress import Stage
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.wording import duration
 
 STAGES = {
     Stage.QUEUED: "Waiting",

@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.presets import Preset
-from wan_pipeline.request import Draft, Mode
-from wan_pipeline.speeds import Speed
+from wan_pipeline.models.spec import Mode, ModelSpec
+from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.speeds import Speed
 
 Values = Mapping[str, Any]
 """What the components hold, by field name."""

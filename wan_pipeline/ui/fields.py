@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from wan_pipeline.engine.precision import Precision
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.request import Draft, LoraChoice, Mode, SchedulerName
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.spec import Mode, ModelSpec
+from wan_pipeline.requests.request import Draft, LoraChoice, SchedulerName
 from wan_pipeline.ui.field import Choices, Field, Values, number, only_where, parse_number, plain
 from wan_pipeline.ui.file_fields import FILE_FIELDS
 

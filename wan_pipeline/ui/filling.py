@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.request import Draft, Mode
+from wan_pipeline.models.spec import Mode, ModelSpec
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.ui import cards
 from wan_pipeline.ui.fields import model_choices
 from wan_pipeline.ui.generate_tab import GenerateTab

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import ImageError
-from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.request import Draft, LoraChoice, Mode
+from wan_pipeline.models.spec import Mode, ModelSpec
+from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.ui.field import Choices, Values
 from wan_pipeline.ui.fields import FIELDS, has_second_expert
 from wan_pipeline.ui.file_fields import takes_control, takes_last_image

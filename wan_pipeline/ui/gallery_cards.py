@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
-from wan_pipeline.jobs.verifier import Verification, VerifyState
+from wan_pipeline.jobs.background.verifications import Verification, VerifyState
 from wan_pipeline.ui.cards import STAGES, Names, file_url, notice
 from wan_pipeline.ui.icons import action, icon, sign
 from wan_pipeline.ui.settings_cards import history, settings, table

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from wan_pipeline.limits import MAX_SEED
-from wan_pipeline.request import Mode
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.limits import MAX_SEED
 from wan_pipeline.ui import examples
 from wan_pipeline.ui.field import Choices
 from wan_pipeline.ui.fields import LORA_SLOTS

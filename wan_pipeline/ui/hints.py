@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.presets import Preset
-from wan_pipeline.request import Draft
-from wan_pipeline.speeds import Speed
+from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.speeds import Speed
 from wan_pipeline.ui.field import Values
 from wan_pipeline.ui.fields import length_bounds, model_choices, size_choices, speed_choices
 from wan_pipeline.ui.form import Form

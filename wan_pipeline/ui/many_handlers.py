@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.grid import grid, prompts_in, seeds_in
-from wan_pipeline.jobs.queue_file import QueueFile
-from wan_pipeline.request import Draft, Mode
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
+from wan_pipeline.requests.list_file import QueueFile
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards
 from wan_pipeline.ui.gallery_cards import toast

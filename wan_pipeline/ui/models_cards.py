@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from wan_pipeline.duration import duration
-from wan_pipeline.jobs.fetcher import Fetch, FetchState, Task
+from wan_pipeline.jobs.background.transfers import Fetch, FetchState, Task
 from wan_pipeline.models import registry
 from wan_pipeline.models.manage import Entry, Status
 from wan_pipeline.models.spec import Availability
 from wan_pipeline.ui.cards import notice
 from wan_pipeline.ui.icons import action, sign
+from wan_pipeline.wording import duration
 
 if TYPE_CHECKING:
     from wan_pipeline.models.download import Order

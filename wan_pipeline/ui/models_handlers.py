@@ -16,9 +16,9 @@ import gradio as gr
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError, UserError
-from wan_pipeline.jobs.fetcher import Fetches, FetchState, Task
+from wan_pipeline.jobs.background.transfers import Fetches, FetchState, Task
 from wan_pipeline.models.manage import Models, Status
-from wan_pipeline.storage import RESERVE_BYTES
+from wan_pipeline.storage.files import RESERVE_BYTES
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import models_cards
 from wan_pipeline.ui.cards import Names

@@ -10,8 +10,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from wan_pipeline.models import registry
-from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.request import Mode
+from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
 from wan_pipeline.ui.field import Choices

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from wan_pipeline.duration import duration
 from wan_pipeline.jobs.job import Event, Job, JobState, QueueState
 from wan_pipeline.ui.cards import STAGES, Names, file_url
 from wan_pipeline.ui.icons import action, icon, sign
+from wan_pipeline.wording import duration
 
 PAGE_SIZE = 50
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from wan_pipeline.jobs.queue_file import CSV_TEMPLATE
-from wan_pipeline.presets import Preset
-from wan_pipeline.request import Mode
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.list_file import CSV_TEMPLATE
+from wan_pipeline.requests.presets import Preset
 from wan_pipeline.ui.examples import ASSETS
 from wan_pipeline.ui.gallery_tab import FORWARD
 from wan_pipeline.ui.generate_tab import TITLES, project_box

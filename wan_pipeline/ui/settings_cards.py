@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from html import escape
 
 from wan_pipeline.clips.gallery import Clip
-from wan_pipeline.duration import duration
-from wan_pipeline.request import GenerationRequest
+from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.ui.cards import Names, file_url
 from wan_pipeline.ui.icons import sign
+from wan_pipeline.wording import duration
 
 
 def settings(request: GenerationRequest, names: Names) -> dict[str, str]:

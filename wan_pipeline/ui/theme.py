@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.presets import Preset
+from wan_pipeline.requests.presets import Preset
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.examples import ASSETS
 

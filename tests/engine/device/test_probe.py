@@ -1,0 +1,80 @@
+"""Looking at this machine: what is there, and a device that does not answer."""
+
+from __future__ import annotations
+
+import json
+
+import psutil
+import pytest
+import torch
+
+from wan_pipeline.engine.device import probe as machine
+from wan_pipeline.engine.device.probe import look
+from wan_pipeline.planning.hardware import Speeds
+
+CUDA = torch.device("cuda")
+
+
+class Card:
+    """What torch's module of a device answers."""
+
+    def __init__(self, free, total, own=0):
+        self._answer, self._own = (free, total), own
+
+    def mem_get_info(self):
+        if self._answer[0] is None:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return self._answer
+
+    def memory_reserved(self):
+        return self._own
+
+    def get_device_name(self):
+        return "a card"
+
+
+def with_card(monkeypatch, *memory):
+    monkeypatch.setattr(torch, "get_device_module", lambda kind: Card(*memory))
+
+
+def test_the_cpu_has_the_machines_memory_and_no_device():
+    found = look(torch.device("cpu"))
+    assert (found.device, found.vram_total, found.speeds) == ("cpu", 0, None)
+    assert found.ram_total == psutil.virtual_memory().total
+    assert found.machine.vram == 0
+
+
+def test_what_this_program_holds_itself_counts_as_free(monkeypatch):
+    with_card(monkeypatch, 2 * 2**30, 8 * 2**30, 5 * 2**30)
+    assert look(CUDA).vram_free == 7 * 2**30
+
+
+def test_a_device_that_is_lost_counts_as_full(monkeypatch, tmp_path):
+    with_card(monkeypatch, None, None)
+    found = look(CUDA, tmp_path)
+    assert (found.name, found.vram_free, found.speeds) == ("a card", 0, None)
+    assert found.machine.vram > 0, "a device that is full is no CPU"
+
+
+def test_speeds_that_cannot_be_measured_are_none_and_are_not_kept(monkeypatch, tmp_path):
+    with_card(monkeypatch, 2**30, 2**30)
+    monkeypatch.setattr(machine, "measure", lambda device: None)
+    assert look(CUDA, tmp_path).speeds is None and not list(tmp_path.iterdir())
+
+
+def test_speeds_are_measured_once_for_a_device_and_a_version(monkeypatch, tmp_path):
+    with_card(monkeypatch, 2**30, 2**30)
+    asked = []
+    monkeypatch.setattr(machine, "measure", lambda device: asked.append(device) or Speeds(1.0, 2.0, 3.0, "native"))
+    assert look(CUDA, tmp_path).speeds == look(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0, "native")
+    assert asked == [CUDA]
+    kept = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
+    assert list(kept) == [f"a card, torch {torch.__version__}"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a card": 1}'])
+def test_a_damaged_file_of_speeds_is_measured_again(monkeypatch, tmp_path, content):
+    with_card(monkeypatch, 2**30, 2**30)
+    (tmp_path / "speeds.json").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(machine, "measure", lambda device: Speeds(1.0, 2.0, 3.0))
+    assert look(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0)

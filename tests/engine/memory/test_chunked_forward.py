@@ -1,0 +1,88 @@
+"""A few tokens at a time: the same output but for rounding, with less memory, and nothing of it is left."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
+
+from tests.engine.memory.test_block_streaming import make
+from tests.engine.memory.test_quantize import inputs, output
+from wan_pipeline.engine.adapters import LowRank, applied
+from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.chunked_forward import chunked
+from wan_pipeline.models.precision import Precision
+
+CPU = torch.device("cpu")
+TOKENS = 18
+
+
+def call(model, **changes):
+    with torch.inference_mode():
+        return model(**inputs() | changes, return_dict=False)[0]
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 9, TOKENS, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_same_but_for_rounding_and_undone(tokens, dtype):
+    model = make(dtype=dtype)
+    given = {name: value.to(dtype) for name, value in inputs().items() if value.is_floating_point()}
+    wanted = call(model, **given)
+    with chunked(model, tokens):
+        made = call(model, **given)
+    assert made.dtype == wanted.dtype
+    assert made.float().allclose(wanted.float(), atol=1e-5 if dtype is torch.float32 else 0.06)
+    assert call(model, **given).equal(wanted)
+    assert all("forward" not in module.__dict__ for module in model.modules())
+
+
+def test_each_token_with_a_time_of_its_own():
+    model = make()
+    times = torch.full((1, TOKENS), 500.0)
+    times[:, :6] = 0
+    wanted = call(model, timestep=times)
+    with chunked(model, 4):
+        assert call(model, timestep=times).allclose(wanted, atol=1e-5)
+    assert not wanted.allclose(call(model), atol=1e-3)
+
+
+def test_with_an_image_beside_the_text():
+    model = make(layers=2, cross_attn_norm=False, image_dim=32, added_kv_proj_dim=48)
+    given = {"encoder_hidden_states": torch.randn(1, 512, 32), "encoder_hidden_states_image": torch.randn(1, 9, 32)}
+    wanted = call(model, **given)
+    with chunked(model, 5):
+        assert call(model, **given).allclose(wanted, atol=1e-5)
+
+
+def test_streamed_quantized_chunked_and_with_an_adapter():
+    model = make(Precision.INT8)
+    torch.manual_seed(3)
+    adapter = {"blocks.1.attn1.to_k": LowRank(torch.randn(2, 48), torch.randn(48, 2))}
+    with applied(model, [adapter]):
+        wanted = output(model)
+        with streaming([Streamed(model)], CPU, 1), chunked(model, 7):
+            assert output(model).allclose(wanted, atol=1e-4)
+        assert output(model).equal(wanted)
+
+
+def test_no_layer_sees_more_rows_than_asked():
+    model, seen = make(), []
+    for block in model.blocks:
+        block.ffn.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    with chunked(model, 7):
+        output(model)
+    assert max(seen) == 7 and sum(seen) == TOKENS * len(model.blocks)
+
+
+def test_an_error_within_leaves_nothing():
+    model = make()
+    with pytest.raises(RuntimeError), chunked(model, 7):
+        call(model, encoder_hidden_states=torch.zeros(1, 8, 3))
+    assert all("forward" not in module.__dict__ for module in model.modules())
+
+
+def test_zero_changes_nothing():
+    model = make()
+    with chunked(model, 0):
+        assert not any("forward" in module.__dict__ for module in model.modules())
+        assert isinstance(model.blocks[0], WanTransformerBlock)

@@ -1,0 +1,215 @@
+"""A disk that fills up at each write, a database that others hold, and a cancel in every stage: each ends in words."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+
+from tests.support.disks import read_only_disk, small_disk
+from tests.support.studios import QUICK, finish, leftovers
+from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.worker import render as render_module
+from wan_pipeline.jobs.worker import retry as patience
+from wan_pipeline.jobs.worker.observer import JobObserver
+from wan_pipeline.jobs.worker.worker import Ending, Worker, work
+from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.files import RESERVE_BYTES
+from wan_pipeline.studio import Studio
+
+ROOM = f"{RESERVE_BYTES // 2**20 + 8}m"
+"""Enough to begin with a clip."""
+
+
+def fill(folder: Path) -> Path:
+    """Leave not a byte of room on the folder's disk. The file that takes it."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (2**20, 4096, 1):
+            while True:
+                try:
+                    file.write(bytes(size))
+                except OSError:
+                    break
+    return filler
+
+
+def at(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, happens: Callable[[], object]) -> None:
+    """The first time a function is called, something happens right before."""
+    function, left = getattr(module, name), [happens]
+
+    def call(*arguments: Any) -> Any:
+        if left:
+            left.pop()()
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, call)
+
+
+# Disks
+
+
+def full(folder: Path) -> str:
+    return f"The disk of the folder {folder} is full; free some space or choose a folder on another disk."
+
+
+@pytest.mark.parametrize("write", ["encode", "write_poster", "write_receipt"])
+def test_a_disk_that_fills_up_while_a_clip_is_saved_leaves_nothing_half_written(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    job_id = studio.submit(QUICK)
+    with small_disk(settings.clips, ROOM):
+        at(monkeypatch, render_module, write, lambda: fill(settings.clips))
+        Worker(settings).run()
+        assert [path.name for path in settings.clips.iterdir()] == ["filler"]
+    assert (studio.job(job_id).state, studio.job(job_id).error) == (JobState.FAILED, full(settings.clips))
+    assert studio.queue.retry_failed() == 1
+    Worker(settings).run()
+    assert studio.job(job_id).state is JobState.DONE
+
+
+def test_a_disk_without_room_for_a_clip_costs_no_computing(studio: Studio, settings: Settings) -> None:
+    job_id = studio.submit(QUICK)
+    with small_disk(settings.clips, "4k"):
+        Worker(settings).run()
+        assert list(settings.clips.iterdir()) == []
+    job = studio.job(job_id)
+    assert (job.state, job.stage) == (JobState.FAILED, Stage.LOADING)
+    assert f"The folder {settings.clips} has 0 MB free and a clip like this may need 32 MB" in job.error
+
+
+def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: Settings) -> None:
+    job_id = studio.submit(QUICK)
+    with small_disk(settings.cache, "4k"):
+        Worker(settings).run()
+    job = studio.job(job_id)
+    assert job.state is JobState.FAILED
+    assert f"The disk of the folder {settings.cache}" in job.error
+
+
+@pytest.mark.parametrize("folder", ["previews", "checkpoints", "job_logs"])
+def test_what_only_helps_may_find_no_room(settings: Settings, caplog: pytest.LogCaptureFixture, folder: str) -> None:
+    caplog.set_level(logging.INFO)  # as a worker has it
+    settings = replace(settings, checkpoint_seconds=0.0)
+    with Studio(settings) as studio, small_disk(getattr(settings, folder), "4k") as disk:
+        fill(disk)
+        (job,) = finish(studio, settings, QUICK)
+        assert (job.state, job.error) == (JobState.DONE, None)
+
+
+def test_a_database_without_room_loses_no_finished_clip(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when the clip is there and its row is to be written. The next worker adopts the clip."""
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    with small_disk(tmp_path / "disk", "60m") as disk:
+        settings = replace(settings, workspace=disk / "workspace")
+        with Studio(settings) as studio:
+            job_id = studio.submit(QUICK)
+            finished = render_module.write_receipt
+
+            def then_fill(*arguments: Any) -> Any:
+                path = finished(*arguments)
+                fill(disk)
+                return path
+
+            with monkeypatch.context() as filling:
+                filling.setattr(render_module, "write_receipt", then_fill)
+                assert work(settings) is Ending.NO_DATABASE
+            assert studio.job(job_id).state is JobState.RUNNING
+            (disk / "filler").unlink()
+            assert work(settings) is Ending.NOTHING_TO_DO
+            assert (studio.job(job_id).state, studio.job(job_id).attempts) == (JobState.DONE, 1)
+            assert studio.queue.events(job_id)[-1].kind is EventKind.ADOPTED
+
+
+def test_a_read_only_workspace_is_said_by_the_app_and_survived_by_the_worker(settings: Settings) -> None:
+    with Studio(settings) as studio:
+        studio.submit(QUICK)
+    with read_only_disk(settings.workspace):
+        with pytest.raises(Exception, match=r"cannot be written to \(Read-only file system\); choose another folder"):
+            Studio(settings)
+        assert work(settings) is Ending.NO_DATABASE
+
+
+# A database that another program holds
+
+
+@pytest.fixture
+def hold(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Holds the database for some seconds, from another connection. Ours give up after a tenth of one."""
+    monkeypatch.setattr("wan_pipeline.storage.database.BUSY_SECONDS", 0.1)
+
+    def hold(seconds: float) -> None:
+        other = sqlite3.connect(settings.database, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN EXCLUSIVE")
+        Timer(seconds, other.close).start()
+
+    return hold
+
+
+def test_a_database_held_for_longer_than_its_patience_costs_no_clip(
+    studio: Studio, settings: Settings, hold: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.2)
+    job_id = studio.submit(QUICK)
+    at(monkeypatch, render_module, "write_receipt", lambda: hold(0.5))
+    assert work(settings) is Ending.NOTHING_TO_DO
+    assert studio.queue.events(job_id)[-1].kind is EventKind.DONE
+
+
+def test_a_database_held_for_good_ends_the_worker_and_costs_no_clip(
+    studio: Studio, settings: Settings, hold: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    first, second = studio.submit(QUICK), studio.submit(replace(QUICK, seed=2))
+    at(monkeypatch, render_module, "write_receipt", lambda: hold(3.0))
+    assert work(settings) is Ending.NO_DATABASE
+    monkeypatch.setattr("wan_pipeline.storage.database.BUSY_SECONDS", 30.0)
+    assert work(settings) is Ending.NOTHING_TO_DO
+    assert studio.queue.events(first)[-1].kind is EventKind.ADOPTED
+    assert studio.job(second).state is JobState.DONE
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.QUEUED])
+def test_a_job_can_be_cancelled_in_every_stage(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    settings = replace(settings, checkpoint_seconds=0.0)
+    with Studio(settings) as studio:
+        job_id, next_one = studio.submit(QUICK), studio.submit(replace(QUICK, seed=2))
+        report = JobObserver.progress
+
+        def cancel(observer: JobObserver, progress: Progress) -> None:
+            report(observer, progress)
+            if progress.stage is stage and observer._job_id == job_id:
+                studio.cancel(job_id)
+                observer._look_for_cancel()
+
+        monkeypatch.setattr(JobObserver, "progress", cancel)
+        Worker(settings).run()
+        assert studio.job(job_id).state is JobState.CANCELLED
+        assert studio.job(next_one).state is JobState.DONE
+        assert leftovers(settings) == [".json", ".mp4", ".webp"]
+        assert [*settings.previews.iterdir(), *settings.checkpoints.iterdir()] == []
+
+
+def test_a_cancel_after_the_receipt_comes_too_late(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is finished is not thrown away."""
+    job_id = studio.submit(QUICK)
+    monkeypatch.setattr(render_module, "crash_point", lambda point: point == "receipt-saved" and studio.cancel(job_id))
+    Worker(settings).run()
+    assert studio.job(job_id).state is JobState.DONE
+    assert leftovers(settings) == [".json", ".mp4", ".webp"]

@@ -1,0 +1,201 @@
+"""LoRAs for the two experts of Wan 2.2 A14B: a pair is one choice, and each half works on its own expert."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline
+from safetensors.torch import load_file
+
+from tests.support import adapters, tiny
+from tests.support.observers import Recorder
+from tests.support.requests import make_request
+from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.engine import Engine
+from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.engine.text import embed
+from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.check import plan_adapters
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.requests.request import LoraChoice
+
+MODEL = "wan2.2-t2v-a14b"
+
+
+@pytest.fixture
+def model(settings):
+    tiny.write_experts_text(settings.models / MODEL)
+    return ModelLibrary(settings).find(MODEL)
+
+
+@pytest.fixture
+def library(settings):
+    return LoraLibrary(settings.loras)
+
+
+@pytest.fixture
+def pair(settings):
+    """The files of the choice `fast`."""
+    high = write(settings.loras / "fast_high_noise.safetensors", seed=1)
+    return high, write(settings.loras / "fast_low_noise.safetensors", "diffusion-model", seed=2)
+
+
+def write(path, dialect="transformer", seed=1):
+    return adapters.write(path, dialect, seed=seed, but="proj_out")
+
+
+def put(library: LoraLibrary, *stems: str) -> None:
+    for stem in stems:
+        (library.folder / f"{stem}.safetensors").touch()
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "name"),
+    [
+        ("fast_high_noise", "fast_low_noise", "fast"),
+        ("Fast-HIGH", "Fast-LOW", "Fast"),
+        ("fast_high", "fast_low", "fast"),
+        ("fast-high-noise-v2", "fast-low-noise-v2", "fast-v2"),
+        ("Fast.HighNoise", "fast.lownoise", "Fast"),
+        ("wan_HIGH_fp16", "wan_LOW_fp16", "wan_fp16"),
+        ("w2.2_high_noise_lora_4step_1217", "w2.2_low_noise_lora_4step_1217", "w2.2_lora_4step_1217"),
+        ("high_noise_model", "low_noise_model", "model"),
+        ("high_noise", "low_noise", "high and low noise"),
+    ],
+)
+def test_a_pair_is_one_choice(library, high, low, name):
+    put(library, high, low, "other")
+    assert library.names() == sorted([name, "other"], key=str.casefold)
+    found = library.find(name.upper())
+    assert (found.high.stem, found.low.stem, found.is_pair) == (high, low, True)
+    assert library.files(name).keys() == {high, low}
+
+
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ("fast_high_noise", "slow_low_noise"),
+        ("high", "highlow"),
+        ("highlands", "lowlands"),
+        ("fast", "fast_high_noise", "fast_low_noise"),  # the pair's name is taken
+        ("a_high_noise_low_noise", "b"),
+    ],
+)
+def test_what_is_no_clear_pair_stays_apart(library, stems):
+    put(library, *stems)
+    assert library.names() == sorted(stems)
+    assert not any(library.find(stem).is_pair for stem in stems)
+
+
+def test_a_lone_half_is_for_its_expert_only(library, model, settings):
+    write(settings.loras / "fast-LOW.safetensors")
+    (adapter,) = plan_adapters(library.find("fast-LOW"), model)
+    assert adapter.experts == (1,)
+    assert adapter.warnings == ("LoRA 'fast-LOW' is for the low-noise expert; the high-noise one worked without it.",)
+
+
+def test_a_half_of_a_pair_can_be_had_alone(library, model, pair):
+    (adapter,) = plan_adapters(library.find("fast_high_noise"), model)
+    assert (adapter.path, adapter.experts) == (pair[0], (0,))
+    assert "the low-noise one worked without it" in adapter.warnings[0]
+
+
+def test_a_word_that_only_looks_like_a_half_works_on_both(library, model, settings):
+    write(settings.loras / "low-poly.safetensors")
+    (adapter,) = plan_adapters(library.find("low-poly"), model)
+    assert (adapter.experts, adapter.warnings) == ((0, 1), ())
+
+
+def test_a_model_of_one_expert_takes_no_pair_but_any_half(library, settings, pair):
+    demo = ModelLibrary(settings).find("demo")
+    with pytest.raises(LoraError, match=r"'fast' is a pair .* by its own name: fast_high_noise or fast_low_noise\.$"):
+        plan_adapters(library.find("fast"), demo)
+    (adapter,) = plan_adapters(library.find("fast_low_noise"), demo)
+    assert (adapter.experts, adapter.warnings) == ((0,), ())
+
+
+def test_an_unfit_half_is_named(library, model, pair):
+    pair[1].write_bytes(b"nothing")
+    with pytest.raises(LoraError, match="'fast_low_noise' cannot be read"):
+        plan_adapters(library.find("fast"), model)
+
+
+def test_the_clip_is_what_diffusers_makes_with_each_half_on_its_expert(settings, model, pair):
+    plain = make_request(
+        model=MODEL, width=64, height=64, num_frames=5, guidance_scale_2=3.0, styled_prompt="the red ball"
+    )
+    request = replace(plain, loras=(LoraChoice("fast", 0.5),))
+    with Engine(settings) as engine:
+        before = engine.render(plain, Recorder())
+        clip = engine.render(request, Recorder())
+        after = engine.render(plain, Recorder())
+        halves = [
+            engine.render(replace(plain, loras=(LoraChoice(path.stem, 0.5),)), Recorder()).sha256 for path in pair
+        ]
+    assert np.abs(clip.frames - _stock(settings, request, pair) * 255.0).max() <= 1.01
+    assert before.sha256 == after.sha256
+    assert len({clip.sha256, before.sha256, *halves}) == 4
+    assert clip.provenance.loras.keys() == {"fast_high_noise", "fast_low_noise"}
+    assert len(set(clip.provenance.loras.values())) == 2 and "LoRA" not in str(clip.warnings)
+
+
+def test_a_single_file_works_on_both_experts_and_leaves_both(settings, model, pair):
+    plain = make_request(
+        model=MODEL, width=64, height=64, num_frames=5, guidance_scale_2=3.0, styled_prompt="the red ball"
+    )
+    write(settings.loras / "style.safetensors", seed=1)
+    request = replace(plain, loras=(LoraChoice("Style", 0.5),))
+    with Engine(settings) as engine:
+        before = engine.render(plain, Recorder()).sha256
+        clip = engine.render(request, Recorder())
+        assert engine.render(plain, Recorder()).sha256 == before != clip.sha256
+    assert np.abs(clip.frames - _stock(settings, request, (pair[0], pair[0])) * 255.0).max() <= 1.01
+    assert clip.provenance.loras.keys() == {"Style"}
+
+
+def test_a_pair_on_streamed_experts_makes_the_same_frames(settings, model, pair):
+    request = make_request(
+        model=MODEL, width=64, height=64, num_frames=5, guidance_scale_2=3.0, loras=(LoraChoice("fast", 0.5),)
+    )
+    with Engine(settings) as engine:
+        frames = {
+            engine.render(request, Recorder(), plan=f"{residency},fp32").sha256
+            for residency in ("resident", "offload", "streamed")
+        }
+    assert len(frames) == 1
+
+
+def _stock(settings, request, files) -> np.ndarray:
+    """What diffusers and peft make of it at weight 0.5."""
+    model = ModelLibrary(settings).find(MODEL)
+    with torch.inference_mode():
+        texts = embed(
+            model, ["the red ball", ""], settings.cache / "stock", Placement(torch.device("cpu"), torch.float32)
+        )
+    pipeline = WanPipeline.from_pretrained(model.folder, torch_dtype=torch.float32)
+    for transformer, path in zip((pipeline.transformer, pipeline.transformer_2), files, strict=True):
+        keys = {key: key.removeprefix("diffusion_model.").removeprefix("transformer.") for key in load_file(path)}
+        modules = {theirs: ours for ours, theirs in adapters.AUTHORS.items()}
+        tensors = {}
+        for key, value in load_file(path).items():
+            module, _, matrix = keys[key].partition(".lora_")
+            tensors[f"transformer.{modules.get(module, module)}.lora_{matrix}"] = value
+        transformer.load_lora_adapter(tensors, prefix="transformer")
+        transformer.set_adapters(["default_0"], [0.5])
+    pipeline.scheduler = make_scheduler(request.scheduler, pipeline.scheduler.config, request.flow_shift)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(
+        prompt_embeds=texts[0],
+        negative_prompt_embeds=texts[1],
+        width=64,
+        height=64,
+        num_frames=5,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        guidance_scale_2=3.0,
+        generator=torch.Generator().manual_seed(request.seed),
+    ).frames[0]

@@ -1,0 +1,82 @@
+"""Memory plans as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, is_plan, read_plan
+
+PLANS = {
+    "resident,fp32": MemoryPlan(precision=Precision.FP32),
+    "offload,bf16,tile=512": MemoryPlan(Residency.OFFLOAD, tile=512),
+    "resident,fp8-compute,compiled": MemoryPlan(precision=Precision.FP8_COMPUTE, compiled=True),
+    "streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256,vae=bf16,encode=tiles,disk=1": MemoryPlan(
+        Residency.STREAMED, Precision.INT8, 4, 10920, "streamed", 256, "bf16", "tiles", 1
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "plan"), PLANS.items())
+def test_text_and_plan_are_the_same(text, plan):
+    assert str(plan) == text and read_plan(text) == plan
+
+
+def test_spaces_and_another_order_are_no_matter():
+    assert read_plan(" streamed , int8,text=cpu, blocks=3") == read_plan("streamed,int8,blocks=3,text=cpu")
+
+
+def test_what_has_its_default_is_left_out():
+    assert str(read_plan("resident,bf16,blocks=0,chunk=0,text=device,tile=0,vae=fp32,encode=whole,disk=0")) == (
+        "resident,bf16"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "huge",
+        "resident",
+        "resident,",
+        "resident,bf17",
+        "bf16,resident",
+        "streamed,int8,blocks",
+        "streamed,int8,blocks=",
+        "streamed,int8,blocks=-1",
+        "streamed,int8,blocks=1.5",
+        f"streamed,int8,chunk={2**53}",
+        "streamed,int8,blocks=" + "9" * 5000,
+        "streamed,int8,text=moon",
+        "streamed,int8,vae=int8",
+        "streamed,int8,encode=some",
+        "streamed,int8,compiled=perhaps",
+        "streamed,int8,residency=resident",
+        "streamed,int8,magic=1",
+        "streamed,int8,,",
+        "tiled",
+        "x" * 10_000,
+    ],
+)
+def test_what_is_no_plan_is_one_sentence(text):
+    assert not is_plan(text)
+    with pytest.raises(GenerationError, match=r"is not a memory plan; use resident, offload, streamed, or") as caught:
+        read_plan(text)
+    assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("streamed,int8,chunk=64", "resident,int8,chunk=64,tile=256,vae=bf16", True),
+        ("streamed,int8,chunk=64,blocks=3,disk=1,text=streamed", "offload,int8,chunk=64", True),
+        ("streamed,int8,chunk=64,text=cpu", "streamed,int8,chunk=64", False),
+        ("streamed,int8,chunk=64,encode=tiles", "streamed,int8,chunk=64", False),
+        ("resident,int8,chunk=64", "resident,int8", False),
+        ("resident,int8", "resident,bf16", False),
+        ("resident,int8", "resident,int8,compiled", False),
+    ],
+)
+def test_where_weights_lie_is_no_arithmetic(one, other, same):
+    assert (read_plan(one).arithmetic == read_plan(other).arithmetic) == same

@@ -1,0 +1,338 @@
+"""Many clips as one file: what spreadsheets and scripts write, what a stranger may send, and the way there and back."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from wan_pipeline.errors import RequestError, UserError
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.requests import list_file as queue_file
+from wan_pipeline.requests import list_pictures as queue_images
+from wan_pipeline.requests.grid import MAX_CLIPS, grid, prompts_in, seeds_in
+from wan_pipeline.requests.list_file import CSV_TEMPLATE, QueueFile, Row, read_queue_file, write_queue_file
+from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+
+BALL = Draft(prompt="a red ball", seed=1)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (320, 192), "orange").save(path)
+    return path
+
+
+def read(tmp_path: Path, content: str | bytes, *, name: str = "jobs.csv", own_disk: bool = False) -> QueueFile:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_queue_file(path, tmp_path, own_disk=own_disk)
+
+
+# CSV
+
+
+def test_every_column_of_a_csv(tmp_path: Path) -> None:
+    content = read(
+        tmp_path,
+        "prompt,negative-prompt,preset,seed,steps,guidance,flow-shift,scheduler,width,height,frames,fps,model,lora,project\n"
+        'a red ball,"ugly, dull",noir,7,12,3.5,5,euler,320,192,17,8,demo,film=0.8;grain,night\n',
+    )
+    loras = (LoraChoice("film", 0.8), LoraChoice("grain", 1.0))
+    draft = Draft("a red ball", None, "demo", "noir", "ugly, dull", 7, 320, 192, 17, 8, 12, 3.5, 5.0, "euler", loras)
+    assert content == QueueFile((Row(2, draft, "night"),))
+
+
+def test_the_template_can_be_queued_as_it_is(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text(CSV_TEMPLATE)
+    with studio.read_queue_file(tmp_path / "jobs.csv") as content:
+        assert content.problems == ()
+        ids = studio.submit_rows(content)
+    first, second = (studio.job(job_id) for job_id in ids)
+    assert (first.request.preset, first.project, first.request.seed) == ("natural", "hills", 1)
+    assert (second.request.prompt, second.request.guidance_scale) == ("a blue fish swims left, slowly", 3.5)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_csv_of_any_spreadsheet(separator: str, encoding: str, newline: str, tmp_path: Path) -> None:
+    lines = [
+        separator.join(cells) for cells in (("Prompt", "SEED", ""), ("ein roter Bällchen 红", "5", ""), ("", "", ""))
+    ]
+    content = read(tmp_path, newline.join(lines).encode(encoding))
+    assert content == QueueFile((Row(2, Draft(prompt="ein roter Bällchen 红", seed=5)),))
+
+
+def test_a_quoted_text_may_hold_all_and_rows_are_numbered_as_the_spreadsheet_does(tmp_path: Path) -> None:
+    content = read(tmp_path, 'prompt,seed\n"two\nlines, and ""quotes""",1\n\nb,x\n')
+    assert content.rows == (Row(2, Draft(prompt='two\nlines, and "quotes"', seed=1)),)
+    assert content.problems == ("Row 4: The seed 'x' is not a whole number; use one such as 16.",)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "is empty; its first row must name the columns"),
+        ("\n\n", "is empty"),
+        ("a red ball\na blue fish\n", "unknown column 'a red ball'; known: prompt, image"),
+        ("prompt,pace\na,1\n", "unknown column 'pace'"),
+        ("prompt,prompt\na,b\n", "two columns 'prompt'"),
+        ('prompt\n"never closed\n', "is no CSV file"),
+        ("prompt\n" + "a\n" * 5001, "more than 5,000 rows; split it"),
+        (b"prompt\n\xe4\xf6\xfc\n", 'not UTF-8 text; save it as "CSV UTF-8"'),
+        (b"prompt\n" + b"x" * queue_file.MAX_LIST_BYTES, "larger than 16 MB"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "not UTF-8"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_no_list_is_said_in_one_sentence(content: str | bytes, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^jobs.csv|^The file") as raised:
+        read(tmp_path, content)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("a,1,,,surplus", "It has 5 cells, the header 4"),
+        ("a,1.5,,", "The seed '1.5' is not a whole number"),
+        ('a,,"3,5",', "The guidance '3,5' is not a number"),
+        ("a,,,film=much", "The weight of LoRA 'film' 'much' is not a number"),
+    ],
+)
+def test_a_bad_row_is_named_and_the_others_are_kept(row: str, says: str, tmp_path: Path) -> None:
+    content = read(tmp_path, f"prompt,seed,guidance,lora\n{row}\ngood,2,,\n")
+    assert content.rows == (Row(3, Draft(prompt="good", seed=2)),)
+    assert content.problems[0].startswith(f"Row 2: {says}")
+
+
+# JSONL
+
+
+def test_jsonl_takes_numbers_lists_and_either_spelling(tmp_path: Path) -> None:
+    lines = [
+        {"prompt": "a", "negative_prompt": "", "seed": 3, "guidance": 4, "lora": ["film=0.5", "a=b=2"], "steps": None},
+        {"prompt": "b", "negative-prompt": "dull", "seed": "4", "lora": "film", "preset": ""},
+    ]
+    content = read(tmp_path, "\n\n".join(map(json.dumps, lines)), name="jobs.jsonl")
+    loras = (LoraChoice("film", 0.5), LoraChoice("a=b", 2.0))
+    assert content.rows == (
+        Row(1, Draft(prompt="a", negative_prompt="", seed=3, guidance_scale=4.0, loras=loras)),
+        Row(3, Draft(prompt="b", negative_prompt="dull", seed=4, loras=(LoraChoice("film"),))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "It is no JSON object"),
+        ('["a"]', "It is a JSON list, not an object"),
+        ('{"prompt": "a", "sead": 1}', "Its key 'sead' is unknown; known: prompt"),
+        ('{"prompt": {"a": 1}}', 'Its prompt is {"a": 1}; write text or a number'),
+        ('{"prompt": "a", "seed": true}', "Its seed is true"),
+        ('{"prompt": "a", "seed": 1.5}', "The seed '1.5' is not a whole number"),
+        ('{"prompt": "a", "lora": [1]}', "Its lora is [1]; write NAME=WEIGHT"),
+        ("[" * 100_000, "It is no JSON object"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_bad_line_is_named(line: str, says: str, tmp_path: Path) -> None:
+    content = read(tmp_path, f'{{"prompt": "good"}}\n{line}\n')
+    assert [row.number for row in content.rows] == [1]
+    assert content.problems[0].startswith(f"Row 2: {says}")
+
+
+# Images, and what a stranger may try
+
+
+def test_images_of_ones_own_disk_are_found_beside_the_list(tmp_path: Path, photo: Path) -> None:
+    rows = read(tmp_path, f"prompt,image\na,photo.png\nb,{photo}\n", own_disk=True).rows
+    assert [row.draft.image for row in rows] == [photo, photo]
+
+
+def test_a_list_from_elsewhere_reads_nothing_of_this_disk(tmp_path: Path, photo: Path) -> None:
+    for name in (str(photo), "photo.png", "../secret.png", "/etc/passwd"):
+        content = read(tmp_path, f"prompt,image\na,{name}\n")
+        assert "cannot be taken from another computer's disk; put it with the list" in content.problems[0]
+
+
+def make_zip(path: Path, *lines: dict, **images: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(queue_images.LIST_NAME, "\n".join(map(json.dumps, lines)))
+        for name, content in images.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return path
+
+
+def test_images_of_a_zip_are_read_by_name_and_kept_under_names_of_ours(tmp_path: Path, photo: Path) -> None:
+    lines = [
+        {"prompt": "a", "image": name} for name in ("../../evil.png", "images/p.png", "../../evil.png", "gone.png")
+    ]
+    path = make_zip(tmp_path / "q.zip", *lines, **{"..__..__evil.png": photo.read_bytes(), "images__p.png": b"p"})
+    (tmp_path / "inbox").mkdir()
+    content = read_queue_file(path, tmp_path / "inbox", own_disk=True)
+    assert [row.draft.image.parent for row in content.rows] == [tmp_path / "inbox"] * 3
+    assert content.rows[0].draft.image.read_bytes() == photo.read_bytes()
+    assert content.rows[0].draft.image == content.rows[2].draft.image
+    assert content.problems == ("Row 4: The ZIP file holds no gone.png; export it again.",)
+    assert not list(tmp_path.parent.glob("evil*"))
+
+
+@pytest.mark.parametrize("spoil", ["cut", "no list", "bomb", "image bomb"])
+def test_a_bad_zip_is_refused_in_a_sentence(spoil: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_zip(tmp_path / "q.zip", {"prompt": "a", "image": "images/p.png"}, images__p_png=b"")
+    if spoil == "cut":
+        content = bytearray(path.read_bytes())
+        content[40:60] = b"\xff" * 20
+        path.write_bytes(content)
+    elif spoil == "no list":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("other.txt", "a")
+    else:
+        monkeypatch.setattr(queue_file, "MAX_LIST_BYTES", 10_000)
+        monkeypatch.setattr(queue_images, "MAX_IMAGE_BYTES", 10_000)
+        listed = {"prompt": "a" * 20_000} if spoil == "bomb" else {"prompt": "a", "image": "p"}
+        make_zip(path, listed, p=bytes(20_000))
+    with pytest.raises(UserError, match=r"cannot be read|holds no queue.jsonl|larger than") as raised:
+        content = read_queue_file(path, tmp_path, own_disk=False)
+        raise UserError(content.problems[0])
+    assert "\n" not in str(raised.value)
+
+
+# There and back
+
+
+def test_what_is_written_is_read_again(tmp_path: Path, photo: Path) -> None:
+    rows = (
+        Row(1, replace(BALL, prompt='红 "球"\n, ;', negative_prompt="", loras=(LoraChoice("a=b", -0.1),)), "nicht; x"),
+        Row(2, Draft("b", None, "demo", "noir", "dull", 2, 320, 192, 17, 8, 12, 3.5, 0.1, "euler")),
+    )
+    write_queue_file(rows, tmp_path / "queue.jsonl")
+    assert read_queue_file(tmp_path / "queue.jsonl", tmp_path, own_disk=False) == QueueFile(rows)
+    with_image = (*rows, Row(3, replace(BALL, image=photo)))
+    with pytest.raises(UserError, match=r"uses 1 input image, which queue.jsonl cannot hold; .* ends in .zip"):
+        write_queue_file(with_image, tmp_path / "queue.jsonl")
+    write_queue_file(with_image, tmp_path / "queue.zip")
+    again = read_queue_file(tmp_path / "queue.zip", tmp_path, own_disk=False)
+    assert again.rows[:2] == rows
+    assert again.rows[2].draft.image.read_bytes() == photo.read_bytes()
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+def test_a_queue_moves_to_another_workspace(with_image: bool, studio: Studio, settings: Settings, photo: Path) -> None:
+    drafts = [replace(BALL, preset="noir"), replace(BALL, seed=2, negative_prompt="", guidance_scale=0.0)]
+    drafts += [replace(BALL, image=photo)] * with_image
+    ids = studio.submit_many(drafts, "night")
+    studio.queue.pause(ids[0])
+    studio.queue.cancel(studio.submit(BALL))
+    path = studio.export_queue()
+    assert path.suffix == (".zip" if with_image else ".jsonl")
+    with Studio(replace(settings, workspace=settings.workspace.parent / "other")) as other:
+        with other.read_queue_file(path) as content:
+            copies = [other.job(job_id) for job_id in other.submit_rows(content)]
+        assert [copy.request for copy in copies] == [studio.job(job_id).request for job_id in ids]
+        assert {copy.project for copy in copies} == {"night"}
+        assert list(other.settings.cache.glob("import-*")) == []
+
+
+def test_nothing_is_queued_unless_all_is_right_or_bad_rows_are_skipped(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("prompt,seed,width\na,x,\nb,2,330\n,3,\nc,4,\n")
+    with studio.read_queue_file(tmp_path / "jobs.csv") as content:
+        assert [problem.partition(":")[0] for problem in content.problems] == ["Row 2", "Row 3", "Row 4"]
+        assert "use 320 or 352" in content.problems[1]
+        with pytest.raises(UserError, match=r"Nothing was queued: 3 of 4 rows .* Row 2: The seed .* \(and 2 more\)"):
+            studio.submit_rows(content)
+        assert studio.recent() == []
+        (job_id,) = studio.submit_rows(content, skip_bad=True, project="night")
+    assert (studio.job(job_id).request.seed, studio.job(job_id).project) == (4, "night")
+
+
+@pytest.mark.parametrize(("content", "says"), [("prompt\n", "holds no clips"), ("prompt,seed\na,x\n", "1 of 1 rows")])
+def test_a_list_without_a_good_row_queues_nothing(content: str, says: str, studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text(content)
+    with studio.read_queue_file(tmp_path / "jobs.csv") as rows, pytest.raises(UserError, match=says):
+        studio.submit_rows(rows, skip_bad=True)
+
+
+# Through the studio
+
+
+def test_many_drafts_are_all_queued_or_none(studio: Studio, photo: Path) -> None:
+    with pytest.raises(RequestError, match="use 320 or 352"):
+        studio.submit_many([BALL, replace(BALL, image=photo), replace(BALL, width=330)])
+    assert studio.recent() == []
+    assert list(studio.settings.inputs.iterdir()) == []  # no image is kept for a clip that is not queued
+    assert len(studio.submit_many([BALL, replace(BALL, image=photo)])) == 2
+
+
+def test_an_edited_job_is_resolved_anew(studio: Studio) -> None:
+    job_id = studio.submit(BALL)
+    with pytest.raises(RequestError, match="use 320 or 352"):
+        studio.edit(job_id, replace(BALL, width=330))
+    studio.edit(job_id, replace(BALL, preset="noir"))
+    assert studio.job(job_id).request.preset == "noir"
+    assert studio.job(job_id).request.styled_prompt != BALL.prompt
+
+
+def test_the_time_for_many_and_for_the_whole_queue(studio: Studio) -> None:
+    drafts = grid(BALL, ["a", "b", "c"], [1, 2], [None, "noir"])
+    assert studio.queue_seconds() == 0
+    shown = studio.estimate_many(drafts)
+    assert shown.text.startswith("12 clips, about ")
+    assert shown.seconds == pytest.approx(sum(studio.estimate(draft).seconds for draft in drafts))
+    ids = studio.submit_many(drafts)
+    assert studio.queue_seconds() == pytest.approx(shown.seconds)
+    studio.queue.pause(ids[0])
+    assert studio.queue_seconds() < shown.seconds
+    assert studio.job(ids[0]).state is JobState.PAUSED
+    assert studio.estimate_many([BALL]).text.startswith("1 clip, about ")
+    assert studio.estimate_many([BALL]).text.endswith(", after 11 other clips")
+
+
+# The grid
+
+
+def test_a_grid_is_every_prompt_in_every_preset_with_every_seed() -> None:
+    clips = grid(replace(BALL, width=320), ["a", "b"], [1, 2], ["noir", None])
+    assert [(clip.prompt, clip.preset, clip.seed) for clip in clips] == [
+        (prompt, preset, seed) for prompt in "ab" for preset in ("noir", None) for seed in (1, 2)
+    ]
+    assert {clip.width for clip in clips} == {320}
+
+
+def test_an_empty_side_of_the_grid_is_taken_from_the_form() -> None:
+    assert grid(replace(BALL, preset="noir"), ["a"]) == [replace(BALL, prompt="a", preset="noir")]
+    assert grid(BALL, [], [3]) == [replace(BALL, seed=3)]
+
+
+def test_presets_are_compared_on_one_seed() -> None:
+    clips = grid(Draft(), ["a", "b"], [], ["noir", "comic", None])
+    assert len({clip.seed for clip in clips[:3]}) == 1
+    assert clips[0].seed is not None
+    assert clips[0].seed != clips[3].seed
+
+
+def test_a_grid_has_an_end() -> None:
+    assert len(grid(Draft(), ["a"], range(MAX_CLIPS))) == MAX_CLIPS
+    with pytest.raises(RequestError, match="makes 1,001 clips; at most 1,000 at once"):
+        grid(Draft(), ["a"] * (MAX_CLIPS + 1))
+
+
+def test_prompts_and_seeds_as_people_write_them() -> None:
+    assert prompts_in(" a red ball \n\n\tb\r\n") == ["a red ball", "b"]
+    assert seeds_in("1-3, 9 12;3 - 4,") == [1, 2, 3, 9, 12, 4]
+    assert seeds_in(" ") == []
+
+
+@pytest.mark.parametrize("text", ["a", "1.5", "-1", "3-1", "4294967296", "0-4294967295", "9" * 5000, "٣"])
+def test_seeds_that_cannot_be(text: str) -> None:
+    with pytest.raises(RequestError, match=r"write them as 1-5, 9|out of range"):
+        seeds_in(text)

@@ -1,0 +1,130 @@
+"""Speeds: settings and a LoRA that belong together, told before the click where the LoRA is not here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fnmatch import fnmatch
+
+import numpy as np
+import pytest
+
+from tests.support import adapters, tiny
+from tests.support.studios import finish
+from wan_pipeline.cli import main
+from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.errors import LoraError, PresetError, RequestError
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.registry import DEMO, MODELS, WAN21_I2V_480P, WAN22_T2V_A14B
+from wan_pipeline.requests.presets import Preset, resolve
+from wan_pipeline.requests.request import Draft, LoraChoice, SchedulerName
+from wan_pipeline.requests.speeds import find_speed, load_speeds
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+
+FAST = "wan2.2-t2v-4-steps"
+SHIPPED = load_speeds(Settings().presets / "speeds")
+NOIR = Preset("noir", "Noir", "", prompt="{prompt}, film noir", num_inference_steps=8)
+
+
+@pytest.mark.parametrize("speed", SHIPPED.values(), ids=lambda speed: speed.id)
+def test_those_that_ship_name_models_files_and_settings_that_fit(speed, tmp_path):
+    for name in speed.files:
+        (tmp_path / name).touch()
+    lora = LoraLibrary(tmp_path).find(speed.lora)
+    assert {path.name for path in lora.paths} == set(speed.files)
+    for model in speed.models:
+        spec = MODELS[model]
+        assert lora.is_pair == (spec.memory.experts == 2)
+        assert (speed.guidance_scale_2 is None) == (spec.guidance_scale_2 is None)
+        speed.check_model(spec)
+
+
+def test_the_four_steps_are_where_the_loras_were_trained():
+    """1000, 750, 500 and 250 of 1000 before a shift of 5, as their authors have it."""
+    flow = {"num_train_timesteps": 1000, "prediction_type": "flow_prediction", "use_flow_sigmas": True}
+    for speed in SHIPPED.values():
+        scheduler = make_scheduler(SchedulerName(speed.scheduler), flow, speed.flow_shift)
+        scheduler.set_timesteps(speed.num_inference_steps)
+        times = np.array([1.0, 0.75, 0.5, 0.25])
+        assert np.allclose(scheduler.timesteps.numpy(), 1000 * 5 * times / (1 + 4 * times), atol=2)
+
+
+def test_a_speed_stands_between_the_style_and_the_person():
+    speed = SHIPPED[FAST]
+    request = resolve(Draft(prompt="a boat"), WAN22_T2V_A14B, NOIR, None, None, speed)
+    assert (request.num_inference_steps, request.guidance_scale, request.guidance_scale_2) == (4, 1.0, 1.0)
+    assert (request.flow_shift, request.scheduler) == (5.0, SchedulerName.UNIPC)
+    assert (request.styled_prompt, request.preset) == ("a boat, film noir", "noir")
+    assert request.loras == (LoraChoice(speed.lora, 1.0),)
+    own = Draft(prompt="a boat", num_inference_steps=6, loras=(LoraChoice("x"), LoraChoice(speed.lora.upper(), 0.8)))
+    request = resolve(own, WAN22_T2V_A14B, NOIR, None, None, speed)
+    assert request.num_inference_steps == 6 and request.loras == own.loras
+
+
+def test_a_speed_is_for_its_models_and_for_imported_ones_of_their_build():
+    speed = SHIPPED[FAST]
+    for spec in (DEMO, WAN21_I2V_480P):
+        with pytest.raises(RequestError, match=rf"was made for wan2\.2-t2v-a14b, and not for {spec.id}") as caught:
+            resolve(Draft(prompt="a boat"), spec, None, "ab" * 32, (10, 10), speed)
+        assert caught.value.field == "speed"
+    assert speed.fits(replace(WAN22_T2V_A14B, id="my-own")) and not speed.fits(replace(WAN21_I2V_480P, id="my-own"))
+
+
+@pytest.fixture
+def model(settings):
+    return tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
+
+
+def test_without_its_lora_the_estimate_and_the_queue_say_how_to_get_it(settings, model, capsys):
+    speed = SHIPPED[FAST]
+    draft = Draft(prompt="a boat", model="wan2.2-t2v-a14b", speed=FAST)
+    pattern = "wan2.2_t2v_A14b_*_noise_lora_rank64_lightx2v_4step_1217.safetensors"
+    assert all(fnmatch(name, pattern) for name in speed.files)
+    words = f'hf download lightx2v/Wan2.2-Distill-Loras --include "{pattern}" --local-dir "{settings.loras}"'
+    with Studio(settings) as studio:
+        for ask in (studio.submit, studio.estimate):
+            with pytest.raises(LoraError, match=re.escape(words)):
+                ask(draft)
+        (settings.loras / speed.files[0]).touch()
+        with pytest.raises(LoraError, match=re.escape(words)):
+            studio.submit(draft)
+        assert studio.recent() == []
+    folders = ["--workspace", str(settings.workspace), "--models-folder", str(settings.models)]
+    order = ["generate", "--prompt", "a boat", "--model", "wan2.2-t2v-a14b", "--speed", FAST]
+    assert main([*order, *folders, "--loras-folder", str(settings.loras)]) == 2
+    assert "hf download" in capsys.readouterr().err
+
+
+def test_a_clip_is_made_at_the_speed_with_its_pair(settings, model):
+    for number, name in enumerate(SHIPPED[FAST].files):
+        adapters.write(settings.loras / name, "diffusion-model", seed=number, but="proj_out")
+    draft = Draft(prompt="a ball", model="wan2.2-t2v-a14b", speed=FAST, width=128, height=128, num_frames=5, seed=1)
+    with Studio(settings) as studio:
+        (job,) = finish(studio, settings, draft)
+        assert job.error is None and job.clip is not None
+        assert job.request.num_inference_steps == 4 and "LoRA" not in str(job.warnings)
+        again = studio.draft_of(job.id)
+        assert again.speed is None and studio.resolve(again) == job.request
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = 1", "Speed file bad.toml cannot be read .*; its keys are: title, "),
+        ("nonsense", "Speed file bad.toml cannot be read"),
+        (None, "key 'num_inference_steps': Steps 0 is out of range"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, text, words):
+    if text is None:
+        shipped = (Settings().presets / "speeds" / f"{FAST}.toml").read_text(encoding="utf-8")
+        text = shipped.replace("num_inference_steps = 4", "num_inference_steps = 0")
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(PresetError, match=words):
+        load_speeds(tmp_path)
+
+
+def test_an_unknown_speed_lists_the_known():
+    with pytest.raises(PresetError, match=f"no speed 'warp'; choose one of: .*{FAST}"):
+        find_speed(SHIPPED, "warp")

@@ -1,0 +1,148 @@
+"""The composition root: every user error before any weights, and a page that starts without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.disks import read_only_disk, small_disk
+from wan_pipeline.errors import ImageError, LoraError, ModelError, PresetError, RequestError, StorageError, UserError
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.settings import REPOSITORY, Settings
+from wan_pipeline.studio import Studio
+
+BALL = Draft(prompt="a red ball", seed=1)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (90, 160), "orange").save(path)
+    return path
+
+
+def test_the_page_needs_neither_torch_nor_moviepy() -> None:
+    code = "import sys, wan_pipeline.studio, wan_pipeline.cli\n"
+    code += "print([m for m in ('torch', 'diffusers', 'transformers', 'moviepy', 'gradio') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_submit_gives_a_waiting_job(studio: Studio) -> None:
+    job = studio.job(studio.submit(BALL))
+    assert job is not None
+    assert (job.state, job.request.prompt, job.request.mode) == (JobState.QUEUED, "a red ball", Mode.TEXT_TO_VIDEO)
+    assert studio.active() == studio.recent() == [job]
+    assert studio.preview(job.id) is None
+
+
+def test_an_image_is_kept_and_turned_into_a_request(studio: Studio, settings: Settings, photo: Path) -> None:
+    request = studio.resolve(replace(BALL, image=photo))
+    assert (request.mode, request.width, request.height) == (Mode.IMAGE_TO_VIDEO, 192, 320)
+    assert (settings.inputs / f"{request.image}.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        BALL,
+        replace(BALL, negative_prompt="", guidance_scale=0.0, scheduler="euler", width=256, height=256, num_frames=17),
+        replace(BALL, prompt='red "ball" <b>\n{prompt}'),
+    ],
+)
+def test_reused_settings_give_the_same_request(draft: Draft, studio: Studio, photo: Path) -> None:
+    for used in (draft, replace(draft, image=photo), replace(draft, preset=next(iter(studio.presets)))):
+        job_id = studio.submit(used)
+        assert studio.resolve(studio.draft_of(job_id)) == studio.job(job_id).request
+
+
+def test_settings_of_a_preset_that_is_gone_keep_its_words(studio: Studio) -> None:
+    job_id = studio.submit(replace(BALL, preset=next(iter(studio.presets))))
+    styled = studio.job(job_id).request.styled_prompt
+    studio.presets.clear()
+    assert studio.resolve(studio.draft_of(job_id)).styled_prompt == styled
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"prompt": ""}, RequestError, "prompt is empty"),
+        ({"prompt": "x" * 100_000}, RequestError, "100,000 characters"),
+        ({"prompt": "a\0b"}, RequestError, "control character"),
+        ({"width": 330}, RequestError, "use 320 or 352"),
+        ({"num_frames": 34}, RequestError, "use 33 or 37"),
+        ({"seed": -1}, RequestError, "Seed -1"),
+        ({"guidance_scale": float("nan")}, RequestError, "Guidance nan"),
+        ({"scheduler": "magic"}, RequestError, "'magic' is not known"),
+        ({"model": "wan9"}, ModelError, "no model 'wan9'; choose one of: demo"),
+        ({"model": "wan2.1-t2v-1.3b"}, ModelError, "is not installed"),
+        ({"preset": "wan9"}, PresetError, "no preset 'wan9'"),
+        ({"loras": (LoraChoice("ghost"),)}, LoraError, "no LoRA 'ghost'"),
+        ({"loras": (LoraChoice("../secret"),)}, LoraError, "no LoRA"),
+        ({"loras": (LoraChoice("junk"),)}, LoraError, "junk"),
+        ({"image": Path("gone.png")}, ImageError, "is not there"),
+    ],
+)
+def test_user_errors_come_before_any_job(
+    change: dict[str, Any], error: type[UserError], says: str, studio: Studio, settings: Settings
+) -> None:
+    (settings.loras / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(error, match=says):
+        studio.submit(replace(BALL, **change))
+    assert studio.recent() == []
+
+
+@pytest.mark.parametrize("change", [{"num_inference_steps": 0}, {"loras": (LoraChoice("ghost"),)}, {"prompt": "a\0b"}])
+def test_an_image_is_kept_only_when_all_else_is_right(change: dict[str, Any], studio: Studio, photo: Path) -> None:
+    with pytest.raises(UserError):
+        studio.submit(replace(BALL, image=photo, **change))
+    assert list(studio.settings.inputs.iterdir()) == []
+
+
+def test_the_estimate_is_cheap_and_does_not_wait_for_words(studio: Studio, photo: Path) -> None:
+    for _ in range(25):
+        studio.submit(BALL)
+    draft = replace(BALL, prompt="", image=photo, loras=(LoraChoice("ghost"),))
+    started = time.perf_counter()
+    shown = studio.estimate(draft)
+    assert time.perf_counter() - started < 0.1  # 20 ms on an idle machine
+    assert (shown.jobs_ahead, shown.text.startswith("about ")) == (25, True)
+    assert not list(studio.settings.inputs.iterdir())
+    with pytest.raises(RequestError, match="use 320 or 352"):
+        studio.estimate(replace(BALL, width=330))
+
+
+def test_no_room_for_a_clip_is_said_before_the_job(settings: Settings) -> None:
+    with Studio(settings) as studio, small_disk(settings.clips, "1m"):
+        with pytest.raises(StorageError, match=f"The folder {settings.clips} has 1 MB free and a clip .* may need"):
+            studio.submit(BALL)
+        assert studio.recent() == []
+
+
+def test_clips_that_cannot_be_written_are_said_before_the_job(settings: Settings) -> None:
+    with Studio(settings) as studio, read_only_disk(settings.clips):
+        with pytest.raises(StorageError, match=f"The folder {settings.clips} cannot be written to"):
+            studio.submit(BALL)
+        assert studio.recent() == []
+
+
+def test_a_workspace_that_cannot_be_made_is_said_at_the_start(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match=r"taken.* cannot be written to"):
+        Studio(replace(settings, workspace=tmp_path / "taken"))
+
+
+def test_a_job_without_a_clip_has_no_last_frame(studio: Studio) -> None:
+    with pytest.raises(UserError, match="is queued and has no clip"):
+        studio.last_frame(studio.submit(BALL))
+    with pytest.raises(UserError, match="There is no job"):
+        studio.last_frame("nobody")

@@ -1,0 +1,1 @@
+"""The device that computes: placement, probing, deterministic mode and the environment that decides bits."""

@@ -1,0 +1,1 @@
+"""Work beside the queue, in processes of its own: model transfers, verifying clips, probing the machine."""

@@ -1,0 +1,246 @@
+"""The process that works the queue off, one job at a time, with the engine kept warm between jobs.
+
+`python -m wan_pipeline.jobs.worker --workspace DIR`. One per workspace, by a lock of the operating system. It outlives
+the app: it ends when the queue is empty and no app is open. While one clip is made the one before is saved.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import IntEnum
+from functools import partial
+from types import FrameType
+
+from filelock import Timeout
+
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
+from wan_pipeline.jobs.editor import JobStore
+from wan_pipeline.jobs.job import FINISHED, Job, JobState
+from wan_pipeline.jobs.launch import settings_of, settings_parser
+from wan_pipeline.jobs.log import FORMAT, JobLogs
+from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
+from wan_pipeline.jobs.worker.heartbeat import Heartbeat
+from wan_pipeline.jobs.worker.render import Renderer
+from wan_pipeline.jobs.worker.retry import patiently
+from wan_pipeline.jobs.worker.run import JobRun
+from wan_pipeline.jobs.worker.saver import Saver
+from wan_pipeline.progress import Observer, Progress, Stage
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.backups import Backups
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+
+POLL_SECONDS = 0.2
+TEXTS_AHEAD = 64
+"""Waiting jobs whose prompts are encoded in one visit of the encoder; their texts fit into the engine's cache."""
+
+logger = logging.getLogger(__name__)
+
+
+class Ending(IntEnum):
+    """Why a worker left: its exit status, for the supervisor."""
+
+    NOTHING_TO_DO = 0
+    NO_DATABASE = 74
+    """The database could not be used. What was finished lies on the disk and is found by the next worker."""
+    FRESH_PROCESS = 75
+    """Memory ran out or something unexpected went wrong: the queue goes on in a fresh process."""
+
+
+class Worker:
+    """Works for one workspace. Holds the engine from the first job on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = JobStore(settings.database)
+        self._locks = WorkspaceLocks(settings.workspace)
+        self._logs = JobLogs(settings.job_logs)
+        self._saver = Saver()
+        self._engine: Renderer | None = None
+        self._is_warm = False
+        self._loaded: str | None = None
+        self._have_texts: set[str] = set()
+
+    def run(self) -> Ending:
+        """Work until the queue is empty and no app is open. Returns at once if another worker is at it.
+
+        Raises StorageError when the database cannot be used.
+        """
+        lock = self._locks.worker()
+        try:
+            lock.acquire()
+        except Timeout:
+            logger.info("Another worker holds the queue of %s.", self._settings.workspace)
+            return Ending.NOTHING_TO_DO
+        try:
+            with Heartbeat(self._store) as heart:
+                self._recover()
+                return self._work(heart)
+        except (KeyboardInterrupt, SystemExit):
+            self._give_back()
+            raise
+        finally:
+            self._saver.close()
+            if self._engine is not None:
+                self._engine.close()
+            lock.release()
+
+    def _work(self, heart: Heartbeat) -> Ending:
+        backups = Backups(self._settings.database)
+        while True:
+            backups.tick()
+            heart.take(None)
+            nothing_is_saved = self._saver.is_idle()
+            if job := patiently(partial(self._store.claim, self._loaded)):
+                crash_point(CrashPoint.CLAIMED)
+                heart.take(job.id)
+                if not self._run_job(job, heart):
+                    return Ending.FRESH_PROCESS
+            elif nothing_is_saved and not self._locks.any_app_is_alive():
+                return Ending.NOTHING_TO_DO
+            else:
+                self._idle()
+                time.sleep(POLL_SECONDS)
+
+    def _run_job(self, job: Job, heart: Heartbeat) -> bool:
+        """Make the clip and begin to save it. Whether this process may go on to the next job.
+
+        A job that was in a worker when it died is alone this time: if it kills another, no other job is to blame.
+        """
+        is_suspect = job.attempts > 1
+        if is_suspect:
+            self._saver.wait()
+        run = JobRun(job, self._settings, self._store, heart.stir)
+        with self._device():
+            rendered = run.make(self._prepared_engine)
+        self._loaded = job.request.model
+        if rendered is not None:
+            self._saver.start(partial(run.save, rendered))
+        if is_suspect:
+            self._saver.wait()
+        return not run.spoils_process
+
+    # The engine
+
+    def _prepared_engine(self, run: JobRun) -> Renderer:
+        engine = self._ready_engine()
+        if run.job.id not in self._have_texts:
+            run.observer.progress(Progress(Stage.ENCODING_TEXT))
+            self._encode_texts(engine, run.job, run.observer)
+            crash_point(CrashPoint.TEXTS_ENCODED)
+        return engine
+
+    def _encode_texts(self, engine: Renderer, job: Job, observer: Observer) -> None:
+        """The texts of this job and of those that wait behind it, in one visit of the model's text encoder."""
+        try:
+            behind = [other for other in self._store.waiting(TEXTS_AHEAD) if other.request.model == job.request.model]
+            self._have_texts = {job.id, *(other.id for other in behind)}
+            engine.encode_texts([job.request, *(other.request for other in behind)], job.plan, observer)
+        except (OutOfMemory, Cancelled):
+            raise
+        except StudioError:  # each job encodes for itself what is missing, and fails for itself if that is its fault
+            logger.warning("The texts of waiting jobs could not be encoded ahead.", exc_info=True)
+
+    def _ready_engine(self) -> Renderer:
+        if self._engine is None:
+            from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and a fault in it is the job's
+
+            self._engine = Engine(self._settings)
+        return self._engine
+
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        """The device for this worker alone: a clip that is being verified gives way within a step."""
+        lock = self._locks.device()
+        try:
+            lock.acquire()
+        except Timeout:
+            logger.warning("A clip is being verified and does not give way; the queue goes on beside it.")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _idle(self) -> None:
+        """Be ready for the next job; but when a clip is being verified, leave it the memory."""
+        if not is_held(self._locks.verifier()):
+            self._warm_up()
+        elif self._engine is not None and self._loaded is not None:
+            self._engine.close()
+            self._loaded = None
+
+    def _warm_up(self) -> None:
+        """Import torch once while nobody waits for it. A fault is left for the first job to report."""
+        if not self._is_warm:
+            self._is_warm = True
+            with suppress(ImportError, OSError):
+                self._ready_engine()
+
+    # What was left
+
+    def _recover(self) -> None:
+        """Settle what a worker that died has left behind. A clip that lacks only its row gets it, not a second making.
+
+        That goes for waiting jobs too: a database that was restored from a backup does not know of its last clips.
+        """
+        for job in self._store.active():
+            files = JobFiles(self._settings, job)
+            if finished := files.finished():
+                self._store.adopt(job.id, finished)
+                self._logs.remove(job.id)
+                logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
+            if job.state is JobState.RUNNING:
+                files.remove_unfinished()
+        crash_point(CrashPoint.RECOVERING)
+        for job in self._store.recover():
+            logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
+            self._logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
+        self._remove_strays()
+
+    def _remove_strays(self) -> None:
+        remove_stray_parts(self._settings)
+        for path in self._settings.checkpoints.glob("*.safetensors"):
+            job = self._store.job(path.stem)
+            if job is None or job.state in FINISHED:
+                path.unlink(missing_ok=True)
+        for path in self._settings.job_logs.glob("*.log"):
+            if self._store.job(path.stem) is None:  # it was cleared away
+                self._logs.remove(path.stem)
+
+    def _give_back(self) -> None:
+        """The worker was asked to stop: a clip that is being saved is finished, what else runs waits again."""
+        self._saver.close()
+        for job in self._store.active():
+            if job.state is JobState.RUNNING:
+                self._store.release(job.id)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    settings = settings_of(settings_parser("wan_pipeline.jobs.worker", "Work a queue off.").parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format=FORMAT)
+    faulthandler.enable()
+    sys.exit(work(settings))
+
+
+def work(settings: Settings) -> Ending:
+    """Be the worker of a workspace, until there is nothing to do or another process had better go on.
+
+    For the main thread of a process of its own: SIGTERM makes it leave, and give its job back.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        settings.make_folders()
+        return Worker(settings).run()
+    except (StorageError, OSError):
+        logger.exception("The worker cannot go on.")
+        return Ending.NO_DATABASE
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,184 @@
+"""The rules a request must keep, each with a sentence that gives the value, the rule and the way out."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from wan_pipeline.errors import RequestError
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
+from wan_pipeline.requests.request import GenerationRequest
+
+MAX_PROMPT_CHARACTERS = 4000
+MAX_STEPS = 200
+MAX_GUIDANCE = 30.0
+MAX_FLOW_SHIFT = 30.0
+MAX_LORA_WEIGHT = 4.0
+MAX_SEED = 2**32 - 1
+MAX_REFERENCES = 4
+MAX_FIRST_BLOCK_CACHE = 0.5
+
+
+def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
+    """Raise RequestError for the first setting that is out of range or off the model's grid."""
+    _check_mode(request, spec)
+    _check_last_image(request, spec)
+    _check_control(request, spec)
+    _check_prompt("prompt", request.prompt, required=request.mode is Mode.TEXT_TO_VIDEO)
+    _check_prompt("negative_prompt", request.negative_prompt, required=False)
+    _check_size(request, spec)
+    _check_frames(request, spec)
+    _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)
+    _check_whole("fps", "Frames per second", request.fps, 1, 120)
+    check_solver(request.num_inference_steps, request.guidance_scale, request.flow_shift)
+    _check_second_guidance(request, spec)
+    _check_loras(request)
+    _check_quantization(request)
+    if request.first_block_cache and spec.takes_control:
+        raise RequestError("first_block_cache", f"{spec.title} cannot be made with a first-block cache; leave it out.")
+    _check_number("first_block_cache", "First-block cache", request.first_block_cache, 0.0, MAX_FIRST_BLOCK_CACHE)
+
+
+def check_solver(num_inference_steps: int | None, guidance_scale: float | None, flow_shift: float | None) -> None:
+    """The rules that no model changes, for what is given of these. Raises RequestError."""
+    if num_inference_steps is not None:
+        _check_whole("num_inference_steps", "Steps", num_inference_steps, 1, MAX_STEPS)
+    if guidance_scale is not None:
+        _check_number("guidance_scale", "Guidance", guidance_scale, 0.0, MAX_GUIDANCE)
+    if flow_shift is not None:
+        _check_number("flow_shift", "Flow shift", flow_shift, 0.1, MAX_FLOW_SHIFT)
+
+
+def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
+    if request.mode not in spec.modes:
+        able = " and ".join(sorted(spec.modes))
+        raise RequestError("model", f"{spec.title} does not do {request.mode}; it does {able}: choose another model.")
+
+
+def _check_last_image(request: GenerationRequest, spec: ModelSpec) -> None:
+    if request.last_image and not request.image:
+        raise RequestError("image", "There is a last image and no first one; choose the image to start from too.")
+    if request.last_image and spec.last_image is LastImage.NO:
+        raise RequestError("last_image", f"{spec.title} takes no last image; leave it out or choose another model.")
+    if not request.last_image and spec.last_image is LastImage.REQUIRED:
+        raise RequestError("last_image", f"{spec.title} needs a last image beside the first; choose one.")
+
+
+def _check_control(request: GenerationRequest, spec: ModelSpec) -> None:
+    given = {
+        "control_video": request.control_video,
+        "control_mask": request.control_mask,
+        "reference_images": request.reference_images,
+    }
+    for field, value in given.items():
+        if value and not spec.takes_control:
+            name = field.replace("_", " ")
+            raise RequestError(field, f"{spec.title} takes no {name}; leave it out or choose a VACE model.")
+    if request.control_mask and not request.control_video:
+        raise RequestError("control_mask", "There is a control mask and no control video to apply it to; choose both.")
+    if len(request.reference_images) > MAX_REFERENCES:
+        count = len(request.reference_images)
+        raise RequestError("reference_images", f"{count} reference images are too many; use at most {MAX_REFERENCES}.")
+
+
+def _check_second_guidance(request: GenerationRequest, spec: ModelSpec) -> None:
+    if request.guidance_scale_2 is None:
+        return
+    if spec.guidance_scale_2 is None:
+        raise RequestError("guidance_scale_2", f"{spec.title} has no second expert; leave its guidance out.")
+    _check_number("guidance_scale_2", "Guidance of the second expert", request.guidance_scale_2, 0.0, MAX_GUIDANCE)
+
+
+def _check_prompt(field: str, text: str, required: bool) -> None:
+    name = field.replace("_", " ")
+    if required and not text:
+        raise RequestError(field, "The prompt is empty; describe what should be seen.")
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise RequestError(
+            field,
+            f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are allowed: shorten it.",
+        )
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
+            raise RequestError(
+                field,
+                f"The {name} holds a control character (U+{ord(character):04X}); "
+                "only printable text is allowed: remove it.",
+            )
+
+
+def _check_size(request: GenerationRequest, spec: ModelSpec) -> None:
+    for field, value in (("width", request.width), ("height", request.height)):
+        _check_side(field, value, spec)
+    if request.width * request.height > spec.max_pixels:
+        raise RequestError(
+            "width",
+            f"{request.width} x {request.height} is larger than {spec.title} allows "
+            f"({spec.max_pixels:,} pixels a frame); choose a smaller size.",
+        )
+
+
+def _check_side(field: str, value: int, spec: ModelSpec) -> None:
+    name, multiple = field.capitalize(), spec.size_multiple
+    if not _is_whole(value):
+        raise RequestError(field, f"{name} {value} is not a whole number; use a multiple of {multiple}.")
+    longest = spec.max_pixels // spec.min_side // multiple * multiple
+    if not spec.min_side <= value <= longest:
+        raise RequestError(field, f"{name} {value} is out of range; {spec.title} makes {spec.min_side} to {longest}.")
+    if value % multiple:
+        below = max(value // multiple * multiple, spec.min_side)
+        above = value // multiple * multiple + multiple
+        way_out = f"{below} or {above}" if above > below else f"{above}"
+        raise RequestError(
+            field, f"{name} {value} is not a multiple of {multiple}, as {spec.title} needs; use {way_out}."
+        )
+
+
+def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:
+    frames, step = request.num_frames, spec.temporal_compression
+    if not _is_whole(frames) or not 1 <= frames <= spec.max_frames:
+        raise RequestError("num_frames", f"{frames} frames is out of range; {spec.title} makes 1 to {spec.max_frames}.")
+    if (frames - 1) % step:
+        below = (frames - 1) // step * step + 1
+        above = below + step
+        way_out = f"{below} or {above}" if above <= spec.max_frames else f"{below}"
+        raise RequestError(
+            "num_frames", f"{frames} frames is not of the form {step}k+1, which {spec.title} needs; use {way_out}."
+        )
+
+
+def _check_quantization(request: GenerationRequest) -> None:
+    known = [precision.value for precision in Precision]
+    if request.quantization is not None and request.quantization not in known:
+        raise RequestError(
+            "quantization", f"Weights '{request.quantization[:40]}' are not known; choose one of: {', '.join(known)}."
+        )
+
+
+def _check_loras(request: GenerationRequest) -> None:
+    seen: set[str] = set()
+    for lora in request.loras:
+        _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
+        if lora.name.casefold() in seen:  # names are files, and Windows tells these apart no better
+            raise RequestError("loras", f"LoRA '{lora.name}' is chosen twice; keep one and set its weight.")
+        seen.add(lora.name.casefold())
+
+
+def _check_whole(field: str, name: str, value: object, low: int, high: int) -> None:
+    if not _is_whole(value) or not low <= value <= high:  # type: ignore[operator]
+        raise RequestError(field, f"{name} {value} is out of range; use a whole number from {low} to {high:,}.")
+
+
+def _check_number(field: str, name: str, value: float, low: float, high: float) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
+        raise RequestError(field, f"{name} {value} is out of range; use a number from {low:g} to {high:g}.")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

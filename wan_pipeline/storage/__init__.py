@@ -1,0 +1,1 @@
+"""The workspace on disk: whole files, the SQLite database and its backups, hashes, locks, crash points."""
