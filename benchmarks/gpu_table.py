@@ -6,7 +6,7 @@ from typing import Any
 
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.costs import GIB, REFERENCE, Geometry, chunk_tokens, denoising_need, operations, tokens
+from wan_pipeline.planning.costs import GIB, REFERENCE, Geometry, chunk_tokens, denoising_cost, operations, tokens
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 
 ROWS = (
@@ -71,7 +71,7 @@ def _forecast_of_streaming(result: dict[str, Any]) -> list[str]:
         return []
     spec, clip = registry.find(_14B), Geometry(832, 480, 81, 1)
     plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, tokens(spec, clip)))
-    forecast = denoising_need(spec, clip, REFERENCE, plan).vram / GIB
+    forecast = denoising_cost(spec, clip, REFERENCE, plan).vram / GIB
     error = forecast / result["streamed_peak_gib"] - 1
     return [f"| forecast of the streamed pass' peak / measured - 1 | {error:.3f} | 0.10 |  |"]
 

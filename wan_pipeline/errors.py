@@ -44,7 +44,7 @@ class StorageError(UserError):
 
 
 class DamagedDatabaseError(StorageError):
-    """The workspace's database is not sound; `database_care.make_sound` puts its backup in its place."""
+    """The workspace's database is not sound; `database_care.repair_if_corrupt` puts its backup in its place."""
 
 
 class GenerationError(StudioError):

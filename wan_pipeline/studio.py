@@ -22,7 +22,7 @@ from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.background.verifications import Verification, Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import JobStore
-from wan_pipeline.jobs.estimator import Outlook
+from wan_pipeline.jobs.estimator import Estimator
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.throughput import Estimate
@@ -30,9 +30,9 @@ from wan_pipeline.progress import Observer
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft, GenerationRequest
-from wan_pipeline.requests.resolver import Drafting
+from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.backups import Backups, make_sound
+from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import check_room, check_writable, whole_file
@@ -52,13 +52,13 @@ class Studio:
         for folder in settings.written:
             check_writable(folder)
         self.settings = settings
-        self._drafting = Drafting(settings)
+        self._drafting = RequestResolver(settings)
         self.models, self.presets, self.loras = self._drafting.models, self._drafting.presets, self._drafting.loras
         self.speeds = self._drafting.speeds
-        self._notices = make_sound(settings.database)
+        self._notices = repair_if_corrupt(settings.database)
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
-        self.outlook = Outlook(settings, self.models, self.queue)
+        self.outlook = Estimator(settings, self.models, self.queue)
         self._supervisor = supervise(settings, self.queue, WorkspaceLocks(settings.workspace))
         self._verifications = Verifications(settings)
         self._is_started = False

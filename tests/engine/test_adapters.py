@@ -16,7 +16,7 @@ from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.load import load_denoiser, quiet_libraries
 from wan_pipeline.errors import Cancelled, LoraError
-from wan_pipeline.lora.adapter import plan_adapter
+from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import LoraChoice
@@ -80,7 +80,7 @@ def test_computes_what_peft_does(settings, style):
         "encoder_hidden_states": torch.randn(1, 8, 32),
     }
     plain = transformer(**inputs).sample
-    layers = read_weights(plan_adapter(style, model), torch.device("cpu"), torch.float32)
+    layers = read_weights(match_adapter(style, model), torch.device("cpu"), torch.float32)
     with applied(transformer, [layers]):
         ours = transformer(**inputs).sample
     assert torch.equal(transformer(**inputs).sample, plain)
@@ -96,7 +96,7 @@ def test_a_difference_of_the_bias_is_added_by_the_weight(settings):
     path = adapters.write(
         settings.loras / "distilled.safetensors", **{"diffusion_model.blocks.0.self_attn.q.diff_b": change}
     )
-    adapter = plan_adapter(path, ModelLibrary(settings).find("demo"), 0.5)
+    adapter = match_adapter(path, ModelLibrary(settings).find("demo"), 0.5)
     assert adapter.skipped == ()
     layer = torch.nn.Linear(48, 48)
     root = torch.nn.Module()

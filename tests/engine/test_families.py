@@ -18,7 +18,7 @@ from tests.support.requests import make_request
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.images import ingest
 from wan_pipeline.clips.videos import ingest_video
-from wan_pipeline.engine.conditioning import load_given
+from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.schedulers import make_scheduler
@@ -143,7 +143,7 @@ def test_vace(settings, pictures, video, parts):
         control_mask=pictures[0] if parts in ("video+mask", "all") else None,
         reference_images=pictures if parts in ("reference", "all") else (),
     )
-    given = load_given(settings.inputs, request)
+    given = load_conditioning(settings.inputs, request)
     wanted = stock(
         WanVACEPipeline,
         settings,
@@ -160,11 +160,11 @@ def test_vace(settings, pictures, video, parts):
 
 
 def test_the_control_video_is_taken_at_the_clips_pace(settings, video):
-    given = load_given(settings.inputs, small("wan2.1-vace-1.3b", control_video=video, fps=8, num_frames=5))
+    given = load_conditioning(settings.inputs, small("wan2.1-vace-1.3b", control_video=video, fps=8, num_frames=5))
     shades = [float(np.asarray(frame).mean()) for frame in given.video]
     assert len(shades) == 5 and shades[4] == pytest.approx(8 * 17, abs=20)
     with pytest.raises(ImageError, match=r"has 16 frames at 16 a second and the clip takes 33; ask for at most 13"):
-        load_given(settings.inputs, small("wan2.1-vace-1.3b", control_video=video, num_frames=33))
+        load_conditioning(settings.inputs, small("wan2.1-vace-1.3b", control_video=video, num_frames=33))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError
-from wan_pipeline.jobs.estimator import Outlook
+from wan_pipeline.jobs.estimator import Estimator
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.costs import GIB
 from wan_pipeline.planning.hardware import Hardware, Speeds, keep, kept
@@ -22,7 +22,7 @@ LARGE = make_request(
 @pytest.fixture
 def outlook(settings, store):
     settings.make_folders()
-    return Outlook(settings, ModelLibrary(settings), store)
+    return Estimator(settings, ModelLibrary(settings), store)
 
 
 def with_free_memory(monkeypatch, gib):
@@ -61,9 +61,9 @@ def test_the_limit_of_the_settings_counts(settings, store, monkeypatch):
     settings.make_folders()
     keep(CARD, settings.cache)
     limited = replace(settings, memory_limit=5.0)
-    assert " of 5.0 GB" in Outlook(limited, ModelLibrary(settings), store).of_clip(LARGE).text
+    assert " of 5.0 GB" in Estimator(limited, ModelLibrary(settings), store).of_clip(LARGE).text
     wrong = replace(settings, plan="roomy")
-    told = Outlook(wrong, ModelLibrary(settings), store).of_clip(LARGE)
+    told = Estimator(wrong, ModelLibrary(settings), store).of_clip(LARGE)
     assert not told.fits and "'roomy' is not a memory plan" in told.text
 
 

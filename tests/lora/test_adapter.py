@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.support import adapters
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.adapter import MAX_HEADER_BYTES, plan_adapter
+from wan_pipeline.lora.adapter import MAX_HEADER_BYTES, match_adapter
 from wan_pipeline.models.library import ModelLibrary
 
 
@@ -27,7 +27,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("dialect", adapters.DIALECTS)
 def test_every_dialect_fits(model, path, dialect):
     adapters.write(path, dialect, alpha=2.0)
-    adapter = plan_adapter(path, model)
+    adapter = match_adapter(path, model)
     assert adapter.pairs.keys() == adapters.SHAPES.keys() and adapter.skipped == ()
     assert all(pair.rank == adapters.RANK and pair.alpha_key for pair in adapter.pairs.values())
 
@@ -36,14 +36,14 @@ def test_what_fits_nothing_is_kept_in_mind(model, path):
     adapters.write(
         path, **{"transformer.blocks.7.attn1.to_q.lora_A.weight": torch.zeros(4, 48), "blocks.0.diff": torch.zeros(1)}
     )
-    adapter = plan_adapter(path, model)
+    adapter = match_adapter(path, model)
     assert adapter.skipped == ("blocks.0.diff", "transformer.blocks.7.attn1.to_q.lora_A.weight")
     assert adapter.warnings == ("LoRA 'style': 2 keys fit nothing and were left out, as blocks.0.diff.",)
 
 
 def refused(path, model, words):
     with pytest.raises(LoraError, match=words) as caught:
-        plan_adapter(path, model)
+        match_adapter(path, model)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
@@ -129,7 +129,7 @@ def test_the_alpha_in_diffusers_metadata_counts(model, path):
     adapters.write(path)
     metadata = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 16, "transformer.r": 4})}
     save_file(load_file(path), path, metadata=metadata)
-    assert {pair.alpha for pair in plan_adapter(path, model).pairs.values()} == {16.0}
+    assert {pair.alpha for pair in match_adapter(path, model).pairs.values()} == {16.0}
 
 
 @pytest.mark.parametrize("config", ['{"transformer.use_rslora": true}', "[]", "{", '{"transformer.lora_alpha": "x"}'])

@@ -18,7 +18,7 @@ from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.schedulers import make_scheduler
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.check import plan_adapters
+from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.requests.request import LoraChoice
@@ -93,35 +93,35 @@ def test_what_is_no_clear_pair_stays_apart(library, stems):
 
 def test_a_lone_half_is_for_its_expert_only(library, model, settings):
     write(settings.loras / "fast-LOW.safetensors")
-    (adapter,) = plan_adapters(library.find("fast-LOW"), model)
+    (adapter,) = match_adapters(library.find("fast-LOW"), model)
     assert adapter.experts == (1,)
     assert adapter.warnings == ("LoRA 'fast-LOW' is for the low-noise expert; the high-noise one worked without it.",)
 
 
 def test_a_half_of_a_pair_can_be_had_alone(library, model, pair):
-    (adapter,) = plan_adapters(library.find("fast_high_noise"), model)
+    (adapter,) = match_adapters(library.find("fast_high_noise"), model)
     assert (adapter.path, adapter.experts) == (pair[0], (0,))
     assert "the low-noise one worked without it" in adapter.warnings[0]
 
 
 def test_a_word_that_only_looks_like_a_half_works_on_both(library, model, settings):
     write(settings.loras / "low-poly.safetensors")
-    (adapter,) = plan_adapters(library.find("low-poly"), model)
+    (adapter,) = match_adapters(library.find("low-poly"), model)
     assert (adapter.experts, adapter.warnings) == ((0, 1), ())
 
 
 def test_a_model_of_one_expert_takes_no_pair_but_any_half(library, settings, pair):
     demo = ModelLibrary(settings).find("demo")
     with pytest.raises(LoraError, match=r"'fast' is a pair .* by its own name: fast_high_noise or fast_low_noise\.$"):
-        plan_adapters(library.find("fast"), demo)
-    (adapter,) = plan_adapters(library.find("fast_low_noise"), demo)
+        match_adapters(library.find("fast"), demo)
+    (adapter,) = match_adapters(library.find("fast_low_noise"), demo)
     assert (adapter.experts, adapter.warnings) == ((0,), ())
 
 
 def test_an_unfit_half_is_named(library, model, pair):
     pair[1].write_bytes(b"nothing")
     with pytest.raises(LoraError, match="'fast_low_noise' cannot be read"):
-        plan_adapters(library.find("fast"), model)
+        match_adapters(library.find("fast"), model)
 
 
 def test_the_clip_is_what_diffusers_makes_with_each_half_on_its_expert(settings, model, pair):

@@ -15,7 +15,7 @@ from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.errors import Cancelled, ModelError, StorageError
 from wan_pipeline.models import download as downloads
 from wan_pipeline.models.cache import CachedRepository
-from wan_pipeline.models.download import Transfer, damaged_files, download, plan_download
+from wan_pipeline.models.download import TransferProgress, damaged_files, download, plan_download
 from wan_pipeline.models.hub import Hub
 
 REPO = "tiny/wan"
@@ -26,10 +26,10 @@ class Watcher:
     """Counts, and cancels after `stop_after` bytes."""
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self.seen: list[Transfer] = []
+        self.seen: list[TransferProgress] = []
         self._stop_after = stop_after
 
-    def transferred(self, transfer: Transfer) -> None:
+    def transferred(self, transfer: TransferProgress) -> None:
         self.seen.append(transfer)
 
     def cancelled(self) -> bool:

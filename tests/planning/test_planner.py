@@ -16,8 +16,8 @@ from wan_pipeline.planning.costs import (
     WORKSPACE,
     Geometry,
     activation_bytes,
-    decoding_need,
-    encoding_need,
+    decoding_cost,
+    encoding_cost,
     pass_seconds,
     tokens,
     transformer_bytes,
@@ -198,13 +198,13 @@ def test_a_first_block_cache_and_given_pictures_need_more():
     )
     assert cached.needs["denoising"].vram > plain.needs["denoising"].vram
     assert given.needs["denoising"].seconds > plain.needs["denoising"].seconds
-    whole, tiles = (encoding_need(spec.memory, CLIPS[2], device(80), how) for how in ("whole", "tiles"))
+    whole, tiles = (encoding_cost(spec.memory, CLIPS[2], device(80), how) for how in ("whole", "tiles"))
     assert tiles.vram < whole.vram and tiles.seconds > whole.seconds
 
 
 def test_smaller_tiles_take_less_memory_and_more_time():
     facts = registry.find("wan2.1-t2v-14b").memory
-    needs = [decoding_need(facts, SMALL, device(), MemoryPlan(tile=tile)) for tile in (0, 512, 384, 256, 128, 64, 1)]
+    needs = [decoding_cost(facts, SMALL, device(), MemoryPlan(tile=tile)) for tile in (0, 512, 384, 256, 128, 64, 1)]
     for larger, smaller in pairwise(needs):
         assert smaller.vram < larger.vram and smaller.seconds >= larger.seconds
 

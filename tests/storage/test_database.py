@@ -26,7 +26,7 @@ from wan_pipeline.storage import backups as database_care
 from wan_pipeline.storage import crash
 from wan_pipeline.storage import database as room
 from wan_pipeline.storage import schema as database_schema
-from wan_pipeline.storage.backups import KEPT, Backups, damage, make_sound
+from wan_pipeline.storage.backups import KEPT, Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
 from wan_pipeline.studio import Studio
 
@@ -71,7 +71,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_first_releases_jobs_are_kept_and_the_old_file_too(database: Path) -> None:
     write_version_1(database)
-    assert make_sound(database) == []
+    assert repair_if_corrupt(database) == []
     store = JobStore(database)
     assert [(job.id[0], job.state, job.position) for job in store.jobs()] == [("1", "queued", 1), ("2", "done", 2)]
     assert store.claim().id == "1" * 32
@@ -84,7 +84,7 @@ def test_a_newer_file_is_left_alone_with_the_way_out(store: JobStore, database: 
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = database.read_bytes()
-    assert make_sound(database) == []
+    assert repair_if_corrupt(database) == []
     with pytest.raises(StorageError, match=r"newer Wan Studio \(schema 99.* update this one, or choose another"):
         JobStore(database)
     assert database.read_bytes() == before
@@ -197,7 +197,7 @@ def test_the_newest_backup_that_is_whole_is_taken(store: JobStore, database: Pat
     store.submit(make_request())
     spoil(backups.keep())
     spoil(database)
-    assert "took its place" in make_sound(database)[0]
+    assert "took its place" in repair_if_corrupt(database)[0]
     assert [job.id for job in JobStore(database).active()] == first
 
 
@@ -208,7 +208,7 @@ def test_without_a_backup_the_queue_starts_empty(content: bytes, database: Path)
     database.write_bytes(content)
     journal = database.with_name("studio.sqlite3-journal")
     journal.write_bytes(b"of the damaged file")
-    assert "there was no whole backup, so the queue starts empty" in make_sound(database)[0]
+    assert "there was no whole backup, so the queue starts empty" in repair_if_corrupt(database)[0]
     assert not journal.exists()  # else it would be played back into the new file
     assert JobStore(database).recent(1) == []
     assert next(database.parent.glob("studio.corrupt-*.sqlite3")).read_bytes() == content
@@ -218,22 +218,22 @@ def test_a_file_that_lost_all_its_bytes_is_restored(store: JobStore, database: P
     job_id = store.submit(make_request())
     Backups(database).keep()
     database.write_bytes(b"")
-    assert "it is empty" in make_sound(database)[0]
+    assert "it is empty" in repair_if_corrupt(database)[0]
     assert JobStore(database).job(job_id) is not None
 
 
 def test_a_deleted_database_is_not_restored_but_said(store: JobStore, database: Path) -> None:
-    assert make_sound(database) == []
+    assert repair_if_corrupt(database) == []
     Backups(database).keep()
     database.unlink()
-    assert "put the newest backup, studio-000001.sqlite3" in make_sound(database)[0]
+    assert "put the newest backup, studio-000001.sqlite3" in repair_if_corrupt(database)[0]
     assert not database.exists()
 
 
 def test_a_second_damage_in_the_same_second_has_a_name_of_its_own(database: Path) -> None:
     for _ in range(3):
         database.write_bytes(b"junk" * 1000)
-        make_sound(database)
+        repair_if_corrupt(database)
     assert len(list(database.parent.glob("studio.corrupt-*"))) == 3
 
 
@@ -242,7 +242,7 @@ def test_apps_that_start_together_restore_once(store: JobStore, database: Path) 
     Backups(database).keep()
     database.write_bytes(b"junk" * 1000)
     with ThreadPoolExecutor(4) as pool:
-        told = [sentence for told in pool.map(make_sound, [database] * 4) for sentence in told]
+        told = [sentence for told in pool.map(repair_if_corrupt, [database] * 4) for sentence in told]
     assert len(told) == len(list(database.parent.glob("studio.corrupt-*"))) == 1
     assert JobStore(database).job(job_id) is not None
 
@@ -279,9 +279,7 @@ def test_clips_made_since_the_backup_are_found_and_not_made_twice(settings: Sett
         assert {clip.path for clip in studio.gallery.page(GalleryQuery(), 0, 9).items} == set(made)
 
 
-RESTORE = (
-    "import pathlib, sys; from wan_pipeline.storage.backups import make_sound; make_sound(pathlib.Path(sys.argv[1]))"
-)
+RESTORE = "import pathlib, sys; from wan_pipeline.storage.backups import repair_if_corrupt; repair_if_corrupt(pathlib.Path(sys.argv[1]))"
 
 
 @pytest.mark.parametrize("moment", ["part-written:1", "part-renamed:1", "part-written:2", "part-renamed:2"])
@@ -294,7 +292,7 @@ def test_a_restoring_that_is_killed_is_done_again(moment: str, store: JobStore, 
         [sys.executable, "-c", RESTORE, str(database)], cwd=REPOSITORY, env=environment, check=False
     )
     assert result.returncode != 0
-    make_sound(database)
+    repair_if_corrupt(database)
     assert [job.id for job in JobStore(database).active()] == ids
     assert list(database.parent.glob("studio.corrupt-*.sqlite3"))
 
@@ -355,7 +353,7 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="check that its folder is writable"):
             Database(disk / "studio.sqlite3")
         with pytest.raises(StorageError, match="check that its folder is writable"):
-            make_sound(disk / "studio.sqlite3")
+            repair_if_corrupt(disk / "studio.sqlite3")
 
 
 def test_a_transaction_is_whole_or_nothing(store: JobStore, database: Path) -> None:
@@ -380,5 +378,5 @@ os.kill(os.getpid(), 9)
         pytest.skip("no SIGKILL here")
     subprocess.run([sys.executable, "-c", write, str(database)], cwd=REPOSITORY, check=False)
     assert database.with_name("studio.sqlite3-journal").stat().st_size > 0
-    assert make_sound(database) == []
+    assert repair_if_corrupt(database) == []
     assert [job.id for job in JobStore(database).active()] == [job_id]

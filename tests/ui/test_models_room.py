@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from tests.ui.test_cards import NASTY, Reader
-from wan_pipeline.jobs.background.transfers import Fetch, FetchState, Task
+from wan_pipeline.jobs.background.transfers import ModelTransfer, Task, TransferState
 from wan_pipeline.models.cache import RemoteFile, Repository
-from wan_pipeline.models.download import Order, Transfer
+from wan_pipeline.models.download import DownloadPlan, TransferProgress
 from wan_pipeline.models.manage import Entry, Status
 from wan_pipeline.models.registry import DEMO, WAN21_T2V_1_3B, WAN30
 from wan_pipeline.studio import Studio
@@ -29,11 +29,13 @@ from wan_pipeline.ui.models_tab import build_models
 HERE = Path("hub") / "snapshots" / "abc"
 OWN = replace(WAN21_T2V_1_3B, id="own", title="Own", repo="me/own")
 FOLDER = replace(OWN, repo=None)
-RUNNING = Fetch(Task.FETCH, FetchState.RUNNING, Transfer("vae/model.safetensors", 3 * 10**9, 29 * 10**9, 50e6))
-DAMAGED = Fetch(Task.VERIFY, FetchState.DONE, problems=("a is not as published.", "b is not as published."))
+RUNNING = ModelTransfer(
+    Task.FETCH, TransferState.RUNNING, TransferProgress("vae/model.safetensors", 3 * 10**9, 29 * 10**9, 50e6)
+)
+DAMAGED = ModelTransfer(Task.VERIFY, TransferState.DONE, problems=("a is not as published.", "b is not as published."))
 
 
-def card(status: Status, spec: Any = WAN21_T2V_1_3B, fetch: Fetch | None = None) -> Card:
+def card(status: Status, spec: Any = WAN21_T2V_1_3B, fetch: ModelTransfer | None = None) -> Card:
     is_here = status in (Status.INSTALLED, Status.DAMAGED)
     return Card(Entry(spec, status, HERE if is_here else None, "abc" if is_here else None, 29.0), fetch)
 
@@ -71,11 +73,11 @@ def test_what_is_being_fetched_is_said_in_numbers() -> None:
     assert words["share"] == "10.34%"
     text = Reader(models_cards.grid([card(Status.AVAILABLE, fetch=RUNNING)], is_local=True)).text
     assert all(word in text for name, word in words.items() if name != "share") and "On this computer" in text
-    assert models_cards.words(Fetch(Task.VERIFY, FetchState.RUNNING))["verb"] == "Verifying"
+    assert models_cards.words(ModelTransfer(Task.VERIFY, TransferState.RUNNING))["verb"] == "Verifying"
 
 
 def test_the_last_failure_is_on_the_card_until_it_is_mended() -> None:
-    failed = Fetch(Task.FETCH, FetchState.FAILED, error="The Hub is gated.")
+    failed = ModelTransfer(Task.FETCH, TransferState.FAILED, error="The Hub is gated.")
     assert "is gated" in models_cards.grid([card(Status.AVAILABLE, fetch=failed)], is_local=True)
     assert "is gated" not in models_cards.grid([card(Status.INSTALLED, fetch=failed)], is_local=True)
     assert "b is not as published" in models_cards.grid([card(Status.PARTIAL, fetch=DAMAGED)], is_local=True)
@@ -84,10 +86,12 @@ def test_the_last_failure_is_on_the_card_until_it_is_mended() -> None:
 def test_names_from_outside_are_shown_as_text() -> None:
     spec = replace(OWN, title=NASTY, repo=NASTY, licence=NASTY)
     repository = Repository(NASTY, NASTY, None, (RemoteFile("a", 10**9, None, ""),))
-    order = Order(repository, None, repository.files, repository.files, 0)
+    order = DownloadPlan(repository, None, repository.files, repository.files, 0)
     entry = Entry(spec, Status.DAMAGED, None, None, 1.0, NASTY)
     for html in (
-        models_cards.grid([Card(entry, Fetch(Task.FETCH, FetchState.FAILED, error=NASTY), NASTY)], is_local=True),
+        models_cards.grid(
+            [Card(entry, ModelTransfer(Task.FETCH, TransferState.FAILED, error=NASTY), NASTY)], is_local=True
+        ),
         models_cards.ask_download(NASTY, entry, order, 10**12),
         models_cards.ask_refused(NASTY, NASTY),
         models_cards.ask_remove(Card(entry), 2),
@@ -99,7 +103,7 @@ def test_names_from_outside_are_shown_as_text() -> None:
 
 def test_a_disk_that_is_too_small_is_said_before_the_download() -> None:
     repository = Repository("me/own", "c" * 40, None, (RemoteFile("a", 5 * 10**9, None, ""),))
-    order = Order(repository, None, repository.files, repository.files, 0)
+    order = DownloadPlan(repository, None, repository.files, repository.files, 0)
     entry = card(Status.AVAILABLE, OWN).entry
     small, large = (models_cards.ask_download("own", entry, order, free) for free in (3 * 10**9, 9 * 10**9))
     assert "The disk lacks 2.0 GB" in small and acts(small) == ["close"]

@@ -14,7 +14,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.wording import duration
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import Order, Transfer
+    from wan_pipeline.models.download import DownloadPlan, TransferProgress
     from wan_pipeline.models.manage import Entry, Models
 
 MODELS = "Models: which there are, which of them are here, and how to get others."
@@ -158,12 +158,12 @@ def _line(entry: Entry) -> str:
     return f"{entry.spec.id:<20}  {entry.status:<11}  {size:>8}  {modes:<31}  {end}".rstrip()
 
 
-def _order(order: Order) -> str:
+def _order(order: DownloadPlan) -> str:
     name, needed, total = order.repository.name, order.needed_bytes / 1e9, order.total_bytes / 1e9
     return f"{name} at {order.repository.commit[:12]}: {needed:,.2f} of {total:,.2f} GB to fetch"
 
 
-def _report(order: Order) -> dict[str, object]:
+def _report(order: DownloadPlan) -> dict[str, object]:
     return {
         "repo": order.repository.name,
         "revision": order.repository.commit,
@@ -181,7 +181,7 @@ class _TransferLine:
         self._told_at = time.monotonic()
         self._is_open = False
 
-    def transferred(self, transfer: Transfer) -> None:
+    def transferred(self, transfer: TransferProgress) -> None:
         now = time.monotonic()
         is_end = transfer.done_bytes == transfer.total_bytes and self._is_open
         if now - self._told_at < (0.2 if self._is_terminal else LOG_SECONDS) and not is_end:
@@ -200,7 +200,7 @@ class _TransferLine:
         if self._is_open and self._is_terminal:
             self._stream.write("\n")
 
-    def _line(self, transfer: Transfer) -> str:
+    def _line(self, transfer: TransferProgress) -> str:
         speed = f", {transfer.bytes_per_second / 1e6:,.1f} MB/s" if transfer.bytes_per_second else ""
         left = f", {duration(transfer.eta_seconds)} left" if transfer.eta_seconds else ""
         done, total = transfer.done_bytes / 1e9, transfer.total_bytes / 1e9

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Standing:
+class ResumeState:
     """All that denoising needs to go on after `step` steps."""
 
     step: int
@@ -60,7 +60,7 @@ class Checkpoint:
         self._is_kept = self.standing is not None
         self._kept_at = time.monotonic()
 
-    def offer(self, standing: Standing, is_last: bool) -> None:
+    def offer(self, standing: ResumeState, is_last: bool) -> None:
         """Keep this if the last one kept is old enough; and the end, if any was kept: decoding may fail too."""
         is_due = time.monotonic() - self._kept_at >= self._interval
         if not is_due and not (is_last and self._is_kept):
@@ -71,7 +71,7 @@ class Checkpoint:
             self._warn(f"A checkpoint could not be kept: {error}")
         self._kept_at = time.monotonic()
 
-    def _write(self, standing: Standing) -> None:
+    def _write(self, standing: ResumeState) -> None:
         tensors = {"latents": _copy(standing.latents)}
         solver = {name: _pack(value, f"solver.{name}", tensors) for name, value in standing.solver.items()}
         facts = json.dumps({"step": standing.step, "seconds": standing.seconds, "solver": solver})
@@ -81,7 +81,7 @@ class Checkpoint:
         self._is_kept = True
         crash_point(CrashPoint.CHECKPOINT_SAVED)
 
-    def _find(self) -> Standing | None:
+    def _find(self) -> ResumeState | None:
         try:
             return self._read()
         except FileNotFoundError:
@@ -93,7 +93,7 @@ class Checkpoint:
         self._warn(f"The clip was made from the start, for its checkpoint could not be used: {reason}.")
         return None
 
-    def _read(self) -> Standing:
+    def _read(self) -> ResumeState:
         with safe_open(self._path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -103,7 +103,7 @@ class Checkpoint:
             raise _UnusableError("the file is damaged")
         facts = json.loads(metadata["facts"])
         solver = {name: _unpack(value, tensors, self._device) for name, value in facts["solver"].items()}
-        return Standing(facts["step"], tensors["latents"].to(self._device), solver, facts["seconds"])
+        return ResumeState(facts["step"], tensors["latents"].to(self._device), solver, facts["seconds"])
 
     def _warn(self, sentence: str) -> None:
         logger.warning(sentence)
@@ -120,7 +120,7 @@ def solver_state(scheduler: Any) -> dict[str, Any]:
 class Resumed:
     """A solver that a pipeline finds on its way: it is given the rest of the timesteps, and the solver goes on."""
 
-    def __init__(self, scheduler: Any, standing: Standing) -> None:
+    def __init__(self, scheduler: Any, standing: ResumeState) -> None:
         self.scheduler = scheduler
         self._standing = standing
 

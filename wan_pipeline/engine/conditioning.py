@@ -24,7 +24,7 @@ class Given:
     references: tuple[Image.Image, ...] = ()
 
 
-def load_given(inputs: Path, request: GenerationRequest) -> Given:
+def load_conditioning(inputs: Path, request: GenerationRequest) -> Given:
     """Raises ImageError for what is not in `inputs` any more, or for a video that is too short."""
     size = (request.width, request.height)
     return Given(

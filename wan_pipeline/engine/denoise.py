@@ -12,7 +12,7 @@ import torch
 from diffusers import WanPipeline
 from numpy.typing import NDArray
 
-from wan_pipeline.engine.checkpoint import Checkpoint, Resumed, Standing, solver_state
+from wan_pipeline.engine.checkpoint import Checkpoint, Resumed, ResumeState, solver_state
 from wan_pipeline.engine.conditioning import Given
 from wan_pipeline.engine.load import Denoiser
 from wan_pipeline.engine.memory.offload import offloaded
@@ -178,7 +178,7 @@ class _Watcher:
         self._before = latents
         seconds = time.monotonic() - self._started
         if self._checkpoint is not None:
-            standing = Standing(done, latents, solver_state(pipeline.scheduler), self._seconds_before + seconds)
+            standing = ResumeState(done, latents, solver_state(pipeline.scheduler), self._seconds_before + seconds)
             self._checkpoint.offer(standing, is_last=done == self._steps)
         eta = seconds / (step + 1) * (self._steps - done)
         self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._look(clean)))

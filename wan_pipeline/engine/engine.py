@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.adapters import applied, read_weights
-from wan_pipeline.engine.conditioning import load_given
+from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.engine.decode import decode, decoder_passes
 from wan_pipeline.engine.denoise import Where, sample
 from wan_pipeline.engine.device.deterministic import pinned
@@ -34,11 +34,11 @@ from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.loaded import Loaded, load
 from wan_pipeline.engine.memory.weights import computing_dtype
 from wan_pipeline.engine.preview import load_preview
-from wan_pipeline.engine.provenance import Origins
+from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import OutOfMemory, StorageError
-from wan_pipeline.lora.check import plan_adapters
+from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.planning.choice import Chooser
@@ -91,7 +91,7 @@ class Engine:
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary(settings.loras)
         self._placement = placement or choose_placement()
-        self._origins = Origins(settings, self._loras, self._placement)
+        self._origins = ProvenanceRecorder(settings, self._loras, self._placement)
         self._chooser = Chooser(settings)
         self._loaded: Loaded | None = None
         self._attention = "native"
@@ -168,9 +168,9 @@ class Engine:
         adapters = [
             adapter
             for lora in request.loras
-            for adapter in plan_adapters(self._loras.find(lora.name), model, lora.weight)
+            for adapter in match_adapters(self._loras.find(lora.name), model, lora.weight)
         ]
-        given = load_given(self._settings.inputs, request)
+        given = load_conditioning(self._settings.inputs, request)
         with stages.enter(Stage.ENCODING_TEXT):
             self._make_room(model, plan)
             embeddings = self._embed(model, _texts(request), plan, stages)

@@ -19,7 +19,7 @@ from wan_pipeline.engine.load import Denoiser, load_denoiser
 from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, each_tensor
-from wan_pipeline.engine.memory.offload import encoding_on, visiting, visiting_calls
+from wan_pipeline.engine.memory.offload import encoding_on, on_device, on_device_when_called
 from wan_pipeline.engine.memory.quantize import computes_fp8
 from wan_pipeline.engine.memory.weights import load_transformer
 from wan_pipeline.errors import GenerationError
@@ -62,7 +62,7 @@ class Loaded:
                 stack.enter_context(streaming(self.streamed, device, plan.blocks))
                 stack.enter_context(encoding_on(denoiser.vae, device, in_tiles=plan.encode == "tiles"))
                 if denoiser.image_encoder is not None:
-                    stack.enter_context(visiting_calls(denoiser.image_encoder, device))
+                    stack.enter_context(on_device_when_called(denoiser.image_encoder, device))
             elif plan.encode == "tiles":
                 stack.enter_context(encoding_on(denoiser.vae, None, in_tiles=True))
             for transformer in denoiser.transformers:
@@ -81,7 +81,7 @@ class Loaded:
         if plan.vae == "bf16":
             yield deepcopy(vae).to(device, torch.bfloat16)
             return
-        with visiting(vae, device):
+        with on_device(vae, device):
             yield vae
 
 

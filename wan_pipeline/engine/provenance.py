@@ -20,7 +20,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.hashes import FileHashes, pixels_sha256
 
 
-class Origins:
+class ProvenanceRecorder:
     """Of one studio's clips, made in one place."""
 
     def __init__(self, settings: Settings, loras: LoraLibrary, place: Placement) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.jobs.editor import JobStore
-from wan_pipeline.jobs.throughput import Estimate, Pace, after, estimate_many
+from wan_pipeline.jobs.throughput import Estimate, Throughput, after, estimate_many
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.choice import Chooser, plan_of
@@ -21,7 +21,7 @@ LEARN_FROM = 20
 """Clips that the time estimate looks back on."""
 
 
-class Outlook:
+class Estimator:
     """What can be told of clips that are not made yet, by what the worker has found out about this machine."""
 
     def __init__(self, settings: Settings, models: ModelLibrary, queue: JobStore) -> None:
@@ -76,11 +76,11 @@ class Outlook:
         paces = {model: self.pace(model, hardware) for model in {job.request.model for job in jobs}}
         return sum(paces[job.request.model].seconds_left(job) for job in jobs)
 
-    def pace(self, model: str, hardware: Hardware | None) -> Pace:
+    def pace(self, model: str, hardware: Hardware | None) -> Throughput:
         """Raises ModelError for an unknown model."""
         spec: ModelSpec = self._models.spec(model)
         machine = hardware.machine if hardware and hardware.device != "cpu" else None
-        return Pace.learnt(spec, self._queue.finished(model, LEARN_FROM), machine)
+        return Throughput.learnt(spec, self._queue.finished(model, LEARN_FROM), machine)
 
     def _fit(self, plan: Plan, hardware: Hardware) -> str:
         """Nothing where a CPU has memory enough: there is nothing to decide."""

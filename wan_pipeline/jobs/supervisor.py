@@ -19,7 +19,7 @@ from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.worker.worker import Ending
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.backups import Backups, make_sound
+from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
@@ -185,7 +185,7 @@ class Supervisor:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        if not self._locks.worker_is_alive() and (told := make_sound(self._settings.database)):
+        if not self._locks.worker_is_alive() and (told := repair_if_corrupt(self._settings.database)):
             logger.info("%s", " ".join(told))  # the person is told by the page or the command line
             self.notices += told
             Gallery(Database(self._settings.database), self._settings.clips).rescan()

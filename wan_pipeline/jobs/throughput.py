@@ -30,7 +30,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast this machine makes clips of one model."""
 
     spec: ModelSpec
@@ -42,7 +42,7 @@ class Pace:
     """Seconds a clip for loading, text and saving."""
 
     @classmethod
-    def learnt(cls, spec: ModelSpec, finished: Sequence[Job], machine: Machine | None = None) -> Pace:
+    def learnt(cls, spec: ModelSpec, finished: Sequence[Job], machine: Machine | None = None) -> Throughput:
         """`finished` are recent clips of the model; the median of what they took per unit of work counts.
 
         Without any it is guessed: of a `machine` with a device by its speeds, else by what two CPU cores took.
@@ -82,13 +82,13 @@ class Pace:
         return self.seconds_per_megapixel * _work(request, Stage.DECODING, self.spec)
 
 
-def estimate(request: GenerationRequest, pace: Pace, jobs_ahead: int) -> Estimate:
+def estimate(request: GenerationRequest, pace: Throughput, jobs_ahead: int) -> Estimate:
     """For one clip."""
     seconds = pace.seconds(request)
     return Estimate(seconds, jobs_ahead, f"about {duration(seconds)}{after(jobs_ahead)}")
 
 
-def estimate_many(requests: Sequence[GenerationRequest], paces: Mapping[str, Pace], jobs_ahead: int) -> Estimate:
+def estimate_many(requests: Sequence[GenerationRequest], paces: Mapping[str, Throughput], jobs_ahead: int) -> Estimate:
     """For clips one after another. `paces` by model id."""
     seconds = sum(paces[request.model].seconds(request) for request in requests)
     clips = f"{len(requests)} clip{'' if len(requests) == 1 else 's'}"

@@ -69,7 +69,7 @@ class Adapter:
         return tuple(told)
 
 
-def plan_adapter(
+def match_adapter(
     path: Path, model: InstalledModel, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False
 ) -> Adapter:
     """Match a file's keys with the model's modules. Raises LoraError: unreadable, unsafe, misshapen, or no match."""

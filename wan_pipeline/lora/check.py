@@ -6,12 +6,12 @@ Asked when a clip is submitted, long before any weights load, and again when it 
 from __future__ import annotations
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.adapter import Adapter, plan_adapter
+from wan_pipeline.lora.adapter import Adapter, match_adapter
 from wan_pipeline.lora.library import Lora
 from wan_pipeline.models.library import InstalledModel
 
 
-def plan_adapters(lora: Lora, model: InstalledModel, weight: float = 1.0) -> list[Adapter]:
+def match_adapters(lora: Lora, model: InstalledModel, weight: float = 1.0) -> list[Adapter]:
     """A choice's files, each laid out for the transformers that it is for.
 
     Raises LoraError if one is unreadable, unsafe, of a wrong shape, or matches nothing in the model.
@@ -23,12 +23,12 @@ def plan_adapters(lora: Lora, model: InstalledModel, weight: float = 1.0) -> lis
                 f"LoRA '{lora.name}' is a pair for the two experts of Wan 2.2 A14B, and {model.spec.title} has one; "
                 f"choose another LoRA, or one half by its own name: {halves}."
             )
-        return [plan_adapter(lora.paths[0], model, weight)]
+        return [match_adapter(lora.paths[0], model, weight)]
     if lora.high == lora.low:
-        return [plan_adapter(lora.paths[0], model, weight, experts=(0, 1))]
+        return [match_adapter(lora.paths[0], model, weight, experts=(0, 1))]
     halves_of = {0: lora.high, 1: lora.low}
     return [
-        plan_adapter(path, model, weight, experts=(expert,), is_half=lora.is_half)
+        match_adapter(path, model, weight, experts=(expert,), is_half=lora.is_half)
         for expert, path in halves_of.items()
         if path is not None
     ]

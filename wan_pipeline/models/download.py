@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Transfer:
+class TransferProgress:
     """One moment of a download, or of the checking of what is here."""
 
     file: str
@@ -52,13 +52,13 @@ class Transfer:
 
 
 class TransferObserver(Protocol):
-    def transferred(self, transfer: Transfer) -> None: ...
+    def transferred(self, transfer: TransferProgress) -> None: ...
 
     def cancelled(self) -> bool: ...
 
 
 @dataclass(frozen=True)
-class Order:
+class DownloadPlan:
     """What is to be fetched of one commit, and what of it is here."""
 
     repository: Repository
@@ -79,7 +79,7 @@ class Order:
         return self.total_bytes - self.here_bytes
 
 
-def plan_download(hub: Hub, repo: str, revision: str | None = None) -> Order:
+def plan_download(hub: Hub, repo: str, revision: str | None = None) -> DownloadPlan:
     """What there is to fetch, by the model index and the list of files. Raises ModelError."""
     repository = hub.look_up(repo, revision)
     files = needed_files(repository, hub.read_config(repository, INDEX))
@@ -88,7 +88,7 @@ def plan_download(hub: Hub, repo: str, revision: str | None = None) -> Order:
     begun = sum(min(_size(cached.part(file)), file.size) for file in missing)
     whole = sum(file.size for file in files) - sum(file.size for file in missing)
     branch = revision or constants.DEFAULT_REVISION
-    return Order(
+    return DownloadPlan(
         repository, branch if branch == constants.DEFAULT_REVISION else None, tuple(files), missing, whole + begun
     )
 
@@ -105,7 +105,7 @@ def needed_files(repository: Repository, index: dict[str, Any]) -> list[RemoteFi
     return [*files, *(file for file in repository.files if file.path == INDEX)]
 
 
-def download(hub: Hub, order: Order, observer: TransferObserver, pause_seconds: float = 1.0) -> Path:
+def download(hub: Hub, order: DownloadPlan, observer: TransferObserver, pause_seconds: float = 1.0) -> Path:
     """Fetch what is missing and give the folder of the model. What has come stays, whatever happens.
 
     `pause_seconds` is how long to wait before the second try of a file. Raises ModelError, StorageError, Cancelled.
@@ -148,7 +148,7 @@ class _Fetch:
     """The files of one order, one after another."""
 
     def __init__(
-        self, hub: Hub, order: Order, cached: CachedRepository, observer: TransferObserver, pause_seconds: float
+        self, hub: Hub, order: DownloadPlan, cached: CachedRepository, observer: TransferObserver, pause_seconds: float
     ) -> None:
         self._hub = hub
         self._repository = order.repository
@@ -239,7 +239,7 @@ class Meter:
             self._marks.popleft()
         (since, before) = self._marks[0]
         speed = max(self._done - before, 0) / (now - since) if now - since > 0.5 else 0.0
-        self._observer.transferred(Transfer(self.file, self._done, self._total, speed))
+        self._observer.transferred(TransferProgress(self.file, self._done, self._total, speed))
 
 
 def _is_needed(path: PurePosixPath, components: set[str]) -> bool:
@@ -271,7 +271,7 @@ def _is_as_published(path: Path, file: RemoteFile, read: Callable[[int], None]) 
     return digest.hexdigest() == file.etag
 
 
-def _check_room(order: Order, folder: Path) -> None:
+def _check_room(order: DownloadPlan, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < order.needed_bytes + RESERVE_BYTES:
         raise ModelError(

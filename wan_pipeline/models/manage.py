@@ -20,7 +20,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import storage_error
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import Order, TransferObserver
+    from wan_pipeline.models.download import DownloadPlan, TransferObserver
 
 
 class Status(StrEnum):
@@ -105,7 +105,7 @@ class Models:
             return Entry(spec, status, folder, here.revision, size, str(error))
         return Entry(spec, Status.INSTALLED, folder, here.revision, size)
 
-    def plan(self, name: str, revision: str | None = None) -> Order:
+    def plan(self, name: str, revision: str | None = None) -> DownloadPlan:
         """What a download of an id, or of any repository owner/name, would fetch. Raises ModelError.
 
         A model that is pinned to a commit stays at it, unless a revision is given.
@@ -117,7 +117,7 @@ class Models:
         pinned = CachedRepository(repo).pinned()
         return plan_download(Hub(self._endpoint), repo, revision or pinned)
 
-    def fetch(self, name: str, order: Order, observer: TransferObserver) -> Entry:
+    def fetch(self, name: str, order: DownloadPlan, observer: TransferObserver) -> Entry:
         """Download what `plan` found. A repository that the registry does not hold is imported first.
 
         Raises ModelError, StorageError, Cancelled.

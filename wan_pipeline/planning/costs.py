@@ -98,7 +98,7 @@ REFERENCE = Machine(80e9, 120e9, 2e9, 54e9, matmul_speed=620e12, attention_speed
 
 
 @dataclass(frozen=True)
-class Need:
+class StageCost:
     """Bytes on the device and in the machine's memory, and seconds, of one stage done one way."""
 
     vram: float
@@ -106,46 +106,46 @@ class Need:
     seconds: float
 
 
-def text_need(facts: MemoryFacts, machine: Machine, text: str) -> Need:
+def text_cost(facts: MemoryFacts, machine: Machine, text: str) -> StageCost:
     """The encoder is in bf16, mapped from its file: what the device holds takes no memory of the machine's."""
     size, table = 2 * facts.text_params, 2 * facts.text_table_params
     read = size / machine.disk_speed
     match text if machine.vram else "cpu":
         case "device":
-            return Need(size + TEXT_WORK, 0.0, read + 0.1)
+            return StageCost(size + TEXT_WORK, 0.0, read + 0.1)
         case "streamed":
             slots = SLOTS * (size - table) / facts.text_layers
-            return Need(slots + TEXT_WORK, table, read + 2 * (size - table) / machine.copy_speed)
-    return Need(0.0, size if machine.vram else 2 * size, read + 20 * size / 11.4e9)
+            return StageCost(slots + TEXT_WORK, table, read + 2 * (size - table) / machine.copy_speed)
+    return StageCost(0.0, size if machine.vram else 2 * size, read + 20 * size / 11.4e9)
 
 
-def denoising_need(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> Need:
+def denoising_cost(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> StageCost:
     """On a CPU all is in its own memory, in fp32 but for what is quantized."""
     facts, weights = spec.memory, transformer_bytes(spec.memory, plan.precision)
     active = activation_bytes(facts, tokens(spec, clip), plan) + WORKSPACE
     active += 2.0 * CACHE_UNITS * tokens(spec, clip) * facts.width if clip.caches else 0.0
     passes = clip.passes * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
-        return Need(0.0, weights + 2 * active, passes)
+        return StageCost(0.0, weights + 2 * active, passes)
     block = block_bytes(facts, plan.precision)
     match plan.residency:
         case Residency.RESIDENT:
-            return Need(weights + active + 4 * (facts.vae_params + facts.image_encoder_params), block, passes)
+            return StageCost(weights + active + 4 * (facts.vae_params + facts.image_encoder_params), block, passes)
         case Residency.OFFLOAD:
             moving = weights / (machine.copy_speed / 4)  # not from pinned memory
-            return Need(weights / facts.experts + active, weights, passes + moving)
+            return StageCost(weights / facts.experts + active, weights, passes + moving)
     slots = 0 if plan.blocks >= facts.blocks else SLOTS
     around = around_bytes(facts) * facts.experts
     in_memory = block * facts.blocks * (facts.experts - plan.disk) * 1.1  # pinned pieces come in powers of two
     staging = SLOTS * block if plan.disk else 0.0
-    return Need(active + around + (plan.blocks + slots) * block, in_memory + staging, passes)
+    return StageCost(active + around + (plan.blocks + slots) * block, in_memory + staging, passes)
 
 
 def loading_seconds(spec: ModelSpec, machine: Machine, plan: MemoryPlan) -> float:
     return transformer_bytes(spec.memory, plan.precision) / machine.disk_speed + 1.0
 
 
-def encoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, encode: str) -> Need:
+def encoding_cost(facts: MemoryFacts, clip: Geometry, machine: Machine, encode: str) -> StageCost:
     """Of what is given, in fp32. It comes before the blocks do, but what is around them is there."""
     pixels = clip.pixels * (1 if facts.expands_timesteps else clip.num_frames)  # TI2V reads the first image alone
     seconds = 0.4 * pixels / machine.decode_speed
@@ -157,10 +157,10 @@ def encoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, encode: 
         need, seconds = tile + ENCODE_VIDEO_BYTES * pixels, 2.0 * seconds
     need += 4 * facts.vae_params + WORKSPACE
     around = around_bytes(facts) * facts.experts
-    return Need(need + around, 0.0, seconds) if machine.vram else Need(0.0, need, seconds)
+    return StageCost(need + around, 0.0, seconds) if machine.vram else StageCost(0.0, need, seconds)
 
 
-def decoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: MemoryPlan) -> Need:
+def decoding_cost(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: MemoryPlan) -> StageCost:
     """The frames themselves go to the machine's memory at once."""
     whole = not plan.tile or plan.tile >= max(clip.width, clip.height)
     sides = [side if whole else min(side, plan.tile) for side in (clip.width, clip.height)]
@@ -172,7 +172,7 @@ def decoding_need(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: Me
         again = _tiles(clip, plan.tile) * math.prod(sides) / clip.pixels * (1 + SMALL_TILE * (256 / plan.tile) ** 2)
     seconds = again * pixels / machine.decode_speed * (0.65 if plan.vae == "bf16" else 1.0)
     frames = (3 if whole else 15) * pixels
-    return Need(need, frames, seconds) if machine.vram else Need(0.0, need + frames, seconds)
+    return StageCost(need, frames, seconds) if machine.vram else StageCost(0.0, need + frames, seconds)
 
 
 def block_bytes(facts: MemoryFacts, precision: Precision) -> float:

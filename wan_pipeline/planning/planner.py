@@ -16,14 +16,14 @@ from wan_pipeline.planning.costs import (
     REFERENCE,
     Geometry,
     Machine,
-    Need,
+    StageCost,
     block_bytes,
     chunk_tokens,
-    decoding_need,
-    denoising_need,
-    encoding_need,
+    decoding_cost,
+    denoising_cost,
+    encoding_cost,
     loading_seconds,
-    text_need,
+    text_cost,
     tokens,
     transformer_bytes,
 )
@@ -47,7 +47,7 @@ Choices = list[list[MemoryPlan]]
 class Forecast:
     """By stage: encoding text, loading, denoising, decoding."""
 
-    needs: dict[str, Need]
+    needs: dict[str, StageCost]
 
     @property
     def peak_vram(self) -> float:
@@ -145,17 +145,17 @@ def forecast(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPl
     """What this plan would take, and whether that fits."""
     facts = spec.memory
     needs = {
-        "encoding text": text_need(facts, machine, memory.text),
-        "loading": Need(0.0, 0.0, loading_seconds(spec, machine, memory)),
-        "denoising": denoising_need(spec, clip, machine, memory),
-        "decoding": decoding_need(facts, clip, machine, memory),
+        "encoding text": text_cost(facts, machine, memory.text),
+        "loading": StageCost(0.0, 0.0, loading_seconds(spec, machine, memory)),
+        "denoising": denoising_cost(spec, clip, machine, memory),
+        "decoding": decoding_cost(facts, clip, machine, memory),
     }
     staying = _staying(facts, machine, memory)
     if clip.encodes:
-        encoding, denoising = encoding_need(facts, clip, machine, memory.encode), needs["denoising"]
+        encoding, denoising = encoding_cost(facts, clip, machine, memory.encode), needs["denoising"]
         encoding = replace(encoding, vram=encoding.vram + staying)
         highest = (max(encoding.vram, denoising.vram), max(encoding.ram, denoising.ram))
-        needs["denoising"] = Need(*highest, encoding.seconds + denoising.seconds)
+        needs["denoising"] = StageCost(*highest, encoding.seconds + denoising.seconds)
     beside = {"encoding text": staying and staying + 4 * facts.vae_params, "decoding": staying}
     for stage, there in beside.items():
         needs[stage] = replace(needs[stage], vram=needs[stage].vram + there)
@@ -219,21 +219,21 @@ def _plan(spec: ModelSpec, clip: Geometry, machine: Machine, memory: MemoryPlan)
     facts = spec.memory
     staying = _staying(facts, machine, memory)
     beside = replace(machine, vram=max(machine.vram - staying, 1.0)) if staying else machine
-    stages: Sequence[tuple[Machine, Choices, float, Callable[[MemoryPlan], Need]]] = (
+    stages: Sequence[tuple[Machine, Choices, float, Callable[[MemoryPlan], StageCost]]] = (
         (
             replace(beside, vram=max(beside.vram - 4 * facts.vae_params, 1.0)) if staying else machine,
             _text_ways(machine, memory),
             TEXT_NEARLY,
-            lambda way: text_need(facts, machine, way.text),
+            lambda way: text_cost(facts, machine, way.text),
         ),
         (
             machine,
             _denoising_ways(spec, clip, machine, memory),
             NEARLY,
-            lambda way: denoising_need(spec, clip, machine, way),
+            lambda way: denoising_cost(spec, clip, machine, way),
         ),
-        (beside, _encoding_ways(clip, memory), NEARLY, lambda way: encoding_need(facts, clip, machine, way.encode)),
-        (beside, _decoding_ways(machine, memory), NEARLY, lambda way: decoding_need(facts, clip, machine, way)),
+        (beside, _encoding_ways(clip, memory), NEARLY, lambda way: encoding_cost(facts, clip, machine, way.encode)),
+        (beside, _decoding_ways(machine, memory), NEARLY, lambda way: decoding_cost(facts, clip, machine, way)),
     )
     settings: dict[str, Any] = {}
     for room, choices, nearly, need in stages:
@@ -263,7 +263,7 @@ def _denoising_ways(spec: ModelSpec, clip: Geometry, machine: Machine, memory: M
     if memory.residency is not Residency.STREAMED:
         return [[memory], [parts]]
     block = block_bytes(facts, memory.precision)
-    taken = denoising_need(spec, clip, machine, parts).vram
+    taken = denoising_cost(spec, clip, machine, parts).vram
     room = max(0, min(facts.blocks - 1, int((machine.vram - taken) // block)))
     numbers = sorted({0, room, facts.blocks})
     return [[replace(parts, blocks=blocks, disk=disk) for blocks in numbers] for disk in range(facts.experts + 1)]
@@ -279,7 +279,7 @@ def _decoding_ways(machine: Machine, memory: MemoryPlan) -> Choices:
     return [exact, [replace(memory, tile=TILES[-1], vae="bf16")]] if machine.vram else [exact]
 
 
-def _best(choices: list[list[tuple[MemoryPlan, Need]]], machine: Machine, nearly: float) -> MemoryPlan:
+def _best(choices: list[list[tuple[MemoryPlan, StageCost]]], machine: Machine, nearly: float) -> MemoryPlan:
     """Of the first choices of which any fits; where none does, the one that lacks least."""
     for ways in choices:
         if fitting := [(way, need) for way, need in ways if _lack(need, machine) == 0]:
@@ -288,11 +288,11 @@ def _best(choices: list[list[tuple[MemoryPlan, Need]]], machine: Machine, nearly
     return min((entry for ways in choices for entry in ways), key=lambda entry: _lack(entry[1], machine))[0]
 
 
-def _lack(need: Need, machine: Machine) -> float:
+def _lack(need: StageCost, machine: Machine) -> float:
     return max(need.vram - machine.vram, 0.0) + max(need.ram + PROCESS - machine.ram, 0.0)
 
 
-def _size(need: Need) -> float:
+def _size(need: StageCost) -> float:
     """To compare two ways by; the device's memory is the scarcer."""
     return 8 * need.vram + need.ram
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from wan_pipeline.clips import images
 from wan_pipeline.clips.videos import check_length, ingest_video, kept
 from wan_pipeline.errors import ImageError
-from wan_pipeline.lora.check import plan_adapters
+from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
@@ -18,7 +18,7 @@ from wan_pipeline.requests.speeds import find_speed, load_speeds
 from wan_pipeline.settings import Settings
 
 
-class Drafting:
+class RequestResolver:
     """The models, presets and LoRAs of a studio, and the requests that can be made of them."""
 
     def __init__(self, settings: Settings) -> None:
@@ -38,7 +38,7 @@ class Drafting:
         model = self.models.find(draft.model or registry.DEFAULT_MODEL)
         request = self.request(draft)
         for lora in request.loras:
-            plan_adapters(self.loras.find(lora.name), model)
+            match_adapters(self.loras.find(lora.name), model)
         self._check_control(draft, request)
         return request
 

@@ -74,7 +74,7 @@ class Backups:
         return sorted(self._folder.glob("studio-[0-9]*.sqlite3"), key=_number, reverse=True)
 
 
-def make_sound(database: Path) -> list[str]:
+def repair_if_corrupt(database: Path) -> list[str]:
     """See that the database can be opened, and give a sentence for the person for each thing that was put right.
 
     A damaged file is put aside and the newest whole backup takes its place. Before an older file is brought up to

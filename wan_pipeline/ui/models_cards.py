@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from wan_pipeline.jobs.background.transfers import Fetch, FetchState, Task
+from wan_pipeline.jobs.background.transfers import ModelTransfer, Task, TransferState
 from wan_pipeline.models import registry
 from wan_pipeline.models.manage import Entry, Status
 from wan_pipeline.models.spec import Availability
@@ -20,7 +20,7 @@ from wan_pipeline.ui.icons import action, sign
 from wan_pipeline.wording import duration
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import Order
+    from wan_pipeline.models.download import DownloadPlan
 
 ABILITIES = {
     "text-to-video": "Text to video",
@@ -55,7 +55,7 @@ class Card:
     """A model, what is being done to it or was last, and how it would do on this machine."""
 
     entry: Entry
-    fetch: Fetch | None = None
+    fetch: ModelTransfer | None = None
     forecast: str = ""
 
     @property
@@ -85,7 +85,7 @@ def grid(cards: Sequence[Card], is_local: bool) -> str:
     return "".join(parts)
 
 
-def words(fetch: Fetch) -> dict[str, str]:
+def words(fetch: ModelTransfer) -> dict[str, str]:
     """How a running transfer stands, piece by piece; `models.js` writes these into the card."""
     transfer = fetch.transfer
     verb = "Downloading" if fetch.task is Task.FETCH else "Verifying"
@@ -150,7 +150,7 @@ def _remark(card: Card) -> str:
         wrong = [text for text in (fetch.error, *fetch.problems) if text]
         if wrong:
             return "".join(_line(text, "bad") for text in wrong)
-        if fetch.task is Task.VERIFY and fetch.state is FetchState.DONE and entry.status is Status.INSTALLED:
+        if fetch.task is Task.VERIFY and fetch.state is TransferState.DONE and entry.status is Status.INSTALLED:
             return _line("Verified: all its files are whole.", "good")
     text = REMARKS.get(entry.status, entry.problem)
     return _line(text, "bad" if entry.status is Status.DAMAGED else "") if text else ""
@@ -160,7 +160,7 @@ def _line(text: str, kind: str = "") -> str:
     return f'<p class="remark {kind}">{escape(text)}</p>'
 
 
-def _progress(fetch: Fetch) -> str:
+def _progress(fetch: ModelTransfer) -> str:
     said = {name: escape(text) for name, text in words(fetch).items()}
     return (
         f'<div class="fetching" role="status"><p><strong data-verb>{said["verb"]}</strong>'
@@ -203,7 +203,7 @@ def asking(title: str, what: str) -> str:
     return _dialog(title, f'<div class="ask-slot" data-for="{escape(what, quote=True)}">{waiting}</div>')
 
 
-def ask_download(what: str, entry: Entry, order: Order, free_bytes: int) -> str:
+def ask_download(what: str, entry: Entry, order: DownloadPlan, free_bytes: int) -> str:
     """The size as it is, the room there is, and the button."""
     needed, total = order.needed_bytes, order.total_bytes
     kept = f" of {amount(total)}; the rest is here" if needed < total else ""

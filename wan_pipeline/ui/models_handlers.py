@@ -16,7 +16,7 @@ import gradio as gr
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError, UserError
-from wan_pipeline.jobs.background.transfers import Fetches, FetchState, Task
+from wan_pipeline.jobs.background.transfers import Task, Transfers, TransferState
 from wan_pipeline.models.manage import Models, Status
 from wan_pipeline.storage.files import RESERVE_BYTES
 from wan_pipeline.studio import Studio
@@ -37,7 +37,7 @@ class ModelHandlers:
 
     def __init__(self, studio: Studio, names: Names, view: ModelsTab, filler: Filler) -> None:
         self._studio, self._names, self._view, self._filler = studio, names, view, filler
-        self._models, self._fetches = Models(studio.settings), Fetches(studio.settings)
+        self._models, self._fetches = Models(studio.settings), Transfers(studio.settings)
         self._acts: dict[str, Callable[[str], Updates]] = {
             "ask": self._ask,
             "fetch": lambda model_id: self._start(Task.FETCH, model_id),
@@ -137,8 +137,8 @@ class ModelHandlers:
     def _has_come(self, model_id: str, before: str) -> bool:
         """Whether a download that was under way has ended well."""
         fetch = self._fetches.of(model_id)
-        was_running = before.startswith(f"{Task.FETCH} {FetchState.RUNNING}")
-        return was_running and fetch is not None and fetch.state is FetchState.DONE
+        was_running = before.startswith(f"{Task.FETCH} {TransferState.RUNNING}")
+        return was_running and fetch is not None and fetch.state is TransferState.DONE
 
     # What is done
 

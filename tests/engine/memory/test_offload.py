@@ -12,7 +12,7 @@ from tests.support.requests import make_request
 from wan_pipeline.engine.conditioning import Given
 from wan_pipeline.engine.denoise import Where, sample
 from wan_pipeline.engine.load import load_denoiser, quiet_libraries
-from wan_pipeline.engine.memory.offload import encoding_on, visiting, visiting_calls
+from wan_pipeline.engine.memory.offload import encoding_on, on_device, on_device_when_called
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.library import ModelLibrary
@@ -66,7 +66,7 @@ def test_a_cancel_leaves_no_hook_either(denoiser):
 
 def test_a_visit_ends_where_it_began_also_after_an_error():
     module = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="in it"), visiting(module, torch.device("meta")):
+    with pytest.raises(ValueError, match="in it"), on_device(module, torch.device("meta")):
         assert module.weight.device.type == "meta"
         module.to_empty(device="cpu")
         raise ValueError("in it")
@@ -85,6 +85,6 @@ def test_the_vae_encodes_elsewhere_and_in_tiles_only_within_the_block(denoiser):
 def test_a_module_comes_for_each_call_and_goes_home():
     module, seen = torch.nn.Linear(2, 2), []
     module.register_forward_pre_hook(lambda part, _: seen.append(part.weight.device.type))
-    with visiting_calls(module, CPU):
+    with on_device_when_called(module, CPU):
         assert module(torch.zeros(1, 2)).shape == (1, 2)
     assert seen == ["cpu"] and len(module._forward_pre_hooks) == 1 and not module._forward_hooks

@@ -13,7 +13,7 @@ import pytest
 from tests.support.hub_server import HubServer, hub_server
 from tests.support.studios import wait_for
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.transfers import Fetch, Fetches, FetchState, Task, run
+from wan_pipeline.jobs.background.transfers import ModelTransfer, Task, Transfers, TransferState, run
 from wan_pipeline.models.manage import Models, Status
 from wan_pipeline.settings import Settings
 
@@ -40,22 +40,22 @@ def server(cache: Path, tiny_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield server
 
 
-def state(fetches: Fetches) -> Fetch:
+def state(fetches: Transfers) -> ModelTransfer:
     fetch = fetches.of(MODEL)
     assert fetch is not None
     return fetch
 
 
-def begun(settings: Settings, server: HubServer) -> Fetches:
+def begun(settings: Settings, server: HubServer) -> Transfers:
     """A download that takes long, some bytes of it here."""
     server.faults.seconds_a_chunk = 0.05
-    fetches = Fetches(settings)
+    fetches = Transfers(settings)
     fetches.start(Task.FETCH, MODEL)
     wait_for(lambda: state(fetches).transfer.done_bytes > 0, "bytes come")
     return fetches
 
 
-def over(fetches: Fetches) -> Fetch:
+def over(fetches: Transfers) -> ModelTransfer:
     wait_for(lambda: not state(fetches).is_running, "the process ends")
     return state(fetches)
 
@@ -68,21 +68,21 @@ def kill_downloader() -> None:
 
 
 def test_nothing_is_known_of_a_model_that_was_never_fetched(settings: Settings) -> None:
-    assert Fetches(settings).of(MODEL) is None
+    assert Transfers(settings).of(MODEL) is None
 
 
 def test_a_stopped_download_goes_on_from_where_it_stood(settings: Settings, server: HubServer) -> None:
     fetches = begun(settings, server)
     with pytest.raises(UserError, match="already"):
-        Fetches(settings).start(Task.FETCH, MODEL)  # another app
+        Transfers(settings).start(Task.FETCH, MODEL)  # another app
     with pytest.raises(UserError, match="stop that first"):
         fetches.forget(MODEL)
     fetches.stop(MODEL)
-    assert over(fetches) == Fetch(Task.FETCH, FetchState.STOPPED)
+    assert over(fetches) == ModelTransfer(Task.FETCH, TransferState.STOPPED)
     assert Models(settings).entry(MODEL).status is Status.PARTIAL
     server.faults.seconds_a_chunk = 0.0
     fetches.start(Task.FETCH, MODEL)
-    assert over(fetches).state is FetchState.DONE
+    assert over(fetches).state is TransferState.DONE
     assert Models(settings).entry(MODEL).status is Status.INSTALLED
     fetches.forget(MODEL)
     assert fetches.of(MODEL) is None
@@ -90,26 +90,26 @@ def test_a_stopped_download_goes_on_from_where_it_stood(settings: Settings, serv
 
 def test_a_download_outlives_the_app_and_its_death_is_told(settings: Settings, server: HubServer) -> None:
     begun(settings, server)
-    later = Fetches(settings)  # an app that is opened afterwards
+    later = Transfers(settings)  # an app that is opened afterwards
     assert state(later).is_running and state(later).transfer.total_bytes > state(later).transfer.done_bytes
     kill_downloader()
-    assert state(later).state is FetchState.STOPPED and "models.log may say why" in state(later).error
+    assert state(later).state is TransferState.STOPPED and "models.log may say why" in state(later).error
     later.stop(MODEL)  # nothing runs: nothing is to be stopped
     server.faults.seconds_a_chunk = 0.0
     later.start(Task.FETCH, MODEL)
-    assert over(later) == Fetch(Task.FETCH, FetchState.DONE)
+    assert over(later) == ModelTransfer(Task.FETCH, TransferState.DONE)
 
 
 def test_what_the_hub_refuses_is_said(settings: Settings, server: HubServer) -> None:
     server.faults.gated = True
     end = run(settings, Task.FETCH, MODEL)
-    assert end.state is FetchState.FAILED and "is gated: accept its terms" in end.error
-    assert Fetches(settings).of(MODEL) == end
+    assert end.state is TransferState.FAILED and "is gated: accept its terms" in end.error
+    assert Transfers(settings).of(MODEL) == end
 
 
 def test_verifying_names_the_file_that_is_not_as_published(settings: Settings, server: HubServer) -> None:
-    assert run(settings, Task.FETCH, MODEL).state is FetchState.DONE
-    assert run(settings, Task.VERIFY, MODEL) == Fetch(Task.VERIFY, FetchState.DONE)
+    assert run(settings, Task.FETCH, MODEL).state is TransferState.DONE
+    assert run(settings, Task.VERIFY, MODEL) == ModelTransfer(Task.VERIFY, TransferState.DONE)
     folder = Models(settings).entry(MODEL).folder
     weights = (folder / WEIGHTS).resolve()
     data = bytearray(weights.read_bytes())
@@ -117,7 +117,7 @@ def test_verifying_names_the_file_that_is_not_as_published(settings: Settings, s
     weights.write_bytes(data)
     end = run(settings, Task.VERIFY, MODEL)
     assert end.problems == (f"{WEIGHTS} is not as published; download the model again.",)
-    assert run(settings, Task.FETCH, MODEL).state is FetchState.DONE
+    assert run(settings, Task.FETCH, MODEL).state is TransferState.DONE
     assert run(settings, Task.VERIFY, MODEL).problems == ()
     assert [path for path, _ in server.requests].count(WEIGHTS) == 2, "only what was damaged comes anew"
 
@@ -126,4 +126,4 @@ def test_a_file_that_cannot_be_read_counts_as_never_written(settings: Settings) 
     path = settings.cache / "fetches" / f"{MODEL}.json"
     path.parent.mkdir()
     path.write_text("{half")
-    assert Fetches(settings).of(MODEL) is None
+    assert Transfers(settings).of(MODEL) is None

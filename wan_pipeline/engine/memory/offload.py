@@ -11,7 +11,7 @@ from diffusers import AutoencoderKLWan
 
 
 @contextmanager
-def visiting(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
     """Within the block the module is on `device`; after it, where it was."""
     home = next(module.parameters()).device
     module.to(device)
@@ -42,7 +42,7 @@ def encoding_on(vae: AutoencoderKLWan, device: torch.device | None, *, in_tiles:
 
     def encode_there(*arguments: Any, **options: Any) -> Any:
         assert device is not None  # noqa: S101 - see below
-        with visiting(vae, device):
+        with on_device(vae, device):
             return encode(*arguments, **options)
 
     if in_tiles:
@@ -57,7 +57,7 @@ def encoding_on(vae: AutoencoderKLWan, device: torch.device | None, *, in_tiles:
 
 
 @contextmanager
-def visiting_calls(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+def on_device_when_called(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
     """Within the block the module comes to `device` whenever it is called, and goes home after."""
     home = next(module.parameters()).device
     hooks = [

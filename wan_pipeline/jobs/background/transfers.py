@@ -19,7 +19,7 @@ from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 from wan_pipeline.jobs.launch import launch, settings_of, settings_parser
-from wan_pipeline.models.download import Transfer
+from wan_pipeline.models.download import TransferProgress
 from wan_pipeline.models.manage import Models
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
@@ -37,7 +37,7 @@ class Task(StrEnum):
     VERIFY = "verify"
 
 
-class FetchState(StrEnum):
+class TransferState(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     """The person stopped it, or its process died; what has come is kept."""
@@ -46,12 +46,12 @@ class FetchState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fetch:
+class ModelTransfer:
     """How the downloading or verifying of a model stands."""
 
     task: Task
-    state: FetchState
-    transfer: Transfer = field(default_factory=lambda: Transfer("", 0, 0))
+    state: TransferState
+    transfer: TransferProgress = field(default_factory=lambda: TransferProgress("", 0, 0))
     error: str = ""
     """One sentence for the person, when failed or when its process died."""
     problems: tuple[str, ...] = ()
@@ -61,10 +61,10 @@ class Fetch:
 
     @property
     def is_running(self) -> bool:
-        return self.state is FetchState.RUNNING
+        return self.state is TransferState.RUNNING
 
 
-class Fetches:
+class Transfers:
     """The downloads and verifications of one workspace, as an app sees them."""
 
     def __init__(self, settings: Settings) -> None:
@@ -79,7 +79,7 @@ class Fetches:
         if process := self._processes.pop(model_id, None):
             process.wait()  # it has written its end
         _stop_file(self._settings, model_id).unlink(missing_ok=True)
-        _write(_file(self._settings, model_id), Fetch(task, FetchState.RUNNING))
+        _write(_file(self._settings, model_id), ModelTransfer(task, TransferState.RUNNING))
         log = self._settings.logs / "models.log"
         self._processes[model_id] = launch(MODULE, self._settings, log, task.value, model_id)
 
@@ -89,7 +89,7 @@ class Fetches:
             with whole_file(_stop_file(self._settings, model_id)):
                 pass
 
-    def of(self, model_id: str) -> Fetch | None:
+    def of(self, model_id: str) -> ModelTransfer | None:
         """How it stands with this model, or how it ended; None if there is nothing to say."""
         found = _read(_file(self._settings, model_id))
         if found is None or not found.is_running:
@@ -100,7 +100,7 @@ class Fetches:
         if found is None or not found.is_running:
             return found
         log = self._settings.logs / "models.log"
-        return replace(found, state=FetchState.STOPPED, error=f"It ended before it was done; {log} may say why.")
+        return replace(found, state=TransferState.STOPPED, error=f"It ended before it was done; {log} may say why.")
 
     def forget(self, model_id: str) -> None:
         """Say no more of what was done to it. Raises UserError while one is at this model."""
@@ -126,11 +126,11 @@ class _Reporter:
         self._written_at = self._looked_at = 0.0
         self._shall_stop = False
 
-    def transferred(self, transfer: Transfer) -> None:
+    def transferred(self, transfer: TransferProgress) -> None:
         now = time.monotonic()
         if now - self._written_at >= REPORT_SECONDS:
             self._written_at = now
-            _write(self._file, Fetch(self._task, FetchState.RUNNING, transfer))
+            _write(self._file, ModelTransfer(self._task, TransferState.RUNNING, transfer))
 
     def cancelled(self) -> bool:
         now = time.monotonic()
@@ -140,19 +140,19 @@ class _Reporter:
         return self._shall_stop
 
 
-def run(settings: Settings, task: Task, model_id: str) -> Fetch:
+def run(settings: Settings, task: Task, model_id: str) -> ModelTransfer:
     """Download or verify a model, and write down how it ended."""
     models, observer = Models(settings), _Reporter(settings, task, model_id)
     try:
         if task is Task.FETCH:
             models.fetch(model_id, models.plan(model_id), observer)
-            end = Fetch(task, FetchState.DONE)
+            end = ModelTransfer(task, TransferState.DONE)
         else:
-            end = Fetch(task, FetchState.DONE, problems=tuple(models.verify(model_id, observer)))
+            end = ModelTransfer(task, TransferState.DONE, problems=tuple(models.verify(model_id, observer)))
     except Cancelled:
-        end = Fetch(task, FetchState.STOPPED)
+        end = ModelTransfer(task, TransferState.STOPPED)
     except StudioError as error:
-        end = Fetch(task, FetchState.FAILED, error=str(error))
+        end = ModelTransfer(task, TransferState.FAILED, error=str(error))
     _write(_file(settings, model_id), end)
     return end
 
@@ -165,7 +165,7 @@ def _stop_file(settings: Settings, model_id: str) -> Path:
     return settings.cache / "fetches" / f"{model_id}.stop"
 
 
-def _write(path: Path, fetch: Fetch) -> None:
+def _write(path: Path, fetch: ModelTransfer) -> None:
     transfer = fetch.transfer
     facts: dict[str, Any] = {"task": fetch.task, "state": fetch.state, "error": fetch.error, "problems": fetch.problems}
     facts["transfer"] = [transfer.file, transfer.done_bytes, transfer.total_bytes, transfer.bytes_per_second]
@@ -173,11 +173,13 @@ def _write(path: Path, fetch: Fetch) -> None:
         part.write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _read(path: Path) -> Fetch | None:
+def _read(path: Path) -> ModelTransfer | None:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        task, state = Task(facts["task"]), FetchState(facts["state"])
-        return Fetch(task, state, Transfer(*facts["transfer"]), facts["error"], tuple(facts["problems"]))
+        task, state = Task(facts["task"]), TransferState(facts["state"])
+        return ModelTransfer(
+            task, state, TransferProgress(*facts["transfer"]), facts["error"], tuple(facts["problems"])
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def patiently(use: Callable[[], T]) -> T:
+def retry_on_busy(use: Callable[[], T]) -> T:
     """What `use` gives, tried up to TRIES times. Raises StorageError when the database stays out of reach."""
     for _ in range(TRIES - 1):
         try:

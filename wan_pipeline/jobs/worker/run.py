@@ -16,7 +16,7 @@ from wan_pipeline.jobs.log import JobLogs, crashes_told
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.render import Label, Renderer, save_clip
-from wan_pipeline.jobs.worker.retry import patiently
+from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import check_room
@@ -59,7 +59,7 @@ class JobRun:
         """Put the clip's files in place, then its row. Raises StorageError only if the database stays out of reach."""
         with self._logs.attached(self.job.id):
             if finished := self._save(rendered):
-                patiently(partial(self._store.finish, self.job.id, finished))
+                retry_on_busy(partial(self._store.finish, self.job.id, finished))
                 crash_point(CrashPoint.FINISHED)
                 logger.info("Job %s is done: %s", self.job.id, finished.clip.name)
         if finished:
@@ -105,12 +105,12 @@ class JobRun:
             logger.warning("Job %s failed: %s", job.id, error)
             return
         self.observer.close()
-        patiently(partial(self._store.lower_plan, job.id, plan, str(error)))
+        retry_on_busy(partial(self._store.lower_plan, job.id, plan, str(error)))
         logger.warning("Job %s goes on in a fresh process with the memory plan '%s': %s", job.id, plan, error)
 
     def _end(self, write: Callable[[], None]) -> None:
         self._let_go()
-        patiently(write)
+        retry_on_busy(write)
 
     def _let_go(self) -> None:
         """Of what is of no use once the job has ended."""

@@ -27,7 +27,7 @@ from wan_pipeline.jobs.log import FORMAT, JobLogs
 from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.render import Renderer
-from wan_pipeline.jobs.worker.retry import patiently
+from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
 from wan_pipeline.progress import Observer, Progress, Stage
@@ -97,7 +97,7 @@ class Worker:
             backups.tick()
             heart.take(None)
             nothing_is_saved = self._saver.is_idle()
-            if job := patiently(partial(self._store.claim, self._loaded)):
+            if job := retry_on_busy(partial(self._store.claim, self._loaded)):
                 crash_point(CrashPoint.CLAIMED)
                 heart.take(job.id)
                 if not self._run_job(job, heart):
