@@ -279,7 +279,10 @@ def test_clips_made_since_the_backup_are_found_and_not_made_twice(settings: Sett
         assert {clip.path for clip in studio.gallery.page(GalleryQuery(), 0, 9).items} == set(made)
 
 
-RESTORE = "import pathlib, sys; from wan_pipeline.storage.backups import repair_if_corrupt; repair_if_corrupt(pathlib.Path(sys.argv[1]))"
+RESTORE = (
+    "import pathlib, sys;"
+    " from wan_pipeline.storage.backups import repair_if_corrupt; repair_if_corrupt(pathlib.Path(sys.argv[1]))"
+)
 
 
 @pytest.mark.parametrize("moment", ["part-written:1", "part-renamed:1", "part-written:2", "part-renamed:2"])
