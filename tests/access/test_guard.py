@@ -1,0 +1,239 @@
+"""The guard before every route, as an ASGI server would call it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wan_pipeline.access.callers import Caller
+from wan_pipeline.access.guard import COOKIE, Guard, Limits, Rules, caller_of
+from wan_pipeline.access.keys import Keys
+from wan_pipeline.access.limits import Rate, WrongKeys
+from wan_pipeline.access.roles import Role
+from wan_pipeline.storage.database import Database
+
+TUNNEL = "abc.gradio.live"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass
+class Server:
+    """A guard before an app that remembers who came."""
+
+    keys: Keys
+    rules: Rules = field(default_factory=Rules)
+    limits: Limits = field(default_factory=Limits)
+    callers: list[Caller] = field(default_factory=list)
+    received: int = 0
+
+    def __post_init__(self) -> None:
+        self._guard = Guard(self._app, self.keys, self.rules, self.limits, lambda status, text: f"<p>{status} {text}")
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.callers.append(caller_of(scope))
+        while scope["type"] == "http":
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            self.received += len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        reflected = [(b"Access-Control-Allow-Origin", b"https://evil.example"), (b"x-own", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": reflected})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    def ask(
+        self,
+        path: str = "/",
+        *,
+        host: str = "127.0.0.1:7860",
+        peer: str = "127.0.0.1",
+        method: str = "GET",
+        query: str = "",
+        body: Iterable[bytes] = (b"",),
+        kind: str = "http",
+        **headers: str,
+    ) -> Answer:
+        named = [(b"host", host.encode())]
+        named += [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+        scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": named, "client": (peer, 5)}
+        scope |= {"method": method, "scheme": "http"} if kind == "http" else {"scheme": "ws"}
+        parts, sent = list(body), []
+
+        async def receive() -> dict[str, Any]:
+            if kind == "websocket":
+                return {"type": "websocket.connect"}
+            part = parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(self._guard(scope, receive, send))
+        if not sent:
+            return Answer(0, {}, "")
+        start = sent[0]
+        return Answer(
+            start.get("status", start.get("code", 0)),
+            {name.decode().lower(): value.decode() for name, value in start.get("headers", [])},
+            b"".join(message.get("body", b"") for message in sent[1:]).decode(),
+        )
+
+
+@pytest.fixture
+def server(database: Path) -> Server:
+    return Server(Keys(Database(database)))
+
+
+def test_the_owner_at_this_computer_needs_no_key(server: Server) -> None:
+    assert server.ask().status == 200
+    assert server.callers[-1].role is Role.OWNER
+    assert server.callers[-1].is_local
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.5:7860", ""])
+def test_foreign_hosts_are_refused_even_with_a_key(server: Server, host: str) -> None:
+    secret, _ = server.keys.create(Role.OWNER)
+    answer = server.ask(host=host, authorization=f"Bearer {secret}")
+    assert answer.status == 403
+    assert "--host-name" in answer.body
+    assert server.callers == []
+
+
+def test_a_named_host_is_answered_to_those_with_a_key(database: Path) -> None:
+    server = Server(Keys(Database(database)), Rules(host_names=frozenset({"studio.lan"})))
+    assert server.ask(host="studio.lan:7860").status == 401
+    secret, _ = server.keys.create(Role.OWNER)
+    assert server.ask(host="studio.lan:7860", authorization=f"Bearer {secret}").status == 200
+    assert not server.callers[-1].is_local
+
+
+def test_the_public_address_shows_one_page_with_401(server: Server) -> None:
+    answer = server.ask(host=TUNNEL, accept="text/html")
+    assert (answer.status, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert "<p>401" in answer.body
+    assert server.ask("/config", host=TUNNEL).status == 401
+    assert server.callers == []
+
+
+def test_an_invitation_becomes_a_cookie_and_leaves_the_address(server: Server) -> None:
+    secret, key = server.keys.create(Role.MAKE)
+    answer = server.ask(host=TUNNEL, query=f"room=gallery&key={secret}", accept="text/html")
+    assert (answer.status, answer.headers["location"]) == (303, "./?room=gallery")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}={secret};")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    assert server.ask(host=TUNNEL, cookie=f"a=b; {COOKIE}={secret}").status == 200
+    assert (server.callers[-1].role, server.callers[-1].key_id) == (Role.MAKE, key.id)
+
+
+def test_a_framed_page_has_a_partitioned_cookie_and_the_hub_as_ancestor(database: Path) -> None:
+    rules = Rules(frame_ancestors=("https://huggingface.co",), framed=True)
+    server = Server(Keys(Database(database)), rules)
+    secret, _ = server.keys.create(Role.MAKE)
+    answer = server.ask(host="me-studio.hf.space", query=f"key={secret}")
+    assert "SameSite=None; Secure; Partitioned" in answer.headers["set-cookie"]
+    answer = server.ask(host="me-studio.hf.space", cookie=f"{COOKIE}={secret}")
+    assert "frame-ancestors https://huggingface.co" in answer.headers["content-security-policy"]
+    assert "x-frame-options" not in answer.headers
+
+
+def test_a_loopback_request_with_a_guests_key_is_that_guest(server: Server) -> None:
+    secret, _ = server.keys.create(Role.VIEW)
+    for headers in ({"authorization": f"Bearer {secret}"}, {"cookie": f"{COOKIE}={secret}"}):
+        server.ask(**headers)
+        assert (server.callers[-1].role, server.callers[-1].is_local) == (Role.VIEW, False)
+
+
+def test_a_revoked_and_an_expired_key_end_at_once(server: Server) -> None:
+    secret, key = server.keys.create(Role.MAKE)
+    assert server.ask(host=TUNNEL, cookie=f"{COOKIE}={secret}").status == 200
+    server.keys.revoke(key.id)
+    assert server.ask(host=TUNNEL, cookie=f"{COOKIE}={secret}").status == 401
+    old, _ = server.keys.create(Role.MAKE, expires=timedelta(seconds=-1))
+    assert server.ask(host=TUNNEL, authorization=f"Bearer {old}").status == 401
+    assert server.ask(cookie=f"{COOKIE}={secret}").status == 200, "the owner's browser may still hold it"
+    assert server.callers[-1].role is Role.OWNER
+
+
+def test_guessing_is_slowed_and_a_right_key_is_not(database: Path) -> None:
+    slow = Limits(wrong_keys=WrongKeys(Rate(0.2, 3), Rate(2.0, 100)))
+    server = Server(Keys(Database(database)), limits=slow)
+    secret, _ = server.keys.create(Role.VIEW)
+    statuses = [server.ask(host=TUNNEL, authorization=f"Bearer wrong{n}").status for n in range(6)]
+    assert statuses == [401, 401, 401, 429, 429, 429]
+    assert server.ask(host=TUNNEL, authorization=f"Bearer {secret}").status == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:7860", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_another_page_changes_nothing_through_the_owners_browser(server: Server, origin: str, method: str) -> None:
+    assert server.ask(method=method, origin=origin).status == 403
+    assert server.ask(origin=origin).status == 401, "nor reads as the owner"
+    assert server.ask(kind="websocket", origin=origin).status == 1008
+    assert server.callers == []
+
+
+def test_a_form_of_another_page_without_an_origin_is_told_by_what_the_browser_says(server: Server) -> None:
+    assert server.ask(method="POST", sec_fetch_site="cross-site").status == 403
+    assert server.ask(method="POST", sec_fetch_site="same-origin").status == 200
+    assert server.ask(method="POST").status == 200, "programs send neither"
+
+
+def test_a_guests_cookie_is_no_use_to_another_page(server: Server) -> None:
+    secret, _ = server.keys.create(Role.MAKE)
+    answer = server.ask(host=TUNNEL, method="POST", cookie=f"{COOKIE}={secret}", origin="https://evil.example")
+    assert answer.status == 403
+    assert server.ask(host=TUNNEL, method="POST", cookie=f"{COOKIE}={secret}", origin=f"https://{TUNNEL}").status == 200
+
+
+def test_answers_bear_the_headers_and_reflect_no_origin(server: Server) -> None:
+    for answer in (server.ask(), server.ask(host=TUNNEL)):
+        assert "access-control-allow-origin" not in answer.headers
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "DENY"
+    assert server.ask().headers["x-own"] == "1"
+
+
+def test_bodies_are_bounded_whether_announced_or_not(database: Path) -> None:
+    server = Server(Keys(Database(database)), Rules(max_body_bytes=2**20, max_upload_bytes=2 * 2**20))
+    secret, _ = server.keys.create(Role.MAKE)
+    guest = {"host": TUNNEL, "authorization": f"Bearer {secret}", "method": "POST"}
+    assert server.ask(**guest, content_length=str(2**20 + 1)).status == 413
+    assert server.ask(**guest, content_length="-1").status == 413
+    assert server.ask(**guest, content_length="many").status == 413
+    assert server.ask("/gradio_api/upload", **guest, content_length=str(2**20 + 1)).status == 200
+    server.received = 0
+    assert server.ask(**guest, body=[b"x" * 2**19] * 5).status == 0, "the request ends"
+    assert server.received <= 2**20
+
+
+def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> None:
+    server = Server(Keys(Database(database)), limits=Limits(guest=Rate(1.0, 5), guests_in_all=Rate(1.0, 8)))
+    one, _ = server.keys.create(Role.VIEW)
+    two, _ = server.keys.create(Role.VIEW)
+    first = [server.ask(host=TUNNEL, authorization=f"Bearer {one}").status for _ in range(8)]
+    assert first == [200] * 5 + [429] * 3
+    second = [server.ask(host=TUNNEL, authorization=f"Bearer {two}") for _ in range(8)]
+    assert [answer.status for answer in second].count(200) <= 3, "the rate in all holds too"
+    assert int(second[-1].headers["retry-after"]) >= 1
+    assert [server.ask().status for _ in range(100)] == [200] * 100
+
+
+def test_descriptions_of_the_server_are_closed(server: Server) -> None:
+    for path in ("/openapi.json", "/docs", "/docs/", "/redoc"):
+        assert server.ask(path).status == 404

@@ -1,0 +1,110 @@
+"""Keys: shown once, stored as hashes, expiring, revoked."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.requests import make_request
+from wan_pipeline.access.caps import Caps, Usage, check_request, check_usage
+from wan_pipeline.access.keys import Keys, parse_expiry
+from wan_pipeline.access.roles import Role
+from wan_pipeline.errors import AccessError, UserError
+from wan_pipeline.storage.database import Database
+
+
+@pytest.fixture
+def keys(database: Path) -> Keys:
+    return Keys(Database(database))
+
+
+def test_a_key_is_found_by_its_secret_alone(keys: Keys, database: Path) -> None:
+    secret, key = keys.create(Role.MAKE, "film", caps=Caps(max_clips=3))
+    assert keys.find(secret) == key
+    assert keys.list() == [key]
+    for wrong in ("", key.id, secret[:-1], secret + "x", secret.swapcase(), "\ud800"):
+        assert keys.find(wrong) is None, wrong
+    assert secret.encode() not in database.read_bytes()
+
+
+def test_secrets_have_128_random_bits(keys: Keys) -> None:
+    secrets = {keys.create(Role.VIEW)[0] for _ in range(20)}
+    assert len(secrets) == 20
+    assert all(len(secret) == 22 for secret in secrets)
+
+
+def test_an_expired_key_lets_nobody_in_and_is_still_listed(keys: Keys) -> None:
+    secret, key = keys.create(Role.VIEW, expires=timedelta(seconds=-1))
+    assert keys.find(secret) is None
+    assert keys.list() == [key]
+    forever, _ = keys.create(Role.VIEW, expires=None)
+    assert keys.find(forever) is not None
+
+
+def test_a_revoked_key_is_gone_at_once(keys: Keys) -> None:
+    secret, key = keys.create(Role.MAKE)
+    assert keys.revoke(key.id) == key
+    assert keys.find(secret) is None
+    with pytest.raises(UserError, match="There is no key"):
+        keys.revoke(key.id)
+
+
+def test_the_last_use_is_recorded_now_and_then(keys: Keys) -> None:
+    secret, key = keys.create(Role.VIEW)
+    assert key.last_used_at is None
+    keys.record_use(key)
+    used = keys.find(secret)
+    assert used is not None
+    assert used.last_used_at is not None
+    keys.record_use(used)
+    assert keys.find(secret) == used, "within a minute nothing is written"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("role", "king"), ("caps", "{"), ("caps", '{"max_pixels": -1}'), ("expires_at", "soon"), ("created_at", "")],
+)
+def test_a_row_that_cannot_be_read_lets_nobody_in(keys: Keys, database: Path, column: str, value: str) -> None:
+    secret, _ = keys.create(Role.OWNER)
+    with sqlite3.connect(database) as connection:
+        connection.execute(f"UPDATE keys SET {column} = ?", (value,))  # noqa: S608
+    connection.close()
+    assert keys.find(secret) is None
+    assert keys.list() == []
+
+
+def test_lifetimes_as_people_write_them() -> None:
+    assert parse_expiry("48h") == timedelta(hours=48)
+    assert parse_expiry(" 30M ") == timedelta(minutes=30)
+    assert parse_expiry("7 d") == timedelta(days=7)
+    assert parse_expiry("never") is None
+    for wrong in ("", "0h", "-1h", "2y", "999999w", "1.5h", "48"):
+        with pytest.raises(UserError, match="no lifetime"):
+            parse_expiry(wrong)
+
+
+def test_a_clip_beyond_the_caps_is_refused_with_the_cap() -> None:
+    request, caps = make_request(), Caps(max_pixels=320 * 192, max_frames=33, max_steps=20)
+    for change, says in (
+        ({"width": 640}, "61,440 pixels a frame"),
+        ({"num_frames": 37}, r"37 frames are more than your key allows \(33\)"),
+        ({"num_inference_steps": 21}, "21 steps"),
+    ):
+        with pytest.raises(AccessError, match=says):
+            check_request(replace(request, **{"width": 320, "height": 192, **change}), caps)
+        check_request(replace(request, **{"width": 320, "height": 192, **change}), Caps(0, 0, 0))
+
+
+def test_used_up_caps_say_what_to_do() -> None:
+    check_usage(Usage(0, 0.0, 0), 60.0, Caps())
+    for usage, caps, says in (
+        (Usage(0, 0.0, 3), Caps(max_clips=3), "3 clips are made"),
+        (Usage(8, 0.0, 8), Caps(), "wait until one is done"),
+        (Usage(0, 239.5, 9), Caps(), "come back tomorrow"),
+    ):
+        with pytest.raises(AccessError, match=says):
+            check_usage(usage, 60.0, caps)

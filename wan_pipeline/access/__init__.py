@@ -1,0 +1,1 @@
+"""Who asks, and what they may do: callers, roles, keys and limits. It knows no page and no Gradio."""

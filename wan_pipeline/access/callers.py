@@ -1,0 +1,142 @@
+"""Who sends a request: the owner at this computer, a guest with a key, or nobody that is let in.
+
+Pure functions of what a server knows of a request. The rules:
+
+- A host name must be this computer's own, one given by `--host-name`, or one of a tunnel or a Space; all others are
+  refused, which ends DNS rebinding.
+- A key decides by itself, also on this computer: whoever brings a guest's key is that guest.
+- Without a key the owner is whoever sits at this computer: loopback peer, loopback host, no forwarding header, and the
+  page's own origin or none, as programs send. Tunnels end at a loopback peer, which is why the host counts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import urlsplit
+
+from wan_pipeline.access.keys import Key
+from wan_pipeline.access.roles import Action, Role, check, may
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+GUEST_DOMAINS = ("gradio.live", "hf.space")
+"""Of share links and of Hugging Face Spaces: whoever comes by these is a guest, with or without `--share`."""
+FORWARDING_HEADERS = ("forwarded", "via", "x-real-ip")
+"""And all that begin with `x-forwarded-`: the request passed through another program."""
+UNCHANGING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever was let in."""
+
+    role: Role
+    key: Key | None = None
+    """None for the owner at this computer."""
+    is_local: bool = False
+    """Whether they sit at this computer, and may be shown its folders."""
+
+    @property
+    def project(self) -> str:
+        """The project they are confined to; empty: the whole studio."""
+        return self.key.project if self.key else ""
+
+    @property
+    def key_id(self) -> str:
+        """What their jobs are marked with; empty for the owner at this computer."""
+        return self.key.id if self.key and self.key.role is not Role.OWNER else ""
+
+    def may(self, action: Action) -> bool:
+        return may(self.role, action)
+
+    def check(self, action: Action) -> None:
+        """Raise AccessError unless they may do this."""
+        check(self.role, action)
+
+
+OWNER_HERE = Caller(Role.OWNER, is_local=True)
+"""Whoever uses the command line or Python, and the browser of this computer."""
+
+
+class HostKind(Enum):
+    LOOPBACK = "loopback"
+    NAMED = "named"
+    """Given by `--host-name`."""
+    GUEST = "guest"
+    """A tunnel's or a Space's."""
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a server knows of a request before its body is read. Header names are lower case."""
+
+    peer: str
+    """Address of the other end of the connection."""
+    method: str
+    scheme: str
+    headers: Mapping[str, str]
+
+    @property
+    def host(self) -> str:
+        return self.headers.get("host", "")
+
+    @property
+    def is_forwarded(self) -> bool:
+        return any(name in FORWARDING_HEADERS or name.startswith("x-forwarded-") for name in self.headers)
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether its origin has to be checked. A WebSocket counts: browsers let any page open one."""
+        return self.method not in UNCHANGING or self.scheme in ("ws", "wss")
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without the port, lower case; empty for what is no name."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
+    except ValueError:
+        return ""
+
+
+def host_kind(host: str, named: frozenset[str]) -> HostKind:
+    name = host_name(host)
+    if name in LOOPBACK_NAMES:
+        return HostKind.LOOPBACK
+    if any(name == domain or name.endswith(f".{domain}") for domain in GUEST_DOMAINS):
+        return HostKind.GUEST
+    return HostKind.NAMED if name in named else HostKind.FOREIGN
+
+
+def is_same_origin(request: Request) -> bool:
+    """Whether the page that sent it is one of this host, or no page sent it. `Origin: null` is no page of ours.
+
+    The scheme is not compared: a tunnel or a proxy takes the TLS off.
+    """
+    origin = request.headers.get("origin")
+    if origin is None:
+        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    try:
+        netloc = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return bool(netloc) and netloc.lower() == request.host.lower()
+
+
+def is_owner_here(request: Request, named: frozenset[str]) -> bool:
+    """Whether a request without a key comes from this computer's own person or programs."""
+    return (
+        _is_loopback(request.peer)
+        and host_kind(request.host, named) is HostKind.LOOPBACK
+        and not request.is_forwarded
+        and is_same_origin(request)
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

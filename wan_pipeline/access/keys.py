@@ -1,0 +1,134 @@
+"""Keys that let guests in: made by the owner, shown once, stored as hashes, revoked in a click."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import sqlite3
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from wan_pipeline.access.caps import Caps
+from wan_pipeline.access.roles import Role
+from wan_pipeline.errors import UserError
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
+
+KEY_BYTES = 16
+"""128 random bits: no dictionary and no luck finds one, so a plain SHA-256 is enough to store it."""
+DEFAULT_EXPIRY = timedelta(hours=48)
+MAX_EXPIRY = timedelta(days=366)
+USE_SECONDS = 60.0
+"""The last use is written at most this often."""
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key as the owner sees it; the secret itself is not stored."""
+
+    id: str
+    """Random, so that nobody learns how many keys there are."""
+    role: Role
+    project: str
+    """What it covers; empty: the whole studio."""
+    caps: Caps
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
+class Keys:
+    """The keys of one workspace. Every method raises StorageError when the database cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, role: Role, project: str = "", expires: timedelta | None = DEFAULT_EXPIRY, caps: Caps | None = None
+    ) -> tuple[str, Key]:
+        """Make a key. Returns the secret, which is shown this once, and its record."""
+        secret, now = secrets.token_urlsafe(KEY_BYTES), datetime.now(UTC)
+        end = None if expires is None else now + expires
+        key = Key(secrets.token_hex(4), role, project, caps or Caps(), now, end, None)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO keys (id, hash, role, project, caps, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(key.id, _hash(secret), role, project, json.dumps(asdict(key.caps)), now.isoformat()),
+                    None if end is None else end.isoformat(),
+                ),
+            )
+        return secret, key
+
+    def find(self, secret: str) -> Key | None:
+        """The valid key of this secret; None if it is wrong, expired or revoked."""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT * FROM keys WHERE hash = ?", (_hash(secret),)).fetchone()
+        key = _key(row) if row else None
+        return None if key is None or key.is_expired(datetime.now(UTC)) else key
+
+    def record_use(self, key: Key) -> None:
+        """Note that the key was just used, at most once a minute."""
+        now = datetime.now(UTC)
+        if key.last_used_at and (now - key.last_used_at).total_seconds() < USE_SECONDS:
+            return
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (now.isoformat(), key.id))
+
+    def list(self) -> list[Key]:
+        """All keys, the newest first, expired ones too."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT * FROM keys ORDER BY created_at DESC, id").fetchall()
+        return [key for row in rows if (key := _key(row))]
+
+    def revoke(self, key_id: str) -> Key:
+        """Delete a key; its open pages end with their next request. Raises UserError for an unknown id."""
+        with self._database.transaction() as connection:
+            row: sqlite3.Row | None = connection.execute("SELECT * FROM keys WHERE id = ?", (key_id,)).fetchone()
+            key = _key(row) if row else None
+            if key is None:
+                raise UserError(f"There is no key '{key_id[:40]}'; `share --list` shows them.")
+            connection.execute("DELETE FROM keys WHERE id = ?", (key_id,))
+        return key
+
+
+def parse_expiry(text: str) -> timedelta | None:
+    """The lifetime in "30m", "48h", "7d", "2w"; None for "never". Raises UserError."""
+    if text.strip().lower() == "never":
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,5})\s*([mhdw])", text.strip().lower())
+    lifetime = timedelta(seconds=int(found[1]) * _UNITS[found[2]]) if found else None
+    if lifetime is None or lifetime > MAX_EXPIRY:
+        raise UserError(f"'{text[:40]}' is no lifetime of a key; use one such as 30m, 48h, 7d, up to a year, or never.")
+    return lifetime
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _key(row: sqlite3.Row) -> Key | None:
+    """None for a row that cannot be read: such a key lets nobody in."""
+    try:
+        return Key(
+            id=row["id"],
+            role=Role(row["role"]),
+            project=row["project"],
+            caps=parse(Caps, parse_json(row["caps"])),
+            created_at=datetime.fromisoformat(row["created_at"]),
+            expires_at=_time(row["expires_at"]),
+            last_used_at=_time(row["last_used_at"]),
+        )
+    except (OutsideDataError, ValueError):
+        return None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

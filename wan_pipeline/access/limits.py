@@ -1,0 +1,82 @@
+"""How often and how much: rates by key and in all, a delay for wrong keys, quotas of uploaded bytes.
+
+All of it is in memory, for one server process, and its size is bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+MAX_BUCKETS = 4096
+"""Callers remembered at a time; the one that was away the longest is forgotten first."""
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+
+@dataclass
+class Rate:
+    """A token bucket a caller: `burst` at once, refilled with `per_second`."""
+
+    per_second: float
+    burst: float
+    clock: Callable[[], float] = time.monotonic
+    _buckets: OrderedDict[str, _Bucket] = field(default_factory=OrderedDict)
+
+    def take(self, caller: str, cost: float = 1.0) -> float:
+        """0 if the caller may go on, else the seconds until they may."""
+        now = self.clock()
+        bucket = self._buckets.pop(caller, None) or _Bucket(self.burst, now)
+        self._buckets[caller] = bucket
+        if len(self._buckets) > MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.per_second)
+        bucket.filled_at = now
+        if bucket.tokens >= cost:
+            bucket.tokens -= cost
+            return 0.0
+        return (cost - bucket.tokens) / self.per_second
+
+
+@dataclass
+class WrongKeys:
+    """Makes guessing slow: a few tries at once, then one every few seconds, by peer address and in all.
+
+    Through a tunnel all visitors come from one address, so a right key is let in however many wrong ones came before.
+    """
+
+    by_peer: Rate = field(default_factory=lambda: Rate(per_second=0.2, burst=8))
+    in_all: Rate = field(default_factory=lambda: Rate(per_second=2.0, burst=40))
+
+    def wait_seconds(self, peer: str) -> float:
+        """After a wrong key: 0 if it may simply be refused, else how long this peer is to wait."""
+        return max(self.by_peer.take(peer), self.in_all.take("all"))
+
+
+@dataclass
+class Quota:
+    """Bytes that a caller, and all together, may have uploaded and not yet lost to the clean-up."""
+
+    by_caller: int
+    in_all: int
+    lifetime: float = 3600.0
+    """Seconds after which an upload no longer counts: its file is deleted then."""
+    clock: Callable[[], float] = time.monotonic
+    _uploads: list[tuple[float, str, int]] = field(default_factory=list)
+
+    def take(self, caller: str, count: int) -> bool:
+        """Whether these bytes may come; counts them if so."""
+        horizon = self.clock() - self.lifetime
+        self._uploads = [upload for upload in self._uploads if upload[0] > horizon]
+        own = sum(size for _, who, size in self._uploads if who == caller)
+        total = sum(size for _, _, size in self._uploads)
+        if own + count > self.by_caller or total + count > self.in_all:
+            return False
+        self._uploads.append((self.clock(), caller, count))
+        return True
