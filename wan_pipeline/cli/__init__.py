@@ -7,7 +7,7 @@ import io
 import sys
 
 from wan_pipeline import __version__
-from wan_pipeline.cli import clips, generate, models, plan, queue
+from wan_pipeline.cli import clips, generate, models, plan, queue, share
 from wan_pipeline.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, Parser, add_folders, complain
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 
@@ -38,6 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(stopped="stopped.")
     add_folders(parser, with_defaults=True)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for room in (generate, queue, clips, models, plan):
+    for room in (generate, queue, clips, models, plan, share):
         room.add_to(commands)
     return parser

@@ -41,6 +41,10 @@ class WorkspaceLocks:
         """Held by the one process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
+    def public_address(self) -> FileLock:
+        """Held by the app that can be reached from outside."""
+        return FileLock(self._folder / "public-address.lock", timeout=LOCK_SECONDS, thread_local=False)
+
     def device(self) -> FileLock:
         """Held while a clip is made, by the worker or by the verifier, so that the two never share the memory."""
         return FileLock(self._folder / "device.lock", timeout=GIVE_WAY_SECONDS)
