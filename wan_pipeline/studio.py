@@ -280,7 +280,7 @@ class Studio:
 
     def _back_up(self) -> None:
         try:
-            Backups(self.settings.database).keep()
+            Backups(self.settings.database).backup()
         except StorageError as error:
             notice = f"The database could not be backed up: {error}"
             if notice not in self._notices:
