@@ -15,7 +15,8 @@ from uuid import uuid4
 from PIL import Image
 
 from wan_pipeline.clips.gallery import Gallery
-from wan_pipeline.clips.naming import check_output, clip_name
+from wan_pipeline.clips.input_files import InputFiles
+from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import StorageError, UserError
@@ -26,11 +27,15 @@ from wan_pipeline.jobs.estimator import Estimator
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.throughput import Estimate
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
+from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -47,15 +52,17 @@ class Studio:
     def __init__(self, settings: Settings, supervise: Supervise = Supervisor) -> None:
         """`supervise` makes what keeps a worker running.
 
-        Raises PresetError for a bad preset file, StorageError for a workspace that cannot be used.
+        Raises StorageError for a workspace that cannot be used. Bad preset files are left out, with a notice.
         """
         for folder in settings.written:
             check_writable(folder)
         self.settings = settings
-        self._drafting = RequestResolver(settings)
-        self.models, self.presets, self.loras = self._drafting.models, self._drafting.presets, self._drafting.loras
-        self.speeds = self._drafting.speeds
-        self._notices = repair_if_corrupt(settings.database)
+        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
+        self.presets, bad_presets = load_presets(settings.presets)
+        self.speeds, bad_speeds = load_speeds(settings.presets / "speeds")
+        inputs = InputFiles(settings.inputs)
+        self._drafting = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
+        self._notices = [*bad_presets, *bad_speeds, *repair_if_corrupt(settings.database)]
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
         self.outlook = Estimator(settings, self.models, self.queue)
@@ -102,12 +109,12 @@ class Studio:
 
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
-        request = self._drafting.request(replace(draft, prompt="of any length", negative_prompt=None, loras=()))
-        return self.outlook.of_clip(request)
+        plain = replace(draft, prompt="of any length", negative_prompt=None, loras=())
+        return self.outlook.of_clip(self._drafting.resolve_settings(plain))
 
     def estimate_many(self, drafts: Sequence[Draft]) -> Estimate:
         """How long all of them would take: "12 clips, about 4 min". Raises UserError for the first that is wrong."""
-        return self.outlook.of_clips([self._drafting.request(draft) for draft in drafts])
+        return self.outlook.of_clips([self._drafting.resolve_settings(draft) for draft in drafts])
 
     def forecast_of_model(self, model_id: str) -> str | None:
         """Whether a model fits this machine at its own settings; None while nothing is known. Raises ModelError."""
@@ -222,7 +229,7 @@ class Studio:
 
         Raises ReceiptError or StorageError for a file that tells nothing.
         """
-        return recover(load_receipt(path), self.settings, self.draft_of_request)
+        return recover(load_receipt(path).request, self._drafting)
 
     def share_copy(self, clip: Path) -> Path:
         """A copy in the cache to give away: without the receipt, and without the prompt in its name."""
@@ -260,7 +267,7 @@ class Studio:
         request = self.resolve(draft)
         clip = output or self.settings.clips / clip_name(request, datetime.now(UTC), uuid4().hex)
         check_output(clip)
-        check_room(clip.parent, _clip_bytes(request))
+        check_room(clip.parent, clip_bytes(request))
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
         from wan_pipeline.jobs.worker.render import Label, make_clip
 
@@ -269,7 +276,7 @@ class Studio:
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
         checked = [(self._drafting.check(draft), draft, project) for draft, project in clips]
-        check_room(self.settings.clips, max((_clip_bytes(request) for request, _, _ in checked), default=0))
+        check_room(self.settings.clips, max((clip_bytes(request) for request, _, _ in checked), default=0))
         requests = [(self._drafting.with_files(request, draft), project) for request, draft, project in checked]
         ids = self.queue.submit_many(requests)
         crash_point(CrashPoint.SUBMITTED)
@@ -291,8 +298,3 @@ class Studio:
         if job is None:
             raise UserError(f"There is no job {job_id[:8]} in {self.settings.workspace}; choose one from the list.")
         return job
-
-
-def _clip_bytes(request: GenerationRequest) -> int:
-    """What a clip of noise may take; usual ones are far smaller."""
-    return request.width * request.height * request.num_frames

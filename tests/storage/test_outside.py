@@ -21,6 +21,7 @@ from wan_pipeline.storage.outside import (
     Time,
     parse,
     parse_json,
+    printable,
     read_json_file,
     read_time,
     read_toml_file,
@@ -127,6 +128,10 @@ def test_what_is_missing_is_named() -> None:
         parse(Document, {key: GOOD[key] for key in ("color", "made_at")})
     with pytest.raises(OutsideDataError, match="Input should be an object"):
         parse(Document, [])
+
+
+def test_the_bytes_of_a_file_name_become_printable() -> None:
+    assert printable("b\udcff 红.toml") == "b? 红.toml"
 
 
 @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, {"a": "\ud800"}], ids=str)

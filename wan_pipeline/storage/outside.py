@@ -107,6 +107,11 @@ Time = Annotated[datetime, BeforeValidator(read_time)]
 """An aware time that can be converted to local time, for the fields of parsed classes."""
 
 
+def printable(text: str) -> str:
+    """Replace lone surrogates by "?": they stand for the bytes of file names that are not UTF-8."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
 def _read(path: Path, max_bytes: int) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
         raise OutsideDataError("it is not a regular file")
@@ -161,6 +166,8 @@ def _first_error(error: ValidationError) -> OutsideDataError:
     path, value = first["loc"], first["input"]
     shown = "" if isinstance(value, dict | list) or not path else f" = {value!r:.60}"
     match first["type"]:
+        case "json_invalid":  # the only way in which `json.dumps` writes what is no JSON
+            return OutsideDataError("it holds a lone surrogate, which is not text")
         case "missing" | "missing_argument":
             return OutsideDataError(f"{_name(path)}is missing", path)
         case "extra_forbidden" | "unexpected_keyword_argument":
