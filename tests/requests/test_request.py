@@ -40,6 +40,10 @@ def test_a_request_never_changes() -> None:
         make_request().seed = 1  # type: ignore[misc]
 
 
+def test_playing_time() -> None:
+    assert make_request(num_frames=33, fps=16).seconds == pytest.approx(2.0625)
+
+
 def test_a_request_of_the_first_version_is_read() -> None:
     """Settings that came later have their defaults."""
     stored = make_request(mode=Mode.IMAGE_TO_VIDEO, image="ab" * 32).to_dict()

@@ -126,6 +126,11 @@ class GenerationRequest:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
+    @property
+    def seconds(self) -> float:
+        """Playing time of the clip."""
+        return self.num_frames / self.fps
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
