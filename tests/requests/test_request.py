@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.errors import RequestError
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice, SchedulerName
@@ -137,14 +137,14 @@ def test_a_good_row_is_read() -> None:
     assert read_request(make_request().to_json()) == (make_request(), None)
 
 
-def test_bad_rows_break_no_list_and_are_not_run(store: JobStore, database: Path) -> None:
+def test_bad_rows_break_no_list_and_are_not_run(queue: OpenQueue, database: Path) -> None:
     texts = [stored(change) for change, _, _ in BAD_VALUES] + [text for text, _ in BAD_TEXTS]
-    ids = store.submit_many([(make_request(), "")] * len(texts) + [(make_request(prompt="good"), "")])
+    ids = queue.editor.submit_many([(make_request(), "")] * len(texts) + [(make_request(prompt="good"), "")])
     with Database(database).transaction() as connection:
         for job_id, text in zip(ids, texts, strict=False):
             connection.execute("UPDATE jobs SET request = ? WHERE id = ?", (text, job_id))
-    assert [job.id for job in store.jobs(limit=100)] == ids
-    assert [bool(job.request_error) for job in store.active()] == [True] * len(texts) + [False]
-    assert all(job.request.num_frames / job.request.fps < 1e6 for job in store.jobs(limit=100))
-    assert store.claim().id == ids[-1]
-    assert [job.state for job in store.jobs(limit=100)].count(JobState.FAILED) == len(texts)
+    assert [job.id for job in queue.jobs.jobs(limit=100)] == ids
+    assert [bool(job.request_error) for job in queue.jobs.active()] == [True] * len(texts) + [False]
+    assert all(job.request.num_frames / job.request.fps < 1e6 for job in queue.jobs.jobs(limit=100))
+    assert queue.worker.claim().id == ids[-1]
+    assert [job.state for job in queue.jobs.jobs(limit=100)].count(JobState.FAILED) == len(texts)
