@@ -124,9 +124,9 @@ def test_an_unchanged_queue_sends_nothing(studio: Studio, handlers: QueueHandler
     again = handlers.refresh(look(), shown)
     assert again == {handlers._view.shown: gr.skip()}
     assert OpenQueue(studio.settings.database).worker.claim() is not None
-    studio.queue.progress(job_id, Progress(Stage.DENOISING, 1, 4, 3.0), 0)
+    OpenQueue(studio.settings.database).worker.progress(job_id, Progress(Stage.DENOISING, 1, 4, 3.0), 0)
     shown = handlers.refresh(look(), shown)[handlers._view.shown]
-    studio.queue.progress(job_id, Progress(Stage.DENOISING, 2, 4, 2.0), 0)
+    OpenQueue(studio.settings.database).worker.progress(job_id, Progress(Stage.DENOISING, 2, 4, 2.0), 0)
     changed = handlers.refresh(look(), shown)
     assert handlers._view.now in changed
     assert handlers._view.rows not in changed, "a list that is sent anew loses what is being dragged or clicked"
