@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def plural(count: int, noun: str) -> str:
+    """For example: 1 clip, 12 clips, 1,234 clips."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """As a person says it: 6 s, 2 min 30 s, 1 h 5 min."""
     whole = max(round(seconds), 1)
