@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from tests.support import adapters
+from tests.support.receipts import EXTREME_RECEIPTS
 from tests.support.requests import make_request
 from wan_pipeline.clips.input_files import InputFiles
 from wan_pipeline.lora.library import LoraLibrary
@@ -86,6 +88,15 @@ def test_what_the_model_cannot_make_is_named(resolver: RequestResolver) -> None:
     (sentence,) = missing(make_request(num_frames=99_997), resolver)
     assert "99997 frames is out of range" in sentence
     assert missing(make_request(), resolver) == ()
+
+
+@pytest.mark.parametrize("receipt", EXTREME_RECEIPTS.values(), ids=EXTREME_RECEIPTS)
+def test_extreme_requests_become_drafts(resolver: RequestResolver, receipt: dict[str, Any]) -> None:
+    recovered = recover(GenerationRequest.from_dict(receipt["request"]), resolver)
+    assert recovered.draft.seed == receipt["request"]["seed"]
+    assert recovered.draft.files == ()
+    for sentence in recovered.missing:
+        assert len(sentence) < 400 and "\n" not in sentence and sentence.encode()
 
 
 @pytest.mark.parametrize(

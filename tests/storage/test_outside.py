@@ -69,7 +69,7 @@ GOOD: dict[str, Any] = {"width": 320, "color": "red", "made_at": "2026-11-20T10:
         ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "nested too deeply", (0,) * MAX_DEPTH),
         ("[" * 100_000, "nested too deeply", ()),
         ('{"a":' * 100_000, "nested too deeply", ()),
-        ('"' + "x" * MAX_BYTES + '"', "larger than 1,048,576 bytes", ()),
+        ('"' + "x" * MAX_BYTES + '"', "larger than 1 MB", ()),
     ],
     ids=lambda value: str(value)[:24],
 )

@@ -123,7 +123,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise OutsideDataError(f"it is larger than {max_bytes:,} bytes")
+        raise OutsideDataError(f"it is larger than {max_bytes / 2**20:g} MB")
 
 
 def _check_value(value: object, path: Keys, depth: int) -> None:
