@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +21,9 @@ from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.background.verifications import Verification, Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import JobStore
-from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.estimator import Estimate, Estimator
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState
 from wan_pipeline.jobs.supervisor import Supervisor
-from wan_pipeline.jobs.throughput import Estimate
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.recover import Recovered, recover
@@ -58,7 +56,7 @@ class Studio:
         self._notices = repair_if_corrupt(settings.database)
         self.queue = JobStore(settings.database)
         self.gallery = Gallery(Database(settings.database), settings.clips)
-        self.outlook = Estimator(settings, self.models, self.queue)
+        self.outlook = Estimator(settings, self._drafting, self.queue)
         self._supervisor = supervise(settings, self.queue, WorkspaceLocks(settings.workspace))
         self._verifications = Verifications(settings)
         self._is_started = False
@@ -102,16 +100,16 @@ class Studio:
 
     def estimate(self, draft: Draft) -> Estimate:
         """How long `submit` would take to give a clip, without reading images or LoRAs. Raises UserError."""
-        request = self._drafting.request(replace(draft, prompt="of any length", negative_prompt=None, loras=()))
-        return self.outlook.of_clip(request)
+        return self.outlook.of_draft(draft)
 
     def estimate_many(self, drafts: Sequence[Draft]) -> Estimate:
         """How long all of them would take: "12 clips, about 4 min". Raises UserError for the first that is wrong."""
-        return self.outlook.of_clips([self._drafting.request(draft) for draft in drafts])
+        return self.outlook.of_drafts(drafts)
 
     def forecast_of_model(self, model_id: str) -> str | None:
         """Whether a model fits this machine at its own settings; None while nothing is known. Raises ModelError."""
-        return self.outlook.of_model(model_id)
+        estimate = self.outlook.of_model(model_id)
+        return estimate.text if estimate else None
 
     def queue_seconds(self) -> float:
         """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""

@@ -39,8 +39,6 @@ DEMO = ModelSpec(
     guidance_scale=3.0,
     flow_shift=3.0,
     max_sequence_length=64,
-    denoise_seconds_per_token=1.5e-4,
-    decode_seconds_per_megapixel=1.2,
     memory=DEMO_MEMORY,
 )
 

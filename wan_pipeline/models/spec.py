@@ -87,12 +87,6 @@ class ModelSpec:
     max_sequence_length: int = 512
     """Text tokens that the transformer reads."""
 
-    denoise_seconds_per_token: float = 1e-4
-    """First guess of one transformer pass on two CPU cores, per latent token; replaced by what
-    finished jobs took here."""
-    decode_seconds_per_megapixel: float = 2.0
-    """First guess of the VAE decoder, per million pixels of clip; replaced likewise."""
-
     memory: MemoryFacts = WAN_1_3B
     """Sizes of its parts, for the planner."""
 
