@@ -38,11 +38,10 @@ class Candidates:
         """The smallest of the nearly fastest that fit, in the first group where any fits; else the least deficit."""
         for group in self.groups:
             costs = [(plan, self.cost(plan)) for plan in group]
-            if fitting := [entry for entry in costs if not deficit(entry[1], self.machine)]:
+            if fitting := [(plan, cost) for plan, cost in costs if not deficit(cost, self.machine)]:
                 limit = self.tolerance * min(cost.seconds for _, cost in fitting)
-                return min((entry for entry in fitting if entry[1].seconds <= limit), key=lambda entry: size(entry[1]))[
-                    0
-                ]
+                nearly_fastest = [(plan, cost) for plan, cost in fitting if cost.seconds <= limit]
+                return min(nearly_fastest, key=lambda entry: size(entry[1]))[0]
         every = [plan for group in self.groups for plan in group]
         return min(every, key=lambda plan: deficit(self.cost(plan), self.machine))
 
