@@ -22,9 +22,13 @@ LARGE = make_request(
 )
 
 
+def estimator_of(settings, queue) -> Estimator:
+    return Estimator(settings, RequestResolver(settings), queue.jobs)
+
+
 @pytest.fixture
-def estimator(settings, store):
-    return Estimator(settings, RequestResolver(settings), store)
+def estimator(settings, queue):
+    return estimator_of(settings, queue)
 
 
 def with_free_memory(monkeypatch, gib):
@@ -69,13 +73,13 @@ def test_what_does_not_fit_says_what_to_change(estimator, settings, monkeypatch)
     assert "machine's memory" in estimator.of_request(LARGE).text
 
 
-def test_the_memory_limit_and_the_plan_of_the_settings_count(settings, store, monkeypatch):
+def test_the_memory_limit_and_the_plan_of_the_settings_count(settings, queue, monkeypatch):
     with_free_memory(monkeypatch, 48)
     save_hardware(CARD, settings.cache)
     limited = replace(settings, memory_limit=5.0)
-    assert " of 5.0 GB" in Estimator(limited, RequestResolver(limited), store).of_request(LARGE).text
+    assert " of 5.0 GB" in estimator_of(limited, queue).of_request(LARGE).text
     wrong = replace(settings, plan="roomy")
-    estimator = Estimator(wrong, RequestResolver(wrong), store)
+    estimator = estimator_of(wrong, queue)
     for told in (estimator.of_request(LARGE), estimator.of_model("wan2.1-t2v-14b")):
         assert not told.fits and "'roomy' is not a memory plan" in told.text
 
@@ -86,20 +90,22 @@ def test_an_unknown_model_is_an_error(estimator):
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(0, ""), (1, ", after 1 other clip"), (3, ", after 3 other clips")])
-def test_a_clip_waits_for_those_ahead(ahead, words, estimator, store, database):
-    store.submit(make_request())
-    store.finish(store.claim().id, finished(database, seconds={"denoising": 5.0, "decoding": 3.0, "saving": 1.0}))
+def test_a_clip_waits_for_those_ahead(ahead, words, estimator, queue, database):
+    queue.editor.submit(make_request())
+    queue.worker.finish(
+        queue.worker.claim().id, finished(database, seconds={"denoising": 5.0, "decoding": 3.0, "saving": 1.0})
+    )
     for seed in range(ahead):
-        store.submit(make_request(seed=seed))
+        queue.editor.submit(make_request(seed=seed))
     told = estimator.of_request(make_request())
     assert (told.jobs_ahead, told.text) == (ahead, f"about 9 s{words}")
     assert told.seconds == pytest.approx(9.0)  # its own alone
     assert estimator.queue_seconds() == pytest.approx(ahead * 9.0)
 
 
-def test_many_clips_of_several_models_add_up(estimator, store):
+def test_many_clips_of_several_models_add_up(estimator, queue):
     for seed in range(2):
-        store.submit(make_request(seed=seed))
+        queue.editor.submit(make_request(seed=seed))
     requests = [make_request(), make_request(model=WAN22_TI2V_5B.id)]
     told = estimator.of_requests(requests)
     assert told.seconds == pytest.approx(sum(estimator.of_request(request).seconds for request in requests))
@@ -116,6 +122,6 @@ def test_a_draft_needs_neither_a_prompt_nor_its_loras(estimator):
         estimator.of_drafts([Draft()])
 
 
-def test_jobs_of_unknown_models_take_no_time(estimator, store):
-    store.submit(make_request(model="gone"))
+def test_jobs_of_unknown_models_take_no_time(estimator, queue):
+    queue.editor.submit(make_request(model="gone"))
     assert estimator.queue_seconds() == 0

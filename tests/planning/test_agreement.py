@@ -58,10 +58,10 @@ def by_engine(monkeypatch, settings, hardware, request, spec):
 
 @pytest.mark.parametrize("gib", [7.2, 10.8, 22.0])
 @pytest.mark.parametrize("model", registry.MODELS)
-def test_the_same_clip_gets_the_same_plan_everywhere(model, gib, settings, store, tmp_path, capsys, monkeypatch):
+def test_the_same_clip_gets_the_same_plan_everywhere(model, gib, settings, queue, tmp_path, capsys, monkeypatch):
     spec, hardware = registry.find(model), replace(LARGE_CARD, vram_free=int(gib * GIB))
     save_hardware(hardware, settings.cache)
-    estimator = Estimator(settings, RequestResolver(settings), store)
+    estimator = Estimator(settings, RequestResolver(settings), queue.jobs)
     printed = by_command(capsys, settings, model, gib)
     on_form = estimator.of_draft(own_draft(spec, tmp_path))
     in_engine = by_engine(monkeypatch, settings, hardware, own_request(spec), spec)
@@ -78,12 +78,12 @@ def test_the_same_clip_gets_the_same_plan_everywhere(model, gib, settings, store
 
 @pytest.mark.parametrize("gib", [7.2, 10.8, 22.0])
 @pytest.mark.parametrize("model", ["wan2.2-i2v-a14b", "wan2.1-vace-1.3b", "wan2.2-ti2v-5b"])
-def test_a_memory_limit_is_the_same_as_a_smaller_card(model, gib, settings, store, tmp_path, capsys, monkeypatch):
+def test_a_memory_limit_is_the_same_as_a_smaller_card(model, gib, settings, queue, tmp_path, capsys, monkeypatch):
     spec, limited = registry.find(model), replace(settings, memory_limit=gib)
     save_hardware(LARGE_CARD, settings.cache)
     printed = by_command(capsys, settings, model, gib)
     assert by_command(capsys, settings, model, 80, f"--memory-limit={gib}GiB") == printed
-    estimator = Estimator(limited, RequestResolver(limited), store)
+    estimator = Estimator(limited, RequestResolver(limited), queue.jobs)
     assert estimator.of_draft(own_draft(spec, tmp_path)).forecast.to_dict() == printed
     assert by_engine(monkeypatch, limited, LARGE_CARD, own_request(spec), spec).to_dict() == printed
 

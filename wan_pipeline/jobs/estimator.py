@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from wan_pipeline.errors import GenerationError
-from wan_pipeline.jobs.reader import JobTable
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.throughput import Throughput
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.forecast import Forecast
@@ -44,20 +44,20 @@ class Estimate:
 class Estimator:
     """Estimates clips by the hardware that the worker stored and the jobs that have finished here."""
 
-    def __init__(self, settings: Settings, resolver: RequestResolver, jobs: JobTable) -> None:
+    def __init__(self, settings: Settings, requests: RequestResolver, jobs: JobReader) -> None:
         self._settings = settings
-        self._resolver = resolver
-        self._models = resolver.models
-        self._planner = Planner(settings, resolver.loras)
+        self._requests = requests
+        self._models = requests.models
+        self._planner = Planner(settings, requests.loras)
         self._jobs = jobs
 
     def of_draft(self, draft: Draft) -> Estimate:
         """For what the form holds; any prompt will do, and images and LoRAs are not read. Raises UserError."""
-        return self.of_request(self._resolver.request(replace(draft, prompt="any", negative_prompt=None)))
+        return self.of_request(self._requests.request(replace(draft, prompt="any", negative_prompt=None)))
 
     def of_drafts(self, drafts: Sequence[Draft]) -> Estimate:
         """For example: 12 clips, about 4 min. Raises UserError for the first draft that is wrong."""
-        return self.of_requests([self._resolver.request(draft) for draft in drafts])
+        return self.of_requests([self._requests.request(draft) for draft in drafts])
 
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""
