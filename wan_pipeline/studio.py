@@ -231,7 +231,7 @@ class Studio:
 
     def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
         """Make a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, strict=strict)
+        return verify(clip, self.settings, observer, deterministic=strict)
 
     def verify_later(self, clip: Path) -> None:
         """Verify a clip in a process of its own, as soon as the queue is idle. Raises UserError if one is at it."""
