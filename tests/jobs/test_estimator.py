@@ -9,7 +9,6 @@ import pytest
 from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.costs import GIB
 from wan_pipeline.planning.hardware import Hardware, Speeds, keep, kept
 
@@ -19,10 +18,14 @@ LARGE = make_request(
 )
 
 
+def estimator(settings, studio):
+    return Estimator(settings, studio.models, studio.requests, studio.jobs)
+
+
 @pytest.fixture
-def outlook(settings, store):
+def estimates(settings, studio):
     settings.make_folders()
-    return Estimator(settings, ModelLibrary(settings), store)
+    return estimator(settings, studio)
 
 
 def with_free_memory(monkeypatch, gib):
@@ -32,44 +35,44 @@ def with_free_memory(monkeypatch, gib):
     monkeypatch.setattr("wan_pipeline.planning.hardware.psutil.virtual_memory", Memory)
 
 
-def test_nothing_is_said_of_memory_until_somebody_has_looked(outlook):
-    assert outlook.of_clip(make_request()).text.startswith("about ")
-    assert outlook.of_model("wan2.1-t2v-14b") is None
+def test_nothing_is_said_of_memory_until_somebody_has_looked(estimates):
+    assert estimates.of_clip(make_request()).text.startswith("about ")
+    assert estimates.of_model("wan2.1-t2v-14b") is None
 
 
-def test_a_card_is_told_what_a_clip_takes_and_how_long(outlook, settings, monkeypatch):
+def test_a_card_is_told_what_a_clip_takes_and_how_long(estimates, settings, monkeypatch):
     with_free_memory(monkeypatch, 48)
     keep(CARD, settings.cache)
-    told = outlook.of_clip(LARGE)
+    told = estimates.of_clip(LARGE)
     assert told.fits and told.text.startswith("fits: ") and " of 8.0 GB, about " in told.text
-    assert outlook.of_model("wan2.2-t2v-a14b").endswith(" at 832 x 480")
-    assert outlook.of_clip(replace(LARGE, width=832, height=480)).seconds < told.seconds / 3  # attention is quadratic
+    assert estimates.of_model("wan2.2-t2v-a14b").endswith(" at 832 x 480")
+    assert estimates.of_clip(replace(LARGE, width=832, height=480)).seconds < told.seconds / 3  # attention is quadratic
 
 
-def test_what_does_not_fit_says_what_to_change(outlook, settings, monkeypatch):
+def test_what_does_not_fit_says_what_to_change(estimates, settings, monkeypatch):
     with_free_memory(monkeypatch, 48)
     keep(replace(CARD, vram_free=2 * GIB), settings.cache)
-    told = outlook.of_clip(LARGE)
+    told = estimates.of_clip(LARGE)
     assert not told.fits and "choose a smaller size" in told.text and "about" not in told.text
     with_free_memory(monkeypatch, 3)
     keep(CARD, settings.cache)
-    assert "machine's memory" in outlook.of_clip(LARGE).text
+    assert "machine's memory" in estimates.of_clip(LARGE).text
 
 
-def test_the_limit_of_the_settings_counts(settings, store, monkeypatch):
+def test_the_limit_of_the_settings_counts(settings, studio, monkeypatch):
     with_free_memory(monkeypatch, 48)
     settings.make_folders()
     keep(CARD, settings.cache)
     limited = replace(settings, memory_limit=5.0)
-    assert " of 5.0 GB" in Estimator(limited, ModelLibrary(settings), store).of_clip(LARGE).text
+    assert " of 5.0 GB" in estimator(limited, studio).of_clip(LARGE).text
     wrong = replace(settings, plan="roomy")
-    told = Estimator(wrong, ModelLibrary(settings), store).of_clip(LARGE)
+    told = estimator(wrong, studio).of_clip(LARGE)
     assert not told.fits and "'roomy' is not a memory plan" in told.text
 
 
-def test_an_unknown_model_is_an_error(outlook):
+def test_an_unknown_model_is_an_error(estimates):
     with pytest.raises(ModelError):
-        outlook.of_model("none")
+        estimates.of_model("none")
 
 
 def test_what_was_found_is_kept_and_a_damaged_file_is_none(settings):

@@ -82,13 +82,13 @@ def test_a_clip_by_vace_from_the_command_line_and_again_from_its_receipt(setting
     assert len(request["control_video"]) == len(request["control_mask"]) == 64
     assert request["reference_images"] == [request["control_mask"]]
     with Studio(settings) as studio:
-        recovered = studio.draft_from_clip(clip)
+        recovered = studio.draft_of_clip(clip)
         assert recovered.missing == ()
-        assert studio.resolve(recovered.draft) == GenerationRequest.from_dict(request)
+        assert studio.requests.resolve(recovered.draft) == GenerationRequest.from_dict(request)
         assert studio.verify_now(clip, Silence()).identical
         for file in settings.inputs.glob("*.video"):
             file.unlink()
-        recovered = studio.draft_from_clip(clip)
+        recovered = studio.draft_of_clip(clip)
         assert len(recovered.missing) == 1 and recovered.draft.control_video is None
 
 
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_video_is_a_sentence(settings, photo, tmp_path):
     with Studio(settings) as studio:
         for path, words in ((notes, "cannot be read here"), (tmp_path / "gone.mp4", "is not there")):
             with pytest.raises(ImageError, match=words):
-                studio.resolve(Draft(prompt="a", model=VACE, control_video=path, **SMALL))
+                studio.requests.resolve(Draft(prompt="a", model=VACE, control_video=path, **SMALL))
 
 
 @pytest.mark.parametrize("file", ["control_video", "control_mask"])
@@ -112,7 +112,7 @@ def test_a_video_that_is_too_short_is_refused_before_it_is_queued(settings, vide
     with Studio(settings) as studio:
         with pytest.raises(ImageError, match=words):
             studio.submit(replace(draft, num_frames=13))
-        assert studio.recent() == []
+        assert studio.jobs.recent() == []
         assert list(settings.inputs.glob("*.video")) == []
         assert studio.submit(replace(draft, num_frames=9))
         with pytest.raises(ImageError, match="has 5 frames at 8 a second and the clip takes 9; ask for at most 5"):

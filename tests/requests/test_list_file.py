@@ -52,10 +52,10 @@ def test_every_column_of_a_csv(tmp_path: Path) -> None:
 
 def test_the_template_can_be_queued_as_it_is(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(CSV_TEMPLATE)
-    with studio.read_queue_file(tmp_path / "jobs.csv") as content:
+    with studio.read_list(tmp_path / "jobs.csv") as content:
         assert content.problems == ()
         ids = studio.submit_rows(content)
-    first, second = (studio.job(job_id) for job_id in ids)
+    first, second = (studio.jobs.job(job_id) for job_id in ids)
     assert (first.request.preset, first.project, first.request.seed) == ("natural", "hills", 1)
     assert (second.request.prompt, second.request.guidance_scale) == ("a blue fish swims left, slowly", 3.5)
 
@@ -238,27 +238,27 @@ def test_a_queue_moves_to_another_workspace(with_image: bool, studio: Studio, se
     with Studio(replace(settings, workspace=settings.workspace.parent / "other")) as other:
         with other.read_queue_file(path) as content:
             copies = [other.job(job_id) for job_id in other.submit_rows(content)]
-        assert [copy.request for copy in copies] == [studio.job(job_id).request for job_id in ids]
+        assert [copy.request for copy in copies] == [studio.jobs.job(job_id).request for job_id in ids]
         assert {copy.project for copy in copies} == {"night"}
         assert list(other.settings.cache.glob("import-*")) == []
 
 
 def test_nothing_is_queued_unless_all_is_right_or_bad_rows_are_skipped(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("prompt,seed,width\na,x,\nb,2,330\n,3,\nc,4,\n")
-    with studio.read_queue_file(tmp_path / "jobs.csv") as content:
+    with studio.read_list(tmp_path / "jobs.csv") as content:
         assert [problem.partition(":")[0] for problem in content.problems] == ["Row 2", "Row 3", "Row 4"]
         assert "use 320 or 352" in content.problems[1]
         with pytest.raises(UserError, match=r"Nothing was queued: 3 of 4 rows .* Row 2: The seed .* \(and 2 more\)"):
             studio.submit_rows(content)
-        assert studio.recent() == []
+        assert studio.jobs.recent() == []
         (job_id,) = studio.submit_rows(content, skip_bad=True, project="night")
-    assert (studio.job(job_id).request.seed, studio.job(job_id).project) == (4, "night")
+    assert (studio.jobs.job(job_id).request.seed, studio.jobs.job(job_id).project) == (4, "night")
 
 
 @pytest.mark.parametrize(("content", "says"), [("prompt\n", "holds no clips"), ("prompt,seed\na,x\n", "1 of 1 rows")])
 def test_a_list_without_a_good_row_queues_nothing(content: str, says: str, studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(content)
-    with studio.read_queue_file(tmp_path / "jobs.csv") as rows, pytest.raises(UserError, match=says):
+    with studio.read_list(tmp_path / "jobs.csv") as rows, pytest.raises(UserError, match=says):
         studio.submit_rows(rows, skip_bad=True)
 
 
@@ -268,7 +268,7 @@ def test_a_list_without_a_good_row_queues_nothing(content: str, says: str, studi
 def test_many_drafts_are_all_queued_or_none(studio: Studio, photo: Path) -> None:
     with pytest.raises(RequestError, match="use 320 or 352"):
         studio.submit_many([BALL, replace(BALL, image=photo), replace(BALL, width=330)])
-    assert studio.recent() == []
+    assert studio.jobs.recent() == []
     assert list(studio.settings.inputs.iterdir()) == []  # no image is kept for a clip that is not queued
     assert len(studio.submit_many([BALL, replace(BALL, image=photo)])) == 2
 
@@ -278,23 +278,23 @@ def test_an_edited_job_is_resolved_anew(studio: Studio) -> None:
     with pytest.raises(RequestError, match="use 320 or 352"):
         studio.edit(job_id, replace(BALL, width=330))
     studio.edit(job_id, replace(BALL, preset="noir"))
-    assert studio.job(job_id).request.preset == "noir"
-    assert studio.job(job_id).request.styled_prompt != BALL.prompt
+    assert studio.jobs.job(job_id).request.preset == "noir"
+    assert studio.jobs.job(job_id).request.styled_prompt != BALL.prompt
 
 
 def test_the_time_for_many_and_for_the_whole_queue(studio: Studio) -> None:
     drafts = grid(BALL, ["a", "b", "c"], [1, 2], [None, "noir"])
-    assert studio.queue_seconds() == 0
-    shown = studio.estimate_many(drafts)
+    assert studio.estimates.queue_seconds() == 0
+    shown = studio.estimates.of_drafts(drafts)
     assert shown.text.startswith("12 clips, about ")
-    assert shown.seconds == pytest.approx(sum(studio.estimate(draft).seconds for draft in drafts))
+    assert shown.seconds == pytest.approx(sum(studio.estimates.of_draft(draft).seconds for draft in drafts))
     ids = studio.submit_many(drafts)
-    assert studio.queue_seconds() == pytest.approx(shown.seconds)
+    assert studio.estimates.queue_seconds() == pytest.approx(shown.seconds)
     studio.queue.pause(ids[0])
-    assert studio.queue_seconds() < shown.seconds
-    assert studio.job(ids[0]).state is JobState.PAUSED
-    assert studio.estimate_many([BALL]).text.startswith("1 clip, about ")
-    assert studio.estimate_many([BALL]).text.endswith(", after 11 other clips")
+    assert studio.estimates.queue_seconds() < shown.seconds
+    assert studio.jobs.job(ids[0]).state is JobState.PAUSED
+    assert studio.estimates.of_drafts([BALL]).text.startswith("1 clip, about ")
+    assert studio.estimates.of_drafts([BALL]).text.endswith(", after 11 other clips")
 
 
 # The grid

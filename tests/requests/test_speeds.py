@@ -89,7 +89,7 @@ def test_without_its_lora_the_estimate_and_the_queue_say_how_to_get_it(settings,
         (settings.loras / speed.files[0]).touch()
         with pytest.raises(LoraError, match=re.escape(words)):
             studio.submit(draft)
-        assert studio.recent() == []
+        assert studio.jobs.recent() == []
     folders = ["--workspace", str(settings.workspace), "--models-folder", str(settings.models)]
     order = ["generate", "--prompt", "a boat", "--model", "wan2.2-t2v-a14b", "--speed", FAST]
     assert main([*order, *folders, "--loras-folder", str(settings.loras)]) == 2
@@ -104,8 +104,8 @@ def test_a_clip_is_made_at_the_speed_with_its_pair(settings, model):
         (job,) = finish(studio, settings, draft)
         assert job.error is None and job.clip is not None
         assert job.request.num_inference_steps == 4 and "LoRA" not in str(job.warnings)
-        again = studio.draft_of(job.id)
-        assert again.speed is None and studio.resolve(again) == job.request
+        again = studio.draft_of_job(job.id)
+        assert again.speed is None and studio.requests.resolve(again) == job.request
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wan_pipeline.errors import GenerationError
-from wan_pipeline.jobs.editor import JobStore
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.throughput import Estimate, Throughput, after, estimate_many
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Availability, ModelSpec
@@ -13,7 +14,8 @@ from wan_pipeline.planning.choice import Chooser, plan_of
 from wan_pipeline.planning.costs import GIB, Geometry
 from wan_pipeline.planning.hardware import Hardware, kept
 from wan_pipeline.planning.planner import Plan
-from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings
 from wan_pipeline.wording import duration
 
@@ -24,15 +26,24 @@ LEARN_FROM = 20
 class Estimator:
     """What can be told of clips that are not made yet, by what the worker has found out about this machine."""
 
-    def __init__(self, settings: Settings, models: ModelLibrary, queue: JobStore) -> None:
+    def __init__(self, settings: Settings, models: ModelLibrary, requests: RequestResolver, jobs: JobReader) -> None:
         self._settings = settings
         self._models = models
-        self._queue = queue
+        self._requests = requests
+        self._jobs = jobs
+
+    def of_draft(self, draft: Draft) -> Estimate:
+        """As `of_clip`, without reading pictures or LoRAs; the prompt may be empty. Raises UserError."""
+        return self.of_clip(self._requests.request(replace(draft, prompt="-", negative_prompt=None, loras=())))
+
+    def of_drafts(self, drafts: Sequence[Draft]) -> Estimate:
+        """As `of_clips`. Raises UserError for the first draft that is wrong."""
+        return self.of_clips([self._requests.request(draft) for draft in drafts])
 
     def of_clip(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""
         hardware = kept(self._settings.cache)
-        seconds, ahead = self.pace(request.model, hardware).seconds(request), self._queue.unfinished()
+        seconds, ahead = self.pace(request.model, hardware).seconds(request), self._jobs.unfinished()
         time = f"about {duration(seconds)}{after(ahead)}"
         if hardware is None:
             return Estimate(seconds, ahead, time)
@@ -47,7 +58,7 @@ class Estimator:
         """For example: 12 clips, about 4 min."""
         hardware = kept(self._settings.cache)
         paces = {model: self.pace(model, hardware) for model in {request.model for request in requests}}
-        return estimate_many(requests, paces, self._queue.unfinished())
+        return estimate_many(requests, paces, self._jobs.unfinished())
 
     def of_model(self, model_id: str) -> str | None:
         """A model at its own settings: "fits: 4.8 of 8.0 GB, about 4 min at 832 x 480"; None while nothing is known.
@@ -72,7 +83,7 @@ class Estimator:
     def queue_seconds(self) -> float:
         """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
         known, hardware = self._models.specs(), kept(self._settings.cache)
-        jobs = [job for job in self._queue.active() if job.request.model in known]
+        jobs = [job for job in self._jobs.active() if job.request.model in known]
         paces = {model: self.pace(model, hardware) for model in {job.request.model for job in jobs}}
         return sum(paces[job.request.model].seconds_left(job) for job in jobs)
 
@@ -80,7 +91,7 @@ class Estimator:
         """Raises ModelError for an unknown model."""
         spec: ModelSpec = self._models.spec(model)
         machine = hardware.machine if hardware and hardware.device != "cpu" else None
-        return Throughput.learnt(spec, self._queue.finished(model, LEARN_FROM), machine)
+        return Throughput.learnt(spec, self._jobs.finished(model, LEARN_FROM), machine)
 
     def _fit(self, plan: Plan, hardware: Hardware) -> str:
         """Nothing where a CPU has memory enough: there is nothing to decide."""

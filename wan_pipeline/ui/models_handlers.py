@@ -16,9 +16,8 @@ import gradio as gr
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError, UserError
-from wan_pipeline.jobs.background.transfers import Transfers, TransferState, TransferTask
+from wan_pipeline.jobs.background.transfers import TransferState, TransferTask
 from wan_pipeline.models.entries import Status
-from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.storage.files import RESERVE_BYTES
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import models_cards
@@ -38,7 +37,7 @@ class ModelHandlers:
 
     def __init__(self, studio: Studio, names: Names, view: ModelsTab, filler: Filler) -> None:
         self._studio, self._names, self._view, self._filler = studio, names, view, filler
-        self._models, self._fetches = ModelManager(studio.settings, studio.models), Transfers(studio.settings)
+        self._models, self._fetches = studio.model_manager, studio.transfers
         self._acts: dict[str, Callable[[str], Updates]] = {
             "ask": self._ask,
             "fetch": lambda model_id: self._start(TransferTask.DOWNLOAD, model_id),
@@ -110,7 +109,7 @@ class ModelHandlers:
 
     def _show(self, is_local: bool) -> Updates:
         cards = [
-            Card(entry, self._fetches.of(entry.spec.id), self._studio.forecast_of_model(entry.spec.id) or "")
+            Card(entry, self._fetches.of(entry.spec.id), self._studio.estimates.of_model(entry.spec.id) or "")
             for entry in self._models.entries()
         ]
         self._names.models.update({card.entry.spec.id: card.entry.spec.title for card in cards})
@@ -168,7 +167,7 @@ class ModelHandlers:
         return self._show(is_local=True)
 
     def _ask_remove(self, model_id: str) -> Updates:
-        needed_by = sum(job.request.model == model_id for job in self._studio.queue.active())
+        needed_by = sum(job.request.model == model_id for job in self._studio.jobs.active())
         card = Card(self._models.entry(model_id))
         return {self._view.over: models_cards.ask_remove(card, needed_by)}
 

@@ -16,11 +16,12 @@ from filelock import Timeout
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, Throttle, run_alone
 from wan_pipeline.jobs.background.verify import Verdict, verify
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import UNFINISHED, JobState
 from wan_pipeline.jobs.launch import settings_of, settings_parser
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 MODULE = "wan_pipeline.jobs.background.verifications"
@@ -79,7 +80,7 @@ class Verifications:
 class _YieldingObserver:
     """The observer of a verification in its own process: writes its state, and cancels it when the queue has work."""
 
-    def __init__(self, jobs: JobStore, file: StateFile[Verification]) -> None:
+    def __init__(self, jobs: JobReader, file: StateFile[Verification]) -> None:
         self._jobs = jobs
         self._file = file
         self._reports = Throttle(REPORT_SECONDS)
@@ -110,7 +111,7 @@ def verify_when_idle(settings: Settings, clip: Path) -> Verification:
     When the queue gets work it stops, and later resumes from a checkpoint. Raises StorageError if it cannot store.
     """
     file, checkpoint = _state_file(settings, clip), _state_path(settings, clip).with_suffix(".safetensors")
-    observer = _YieldingObserver(JobStore(settings.database), file)
+    observer = _YieldingObserver(JobReader(Database(settings.database), settings), file)
     verdict: Verdict | None = None
     try:
         while verdict is None:
