@@ -32,6 +32,7 @@ from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 
 PINNED = "wan-studio"
 COMMIT = re.compile("[0-9a-f]{7,64}")
+MAX_FILE_BYTES = 2**50
 PLAIN_PATH = r"^[A-Za-z0-9_+-][A-Za-z0-9_.+ -]*(/[A-Za-z0-9_+-][A-Za-z0-9_.+ -]*)*$"
 """A path that stays within its folder and means the same on every system."""
 
@@ -42,7 +43,7 @@ class RemoteFile:
 
     path: Annotated[str, Field(pattern=PLAIN_PATH)]
     """Relative to the top of the repository, with slashes."""
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
     """Bytes."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     """None for a small file, which git itself stores."""

@@ -119,7 +119,7 @@ class ModelLibrary:
         if stored and stored.folder:
             candidates.append(stored.folder)
         for folder in candidates:
-            if (folder / INDEX).is_file():
+            if has_index(folder):
                 return folder
         return _cached_snapshot(spec.repo) if spec.repo else None
 
@@ -142,6 +142,14 @@ def revision_of(folder: Path) -> str | None:
     """The commit, if the folder is a snapshot in the Hugging Face cache."""
     is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
     return folder.name if is_snapshot else None
+
+
+def has_index(folder: Path) -> bool:
+    """Whether a folder has a model index that can be seen: `is_file` raises for a name that is too long, and others."""
+    try:
+        return (folder / INDEX).is_file()
+    except OSError:
+        return False
 
 
 def folder_bytes(folder: Path) -> int:

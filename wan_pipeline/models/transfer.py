@@ -17,8 +17,8 @@ from wan_pipeline.storage.files import RESERVE_BYTES
 READ_BYTES = 8 * 2**20
 SPEED_SECONDS = 10.0
 SAMPLE_SECONDS = 0.1
-MAX_BYTES = 2**50
-"""Of a transfer that is read from a state file."""
+MAX_BYTES = 2**60
+"""Of a transfer; a state file that says more is damaged."""
 
 _Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub
@@ -12,7 +14,7 @@ import pytest
 
 from tests.support.hub_server import HubServer, hub_server
 from tests.support.studios import wait_for
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import ModelError, UserError
 from wan_pipeline.jobs.background.transfers import ModelTransfer, Transfers, TransferState, TransferTask, run
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.library import ModelLibrary
@@ -133,3 +135,54 @@ def test_a_file_that_cannot_be_read_counts_as_never_written(settings: Settings) 
     path.parent.mkdir()
     path.write_text("{half")
     assert Transfers(settings).of(MODEL) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "transfer"),
+    [
+        (
+            '{"task": "fetch", "state": "stopped", "error": "", "problems": [], "transfer": ["a", 1, 2, 3.5]}',
+            ModelTransfer(TransferTask.DOWNLOAD, TransferState.STOPPED),
+        ),
+        (
+            '{"task": "verify", "state": "done", "error": "", "problems": ["a is not"], "transfer": ["", 0, 0, 0.0]}',
+            ModelTransfer(TransferTask.VERIFY, TransferState.DONE, problems=("a is not",)),
+        ),
+    ],
+)
+def test_state_files_of_older_versions_are_read(settings: Settings, text: str, transfer: ModelTransfer) -> None:
+    path = settings.cache / "fetches" / f"{MODEL}.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    assert Transfers(settings).of(MODEL) == transfer
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"task": "dancing"},
+        {"state": 1},
+        {"problems": "none"},
+        {"progress": {"done_bytes": -1}},
+        {"progress": {"total_bytes": 10**400}},
+        {"progress": {"bytes_per_second": -5.0}},
+        {"progress": [1, 2]},
+    ],
+)
+def test_values_of_another_kind_count_as_never_written(settings: Settings, values: dict[str, object]) -> None:
+    path = settings.cache / "fetches" / f"{MODEL}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"task": "verify", "state": "done", **values}))
+    assert Transfers(settings).of(MODEL) is None
+
+
+@pytest.mark.parametrize("model_id", ["../../clips/mine", "..", "a/b", "a\\b", "", "\0", "UPPER"])
+def test_what_is_no_id_is_no_name_of_a_file(settings: Settings, model_id: str) -> None:
+    settings.clips.mkdir(exist_ok=True)
+    (settings.clips / "mine.json").write_text("a receipt")
+    transfers = Transfers(settings)
+    for act in (transfers.of, transfers.stop, transfers.forget, partial(transfers.start, TransferTask.VERIFY)):
+        with pytest.raises(ModelError, match="cannot be a model's id"):
+            act(model_id)
+    assert (settings.clips / "mine.json").read_text() == "a receipt"
+    assert not (settings.cache / "fetches").exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from wan_pipeline.models.entries import Status
 from wan_pipeline.models.importing import single_file
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.models.weights import read_header
 
 PARTS = (  # diffusers' -> the authors', longest first
     ("condition_embedder.image_embedder.ff.net.0.proj", "img_emb.proj.1"),
@@ -149,6 +152,42 @@ def test_diffusers_names_and_many_shards(settings, models, base, tmp_path, monke
     assert all(torch.equal(value, got[name]) for name, value in load_file(weights).items())
     with Engine(settings) as engine:
         engine.render(make_request(model="mine", width=64, height=64, num_frames=5, num_inference_steps=1), Recorder())
+
+
+@pytest.mark.parametrize("shard_bytes", [10**9, 60_000])
+def test_tensors_of_whole_lines_start_at_one(models, base, file, monkeypatch, shard_bytes):
+    """Of 64 bytes: a mapped tensor that does not is computed with other bits on some processors."""
+    monkeypatch.setattr(single_file, "SHARD_BYTES", shard_bytes)
+    folder = models.import_files([file], "wan2.1-t2v-14b", Watcher()).folder
+    spans = [
+        span for path in (folder / "transformer").glob("*.safetensors") for span in read_header(path).spans.values()
+    ]
+    starts = [start for start, end in spans if (end - start) % 64 == 0]
+    assert len(starts) > 20 and all(start % 64 == 0 for start in starts)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_a_sentence(models, base, file):
+    odd = file.rename(file.with_name(os.fsdecode(b"\xff.safetensors")))
+    with pytest.raises(ModelError, match="is not valid text; rename it, or give a --title"):
+        models.import_files([odd], "wan2.1-t2v-14b", Watcher(), "mine")
+    assert models.import_files([odd], "wan2.1-t2v-14b", Watcher(), "mine", "Mine").status is Status.INSTALLED
+    folder = base.rename(base.with_name(os.fsdecode(b"\xff")))
+    with pytest.raises(ModelError, match="is not valid text"):
+        models.import_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["x.face_adapterX.linear1_kv.weight", "motion_encoderX.weight"])
+def test_names_that_diffusers_would_take_apart_are_refused(models, base, tmp_path, name):
+    path = write_file(base, tmp_path / "bad.safetensors", **{name: torch.zeros(1)})
+    with pytest.raises(ModelError, match="is a Wan Animate transformer"):
+        models.import_files([path], "wan2.1-t2v-14b", Watcher())
+
+
+def test_a_base_without_its_configuration_is_a_sentence(models, base, file):
+    (base / "transformer" / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"transformer.config\.json cannot be read"):
+        models.import_files([file], "wan2.1-t2v-14b", Watcher())
 
 
 def test_two_experts_are_two_files(settings, models, tmp_path):

@@ -12,7 +12,7 @@ from wan_pipeline.models.cache import CachedRepository
 from wan_pipeline.models.configs import INDEX, ReadConfig, read_config
 from wan_pipeline.models.importing.imported import ImportedModel
 from wan_pipeline.models.inspect import inspect
-from wan_pipeline.models.library import InstalledModel, ModelLibrary, check_files, folder_bytes
+from wan_pipeline.models.library import InstalledModel, ModelLibrary, check_files, folder_bytes, has_index
 from wan_pipeline.models.names import check_id, check_repository, id_of, is_text
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.transfer import TransferObserver
@@ -31,7 +31,7 @@ class ModelImporter:
     def import_folder(self, folder: Path, model_id: str | None = None, title: str | None = None) -> ModelSpec:
         """Add a folder in diffusers layout. Its files stay where they are. Raises ModelError, StorageError."""
         folder = folder.expanduser().resolve()
-        if not (folder / INDEX).is_file():
+        if not has_index(folder):
             raise ModelError(
                 f"{folder} has no {INDEX}, so it is not a model in diffusers layout; choose its top folder."
             )
@@ -95,7 +95,7 @@ class ModelImporter:
     def _installed(self, name: str) -> InstalledModel:
         """A complete model by its id, repository or folder. Raises ModelError."""
         folder = Path(name).expanduser()
-        if (folder / INDEX).is_file():
+        if has_index(folder):
             folder = folder.resolve()
             check_files(folder, folder.name)
             return InstalledModel(inspect("config", folder.name, lambda file: read_config(folder / file)), folder, "")
