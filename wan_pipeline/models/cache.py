@@ -87,16 +87,19 @@ class CachedRepository:
         """The bytes of a file that have been downloaded so far."""
         return self.root / "blobs" / f"{file.etag}.incomplete"
 
+    def folder(self, commit: str) -> Path:
+        """The files of a commit, by their own names."""
+        return self.root / "snapshots" / commit
+
     def pointer(self, commit: str, path: str) -> Path:
-        return self.root / "snapshots" / commit / Path(path)
+        return self.folder(commit) / Path(path)
 
     def snapshot(self) -> Path | None:
         """The folder of the pinned commit, else that of the main branch; None if neither has a model index."""
         for ref in (PINNED, constants.DEFAULT_REVISION):
-            if commit := self._ref(ref):
-                folder = self.root / "snapshots" / commit
-                if (folder / INDEX).is_file():
-                    return folder
+            commit = self._ref(ref)
+            if commit and self.pointer(commit, INDEX).is_file():
+                return self.folder(commit)
         return None
 
     def pinned(self) -> str | None:

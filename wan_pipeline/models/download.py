@@ -23,7 +23,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.models.cache import CachedRepository, RemoteFile, Repository
 from wan_pipeline.models.configs import INDEX, Config, components
 from wan_pipeline.models.hub import Hub, model_errors
-from wan_pipeline.models.transfer import READ_BYTES, Meter, TransferObserver, TransferProgress, check_free_space
+from wan_pipeline.models.transfer import READ_BYTES, Meter, TransferObserver, check_free_space
 from wan_pipeline.storage.files import check_writable, storage_error
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
@@ -33,8 +33,6 @@ MAX_FAILURES = 5
 """Tries in a row that may bring no byte of a file."""
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 CANCEL_POLL_SECONDS = 0.2
-
-__all__ = ["DownloadPlan", "TransferProgress", "damaged_files", "download", "needed_files", "plan_download"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +96,7 @@ def download(hub: Hub, plan: DownloadPlan, observer: TransferObserver, pause_sec
     check_writable(folder)
     with cached.locked():
         remedy = "set HF_HOME to a folder on another disk"
-        check_free_space(folder, plan.needed_bytes, f"{plan.repository.name}", remedy)
+        check_free_space(folder, plan.needed_bytes, plan.repository.name, remedy)
         downloader = _Downloader(hub, plan, cached, observer, pause_seconds)
         for file in plan.files:
             if not _is_present(cached, commit, file):
@@ -106,7 +104,7 @@ def download(hub: Hub, plan: DownloadPlan, observer: TransferObserver, pause_sec
             if not cached.pointer(commit, file.path).is_file():
                 cached.link(commit, file)
         cached.pin(plan.repository, plan.files, plan.branch)
-    return cached.root / "snapshots" / commit
+    return cached.folder(commit)
 
 
 def damaged_files(repo: str, commit: str, observer: TransferObserver) -> list[str] | None:

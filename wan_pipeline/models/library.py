@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,8 +154,12 @@ def has_index(folder: Path) -> bool:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The size of the files in a folder; a linked file counts as a file."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """The size of the files in a folder; a link counts as what it leads to."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # deleted meanwhile, or not readable
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def fingerprint(folder: Path) -> str:
@@ -176,11 +181,14 @@ def fingerprint(folder: Path) -> str:
 
 def check_files(folder: Path, title: str) -> None:
     """Raise DamagedModelError for the first component that is missing, cut short or not what its header says."""
-    for component in components(read_config(folder / INDEX)):
-        if not (folder / component).is_dir():
-            raise _damaged(title, folder / component, "it is missing")
-        if (folder / component / "config.json").is_file():  # tokenizers, schedulers and processors hold no weights
-            _check_weights(folder / component, title)
+    try:
+        for component in components(read_config(folder / INDEX)):
+            if not (folder / component).is_dir():
+                raise _damaged(title, folder / component, "it is missing")
+            if (folder / component / "config.json").is_file():  # tokenizers, schedulers and processors hold no weights
+                _check_weights(folder / component, title)
+    except OSError as error:
+        raise _damaged(title, folder, str(error)) from error
 
 
 def _check_weights(folder: Path, title: str) -> None:

@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 class ProcessState(Protocol):
-    """How far a process is: a frozen dataclass, which JSON can hold."""
+    """How far a process is: a frozen dataclass of plain values, which is stored as JSON."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def is_over(self) -> bool:
-        """Whether the process wrote this last, and ended."""
+        """Whether this is the last state, written before the process ended."""
 
     def died(self, log: Path) -> Self:
         """The state of a process that ended before it was done."""
@@ -114,6 +114,11 @@ class BackgroundProcess:
         file.withdraw_stop()
         file.write(state)
         self._child = launch(self._module, self._settings, self._log, *arguments, uses_hub=uses_hub)
+
+    def stop(self, file: StateFile[State]) -> None:
+        """Ask it to stop, if it runs. Raises StorageError."""
+        if self.is_alive:
+            file.request_stop()
 
     def state(self, file: StateFile[State]) -> State | None:
         """What its file says, or that it ended before it was done; None if the file says nothing."""

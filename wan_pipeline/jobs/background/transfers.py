@@ -84,8 +84,7 @@ class Transfers:
 
     def stop(self, model_id: str) -> None:
         """Ask the process of a model to stop, which it does when the next bytes arrive. Raises StorageError."""
-        if self._is_running(model_id):
-            _state_file(self._settings, model_id).request_stop()
+        self._process(model_id).stop(_state_file(self._settings, model_id))
 
     def of(self, model_id: str) -> ModelTransfer | None:
         """How far the last transfer of a model is, or how it ended; None if there was none."""
