@@ -14,7 +14,7 @@ from wan_pipeline.ui.gallery.layout import GalleryLayout
 
 
 class GalleryRoom:
-    """Drawn where it is constructed."""
+    """Drawn where it is constructed; `wire` binds its events."""
 
     def __init__(self, studio: Studio, templates: Templates, names: Names) -> None:
         self._studio, self._templates, self._names = studio, templates, names

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import gradio as gr
-from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
@@ -17,7 +16,8 @@ from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.gallery.html import PAGE_SIZE, GalleryHtml
+from wan_pipeline.ui.gallery import html
+from wan_pipeline.ui.gallery.html import PAGE_SIZE
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
 from wan_pipeline.wording import plural
 
@@ -40,8 +40,7 @@ class GalleryEvents:
         self, studio: Studio, templates: Templates, names: Names, layout: GalleryLayout, links: PageLinks
     ) -> None:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
-        self._templates, self._html = templates, GalleryHtml(templates, names)
-        self._layout, self._filler = layout, links.filler
+        self._templates, self._layout, self._filler = templates, layout, links.filler
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
             **dict.fromkeys(("older", "newer"), self._turn_page),
             "open": lambda call: self._open(call, call.click.subject),
@@ -100,8 +99,8 @@ class GalleryEvents:
         if not page.items and offset:  # the last clip of the last page is gone
             return self._grid(values, replace(selection, offset=max(offset - PAGE_SIZE, 0)))
         return self._layout.updates(
-            grid=self._html.grid(page, query, offset, selection.picked),
-            count=self._html.count(page.total),
+            grid=html.grid(self._templates, page, query, offset, selection.picked),
+            count=html.count(self._templates, page.total),
             empty_bin=gr.Button(visible=query.binned and page.total > 0),
             selection=replace(selection, ids=tuple(clip.id for clip in page.items)),
         )
@@ -122,7 +121,7 @@ class GalleryEvents:
         return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
 
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
-        picks = self._html.picks([self._gallery.clip(clip_id) for clip_id in selection.picked])
+        picks = html.picks(self._templates, [self._gallery.clip(clip_id) for clip_id in selection.picked])
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
     def _toast(self, text: str, undo: Sequence[str] = ()) -> Updates:
@@ -134,8 +133,8 @@ class GalleryEvents:
         clip = self._gallery.clip(clip_id)
         verification = self._studio.verifications.of(clip.path)
         return self._layout.updates(
-            over=self._html.sheet(clip, is_local=call.is_local),
-            report=self._html.verification(verification),
+            over=html.sheet(self._templates, self._names, clip, is_local=call.is_local),
+            report=html.verification(self._templates, verification),
             timer=gr.Timer(active=verification is not None and not verification.is_over),
             selection=replace(call.selection, open=clip_id),
         )
@@ -149,7 +148,7 @@ class GalleryEvents:
 
     def _compare(self, call: Call) -> Updates:
         one, two = (self._gallery.clip(clip_id) for clip_id in call.selection.picked)
-        return self._layout.updates(over=self._html.compare(one, two))
+        return self._layout.updates(over=html.compare(self._templates, self._names, one, two))
 
     def _close(self, selection: Selection) -> Updates:
         return self._layout.updates(over="", report="", selection=replace(selection, open=""))
@@ -187,7 +186,7 @@ class GalleryEvents:
 
     def _share(self, call: Call) -> Updates:
         copy = self._studio.share_copy(self._gallery.clip(call.click.subject).path)
-        return self._layout.updates(report=self._html.share_link(served_copy(copy)))
+        return self._layout.updates(report=html.share_link(self._templates, served_copy(copy)))
 
     def _verify(self, call: Call) -> Updates:
         self._studio.verifications.start(self._gallery.clip(call.click.subject).path)
@@ -198,7 +197,7 @@ class GalleryEvents:
         if verification is None:
             return self._layout.updates(timer=gr.Timer(active=False))
         timer = gr.Timer(active=False) if verification.is_over else gr.skip()
-        return self._layout.updates(report=self._html.verification(verification), timer=timer)
+        return self._layout.updates(report=html.verification(self._templates, verification), timer=timer)
 
     # Back to the form
 

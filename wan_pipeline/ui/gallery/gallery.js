@@ -1,8 +1,8 @@
-// The gallery's keys, and two clips under one set of controls. No network, no state beyond the open page.
+// The gallery's keys, and two clips under one set of controls.
 (() => {
   const shown = selector => document.querySelector(selector);
 
-  // Escape closes what is open over the gallery; the arrows turn to the clips beside it.
+  // Escape closes what is open over the gallery; the arrow keys go to the clips beside it.
   document.addEventListener("keydown", event => {
     const open = shown(".sheet, .compare");
     if (!open || event.target.matches("textarea, input")) return;
@@ -13,7 +13,14 @@
     button.click();
   });
 
-  // A star on the sheet changes here: sent anew, the sheet would start its clip anew.
+  // Emptying the bin cannot be undone, so it is confirmed first.
+  document.addEventListener("click", event => {
+    if (!event.target.closest("#empty-bin") || confirm("Delete all clips in the bin for good?")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+
+  // A star on the sheet changes here: a sheet that is sent again would restart its clip.
   document.addEventListener("click", event => {
     const star = event.target.closest(".sheet [data-act=star]");
     if (star) star.setAttribute("aria-pressed", String(star.getAttribute("aria-pressed") !== "true"));

@@ -12,23 +12,19 @@ from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue.add_many import AddManyEvents
 from wan_pipeline.ui.queue.events import QueueEvents
-from wan_pipeline.ui.queue.html import QueueHtml
 from wan_pipeline.ui.queue.layout import QueueLayout
 
 
 class QueueRoom:
-    """Drawn where it is constructed."""
+    """Drawn where it is constructed; `wire` binds its events."""
 
     def __init__(self, studio: Studio, templates: Templates, names: Names) -> None:
-        self._studio, self._templates = studio, templates
-        self._html = QueueHtml(templates, names)
-        self._layout = QueueLayout(studio.presets.values(), self._html)
+        self._studio, self._templates, self._names = studio, templates, names
+        self._layout = QueueLayout(studio.presets.values(), templates)
 
     def wire(self, links: PageLinks) -> None:
-        self._wire_list(QueueEvents(self._studio, self._templates, self._html, self._layout, links), links)
-        self._wire_add_many(
-            AddManyEvents(self._studio, self._templates, self._html, self._layout, links.filler), links
-        )
+        self._wire_list(QueueEvents(self._studio, self._templates, self._names, self._layout, links), links)
+        self._wire_add_many(AddManyEvents(self._studio, self._templates, self._layout, links.filler), links)
         offer_projects(links.page, self._studio, [self._layout.add_many.project])
 
     def _wire_list(self, events: QueueEvents, links: PageLinks) -> None:

@@ -17,7 +17,7 @@ from wan_pipeline.ui.common.messages import estimate, hint, notice, toast
 from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import Filler
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.queue.html import QueueHtml
+from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.wording import plural
 
@@ -25,10 +25,8 @@ from wan_pipeline.wording import plural
 class AddManyEvents:
     """Each handler takes the values of its inputs and returns updates."""
 
-    def __init__(
-        self, studio: Studio, templates: Templates, html: QueueHtml, layout: QueueLayout, forms: Filler
-    ) -> None:
-        self._studio, self._templates, self._html, self._forms = studio, templates, html, forms
+    def __init__(self, studio: Studio, templates: Templates, layout: QueueLayout, forms: Filler) -> None:
+        self._studio, self._templates, self._forms = studio, templates, forms
         self._panel, self._toast = layout.add_many, layout.toast
 
     @property
@@ -67,7 +65,7 @@ class AddManyEvents:
             return self._no_file(notice(self._templates, str(error)))
         label = f"Add {'the good ' if content.problems else ''}{plural(len(drafts), 'clip')}"
         return self._panel.updates(
-            report=self._html.file_report(Path(path).name, text, content.problems),
+            report=html.file_report(self._templates, Path(path).name, text, content.problems),
             add_file=gr.Button(label, visible=bool(drafts)),
             file=path if drafts else "",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import gradio as gr
 from gradio.blocks import Block
@@ -15,10 +15,10 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
-from wan_pipeline.ui.common.names import badge_text
+from wan_pipeline.ui.common.names import Names, badge_text
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.queue.html import QueueHtml
+from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.ui.queue.shelves import PAGE_SIZE, SHELVES, Selection
 from wan_pipeline.wording import plural
@@ -30,10 +30,11 @@ class QueueEvents:
     """Each handler takes the values of `inputs` and returns updates."""
 
     def __init__(
-        self, studio: Studio, templates: Templates, html: QueueHtml, layout: QueueLayout, links: PageLinks
+        self, studio: Studio, templates: Templates, names: Names, layout: QueueLayout, links: PageLinks
     ) -> None:
         self._studio, self._jobs, self._queue = studio, studio.jobs, studio.queue
-        self._templates, self._html, self._layout, self._links = templates, html, layout, links
+        self._templates, self._names, self._layout, self._links = templates, names, layout, links
+        # What a button does to the queue, or to the job of this id; the list then shows the rest.
         self._changes: Mapping[str, Callable[[str], object]] = {
             "pause-all": lambda _: self._queue.pause_queue(),
             "resume-all": lambda _: self._queue.resume_queue(),
@@ -44,9 +45,9 @@ class QueueEvents:
             "duplicate": self._queue.duplicate,
             "retry": self._queue.retry,
         }
-        """What changes the queue or one job by its id; the list shows the rest."""
+        # All other buttons return their own updates.
         self._answers: Mapping[str, Callable[[Click, Values], Updates]] = {
-            **dict.fromkeys(("shelf", "on", "back"), self._select),
+            **dict.fromkeys(("shelf", "back", "next"), self._select),
             **dict.fromkeys(("top", "up", "down", "move-before", "move-after"), self._move),
             "retry-failed": lambda _, values: self._count(values, self._queue.retry_failed(), "queued again"),
             "clear": lambda _, values: self._count(values, self._queue.clear_finished(), "removed from the list"),
@@ -105,12 +106,12 @@ class QueueEvents:
         shelf, seconds_left = SHELVES[selection.shelf], self._studio.estimates.queue_seconds()
         jobs, total = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE), sum(counts[s] for s in shelf.states)
         parts = self._layout.updates(
-            head=self._html.head(counts, state, seconds_left, running=running is not None),
-            actions=self._html.head_actions(counts, state, running=running is not None),
-            now=self._html.now(running, preview),
-            now_actions=self._html.now_actions(running),
-            shelves=self._html.shelves(counts, selection.shelf),
-            rows=self._html.rows(jobs, selection, total),
+            head=html.head(self._templates, counts, state, seconds_left, running=running is not None),
+            actions=html.head_actions(self._templates, counts, state, running=running is not None),
+            now=html.now(self._templates, self._names, running, preview),
+            now_actions=html.now_actions(self._templates, running),
+            shelves=html.shelves(self._templates, counts, selection.shelf),
+            rows=html.rows(self._templates, self._names, jobs, selection, total),
         )
         return {**parts, self._links.badge: badge_text(counts, state)}
 
@@ -120,14 +121,14 @@ class QueueEvents:
         match click.act:
             case "shelf":
                 selection = Selection(click.text)
-            case "on":
-                selection = replace(selection, offset=selection.offset + PAGE_SIZE)
-            case _:
+            case "back":
                 selection = replace(selection, offset=max(selection.offset - PAGE_SIZE, 0))
+            case "next":
+                selection = replace(selection, offset=selection.offset + PAGE_SIZE)
         return {**self._refresh(values, selection), **self._layout.updates(selection=selection)}
 
-    def _toast(self, text: str, **more: Any) -> Updates:
-        return self._layout.updates(toast=toast(self._templates, text, **more))
+    def _toast(self, text: str, download: Path | None = None) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text, download=download))
 
     def _count(self, values: Values, count: int, what: str) -> Updates:
         return {**self.refresh(values), **self._toast(f"{plural(count, 'clip')} {what}")}
@@ -141,28 +142,28 @@ class QueueEvents:
         return self.refresh(values)
 
     def _next_after_move(self, click: Click, offset: int) -> str | None:
-        """The job that follows the moved one then; None at the end. The moved one itself if it cannot go further."""
-        start = 0 if click.act == "top" else max(offset - PAGE_SIZE, 0)  # it may move onto the page before or after
-        line = [job.id for job in self._jobs.jobs(MOVABLE, start, 3 * PAGE_SIZE)]
-        if click.subject not in line:
+        """The job that the moved one then comes before; None at the end, its own id where it cannot go further."""
+        start = 0 if click.act == "top" else max(offset - PAGE_SIZE, 0)  # a job may move to the page before or after
+        waiting = [job.id for job in self._jobs.jobs(MOVABLE, start, 3 * PAGE_SIZE)]
+        if click.subject not in waiting:
             raise UserError("This clip is not waiting any more, so it cannot be moved; look at the list.")
-        place = line.index(click.subject)
-        rest = [*line[:place], *line[place + 1 :], None]
+        place = waiting.index(click.subject)
+        others = [*waiting[:place], *waiting[place + 1 :], None]
         match click.act:
             case "top":
-                return rest[0]
+                return others[0]
             case "up":
-                return rest[place - 1] if place else click.subject
+                return others[place - 1] if place else click.subject
             case "down":
-                return rest[place + 1] if place + 1 < len(rest) else click.subject
+                return others[place + 1] if place + 1 < len(others) else click.subject
             case "move-before":
                 return click.text
             case _:
-                return rest[rest.index(click.text) + 1] if click.text in rest else click.subject
+                return others[others.index(click.text) + 1] if click.text in others else click.subject
 
     def _history(self, job_id: str) -> Updates:
         job = self._jobs.existing(job_id)
-        dialog = self._html.history(job, self._jobs.events(job_id), self._jobs.log_excerpt(job_id))
+        dialog = html.history(self._templates, job, self._jobs.events(job_id), self._jobs.log_excerpt(job_id))
         return self._layout.updates(dialog=dialog)
 
     def _export(self) -> Updates:

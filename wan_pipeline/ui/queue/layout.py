@@ -14,18 +14,19 @@ from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES
 from wan_pipeline.ui.common.projects import project_box
-from wan_pipeline.ui.queue.html import QueueHtml
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.shelves import Selection
 
 POLL_SECONDS = 1.0
-DRAG_ROWS = Path(__file__).with_name("drag.js")
+DRAG_ROWS = Path(__file__).parent / "on_load" / "drag.js"
 PLACEHOLDER = "A red ball bounces over green hills\nA white boat moves right on the sea\n…"
 
 
 class QueueLayout(Layout):
     """The list of jobs, and what is being made now."""
 
-    def __init__(self, presets: Iterable[Preset], html: QueueHtml) -> None:
+    def __init__(self, presets: Iterable[Preset], templates: Templates) -> None:
         # What changes every second is kept apart from buttons: one that is replaced while it is pressed does nothing.
         with gr.Row(elem_classes="queue-head"):
             self.head = gr.HTML("", elem_classes="queue-words")
@@ -33,7 +34,7 @@ class QueueLayout(Layout):
         with gr.Row(elem_classes="now-row"):
             self.now = gr.HTML("", elem_classes="now-slot")
             self.now_actions = _clickable(elem_classes="now-acts")
-        self.add_many = AddManyLayout(presets, html)
+        self.add_many = AddManyLayout(presets, templates)
         self.shelves = _clickable(elem_id="queue-shelves")
         self.rows = _clickable(DRAG_ROWS.read_text(encoding="utf-8"), elem_id="queue-rows")
         self.dialog = _clickable(elem_id="queue-over")
@@ -52,14 +53,14 @@ class QueueLayout(Layout):
 class AddManyLayout(Layout):
     """The panel that adds many clips: prompts x styles x seeds, or the rows of a file."""
 
-    def __init__(self, presets: Iterable[Preset], html: QueueHtml) -> None:
+    def __init__(self, presets: Iterable[Preset], templates: Templates) -> None:
         with gr.Accordion("Add many clips", open=False, elem_id="add-many"), gr.Row(elem_classes="many"):
             with gr.Column(elem_classes="many-words", min_width=0):
                 self._prompts_and_button()
             with gr.Column(elem_classes="many-settings", min_width=0):
                 self._settings(presets)
             with gr.Column(elem_classes="many-file", min_width=0):
-                self._file(html)
+                self._file(templates)
 
     @property
     def inputs(self) -> tuple[Component, ...]:
@@ -85,15 +86,15 @@ class AddManyLayout(Layout):
             elem_classes="pills",
         )
 
-    def _file(self, html: QueueHtml) -> None:
-        gr.HTML(html.file_help())
+    def _file(self, templates: Templates) -> None:
+        gr.HTML(html.file_help(templates))
         self.upload = gr.UploadButton(
             "Choose or drop a file",
             file_types=[".csv", ".jsonl", ".zip"],
             elem_id="queue-upload",
             elem_classes=["quiet"],
         )
-        gr.HTML(html.csv_template(), elem_classes="template")
+        gr.HTML(html.csv_template(templates), elem_classes="template")
         self.report = gr.HTML("", elem_classes="report")
         self.add_file = gr.Button("Add", variant="primary", visible=False)
         self.file = gr.State("")

@@ -29,7 +29,10 @@ SHELVES = {
     ),
     "done": Shelf("Done", (JobState.DONE,), "Nothing done yet", "Finished clips are listed here and in the gallery."),
     "problems": Shelf(
-        "Problems", (JobState.FAILED, JobState.QUARANTINED), "No problems", "Clips that fail are listed here, with why."
+        "Problems",
+        (JobState.FAILED, JobState.QUARANTINED),
+        "No problems",
+        "Clips that fail are listed here with the reason.",
     ),
     "cancelled": Shelf("Cancelled", (JobState.CANCELLED,), "Nothing cancelled", "Clips that you stop are listed here."),
 }

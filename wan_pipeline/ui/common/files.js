@@ -1,6 +1,6 @@
-// Files dropped anywhere on the page, exports that download themselves, and Escape in the queue. No network.
+// Files dropped anywhere on the page, and links that download by themselves.
 (() => {
-  // A clip gives its settings to the form, a list goes to the queue; what leads a clip keeps to its own box.
+  // A clip gives its settings to the form, a list goes to the queue; a dropped input file stays in its own box.
   const homes = [[/\.mp4$/i, "clip-upload"], [/\.(csv|jsonl|zip)$/i, "queue-upload"]];
   const home = file => homes.find(([pattern]) => pattern.test(file.name))?.[1];
   const hasFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
@@ -17,10 +17,10 @@
   document.addEventListener("drop", event => {
     if (!hasFiles(event)) return;
     const file = event.dataTransfer.files[0];
-    if (event.target.closest?.(".takes-video")) return;  // it leads a clip, and is not one to take settings from
+    if (event.target.closest?.(".takes-video")) return;  // a control video, not a clip to take settings from
     const id = file && home(file);
     if (!id) {
-      if (!inImageBox(event)) event.preventDefault();  // else the browser would leave the page for the file
+      if (!inImageBox(event)) event.preventDefault();  // else the browser would open the file in place of the page
       return;
     }
     event.preventDefault();
@@ -37,28 +37,11 @@
     input.dispatchEvent(new Event("change", {bubbles: true}));
   };
 
-  // What was exported downloads at once; its link stays for a second time.
+  // A saving link is clicked once; it stays for a second time.
   new MutationObserver(() => {
     for (const link of document.querySelectorAll("a[data-auto]:not([data-done])")) {
       link.dataset.done = "yes";
       link.click();
     }
   }).observe(document.documentElement, {childList: true, subtree: true});
-
-  document.addEventListener("keydown", event => {
-    if (event.key === "Escape") document.querySelector(".dialog [data-act=close]")?.click();
-  });
-  document.addEventListener("click", event => {
-    if (event.target.classList?.contains("veil")) event.target.querySelector("[data-act=close]").click();
-  });
-
-  // What cannot be undone is asked about once more.
-  const sure = {"empty-bin": "Delete all clips in the bin for good?"};
-  document.addEventListener("click", event => {
-    const button = event.target.closest(Object.keys(sure).map(id => `#${id}`).join(", "));
-    if (button && !confirm(sure[button.id])) {
-      event.preventDefault();
-      event.stopImmediatePropagation();
-    }
-  }, true);
 })();

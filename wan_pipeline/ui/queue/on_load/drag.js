@@ -1,4 +1,4 @@
-// Rows are dragged by their grip; where one is dropped, the queue is told before which other it goes.
+// Runs for the element of the rows when it is made. A row is dragged by its grip; dropping it sends its new neighbour.
 let dragged = null;
 const marks = () => element.querySelectorAll('.drop-before, .drop-after');
 const unmark = () => marks().forEach(row => row.classList.remove('drop-before', 'drop-after'));
