@@ -8,11 +8,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.progress import Stage
+from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create import CreateRoom
 
 TEMPLATES = Templates()
 NAMES = Names(models={"demo": "Demo"}, presets={"noir": "Noir"})
@@ -78,3 +83,12 @@ def assert_harmless(html: str) -> None:
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert not any(name == "src" and value == "x" for name, value in page.attributes)
     assert NASTY in page.text
+
+
+def page_links(page: gr.Blocks, studio: Studio) -> PageLinks:
+    """What a room gets of the page, with a real Create room. To be called while `page` is drawn."""
+    with gr.Tabs() as rooms:
+        tabs = {room: gr.Tab(room.value, id=room.value) for room in RoomId}
+        with tabs[RoomId.CREATE]:
+            create = CreateRoom(studio, TEMPLATES, NAMES)
+    return PageLinks(page, rooms, tabs, create.filler(rooms), create.job, gr.Textbox())
