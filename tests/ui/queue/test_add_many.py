@@ -26,7 +26,11 @@ class Panel:
 
     def values(self, **changes: Any) -> dict[Any, Any]:
         opened = {box: box.value for box in self.events.inputs}
-        return {**opened, self.layout.file: "", **{getattr(self.layout, name): value for name, value in changes.items()}}
+        return {
+            **opened,
+            self.layout.file: "",
+            **{getattr(self.layout, name): value for name, value in changes.items()},
+        }
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ class Tab:
         self.events = QueueEvents(studio, TEMPLATES, NAMES, self.layout, links)
         self.values: dict[Any, Any] = {self.layout.selection: Selection(), self.layout.shown: {}}
 
+    def select(self, offset: int) -> None:
+        self.values[self.layout.selection] = Selection(offset=offset)
+
     def refresh(self) -> Updates:
         return self._keep(self.events.refresh(self.values))
 
@@ -77,9 +80,10 @@ def test_jobs_move_over_the_borders_of_pages(studio: Studio, tab: Tab, monkeypat
         ("down", "f", 4, "abcedf"),
         ("top", "f", 4, "fabced"),
     ):
-        tab.values[tab.layout.selection] = Selection(offset=offset)
+        tab.select(offset)
         tab.click(act, ids[moved])
         assert line(studio) == expected, (act, moved)
+    tab.select(0)
     tab.click("move-before", ids["d"], ids["a"])
     assert line(studio) == "fdabce"
     tab.click("move-after", ids["f"], ids["e"])
