@@ -27,7 +27,7 @@ from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
-from wan_pipeline.models.manage import Models
+from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.recover import Recovered, recover
@@ -63,7 +63,7 @@ class Studio:
         self.requests = RequestResolver(settings)
         self.models, self.loras = self.requests.models, self.requests.loras
         self.presets, self.speeds = self.requests.presets, self.requests.speeds
-        self.model_manager = Models(settings)
+        self.model_manager = ModelManager(settings, self.models)
         self.transfers = Transfers(settings)
         self.jobs = JobReader(database, settings)
         self.queue = QueueEditor(database, self.jobs)
@@ -223,7 +223,7 @@ class Studio:
 
     def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, strict=strict)
+        return verify(clip, self.settings, observer, deterministic=strict)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]

@@ -37,8 +37,8 @@ class WorkspaceLocks:
         """Held by the one process that makes a clip again to verify it."""
         return FileLock(self._folder / "verifier.lock", timeout=LOCK_SECONDS)
 
-    def fetcher(self, model_id: str) -> FileLock:
-        """Held by the one process that downloads or verifies this model."""
+    def transfer(self, model_id: str) -> FileLock:
+        """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
     def device(self) -> FileLock:

@@ -13,8 +13,10 @@ import pytest
 from tests.support.hub_server import HubServer, hub_server
 from tests.support.studios import wait_for
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.transfers import ModelTransfer, Task, Transfers, TransferState, run
-from wan_pipeline.models.manage import Models, Status
+from wan_pipeline.jobs.background.transfers import ModelTransfer, Transfers, TransferState, TransferTask, run
+from wan_pipeline.models.entries import Entry, Status
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.settings import Settings
 
 MODEL = "wan2.2-ti2v-5b"
@@ -40,6 +42,10 @@ def server(cache: Path, tiny_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield server
 
 
+def entry(settings: Settings) -> Entry:
+    return ModelManager(settings, ModelLibrary(settings)).entry(MODEL)
+
+
 def state(fetches: Transfers) -> ModelTransfer:
     fetch = fetches.of(MODEL)
     assert fetch is not None
@@ -50,8 +56,8 @@ def begun(settings: Settings, server: HubServer) -> Transfers:
     """A download that takes long, some bytes of it here."""
     server.faults.seconds_a_chunk = 0.05
     fetches = Transfers(settings)
-    fetches.start(Task.FETCH, MODEL)
-    wait_for(lambda: state(fetches).transfer.done_bytes > 0, "bytes come")
+    fetches.start(TransferTask.DOWNLOAD, MODEL)
+    wait_for(lambda: state(fetches).progress.done_bytes > 0, "bytes come")
     return fetches
 
 
@@ -74,16 +80,16 @@ def test_nothing_is_known_of_a_model_that_was_never_fetched(settings: Settings) 
 def test_a_stopped_download_goes_on_from_where_it_stood(settings: Settings, server: HubServer) -> None:
     fetches = begun(settings, server)
     with pytest.raises(UserError, match="already"):
-        Transfers(settings).start(Task.FETCH, MODEL)  # another app
+        Transfers(settings).start(TransferTask.DOWNLOAD, MODEL)  # another app
     with pytest.raises(UserError, match="stop that first"):
         fetches.forget(MODEL)
     fetches.stop(MODEL)
-    assert over(fetches) == ModelTransfer(Task.FETCH, TransferState.STOPPED)
-    assert Models(settings).entry(MODEL).status is Status.PARTIAL
+    assert over(fetches) == ModelTransfer(TransferTask.DOWNLOAD, TransferState.STOPPED)
+    assert entry(settings).status is Status.PARTIAL
     server.faults.seconds_a_chunk = 0.0
-    fetches.start(Task.FETCH, MODEL)
+    fetches.start(TransferTask.DOWNLOAD, MODEL)
     assert over(fetches).state is TransferState.DONE
-    assert Models(settings).entry(MODEL).status is Status.INSTALLED
+    assert entry(settings).status is Status.INSTALLED
     fetches.forget(MODEL)
     assert fetches.of(MODEL) is None
 
@@ -91,34 +97,34 @@ def test_a_stopped_download_goes_on_from_where_it_stood(settings: Settings, serv
 def test_a_download_outlives_the_app_and_its_death_is_told(settings: Settings, server: HubServer) -> None:
     begun(settings, server)
     later = Transfers(settings)  # an app that is opened afterwards
-    assert state(later).is_running and state(later).transfer.total_bytes > state(later).transfer.done_bytes
+    assert state(later).is_running and state(later).progress.total_bytes > state(later).progress.done_bytes
     kill_downloader()
-    assert state(later).state is TransferState.STOPPED and "models.log may say why" in state(later).error
+    assert state(later).state is TransferState.STOPPED and "models.log" in state(later).error
     later.stop(MODEL)  # nothing runs: nothing is to be stopped
     server.faults.seconds_a_chunk = 0.0
-    later.start(Task.FETCH, MODEL)
-    assert over(later) == ModelTransfer(Task.FETCH, TransferState.DONE)
+    later.start(TransferTask.DOWNLOAD, MODEL)
+    assert over(later) == ModelTransfer(TransferTask.DOWNLOAD, TransferState.DONE)
 
 
 def test_what_the_hub_refuses_is_said(settings: Settings, server: HubServer) -> None:
     server.faults.gated = True
-    end = run(settings, Task.FETCH, MODEL)
+    end = run(settings, TransferTask.DOWNLOAD, MODEL)
     assert end.state is TransferState.FAILED and "is gated: accept its terms" in end.error
     assert Transfers(settings).of(MODEL) == end
 
 
 def test_verifying_names_the_file_that_is_not_as_published(settings: Settings, server: HubServer) -> None:
-    assert run(settings, Task.FETCH, MODEL).state is TransferState.DONE
-    assert run(settings, Task.VERIFY, MODEL) == ModelTransfer(Task.VERIFY, TransferState.DONE)
-    folder = Models(settings).entry(MODEL).folder
+    assert run(settings, TransferTask.DOWNLOAD, MODEL).state is TransferState.DONE
+    assert run(settings, TransferTask.VERIFY, MODEL) == ModelTransfer(TransferTask.VERIFY, TransferState.DONE)
+    folder = entry(settings).folder
     weights = (folder / WEIGHTS).resolve()
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    end = run(settings, Task.VERIFY, MODEL)
+    end = run(settings, TransferTask.VERIFY, MODEL)
     assert end.problems == (f"{WEIGHTS} is not as published; download the model again.",)
-    assert run(settings, Task.FETCH, MODEL).state is TransferState.DONE
-    assert run(settings, Task.VERIFY, MODEL).problems == ()
+    assert run(settings, TransferTask.DOWNLOAD, MODEL).state is TransferState.DONE
+    assert run(settings, TransferTask.VERIFY, MODEL).problems == ()
     assert [path for path, _ in server.requests].count(WEIGHTS) == 2, "only what was damaged comes anew"
 
 

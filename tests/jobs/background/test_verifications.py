@@ -112,7 +112,7 @@ def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
     wait_for(verifying, "the process to be what it is started as")
     verifying()[0].kill()
     wait_for(lambda: state(studio, clip) is VerifyState.FAILED, "the end")
-    assert "may say why" in str(studio.verifications.of(clip).error)
+    assert "verify.log" in str(studio.verifications.of(clip).error)
     studio.queue.pause_queue()
     studio.verifications.start(clip)
     wait_for(lambda: studio.verifications.of(clip).is_over, "the verdict")

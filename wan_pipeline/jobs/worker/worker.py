@@ -46,17 +46,17 @@ logger = logging.getLogger(__name__)
 
 
 class Ending(IntEnum):
-    """Why a worker left: its exit status, for the supervisor."""
+    """Why a worker ended: its exit status, for the supervisor."""
 
     NOTHING_TO_DO = 0
     NO_DATABASE = 74
-    """The database could not be used. What was finished lies on the disk and is found by the next worker."""
+    """The database could not be used. Clips that were finished are on the disk; the next worker adopts them."""
     FRESH_PROCESS = 75
     """Memory ran out or something unexpected went wrong: the queue goes on in a fresh process."""
 
 
 class Worker:
-    """Works for one workspace. Holds the engine from the first job on."""
+    """Works for one workspace. Holds the engine from the first job on, and the loaded model between jobs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
