@@ -43,7 +43,7 @@ def download_answer(templates: Templates, subject: str, entry: Entry, plan: Down
     needed, total = plan.needed_bytes, plan.total_bytes
     facts = {
         "To download": f"{data_size(needed)} of {data_size(total)}; the rest is here" if needed < total else data_size(needed),
-        "Free on disk": data_size(max(free_bytes, 0)),
+        "Free on disk": data_size(free_bytes),
         "Licence": entry.spec.licence,
         "From": f"{plan.repository.name} at {plan.repository.commit[:12]}",
     }
