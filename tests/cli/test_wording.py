@@ -1,10 +1,10 @@
-"""Seconds in words."""
+"""Lengths of time and amounts of data in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from wan_pipeline.wording import duration
+from wan_pipeline.wording import data_size, duration
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ from wan_pipeline.wording import duration
 )
 def test_durations_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 kB"), (1280, "1 kB"), (58_726_000, "58.7 MB"), (434_371_000, "0.4 GB"), (29e9, "29.0 GB")],
+)
+def test_data_sizes_in_units_of_a_thousand(count: float, text: str) -> None:
+    assert data_size(count) == text

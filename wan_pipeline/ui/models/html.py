@@ -42,7 +42,9 @@ def download_answer(templates: Templates, subject: str, entry: Entry, plan: Down
     """The exact size, the free space and the origin; the button only where the disk has enough space."""
     needed, total = plan.needed_bytes, plan.total_bytes
     facts = {
-        "To download": f"{data_size(needed)} of {data_size(total)}; the rest is here" if needed < total else data_size(needed),
+        "To download": f"{data_size(needed)} of {data_size(total)}; the rest is here"
+        if needed < total
+        else data_size(needed),
         "Free on disk": data_size(free_bytes),
         "Licence": entry.spec.licence,
         "From": f"{plan.repository.name} at {plan.repository.commit[:12]}",
@@ -54,7 +56,7 @@ def download_answer(templates: Templates, subject: str, entry: Entry, plan: Down
         model_id=entry.spec.id,
         facts=facts.items(),
         lacking_bytes=needed - free_bytes,
-        go=button if needed <= free_bytes else None,
+        confirm=button if needed <= free_bytes else None,
     )
 
 
@@ -71,5 +73,5 @@ def ask_remove(templates: Templates, card: Card, needed_by: int) -> str:
         title=card.spec.title,
         removal=card.removal,
         needed_by=needed_by,
-        go=Button("remove", card.removal.verb, "bin", "bad"),
+        confirm=Button("remove", card.removal.verb, "bin", "bad"),
     )
