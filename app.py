@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests import options as words
+from wan_pipeline.planning.machine import parse_gib
+from wan_pipeline.planning.memory_plan import parse_plan_setting
 from wan_pipeline.settings import Settings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
@@ -33,9 +34,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--share", action="store_true", help="also give a public address, through Gradio's servers")
     parser.add_argument("--workspace", type=Path, default=Settings.workspace, help="folder for clips and jobs")
     limit = "of the device's memory, such as 8GB (all that is free)"
-    parser.add_argument("--memory-limit", type=words.memory, default=0.0, metavar="SIZE", help=limit)
+    parser.add_argument("--memory-limit", type=parse_gib, default=0.0, metavar="SIZE", help=limit)
     plan = "how clips use memory: resident, offload, streamed, or a whole plan's text (the quickest that fits)"
-    parser.add_argument("--plan", type=words.plan, metavar="TEXT", help=plan)
+    parser.add_argument("--plan", type=parse_plan_setting, metavar="TEXT", help=plan)
     parser.add_argument("--compiled", action="store_true", help="compile models: slow to start, then quicker steps")
     return parser.parse_args(arguments)
 

@@ -67,7 +67,7 @@ class Studio:
         self.transfers = Transfers(settings)
         self.jobs = JobReader(database, settings)
         self.queue = QueueEditor(database, self.jobs)
-        self.estimates = Estimator(settings, self.models, self.requests, self.jobs)
+        self.estimates = Estimator(settings, self.requests, self.jobs)
         self.gallery = Gallery(database, settings.clips)
         self.verifications = Verifications(settings)
         worker_queue = WorkerQueue(database, self.jobs)

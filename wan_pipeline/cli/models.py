@@ -89,7 +89,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _memory(entry: Entry) -> dict[str, object]:
     """The least device memory that it runs in, by plan; None for a model that this version cannot run."""
-    from wan_pipeline.planning.planner import least_memory
+    from wan_pipeline.planning.selection import least_memory
 
     return {"minimum_vram_gib": None if entry.spec.missing else least_memory(entry.spec)}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import Mode
+from wan_pipeline.models.spec import Mode, clip_seconds
 
 
 class SchedulerName(StrEnum):
@@ -106,8 +106,13 @@ class GenerationRequest:
 
     @property
     def seconds(self) -> float:
-        """Playing time of the clip."""
-        return self.num_frames / self.fps
+        """Length of the clip."""
+        return clip_seconds(self.num_frames, self.fps)
+
+    @property
+    def uses_guidance(self) -> bool:
+        """Whether each step has a second pass with the negative prompt; diffusers leaves it out from 1 down."""
+        return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
