@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from gradio.events import Dependency
 
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import cards, examples
+from wan_pipeline.ui.common.room import PageLinks, RoomId
+from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.field import Choices
 from wan_pipeline.ui.fields import LORA_SLOTS, TIMED
 from wan_pipeline.ui.filling import CREATE, GALLERY, MODELS, QUEUE, Filler
@@ -23,8 +24,7 @@ from wan_pipeline.ui.handlers import StageHandlers, TabHandlers
 from wan_pipeline.ui.hints import HINTED
 from wan_pipeline.ui.many_handlers import ManyHandlers
 from wan_pipeline.ui.memory import remember
-from wan_pipeline.ui.models_handlers import ModelHandlers
-from wan_pipeline.ui.models_tab import ModelsTab, build_models
+from wan_pipeline.ui.models import ModelsRoom
 from wan_pipeline.ui.page_handlers import PageHandlers
 from wan_pipeline.ui.queue_handlers import QueueHandlers
 from wan_pipeline.ui.queue_tab import QueueTab, build_queue
@@ -37,8 +37,6 @@ JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
 OPEN_ROOM = "() => wanStudio.openRoom()"
 SHOW_BADGE = "text => wanStudio.badge(text)"
 REMEMBER_JOB = "job => wanStudio.remember(job)"
-SHOW_TRANSFERS = "text => wanStudio.pulse(text)"
-SHOW_ANSWER = "html => wanStudio.answer(html)"
 
 
 def build_ui(studio: Studio) -> gr.Blocks:
@@ -63,7 +61,7 @@ def build_ui(studio: Studio) -> gr.Blocks:
             with gr.Tab("Gallery", id=GALLERY, elem_classes="room") as gallery_room:
                 gallery = build_gallery()
             with gr.Tab("Models", id=MODELS, elem_classes="room") as models_room:
-                models = build_models()
+                models = ModelsRoom(studio, Templates(), names)
         filler = Filler(rooms, tabs, forms)
         projects = [*(tab.project for tab in forms.values()), queue.many.project]
         _wire_page(page, PageHandlers(studio, filler, banner, projects), upload, (filler, banner, projects))
@@ -84,8 +82,15 @@ def build_ui(studio: Studio) -> gr.Blocks:
         )
         _wire_many(page, queue_room, ManyHandlers(studio, queue, forms), queue)
         _wire_gallery(gallery_room, GalleryHandlers(studio, names, gallery, filler), gallery, filler)
-        others = (create_room, queue_room, gallery_room)
-        _wire_models(models_room, others, ModelHandlers(studio, names, models, filler), models, filler)
+        links = PageLinks(
+            page=page,
+            rooms=rooms,
+            tabs={RoomId(name): tab for name, tab in named.items()},
+            filler=filler,
+            job=view.job,
+            badge=view.badge,
+        )
+        models.wire(links)
     return page
 
 
@@ -225,25 +230,3 @@ def _wire_gallery(room: gr.Tab, handlers: GalleryHandlers, view: GalleryTab, fil
     view.timer.tick(handlers.follow_verification, [view.look], [view.report, view.timer], **QUIET)
     for part in (view.grid, view.picks, view.over, view.toast):
         part.click(handlers.act, view.inputs, [*view.outputs, *filler.outputs], trigger_mode="multiple", **QUIET)
-
-
-def _wire_models(
-    room: gr.Tab, others: Sequence[gr.Tab], handlers: ModelHandlers, view: ModelsTab, filler: Filler
-) -> None:
-    room.select(handlers.enter, None, view.outputs, **QUIET)
-    gr.on([other.select for other in others], handlers.leave, None, [view.timer], **QUIET)
-    view.timer.tick(handlers.follow, [view.shown], view.outputs, trigger_mode="always_last", **QUIET)
-    view.pulse.change(None, view.pulse, None, js=SHOW_TRANSFERS)
-    for part in (view.grid, view.over):
-        shown = [*view.outputs, *filler.outputs]
-        _look_up(part.click(handlers.act, None, shown, trigger_mode="multiple", **QUIET), handlers, view)
-    for named in (view.add.click, view.repository.submit):
-        found = _look_up(named(handlers.add, [view.repository], view.outputs, **QUIET), handlers, view)
-        found.then(handlers.refresh_after_adding, [view.repository], view.outputs, **QUIET)
-
-
-def _look_up(asked: Dependency, handlers: ModelHandlers, view: ModelsTab) -> Dependency:
-    """A question is shown at once; what there is to say to it comes when the Hub has answered."""
-    found = asked.then(handlers.look_up, [view.look], [view.answer, view.look], **QUIET)
-    found.then(None, view.answer, None, js=SHOW_ANSWER)
-    return found

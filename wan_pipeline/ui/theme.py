@@ -17,9 +17,9 @@ from wan_pipeline.ui.examples import ASSETS
 SANS = ("Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
-STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css", "models.css")
+STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css", "../models/models.css")
 WHOLE = "whole.css"
-SCRIPTS = ("page.js", "gallery.js", "queue.js", "models.js")
+SCRIPTS = ("page.js", "gallery.js", "queue.js", "../models/models.js")
 
 HEADER = """
 <header class="masthead">

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.ui.models.cards import OWN, RUNNING, card, entry
 from tests.ui.test_cards import NASTY, Reader
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.throughput import Estimate
+from wan_pipeline.jobs.estimator import Estimate
 from wan_pipeline.models.cache import RemoteFile, Repository
 from wan_pipeline.models.download import DownloadPlan
 from wan_pipeline.models.entries import Status

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.throughput import Estimate
+from wan_pipeline.jobs.estimator import Estimate
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.spec import Availability, ModelSpec
