@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wan_pipeline.jobs.job import UNFINISHED, JobState, QueueState
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
+from wan_pipeline.studio import Studio
 
 MODE_TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
 STAGES = {
@@ -26,6 +27,13 @@ class Names:
 
     models: dict[str, str]
     presets: dict[str, str]
+
+    @classmethod
+    def of(cls, studio: Studio) -> Names:
+        return cls(
+            models={spec.id: spec.title for spec in studio.models.specs().values()},
+            presets={preset.id: preset.title for preset in studio.presets.values()},
+        )
 
     def model(self, model_id: str) -> str:
         """Its title, or the id of a model that is not known here."""

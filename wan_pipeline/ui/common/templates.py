@@ -44,7 +44,7 @@ class Templates:
         }
         self._environment.globals |= dict(shared or {})
 
-    def render(self, name: str, **values: Any) -> str:
+    def render(self, name: str, /, **values: Any) -> str:
         """Equal values give equal HTML, so that a page can leave alone what has not changed."""
         return self._environment.get_template(name).render(values).strip()
 

@@ -1,7 +1,7 @@
-"""Boxes for files that never decode what they are given: `clips.images` and `clips.videos` judge uploads, with limits
-and sentences. Gradio admits only files from its upload folder.
+"""Upload boxes that never decode what they are given: `clips.images` and `clips.videos` check uploads, with limits.
 
-They are classes of their own, for Gradio makes a box anew, of its class, whenever an event that may change it has run.
+Gradio accepts only files of its upload folder as their values. They are subclasses, not wrapped components, for Gradio
+constructs a component anew, by its class, whenever an event that may change it has run.
 """
 
 from __future__ import annotations
@@ -43,14 +43,17 @@ def _images(box: Any, value: Sequence[str] | None) -> GalleryData:
 
 
 def _cached(value: str | Path, cache: str) -> dict[str, Any]:
-    """A file of ours, copied into Gradio's cache, so that its own folder need not be served."""
+    """A copy in Gradio's cache, so that the file's own folder need not be served."""
     path = Path(value)
     copy = processing_utils.save_file_to_cache(path, cache)
     return {"path": copy, "orig_name": path.name, "size": path.stat().st_size}
 
 
 def _unopened(base: type, preprocess: Callable[..., Any], postprocess: Callable[..., Any]) -> Any:
-    """A subclass under its base's own name. Gradio's metaclass would write a .pyi file beside it, so it is left out."""
+    """A subclass with the name of its base, by which the browser finds the component.
+
+    Made without Gradio's own metaclass constructor, which would write a .pyi file beside this one.
+    """
     methods = {"preprocess": preprocess, "postprocess": postprocess, "__module__": base.__module__}
     return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), methods)
 
@@ -62,20 +65,20 @@ UnopenedGallery: type[gr.Gallery] = _unopened(gr.Gallery, _paths_of, _images)
 
 
 def image_upload(value: str | None, **settings: Any) -> gr.Image:
-    """Its value is the uploaded file's path."""
+    """Its value is the path of the uploaded file."""
     return UnopenedImage(value, type="filepath", sources=["upload"], buttons=[], **settings)
 
 
 def video_upload(**settings: Any) -> gr.Video:
-    """Its value is the uploaded file's path; nothing is converted."""
+    """Its value is the path of the uploaded file, which is not converted."""
     return UnopenedVideo(sources=["upload"], buttons=[], **settings)
 
 
 def file_upload(**settings: Any) -> gr.File:
-    """For a picture or a video; its value is the uploaded file's path."""
+    """For a picture or a video. Its value is the path of the uploaded file."""
     return UnopenedFile(file_types=[*PICTURES, *VIDEOS], **settings)
 
 
 def gallery_upload(**settings: Any) -> gr.Gallery:
-    """For pictures; its value is a list of the uploaded files' paths."""
+    """For pictures. Its value is a list of the paths of the uploaded files."""
     return UnopenedGallery(file_types=PICTURES, sources=["upload"], interactive=True, buttons=[], **settings)

@@ -1,11 +1,11 @@
-"""What the page comes with, so that the first click works: prompts to click, and two pictures."""
+"""Prompts to click and pictures to start from, so that the first click makes a clip."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-ASSETS = Path(__file__).parent / "assets"
+FOLDER = Path(__file__).parent / "pictures"
 
 PROMPTS = {
     "Bouncing ball": "A red ball bounces over green hills",
@@ -15,12 +15,12 @@ PROMPTS = {
     "Fish in circles": "A pink fish circles in the sea",
     "Rocket": "A blue rocket moves up over the desert",
 }
-"""What a chip says, and the prompt that a click on it enters. The first one stands in the form from the start."""
+"""Labels of the buttons below the prompt, and the prompt that each enters. The form starts with the first one."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A first frame and what may happen to it."""
+    """A first frame, and a prompt for what happens next."""
 
     title: str
     file: str
@@ -28,7 +28,7 @@ class Picture:
 
     @property
     def path(self) -> Path:
-        return ASSETS / "examples" / self.file
+        return FOLDER / self.file
 
 
 PICTURES = (
@@ -36,3 +36,4 @@ PICTURES = (
     Picture("Rocket", "rocket.png", "A red rocket moves up over the snow"),
     Picture("Balloon", "balloon.png", "A purple balloon moves up in a day sky"),
 )
+"""The image form starts with the first one."""
