@@ -22,6 +22,7 @@ WHOLE = "whole.css"
 """Goes into the head of the page as it is. Gradio puts a prefix before the selectors of all other stylesheets."""
 UI = Path(__file__).parent
 COMMON = UI / "common"
+THUMBNAILS = COMMON / "presets"
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def size_css(specs: Iterable[ModelSpec]) -> str:
 
 
 def _picture(preset: Preset) -> str:
-    thumbnail = COMMON / "presets" / f"{preset.id}.webp"
+    thumbnail = THUMBNAILS / f"{preset.id}.webp"
     if thumbnail.is_file():
         return f"url(data:image/webp;base64,{b64encode(thumbnail.read_bytes()).decode()})"
     ground, sky, light = (*preset.colors, *preset.colors, *preset.colors)[:3]

@@ -45,7 +45,7 @@ def _row(number: int) -> dict[str, Field]:
         return draft.loras[number] if number < len(draft.loras) else LoraChoice(NO_LORA)
 
     return {
-        name: Field(build, read, lambda draft, spec: chosen(draft).name, is_timed=False),
+        name: Field(build, read, lambda draft, spec: chosen(draft).name),
         weight: Field(
             lambda choices: gr.Textbox("1", label="Weight", placeholder="1", max_lines=1, min_width=90, scale=1),
             lambda values, spec: {},

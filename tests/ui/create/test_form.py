@@ -1,16 +1,16 @@
-"""The form's table: what a person sees, and the Draft that comes of it."""
+"""The form: what a person sees, and the draft that comes of it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from tests.support.pages import TEMPLATES
 from wan_pipeline.errors import ImageError, RequestError, UserError
 from wan_pipeline.models.registry import (
     DEMO,
@@ -27,14 +27,16 @@ from wan_pipeline.requests.presets import load_presets, resolve
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import REPOSITORY
-from wan_pipeline.ui import examples
-from wan_pipeline.ui.field import Choices, parse_number
-from wan_pipeline.ui.fields import FIELDS, frames_of, length_bounds, size_choices
-from wan_pipeline.ui.file_fields import FILE_FIELDS
-from wan_pipeline.ui.form import Form, read_draft
-from wan_pipeline.ui.generate_tab import build_tab
-from wan_pipeline.ui.hints import fill, placeholders, reshape
-from wan_pipeline.ui.memory import restore
+from wan_pipeline.ui.create import examples
+from wan_pipeline.ui.create.fields.field import Choices, parse_number
+from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.length import frames_of, length_bounds
+from wan_pipeline.ui.create.fields.size import size_choices
+from wan_pipeline.ui.create.fields.table import FIELDS
+from wan_pipeline.ui.create.form import Form, Part, read_draft
+from wan_pipeline.ui.create.hints import fill, fit_to_model, placeholders
+from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.saved_form import restore
 
 PRESETS = load_presets(REPOSITORY / "presets")
 SPEEDS = load_speeds(REPOSITORY / "presets" / "speeds")
@@ -82,6 +84,12 @@ FULL = Draft(
 )
 
 
+def draw(choices: Choices) -> Form:
+    """The form of a page."""
+    with gr.Blocks():
+        return FormLayout(choices, TEMPLATES).form
+
+
 @pytest.fixture(params=list(Mode))
 def form(request: pytest.FixtureRequest) -> Form:
     form = Form(choices(request.param, DEMO, image=examples.PICTURES[0].path))
@@ -125,26 +133,24 @@ def test_what_a_model_does_not_take_is_left_out() -> None:
     ("mode", "spec", "parts"),
     [
         (Mode.TEXT_TO_VIDEO, DEMO, set()),
-        (Mode.TEXT_TO_VIDEO, WAN21_VACE_1_3B, {"control"}),
-        (Mode.TEXT_TO_VIDEO, WAN22_T2V_A14B, {"second-guidance"}),
-        (Mode.IMAGE_TO_VIDEO, WAN21_FLF2V, {"last-image"}),
-        (Mode.IMAGE_TO_VIDEO, WAN22_I2V_A14B, {"last-image", "second-guidance"}),
+        (Mode.TEXT_TO_VIDEO, WAN21_VACE_1_3B, {Part.CONTROL}),
+        (Mode.TEXT_TO_VIDEO, WAN22_T2V_A14B, {Part.SECOND_GUIDANCE}),
+        (Mode.IMAGE_TO_VIDEO, WAN21_FLF2V, {Part.LAST_IMAGE}),
+        (Mode.IMAGE_TO_VIDEO, WAN22_I2V_A14B, {Part.LAST_IMAGE, Part.SECOND_GUIDANCE}),
     ],
     ids=lambda value: getattr(value, "id", None),
 )
-def test_a_form_shows_what_its_model_takes(mode: Mode, spec: ModelSpec, parts: set[str]) -> None:
-    with gr.Blocks():
-        first, later = (build_tab(choices(mode, *models)).form for models in ((spec,), (DEMO, spec)))
+def test_a_form_shows_what_its_model_takes(mode: Mode, spec: ModelSpec, parts: set[Part]) -> None:
+    first, later = (draw(choices(mode, *models)) for models in ((spec,), (DEMO, spec)))
     assert {name for name, part in first.parts.items() if part.visible} == parts
     assert not any(part.visible for part in later.parts.values())
-    updates = reshape(later, spec, {"size": "320x192", "seconds": 2.0})
+    updates = fit_to_model(later, spec, {"size": "320x192", "seconds": 2.0})
     assert {name for name, part in later.parts.items() if updates[part].visible} == parts
 
 
 def test_settings_of_a_model_that_is_not_here_are_shown_all_the_same() -> None:
     """Gradio refuses a choice that it does not offer without a word; submitting says what lacks."""
-    with gr.Blocks():
-        form = build_tab(choices(Mode.TEXT_TO_VIDEO, DEMO)).form
+    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
     model = fill(form, replace(FULL, model=WAN22_TI2V_5B.id))[form["model"]]
     assert model.value == WAN22_TI2V_5B.id
     assert [value for _, value in model.choices] == ["demo", WAN22_TI2V_5B.id]
@@ -235,27 +241,49 @@ def test_the_examples_are_there() -> None:
     assert len(PRESETS) >= 8
 
 
-def test_what_the_browser_kept_is_given_back_if_it_means_something() -> None:
-    with gr.Blocks():
-        tab = build_tab(choices(Mode.TEXT_TO_VIDEO, DEMO))
-    studio = SimpleNamespace(presets=PRESETS)
-    kept = {name: None for name in tab.form.components if name not in FILE_FIELDS}
-    kept |= {"seconds": 1.5, "model": "demo", "preset": "noir"}
-    kept |= {"prompt": "kept", "size": "320x192"}
-    given = restore(studio, tab, json.dumps(kept))
-    assert given[tab.form["prompt"]] == "kept"
-    assert given[tab.form["preset"]] == "noir"
-    assert restore(studio, tab, json.dumps(kept | {"preset": "gone"}))[tab.form["preset"]] is None
-    for bad in ("", "{", "[]", "3", json.dumps(kept | {"model": "gone"}), json.dumps(kept | {"seconds": "x"}), "{}"):
-        assert restore(studio, tab, bad) == {tab.form["prompt"]: gr.skip()}, bad
+def test_what_the_browser_saved_is_restored_if_it_makes_sense() -> None:
+    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
+    saved = {name: None for name in form.components if name not in FILE_FIELDS}
+    saved |= {"seconds": 1.5, "model": "demo", "preset": "noir", "prompt": "saved", "size": "320x192"}
+    given = restore(form, json.dumps(saved))
+    assert (given[form["prompt"]], given[form["preset"]], given[form["seed"]]) == ("saved", "noir", "")
+    assert restore(form, json.dumps(saved | {"preset": "gone"}))[form["preset"]] is None
+    assert restore(form, json.dumps(saved | {"seconds": 2}))[form["seconds"]].value == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"model": "gone"},
+            {"model": None},
+            {"seconds": "x"},
+            {"seconds": True},
+            {"seconds": None},
+            {"seconds": 1e400},
+        ),
+        *({"prompt": 3.0}, {"prompt": ["x"]}, {"prompt": "\ud800"}, {"unknown": "x"}),
+    ],
+    ids=str,
+)
+def test_a_saved_form_that_makes_no_sense_is_not_restored(change: dict[str, Any]) -> None:
+    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
+    saved = {name: None for name in form.components if name not in FILE_FIELDS}
+    saved |= {"seconds": 1.5, "model": "demo", "preset": "noir", "size": "320x192"}
+    assert restore(form, json.dumps(saved | change)) == {form["prompt"]: gr.skip()}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "[" * 10_000])
+def test_what_is_no_saved_form_is_not_restored(text: str) -> None:
+    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
+    assert restore(form, text) == {form["prompt"]: gr.skip()}
 
 
 def test_speeds_are_offered_for_their_models_only() -> None:
-    with gr.Blocks():
-        form = build_tab(choices(Mode.TEXT_TO_VIDEO, DEMO, WAN22_T2V_A14B)).form
+    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO, WAN22_T2V_A14B))
     assert not form["speed"].visible
     chosen = {"size": "320x192", "seconds": 2.0, "speed": "wan2.2-t2v-4-steps"}
-    there, gone = (reshape(form, spec, chosen)[form["speed"]] for spec in (WAN22_T2V_A14B, DEMO))
+    there, gone = (fit_to_model(form, spec, chosen)[form["speed"]] for spec in (WAN22_T2V_A14B, DEMO))
     assert (there.visible, there.value) == (True, "wan2.2-t2v-4-steps") and (gone.visible, gone.value) == (False, "")
     assert [value for _, value in there.choices] == ["", "wan2.2-t2v-4-steps"]
     hints = placeholders(WAN22_T2V_A14B, PRESETS["quick-draft"], SPEEDS["wan2.2-t2v-4-steps"])
