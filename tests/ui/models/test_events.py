@@ -11,10 +11,10 @@ import gradio as gr
 import huggingface_hub.constants
 import pytest
 
+from tests.support.pages import TEMPLATES
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
-from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.models.events import ONLY_LOCAL, ModelsEvents, Question, repository_of
 from wan_pipeline.ui.models.layout import ModelsLayout
 
@@ -25,7 +25,7 @@ def room(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mod
     with gr.Blocks():
         layout = ModelsLayout()
     filler = SimpleNamespace(choose=lambda spec: {"chosen": spec.id})
-    return ModelsEvents(studio, Templates(), Names({}, {}), layout, filler)
+    return ModelsEvents(studio, TEMPLATES, Names({}, {}), layout, filler)
 
 
 def visitor(address: str) -> gr.Request:

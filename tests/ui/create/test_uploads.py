@@ -1,4 +1,4 @@
-"""Boxes for files that are not opened until a clip is asked for."""
+"""Upload boxes give the path of a file and never open it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from wan_pipeline.ui import upload
+from wan_pipeline.ui.create.fields import uploads
 
 
 @pytest.mark.parametrize("name", ["UnopenedImage", "UnopenedVideo", "UnopenedFile", "UnopenedGallery"])
-def test_a_box_opens_no_file_also_when_gradio_makes_it_anew(name: str, tmp_path: Path) -> None:
-    """As it does whenever an event that may change the box has run."""
+def test_a_box_that_gradio_constructs_anew_opens_no_file(name: str, tmp_path: Path) -> None:
+    """Gradio does so whenever an event that may change the box has run."""
     broken, picture = tmp_path / "broken.png", tmp_path / "picture.png"
     broken.write_bytes(b"no picture")
     Image.new("RGB", (4, 4)).save(picture)
-    makers = {"Image": lambda: upload.image_upload(None), "Video": upload.video_upload, "File": upload.file_upload}
-    box = {**makers, "Gallery": upload.gallery_upload}[name.removeprefix("Unopened")]()
+    makers = {"Image": lambda: uploads.image_upload(None), "Video": uploads.video_upload, "File": uploads.file_upload}
+    box = {**makers, "Gallery": uploads.gallery_upload}[name.removeprefix("Unopened")]()
     again = box.__class__(**{**box.constructor_args, "render": False})
     assert again.get_block_name() == name.removeprefix("Unopened").lower()
     if name == "UnopenedGallery":
