@@ -40,8 +40,8 @@ def test_a_request_never_changes() -> None:
         make_request().seed = 1  # type: ignore[misc]
 
 
-def test_playing_time() -> None:
-    assert make_request(num_frames=33, fps=16).seconds == pytest.approx(2.0625)
+def test_the_length_counts_from_the_first_frame_to_the_last() -> None:
+    assert make_request(num_frames=33, fps=16).seconds == 2.0
 
 
 def test_a_request_of_the_first_version_is_read() -> None:

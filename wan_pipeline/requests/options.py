@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wan_pipeline.errors import GenerationError, UserError
+from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.memory_plan import Residency, read_plan
 from wan_pipeline.requests.request import LoraChoice, SchedulerName
 
 
@@ -52,27 +50,6 @@ def lora(text: str) -> LoraChoice:
     if not equals:
         return LoraChoice(text.strip())
     return LoraChoice(name.strip(), number(f"weight of LoRA '{name[:80]}'")(weight))
-
-
-MEMORY_UNITS = {"": 1.0, "gib": 1.0, "gb": 1e9 / 2**30, "mib": 1 / 1024, "mb": 1e6 / 2**30}
-
-
-def memory(text: str) -> float:
-    """GiB of "8GB", "7.2 GiB", "6000MB", or "7.2", which are GiB."""
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{0,9})?)\s*(\w*)", text.strip())
-    if found is None or found[2].lower() not in MEMORY_UNITS:
-        raise UserError(f"'{text[:80]}' is no size of memory; use one such as 8GB, 7.2GiB or 7.2, which are GiB.")
-    return float(found[1]) * MEMORY_UNITS[found[2].lower()]
-
-
-def plan(text: str) -> str:
-    """A memory plan in words that `engine.choice` takes; none is the best."""
-    if text and text not in set(Residency):
-        try:
-            read_plan(text)
-        except GenerationError as error:
-            raise UserError(str(error)) from error
-    return text
 
 
 OPTIONS = (

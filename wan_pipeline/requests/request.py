@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import Mode
+from wan_pipeline.models.spec import Mode, clip_seconds
 from wan_pipeline.requests.limits import (
     FirstBlockCache,
     FlowShift,
@@ -128,8 +128,13 @@ class GenerationRequest:
 
     @property
     def seconds(self) -> float:
-        """Playing time of the clip."""
-        return self.num_frames / self.fps
+        """Length of the clip."""
+        return clip_seconds(self.num_frames, self.fps)
+
+    @property
+    def uses_guidance(self) -> bool:
+        """Whether each step has a second pass with the negative prompt; diffusers leaves it out from 1 down."""
+        return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
