@@ -79,11 +79,8 @@ def _failure(destination: Path, log: TextIO) -> OSError | StorageError:
     """The error that ffmpeg's log tells of: an OSError if it is the disk's."""
     log.seek(0)
     text: str = log.read()
-    for code, message in (
-        (errno.ENOSPC, "No space left"),
-        (errno.EFBIG, "File too large"),
-        (errno.EIO, "Input/output"),
-    ):
+    disk_errors = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EIO: "Input/output"}
+    for code, message in disk_errors.items():
         if message in text:
             return OSError(code, message)
     last = text.strip().splitlines()[-1] if text.strip() else "no message"
