@@ -112,8 +112,9 @@ class Studio:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was repaired when the workspace was opened, and since: one sentence each, for the person."""
-        return (*self._notices, *self._supervisor.notices)
+        """What was repaired or left out when the workspace was opened, and since: one sentence each."""
+        left_out = [self.gallery.notice] if self.gallery.notice else []
+        return (*self._notices, *left_out, *self._supervisor.notices)
 
     # Into the queue
 
