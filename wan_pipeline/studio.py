@@ -32,6 +32,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
+from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.recover import Recovered, recover
@@ -235,6 +236,8 @@ class Studio:
         return verify(clip, self.settings, observer, deterministic=strict)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
+        for _, project in clips:
+            check_project(project)
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]
         check_room(self.settings.clips, max((clip_bytes(request) for request, _, _ in checked), default=0))
         requests: list[tuple[GenerationRequest, str]] = [

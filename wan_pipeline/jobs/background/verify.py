@@ -125,7 +125,7 @@ def _psnr(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) 
 
 
 def _refuse_changes(clip: Path, then: Provenance, now: Provenance) -> None:
-    if changes := then.differences(now, but=UNLIKELY | SETUP):
+    if changes := then.differences(now, ignore=UNLIKELY | SETUP):
         raise UserError(
             f"The clip {clip.name} cannot be verified strictly here, for what it was made with is not the same: "
             f"{' '.join(changes)} Verify it without strict mode to see how much that matters."
