@@ -236,8 +236,8 @@ def test_a_queue_moves_to_another_workspace(with_image: bool, studio: Studio, se
     path = studio.export_queue()
     assert path.suffix == (".zip" if with_image else ".jsonl")
     with Studio(replace(settings, workspace=settings.workspace.parent / "other")) as other:
-        with other.read_queue_file(path) as content:
-            copies = [other.job(job_id) for job_id in other.submit_rows(content)]
+        with other.read_list(path) as content:
+            copies = [other.jobs.job(job_id) for job_id in other.submit_rows(content)]
         assert [copy.request for copy in copies] == [studio.jobs.job(job_id).request for job_id in ids]
         assert {copy.project for copy in copies} == {"night"}
         assert list(other.settings.cache.glob("import-*")) == []

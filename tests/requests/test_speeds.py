@@ -83,7 +83,7 @@ def test_without_its_lora_the_estimate_and_the_queue_say_how_to_get_it(settings,
     assert all(fnmatch(name, pattern) for name in speed.files)
     words = f'hf download lightx2v/Wan2.2-Distill-Loras --include "{pattern}" --local-dir "{settings.loras}"'
     with Studio(settings) as studio:
-        for ask in (studio.submit, studio.estimate):
+        for ask in (studio.submit, studio.estimates.of_draft):
             with pytest.raises(LoraError, match=re.escape(words)):
                 ask(draft)
         (settings.loras / speed.files[0]).touch()
