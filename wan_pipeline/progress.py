@@ -45,3 +45,13 @@ def check_cancelled(observer: Observer) -> None:
     """Raise Cancelled if the observer asks for it."""
     if observer.cancelled():
         raise Cancelled("The clip was cancelled.")
+
+
+class SilentObserver:
+    """An observer that reports nothing and never cancels."""
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False
