@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from wan_pipeline.errors import Cancelled
+
+if TYPE_CHECKING:  # the command line's --help needs the stages and no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Stage(StrEnum):

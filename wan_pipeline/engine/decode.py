@@ -17,10 +17,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from numpy.typing import NDArray
 
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.planning.costs import TILE_OVERLAP
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-
-OVERLAP = 64
-"""Pixels that neighbouring tiles share at least, where they are twice as large; one fades into the other over them."""
 
 
 def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer, tile: int = 0) -> NDArray[np.uint8]:
@@ -132,8 +130,8 @@ def _tiles(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int) -> list[_Til
     ratio, (height, width) = vae.spatial_compression_ratio, latents.shape[3:]
     return [
         _Tile(rows, columns)
-        for rows in _spans(height, tile // ratio, OVERLAP // ratio)
-        for columns in _spans(width, tile // ratio, OVERLAP // ratio)
+        for rows in _spans(height, tile // ratio, TILE_OVERLAP // ratio)
+        for columns in _spans(width, tile // ratio, TILE_OVERLAP // ratio)
     ]
 
 
@@ -155,7 +153,7 @@ def _weights(tile: _Tile, height: int, width: int, ratio: int) -> torch.Tensor:
 
 def _ramp(span: slice, side: int, ratio: int) -> torch.Tensor:
     length = (span.stop - span.start) * ratio
-    rising = (torch.arange(length) + 1) / (min(OVERLAP, length) + 1)
+    rising = (torch.arange(length) + 1) / (min(TILE_OVERLAP, length) + 1)
     before = rising if span.start else torch.ones(length)
     after = rising.flip(0) if span.stop < side else torch.ones(length)
     return before.clamp(max=1.0) * after.clamp(max=1.0)

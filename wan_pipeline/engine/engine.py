@@ -41,14 +41,15 @@ from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.planning.choice import Chooser
-from wan_pipeline.planning.costs import Machine
-from wan_pipeline.planning.hardware import keep
+from wan_pipeline.planning.forecast import Forecast
+from wan_pipeline.planning.hardware import save_hardware
+from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
-from wan_pipeline.planning.planner import Plan
+from wan_pipeline.planning.planner import Planner
 from wan_pipeline.progress import Observer, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
+from wan_pipeline.wording import lower_first
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Engine:
         self._loras = LoraLibrary(settings.loras)
         self._placement = placement or choose_placement()
         self._origins = ProvenanceRecorder(settings, self._loras, self._placement)
-        self._chooser = Chooser(settings)
+        self._planner = Planner(settings, self._loras)
         self._loaded: Loaded | None = None
         self._attention = "native"
         limit_memory(self._placement, settings.memory_limit)
@@ -110,9 +111,9 @@ class Engine:
         """
         model = self._models.find(request.model)
         chosen = self._choose(request, model, plan)
-        with self._computing(request, model, chosen.memory):
+        with self._computing(request, model, chosen.plan):
             stages = Stages(observer, MemoryGauge(self._placement))
-            rendered = self._render(request, model, stages, chosen.memory, checkpoint)
+            rendered = self._render(request, model, stages, chosen.plan, checkpoint)
         return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _doubt(chosen)))
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
@@ -121,7 +122,7 @@ class Engine:
         Raises UserError, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        memory = self._choose(request, model, plan).memory
+        memory = self._choose(request, model, plan).plan
         with self._computing(request, model, memory):
             return self._origins.provenance(request, model, memory, self._attention, observer)
 
@@ -137,7 +138,7 @@ class Engine:
             of_model.setdefault(request.model, []).append(request)
         for model_id, some in of_model.items():
             model = self._models.find(model_id)
-            memory = self._choose(some[0], model, plan).memory
+            memory = self._choose(some[0], model, plan).plan
             with self._computing(some[0], model, memory):
                 self._make_room(model, memory)
                 self._embed(model, [text for request in some for text in _texts(request)], memory, observer)
@@ -214,11 +215,10 @@ class Engine:
             stack.enter_context(stages.enter(Stage.DECODING, decoder_passes(vae, latents, plan.tile)))
             return decode(vae, latents, stages, plan.tile)
 
-    def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> Plan:
+    def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> Forecast:
         """One that does not fit is tried all the same: forecasts err on the safe side."""
-        beside = sum(path.stat().st_size for lora in request.loras for path in self._loras.files(lora.name).values())
-        chosen = self._chooser.choose(request, model.spec, self._machine(), text, beside)
-        logger.info("Memory plan: %s (%s)", chosen.memory, chosen.reason or "fits")
+        chosen = self._planner.choose(request, model.spec, self._machine(), text)
+        logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")
         return chosen
 
     def _machine(self) -> Machine:
@@ -227,7 +227,7 @@ class Engine:
         own = self._loaded.host_bytes if self._loaded else 0
         hardware = replace(hardware, ram_free=hardware.ram_free + own, ram_own=own)
         with suppress(StorageError):  # it is for the page alone, which can do without
-            keep(hardware, self._settings.cache)
+            save_hardware(hardware, self._settings.cache)
         self._attention = hardware.speeds.backend if hardware.speeds and not self._strict else "native"
         return hardware.machine
 
@@ -274,7 +274,7 @@ class Engine:
             machine = self._machine()  # before the model goes: what it holds counts as free
             self._loaded = None
             release_memory(self._placement)
-            smaller = self._chooser.smaller(request, model.spec, machine, plan)
+            smaller = self._planner.smaller(request, model.spec, machine, plan)
             raise OutOfMemory(
                 f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames.",
                 None if smaller is None else str(smaller),
@@ -283,8 +283,8 @@ class Engine:
             release_memory(self._placement)
 
 
-def _doubt(plan: Plan) -> str:
-    return f"It was made although the forecast was against it: {plan.reason[:1].lower()}{plan.reason[1:]}"
+def _doubt(forecast: Forecast) -> str:
+    return f"It was made although the forecast was against it: {lower_first(forecast.reason)}"
 
 
 def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:
@@ -294,7 +294,7 @@ def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:
 
 def _texts(request: GenerationRequest) -> list[str]:
     """What the text encoder has to read for a clip."""
-    return [request.styled_prompt] + ([request.negative_prompt] if request.guidance_scale > 1 else [])
+    return [request.styled_prompt] + ([request.negative_prompt] if request.uses_guidance else [])
 
 
 def frames_sha256(frames: NDArray[np.uint8]) -> str:

@@ -109,7 +109,7 @@ class ModelHandlers:
 
     def _show(self, is_local: bool) -> Updates:
         cards = [
-            Card(entry, self._fetches.of(entry.spec.id), self._studio.estimates.of_model(entry.spec.id) or "")
+            Card(entry, self._fetches.of(entry.spec.id), self._forecast(entry.spec.id))
             for entry in self._models.entries()
         ]
         self._names.models.update({card.entry.spec.id: card.entry.spec.title for card in cards})
@@ -121,6 +121,11 @@ class ModelHandlers:
             self._view.timer: gr.Timer(active=any(card.is_running for card in cards)),
             self._view.shown: {"ids": list(states), "states": states},
         }
+
+    def _forecast(self, model_id: str) -> str:
+        """Whether the model fits this machine; empty while that is not known."""
+        estimate = self._studio.estimates.of_model(model_id)
+        return estimate.text if estimate else ""
 
     def _states(self, ids: list[str]) -> dict[str, str]:
         """In a word each; while the words stay the same the cards do."""

@@ -21,7 +21,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from wan_pipeline.planning.hardware import Hardware, Speeds, keep
+from wan_pipeline.planning.hardware import Hardware, Speeds, save_hardware
 from wan_pipeline.storage.files import whole_file
 
 BACKENDS = {
@@ -137,7 +137,7 @@ def main() -> None:
     from wan_pipeline.jobs.launch import settings_of, settings_parser
 
     settings = settings_of(settings_parser("wan_pipeline.engine.device.probe", "Look at this machine.").parse_args())
-    keep(look(cache=settings.cache), settings.cache)
+    save_hardware(look(cache=settings.cache), settings.cache)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ import torch
 
 from wan_pipeline.engine.memory.block_buffer import Block, arena_sizes, host_memory
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, each_tensor, leaves, put, rebuilt
-
-SLOTS = 2
+from wan_pipeline.planning.transformer import RING_BLOCKS
 
 
 @dataclass
@@ -97,9 +96,9 @@ class Stream:
             self._berths |= {blocks[index]: berth for index, berth in zip(at, berths, strict=False)}
             passing = [block for block in blocks if block not in self._berths]
             self._next |= dict(zip(passing, passing[1:] + passing[:1], strict=True))
-        self._slots = [self._place(size) for _ in range(SLOTS if self._next else 0)]
+        self._slots = [self._place(size) for _ in range(RING_BLOCKS if self._next else 0)]
         from_disk = any(block.slab is None for blocks in self._models for block in blocks)
-        self._staging = deque(_Place(host_memory(size, pinned=True)) for _ in range(SLOTS if from_disk else 0))
+        self._staging = deque(_Place(host_memory(size, pinned=True)) for _ in range(RING_BLOCKS if from_disk else 0))
         self._is_ready = True
 
     def _awaited(self, block: Block) -> _Place:
@@ -107,13 +106,13 @@ class Stream:
             self.misses += 1
             self._coming.clear()
             following = block
-            for _ in range(SLOTS):
+            for _ in range(RING_BLOCKS):
                 self._fetch(following)
                 following = self._next[following]
         return self._coming[0]
 
     def _fetch(self, block: Block) -> None:
-        place = self._slots[self._turn % SLOTS]
+        place = self._slots[self._turn % RING_BLOCKS]
         self._turn += 1
         self._copy(block, place)
         self._coming.append(place)

@@ -20,10 +20,10 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
+from wan_pipeline.planning.transformer import CHUNK_ROWS
+
 TEXT_TOKENS = 512
 """Of what cross-attention reads these are the text's, behind those of an image; diffusers has the number fixed too."""
-ROWS = 4096
-"""Tokens at a time where nothing is multiplied: enough for a GPU to be busy."""
 HEADS = 8
 """Heads of attention at a time."""
 
@@ -116,7 +116,7 @@ def _forward(
 def _self_attention(
     block: Any, hidden: torch.Tensor, times: _Times, rotary: Rotary, tokens: int, pieces: _Pieces
 ) -> None:
-    attn, rows = block.attn1, _parts(hidden.shape[1], ROWS)
+    attn, rows = block.attn1, _parts(hidden.shape[1], CHUNK_ROWS)
     normal = torch.empty_like(hidden)
     for part in rows:
         shift, scale, _ = _modulation(block, times, part, 0)
@@ -139,7 +139,7 @@ def _self_attention(
 
 
 def _cross_attention(block: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
-    attn, rows = block.attn2, _parts(hidden.shape[1], ROWS)
+    attn, rows = block.attn2, _parts(hidden.shape[1], CHUNK_ROWS)
     query = torch.empty_like(hidden)
     for part in rows:
         query[:, part] = block.norm2(hidden[:, part].float())
@@ -160,7 +160,7 @@ def _cross_attention(block: Any, hidden: torch.Tensor, context: torch.Tensor) ->
 def _feed_forward(block: Any, hidden: torch.Tensor, times: _Times, tokens: int, pieces: _Pieces) -> None:
     for large in _parts(hidden.shape[1], tokens):
         normal = torch.empty_like(hidden[:, large])
-        rows = _parts(normal.shape[1], ROWS)
+        rows = _parts(normal.shape[1], CHUNK_ROWS)
         for part in rows:
             shift, scale, _ = _modulation(block, times, _within(large, part), 3)
             normal[:, part] = pieces.normal(block.norm3, hidden[:, _within(large, part)], scale, shift)
@@ -210,7 +210,7 @@ def _modulation(block: Any, times: _Times, part: slice, first: int) -> tuple[tor
 def _head(model: Any, hidden: torch.Tensor, time: torch.Tensor, of_token: torch.Tensor | None) -> torch.Tensor:
     pieces = []
     both = model.scale_shift_table + time.unsqueeze(1)
-    for part in _parts(hidden.shape[1], ROWS):
+    for part in _parts(hidden.shape[1], CHUNK_ROWS):
         mine = both.chunk(2, dim=1) if of_token is None else both[of_token[:, part]].unbind(2)
         normal = model.norm_out(hidden[:, part].float()) * (1 + mine[1]) + mine[0]
         pieces.append(model.proj_out(normal.type_as(hidden)))
