@@ -30,7 +30,7 @@ from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.models.manage import Models
+from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.presets import load_presets
@@ -71,7 +71,7 @@ class Studio:
         self._notices = [*repairs, *bad_presets, *bad_speeds]
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
-        self.model_manager = Models(settings)
+        self.model_manager = ModelManager(settings, self.models)
         self.transfers = Transfers(settings)
         self.jobs = JobReader(database, settings)
         self.queue = QueueEditor(database, self.jobs)
@@ -231,7 +231,7 @@ class Studio:
 
     def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, strict=strict)
+        return verify(clip, self.settings, observer, deterministic=strict)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]

@@ -37,7 +37,7 @@ class WorkspaceLocks:
         """Held by the process that renders a clip again to verify it."""
         return FileLock(self._folder / "verifier.lock", timeout=LOCK_SECONDS)
 
-    def fetcher(self, model_id: str) -> FileLock:
+    def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
