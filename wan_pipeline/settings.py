@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from wan_pipeline.errors import UserError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
+DEVICES = ("cpu", "cuda", "xpu", "mps")
+"""By torch's names; ROCm is `cuda` there too."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Folders of one studio, and how much of a clip may be lost with a worker, and how to use the device.
+    """Folders of one studio, how much of a clip may be lost with a worker, and how to use the device.
 
     `workspace` holds everything the studio writes; the other folders are read only.
     """
@@ -31,6 +37,16 @@ class Settings:
     """A memory plan to keep to, in the words of `engine.plan`; empty: the quickest that fits."""
     compiled: bool = False
     """Compile the transformer's blocks: a minute at first, then quicker steps."""
+    device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
+    """One of DEVICES; empty: the accelerator where there is one, else the CPU."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown device."""
+        if self.device not in ("", *DEVICES):
+            raise UserError(
+                f"{DEVICE_VARIABLE} is '{self.device[:80]}', which is no device; use {', '.join(DEVICES)}, "
+                "or leave it unset for the accelerator of this machine."
+            )
 
     @property
     def database(self) -> Path:

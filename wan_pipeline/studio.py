@@ -229,9 +229,9 @@ class Studio:
         name = hashlib.sha256(clip.name.encode()).hexdigest()[:8]
         return make_share_copy(clip, self.settings.cache / "share" / f"clip_{name}.mp4")
 
-    def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
+    def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Make a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, strict=strict)
+        return verify(clip, self.settings, observer, deterministic=deterministic)
 
     def verify_later(self, clip: Path) -> None:
         """Verify a clip in a process of its own, as soon as the queue is idle. Raises UserError if one is at it."""
@@ -250,11 +250,11 @@ class Studio:
         observer: Observer,
         *,
         strip_metadata: bool = False,
-        strict: bool = False,
+        deterministic: bool = False,
     ) -> Finished:
         """Make a clip in this process and give it when it lies at `output`, or among the workspace's clips.
 
-        `strip_metadata` leaves the receipt out of the MP4, and only beside it. `strict` pins what breaks repeatability.
+        `strip_metadata` leaves the receipt out of the MP4, and only beside it. `deterministic` is the engine's mode.
         Raises UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
         """
         request = self.resolve(draft)
@@ -264,7 +264,7 @@ class Studio:
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
         from wan_pipeline.jobs.worker.render import Label, make_clip
 
-        with Engine(self.settings, strict=strict) as engine:
+        with Engine(self.settings, deterministic=deterministic) as engine:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:

@@ -17,6 +17,7 @@ from wan_pipeline.planning.choice import plan_of
 from wan_pipeline.planning.costs import GIB, Geometry, Machine, without_device
 from wan_pipeline.planning.planner import Plan, make_plan
 from wan_pipeline.requests import options as words
+from wan_pipeline.settings import Settings
 from wan_pipeline.wording import duration
 
 PLAN = "Print how a clip would be made within the memory, and what it would take; for a machine that need not be this."
@@ -51,7 +52,7 @@ def run_plan(options: argparse.Namespace) -> int:
     spec = ModelLibrary(folders).spec(options.model)
     clip = _geometry(spec, options)
     precision = Precision(options.quantization) if options.quantization else None
-    machine = _machine(options.vram, options.ram, folders.memory_limit)
+    machine = _machine(options.vram, options.ram, folders)
     plan = plan_of(folders.plan, spec, clip, machine, precision, compiled=folders.compiled)
     if options.json:
         size = {"width": clip.width, "height": clip.height, "frames": clip.num_frames}
@@ -62,10 +63,11 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from wan_pipeline.engine.device.probe import look  # here and below: torch takes seconds
+    from wan_pipeline.engine.device.placement import choose_device  # here and below: importing torch takes seconds
+    from wan_pipeline.engine.device.probe import probe
 
     folders = settings(options)
-    hardware = look(cache=folders.cache)
+    hardware = probe(choose_device(folders.device), folders.cache)
     free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
     plans = {spec.id: _own_plan(spec, hardware.machine) for spec in _runnable()}
     if options.json:
@@ -118,12 +120,14 @@ def _geometry(spec: ModelSpec, options: argparse.Namespace) -> Geometry:
     return Geometry(width, height, frames, steps * (2 if spec.guidance_scale > 1 else 1))
 
 
-def _machine(vram: float | None, ram: float | None, limit: float) -> Machine:
-    """What is not said is as it is here. GiB; a limit of 0 is none."""
+def _machine(vram: float | None, ram: float | None, folders: Settings) -> Machine:
+    """GiB free; what is None is probed on this machine."""
+    limit, device = folders.memory_limit, folders.device
     if vram is None or ram is None:
-        from wan_pipeline.engine.device.probe import look
+        from wan_pipeline.engine.device.placement import choose_device
+        from wan_pipeline.engine.device.probe import probe
 
-        here = look()
+        here = probe(choose_device(device))
         vram = here.vram_free / GIB if vram is None else vram
         ram = here.ram_free / GIB if ram is None else ram
     return Machine(min(vram, limit or vram) * GIB, ram * GIB) if vram else without_device(ram * GIB)

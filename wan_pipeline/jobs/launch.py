@@ -52,8 +52,8 @@ def launch(module: str, settings: Settings, log_path: Path, *arguments: str) -> 
 def settings_parser(module: str, description: str) -> argparse.ArgumentParser:
     """Reads what `launch` passes on; `settings_of` makes the settings of it."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    for field in fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=_reader(field.default), default=field.default)
+    for name, default in vars(Settings()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=_reader(default), default=default)
     return parser
 
 

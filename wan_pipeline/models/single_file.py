@@ -6,7 +6,6 @@ Only names change, so bytes are copied from file to file: no torch, and never mo
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.models.cache import INDEX
 from wan_pipeline.models.download import READ_BYTES, Meter, TransferObserver
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.weights import BYTES_OF, DamagedFileError, Header, TensorInfo, read_header
+from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, aligned_layout, read_header
 from wan_pipeline.storage.files import RESERVE_BYTES, check_writable, storage_error
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
@@ -210,20 +209,12 @@ def _shards(source: Source) -> list[list[str]]:
 
 
 def _write_shard(source: Source, names: list[str], target: Path, meter: Meter) -> None:
-    """A safetensors file: the header's length, the header, and the tensors' bytes one after another."""
+    """A safetensors file whose tensors are aligned when it is mapped."""
     infos = {name: source.header.tensors[source.names[name]] for name in names}
-    ordered = sorted(names, key=lambda name: (-BYTES_OF[infos[name].dtype], name))  # so that all lie on their multiples
-    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name in ordered:
-        size = math.prod(infos[name].shape) * BYTES_OF[infos[name].dtype]
-        table[name] = {"dtype": infos[name].dtype, "shape": infos[name].shape, "data_offsets": [end, end + size]}
-        end += size
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
+    header, order = aligned_layout(infos, {"format": "pt"})
     with source.path.open("rb") as content, target.open("wb") as out:
-        out.write(len(header).to_bytes(8, "little") + header)
-        for name in ordered:
+        out.write(header)
+        for name in order:
             start, stop = source.header.spans[source.names[name]]
             content.seek(start)
             while start < stop:

@@ -1,4 +1,4 @@
-"""Safetensors headers, read by ourselves: what a file claims to hold, checked before any library opens it.
+"""Safetensors headers, read by ourselves: what a file claims to hold, checked before any library opens it; and written.
 
 Layout of a file: 8 bytes little endian with the header's length, the header as JSON, then the tensors' bytes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ BYTES_OF = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
+ALIGNMENT = 64
+"""Bytes: where mapped tensors should start. `engine/memory/alignment.py` says why."""
 
 
 class DamagedFileError(Exception):
@@ -59,6 +62,24 @@ def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int 
         name: (first + entry["data_offsets"][0], first + entry["data_offsets"][1]) for name, entry in entries.items()
     }
     return Header(tensors, metadata if isinstance(metadata, dict) else {}, spans)
+
+
+def aligned_layout(tensors: Mapping[str, TensorInfo], metadata: dict[str, str]) -> tuple[bytes, list[str]]:
+    """The first bytes of a file, up to its tensors, and the order in which the tensors' bytes follow without holes.
+
+    Mapped into memory, each tensor starts on a 64-byte boundary, but for those at the end whose own size is no
+    multiple of it. The format allows no padding between tensors.
+    """
+    sizes = {name: math.prod(info.shape) * BYTES_OF[info.dtype] for name, info in tensors.items()}
+    order = sorted(tensors, key=lambda name: (sizes[name] % ALIGNMENT != 0, -BYTES_OF[tensors[name].dtype], name))
+    table: dict[str, object] = {"__metadata__": metadata}
+    end = 0
+    for name in order:
+        info, start, end = tensors[name], end, end + sizes[name]
+        table[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": [start, end]}
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-(8 + len(header)) % ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header, order
 
 
 def _parse(text: bytes) -> dict[str, Any]:

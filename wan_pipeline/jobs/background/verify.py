@@ -22,7 +22,7 @@ from wan_pipeline.requests.recover import find_missing
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from wan_pipeline.engine.engine import Rendered
+    from wan_pipeline.engine.rendered import Rendered
 
 SAME_PICTURE_DB = 35.0
 """Frames that are equal look so alike at least when other versions of x264 have encoded them."""
@@ -60,12 +60,12 @@ class Verdict:
 
 
 def verify(
-    clip: Path, settings: Settings, observer: Observer, *, strict: bool = False, checkpoint: Path | None = None
+    clip: Path, settings: Settings, observer: Observer, *, deterministic: bool = False, checkpoint: Path | None = None
 ) -> Verdict:
-    """Render a clip again from its receipt and compare. A clip that was made strictly is made so again.
+    """Render a clip again from its receipt and compare. A clip made in deterministic mode is rendered in it again.
 
-    `strict` pins what breaks repeatability, and refuses, before anything is rendered, if files, versions or hardware
-    are others now. Raises UserError for a clip that cannot be made here, and what the engine raises.
+    `deterministic` renders in that mode, and refuses, before anything is rendered, if files, versions or hardware have
+    changed. Raises UserError for a clip that cannot be made here, and what the engine raises.
     """
     receipt = load_receipt(clip)
     last_frame(clip)  # a file that cannot be decoded is told before the long part, not after it
@@ -75,9 +75,9 @@ def verify(
 
     then = receipt.provenance
     plan = then.plan if is_plan(then.plan) else ""
-    is_strict = strict or then.environment.get("strict") == "yes"
-    with Engine(settings, strict=is_strict, threads=_threads(then) if is_strict else None) as engine:
-        if strict:
+    mode = deterministic or then.environment.get("strict") == "yes"
+    with Engine(settings, deterministic=mode, threads=_threads(then) if mode else None) as engine:
+        if deterministic:
             _refuse_others(clip, then, engine.provenance(receipt.request, observer, plan))
         with _enough_memory(clip):
             rendered = engine.render(receipt.request, observer, checkpoint, plan)
@@ -126,8 +126,8 @@ def _likeness(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settin
 def _refuse_others(clip: Path, then: Provenance, now: Provenance) -> None:
     if others := then.differences(now, but=UNLIKELY | SETUP):
         raise UserError(
-            f"The clip {clip.name} cannot be verified strictly here, for what it was made with is not the same: "
-            f"{' '.join(others)} Verify it without strict mode to see how much that matters."
+            f"The clip {clip.name} cannot be verified in deterministic mode, because what it was made with has "
+            f"changed: {' '.join(others)} Verify it without --deterministic to see how much that matters."
         )
 
 
