@@ -31,10 +31,11 @@ test: $(DEVELOPMENT)  ## run all tests, those in a real browser too (ARGS="-k st
 	.ci/install-chromium
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEVELOPMENT)  ## lint, check the formatting and the types
+check: $(DEVELOPMENT)  ## lint, check the formatting, the types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 	$(BIN)/python -m benchmarks.demo_quality $(ARGS)

@@ -37,9 +37,9 @@ from wan_pipeline.engine.decode import decode
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO
-from wan_pipeline.progress import Progress
-from wan_pipeline.requests.presets import resolve
+from wan_pipeline.progress import SilentObserver
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import resolve
 from wan_pipeline.settings import REPOSITORY, Settings
 
 SEED = 20261122
@@ -57,16 +57,6 @@ class Task:
     prompt: str
     seed: int
     from_image: bool
-
-
-class Silence:
-    """An observer that looks away."""
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return False
 
 
 # What is asked -----------------------------------------------------------------------------------------------------
@@ -128,7 +118,7 @@ def _make(task: Task, engine: Engine, settings: Settings, work: Path) -> dict[st
     size = (WIDTH, HEIGHT) if image else None
     request = resolve(Draft(prompt=task.prompt, seed=task.seed), DEMO, None, image, size)
     started = time.monotonic()
-    rendered = engine.render(request, Silence())
+    rendered = engine.render(request, SilentObserver())
     seconds = time.monotonic() - started
     np.savez_compressed(work / f"{task.name}.npz", frames=rendered.frames)
     return {**asdict(task), "seconds": round(seconds, 3), "frames_sha256": rendered.sha256}
@@ -151,7 +141,7 @@ def warm_up(engine: Engine) -> float:
     """Seconds of a default clip of text to video."""
     request = resolve(Draft(prompt="a red ball bounces over green hills", seed=0), DEMO, None, None, None)
     started = time.monotonic()
-    engine.render(request, Silence())
+    engine.render(request, SilentObserver())
     return time.monotonic() - started
 
 
@@ -193,7 +183,7 @@ def restore(vae: AutoencoderKLWan, pixels: torch.Tensor) -> NDArray[np.uint8]:
     """Pixels (1, 3, T, H, W) in 0..1, encoded and decoded the engine's way, (T, H, W, 3)."""
     latents = vae.encode(pixels * 2 - 1).latent_dist.mode()
     mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
-    return decode(vae, (latents - mean) / std, Silence())
+    return decode(vae, (latents - mean) / std, SilentObserver())
 
 
 def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

@@ -39,12 +39,15 @@ from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, map_tensors
 from wan_pipeline.engine.memory.offload import tiled_encode
 from wan_pipeline.engine.memory.quantize import skeleton
+from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.planning.choice import Chooser
-from wan_pipeline.planning.costs import GIB, Geometry, chunk_tokens
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB
+from wan_pipeline.planning.planner import Planner
+from wan_pipeline.planning.transformer import chunk_tokens
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.request import GenerationRequest, SchedulerName
 from wan_pipeline.settings import Settings
@@ -214,22 +217,23 @@ def whole_clip(
             write_model(bench, settings, spec)
         bench.rest()
         request = clip_request(bench, model_id, clip, steps, guidance)
-        plan = Chooser(settings).choose(request, spec, probe(bench.device, settings.cache).machine)
+        planner = Planner(settings, LoraLibrary(settings.loras))
+        forecast = planner.choose(request, spec, probe(bench.device, settings.cache).machine)
         watch = Watch(bench)
         with Engine(settings) as engine:
             rendered = engine.render(request, watch)
-        measured, forecast = max(watch.peaks.values()), plan.forecast.peak_vram / GIB
-        pass_seconds = min(watch.steps[1:] or watch.steps) / (2 if guidance > 1 else 1)
+        measured, peak = max(watch.peaks.values()), forecast.peak_vram / GIB
+        pass_seconds = min(watch.steps[1:] or watch.steps) / (2 if request.uses_guidance else 1)
         return {
             "plan": rendered.provenance.plan,
             "cap_gib": gib,
             "peak_gib": measured,
-            "forecast_gib": round(forecast, 2),
-            "forecast_error": round(forecast / measured - 1, 3) if measured else None,
+            "forecast_gib": round(peak, 2),
+            "forecast_error": round(peak / measured - 1, 3) if measured else None,
             "stage_peaks_gib": watch.peaks,
-            "stage_forecasts_gib": {name: round(need.vram / GIB, 2) for name, need in plan.forecast.needs.items()},
+            "stage_forecasts_gib": {stage: round(cost.vram / GIB, 2) for stage, cost in forecast.costs.items()},
             "seconds": {stage: round(taken, 2) for stage, taken in rendered.seconds.items()},
-            "forecast_seconds": {name: round(need.seconds, 2) for name, need in plan.forecast.needs.items()},
+            "forecast_seconds": {stage: round(cost.seconds, 2) for stage, cost in forecast.costs.items()},
             "step_seconds": watch.steps,
             "pass_seconds": round(pass_seconds, 3),
             "switch_seconds": round(max(watch.steps[1:] or watch.steps) - min(watch.steps[1:] or watch.steps), 2),

@@ -20,7 +20,8 @@ from wan_pipeline.engine.memory.inner_tensors import blocks_of, map_tensors, nam
 from wan_pipeline.engine.memory.quantize import computes_fp8, quantize, skeleton
 from wan_pipeline.models.memory import WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.costs import GIB, Geometry
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB
 from wan_pipeline.settings import Settings
 
 DTYPE = torch.bfloat16

@@ -6,8 +6,11 @@ from typing import Any
 
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.costs import GIB, REFERENCE, Geometry, chunk_tokens, denoising_cost, operations, tokens
+from wan_pipeline.planning.costs import denoising_cost
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB, REFERENCE
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.planning.transformer import chunk_tokens, operations
 
 ROWS = (
     ("14B int8, 832x480x81, streamed / resident pass", "streaming_14b", "ratio", "1.03", "1.00"),
@@ -70,7 +73,7 @@ def _forecast_of_streaming(result: dict[str, Any]) -> list[str]:
     if "streamed_peak_gib" not in result:
         return []
     spec, clip = registry.find(_14B), Geometry(832, 480, 81, 1)
-    plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, tokens(spec, clip)))
+    plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, clip.tokens(spec)))
     forecast = denoising_cost(spec, clip, REFERENCE, plan).vram / GIB
     error = forecast / result["streamed_peak_gib"] - 1
     return [f"| forecast of the streamed pass' peak / measured - 1 | {error:.3f} | 0.10 |  |"]

@@ -41,9 +41,9 @@ def measure(jobs: int, work: Path, presets: list[str]) -> tuple[dict[str, Times]
     with Studio(settings) as studio:
         ids = studio.submit_many(drafts(jobs, presets))
         requests = work / "requests.json"
-        requests.write_text(json.dumps([studio.job(job_id).request.to_dict() for job_id in ids]), encoding="utf-8")
+        requests.write_text(json.dumps([studio.jobs.job(job_id).request.to_dict() for job_id in ids]), encoding="utf-8")
         times = {"queue": timed("wan_pipeline.jobs.worker", f"--workspace={settings.workspace}")}
-        done = [studio.job(job_id) for job_id in ids]
+        done = [studio.jobs.job(job_id) for job_id in ids]
     assert all(job.state is JobState.DONE for job in done), [job.error for job in done]
     for name in ("bare", "bare_same_kernels"):
         times[name] = timed("benchmarks.queue", f"--loop={requests}", f"--kind={name}", f"--work={work}")

@@ -48,7 +48,9 @@ def cards(settings: Settings) -> None:
     settings.make_folders()
     with Studio(settings) as studio, Engine(settings) as engine, ProgressLine(sys.stderr) as observer:
         for card in CARDS:
-            frames = engine.render(studio.resolve(Draft(prompt=PROMPT, preset=card, seed=SEED)), observer).frames
+            frames = engine.render(
+                studio.requests.resolve(Draft(prompt=PROMPT, preset=card, seed=SEED)), observer
+            ).frames
             picture = Image.fromarray(frames[FRAME]).resize((200, 120), Image.Resampling.LANCZOS)
             picture.save(ASSETS / "presets" / f"{card}.webp", quality=85)
 

@@ -11,8 +11,8 @@ import pytest
 os.environ["WAN_STUDIO_DEVICE"] = "cpu"  # whatever this machine has: the tests of accelerators are in tests/gpu
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
+from tests.support.queues import OpenQueue
 from tests.support.warm import Warm, warm_processes
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
@@ -54,8 +54,8 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(database: Path) -> JobStore:
-    return JobStore(database)
+def queue(database: Path) -> OpenQueue:
+    return OpenQueue(database)
 
 
 @pytest.fixture(scope="session")

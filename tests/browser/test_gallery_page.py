@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_page import MADE, panel
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.settings import REPOSITORY
@@ -26,15 +26,17 @@ TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => vid
 @pytest.fixture(scope="module")
 def clips(workspace: Path, address: str) -> dict[str, str]:
     """Three small clips that the app has made, their job ids by name."""
-    store = JobStore(workspace / "studio.sqlite3")
+    queue = OpenQueue(workspace / "studio.sqlite3")
     shape = {"num_frames": 17, "num_inference_steps": 1}
-    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")["noir"].styled(PROMPTS["noir"])}
+    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")[0]["noir"].styled(PROMPTS["noir"])}
     ids = {
-        name: store.submit(make_request(**{"prompt": prompt, "styled_prompt": prompt, "seed": seed, **shape, **style}))
+        name: queue.editor.submit(
+            make_request(**{"prompt": prompt, "styled_prompt": prompt, "seed": seed, **shape, **style})
+        )
         for (name, prompt), seed, style in zip(PROMPTS.items(), (11, 12, 13), ({}, noir, {}), strict=True)
     }
     deadline = time.monotonic() + MADE / 1000
-    while any(store.job(job_id).state is not JobState.DONE for job_id in ids.values()):
+    while any(queue.jobs.job(job_id).state is not JobState.DONE for job_id in ids.values()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return ids
@@ -124,7 +126,7 @@ def test_a_clip_gives_its_settings_back(visitor: Visitor, clips: dict[str, str])
 def test_a_dropped_clip_fills_the_form(
     visitor: Visitor, clips: dict[str, str], workspace: Path, tmp_path: Path
 ) -> None:
-    clip = JobStore(workspace / "studio.sqlite3").job(clips["noir"]).clip
+    clip = OpenQueue(workspace / "studio.sqlite3").jobs.job(clips["noir"]).clip
     page = visitor.open()
     files = [clip.read_bytes().hex(), b"no clip at all".hex()]
     drop = """([hex, name]) => {

@@ -15,8 +15,8 @@ from tests.browser.conftest import Visitor
 from tests.browser.test_page import FORECAST, fill, panel
 from tests.support import tiny
 from tests.support.hub_server import Faults, HubServer
+from tests.support.queues import OpenQueue
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.jobs.editor import JobStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -153,7 +153,7 @@ def test_a_model_that_came_meanwhile_makes_a_clip_led_by_a_video(visitor: Visito
     form.get_by_label("number input for Length in seconds").fill("0.5")
     form.get_by_role("button", name="Generate").click()
     expect(page.locator("#view .facts")).to_contain_text("Wan 2.1 VACE 14B", timeout=60_000)
-    job = JobStore(workspace / "studio.sqlite3").recent(1)[0]
+    job = OpenQueue(workspace / "studio.sqlite3").jobs.recent(1)[0]
     assert job.request.control_video and job.request.control_mask and len(job.request.reference_images) == 1
     page.get_by_role("button", name="Reuse settings").click()
     expect(form.locator(".first-frame video")).to_be_visible()

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -79,9 +79,9 @@ def test_an_image_moves_on_control_enter_and_hands_on_its_last_frame(visitor: Vi
 
 def reuse(visitor: Visitor, workspace: Path, request: GenerationRequest) -> Page:
     """A fresh page that shows a cancelled job, its settings taken over."""
-    store = JobStore(workspace / "studio.sqlite3")
-    job_id = store.submit(request)
-    store.cancel(job_id)
+    queue = OpenQueue(workspace / "studio.sqlite3")
+    job_id = queue.editor.submit(request)
+    queue.editor.cancel(job_id)
     page = visitor.open(f"?job={job_id}")
     page.get_by_role("button", name="Reuse settings").click()
     expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("42")

@@ -12,23 +12,23 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_page import MADE, fill, panel
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import JobState
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
-def queue(workspace: Path, address: str) -> Iterator[JobStore]:
+def queue(workspace: Path, address: str) -> Iterator[OpenQueue]:
     """The app's queue, paused and empty; afterwards nothing waits in it and it goes on."""
-    store = JobStore(workspace / "studio.sqlite3")
-    store.pause_queue()
-    yield store
-    for job in store.jobs((JobState.QUEUED, JobState.PAUSED, JobState.INTERRUPTED), limit=1000):
-        store.cancel(job.id)
-    store.clear_finished()
-    store.resume_queue()
+    queue = OpenQueue(workspace / "studio.sqlite3")
+    queue.editor.pause_queue()
+    yield queue
+    for job in queue.jobs.jobs((JobState.QUEUED, JobState.PAUSED, JobState.INTERRUPTED), limit=1000):
+        queue.editor.cancel(job.id)
+    queue.editor.clear_finished()
+    queue.editor.resume_queue()
 
 
 def open_queue(visitor: Visitor) -> Page:
@@ -56,7 +56,7 @@ def drag(page: Page, prompt: str, below: str) -> None:
     page.mouse.up()
 
 
-def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: JobStore) -> None:
+def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: OpenQueue) -> None:
     page = open_queue(visitor)
     expect(page.locator(".queue-words.prose")).to_contain_text("The queue is empty")
     page.get_by_role("button", name="Add many clips").click()
@@ -70,7 +70,7 @@ def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: JobS
     expect(rows(page)).to_have_count(12)
     expect(rows(page).last).to_have_text("a <b>blue</b> fish")
     expect(page.locator("#rooms [role=tab][data-count]")).to_have_attribute("data-count", "12")
-    assert [(job.request.preset, job.request.seed) for job in queue.waiting(4)] == [
+    assert [(job.request.preset, job.request.seed) for job in queue.jobs.waiting(4)] == [
         *(("noir", seed) for seed in (7, 8, 9)),
         ("pastel", 7),
     ]
@@ -78,8 +78,8 @@ def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: JobS
     expect(page.locator("#add-many .estimate")).to_contain_text("'seven' cannot be read")
 
 
-def test_rows_change_places_and_states(visitor: Visitor, queue: JobStore) -> None:
-    queue.submit_many([(make_request(prompt=f"clip {name}"), "") for name in "abcd"])
+def test_rows_change_places_and_states(visitor: Visitor, queue: OpenQueue) -> None:
+    queue.editor.submit_many([(make_request(prompt=f"clip {name}"), "") for name in "abcd"])
     page = open_queue(visitor)
     expect(rows(page)).to_have_text(["clip a", "clip b", "clip c", "clip d"])
     act(page, "clip c", "To the front")
@@ -104,8 +104,8 @@ def test_rows_change_places_and_states(visitor: Visitor, queue: JobStore) -> Non
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: JobStore) -> None:
-    job_id = queue.submit(make_request(prompt="not quite right"))
+def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: OpenQueue) -> None:
+    job_id = queue.editor.submit(make_request(prompt="not quite right"))
     page = open_queue(visitor)
     act(page, "not quite right", "Change")
     expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value("not quite right")
@@ -114,14 +114,14 @@ def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: JobStore
     fill(page, Prompt="much better", Seed="5")
     panel(page).get_by_role("button", name="Save changes").click()
     expect(rows(page)).to_have_text(["much better"])
-    assert queue.job(job_id).request.seed == 5
+    assert queue.jobs.job(job_id).request.seed == 5
     page.get_by_role("tab", name="Create").click()
     expect(panel(page).get_by_role("button", name="Generate")).to_be_visible()
 
 
-def test_the_queue_pauses_goes_on_and_says_what_failed(visitor: Visitor, queue: JobStore) -> None:
+def test_the_queue_pauses_goes_on_and_says_what_failed(visitor: Visitor, queue: OpenQueue) -> None:
     good = make_request(prompt="this one works", num_frames=5, num_inference_steps=1)
-    queue.submit_many([(good, ""), (make_request(prompt="this one fails", model="gone"), "")])
+    queue.editor.submit_many([(good, ""), (make_request(prompt="this one fails", model="gone"), "")])
     page = open_queue(visitor)
     expect(page.locator(".queue-words.prose")).to_contain_text("Paused")
     page.get_by_role("button", name="Resume").click()
@@ -137,7 +137,7 @@ def test_the_queue_pauses_goes_on_and_says_what_failed(visitor: Visitor, queue: 
     expect(rows(page)).to_have_count(0)
 
 
-def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: JobStore, tmp_path: Path) -> None:
+def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: OpenQueue, tmp_path: Path) -> None:
     listed = tmp_path / "shots.csv"
     listed.write_text("prompt,seed,steps,project\none,1,4,Film\ntwo,2,many,\n<b>three</b>,3,4,\n", encoding="utf-8")
     page = open_queue(visitor)
@@ -152,7 +152,7 @@ def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: JobStor
     expect(page.locator(".problems")).to_contain_text("Row 3: The steps 'many' is not a whole number")
     page.get_by_role("button", name="Add the good 2 clips").click()
     expect(rows(page)).to_have_text(["one", "<b>three</b>"])
-    assert [job.project for job in queue.waiting(2)] == ["Film", ""]
+    assert [job.project for job in queue.jobs.waiting(2)] == ["Film", ""]
     with page.expect_download() as exported:
         page.get_by_role("button", name="Export").click()
     lines = Path(exported.value.path()).read_text(encoding="utf-8").splitlines()
@@ -168,8 +168,8 @@ def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: JobStor
     expect(page.locator("#add-many .notice")).to_contain_text("unknown column 'colour'")
 
 
-def test_a_long_queue_comes_in_pages_and_a_reload_stays_here(visitor: Visitor, queue: JobStore) -> None:
-    queue.submit_many([(make_request(prompt=f"clip {number}"), "") for number in range(1, 71)])
+def test_a_long_queue_comes_in_pages_and_a_reload_stays_here(visitor: Visitor, queue: OpenQueue) -> None:
+    queue.editor.submit_many([(make_request(prompt=f"clip {number}"), "") for number in range(1, 71)])
     page = open_queue(visitor)
     expect(rows(page)).to_have_count(50)
     page.get_by_role("button", name="On", exact=True).click()

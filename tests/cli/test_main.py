@@ -33,15 +33,12 @@ def generate(folders: list[str], *arguments: str | Path) -> subprocess.Completed
     return wan("generate", *folders, "--model", MODEL, *arguments)
 
 
-def test_help_answers_at_once_and_without_torch() -> None:
+def test_help_answers_at_once() -> None:
     started = time.monotonic()
     result = wan("--help")
     assert time.monotonic() - started < 1.5
     assert (result.returncode, result.stderr) == (0, "")
     assert "generate" in result.stdout
-    code = "import sys; from wan_pipeline.cli import main\ntry: main(['generate', '--help'])\nexcept SystemExit: "
-    code += "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=True)
 
 
 def test_a_clip_with_json(folders: list[str], tmp_path: Path) -> None:

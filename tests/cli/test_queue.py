@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests.support.commands import MODEL, PATIENCE, QUICK, command, make_folders, wan
 from tests.support.disks import read_only_disk
+from tests.support.queues import OpenQueue
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.settings import REPOSITORY
 
 CLIP = ["--model", MODEL, *QUICK]
@@ -99,20 +99,20 @@ def test_work_stops_at_a_paused_queue_and_says_so(folders: list[str], tmp_path: 
     assert (worked.returncode, worked.stdout) == (0, "")
     assert "warning: The queue is paused; `queue resume`" in worked.stderr
     assert queue(folders, "resume").returncode == 0
-    assert not JobStore(tmp_path / "workspace" / "studio.sqlite3").queue_state().paused
+    assert not OpenQueue(tmp_path / "workspace" / "studio.sqlite3").jobs.queue_state().paused
 
 
 def test_what_failed_is_retried(folders: list[str], tmp_path: Path) -> None:
     ids = [add(folders, *CLIP)[0] for _ in range(3)]
-    store = JobStore(tmp_path / "workspace" / "studio.sqlite3")
+    queue = OpenQueue(tmp_path / "workspace" / "studio.sqlite3")
     for job_id in ids:
-        store.claim()
-        store.fail(job_id, "the moon was in the way")
+        queue.worker.claim()
+        queue.worker.fail(job_id, "the moon was in the way")
     assert "the moon was in the way" in queue(folders, "list").stdout
     assert queue(folders, "retry", ids[1]).stdout == "1\n"
-    assert [job.id for job in store.active()] == [ids[1]]
+    assert [job.id for job in queue.jobs.active()] == [ids[1]]
     assert queue(folders, "retry").stdout == "2\n"
-    assert [job.id for job in store.active()] == [ids[1], ids[0], ids[2]]
+    assert [job.id for job in queue.jobs.active()] == [ids[1], ids[0], ids[2]]
 
 
 def test_a_queue_is_carried_away_as_one_file(folders: list[str], tmp_path: Path) -> None:

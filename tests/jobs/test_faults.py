@@ -69,10 +69,10 @@ def test_a_disk_that_fills_up_while_a_clip_is_saved_leaves_nothing_half_written(
         at(monkeypatch, render_module, write, lambda: fill(settings.clips))
         Worker(settings).run()
         assert [path.name for path in settings.clips.iterdir()] == ["filler"]
-    assert (studio.job(job_id).state, studio.job(job_id).error) == (JobState.FAILED, full(settings.clips))
+    assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).error) == (JobState.FAILED, full(settings.clips))
     assert studio.queue.retry_failed() == 1
     Worker(settings).run()
-    assert studio.job(job_id).state is JobState.DONE
+    assert studio.jobs.job(job_id).state is JobState.DONE
 
 
 def test_a_disk_without_room_for_a_clip_costs_no_computing(studio: Studio, settings: Settings) -> None:
@@ -80,7 +80,7 @@ def test_a_disk_without_room_for_a_clip_costs_no_computing(studio: Studio, setti
     with small_disk(settings.clips, "4k"):
         Worker(settings).run()
         assert list(settings.clips.iterdir()) == []
-    job = studio.job(job_id)
+    job = studio.jobs.job(job_id)
     assert (job.state, job.stage) == (JobState.FAILED, Stage.LOADING)
     assert f"The folder {settings.clips} has 0 MB free and a clip like this may need 32 MB" in job.error
 
@@ -89,7 +89,7 @@ def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: S
     job_id = studio.submit(QUICK)
     with small_disk(settings.cache, "4k"):
         Worker(settings).run()
-    job = studio.job(job_id)
+    job = studio.jobs.job(job_id)
     assert job.state is JobState.FAILED
     assert f"The disk of the folder {settings.cache}" in job.error
 
@@ -123,11 +123,11 @@ def test_a_database_without_room_loses_no_finished_clip(
             with monkeypatch.context() as filling:
                 filling.setattr(render_module, "write_receipt", then_fill)
                 assert work(settings) is Ending.NO_DATABASE
-            assert studio.job(job_id).state is JobState.RUNNING
+            assert studio.jobs.job(job_id).state is JobState.RUNNING
             (disk / "filler").unlink()
             assert work(settings) is Ending.NOTHING_TO_DO
-            assert (studio.job(job_id).state, studio.job(job_id).attempts) == (JobState.DONE, 1)
-            assert studio.queue.events(job_id)[-1].kind is EventKind.ADOPTED
+            assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.DONE, 1)
+            assert studio.jobs.events(job_id)[-1].kind is EventKind.ADOPTED
 
 
 def test_a_read_only_workspace_is_said_by_the_app_and_survived_by_the_worker(settings: Settings) -> None:
@@ -162,7 +162,7 @@ def test_a_database_held_for_longer_than_its_patience_costs_no_clip(
     job_id = studio.submit(QUICK)
     at(monkeypatch, render_module, "write_receipt", lambda: hold(0.5))
     assert work(settings) is Ending.NOTHING_TO_DO
-    assert studio.queue.events(job_id)[-1].kind is EventKind.DONE
+    assert studio.jobs.events(job_id)[-1].kind is EventKind.DONE
 
 
 def test_a_database_held_for_good_ends_the_worker_and_costs_no_clip(
@@ -174,8 +174,8 @@ def test_a_database_held_for_good_ends_the_worker_and_costs_no_clip(
     assert work(settings) is Ending.NO_DATABASE
     monkeypatch.setattr("wan_pipeline.storage.database.BUSY_SECONDS", 30.0)
     assert work(settings) is Ending.NOTHING_TO_DO
-    assert studio.queue.events(first)[-1].kind is EventKind.ADOPTED
-    assert studio.job(second).state is JobState.DONE
+    assert studio.jobs.events(first)[-1].kind is EventKind.ADOPTED
+    assert studio.jobs.job(second).state is JobState.DONE
 
 
 # Cancel
@@ -193,13 +193,13 @@ def test_a_job_can_be_cancelled_in_every_stage(
         def cancel(observer: JobObserver, progress: Progress) -> None:
             report(observer, progress)
             if progress.stage is stage and observer._job_id == job_id:
-                studio.cancel(job_id)
-                observer._look_for_cancel()
+                studio.queue.cancel(job_id)
+                observer._check_cancel_request()
 
         monkeypatch.setattr(JobObserver, "progress", cancel)
         Worker(settings).run()
-        assert studio.job(job_id).state is JobState.CANCELLED
-        assert studio.job(next_one).state is JobState.DONE
+        assert studio.jobs.job(job_id).state is JobState.CANCELLED
+        assert studio.jobs.job(next_one).state is JobState.DONE
         assert leftovers(settings) == [".json", ".mp4", ".webp"]
         assert [*settings.previews.iterdir(), *settings.checkpoints.iterdir()] == []
 
@@ -209,7 +209,9 @@ def test_a_cancel_after_the_receipt_comes_too_late(
 ) -> None:
     """What is finished is not thrown away."""
     job_id = studio.submit(QUICK)
-    monkeypatch.setattr(render_module, "crash_point", lambda point: point == "receipt-saved" and studio.cancel(job_id))
+    monkeypatch.setattr(
+        render_module, "crash_point", lambda point: point == "receipt-saved" and studio.queue.cancel(job_id)
+    )
     Worker(settings).run()
-    assert studio.job(job_id).state is JobState.DONE
+    assert studio.jobs.job(job_id).state is JobState.DONE
     assert leftovers(settings) == [".json", ".mp4", ".webp"]

@@ -70,11 +70,11 @@ def test_a_line_by_somebody_else_and_the_end_of_a_log(logs: JobLogs) -> None:
 CRASH = """
 import faulthandler, sys
 from pathlib import Path
-from wan_pipeline.jobs.log import JobLogs, crashes_told
+from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
 def multiply_int8():
     faulthandler._sigsegv()
 faulthandler.enable()
-with JobLogs(Path(sys.argv[1])).attached("1" * 32) as log, crashes_told(log):
+with JobLogs(Path(sys.argv[1])).attached("1" * 32) as log, native_crashes_logged(log):
     multiply_int8()
 """
 

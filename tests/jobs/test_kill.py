@@ -16,8 +16,8 @@ from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.clips.read import read_receipt
-from wan_pipeline.jobs.editor import MAX_ATTEMPTS
 from wan_pipeline.jobs.job import EventKind, Job, JobState
+from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
@@ -56,12 +56,12 @@ def unbroken_hashes(settings: Settings, jobs: int) -> dict[int, str]:
 
     elsewhere = replace(settings, workspace=settings.workspace / "unbroken")
     with Studio(elsewhere) as studio, Engine(elsewhere) as engine:
-        requests = [studio.resolve(draft(number)) for number in range(0, jobs, SPEEDS)]
+        requests = [studio.requests.resolve(draft(number)) for number in range(0, jobs, SPEEDS)]
         return {request.seed: engine.render(request, Silence()).sha256 for request in requests}
 
 
 def check_jobs(studio: Studio, unbroken: dict[int, str], count: int) -> None:
-    jobs = studio.queue.jobs(limit=count + 1)
+    jobs = studio.jobs.jobs(limit=count + 1)
     assert sorted(number_of(job.request) for job in jobs) == list(range(count))
     for job in jobs:
         assert job.state in (JobState.DONE, JobState.QUARANTINED), job
@@ -73,7 +73,7 @@ def check_jobs(studio: Studio, unbroken: dict[int, str], count: int) -> None:
 
 def check_events(studio: Studio, job: Job) -> None:
     """Each start has its reason before it, and the job one end."""
-    kinds = [event.kind for event in studio.queue.events(job.id)]
+    kinds = [event.kind for event in studio.jobs.events(job.id)]
     counts = Counter(kinds)
     assert kinds[0] is EventKind.SUBMITTED
     assert kinds[-1] in ENDS
@@ -89,7 +89,7 @@ def check_events(studio: Studio, job: Job) -> None:
 
 def check_files(studio: Studio) -> None:
     """The folder of clips holds those of the jobs that are done, each with its poster and its receipt, and no more."""
-    clips = [job.clip for job in studio.queue.jobs((JobState.DONE,), limit=10**6) if job.clip]
+    clips = [job.clip for job in studio.jobs.jobs((JobState.DONE,), limit=10**6) if job.clip]
     files = [file for clip in clips for file in (clip, poster_path(clip), receipt_path(clip))]
     assert sorted(path for path in studio.settings.clips.iterdir()) == sorted(files)
     assert studio.gallery.page(GalleryQuery(), 0, 1).total == len(clips)

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import read_only_disk, small_disk
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.editor import JobState, JobStore
-from wan_pipeline.jobs.job import Finished
+from wan_pipeline.jobs.job import Finished, JobState
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.storage import schema
@@ -36,28 +36,28 @@ def finished(database: Path, **changes: object) -> Finished:
     return Finished(**values | changes)
 
 
-def states(store: JobStore) -> list[JobState]:
-    return [job.state for job in reversed(store.recent(100))]
+def states(queue: OpenQueue) -> list[JobState]:
+    return [job.state for job in reversed(queue.jobs.recent(100))]
 
 
-def test_a_job_from_submit_to_done(store: JobStore, database: Path) -> None:
+def test_a_job_from_submit_to_done(queue: OpenQueue, database: Path) -> None:
     request = make_request(prompt="红球 <b>'; DROP TABLE jobs; --")
-    job_id = store.submit(request)
-    job = store.job(job_id)
+    job_id = queue.editor.submit(request)
+    job = queue.jobs.job(job_id)
     assert job is not None
     assert (job.state, job.stage, job.request, job.attempts) == (JobState.QUEUED, Stage.QUEUED, request, 0)
     assert abs((datetime.now(UTC) - job.created_at).total_seconds()) < 60
     assert (job.started_at, job.finished_at, job.clip, job.error) == (None, None, None, None)
 
-    claimed = store.claim()
+    claimed = queue.worker.claim()
     assert claimed is not None
     assert (claimed.id, claimed.state, claimed.stage, claimed.attempts) == (job_id, "running", Stage.LOADING, 1)
-    store.progress(job_id, Progress(Stage.DENOISING, 3, 16, 4.5), preview_version=2)
-    job = store.job(job_id)
+    queue.worker.progress(job_id, Progress(Stage.DENOISING, 3, 16, 4.5), preview_version=2)
+    job = queue.jobs.job(job_id)
     assert (job.stage, job.step, job.total, job.eta_seconds, job.preview_version) == (Stage.DENOISING, 3, 16, 4.5, 2)
 
-    store.finish(job_id, finished(database))
-    job = store.job(job_id)
+    queue.worker.finish(job_id, finished(database))
+    job = queue.jobs.job(job_id)
     assert (job.state, job.is_active, job.frames_sha256) == (JobState.DONE, False, "ab" * 32)
     assert job.clip == database.parent / "clips" / "a.mp4"
     assert job.poster == database.parent / "clips" / "a.webp"
@@ -65,114 +65,117 @@ def test_a_job_from_submit_to_done(store: JobStore, database: Path) -> None:
     assert job.created_at <= job.started_at <= job.finished_at
 
 
-def test_the_workspace_may_move(store: JobStore, database: Path, tmp_path: Path) -> None:
-    store.submit(make_request())
-    store.finish(store.claim().id, finished(database))
+def test_the_workspace_may_move(queue: OpenQueue, database: Path, tmp_path: Path) -> None:
+    queue.editor.submit(make_request())
+    queue.worker.finish(queue.worker.claim().id, finished(database))
     database.parent.rename(tmp_path / "moved")
-    assert JobStore(tmp_path / "moved" / "studio.sqlite3").recent(1)[0].clip == tmp_path / "moved" / "clips" / "a.mp4"
+    assert (
+        OpenQueue(tmp_path / "moved" / "studio.sqlite3").jobs.recent(1)[0].clip
+        == tmp_path / "moved" / "clips" / "a.mp4"
+    )
 
 
-def test_first_come_first_served(store: JobStore) -> None:
-    ids = [store.submit(make_request(seed=seed)) for seed in range(4)]
-    assert [store.job(job_id).jobs_ahead for job_id in ids] == [0, 1, 2, 3]
-    assert store.claim().id == ids[0]
-    assert [job.id for job in store.active()] == ids
-    assert [job.jobs_ahead for job in store.active()] == [0, 1, 2, 3]
-    store.fail(ids[0], "no")
-    assert [job.jobs_ahead for job in store.active()] == [0, 1, 2]
-    assert [job.id for job in store.recent(3)] == ids[:0:-1]
+def test_first_come_first_served(queue: OpenQueue) -> None:
+    ids = [queue.editor.submit(make_request(seed=seed)) for seed in range(4)]
+    assert [queue.jobs.job(job_id).jobs_ahead for job_id in ids] == [0, 1, 2, 3]
+    assert queue.worker.claim().id == ids[0]
+    assert [job.id for job in queue.jobs.active()] == ids
+    assert [job.jobs_ahead for job in queue.jobs.active()] == [0, 1, 2, 3]
+    queue.worker.fail(ids[0], "no")
+    assert [job.jobs_ahead for job in queue.jobs.active()] == [0, 1, 2]
+    assert [job.id for job in queue.jobs.recent(3)] == ids[:0:-1]
 
 
-def test_nothing_to_claim_or_find(store: JobStore) -> None:
-    assert store.claim() is None
-    assert store.job("nobody") is None
-    assert (store.recent(5), store.active(), store.recover()) == ([], [], [])
-    store.cancel("nobody")
+def test_nothing_to_claim_or_find(queue: OpenQueue) -> None:
+    assert queue.worker.claim() is None
+    assert queue.jobs.job("nobody") is None
+    assert (queue.jobs.recent(5), queue.jobs.active(), queue.worker.recover()) == ([], [], [])
+    queue.editor.cancel("nobody")
 
 
-def test_cancel_a_waiting_job(store: JobStore) -> None:
-    job_id = store.submit(make_request())
-    store.cancel(job_id)
-    assert states(store) == [JobState.CANCELLED]
-    assert store.claim() is None
+def test_cancel_a_waiting_job(queue: OpenQueue) -> None:
+    job_id = queue.editor.submit(make_request())
+    queue.editor.cancel(job_id)
+    assert states(queue) == [JobState.CANCELLED]
+    assert queue.worker.claim() is None
 
 
-def test_cancel_a_running_job(store: JobStore) -> None:
-    job_id = store.submit(make_request())
-    store.claim()
-    assert not store.is_cancel_requested(job_id)
-    store.cancel(job_id)
-    assert store.is_cancel_requested(job_id)
-    assert states(store) == [JobState.RUNNING]
-    store.mark_cancelled(job_id)
-    assert states(store) == [JobState.CANCELLED]
+def test_cancel_a_running_job(queue: OpenQueue) -> None:
+    job_id = queue.editor.submit(make_request())
+    queue.worker.claim()
+    assert not queue.worker.is_cancel_requested(job_id)
+    queue.editor.cancel(job_id)
+    assert queue.worker.is_cancel_requested(job_id)
+    assert states(queue) == [JobState.RUNNING]
+    queue.worker.mark_cancelled(job_id)
+    assert states(queue) == [JobState.CANCELLED]
 
 
-def test_what_is_finished_stays_finished(store: JobStore, database: Path) -> None:
-    job_id = store.submit(make_request())
-    store.claim()
-    store.finish(job_id, finished(database))
-    before = store.job(job_id)
-    store.cancel(job_id)
-    store.mark_cancelled(job_id)
-    store.fail(job_id, "late")
-    store.release(job_id)
-    store.progress(job_id, Progress(Stage.LOADING), 9)
-    assert store.recover() == []
-    assert store.job(job_id) == before
+def test_what_is_finished_stays_finished(queue: OpenQueue, database: Path) -> None:
+    job_id = queue.editor.submit(make_request())
+    queue.worker.claim()
+    queue.worker.finish(job_id, finished(database))
+    before = queue.jobs.job(job_id)
+    queue.editor.cancel(job_id)
+    queue.worker.mark_cancelled(job_id)
+    queue.worker.fail(job_id, "late")
+    queue.worker.release(job_id)
+    queue.worker.progress(job_id, Progress(Stage.LOADING), 9)
+    assert queue.worker.recover() == []
+    assert queue.jobs.job(job_id) == before
 
 
-def test_a_dead_workers_job_gets_one_more_try(store: JobStore) -> None:
-    first, second = store.submit(make_request()), store.submit(make_request())
-    store.claim()
-    assert [(job.id, job.state, job.attempts) for job in store.recover()] == [(first, JobState.INTERRUPTED, 1)]
-    assert store.claim().id == first  # its turn has not passed
-    (job,) = store.recover()
+def test_a_dead_workers_job_gets_one_more_try(queue: OpenQueue) -> None:
+    first, second = queue.editor.submit(make_request()), queue.editor.submit(make_request())
+    queue.worker.claim()
+    assert [(job.id, job.state, job.attempts) for job in queue.worker.recover()] == [(first, JobState.INTERRUPTED, 1)]
+    assert queue.worker.claim().id == first  # its turn has not passed
+    (job,) = queue.worker.recover()
     assert (job.state, job.attempts) == (JobState.QUARANTINED, 2)
     assert "died 2 times" in job.error
     assert "smaller size" in job.error
-    assert store.claim().id == second
+    assert queue.worker.claim().id == second
 
 
-def test_a_dead_workers_cancelled_job_is_cancelled(store: JobStore) -> None:
-    job_id = store.submit(make_request())
-    store.claim()
-    store.cancel(job_id)
-    assert [job.state for job in store.recover()] == [JobState.CANCELLED]
+def test_a_dead_workers_cancelled_job_is_cancelled(queue: OpenQueue) -> None:
+    job_id = queue.editor.submit(make_request())
+    queue.worker.claim()
+    queue.editor.cancel(job_id)
+    assert [job.state for job in queue.worker.recover()] == [JobState.CANCELLED]
 
 
-def test_a_released_job_waits_as_if_never_tried(store: JobStore) -> None:
-    job_id = store.submit(make_request())
-    store.claim()
-    store.release(job_id)
-    assert (store.job(job_id).state, store.job(job_id).attempts) == (JobState.QUEUED, 0)
+def test_a_released_job_waits_as_if_never_tried(queue: OpenQueue) -> None:
+    job_id = queue.editor.submit(make_request())
+    queue.worker.claim()
+    queue.worker.release(job_id)
+    assert (queue.jobs.job(job_id).state, queue.jobs.job(job_id).attempts) == (JobState.QUEUED, 0)
 
 
-def test_finished_jobs_of_a_model(store: JobStore, database: Path) -> None:
+def test_finished_jobs_of_a_model(queue: OpenQueue, database: Path) -> None:
     for model in ("demo", "other", "demo"):
-        store.submit(make_request(model=model))
+        queue.editor.submit(make_request(model=model))
     for _ in range(3):
-        store.finish(store.claim().id, finished(database))
-    assert [job.request.model for job in store.finished("demo", 10)] == ["demo", "demo"]
-    assert len(store.finished("demo", 1)) == 1
+        queue.worker.finish(queue.worker.claim().id, finished(database))
+    assert [job.request.model for job in queue.jobs.finished("demo", 10)] == ["demo", "demo"]
+    assert len(queue.jobs.finished("demo", 1)) == 1
 
 
-def test_threads_claim_each_job_once(store: JobStore) -> None:
+def test_threads_claim_each_job_once(queue: OpenQueue) -> None:
     with ThreadPoolExecutor(8) as pool:
-        submitted = list(pool.map(lambda seed: store.submit(make_request(seed=seed)), range(40)))
-        claimed = [job.id for job in pool.map(lambda _: store.claim(), range(48)) if job]
+        submitted = list(pool.map(lambda seed: queue.editor.submit(make_request(seed=seed)), range(40)))
+        claimed = [job.id for job in pool.map(lambda _: queue.worker.claim(), range(48)) if job]
     assert sorted(claimed) == sorted(submitted)
 
 
 def claim_all(database: Path) -> list[str]:
-    store, claimed = JobStore(database), []
-    while job := store.claim():
+    queue, claimed = OpenQueue(database), []
+    while job := queue.worker.claim():
         claimed.append(job.id)
     return claimed
 
 
-def test_processes_claim_each_job_once(store: JobStore, database: Path) -> None:
-    submitted = [store.submit(make_request(seed=seed)) for seed in range(30)]
+def test_processes_claim_each_job_once(queue: OpenQueue, database: Path) -> None:
+    submitted = [queue.editor.submit(make_request(seed=seed)) for seed in range(30)]
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         claimed = [job_id for ids in pool.map(claim_all, [database] * 3) for job_id in ids]
     assert sorted(claimed) == sorted(submitted)
@@ -187,14 +190,14 @@ SUBMIT_FOREVER = """
 import sys
 from pathlib import Path
 from tests.support.requests import make_request
-from wan_pipeline.jobs.editor import JobStore
-store = JobStore(Path(sys.argv[1]))
+from tests.support.queues import OpenQueue
+queue = OpenQueue(Path(sys.argv[1]))
 for seed in range(10**6):
-    print(store.submit(make_request(seed=seed)), flush=True)
+    print(queue.editor.submit(make_request(seed=seed)), flush=True)
 """
 
 
-def test_what_was_submitted_survives_kill_9(store: JobStore, database: Path) -> None:
+def test_what_was_submitted_survives_kill_9(queue: OpenQueue, database: Path) -> None:
     """A job id that was given out is on the disk, however the process ends; the file stays sound."""
     told: list[str] = []
     for count in (1, 7, 20):
@@ -205,24 +208,24 @@ def test_what_was_submitted_survives_kill_9(store: JobStore, database: Path) -> 
             told += process.stdout.read().splitlines()
     whole = [job_id for job_id in told if len(job_id) == 32]
     assert len(whole) >= 28
-    assert all(store.job(job_id) for job_id in whole)
+    assert all(queue.jobs.job(job_id) for job_id in whole)
     with sqlite3.connect(database) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_a_migration_that_another_process_has_just_made_is_not_made_again(store: JobStore, database: Path) -> None:
+def test_a_migration_that_another_process_has_just_made_is_not_made_again(queue: OpenQueue, database: Path) -> None:
     with sqlite3.connect(database, isolation_level=None) as connection:
         schema._apply(connection, 0)  # it found version 0 and then had to wait for the lock
         assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
 
 
-def test_a_newer_database_is_left_alone(store: JobStore, database: Path) -> None:
+def test_a_newer_database_is_left_alone(queue: OpenQueue, database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     before = database.read_bytes()
     with pytest.raises(StorageError, match="made by a newer Wan Studio"):
-        JobStore(database)
+        OpenQueue(database)
     assert database.read_bytes() == before
 
 
@@ -232,7 +235,7 @@ def test_a_failed_migration_changes_nothing(database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE jobs (number INTEGER)")
     with pytest.raises(StorageError, match="already exists"):
-        JobStore(database)
+        OpenQueue(database)
     with sqlite3.connect(database) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (0,)
 
@@ -246,22 +249,22 @@ def test_a_damaged_file_is_named(content: bytes, database: Path) -> None:
     database.parent.mkdir()
     database.write_bytes(content)
     with pytest.raises(StorageError, match=r"studio\.sqlite3 is damaged"):
-        JobStore(database)
+        OpenQueue(database)
 
 
 def test_a_full_disk_is_named_and_passes(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "256k") as disk:
-        store = JobStore(disk / "studio.sqlite3")
-        job_id = store.submit(make_request())
+        queue = OpenQueue(disk / "studio.sqlite3")
+        job_id = queue.editor.submit(make_request())
         (disk / "ballast").write_bytes(bytes((256 - 90) * 1024))
         with pytest.raises(StorageError, match="is full; free some space"):
             for _ in range(100):
-                store.submit(make_request(prompt="p" * 4000))
+                queue.editor.submit(make_request(prompt="p" * 4000))
         (disk / "ballast").unlink()
-        store.submit(make_request())
-        assert store.claim().id == job_id
+        queue.editor.submit(make_request())
+        assert queue.worker.claim().id == job_id
 
 
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
     with read_only_disk(tmp_path / "disk") as disk, pytest.raises(StorageError, match="folder is writable"):
-        JobStore(disk / "studio.sqlite3")
+        OpenQueue(disk / "studio.sqlite3")

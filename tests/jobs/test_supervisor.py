@@ -30,7 +30,7 @@ from tests.support.studios import (
 from tests.support.warm import Warm
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.supervisor import MAX_FAILED_STARTS, _Deaths, _Silence
+from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
 from wan_pipeline.jobs.worker.heartbeat import BEAT_SECONDS
 from wan_pipeline.jobs.worker.worker import Ending
 from wan_pipeline.settings import REPOSITORY, Settings
@@ -49,18 +49,18 @@ def test_a_killed_worker_costs_one_more_try_and_then_the_job(studio: Studio, set
     studio.start()
     endless, quick = studio.submit(ENDLESS), studio.submit(QUICK)
     for attempt in (1, 2):
-        wait_for(lambda attempt=attempt: studio.job(endless).attempts == attempt, f"attempt {attempt}")
+        wait_for(lambda attempt=attempt: studio.jobs.job(endless).attempts == attempt, f"attempt {attempt}")
         wait_for(lambda: is_denoising(studio, endless), "the first step")
         os.kill(worker_pid(studio), signal.SIGKILL)
-    wait_for(lambda: not studio.job(endless).is_active, "giving up")
-    job = studio.job(endless)
+    wait_for(lambda: not studio.jobs.job(endless).is_active, "giving up")
+    job = studio.jobs.job(endless)
     assert (job.state, job.attempts) == (JobState.QUARANTINED, 2)
     assert "The worker process died 2 times" in job.error
     logs, last = JobLogs(settings.job_logs), "The worker died here, in attempt 2. The job is quarantined now."
     wait_for(lambda: logs.excerpt(endless).endswith(last), "the last line of its log")
     assert "attempt 1" in logs.excerpt(endless)
-    wait_for(lambda: not studio.job(quick).is_active, "the next job")
-    assert studio.job(quick).state is JobState.DONE
+    wait_for(lambda: not studio.jobs.job(quick).is_active, "the next job")
+    assert studio.jobs.job(quick).state is JobState.DONE
     assert leftovers(settings) == [".json", ".mp4", ".webp"]
 
 
@@ -72,14 +72,14 @@ def test_a_job_that_was_only_there_when_its_neighbour_killed_the_worker_is_not_b
     studio.start()
     before, poison, after = (studio.submit(draft) for draft in (QUICK, ENDLESS, replace(QUICK, seed=3)))
     studio.queue.resume_queue()
-    while studio.job(poison).is_active:
-        wait_for(lambda: not studio.job(poison).is_active or is_denoising(studio, poison), "the poison job's turn")
-        if studio.job(poison).is_active:
+    while studio.jobs.job(poison).is_active:
+        wait_for(lambda: not studio.jobs.job(poison).is_active or is_denoising(studio, poison), "the poison job's turn")
+        if studio.jobs.job(poison).is_active:
             pid = worker_pid(studio)
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda pid=pid: worker_pid(studio) != pid, "another worker")
-    wait_for(lambda: not studio.active(), "the others")
-    states = [studio.job(job_id).state for job_id in (before, poison, after)]
+    wait_for(lambda: not studio.jobs.active(), "the others")
+    states = [studio.jobs.job(job_id).state for job_id in (before, poison, after)]
     assert states == [JobState.DONE, JobState.QUARANTINED, JobState.DONE]
 
 
@@ -90,10 +90,10 @@ def test_a_worker_asked_to_stop_gives_its_job_back(studio: Studio, settings: Set
         wait_for(lambda: is_denoising(studio, job_id), "the first step")
         os.kill(pid := worker_pid(studio), signal.SIGTERM)
         wait_for(lambda pid=pid: worker_pid(studio) != pid, "another worker")
-    job = studio.job(job_id)
+    job = studio.jobs.job(job_id)
     assert job.is_active
     assert job.attempts <= 1
-    kinds = [event.kind for event in studio.queue.events(job_id)]
+    kinds = [event.kind for event in studio.jobs.events(job_id)]
     assert kinds[:3] == [EventKind.SUBMITTED, EventKind.STARTED, EventKind.RELEASED]
     assert EventKind.INTERRUPTED not in kinds
     assert leftovers(settings) == []
@@ -106,49 +106,49 @@ def test_workers_stopped_before_they_have_a_job_are_not_taken_for_broken(studio:
     for _ in range(MAX_FAILED_STARTS + 1):
         os.kill(pid := worker_pid(studio), signal.SIGTERM)
         wait_for(lambda pid=pid: worker_pid(studio) != pid, "another worker")
-    assert studio.job(job_id).state is JobState.QUEUED
+    assert studio.jobs.job(job_id).state is JobState.QUEUED
     studio.queue.resume_queue()
-    wait_for(lambda: not studio.job(job_id).is_active, "the clip")
-    assert studio.job(job_id).state is JobState.DONE
+    wait_for(lambda: not studio.jobs.job(job_id).is_active, "the clip")
+    assert studio.jobs.job(job_id).state is JobState.DONE
 
 
 def test_a_worker_that_hangs_is_ended_and_the_job_goes_on(settings: Settings, warm: Warm) -> None:
     """Its process is stopped, as a device or a disk that does not answer stops it, and still holds its lock."""
-    with opened_warm(settings, warm, silent_seconds=BEAT_SECONDS + 1) as studio:
+    with opened_warm(settings, warm, stall_seconds=BEAT_SECONDS + 1) as studio:
         studio.start()
         job_id = studio.submit(ENDLESS)
         wait_for(lambda: is_denoising(studio, job_id), "the first step")
         os.kill(worker_pid(studio), signal.SIGSTOP)
-        wait_for(lambda: studio.job(job_id).attempts == 2, "the second try")
-        kinds = [event.kind for event in studio.queue.events(job_id)]
+        wait_for(lambda: studio.jobs.job(job_id).attempts == 2, "the second try")
+        kinds = [event.kind for event in studio.jobs.events(job_id)]
         assert kinds[2:5] == [EventKind.HUNG, EventKind.INTERRUPTED, EventKind.STARTED]
-        studio.cancel(job_id)
+        studio.queue.cancel(job_id)
 
 
 def test_an_idle_worker_does_not_hang(settings: Settings, warm: Warm) -> None:
     """It has no job, so it does not beat; as soon as there is one, it works."""
-    with opened_warm(settings, warm, silent_seconds=0.2) as studio:
+    with opened_warm(settings, warm, stall_seconds=0.2) as studio:
         studio.queue.pause_queue()
         studio.start()
-        pid, before = worker_pid(studio), studio.queue.queue_state().beats
+        pid, before = worker_pid(studio), studio.jobs.queue_state().beats
         job_id = studio.submit(QUICK)
         time.sleep(1.0)  # many times the patience of the supervisor, in which nothing happens
-        assert (worker_pid(studio), studio.queue.queue_state().beats) == (pid, before)
-        assert studio.job(job_id).state is JobState.QUEUED
+        assert (worker_pid(studio), studio.jobs.queue_state().beats) == (pid, before)
+        assert studio.jobs.job(job_id).state is JobState.QUEUED
 
 
 def test_silence_counts_only_while_somebody_looks() -> None:
     """After the computer has slept, or when the clock was set, no worker is ended that has had no time to beat."""
-    silence = _Silence(limit_seconds=0.5, longest_gap=0.1)
+    stall = StallDetector(limit_seconds=0.5, longest_gap=0.1)
     looks = 0
-    assert not silence.lasts(beats=1)
-    silence._looked_at -= 3600
-    assert not silence.lasts(beats=1)
-    while not silence.lasts(beats=1):
+    assert not stall.is_stalled(beats=1)
+    stall._looked_at -= 3600
+    assert not stall.is_stalled(beats=1)
+    while not stall.is_stalled(beats=1):
         looks += 1
-        silence._looked_at -= 3600
+        stall._looked_at -= 3600
     assert looks == 4
-    assert not silence.lasts(beats=2)
+    assert not stall.is_stalled(beats=2)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,11 @@ def test_silence_counts_only_while_somebody_looks() -> None:
     [([1, 1, 1], 3), ([1, 1, -9], 0), ([128 + signal.SIGTERM] * 9, 0), ([Ending.NO_DATABASE] * 9, 0)],
 )
 def test_ends_from_outside_say_nothing_of_the_next_worker(codes: list[int], failed: int) -> None:
-    deaths = _Deaths()
+    backoff = RestartBackoff()
     for code in codes:
-        deaths.add(code)
-    assert deaths.failed_starts == failed
-    assert deaths.may_start_again() == (len(codes) <= MAX_FAILED_STARTS)
+        backoff.add(code)
+    assert backoff.failed_starts == failed
+    assert backoff.may_start() == (len(codes) <= MAX_FAILED_STARTS)
 
 
 def test_a_worker_that_cannot_start_fails_the_job_in_words(
@@ -174,9 +174,9 @@ def test_a_worker_that_cannot_start_fails_the_job_in_words(
     with Studio(settings) as studio:
         studio.start()
         job_id = studio.submit(QUICK)
-        wait_for(lambda: not studio.job(job_id).is_active, "giving up")
-        assert "cannot start (exit status 9)" in studio.job(job_id).error
-        assert str(settings.logs / "worker.log") in studio.job(job_id).error
+        wait_for(lambda: not studio.jobs.job(job_id).is_active, "giving up")
+        assert "cannot start (exit status 9)" in studio.jobs.job(job_id).error
+        assert str(settings.logs / "worker.log") in studio.jobs.job(job_id).error
 
 
 # Apps
@@ -200,12 +200,12 @@ def test_a_job_goes_on_when_its_app_is_killed(settings: Settings) -> None:
     with opened(settings) as studio:
         with subprocess.Popen([sys.executable, "-c", APP, options], cwd=REPOSITORY, text=True, **pipes) as app:
             job_id = app.stdout.readline().strip()
-            wait_for(lambda: studio.job(job_id).attempts, "a worker")
+            wait_for(lambda: studio.jobs.job(job_id).attempts, "a worker")
             app.kill()
             app.wait(PATIENCE)
-        assert studio.job(job_id).is_active
-        wait_for(lambda: not studio.job(job_id).is_active, "the clip")
-        assert studio.job(job_id).state is JobState.DONE
+        assert studio.jobs.job(job_id).is_active
+        wait_for(lambda: not studio.jobs.job(job_id).is_active, "the clip")
+        assert studio.jobs.job(job_id).state is JobState.DONE
         wait_for(lambda: not WorkspaceLocks(settings.workspace).worker_is_alive(), "the worker's end")
 
 
@@ -217,12 +217,12 @@ def test_a_second_app_looks_on_and_takes_over_when_the_first_has_left(settings: 
             assert (first.is_viewer, second.is_viewer) == (False, True)
             for studio in (first, second):  # who looks on may add to the queue: the first has it worked off
                 job_id = studio.submit(QUICK)
-                wait_for(lambda job_id=job_id: not second.job(job_id).is_active, "the clip, as seen by the second")
-            assert first.recent() == second.recent()
+                wait_for(lambda job_id=job_id: not second.jobs.job(job_id).is_active, "the clip, as seen by the second")
+            assert first.jobs.recent() == second.jobs.recent()
         wait_for(lambda: not second.is_viewer, "the second to take over")
         job_id = second.submit(replace(QUICK, seed=4))
-        wait_for(lambda: not second.job(job_id).is_active, "the clip of the second")
-        assert second.job(job_id).state is JobState.DONE
+        wait_for(lambda: not second.jobs.job(job_id).is_active, "the clip of the second")
+        assert second.jobs.job(job_id).state is JobState.DONE
 
 
 def test_a_studio_that_is_not_served_is_no_viewer(studio: Studio) -> None:
@@ -237,7 +237,7 @@ def test_work_ends_with_the_queue_and_so_does_its_worker(studio: Studio, setting
     job_id = studio.submit(QUICK)
     looks: list[int] = []
     studio.work(lambda: looks.append(1))
-    assert studio.job(job_id).state is JobState.DONE
+    assert studio.jobs.job(job_id).state is JobState.DONE
     assert looks
     assert not WorkspaceLocks(settings.workspace).worker_is_alive()
 
@@ -246,7 +246,7 @@ def test_work_has_nothing_to_do_while_the_queue_is_paused(studio: Studio) -> Non
     job_id = studio.submit(QUICK)
     studio.queue.pause_queue()
     studio.work(lambda: None)
-    assert studio.job(job_id).state is JobState.QUEUED
+    assert studio.jobs.job(job_id).state is JobState.QUEUED
 
 
 def test_work_that_is_interrupted_stops_its_worker(studio: Studio, settings: Settings) -> None:
@@ -258,7 +258,7 @@ def test_work_that_is_interrupted_stops_its_worker(studio: Studio, settings: Set
 
     with pytest.raises(KeyboardInterrupt):
         studio.work(ctrl_c)
-    assert (studio.job(job_id).state, studio.job(job_id).attempts) == (JobState.QUEUED, 0)
+    assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.QUEUED, 0)
     assert not WorkspaceLocks(settings.workspace).worker_is_alive()
 
 

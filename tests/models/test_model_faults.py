@@ -82,7 +82,7 @@ def run_both(settings: Settings, studio: Studio, damage: Callable[[Path], None],
     ids = studio.submit_many([OWN, QUICK])
     damage(folder)
     Worker(settings).run()
-    bad, good = (studio.job(job_id) for job_id in ids)
+    bad, good = (studio.jobs.job(job_id) for job_id in ids)
     assert bad is not None and good is not None
     return bad, good
 
@@ -128,4 +128,4 @@ def test_what_the_files_tell_is_said_before_the_queue(settings, folder):
     with Studio(settings) as studio:
         with pytest.raises(ModelError, match="it is missing; put the model's files there again"):
             studio.submit(OWN)
-        assert studio.recent() == [] and studio.submit(QUICK)
+        assert studio.jobs.recent() == [] and studio.submit(QUICK)

@@ -1,4 +1,4 @@
-"""The database file: brought up to date, backed up, put right when damaged, and plain words when it refuses."""
+"""The database file: migrated, backed up, repaired when corrupt, and its errors in plain words."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import read_only_disk, small_disk
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import QUICK, opened_warm, wait_for
 from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.settings import REPOSITORY, Settings
-from wan_pipeline.storage import backups as database_care
+from wan_pipeline.storage import backups as backups_module
 from wan_pipeline.storage import crash
 from wan_pipeline.storage import database as room
 from wan_pipeline.storage import schema as database_schema
-from wan_pipeline.storage.backups import KEPT, Backups, damage, repair_if_corrupt
+from wan_pipeline.storage.backups import MAX_BACKUPS, Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
 from wan_pipeline.studio import Studio
 
@@ -38,8 +38,8 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(database: Path) -> JobStore:
-    return JobStore(database)
+def queue(database: Path) -> OpenQueue:
+    return OpenQueue(database)
 
 
 def write_version_1(database: Path) -> None:
@@ -69,99 +69,99 @@ def names(folder: Path) -> list[str]:
 # Older and newer files
 
 
-def test_the_first_releases_jobs_are_kept_and_the_old_file_too(database: Path) -> None:
+def test_a_database_of_the_first_release_is_backed_up_and_migrated(database: Path) -> None:
     write_version_1(database)
     assert repair_if_corrupt(database) == []
-    store = JobStore(database)
-    assert [(job.id[0], job.state, job.position) for job in store.jobs()] == [("1", "queued", 1), ("2", "done", 2)]
-    assert store.claim().id == "1" * 32
+    queue = OpenQueue(database)
+    assert [(job.id[0], job.state, job.position) for job in queue.jobs.jobs()] == [("1", "queued", 1), ("2", "done", 2)]
+    assert queue.worker.claim().id == "1" * 32
     (copy,) = Backups(database).newest_first()
     with sqlite3.connect(copy) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
-def test_a_newer_file_is_left_alone_with_the_way_out(store: JobStore, database: Path) -> None:
+def test_a_file_of_a_newer_version_is_left_alone(queue: OpenQueue, database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = database.read_bytes()
     assert repair_if_corrupt(database) == []
     with pytest.raises(StorageError, match=r"newer Wan Studio \(schema 99.* update this one, or choose another"):
-        JobStore(database)
+        OpenQueue(database)
     assert database.read_bytes() == before
 
 
 # Backups
 
 
-def test_a_backup_is_whole_and_made_only_when_something_changed(store: JobStore, database: Path) -> None:
+def test_a_backup_is_complete_and_made_only_after_a_change(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
-    job_id = store.submit(make_request())
-    copy = backups.keep()
-    assert backups.keep() is None
-    assert Backups(database).keep() is None  # another process knows it too
-    store.submit(make_request())
-    newer = backups.keep()
+    job_id = queue.editor.submit(make_request())
+    copy = backups.backup()
+    assert backups.backup() is None
+    assert Backups(database).backup() is None  # another process knows it too
+    queue.editor.submit(make_request())
+    newer = backups.backup()
     assert backups.newest_first() == [newer, copy]
-    assert [job.id for job in JobStore(copy).recent(9)] == [job_id]
+    assert [job.id for job in OpenQueue(copy).jobs.recent(9)] == [job_id]
 
 
-def test_only_the_newest_backups_stay(store: JobStore, database: Path) -> None:
+def test_only_the_newest_backups_stay(queue: OpenQueue, database: Path) -> None:
     backups, made = Backups(database), []
-    for seed in range(KEPT + 3):
-        store.submit(make_request(seed=seed))
-        made.append(backups.keep())
-    assert backups.newest_first() == made[: -(KEPT + 1) : -1]
-    assert names(database.parent / "backups") == sorted(path.name for path in made[-KEPT:])
+    for seed in range(MAX_BACKUPS + 3):
+        queue.editor.submit(make_request(seed=seed))
+        made.append(backups.backup())
+    assert backups.newest_first() == made[: -(MAX_BACKUPS + 1) : -1]
+    assert names(database.parent / "backups") == sorted(path.name for path in made[-MAX_BACKUPS:])
 
 
-def test_backups_are_told_apart_by_number_when_the_clock_is_set_back(store: JobStore, database: Path) -> None:
+def test_backups_are_ordered_by_number_though_the_clock_is_set_back(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
-    backups.keep()
-    store.submit(make_request())
+    backups.backup()
+    queue.editor.submit(make_request())
     yesterday = (datetime.now(UTC) - timedelta(days=1)).timestamp()
     os.utime(database, (yesterday, yesterday))
-    newest = backups.keep()
+    newest = backups.backup()
     assert backups.newest_first()[0] == newest
 
 
-def test_a_damaged_database_pushes_no_whole_backup_out(store: JobStore, database: Path) -> None:
+def test_a_damaged_database_pushes_no_good_backup_out(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
-    store.submit_many([(make_request(seed=seed), "") for seed in range(100)])
-    whole = backups.keep()
+    queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(100)])
+    good = backups.backup()
     spoil(database)
     with pytest.raises(StorageError, match="is damaged"):
-        backups.keep()
-    assert backups.newest_first() == [whole]
-    assert names(whole.parent) == [whole.name]  # and no .part
+        backups.backup()
+    assert backups.newest_first() == [good]
+    assert names(good.parent) == [good.name]  # and no .part
 
 
-def test_a_backup_while_others_write_is_of_one_moment(store: JobStore, database: Path) -> None:
+def test_a_backup_while_others_write_is_of_one_moment(queue: OpenQueue, database: Path) -> None:
     """Each transaction adds three jobs: a copy that was torn would hold another number."""
     backups = Backups(database)
 
     def submit() -> None:
         for _ in range(10):
-            store.submit_many([(make_request(), "")] * 3)
+            queue.editor.submit_many([(make_request(), "")] * 3)
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(submit)
         while not writing.done():
-            if copy := backups.keep():
-                assert sum(JobStore(copy).counts().values()) % 3 == 0
+            if copy := backups.backup():
+                assert sum(OpenQueue(copy).jobs.counts().values()) % 3 == 0
         writing.result()
 
 
 def test_a_tick_backs_up_when_it_is_time(
-    store: JobStore, database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    queue: OpenQueue, database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     Backups(database).tick()
     assert not (database.parent / "backups").exists()
-    monkeypatch.setattr(database_care, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(backups_module, "INTERVAL_SECONDS", 0.0)
     backups = Backups(database)
     backups.tick()
     assert len(backups.newest_first()) == 1
     database.unlink()
-    JobStore(database)
+    OpenQueue(database)
     spoil(database)
     backups.tick()  # the worker goes on
     assert "could not be backed up" in caplog.text
@@ -170,18 +170,18 @@ def test_a_tick_backs_up_when_it_is_time(
 # Damage
 
 
-def test_a_damaged_database_is_put_aside_and_restored_and_the_person_told(settings: Settings) -> None:
-    store = JobStore(settings.database)
-    kept = store.submit_many([(make_request(seed=seed), "night") for seed in range(50)])
-    Backups(settings.database).keep()
-    store.submit_many([(make_request(seed=seed), "") for seed in range(50)])
+def test_a_damaged_database_is_put_aside_and_restored_with_a_notice(settings: Settings) -> None:
+    queue = OpenQueue(settings.database)
+    backed_up = queue.editor.submit_many([(make_request(seed=seed), "night") for seed in range(50)])
+    Backups(settings.database).backup()
+    queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(50)])
     spoil(settings.database)
     spoiled = settings.database.read_bytes()
     with Studio(settings) as studio:
         (told,) = studio.notices
         assert "The database was damaged" in told
-        assert "Jobs queued after that are gone" in told
-        assert [job.id for job in studio.active()] == kept
+        assert "Jobs queued after that are lost" in told
+        assert [job.id for job in studio.jobs.active()] == backed_up
         studio.queue.submit(make_request())
     aside = next(settings.workspace.glob("studio.corrupt-*.sqlite3"))
     assert aside.name in told
@@ -190,15 +190,15 @@ def test_a_damaged_database_is_put_aside_and_restored_and_the_person_told(settin
         assert studio.notices == ()
 
 
-def test_the_newest_backup_that_is_whole_is_taken(store: JobStore, database: Path) -> None:
+def test_the_newest_good_backup_is_restored(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
-    first = store.submit_many([(make_request(seed=seed), "") for seed in range(60)])
-    backups.keep()
-    store.submit(make_request())
-    spoil(backups.keep())
+    first = queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(60)])
+    backups.backup()
+    queue.editor.submit(make_request())
+    spoil(backups.backup())
     spoil(database)
     assert "took its place" in repair_if_corrupt(database)[0]
-    assert [job.id for job in JobStore(database).active()] == first
+    assert [job.id for job in OpenQueue(database).jobs.active()] == first
 
 
 @pytest.mark.parametrize(
@@ -208,23 +208,23 @@ def test_without_a_backup_the_queue_starts_empty(content: bytes, database: Path)
     database.write_bytes(content)
     journal = database.with_name("studio.sqlite3-journal")
     journal.write_bytes(b"of the damaged file")
-    assert "there was no whole backup, so the queue starts empty" in repair_if_corrupt(database)[0]
+    assert "there was no good backup, so the queue starts empty" in repair_if_corrupt(database)[0]
     assert not journal.exists()  # else it would be played back into the new file
-    assert JobStore(database).recent(1) == []
+    assert OpenQueue(database).jobs.recent(1) == []
     assert next(database.parent.glob("studio.corrupt-*.sqlite3")).read_bytes() == content
 
 
-def test_a_file_that_lost_all_its_bytes_is_restored(store: JobStore, database: Path) -> None:
-    job_id = store.submit(make_request())
-    Backups(database).keep()
+def test_a_file_that_lost_all_its_bytes_is_restored(queue: OpenQueue, database: Path) -> None:
+    job_id = queue.editor.submit(make_request())
+    Backups(database).backup()
     database.write_bytes(b"")
     assert "it is empty" in repair_if_corrupt(database)[0]
-    assert JobStore(database).job(job_id) is not None
+    assert OpenQueue(database).jobs.job(job_id) is not None
 
 
-def test_a_deleted_database_is_not_restored_but_said(store: JobStore, database: Path) -> None:
+def test_a_deleted_database_is_not_restored_but_noticed(queue: OpenQueue, database: Path) -> None:
     assert repair_if_corrupt(database) == []
-    Backups(database).keep()
+    Backups(database).backup()
     database.unlink()
     assert "put the newest backup, studio-000001.sqlite3" in repair_if_corrupt(database)[0]
     assert not database.exists()
@@ -237,14 +237,14 @@ def test_a_second_damage_in_the_same_second_has_a_name_of_its_own(database: Path
     assert len(list(database.parent.glob("studio.corrupt-*"))) == 3
 
 
-def test_apps_that_start_together_restore_once(store: JobStore, database: Path) -> None:
-    job_id = store.submit(make_request())
-    Backups(database).keep()
+def test_apps_that_start_together_restore_once(queue: OpenQueue, database: Path) -> None:
+    job_id = queue.editor.submit(make_request())
+    Backups(database).backup()
     database.write_bytes(b"junk" * 1000)
     with ThreadPoolExecutor(4) as pool:
         told = [sentence for told in pool.map(repair_if_corrupt, [database] * 4) for sentence in told]
     assert len(told) == len(list(database.parent.glob("studio.corrupt-*"))) == 1
-    assert JobStore(database).job(job_id) is not None
+    assert OpenQueue(database).jobs.job(job_id) is not None
 
 
 def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Settings, warm: Warm) -> None:
@@ -253,28 +253,28 @@ def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Setting
         studio.queue.pause_queue()
         ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]
         studio.start()
-        Backups(settings.database).keep()
+        Backups(settings.database).backup()
         spoil(settings.database)
         wait_for(lambda: studio.notices, "the notice")
         assert "The database was damaged" in studio.notices[0]
         studio.queue.resume_queue()
-        wait_for(lambda: not studio.active(), "both clips")
-        assert [studio.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
+        wait_for(lambda: not studio.jobs.active(), "both clips")
+        assert [studio.jobs.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
 
 
 def test_clips_made_since_the_backup_are_found_and_not_made_twice(settings: Settings, warm: Warm) -> None:
     with opened_warm(settings, warm) as studio:
         ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]
-        Backups(settings.database).keep()
+        Backups(settings.database).backup()
         studio.start()
-        wait_for(lambda: not studio.active(), "both clips")
+        wait_for(lambda: not studio.jobs.active(), "both clips")
         made = {path: path.stat().st_mtime_ns for path in settings.clips.glob("*.mp4")}
         for copy in Backups(settings.database).newest_first()[:-1]:
             copy.unlink()  # but for the one from before the clips
         spoil(settings.database)
-        wait_for(lambda: studio.notices and not studio.active(), "the clips' rows")
-        assert [studio.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
-        assert [studio.queue.events(job_id)[-1].kind for job_id in ids] == [EventKind.ADOPTED] * 2
+        wait_for(lambda: studio.notices and not studio.jobs.active(), "the clips' rows")
+        assert [studio.jobs.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
+        assert [studio.jobs.events(job_id)[-1].kind for job_id in ids] == [EventKind.ADOPTED] * 2
         assert {path: path.stat().st_mtime_ns for path in settings.clips.glob("*.mp4")} == made
         assert {clip.path for clip in studio.gallery.page(GalleryQuery(), 0, 9).items} == set(made)
 
@@ -286,9 +286,9 @@ RESTORE = (
 
 
 @pytest.mark.parametrize("moment", ["part-written:1", "part-renamed:1", "part-written:2", "part-renamed:2"])
-def test_a_restoring_that_is_killed_is_done_again(moment: str, store: JobStore, database: Path) -> None:
-    ids = store.submit_many([(make_request(seed=seed), "") for seed in range(60)])
-    Backups(database).keep()
+def test_a_restore_that_is_killed_is_repeated(moment: str, queue: OpenQueue, database: Path) -> None:
+    ids = queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(60)])
+    Backups(database).backup()
     spoil(database)
     environment = {**os.environ, crash.VARIABLE: moment}
     result = subprocess.run(
@@ -296,11 +296,11 @@ def test_a_restoring_that_is_killed_is_done_again(moment: str, store: JobStore, 
     )
     assert result.returncode != 0
     repair_if_corrupt(database)
-    assert [job.id for job in JobStore(database).active()] == ids
+    assert [job.id for job in OpenQueue(database).jobs.active()] == ids
     assert list(database.parent.glob("studio.corrupt-*.sqlite3"))
 
 
-# What may stand in the way
+# Locks, full disks, crashes
 
 HOLD = """
 import sqlite3, sys
@@ -311,8 +311,8 @@ sys.stdin.read()
 """
 
 
-def test_a_locked_database_is_waited_for_and_then_named(
-    store: JobStore, database: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_locked_database_is_waited_for_then_an_error(
+    queue: OpenQueue, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (
@@ -321,27 +321,27 @@ def test_a_locked_database_is_waited_for_and_then_named(
     ):
         holder.stdout.readline()
         monkeypatch.setattr(room, "BUSY_SECONDS", 0.1)
-        with pytest.raises(StorageError, match=r"held by another program.* close what has it open"):
-            store.submit(make_request())
+        with pytest.raises(StorageError, match=r"locked by another program.* close what has it open"):
+            queue.editor.submit(make_request())
         monkeypatch.setattr(room, "BUSY_SECONDS", 30.0)
-        patient = pool.submit(store.submit, make_request())
+        waiting = pool.submit(queue.editor.submit, make_request())
         holder.communicate(b"")
-        assert store.job(patient.result(30)).state is JobState.QUEUED
-    assert len(store.recent(9)) == 1
+        assert queue.jobs.job(waiting.result(30)).state is JobState.QUEUED
+    assert len(queue.jobs.recent(9)) == 1
 
 
-def test_a_full_disk_changes_nothing_and_passes(tmp_path: Path) -> None:
+def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "256k") as disk:
-        store = JobStore(disk / "studio.sqlite3")
-        first = store.submit(make_request())
+        queue = OpenQueue(disk / "studio.sqlite3")
+        first = queue.editor.submit(make_request())
         (disk / "ballast").write_bytes(bytes((256 - 100) * 1024))
         with pytest.raises(StorageError, match=r"disk of the database .* is full; free some space"):
-            store.submit_many([(make_request(prompt="p" * 4000), "")] * 100)
-        assert [job.id for job in store.recent(9)] == [first]
+            queue.editor.submit_many([(make_request(prompt="p" * 4000), "")] * 100)
+        assert [job.id for job in queue.jobs.recent(9)] == [first]
         with pytest.raises(StorageError, match="is full"):
-            Backups(disk / "studio.sqlite3").keep()
+            Backups(disk / "studio.sqlite3").backup()
         (disk / "ballast").unlink()
-        assert store.submit(make_request())
+        assert queue.editor.submit(make_request())
         assert damage(disk / "studio.sqlite3") is None
 
 
@@ -359,16 +359,16 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
             repair_if_corrupt(disk / "studio.sqlite3")
 
 
-def test_a_transaction_is_whole_or_nothing(store: JobStore, database: Path) -> None:
+def test_a_transaction_is_whole_or_nothing(queue: OpenQueue, database: Path) -> None:
     with pytest.raises(KeyError), Database(database).transaction() as connection:
         connection.execute("INSERT INTO queue (key, value) VALUES ('paused', '1')")
         raise KeyError
-    assert not store.queue_state().paused
+    assert not queue.jobs.queue_state().paused
 
 
-def test_a_hot_journal_is_rolled_back_before_the_file_is_judged(store: JobStore, database: Path) -> None:
+def test_a_hot_journal_is_rolled_back_before_the_file_is_judged(queue: OpenQueue, database: Path) -> None:
     """A process that was killed while it wrote leaves a half-written file and the journal that makes it whole."""
-    job_id = store.submit(make_request())
+    job_id = queue.editor.submit(make_request())
     write = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -382,4 +382,4 @@ os.kill(os.getpid(), 9)
     subprocess.run([sys.executable, "-c", write, str(database)], cwd=REPOSITORY, check=False)
     assert database.with_name("studio.sqlite3-journal").stat().st_size > 0
     assert repair_if_corrupt(database) == []
-    assert [job.id for job in JobStore(database).active()] == [job_id]
+    assert [job.id for job in OpenQueue(database).jobs.active()] == [job_id]

@@ -1,9 +1,7 @@
-"""The composition root: every user error before any weights, and a page that starts without torch."""
+"""The composition root: every user error before any weights."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from wan_pipeline.errors import ImageError, LoraError, ModelError, PresetError, 
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import Draft, LoraChoice
-from wan_pipeline.settings import REPOSITORY, Settings
+from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
 BALL = Draft(prompt="a red ball", seed=1)
@@ -30,23 +28,16 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_page_needs_neither_torch_nor_moviepy() -> None:
-    code = "import sys, wan_pipeline.studio, wan_pipeline.cli\n"
-    code += "print([m for m in ('torch', 'diffusers', 'transformers', 'moviepy', 'gradio') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
-
-
 def test_submit_gives_a_waiting_job(studio: Studio) -> None:
-    job = studio.job(studio.submit(BALL))
+    job = studio.jobs.job(studio.submit(BALL))
     assert job is not None
     assert (job.state, job.request.prompt, job.request.mode) == (JobState.QUEUED, "a red ball", Mode.TEXT_TO_VIDEO)
-    assert studio.active() == studio.recent() == [job]
-    assert studio.preview(job.id) is None
+    assert studio.jobs.active() == studio.jobs.recent() == [job]
+    assert studio.jobs.preview(job.id) is None
 
 
 def test_an_image_is_kept_and_turned_into_a_request(studio: Studio, settings: Settings, photo: Path) -> None:
-    request = studio.resolve(replace(BALL, image=photo))
+    request = studio.requests.resolve(replace(BALL, image=photo))
     assert (request.mode, request.width, request.height) == (Mode.IMAGE_TO_VIDEO, 192, 320)
     assert (settings.inputs / f"{request.image}.png").is_file()
 
@@ -62,14 +53,14 @@ def test_an_image_is_kept_and_turned_into_a_request(studio: Studio, settings: Se
 def test_reused_settings_give_the_same_request(draft: Draft, studio: Studio, photo: Path) -> None:
     for used in (draft, replace(draft, image=photo), replace(draft, preset=next(iter(studio.presets)))):
         job_id = studio.submit(used)
-        assert studio.resolve(studio.draft_of(job_id)) == studio.job(job_id).request
+        assert studio.requests.resolve(studio.draft_of_job(job_id)) == studio.jobs.job(job_id).request
 
 
 def test_settings_of_a_preset_that_is_gone_keep_its_words(studio: Studio) -> None:
     job_id = studio.submit(replace(BALL, preset=next(iter(studio.presets))))
-    styled = studio.job(job_id).request.styled_prompt
+    styled = studio.jobs.job(job_id).request.styled_prompt
     studio.presets.clear()
-    assert studio.resolve(studio.draft_of(job_id)).styled_prompt == styled
+    assert studio.requests.resolve(studio.draft_of_job(job_id)).styled_prompt == styled
 
 
 @pytest.mark.parametrize(
@@ -98,7 +89,7 @@ def test_user_errors_come_before_any_job(
     (settings.loras / "junk.safetensors").write_bytes(b"junk")
     with pytest.raises(error, match=says):
         studio.submit(replace(BALL, **change))
-    assert studio.recent() == []
+    assert studio.jobs.recent() == []
 
 
 @pytest.mark.parametrize("change", [{"num_inference_steps": 0}, {"loras": (LoraChoice("ghost"),)}, {"prompt": "a\0b"}])
@@ -113,26 +104,26 @@ def test_the_estimate_is_cheap_and_does_not_wait_for_words(studio: Studio, photo
         studio.submit(BALL)
     draft = replace(BALL, prompt="", image=photo, loras=(LoraChoice("ghost"),))
     started = time.perf_counter()
-    shown = studio.estimate(draft)
+    shown = studio.estimates.of_draft(draft)
     assert time.perf_counter() - started < 0.1  # 20 ms on an idle machine
     assert (shown.jobs_ahead, shown.text.startswith("about ")) == (25, True)
     assert not list(studio.settings.inputs.iterdir())
     with pytest.raises(RequestError, match="use 320 or 352"):
-        studio.estimate(replace(BALL, width=330))
+        studio.estimates.of_draft(replace(BALL, width=330))
 
 
 def test_no_room_for_a_clip_is_said_before_the_job(settings: Settings) -> None:
     with Studio(settings) as studio, small_disk(settings.clips, "1m"):
         with pytest.raises(StorageError, match=f"The folder {settings.clips} has 1 MB free and a clip .* may need"):
             studio.submit(BALL)
-        assert studio.recent() == []
+        assert studio.jobs.recent() == []
 
 
 def test_clips_that_cannot_be_written_are_said_before_the_job(settings: Settings) -> None:
     with Studio(settings) as studio, read_only_disk(settings.clips):
         with pytest.raises(StorageError, match=f"The folder {settings.clips} cannot be written to"):
             studio.submit(BALL)
-        assert studio.recent() == []
+        assert studio.jobs.recent() == []
 
 
 def test_a_workspace_that_cannot_be_made_is_said_at_the_start(settings: Settings, tmp_path: Path) -> None:
@@ -143,6 +134,6 @@ def test_a_workspace_that_cannot_be_made_is_said_at_the_start(settings: Settings
 
 def test_a_job_without_a_clip_has_no_last_frame(studio: Studio) -> None:
     with pytest.raises(UserError, match="is queued and has no clip"):
-        studio.last_frame(studio.submit(BALL))
+        studio.last_frame_of_job(studio.submit(BALL))
     with pytest.raises(UserError, match="There is no job"):
-        studio.last_frame("nobody")
+        studio.last_frame_of_job("nobody")

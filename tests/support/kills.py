@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+from tests.support.queues import OpenQueue
 from tests.support.studios import read_settings, wait_for, write_settings
 from tests.support.warm import Warm, WarmProcess
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import FINISHED
 from wan_pipeline.jobs.launch import RunningWorker, worker_log
 from wan_pipeline.jobs.supervisor import Supervisor
@@ -60,7 +60,7 @@ def app(options: str, socket: str, lives: str, jobs: str) -> None:
     settings = read_settings(options)
     with Studio(settings, partial(Supervisor, launch=launch, look_seconds=0.05)) as studio:
         studio.start()
-        queued = {number_of(job.request) for job in studio.recent(10**6)}
+        queued = {number_of(job.request) for job in studio.jobs.recent(10**6)}
         for number in range(int(jobs)):
             if number not in queued:
                 studio.submit(draft(number))
@@ -91,7 +91,7 @@ class Killer:
         self._log = folder / "app.log"
         self._jobs = jobs
         self._random = random.Random(seed)
-        self._store = JobStore(settings.database)
+        self._queue = OpenQueue(settings.database)
         self._planned = 0
         self._ended: set[int] = set()
         """Process ids of workers."""
@@ -154,9 +154,9 @@ class Killer:
 
     def _let_it_work(self) -> None:
         """Until some more jobs have been taken up, if so many are left, and a moment longer."""
-        enough = self._store.starts() + self._random.randint(0, 8)
+        enough = self._queue.jobs.starts() + self._random.randint(0, 8)
         deadline = time.monotonic() + 5
-        while self._store.starts() < enough and time.monotonic() < deadline:
+        while self._queue.jobs.starts() < enough and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(self._random.uniform(0.0, 0.2))
 
@@ -167,5 +167,5 @@ class Killer:
                 yield path.read_text(), WarmProcess(self._warm, pid)
 
     def _all_ended(self) -> bool:
-        counts = self._store.counts()
+        counts = self._queue.jobs.counts()
         return sum(counts[state] for state in FINISHED) == self._jobs

@@ -36,7 +36,7 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 
 def is_denoising(studio: Studio, job_id: str) -> bool:
-    job = studio.job(job_id)
+    job = studio.jobs.job(job_id)
     assert job is not None
     assert job.error is None
     return job.stage is Stage.DENOISING and job.step > 0
@@ -46,7 +46,7 @@ def finish(studio: Studio, settings: Settings, *drafts: Draft) -> list[Job]:
     """Jobs as they are after a worker without an app has worked off all."""
     ids = [studio.submit(draft) for draft in drafts]
     Worker(settings).run()
-    return [job for job_id in ids if (job := studio.job(job_id))]
+    return [job for job_id in ids if (job := studio.jobs.job(job_id))]
 
 
 def leftovers(settings: Settings) -> list[str]:
@@ -59,8 +59,8 @@ def leftovers(settings: Settings) -> list[str]:
 def worker_pid(studio: Studio) -> int:
     """Of the worker that holds the lock now."""
     locks = WorkspaceLocks(studio.settings.workspace)
-    wait_for(lambda: locks.worker_is_alive() and studio.queue.queue_state().worker_pid, "a worker")
-    pid = studio.queue.queue_state().worker_pid
+    wait_for(lambda: locks.worker_is_alive() and studio.jobs.queue_state().worker_pid, "a worker")
+    pid = studio.jobs.queue_state().worker_pid
     assert pid is not None
     return pid
 
@@ -90,11 +90,11 @@ def opened(settings: Settings) -> Iterator[Studio]:
 
 
 @contextmanager
-def opened_warm(settings: Settings, warm: Warm, silent_seconds: float = 60.0) -> Iterator[Studio]:
+def opened_warm(settings: Settings, warm: Warm, stall_seconds: float = 60.0) -> Iterator[Studio]:
     """A studio whose workers are split off `warm`, and whose supervisor is in a hurry. No worker is left at the end."""
     launched: list[WarmProcess] = []
     try:
-        with Studio(settings, hurried(warm, launched, silent_seconds)) as studio:
+        with Studio(settings, hurried(warm, launched, stall_seconds)) as studio:
             yield studio
     finally:
         for process in launched:
@@ -102,7 +102,7 @@ def opened_warm(settings: Settings, warm: Warm, silent_seconds: float = 60.0) ->
             process.wait()
 
 
-def hurried(warm: Warm, launched: list[WarmProcess], silent_seconds: float = 60.0) -> Supervise:
+def hurried(warm: Warm, launched: list[WarmProcess], stall_seconds: float = 60.0) -> Supervise:
     """Makes supervisors that look twenty times a second; `launched` gets their workers."""
 
     def launch(settings: Settings) -> RunningWorker:
@@ -111,7 +111,7 @@ def hurried(warm: Warm, launched: list[WarmProcess], silent_seconds: float = 60.
         )
         return launched[-1]
 
-    return partial(Supervisor, launch=launch, look_seconds=0.05, silent_seconds=silent_seconds)
+    return partial(Supervisor, launch=launch, look_seconds=0.05, stall_seconds=stall_seconds)
 
 
 def warm_worker(options: str) -> int:

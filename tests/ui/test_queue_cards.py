@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.ui.test_cards import NAMES, NASTY, Reader, job
 from wan_pipeline.jobs.job import Event, EventKind, JobState, QueueState
@@ -113,7 +114,7 @@ def click(handlers: QueueHandlers, act: str, job_id: str = "", text: str = "", o
 
 
 def line(studio: Studio) -> str:
-    return "".join(job.request.prompt for job in studio.queue.jobs(SHELVES["next"].states, limit=1000))
+    return "".join(job.request.prompt for job in studio.jobs.jobs(SHELVES["next"].states, limit=1000))
 
 
 def test_an_unchanged_queue_sends_nothing(studio: Studio, handlers: QueueHandlers) -> None:
@@ -122,10 +123,10 @@ def test_an_unchanged_queue_sends_nothing(studio: Studio, handlers: QueueHandler
     shown = first[handlers._view.shown]
     again = handlers.refresh(look(), shown)
     assert again == {handlers._view.shown: gr.skip()}
-    assert studio.queue.claim() is not None
-    studio.queue.progress(job_id, Progress(Stage.DENOISING, 1, 4, 3.0), 0)
+    assert OpenQueue(studio.settings.database).worker.claim() is not None
+    OpenQueue(studio.settings.database).worker.progress(job_id, Progress(Stage.DENOISING, 1, 4, 3.0), 0)
     shown = handlers.refresh(look(), shown)[handlers._view.shown]
-    studio.queue.progress(job_id, Progress(Stage.DENOISING, 2, 4, 2.0), 0)
+    OpenQueue(studio.settings.database).worker.progress(job_id, Progress(Stage.DENOISING, 2, 4, 2.0), 0)
     changed = handlers.refresh(look(), shown)
     assert handlers._view.now in changed
     assert handlers._view.rows not in changed, "a list that is sent anew loses what is being dragged or clicked"
@@ -155,7 +156,7 @@ def test_jobs_move_over_the_borders_of_pages(
 
 def test_what_cannot_be_done_any_more_is_said(studio: Studio, handlers: QueueHandlers) -> None:
     job_id = studio.queue.submit(make_request())
-    studio.queue.claim()
+    OpenQueue(studio.settings.database).worker.claim()
     for act in ("up", "top", "move-before"):
         assert "not waiting any more" in click(handlers, act, job_id)[handlers._view.toast]
     assert "no job" in click(handlers, "history", "gone")[handlers._view.toast]

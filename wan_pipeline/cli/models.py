@@ -79,7 +79,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _memory(entry: Entry) -> dict[str, object]:
     """What it takes of a device at least, by plan; nothing for what cannot be run."""
-    from wan_pipeline.planning.planner import least_memory
+    from wan_pipeline.planning.selection import least_memory
 
     return {"minimum_vram_gib": None if entry.spec.missing else least_memory(entry.spec)}
 

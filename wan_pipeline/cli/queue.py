@@ -80,7 +80,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
-    with studio.read_queue_file(options.file, own_disk=True) as content:
+    with studio.read_list(options.file, own_disk=True) as content:
         for problem in content.problems:
             warn(problem)
         return studio.submit_rows(content, skip_bad=options.skip_bad, project=options.project)
@@ -88,26 +88,26 @@ def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
 
 def _list(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        for job in studio.queue.jobs(limit=ALL):
+        for job in studio.jobs.jobs(limit=ALL):
             print(json.dumps(_report(job)) if options.json else _line(job))
-        if studio.queue.queue_state().paused:
+        if studio.jobs.queue_state().paused:
             warn("The queue is paused; `queue resume` lets it go on.")
     return 0
 
 
 def _work(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        seen = {job.id: job.state for job in studio.queue.jobs(limit=ALL)}
+        seen = {job.id: job.state for job in studio.jobs.jobs(limit=ALL)}
 
         def tell() -> None:
-            for job in studio.queue.jobs(limit=ALL):
+            for job in studio.jobs.jobs(limit=ALL):
                 if seen.get(job.id) is not job.state:
                     seen[job.id] = job.state
                     print(_line(job), flush=True)
 
         studio.work(tell)
         tell()
-        if studio.queue.queue_state().paused:
+        if studio.jobs.queue_state().paused:
             warn("The queue is paused; `queue resume` lets it go on.")
     return 0
 
@@ -130,7 +130,7 @@ def _resume(options: argparse.Namespace) -> int:
 def _retry(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         if options.ids:
-            count = sum(studio.queue.retry(studio.queue.find(text)) for text in options.ids)
+            count = sum(studio.queue.retry(studio.jobs.find(text)) for text in options.ids)
         else:
             count = studio.queue.retry_failed()
     print(count)
@@ -139,7 +139,7 @@ def _retry(options: argparse.Namespace) -> int:
 
 def _cancel(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        for job_id in [studio.queue.find(text) for text in options.ids]:
+        for job_id in [studio.jobs.find(text) for text in options.ids]:
             studio.queue.cancel(job_id)
     return 0
 
@@ -164,7 +164,7 @@ def _template(options: argparse.Namespace) -> int:
 
 
 def _job(studio: Studio, job_id: str) -> Job:
-    job = studio.job(job_id)
+    job = studio.jobs.job(job_id)
     if job is None:
         raise UserError(f"There is no job {job_id[:8]}; choose one of `queue list`.")
     return job

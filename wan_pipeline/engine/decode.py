@@ -5,7 +5,6 @@ Decoded frames go to the machine's memory at once, so the device never holds mor
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from numpy.typing import NDArray
 
 from wan_pipeline.errors import GenerationError
-from wan_pipeline.planning.costs import TILE_OVERLAP
+from wan_pipeline.planning.costs import TILE_OVERLAP, tile_count
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 
 
@@ -142,8 +141,7 @@ def tile_spans(side: int, tile: int, overlap: int) -> list[slice]:
     """
     if not tile or tile >= side:
         return [slice(0, side)]
-    overlap = min(overlap, tile // 2)
-    count = math.ceil((side - overlap) / (tile - overlap))
+    count = tile_count(side, tile, overlap)
     starts = [round(index * (side - tile) / (count - 1)) for index in range(count)]
     return [slice(start, start + tile) for start in starts]
 

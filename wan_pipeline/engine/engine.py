@@ -42,11 +42,12 @@ from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
+from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
-from wan_pipeline.planning.planner import Plan
 from wan_pipeline.progress import Observer, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
+from wan_pipeline.wording import lower_first
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ class Engine:
         """
         model = self._models.find(request.model)
         chosen = self._planner.choose(request, model, plan, self._holder.host_bytes)
-        with self._computing(request, model, chosen.memory):
+        with self._computing(request, model, chosen.plan):
             stages = Stages(observer, MemoryGauge(self._placement))
-            rendered = self._render(_Clip(request, model, chosen.memory, stages, checkpoint))
+            rendered = self._render(_Clip(request, model, chosen.plan, stages, checkpoint))
         return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _forecast_warning(chosen)))
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
@@ -140,7 +141,7 @@ class Engine:
         Raises UserError, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        memory = self._planner.choose(request, model, plan, self._holder.host_bytes).memory
+        memory = self._planner.choose(request, model, plan, self._holder.host_bytes).plan
         with self._computing(request, model, memory):
             return self._recorder.provenance(request, model, memory, self._planner.attention, observer)
 
@@ -156,7 +157,7 @@ class Engine:
             by_model.setdefault(request.model, []).append(request)
         for model_id, same_model in by_model.items():
             model = self._models.find(model_id)
-            memory = self._planner.choose(same_model[0], model, plan, self._holder.host_bytes).memory
+            memory = self._planner.choose(same_model[0], model, plan, self._holder.host_bytes).plan
             with self._computing(same_model[0], model, memory):
                 texts = [text for request in same_model for text in _texts(request)]
                 self._embed(model, texts, memory, observer)
@@ -288,10 +289,10 @@ class Engine:
             release_memory(self._placement)
 
 
-def _forecast_warning(plan: Plan) -> str:
-    return f"The clip was made although its forecast did not fit: {plan.reason[:1].lower()}{plan.reason[1:]}"
+def _forecast_warning(forecast: Forecast) -> str:
+    return f"The clip was made although its forecast did not fit: {lower_first(forecast.reason)}"
 
 
 def _texts(request: GenerationRequest) -> list[str]:
     """The texts that a clip's guidance needs."""
-    return [request.styled_prompt] + ([request.negative_prompt] if request.guidance_scale > 1 else [])
+    return [request.styled_prompt] + ([request.negative_prompt] if request.uses_guidance else [])

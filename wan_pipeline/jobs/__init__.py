@@ -1,1 +1,1 @@
-"""Jobs: durable rows, the process that works them off, and the thread that keeps that process alive."""
+"""The queue: durable rows in three views, the worker process, its supervisor, and background processes."""

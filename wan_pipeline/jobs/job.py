@@ -1,4 +1,4 @@
-"""One job as the store gives it: a snapshot of a row."""
+"""A job, its events and the state of the queue, as snapshots of database rows."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class JobState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """A worker died with it. It is taken up again before anything else."""
+    """Its worker died. It is taken up again before any other job."""
     PAUSED = "paused"
-    """Held by the person."""
+    """Held by a person."""
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
-    """It has been running in every worker that died of it; only the person lets it try again."""
+    """Several workers died while running it. Only a person can retry it."""
 
 
 WAITING = (JobState.QUEUED, JobState.INTERRUPTED)
-"""A worker will take these up."""
+"""States that a worker takes up."""
 UNFINISHED = (JobState.RUNNING, *WAITING)
 FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED)
 
@@ -34,18 +34,18 @@ FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUARANT
 class EventKind(StrEnum):
     SUBMITTED = "submitted"
     STARTED = "started"
-    """A worker has taken it up; the detail names the attempt and the process."""
+    """A worker took it up; the detail names the attempt and the process."""
     RESUMED = "resumed"
-    """It goes on from a checkpoint; the detail names the step."""
+    """It resumed from a checkpoint; the detail names the step."""
     INTERRUPTED = "interrupted"
     HUNG = "hung"
-    """Its worker lived, but did not work any more, and was ended."""
+    """Its worker hung and was ended."""
     RELEASED = "released"
-    """Its worker was asked to stop and gave it back."""
+    """Its worker was asked to stop and put it back."""
     PLAN_LOWERED = "plan_lowered"
     DONE = "done"
     ADOPTED = "adopted"
-    """A dead worker had made the clip; only the row was missing."""
+    """Its clip was found whole on the disk; only the row was missing."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
@@ -58,37 +58,37 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job."""
+    """An entry of a job's history."""
 
     id: int
-    """Grows with time, also when the clock is set back."""
+    """Grows with time, even when the clock is set back."""
     job_id: str
     at: datetime
-    """Aware UTC, for the person only."""
+    """Aware UTC. For display: order by `id`."""
     kind: EventKind
     detail: str
 
 
 @dataclass(frozen=True)
 class QueueState:
-    """The queue as a whole."""
+    """State of the queue as a whole."""
 
     paused: bool
     """No further job is taken up."""
     stops_after_current: bool
     """It will be paused when the running job has ended."""
     heartbeat_at: datetime | None
-    """When a worker last said that it lives, by the wall clock: for the person. None: never."""
+    """Last heartbeat by the wall clock, for display. None: never."""
     beats: int
-    """Grows with each heartbeat. Who watches a worker times this with a clock of its own, which nobody sets back."""
+    """Count of heartbeats. A stall is measured by how long this stands still on a monotonic clock."""
     worker_pid: int | None
-    """The process of the last heartbeat; whether it still lives is told by the worker lock alone."""
+    """Process of the last heartbeat. Whether it lives is told by the worker lock alone."""
     worker_job: str | None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A clip that lies on the disk, whole."""
+    """A clip that is on the disk with all its files."""
 
     request: GenerationRequest
     clip: Path
@@ -97,14 +97,14 @@ class Finished:
     frames_sha256: str
     """Of the decoded frames before encoding."""
     seconds: dict[str, float]
-    """What each stage took."""
+    """Seconds by stage."""
     warnings: tuple[str, ...] = ()
-    """What was left out on the way, one sentence each."""
+    """What was skipped or degraded, one sentence each."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A request and what has become of it. Times are aware UTC."""
+    """A request and its state. Times are aware UTC."""
 
     id: str
     state: JobState
@@ -115,36 +115,36 @@ class Job:
     stage: Stage
     step: int
     total: int
-    """`step` of `total` steps of the stage are done; 0 of 0 where it has none."""
+    """`step` of `total` steps of the stage are done; 0 of 0 for a stage without steps."""
     eta_seconds: float | None
     """Until the stage is done."""
     preview_version: int
-    """Counts the pictures written to the job's preview file; 0 means there is none yet."""
+    """Grows with each preview written; 0 means there is none yet."""
     cancel_requested: bool
     attempts: int
-    """How many times a worker has taken it up, but for those it was given back by in good order."""
+    """Times a worker took it up, not counting those in which the worker put it back in good order."""
     error: str | None
-    """One sentence for the person, when failed or quarantined."""
+    """One sentence for the person, if failed or quarantined."""
     clip: Path | None
     poster: Path | None
     frames_sha256: str | None
     seconds: dict[str, float]
-    """What each stage took."""
+    """Seconds by stage."""
     warnings: tuple[str, ...]
-    """What was left out on the way, one sentence each."""
+    """What was skipped or degraded, one sentence each."""
     jobs_ahead: int
-    """Unfinished jobs that come first; 0 unless waiting."""
+    """Unfinished jobs before it; 0 unless waiting."""
     position: float = 0.0
-    """Smaller comes first."""
+    """Place in the queue; smaller comes first."""
     project: str = ""
     plan: str = ""
-    """The memory plan it is to be run with; empty: the engine's choice."""
+    """Memory plan to run it with, as text; empty: the planner's choice."""
     plan_steps_down: int = 0
-    """How often memory ran out and a smaller plan was taken."""
+    """Times it ran out of memory and got a smaller plan."""
     resumed_from: int = 0
-    """The denoising step it went on from when it was last taken up; 0: from the start."""
+    """Denoising step it resumed from when it was last taken up; 0: from the start."""
     request_error: str | None = None
-    """Why the stored request cannot be run here; `request` is then only what could be read of it."""
+    """Why the stored request cannot be run; `request` then holds what could be read of it."""
 
     @property
     def is_active(self) -> bool:

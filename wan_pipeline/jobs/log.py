@@ -1,4 +1,4 @@
-"""Each job's own log, kept while it is of use: a job that failed or killed its workers can be looked into."""
+"""A log file for each job, kept for jobs that failed or killed their worker."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 class _Handler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (its name in the library)
-        """A full disk ends the log, and is no reason to fill the worker's log too."""
+        """Ignore: a full disk ends this log, and must not fill the worker's log too."""
 
 
 class JobLogs:
-    """The logs of all jobs of a workspace, one file a job. What cannot be written to a log is left out of it."""
+    """The job logs of a workspace, one file a job. Lines that cannot be written are dropped."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @contextmanager
     def attached(self, job_id: str) -> Iterator[TextIO | None]:
-        """What this thread, and the job's progress thread, log within goes into the job's log too. Gives its file."""
+        """Within the block this thread and the job's progress thread log into the job's file too. Yields the file."""
         thread = get_ident()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class JobLogs:
                 handler.close()
 
     def add(self, job_id: str, line: str) -> None:
-        """One more line, by somebody who was not there."""
+        """Append a line from another process."""
         with suppress(OSError), self._path(job_id).open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
 
@@ -66,7 +66,7 @@ class JobLogs:
         return "\n".join(text.splitlines()[-lines:])
 
     def name(self, job_id: str) -> str:
-        """What a person is told to look for, within the workspace."""
+        """The file's path within the workspace, for messages."""
         return f"{self._folder.parent.name}/{self._folder.name}/{job_id}.log"
 
     def remove(self, job_id: str) -> None:
@@ -78,8 +78,8 @@ class JobLogs:
 
 
 @contextmanager
-def crashes_told(file: TextIO | None) -> Iterator[None]:
-    """Let a crash of native code within leave its traceback in `file`, where the process has `faulthandler` enabled."""
+def native_crashes_logged(file: TextIO | None) -> Iterator[None]:
+    """Within the block a crash of native code writes its traceback to `file`, if `faulthandler` is enabled."""
     if file is None or not faulthandler.is_enabled():
         yield
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +13,12 @@ from filelock import Timeout
 
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
 from wan_pipeline.jobs.worker.worker import Ending
+from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -25,11 +26,8 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 LOOK_SECONDS = 1.0
-SILENT_SECONDS = 120.0
-"""A worker without a sign of life for so long hangs. (Another program may hold the database for a while.)"""
-MAX_FAILED_STARTS = 3
-"""A worker that ends by itself this often in a row without taking up a job will not do better the next time."""
-MAX_PAUSE_SECONDS = 60.0
+STALL_SECONDS = 120.0
+"""A worker without a heartbeat for so long hangs. (Another program may hold the database for a while.)"""
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +42,16 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        store: JobStore,
+        jobs: JobReader,
+        queue: WorkerQueue,
         locks: WorkspaceLocks,
         launch: Launch = launch_worker,
         look_seconds: float = LOOK_SECONDS,
-        silent_seconds: float = SILENT_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._jobs = jobs
+        self._queue = queue
         self._locks = locks
         self._launch = launch
         self._look_seconds = look_seconds
@@ -60,10 +60,10 @@ class Supervisor:
         self._process: RunningWorker | None = None
         self._starts_at_launch = 0
         self.notices: list[str] = []
-        """What was put right meanwhile, one sentence each, for the person."""
+        """What was repaired meanwhile, one sentence each, for the person."""
         self._backups = Backups(settings.database)
-        self._deaths = _Deaths()
-        self._silence = _Silence(silent_seconds, 2 * look_seconds)
+        self._backoff = RestartBackoff()
+        self._stall = StallDetector(stall_seconds, 2 * look_seconds)
         self._wake = Event()
         self._closing = Event()
         self._thread = Thread(target=self._run, name="supervisor", daemon=True)
@@ -77,7 +77,7 @@ class Supervisor:
 
     @property
     def is_viewer(self) -> bool:
-        """Whether another app was first on this workspace and is still there."""
+        """Whether another app opened this workspace first and is still open."""
         return self._thread.is_alive() and not self._main_lock.is_locked
 
     def wake(self) -> None:
@@ -93,41 +93,41 @@ class Supervisor:
         self._main_lock.release()
         self._app_lock.release()
 
-    def work(self, looked: Callable[[], None] = lambda: None) -> None:
-        """Stay until no job waits or the queue is paused, and call `looked` now and then: the command line's way.
+    def work(self, on_tick: Callable[[], None] = lambda: None) -> None:
+        """Block until no job waits or the queue is paused, calling `on_tick` after each look.
 
-        When it is interrupted the worker that it has started stops too, and gives its job back. Raises StorageError.
+        On an interruption the worker it started stops too, and its job waits again. Raises StorageError.
         """
         try:
             with self._app_lock:
-                self._work(looked)
+                self._work(on_tick)
         except BaseException:
             if self._process is not None:
                 self._process.terminate()
                 self._process.wait()
             raise
         while self._process is not None and self._process.poll() is None and not self._locks.any_app_is_alive():
-            time.sleep(self._look_seconds / 10)  # it leaves by itself
+            time.sleep(self._look_seconds / 10)  # it ends by itself
 
-    def _work(self, looked: Callable[[], None]) -> None:
+    def _work(self, on_tick: Callable[[], None]) -> None:
         while True:
-            with self._sound_database():
+            with self._repaired_database():
                 if not self._has_work():
                     return
                 self._look()
-                looked()
+                on_tick()
             self._wake.wait(self._look_seconds)
 
     def _has_work(self) -> bool:
-        if self._store.queue_state().paused:
-            return self._store.counts()[JobState.RUNNING] > 0
-        return self._store.unfinished() > 0
+        if self._jobs.queue_state().paused:
+            return self._jobs.counts()[JobState.RUNNING] > 0
+        return self._jobs.unfinished() > 0
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
                 if self._is_main():
-                    with self._sound_database():
+                    with self._repaired_database():
                         self._look()
             except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
@@ -145,121 +145,73 @@ class Supervisor:
     def _look(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
             self._process = None
-            self._note_end(code)
+            self._handle_exit(code)
         if self._process is not None or self._locks.worker_is_alive():
-            self._watch()
-        elif self._deaths.may_start_again() and self._store.unfinished():
+            self._end_if_hung()
+        elif self._backoff.may_start() and self._jobs.unfinished():
             self._start_worker()
 
     def _start_worker(self) -> None:
-        self._starts_at_launch = self._store.starts()
-        self._silence.broken()
+        self._starts_at_launch = self._jobs.starts()
+        self._stall.reset()
         self._process = self._launch(self._settings)
         crash_point(CrashPoint.WORKER_STARTED)
 
-    def _note_end(self, code: int) -> None:
-        """Give up on the waiting jobs when worker after worker ends before it takes one up."""
+    def _handle_exit(self, code: int) -> None:
+        """Fail the waiting jobs when worker after worker ends before it takes one up."""
         if code == Ending.NO_DATABASE:
-            self._put_right()
-        if code == Ending.NOTHING_TO_DO or self._store.starts() != self._starts_at_launch:
-            self._deaths = _Deaths()
+            self._repair()
+        if code == Ending.NOTHING_TO_DO or self._jobs.starts() != self._starts_at_launch:
+            self._backoff = RestartBackoff()
             return
         logger.warning("The worker ended with exit status %d before it took up a job.", code)
-        self._deaths.add(code)
-        if self._deaths.failed_starts >= MAX_FAILED_STARTS:
-            self._deaths = _Deaths()
+        self._backoff.add(code)
+        if self._backoff.failed_starts >= MAX_FAILED_STARTS:
+            self._backoff = RestartBackoff()
             log = worker_log(self._settings)
-            self._store.fail_waiting(f"The worker process cannot start (exit status {code}); the reason is in {log}.")
+            self._queue.fail_unfinished(
+                f"The worker process cannot start (exit status {code}); the reason is in {log}."
+            )
 
     @contextmanager
-    def _sound_database(self) -> Iterator[None]:
-        """Backed up from time to time, and put right if it is found damaged within."""
+    def _repaired_database(self) -> Iterator[None]:
+        """Back the database up from time to time, and repair it if it is found damaged within the block."""
         try:
             yield
             self._backups.tick()
         except DamagedDatabaseError:
-            self._put_right()
+            self._repair()
 
-    def _put_right(self) -> None:
-        """Go on from a backup, also in the night, if the database is damaged. Not while a worker may write to it."""
+    def _repair(self) -> None:
+        """Restore a damaged database from a backup. Not while a worker may write to it."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        if not self._locks.worker_is_alive() and (told := repair_if_corrupt(self._settings.database)):
-            logger.info("%s", " ".join(told))  # the person is told by the page or the command line
-            self.notices += told
+        if not self._locks.worker_is_alive() and (repairs := repair_if_corrupt(self._settings.database)):
+            logger.info("%s", " ".join(repairs))  # the page and the command line show them to the person
+            self.notices += repairs
             Gallery(Database(self._settings.database), self._settings.clips).rescan()
 
-    def _watch(self) -> None:
-        """End a worker that lives and does not work: the next one goes on with the queue."""
+    def _end_if_hung(self) -> None:
+        """End a worker that lives and makes no progress: the next one goes on with the queue."""
         if not self._has_work():
-            self._silence.broken()
+            self._stall.reset()
             return
-        state = self._store.queue_state()
-        if not self._silence.lasts(state.beats):
+        state = self._jobs.queue_state()
+        if not self._stall.is_stalled(state.beats):
             return
         pid = self._process.pid if self._process is not None else state.worker_pid
         if pid is None or not _is_worker(pid):
             return
-        logger.warning("The worker, process %d, has given no sign of life for too long and is ended.", pid)
-        for job in self._store.jobs((JobState.RUNNING,)):
-            self._store.tell(job.id, EventKind.HUNG, f"process {pid} gave no sign of life and was ended")
+        logger.warning("The worker, process %d, has had no heartbeat for too long and is ended.", pid)
+        for job in self._jobs.jobs((JobState.RUNNING,)):
+            self._queue.record_event(job.id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
         psutil.Process(pid).kill()
-        self._silence.broken()
-
-
-class _Deaths:
-    """Workers that ended one after another without taking up a job."""
-
-    FROM_OUTSIDE = (
-        Ending.NO_DATABASE,  # not the worker's fault: its disk may have room again
-        *(-getattr(signal, name, 0) for name in ("SIGTERM", "SIGINT", "SIGKILL", "SIGHUP")),
-        128 + signal.SIGTERM,
-        0xC000013A,  # Ctrl+C on Windows
-    )
-    """Exit statuses that say nothing about the next worker. (Windows does not tell who has ended a process.)"""
-
-    def __init__(self) -> None:
-        self.failed_starts = 0
-        self._count = 0
-        self._not_before = 0.0
-
-    def add(self, code: int) -> None:
-        self._count += 1
-        self.failed_starts = 0 if code in self.FROM_OUTSIDE else self.failed_starts + 1
-        if self._count > MAX_FAILED_STARTS:
-            pause = min(2.0 ** (self._count - MAX_FAILED_STARTS - 1), MAX_PAUSE_SECONDS)
-            self._not_before = time.monotonic() + pause
-
-    def may_start_again(self) -> bool:
-        """At once after the first few; then after a pause that grows up to MAX_PAUSE_SECONDS."""
-        return time.monotonic() >= self._not_before
-
-
-class _Silence:
-    """How long the count of heartbeats has stood still. No wall clock counts, and no sleep of the computer."""
-
-    def __init__(self, limit_seconds: float, longest_gap: float) -> None:
-        self._limit = limit_seconds
-        self._longest_gap = longest_gap
-        self._beats = -1
-        self._seconds = 0.0
-        self._looked_at = time.monotonic()
-
-    def broken(self) -> None:
-        self._seconds = 0.0
-
-    def lasts(self, beats: int) -> bool:
-        """Whether it lasts too long. A gap between two looks counts only as far as looks are apart in good order."""
-        now = time.monotonic()
-        gap = min(now - self._looked_at, self._longest_gap)
-        self._seconds = self._seconds + gap if beats == self._beats else 0.0
-        self._beats, self._looked_at = beats, now
-        return self._seconds > self._limit
+        self._stall.reset()
 
 
 def _is_worker(pid: int) -> bool:
-    """The number may belong to another program by now."""
+    """Whether the process is ours: its number may belong to another program by now."""
     try:
         return any("wan_pipeline" in part for part in psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:

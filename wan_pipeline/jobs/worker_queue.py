@@ -1,4 +1,7 @@
-"""What a worker does with the job table. All of it is for the holder of the worker lock."""
+"""The queue as a worker changes it: claim, progress, every way a job ends, and recovery after a crash.
+
+All of it is for the holder of the worker lock.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,34 @@ import sqlite3
 from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState
-from wan_pipeline.jobs.reader import JobTable, change, get, note, now, put, sql_list
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.rows import get_setting, now, record_event, set_setting, sql_list, update_job
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.stored import read_request
+from wan_pipeline.storage.database import Database
 
 MAX_ATTEMPTS = 2
+"""Workers that may die with a job before it is quarantined."""
 MAX_OVERTAKEN = 8
-"""How many jobs of another model may go before one, to spare the loading of weights."""
+"""Jobs of another model that may go before one, to spare the loading of weights."""
 
 RUNNING = (JobState.RUNNING,)
 
 
-class WorkTable(JobTable):
-    """The job table with the changes that a worker makes."""
+class WorkerQueue:
+    """A worker's view of one workspace's queue. Every method raises StorageError when the database cannot be used."""
+
+    def __init__(self, database: Database, jobs: JobReader) -> None:
+        self._database = database
+        self._jobs = jobs
 
     def claim(self, loaded: str | None = None) -> Job | None:
-        """Take up the next job, or give None when none waits or the queue is paused.
+        """Take up the next job. None when none waits or the queue is paused.
 
-        Interrupted jobs come first, then the rest by position. While weights of the model `loaded` are in memory, its
-        jobs go before those of other models, but never before one that the person moved by hand, and before any one
-        job at most MAX_OVERTAKEN times: so every job gets its turn. A job whose settings cannot be read fails here.
-        After `stop_after_current` only a job that was interrupted is still taken; then the queue is paused.
+        Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs go
+        before those of other models, but never before one that was moved by hand, and past any one job at most
+        MAX_OVERTAKEN times, so every job gets its turn. A job whose request cannot be read fails here. After
+        `stop_after_current` only an interrupted job is still taken up; then the queue is paused.
         """
         with self._database.transaction() as connection:
             while (row := _next(connection, loaded)) is not None:
@@ -38,17 +48,18 @@ class WorkTable(JobTable):
                     _start(connection, row)
                     break
                 _end(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
-        return self.job(row["id"]) if row else None
+        return self._jobs.job(row["id"]) if row else None
 
     def heartbeat(self, pid: int, job_id: str | None) -> None:
-        """Say that the worker lives, and with which job."""
+        """Record that the worker lives, and which job it has."""
         with self._database.transaction() as connection:
-            count = json.loads(get(connection, "heartbeat", "{}")).get("count", 0) + 1
-            put(connection, "heartbeat", json.dumps({"count": count, "at": now(), "pid": pid, "job": job_id}))
+            count = json.loads(get_setting(connection, "heartbeat", "{}")).get("count", 0) + 1
+            beat = {"count": count, "at": now(), "pid": pid, "job": job_id}
+            set_setting(connection, "heartbeat", json.dumps(beat))
 
     def progress(self, job_id: str, progress: Progress, preview_version: int) -> None:
         with self._database.transaction() as connection:
-            change(
+            update_job(
                 connection,
                 job_id,
                 RUNNING,
@@ -64,29 +75,26 @@ class WorkTable(JobTable):
             row = connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return bool(row and row["cancel_requested"])
 
-    def note_resumed(self, job_id: str, step: int) -> None:
+    def record_resumed(self, job_id: str, step: int) -> None:
         """The running job goes on from a checkpoint after `step` denoising steps."""
         with self._database.transaction() as connection:
-            if change(connection, job_id, RUNNING, resumed_from=step):
-                note(connection, job_id, EventKind.RESUMED, f"from step {step}")
+            if update_job(connection, job_id, RUNNING, resumed_from=step):
+                record_event(connection, job_id, EventKind.RESUMED, f"from step {step}")
 
-    def tell(self, job_id: str, kind: EventKind, detail: str) -> None:
-        """Write down what has happened around a job, which stays as it is."""
+    def record_event(self, job_id: str, kind: EventKind, detail: str) -> None:
+        """Add to a job's history without changing the job."""
         with self._database.transaction() as connection:
-            note(connection, job_id, kind, detail)
+            record_event(connection, job_id, kind, detail)
 
     # How a job ends
 
     def finish(self, job_id: str, clip: Finished) -> None:
-        """A running job is done, and its clip in the gallery.
-
-        The files lie in the clips folder; only their names are kept, so it may move.
-        """
-        self._accept(job_id, clip, EventKind.DONE)
+        """The running job is done and its clip is in the gallery. Only file names are stored: a workspace can move."""
+        self._accept(job_id, clip, RUNNING, EventKind.DONE)
 
     def adopt(self, job_id: str, clip: Finished) -> None:
-        """The clip of an unfinished job was found whole on the disk: it is done, and not made again."""
-        self._accept(job_id, clip, EventKind.ADOPTED)
+        """The clip of an unfinished job was found whole on the disk: the job is done and is not rendered again."""
+        self._accept(job_id, clip, UNFINISHED, EventKind.ADOPTED)
 
     def fail(self, job_id: str, error: str) -> None:
         with self._database.transaction() as connection:
@@ -97,14 +105,14 @@ class WorkTable(JobTable):
             _end(connection, job_id, JobState.CANCELLED, RUNNING)
 
     def release(self, job_id: str) -> None:
-        """Give a running job back: its worker was asked to stop, which is not the job's fault and does not count."""
+        """Put a running job back in the queue because its worker was asked to stop. The attempt does not count."""
         with self._database.transaction() as connection:
             _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
 
     def lower_plan(self, job_id: str, plan: str, why: str) -> None:
-        """Memory ran out: give the running job back, to be taken up first and run with the smaller `plan`.
+        """Put a running job back after it ran out of memory, to be taken up first and with the smaller `plan`.
 
-        The attempt does not count: what bounds the tries here is the number of plans.
+        The attempt does not count: the number of smaller plans bounds the tries.
         """
         with self._database.transaction() as connection:
             if _give_back(connection, job_id, JobState.INTERRUPTED, EventKind.PLAN_LOWERED, f"{plan}: {why}"):
@@ -112,34 +120,33 @@ class WorkTable(JobTable):
                     "UPDATE jobs SET plan = ?, plan_steps_down = plan_steps_down + 1 WHERE id = ?", (plan, job_id)
                 )
 
-    # What a dead worker has left
+    # After a crash
 
     def recover(self) -> list[Job]:
-        """Settle the jobs that a dead worker left running, and give them as they are now.
+        """Settle the jobs that a dead worker left running, and return them as they are now.
 
-        For the holder of the worker lock only: then no running job has a living worker. Each is interrupted, unless it
-        was to be cancelled or has killed MAX_ATTEMPTS workers: then it is quarantined and the queue goes on.
+        Each becomes interrupted, unless it was to be cancelled, or MAX_ATTEMPTS workers have died with it: then it is
+        quarantined and the queue goes on.
         """
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
             for row in rows:
                 _settle(connection, row)
-        return [job for row in rows if (job := self.job(row["id"]))]
+        return [job for row in rows if (job := self._jobs.job(row["id"]))]
 
-    def fail_waiting(self, error: str) -> None:
-        """Fail every unfinished job: no worker can be started."""
+    def fail_unfinished(self, error: str) -> None:
+        """Fail every running and waiting job: no worker can be started."""
         with self._database.transaction() as connection:
             clause = f"WHERE state IN {sql_list(UNFINISHED)}"
-            for row in connection.execute(f"SELECT id FROM jobs {clause}").fetchall():  # noqa: S608 (our own words)
+            for row in connection.execute(f"SELECT id FROM jobs {clause}").fetchall():  # noqa: S608 (enum values)
                 _end(connection, row["id"], JobState.FAILED, UNFINISHED, error)
 
-    def _accept(self, job_id: str, clip: Finished, kind: EventKind) -> None:
+    def _accept(self, job_id: str, clip: Finished, states: tuple[JobState, ...], kind: EventKind) -> None:
         with self._database.transaction() as connection:
-            before = RUNNING if kind is EventKind.DONE else UNFINISHED
-            if change(
+            if update_job(
                 connection,
                 job_id,
-                before,
+                states,
                 state=JobState.DONE,
                 finished_at=now(),
                 error=None,
@@ -149,12 +156,12 @@ class WorkTable(JobTable):
                 seconds=json.dumps(clip.seconds),
                 warnings=json.dumps(clip.warnings),
             ):
-                note(connection, job_id, kind, clip.clip.name)
+                record_event(connection, job_id, kind, clip.clip.name)
                 gallery.add(connection, _entry(connection, job_id, clip))
 
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
-    """The row that the clip of a job gets in the gallery."""
+    """The gallery's row for a job's clip."""
     project = connection.execute("SELECT project FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
     return Entry(
         id=job_id,
@@ -169,26 +176,26 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
 
 
 def _next(connection: sqlite3.Connection, loaded: str | None) -> sqlite3.Row | None:
-    """The row to take up; the rule is in `claim`."""
-    if get(connection, "paused", "0") == "1":
+    """The row to take up, by the rule in `claim`."""
+    if get_setting(connection, "paused", "0") == "1":
         return None
     row = _first(connection, "state = 'interrupted'")
-    if row is None and get(connection, "stop_after_current", "0") == "1":
-        put(connection, "paused", "1")
-        put(connection, "stop_after_current", "0")
+    if row is None and get_setting(connection, "stop_after_current", "0") == "1":
+        set_setting(connection, "paused", "1")
+        set_setting(connection, "stop_after_current", "0")
         return None
     return row or (loaded and _of_model(connection, loaded)) or _first(connection, "state = 'queued'")
 
 
 def _of_model(connection: sqlite3.Connection, model: str) -> sqlite3.Row | None:
-    """The first waiting job of a model, unless it would have to overtake one that must not be overtaken."""
+    """The first waiting job of a model, unless it would overtake one that must not be overtaken."""
     barrier = _first(connection, "state = 'queued' AND (moved OR overtaken >= ?)", MAX_OVERTAKEN)
     last = barrier["position"] if barrier else float("inf")
     return _first(connection, "state = 'queued' AND model = ? AND position <= ?", model, last)
 
 
 def _first(connection: sqlite3.Connection, condition: str, *values: object) -> sqlite3.Row | None:
-    statement = f"SELECT * FROM jobs WHERE {condition} ORDER BY position LIMIT 1"  # noqa: S608 (this file's words)
+    statement = f"SELECT * FROM jobs WHERE {condition} ORDER BY position LIMIT 1"  # noqa: S608 (this file's constants)
     row: sqlite3.Row | None = connection.execute(statement, values).fetchone()
     return row
 
@@ -203,15 +210,15 @@ def _start(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
         connection.execute(
             "UPDATE jobs SET overtaken = overtaken + 1 WHERE state = 'queued' AND position < ?", (row["position"],)
         )
-    put(connection, "starts", str(int(get(connection, "starts", "0")) + 1))
-    note(connection, row["id"], EventKind.STARTED, f"attempt {row['attempts'] + 1}, process {os.getpid()}")
+    set_setting(connection, "starts", str(int(get_setting(connection, "starts", "0")) + 1))
+    record_event(connection, row["id"], EventKind.STARTED, f"attempt {row['attempts'] + 1}, process {os.getpid()}")
 
 
 def _give_back(connection: sqlite3.Connection, job_id: str, state: JobState, kind: EventKind, detail: str = "") -> bool:
-    given = change(connection, job_id, RUNNING, state=state, stage=Stage.QUEUED)
+    given = update_job(connection, job_id, RUNNING, state=state, stage=Stage.QUEUED)
     if given:
         connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job_id,))
-        note(connection, job_id, kind, detail)
+        record_event(connection, job_id, kind, detail)
     return given
 
 
@@ -225,17 +232,17 @@ def _settle(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
         )
         _end(connection, row["id"], JobState.QUARANTINED, RUNNING, error)
     else:
-        change(connection, row["id"], RUNNING, state=JobState.INTERRUPTED, stage=Stage.QUEUED)
-        note(connection, row["id"], EventKind.INTERRUPTED, f"its worker died in attempt {row['attempts']}")
+        update_job(connection, row["id"], RUNNING, state=JobState.INTERRUPTED, stage=Stage.QUEUED)
+        record_event(connection, row["id"], EventKind.INTERRUPTED, f"its worker died in attempt {row['attempts']}")
 
 
 def _end(
     connection: sqlite3.Connection,
     job_id: str,
     state: JobState,
-    before: tuple[JobState, ...],
+    states: tuple[JobState, ...],
     error: str | None = None,
 ) -> None:
-    """Move a job from a state of `before` to a final one without a clip; a job in another state is left alone."""
-    if change(connection, job_id, before, state=state, finished_at=now(), error=error):
-        note(connection, job_id, EventKind(state.value), error or "")
+    """Move a job that is in one of `states` to a final state without a clip. Leaves a job in another state alone."""
+    if update_job(connection, job_id, states, state=state, finished_at=now(), error=error):
+        record_event(connection, job_id, EventKind(state.value), error or "")

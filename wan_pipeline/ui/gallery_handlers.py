@@ -91,7 +91,7 @@ class GalleryHandlers:
 
     def follow_verification(self, look: dict[str, Any]) -> Updates:
         """How verifying the open clip stands; the polling ends with it."""
-        state = self._studio.verification(self._gallery.clip(look["open"]).path) if look["open"] else None
+        state = self._studio.verifications.of(self._gallery.clip(look["open"]).path) if look["open"] else None
         going = state is not None and not state.is_over
         report = {self._view.report: gallery_cards.verification(state)} if state else {}
         return {**report, self._view.timer: gr.skip() if going else gr.Timer(active=False)}
@@ -129,7 +129,7 @@ class GalleryHandlers:
 
     def _open(self, click: Click, clip_id: str) -> Updates:
         clip = self._gallery.clip(clip_id)
-        state = self._studio.verification(clip.path)
+        state = self._studio.verifications.of(clip.path)
         return {
             self._view.over: gallery_cards.sheet(clip, self._names, is_local=click.is_local),
             self._view.report: gallery_cards.verification(state),
@@ -189,18 +189,18 @@ class GalleryHandlers:
         return {self._view.report: gallery_cards.share_link(Path(served))}
 
     def _verify(self, click: Click) -> Updates:
-        self._studio.verify_later(self._gallery.clip(click.clip).path)
+        self._studio.verifications.start(self._gallery.clip(click.clip).path)
         return {**self.follow_verification(click.look), self._view.timer: gr.Timer(active=True)}
 
     # Back to the form
 
     def _reuse(self, click: Click) -> Updates:
-        draft = self._studio.draft_of_request(self._gallery.clip(click.clip).request)
+        draft = self._studio.requests.draft_of(self._gallery.clip(click.clip).request)
         self._studio.models.find(draft.model or "")
         vary = click.act == "vary"
         return {**self._filler.fill(replace(draft, seed=None) if vary else draft), **self._shut(click.look)}
 
     def _use_last_frame(self, click: Click) -> Updates:
         clip = self._gallery.clip(click.clip)
-        image, draft = self._studio.last_frame_of(clip.path), self._studio.draft_of_request(clip.request)
+        image, draft = self._studio.last_frame(clip.path), self._studio.requests.draft_of(clip.request)
         return {**self._filler.go_on_from(image, draft), **self._shut(click.look)}

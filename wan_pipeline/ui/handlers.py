@@ -48,7 +48,7 @@ class TabHandlers:
 
     def estimate(self, given: Given) -> Updates:
         try:
-            found = self._studio.estimate(self._form.draft(given))
+            found = self._studio.estimates.of_draft(self._form.draft(given))
         except UserError as error:
             return {self._tab.estimate: cards.hint(str(error))}
         return {self._tab.estimate: cards.estimate(found.text, found.fits)}
@@ -118,12 +118,12 @@ class StageHandlers:
         return {self._view.job: str(event.job)}
 
     def cancel(self, job_id: str) -> None:
-        self._studio.cancel(job_id)
+        self._studio.queue.cancel(job_id)
 
     def reuse(self, job_id: str) -> Updates:
         """All settings of the clip, seed included, in the tab that made it."""
         try:
-            draft = self._studio.draft_of(job_id)
+            draft = self._studio.draft_of_job(job_id)
             self._studio.models.find(draft.model or "")
         except UserError as error:
             return self._filler.notices(str(error))
@@ -132,6 +132,7 @@ class StageHandlers:
     def use_last_frame(self, job_id: str) -> Updates:
         """Go on from the clip's last picture, with the same words and looks and a new seed, at the picture's shape."""
         try:
-            return self._filler.go_on_from(self._studio.last_frame(job_id), self._studio.draft_of(job_id))
+            image, draft = self._studio.last_frame_of_job(job_id), self._studio.draft_of_job(job_id)
+            return self._filler.go_on_from(image, draft)
         except UserError as error:
             return self._filler.notices(str(error))

@@ -38,7 +38,7 @@ class ManyHandlers:
 
     def forecast(self, given: Given) -> Updates:
         try:
-            found = self._studio.estimate_many(self._drafts(given))
+            found = self._studio.estimates.of_drafts(self._drafts(given))
         except UserError as error:
             return {self._many.forecast: cards.hint(str(error))}
         return {self._many.forecast: cards.estimate(found.text, found.fits)}
@@ -55,8 +55,10 @@ class ManyHandlers:
         if not path:
             return {self._many.report: gr.skip()}
         try:
-            with self._studio.read_queue_file(Path(path)) as content:
-                text = self._studio.estimate_many([row.draft for row in content.rows]).text if content.rows else ""
+            with self._studio.read_list(Path(path)) as content:
+                text = (
+                    self._studio.estimates.of_drafts([row.draft for row in content.rows]).text if content.rows else ""
+                )
         except UserError as error:
             return self._no_file(cards.notice(str(error)))
         label = f"Add {'the good ' if content.problems else ''}{_clips(len(content.rows))}"
@@ -68,7 +70,7 @@ class ManyHandlers:
 
     def add_file(self, path: str, project: str | None) -> Updates:
         try:
-            with self._studio.read_queue_file(Path(path)) as content:
+            with self._studio.read_list(Path(path)) as content:
                 ids = self._studio.submit_rows(content, skip_bad=True, project=_project(project))
         except UserError as error:
             return self._no_file(cards.notice(str(error)))

@@ -16,8 +16,8 @@ import gradio as gr
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError, UserError
-from wan_pipeline.jobs.background.transfers import Task, Transfers, TransferState
-from wan_pipeline.models.manage import Models, Status
+from wan_pipeline.jobs.background.transfers import Task, TransferState
+from wan_pipeline.models.manage import Status
 from wan_pipeline.storage.files import RESERVE_BYTES
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import models_cards
@@ -37,7 +37,7 @@ class ModelHandlers:
 
     def __init__(self, studio: Studio, names: Names, view: ModelsTab, filler: Filler) -> None:
         self._studio, self._names, self._view, self._filler = studio, names, view, filler
-        self._models, self._fetches = Models(studio.settings), Transfers(studio.settings)
+        self._models, self._fetches = studio.model_manager, studio.transfers
         self._acts: dict[str, Callable[[str], Updates]] = {
             "ask": self._ask,
             "fetch": lambda model_id: self._start(Task.FETCH, model_id),
@@ -109,7 +109,7 @@ class ModelHandlers:
 
     def _show(self, is_local: bool) -> Updates:
         cards = [
-            Card(entry, self._fetches.of(entry.spec.id), self._studio.forecast_of_model(entry.spec.id) or "")
+            Card(entry, self._fetches.of(entry.spec.id), self._forecast(entry.spec.id))
             for entry in self._models.entries()
         ]
         self._names.models.update({card.entry.spec.id: card.entry.spec.title for card in cards})
@@ -121,6 +121,11 @@ class ModelHandlers:
             self._view.timer: gr.Timer(active=any(card.is_running for card in cards)),
             self._view.shown: {"ids": list(states), "states": states},
         }
+
+    def _forecast(self, model_id: str) -> str:
+        """Whether the model fits this machine; empty while that is not known."""
+        estimate = self._studio.estimates.of_model(model_id)
+        return estimate.text if estimate else ""
 
     def _states(self, ids: list[str]) -> dict[str, str]:
         """In a word each; while the words stay the same the cards do."""
@@ -167,7 +172,7 @@ class ModelHandlers:
         return self._show(is_local=True)
 
     def _ask_remove(self, model_id: str) -> Updates:
-        needed_by = sum(job.request.model == model_id for job in self._studio.queue.active())
+        needed_by = sum(job.request.model == model_id for job in self._studio.jobs.active())
         card = Card(self._models.entry(model_id))
         return {self._view.over: models_cards.ask_remove(card, needed_by)}
 

@@ -40,10 +40,10 @@ class PageHandlers:
         if not path:
             return {self._filler.rooms: gr.skip()}
         try:
-            found = self._studio.draft_from_clip(Path(path))
+            found = self._studio.draft_of_clip(Path(path))
         except UserError as error:
             return {**self._filler.notices(str(error)), self._filler.rooms: gr.Tabs(selected=CREATE)}
-        return self._filler.fill(found.draft, " ".join(found.missing), mode=found.receipt.request.mode)
+        return self._filler.fill(found.draft, " ".join(found.missing), mode=found.request.mode)
 
 
 def banner(sentences: Sequence[str]) -> str:

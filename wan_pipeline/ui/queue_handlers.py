@@ -42,7 +42,7 @@ class QueueHandlers:
     """Events of the queue as a whole and of its rows."""
 
     def __init__(self, studio: Studio, names: Names, view: QueueTab, stage: Stage, filler: Filler) -> None:
-        self._studio, self._queue, self._names = studio, studio.queue, names
+        self._studio, self._jobs, self._queue, self._names = studio, studio.jobs, studio.queue, names
         self._view, self._stage, self._filler = view, stage, filler
         self._simple: dict[str, Callable[[str], object]] = {
             "pause-all": lambda _: self._queue.pause_queue(),
@@ -65,8 +65,8 @@ class QueueHandlers:
             "history": self._history,
             "close": lambda _: {self._view.over: ""},
             "show": lambda click: {self._stage.job: click.job, self._filler.rooms: gr.Tabs(selected=CREATE)},
-            "edit": lambda click: self._filler.fill(self._studio.draft_of(click.job), editing=click.job),
-            "reuse": lambda click: self._filler.fill(self._studio.draft_of(click.job)),
+            "edit": lambda click: self._filler.fill(self._studio.draft_of_job(click.job), editing=click.job),
+            "reuse": lambda click: self._filler.fill(self._studio.draft_of_job(click.job)),
         }
 
     def enter(self, look: Look, shown: dict[str, Any]) -> Updates:
@@ -97,13 +97,13 @@ class QueueHandlers:
     # What is shown
 
     def _wanted(self, look: Look) -> dict[str, Any]:
-        counts, state = self._queue.counts(), self._queue.queue_state()
-        running = next(iter(self._queue.jobs((JobState.RUNNING,), limit=1)), None)
-        preview = self._studio.preview(running.id) if running else None
+        counts, state = self._jobs.counts(), self._jobs.queue_state()
+        running = next(iter(self._jobs.jobs((JobState.RUNNING,), limit=1)), None)
+        preview = self._studio.jobs.preview(running.id) if running else None
         states, offset = SHELVES[look["shelf"]].states, look["offset"]
-        jobs, total = self._queue.jobs(states, offset, PAGE_SIZE), sum(counts[state] for state in states)
+        jobs, total = self._jobs.jobs(states, offset, PAGE_SIZE), sum(counts[state] for state in states)
         return {
-            "head": queue_cards.head(counts, state, self._studio.queue_seconds(), running is not None),
+            "head": queue_cards.head(counts, state, self._studio.estimates.queue_seconds(), running is not None),
             "acts": queue_cards.head_acts(counts, state, running is not None),
             "now": queue_cards.now(running, preview, self._names),
             "now_acts": queue_cards.now_acts(running),
@@ -132,7 +132,7 @@ class QueueHandlers:
         """The job before which the clicked one shall stand; itself where it cannot go further, None for the end."""
         states = (JobState.QUEUED, JobState.PAUSED)
         first = click.look["offset"] and max(click.look["offset"] - PAGE_SIZE, 0)
-        line = [job.id for job in self._queue.jobs(states, 0 if click.act == "top" else first, 3 * PAGE_SIZE)]
+        line = [job.id for job in self._jobs.jobs(states, 0 if click.act == "top" else first, 3 * PAGE_SIZE)]
         if click.job not in line:
             raise UserError("This clip is not waiting any more; look at the list.")
         place = line.index(click.job)
@@ -152,7 +152,7 @@ class QueueHandlers:
     def _history(self, click: Click) -> Updates:
         job = self._job(click.job)
         log = JobLogs(self._studio.settings.job_logs).excerpt(job.id)
-        return {self._view.over: queue_cards.history(job, self._queue.events(job.id), log)}
+        return {self._view.over: queue_cards.history(job, self._jobs.events(job.id), log)}
 
     def _export(self, click: Click) -> Updates:
         """A copy in Gradio's own cache, which it serves; so the studio's folders need not be served."""
@@ -162,7 +162,7 @@ class QueueHandlers:
         return {self._view.toast: toast(f"Exported as {path.name}", more=link)}
 
     def _job(self, job_id: str) -> Job:
-        job = self._queue.job(job_id)
+        job = self._jobs.job(job_id)
         if job is None:
             raise UserError(f"There is no job {job_id[:8]} any more; look at the list.")
         return job

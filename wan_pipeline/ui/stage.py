@@ -75,15 +75,15 @@ def badge(counts: Mapping[JobState, int], state: QueueState) -> str:
 
 def first_job(studio: Studio, wanted: str) -> str:
     """The job a fresh page follows: the one in its address, else the one being made, else the newest clip."""
-    if wanted and studio.job(wanted):
+    if wanted and studio.jobs.job(wanted):
         return wanted
-    clips = (job for job in studio.recent(RECENT) if job.state is JobState.DONE)
-    return next((job.id for job in (*studio.active(), *clips)), "")
+    clips = (job for job in studio.jobs.recent(RECENT) if job.state is JobState.DONE)
+    return next((job.id for job in (*studio.jobs.active(), *clips)), "")
 
 
 def refresh(stage: Stage, studio: Studio, names: cards.Names, job_id: str, shown: dict[str, Any]) -> dict[Any, Any]:
     """Updates for what differs from what this page shows already; a clip that is playing is never touched."""
-    job = studio.job(job_id) if job_id else None
+    job = studio.jobs.job(job_id) if job_id else None
     wanted = _wanted(job, studio, names)
     changed = {name: value for name, value in wanted.items() if shown.get(name) != value}
     updates = {getattr(stage, name): _update(name, value) for name, value in changed.items()}
@@ -97,9 +97,11 @@ def _without_lost_files(job: Job) -> Job:
 
 def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, Any]:
     job = job and _without_lost_files(job)
-    recent = [_without_lost_files(other) for other in studio.recent(RECENT) if other.state is not JobState.CANCELLED]
-    counts = studio.queue.counts()
-    preview = studio.preview(job.id) if job and job.state is JobState.RUNNING else None
+    recent = [
+        _without_lost_files(other) for other in studio.jobs.recent(RECENT) if other.state is not JobState.CANCELLED
+    ]
+    counts = studio.jobs.counts()
+    preview = studio.jobs.preview(job.id) if job and job.state is JobState.RUNNING else None
     return {
         "view": cards.stage(job, preview, names),
         "cancel": job is not None and job.is_active,
@@ -107,7 +109,7 @@ def _wanted(job: Job | None, studio: Studio, names: cards.Names) -> dict[str, An
         "last_frame": job is not None and job.clip is not None,
         "download": cards.download(job),
         "strip": cards.strip(recent, job.id if job else ""),
-        "badge": badge(counts, studio.queue.queue_state()),
+        "badge": badge(counts, studio.jobs.queue_state()),
         "timer": any(counts[state] for state in UNFINISHED),
     }
 

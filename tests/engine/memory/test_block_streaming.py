@@ -13,10 +13,11 @@ from tests.engine.memory.test_quantize import bits, empty, output, same
 from wan_pipeline.engine.adapters import LowRank, applied
 from wan_pipeline.engine.memory.alignment import is_aligned
 from wan_pipeline.engine.memory.block_buffer import arena_sizes
-from wan_pipeline.engine.memory.block_streaming import RING_SIZE, StreamedModel, streaming
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import load_quantized, quantize, save_quantized
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.transformer import RING_BLOCKS
 
 CPU = torch.device("cpu")
 LAYERS = 5
@@ -93,7 +94,7 @@ def test_blocks_compute_from_the_ring_buffer_alone_and_aligned():
     with streaming([streamed], CPU):
         output(model)
         output(model)
-    assert len(seen) == 2 * LAYERS and len(set(seen)) == RING_SIZE and home.isdisjoint(seen)
+    assert len(seen) == 2 * LAYERS and len(set(seen)) == RING_BLOCKS and home.isdisjoint(seen)
     assert not unaligned
 
 

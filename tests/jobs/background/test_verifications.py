@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.support.observers import Recorder
+from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, wait_for
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.background.verifications import VerifyState, verify_when_idle
@@ -37,7 +38,7 @@ def clip(studio: Studio) -> Path:
 
 
 def state(studio: Studio, clip: Path) -> VerifyState | None:
-    verification = studio.verification(clip)
+    verification = studio.verifications.of(clip)
     return verification and verification.state
 
 
@@ -54,30 +55,32 @@ def in_background(studio: Studio, clip: Path) -> Thread:
 
 
 def test_nothing_is_known_of_a_clip_that_was_never_verified(studio: Studio, clip: Path) -> None:
-    assert studio.verification(clip) is None
+    assert studio.verifications.of(clip) is None
 
 
 def test_it_waits_while_the_queue_has_work_and_not_while_it_is_paused(studio: Studio, clip: Path) -> None:
-    studio.queue.submit(studio.resolve(DRAFT))
+    studio.queue.submit(studio.requests.resolve(DRAFT))
     thread = in_background(studio, clip)
     wait_for(lambda: state(studio, clip) is VerifyState.WAITING, "the verifier waits")
     studio.queue.pause_queue()
     thread.join(PATIENCE)
-    assert studio.verification(clip).verdict.identical
+    assert studio.verifications.of(clip).verdict.identical
 
 
 def test_it_gives_way_to_the_queue_and_goes_on_from_where_it_stood(studio: Studio) -> None:
     clip = studio.render_now(replace(DRAFT, num_inference_steps=150), None, Recorder()).clip
     thread = in_background(studio, clip)
-    wait_for(lambda: (now := studio.verification(clip)) and now.stage is Stage.DENOISING and now.step > 0, "denoising")
-    job_id = studio.queue.submit(studio.resolve(DRAFT))
-    job = studio.queue.claim()
+    wait_for(
+        lambda: (now := studio.verifications.of(clip)) and now.stage is Stage.DENOISING and now.step > 0, "denoising"
+    )
+    job_id = studio.queue.submit(studio.requests.resolve(DRAFT))
+    job = OpenQueue(studio.settings.database).worker.claim()
     wait_for(lambda: state(studio, clip) is VerifyState.WAITING, "the verifier gives way")
     kept = list((studio.settings.cache / "verified").glob("*.safetensors"))
     assert job is not None and job.id == job_id and len(kept) == 1
-    studio.queue.fail(job_id, "a test ends it")
+    OpenQueue(studio.settings.database).worker.fail(job_id, "a test ends it")
     thread.join(PATIENCE)
-    end = studio.verification(clip)
+    end = studio.verifications.of(clip)
     assert end.is_over and end.verdict.identical
     assert list((studio.settings.cache / "verified").glob("*.safetensors")) == []
 
@@ -85,16 +88,16 @@ def test_it_gives_way_to_the_queue_and_goes_on_from_where_it_stood(studio: Studi
 def test_what_cannot_be_verified_ends_in_a_sentence(studio: Studio, clip: Path) -> None:
     clip.write_bytes(b"no video")
     end = verify_when_idle(studio.settings, clip)
-    assert (end.state, studio.verification(clip)) == (VerifyState.FAILED, end)
+    assert (end.state, studio.verifications.of(clip)) == (VerifyState.FAILED, end)
     assert "cannot be read" in str(end.error)
 
 
 def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> None:
-    studio.queue.submit(studio.resolve(DRAFT))  # so that it waits
-    studio.verify_later(clip)
+    studio.queue.submit(studio.requests.resolve(DRAFT))  # so that it waits
+    studio.verifications.start(clip)
     assert state(studio, clip) is VerifyState.WAITING
     with pytest.raises(UserError, match="Another clip is being verified"):
-        studio.verify_later(clip)
+        studio.verifications.start(clip)
     with Studio(studio.settings) as other:
         wait_for(lambda: state(other, clip) is VerifyState.WAITING, "another app sees it, by its lock")
         studio.queue.pause_queue()
@@ -103,44 +106,44 @@ def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> No
 
 
 def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
-    studio.queue.submit(studio.resolve(DRAFT))
-    studio.verify_later(clip)
+    studio.queue.submit(studio.requests.resolve(DRAFT))
+    studio.verifications.start(clip)
     verifying = lambda: [child for child in psutil.Process().children() if str(clip) in child.cmdline()]  # noqa: E731
     wait_for(verifying, "the process to be what it is started as")
     verifying()[0].kill()
     wait_for(lambda: state(studio, clip) is VerifyState.FAILED, "the end")
-    assert "may say why" in str(studio.verification(clip).error)
+    assert "may say why" in str(studio.verifications.of(clip).error)
     studio.queue.pause_queue()
-    studio.verify_later(clip)
-    wait_for(lambda: studio.verification(clip).is_over, "the verdict")
-    assert studio.verification(clip).verdict.identical
+    studio.verifications.start(clip)
+    wait_for(lambda: studio.verifications.of(clip).is_over, "the verdict")
+    assert studio.verifications.of(clip).verdict.identical
 
 
 def test_the_worker_takes_a_job_and_waits_until_the_verifier_lets_the_device_go(studio: Studio) -> None:
-    worker, job_id = Worker(studio.settings), studio.queue.submit(studio.resolve(DRAFT))
+    worker, job_id = Worker(studio.settings), studio.queue.submit(studio.requests.resolve(DRAFT))
     with WorkspaceLocks(studio.settings.workspace).device():
         thread = Thread(target=worker.run, daemon=True)
         thread.start()
-        wait_for(lambda: studio.job(job_id).state is JobState.RUNNING, "the worker has the job")
+        wait_for(lambda: studio.jobs.job(job_id).state is JobState.RUNNING, "the worker has the job")
         assert worker._engine is None
     thread.join(PATIENCE)
-    assert studio.job(job_id).state is JobState.DONE
+    assert studio.jobs.job(job_id).state is JobState.DONE
 
 
 def test_an_idle_worker_leaves_the_verifier_the_memory(studio: Studio) -> None:
     locks, worker = WorkspaceLocks(studio.settings.workspace), Worker(studio.settings)
-    job_id = studio.queue.submit(studio.resolve(DRAFT))
+    job_id = studio.queue.submit(studio.requests.resolve(DRAFT))
     with locks.app():
         thread = Thread(target=worker.run, daemon=True)
         thread.start()
-        wait_for(lambda: studio.job(job_id).state is JobState.DONE, "the clip")
+        wait_for(lambda: studio.jobs.job(job_id).state is JobState.DONE, "the clip")
         assert worker._engine._loaded is not None
         with locks.verifier():
             wait_for(lambda: worker._engine._loaded is None, "the model is let go")
-        again = studio.queue.submit(studio.resolve(DRAFT))
-        wait_for(lambda: studio.job(again).state is JobState.DONE, "the next clip")
+        again = studio.queue.submit(studio.requests.resolve(DRAFT))
+        wait_for(lambda: studio.jobs.job(again).state is JobState.DONE, "the next clip")
     thread.join(PATIENCE)
-    assert studio.job(again).frames_sha256 == studio.job(job_id).frames_sha256
+    assert studio.jobs.job(again).frames_sha256 == studio.jobs.job(job_id).frames_sha256
 
 
 def test_a_damaged_note_of_it_counts_as_none(studio: Studio, clip: Path) -> None:
@@ -148,4 +151,4 @@ def test_a_damaged_note_of_it_counts_as_none(studio: Studio, clip: Path) -> None
     note = studio.settings.cache / "verified" / f"{clip.stem}.json"
     for text in ("{", "[]", '{"state": "dancing"}'):
         note.write_text(text, encoding="utf-8")
-        assert studio.verification(clip) is None
+        assert studio.verifications.of(clip) is None

@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_decoded_is_told_before_anything_is_rendered(studi
 
 def test_a_plan_is_followed(studio):
     """Tiles give other bits: a clip made in tiles is identical only in tiles."""
-    request = studio.resolve(replace(DRAFT, width=384))
+    request = studio.requests.resolve(replace(DRAFT, width=384))
     from wan_pipeline.engine.engine import Engine
     from wan_pipeline.jobs.worker.render import save_clip
 
@@ -190,9 +190,9 @@ def test_the_draft_of_a_clip_resolves_to_its_own_request(studio, settings, photo
     adapters.write(settings.loras / "glow.safetensors")
     draft = replace(DRAFT, image=photo, preset="noir", loras=(LoraChoice("glow", 0.7),), negative_prompt="blue")
     clip = make(studio, draft).rename(tmp_path / "moved.mp4")
-    recovered = studio.draft_from_clip(clip)
+    recovered = studio.draft_of_clip(clip)
     assert recovered.missing == ()
-    assert studio.resolve(recovered.draft) == recovered.receipt.request
+    assert studio.requests.resolve(recovered.draft) == recovered.request
     assert recovered.draft.preset == "noir"
 
 
@@ -202,7 +202,7 @@ def test_what_is_missing_is_left_out_and_told(studio, settings, photo):
     (settings.loras / "glow.safetensors").unlink()
     shutil.rmtree(settings.inputs)
     shutil.rmtree(studio.settings.demo_checkpoint)
-    recovered = studio.draft_from_clip(clip)
+    recovered = studio.draft_of_clip(clip)
     assert (recovered.draft.image, recovered.draft.loras, recovered.draft.model) == (None, (), None)
     assert [
         words in sentence for words, sentence in zip(("is not at", "glow", "image"), recovered.missing, strict=True)
@@ -213,9 +213,10 @@ def test_what_is_missing_is_left_out_and_told(studio, settings, photo):
 def test_a_style_worded_otherwise_gives_the_words_themselves(studio):
     clip = make(studio, replace(DRAFT, preset="noir"))
     studio.presets["noir"] = replace(studio.presets["noir"], prompt="{prompt}, in grey")
-    draft = studio.draft_from_clip(clip).draft
+    draft = studio.draft_of_clip(clip).draft
     assert (
-        draft.preset is None and studio.resolve(draft).styled_prompt == read_receipt(clip)["request"]["styled_prompt"]
+        draft.preset is None
+        and studio.requests.resolve(draft).styled_prompt == read_receipt(clip)["request"]["styled_prompt"]
     )
 
 
@@ -224,14 +225,14 @@ def test_a_path_in_a_receipt_is_never_followed(studio, settings, tmp_path, photo
     name = Path("..") / ".." / "photo"
     assert (settings.inputs / f"{name}.png").resolve() == photo
     rewrite(clip, request={**read_receipt(clip)["request"], "image": str(name)})
-    recovered = studio.draft_from_clip(clip)
+    recovered = studio.draft_of_clip(clip)
     assert recovered.draft.image is None and "input image is not in" in recovered.missing[0]
 
 
 def test_a_clip_of_somebody_else_is_a_sentence(studio, tmp_path):
     encode(np.zeros((3, 64, 64, 3), np.uint8), 16, tmp_path / "holiday.mp4", None)
     with pytest.raises(ReceiptError, match="no receipt inside it or beside it"):
-        studio.draft_from_clip(tmp_path / "holiday.mp4")
+        studio.draft_of_clip(tmp_path / "holiday.mp4")
 
 
 def test_stripped_of_its_receipt_only_the_file_beside_tells(studio):

@@ -9,55 +9,55 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.queues import OpenQueue
 from tests.support.studios import wait_for
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.worker import heartbeat as heartbeat_module
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]:
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenQueue]:
     monkeypatch.setattr(heartbeat_module, "BEAT_SECONDS", 0.02)
-    yield JobStore(tmp_path / "studio.sqlite3")
+    yield OpenQueue(tmp_path / "studio.sqlite3")
 
 
-def beats(store: JobStore) -> int:
-    return store.queue_state().beats
+def beats(queue: OpenQueue) -> int:
+    return queue.jobs.queue_state().beats
 
 
-def test_the_first_beat_is_there_before_the_work_begins(store: JobStore) -> None:
-    with Heartbeat(store):
-        state = store.queue_state()
+def test_the_first_beat_is_there_before_the_work_begins(queue: OpenQueue) -> None:
+    with Heartbeat(queue.worker):
+        state = queue.jobs.queue_state()
         assert (state.beats >= 1, state.worker_pid) == (True, os.getpid())
 
 
-def test_it_beats_on_with_the_job_it_has(store: JobStore) -> None:
-    with Heartbeat(store) as heart:
-        heart.take("some-job")
-        wait_for(lambda: store.queue_state().worker_job == "some-job", "a beat with the job")
-        before = beats(store)
-        wait_for(lambda: beats(store) > before + 2, "more beats")
-    after = beats(store)
-    assert beats(store) == after
+def test_it_beats_on_with_the_job_it_has(queue: OpenQueue) -> None:
+    with Heartbeat(queue.worker) as heart:
+        heart.set_job("some-job")
+        wait_for(lambda: queue.jobs.queue_state().worker_job == "some-job", "a beat with the job")
+        before = beats(queue)
+        wait_for(lambda: beats(queue) > before + 2, "more beats")
+    after = beats(queue)
+    assert beats(queue) == after
 
 
-def test_an_idle_worker_writes_nothing(store: JobStore) -> None:
-    with Heartbeat(store) as heart:
-        heart.take("some-job")
-        wait_for(lambda: store.queue_state().worker_job == "some-job", "a beat with the job")
-        heart.take(None)
-        wait_for(lambda: store.queue_state().worker_job is None, "the last beat")
-        before = beats(store)
+def test_an_idle_worker_writes_nothing(queue: OpenQueue) -> None:
+    with Heartbeat(queue.worker) as heart:
+        heart.set_job("some-job")
+        wait_for(lambda: queue.jobs.queue_state().worker_job == "some-job", "a beat with the job")
+        heart.set_job(None)
+        wait_for(lambda: queue.jobs.queue_state().worker_job is None, "the last beat")
+        before = beats(queue)
         time.sleep(0.2)  # nothing happens: that is what is tested
-        assert beats(store) == before
+        assert beats(queue) == before
 
 
-def test_it_falls_silent_when_the_work_stalls_and_comes_back_with_it(store: JobStore) -> None:
+def test_it_falls_silent_when_the_work_stalls_and_comes_back_with_it(queue: OpenQueue) -> None:
     """A device that hangs keeps its thread, not this one."""
-    with Heartbeat(store, stall_seconds=0.1) as heart:
-        heart.take("some-job")
+    with Heartbeat(queue.worker, stall_seconds=0.1) as heart:
+        heart.set_job("some-job")
         time.sleep(0.2)  # the work does nothing: that is what is tested
-        stalled = beats(store)
+        stalled = beats(queue)
         time.sleep(0.2)
-        assert beats(store) <= stalled + 1
-        wait_for(lambda: heart.stir() or beats(store) > stalled + 1, "beats after the work went on")
+        assert beats(queue) <= stalled + 1
+        wait_for(lambda: heart.on_activity() or beats(queue) > stalled + 1, "beats after the work went on")

@@ -1,4 +1,4 @@
-"""Progress reaches the store without holding the engine up."""
+"""Progress reaches the queue without holding the engine up."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pytest
 from PIL import Image
 
 from tests.support.disks import small_disk
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import EventKind
 from wan_pipeline.jobs.worker.observer import INTERVAL_SECONDS, JobObserver
 from wan_pipeline.progress import Progress, Stage
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> JobStore:
-    return JobStore(tmp_path / "studio.sqlite3")
+def queue(tmp_path: Path) -> OpenQueue:
+    return OpenQueue(tmp_path / "studio.sqlite3")
 
 
 @pytest.fixture
-def job_id(store: JobStore) -> str:
-    job_id = store.submit(make_request())
-    store.claim()
+def job_id(queue: OpenQueue) -> str:
+    job_id = queue.editor.submit(make_request())
+    queue.worker.claim()
     return job_id
 
 
@@ -46,64 +46,64 @@ def wait_for(condition: object, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_the_last_word_is_always_written(store: JobStore, job_id: str, tmp_path: Path) -> None:
-    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+def test_the_last_word_is_always_written(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
+    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
         for step in range(500):
             observer.progress(Progress(Stage.DENOISING, step + 1, 500, 1.0))
-    job = store.job(job_id)
+    job = queue.jobs.job(job_id)
     assert (job.stage, job.step, job.total) == (Stage.DENOISING, 500, 500)
 
 
-def test_a_burst_costs_the_engine_nothing(store: JobStore, job_id: str, tmp_path: Path) -> None:
+def test_a_burst_costs_the_engine_nothing(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     """1000 reports with pictures, of which a handful is written."""
     frames = picture(9)
-    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
         started = time.monotonic()
         for step in range(1000):
             observer.progress(Progress(Stage.DENOISING, step, 1000, preview=frames))
         seconds = time.monotonic() - started
-        wait_for(lambda: store.job(job_id).step == 999)
-        assert store.job(job_id).preview_version <= seconds / INTERVAL_SECONDS + 2
+        wait_for(lambda: queue.jobs.job(job_id).step == 999)
+        assert queue.jobs.job(job_id).preview_version <= seconds / INTERVAL_SECONDS + 2
     assert seconds < 1.0
 
 
-def test_previews_are_counted_shown_and_cleared(store: JobStore, job_id: str, tmp_path: Path) -> None:
+def test_previews_are_counted_shown_and_cleared(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     path = tmp_path / "p.webp"
-    with JobObserver(store, job_id, path) as observer:
+    with JobObserver(queue.worker, job_id, path) as observer:
         observer.progress(Progress(Stage.LOADING))
-        wait_for(lambda: store.job(job_id).stage is Stage.LOADING)
-        assert (store.job(job_id).preview_version, path.exists()) == (0, False)
+        wait_for(lambda: queue.jobs.job(job_id).stage is Stage.LOADING)
+        assert (queue.jobs.job(job_id).preview_version, path.exists()) == (0, False)
         for version, value in ((1, 40), (2, 200)):
             observer.progress(Progress(Stage.DENOISING, version, 9, preview=picture(value)))
             observer.progress(Progress(Stage.DECODING))  # must not swallow the picture before it
-            wait_for(lambda version=version: store.job(job_id).preview_version == version)
+            wait_for(lambda version=version: queue.jobs.job(job_id).preview_version == version)
             with Image.open(path) as image:
                 assert image.n_frames == 3
                 assert abs(image.convert("RGB").getpixel((9, 9))[0] - value) < 8
-        assert store.job(job_id).stage is Stage.DECODING
+        assert queue.jobs.job(job_id).stage is Stage.DECODING
     assert not path.exists()
 
 
-def test_cancel_is_seen_soon(store: JobStore, job_id: str, tmp_path: Path) -> None:
-    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+def test_cancel_is_seen_soon(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
+    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
         assert not observer.cancelled()
-        JobStore(tmp_path / "studio.sqlite3").cancel(job_id)
+        OpenQueue(tmp_path / "studio.sqlite3").editor.cancel(job_id)
         wait_for(observer.cancelled)
 
 
-def test_a_cancel_from_before_the_start_is_seen_at_once(store: JobStore, job_id: str, tmp_path: Path) -> None:
-    store.cancel(job_id)
-    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+def test_a_cancel_from_before_the_start_is_seen_at_once(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
+    queue.editor.cancel(job_id)
+    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
         assert observer.cancelled()
 
 
 def test_a_locked_database_neither_stops_nor_delays_the_engine(
-    store: JobStore, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    queue: OpenQueue, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backup program holds the file: the job goes on, and is not taken for cancelled."""
     monkeypatch.setattr("wan_pipeline.storage.database.BUSY_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "studio.sqlite3", isolation_level=None)
-    with closing(other), JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+    with closing(other), JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         observer.progress(Progress(Stage.DENOISING, 1, 2))
@@ -112,34 +112,34 @@ def test_a_locked_database_neither_stops_nor_delays_the_engine(
         wait_for(lambda: "cancelled could not be read" in caplog.text and "could not be written" in caplog.text)
         other.execute("ROLLBACK")
         observer.progress(Progress(Stage.DENOISING, 2, 2))
-    assert store.job(job_id).step == 2
+    assert queue.jobs.job(job_id).step == 2
 
 
 @pytest.mark.parametrize(("first", "told"), [(0, []), (7, ["from step 7"])])
-def test_a_resumed_job_says_so_once(store: JobStore, job_id: str, tmp_path: Path, first: int, told: list[str]) -> None:
-    with JobObserver(store, job_id, tmp_path / "p.webp") as observer:
+def test_a_resumed_job_says_so_once(queue: OpenQueue, job_id: str, tmp_path: Path, first: int, told: list[str]) -> None:
+    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
         observer.progress(Progress(Stage.LOADING))
         for step in range(first, 10):
             observer.progress(Progress(Stage.DENOISING, step, 10))
-            wait_for(lambda step=step: store.job(job_id).step == step)
-    assert [event.detail for event in store.events(job_id) if event.kind is EventKind.RESUMED] == told
-    assert store.job(job_id).resumed_from == first
+            wait_for(lambda step=step: queue.jobs.job(job_id).step == step)
+    assert [event.detail for event in queue.jobs.events(job_id) if event.kind is EventKind.RESUMED] == told
+    assert queue.jobs.job(job_id).resumed_from == first
 
 
-def test_every_report_is_a_sign_of_life(store: JobStore, job_id: str, tmp_path: Path) -> None:
+def test_every_report_is_a_sign_of_life(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     stirs: list[int] = []
-    with JobObserver(store, job_id, tmp_path / "p.webp", lambda: stirs.append(1)) as observer:
+    with JobObserver(queue.worker, job_id, tmp_path / "p.webp", lambda: stirs.append(1)) as observer:
         observer.progress(Progress(Stage.LOADING))
         observer.progress(Progress(Stage.SAVING))
     assert len(stirs) == 2
 
 
 def test_a_full_disk_does_not_stop_the_job(
-    store: JobStore, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    queue: OpenQueue, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with small_disk(tmp_path / "disk", "4k") as disk, JobObserver(store, job_id, disk / "p.webp") as observer:
+    with small_disk(tmp_path / "disk", "4k") as disk, JobObserver(queue.worker, job_id, disk / "p.webp") as observer:
         noise = np.random.default_rng(0).integers(0, 255, (5, 96, 96, 3), dtype=np.uint8)
         observer.progress(Progress(Stage.DENOISING, 1, 2, preview=noise))
         wait_for(lambda: "could not be written" in caplog.text)
         observer.progress(Progress(Stage.DENOISING, 2, 2))
-        wait_for(lambda: store.job(job_id).step == 2)
+        wait_for(lambda: queue.jobs.job(job_id).step == 2)

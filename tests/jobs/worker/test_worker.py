@@ -16,6 +16,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d, WanEn
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from transformers import UMT5EncoderModel
 
+from tests.support.queues import OpenQueue
 from tests.support.requests import Silence
 from tests.support.shortage import ALWAYS, no_room_for
 from tests.support.studios import PATIENCE, QUICK, finish, leftovers
@@ -23,7 +24,6 @@ from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.engine import engine as engine_module
 from wan_pipeline.engine import text as text_module
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.worker.observer import JobObserver
@@ -36,7 +36,7 @@ from wan_pipeline.studio import Studio
 
 
 def kinds(studio: Studio, job: Job) -> list[EventKind]:
-    return [event.kind for event in studio.queue.events(job.id)]
+    return [event.kind for event in studio.jobs.events(job.id)]
 
 
 def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: Settings) -> None:
@@ -58,8 +58,8 @@ def test_the_same_seed_gives_the_same_clip_in_the_queue_and_now(studio: Studio, 
     (job,) = finish(studio, settings, QUICK)
     now = studio.render_now(QUICK, settings.workspace / "now.mp4", Silence())
     assert now.frames_sha256 == job.frames_sha256
-    again = studio.draft_of(job.id)
-    assert studio.resolve(again) == job.request
+    again = studio.draft_of_job(job.id)
+    assert studio.requests.resolve(again) == job.request
 
 
 def test_a_clip_is_saved_while_the_next_is_made(studio: Studio, settings: Settings) -> None:
@@ -90,13 +90,13 @@ def test_a_cancel_is_heard_between_two_texts_that_are_encoded_ahead(
     def cancel(observer: JobObserver, progress: Progress) -> None:
         report(observer, progress)
         if (progress.stage, progress.step, progress.total) == (Stage.ENCODING_TEXT, 2, 3):
-            studio.cancel(ids[0])
-            observer._look_for_cancel()
+            studio.queue.cancel(ids[0])
+            observer._check_cancel_request()
 
     with monkeypatch.context() as cancelling:
         cancelling.setattr(JobObserver, "progress", cancel)
         Worker(settings).run()
-    assert [studio.job(job_id).state for job_id in ids] == [JobState.CANCELLED, JobState.DONE, JobState.DONE]
+    assert [studio.jobs.job(job_id).state for job_id in ids] == [JobState.CANCELLED, JobState.DONE, JobState.DONE]
     assert len(list((settings.cache / "prompts").iterdir())) == 3
 
 
@@ -121,12 +121,12 @@ def test_after_a_fault_nobody_thought_of_the_queue_goes_on_in_a_fresh_process(
     with monkeypatch.context() as broken:
         broken.setattr(engine_module, "sample", lambda *_: torch.zeros(2) @ torch.zeros(3))
         assert Worker(settings).run() is Ending.FRESH_PROCESS
-    assert studio.job(failed).state is JobState.FAILED
-    assert f"logs/jobs/{failed}.log" in studio.job(failed).error
+    assert studio.jobs.job(failed).state is JobState.FAILED
+    assert f"logs/jobs/{failed}.log" in studio.jobs.job(failed).error
     assert "Traceback" in JobLogs(settings.job_logs).excerpt(failed)
-    assert studio.job(waiting).state is JobState.QUEUED
+    assert studio.jobs.job(waiting).state is JobState.QUEUED
     assert Worker(settings).run() is Ending.NOTHING_TO_DO
-    assert studio.job(waiting).state is JobState.DONE
+    assert studio.jobs.job(waiting).state is JobState.DONE
 
 
 # Memory runs out
@@ -151,12 +151,12 @@ def test_out_of_memory_in_any_stage_goes_one_plan_down_in_a_fresh_process(
     waiting = studio.submit(replace(QUICK, seed=2))
     with no_room_for(STAGES[stage]):
         assert Worker(settings).run() is Ending.FRESH_PROCESS
-        job = studio.job(job_id)
+        job = studio.jobs.job(job_id)
         assert (job.state, job.plan_steps_down) == (JobState.INTERRUPTED, 1)
         assert read_plan(job.plan).tile
-        assert studio.job(waiting).state is JobState.QUEUED
+        assert studio.jobs.job(waiting).state is JobState.QUEUED
         assert Worker(settings).run() is Ending.NOTHING_TO_DO
-    lowered, other = studio.job(job_id), studio.job(waiting)
+    lowered, other = studio.jobs.job(job_id), studio.jobs.job(waiting)
     assert (lowered.state, lowered.plan, lowered.plan_steps_down) == (JobState.DONE, job.plan, 1)
     assert load_receipt(lowered.clip).provenance.plan == job.plan
     expected = [EventKind.SUBMITTED, EventKind.STARTED, EventKind.PLAN_LOWERED, EventKind.STARTED, EventKind.DONE]
@@ -172,7 +172,7 @@ def test_out_of_memory_with_the_smallest_plan_fails_the_job_and_the_next_one_run
     with no_room_for(WanTransformerBlock, ALWAYS):
         endings = [Worker(settings).run() for _ in range(3)]
     assert endings == [Ending.FRESH_PROCESS, Ending.FRESH_PROCESS, Ending.NOTHING_TO_DO]
-    job = studio.job(job_id)
+    job = studio.jobs.job(job_id)
     assert (job.state, job.plan_steps_down) == (JobState.FAILED, 1)
     assert "ran out of memory; choose a smaller size or fewer frames" in job.error
     (other,) = finish(studio, settings, replace(QUICK, seed=2))
@@ -183,10 +183,10 @@ def test_out_of_memory_with_the_smallest_plan_fails_the_job_and_the_next_one_run
 
 
 def test_what_a_dead_worker_left_half_written_is_removed(studio: Studio, settings: Settings) -> None:
-    store = JobStore(settings.database)
+    queue = OpenQueue(settings.database)
     job_id = studio.submit(QUICK)
-    store.claim()
-    store.cancel(job_id)
+    queue.worker.claim()
+    queue.editor.cancel(job_id)
     (settings.clips / f"2026-11-22_a-red-ball_seed1_{job_id[:8]}.mp4.0badcafe.part").write_bytes(b"half")
     (settings.clips / "somebody-elses.mp4.0badcafe.part").write_bytes(b"half")
     settings.checkpoints.mkdir(exist_ok=True)
@@ -196,7 +196,7 @@ def test_what_a_dead_worker_left_half_written_is_removed(studio: Studio, setting
     Worker(settings).run()
     assert [path.name for path in settings.clips.iterdir()] == ["somebody-elses.mp4.0badcafe.part"]
     assert list(settings.previews.iterdir()) == list(settings.checkpoints.iterdir()) == []
-    assert studio.job(job_id).state is JobState.CANCELLED
+    assert studio.jobs.job(job_id).state is JobState.CANCELLED
 
 
 @pytest.mark.parametrize("state", ["running", "queued", "interrupted"])
@@ -207,7 +207,7 @@ def test_a_clip_that_lacks_only_its_row_gets_it(studio: Studio, settings: Settin
     with sqlite3.connect(settings.database) as connection:
         connection.execute("UPDATE jobs SET state = ?, attempts = 2, clip = NULL, frames_sha256 = NULL", (state,))
     Worker(settings).run()
-    job = studio.job(made.id)
+    job = studio.jobs.job(made.id)
     assert (job.state, job.clip, job.poster, job.frames_sha256) == (
         made.state,
         made.clip,
@@ -225,7 +225,7 @@ def test_a_clip_of_other_settings_is_not_adopted(studio: Studio, settings: Setti
     with sqlite3.connect(settings.database) as connection:
         connection.execute("UPDATE jobs SET state = 'queued', clip = NULL, request = ?", (other.to_json(),))
     Worker(settings).run()
-    job = studio.job(made.id)
+    job = studio.jobs.job(made.id)
     assert kinds(studio, job)[-1] is EventKind.DONE
     assert job.frames_sha256 != made.frames_sha256
     assert leftovers(settings) == [".json", ".mp4", ".webp"]
@@ -237,7 +237,7 @@ def test_a_clip_without_its_receipt_is_made_again(studio: Studio, settings: Sett
     with sqlite3.connect(settings.database) as connection:
         connection.execute("UPDATE jobs SET state = 'running', clip = NULL")
     Worker(settings).run()
-    assert (studio.job(made.id).state, studio.job(made.id).attempts) == (JobState.DONE, 2)
+    assert (studio.jobs.job(made.id).state, studio.jobs.job(made.id).attempts) == (JobState.DONE, 2)
     assert leftovers(settings) == [".json", ".mp4", ".webp"]
 
 
@@ -247,7 +247,7 @@ def test_a_second_worker_leaves_the_queue_to_the_first(studio: Studio, settings:
     with lock:
         command = [sys.executable, "-m", "wan_pipeline.jobs.worker", "--workspace", str(settings.workspace)]
         subprocess.run(command, cwd=REPOSITORY, check=True, timeout=PATIENCE)
-    assert studio.active()[0].id == job_id
+    assert studio.jobs.active()[0].id == job_id
 
 
 # The person decides
@@ -259,7 +259,7 @@ def test_a_paused_queue_takes_up_nothing(studio: Studio, settings: Settings) -> 
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
     studio.queue.resume_queue()
     Worker(settings).run()
-    assert studio.job(job.id).state is JobState.DONE
+    assert studio.jobs.job(job.id).state is JobState.DONE
 
 
 def test_stop_after_this_one_lets_this_one_be_finished(
@@ -271,4 +271,4 @@ def test_stop_after_this_one_lets_this_one_be_finished(
     monkeypatch.setattr(engine_module, "decode", asked)
     first, second = finish(studio, settings, QUICK, replace(QUICK, seed=2))
     assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)
-    assert studio.queue.queue_state().paused
+    assert studio.jobs.queue_state().paused

@@ -26,8 +26,7 @@ from wan_pipeline.engine.memory.inner_tensors import (
     rewrap,
     set_tensor,
 )
-
-RING_SIZE = 2
+from wan_pipeline.planning.transformer import RING_BLOCKS
 
 
 class StreamedModel:
@@ -140,10 +139,10 @@ class BlockStream:
             self._resident |= {blocks[index]: buffer for index, buffer in zip(at, buffers, strict=False)}
             streamed = [block for block in blocks if block not in self._resident]
             self._successor |= dict(zip(streamed, streamed[1:] + streamed[:1], strict=True))
-        self._ring = deque(self._device_buffer(size) for _ in range(RING_SIZE if self._successor else 0))
+        self._ring = deque(self._device_buffer(size) for _ in range(RING_BLOCKS if self._successor else 0))
         if any(block.home_slab is None for blocks in self._models for block in blocks):
             pinned = self._copy_stream is not None
-            self._staging = deque(BlockBuffer(host_memory(size, pinned)) for _ in range(RING_SIZE))
+            self._staging = deque(BlockBuffer(host_memory(size, pinned)) for _ in range(RING_BLOCKS))
         self._is_allocated = True
 
     def _prefetched(self, block: Block) -> BlockBuffer:
@@ -152,7 +151,7 @@ class BlockStream:
             self.prefetch_misses += 1
             self._in_flight.clear()
             following = block
-            for _ in range(RING_SIZE):
+            for _ in range(RING_BLOCKS):
                 self._prefetch(following)
                 following = self._successor[following]
         return self._in_flight[0]

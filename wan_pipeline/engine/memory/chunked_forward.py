@@ -20,10 +20,10 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
+from wan_pipeline.planning.transformer import CHUNK_ROWS
+
 TEXT_TOKENS = 512
 """Cross-attention reads an image's tokens, if any, before this many of the text; diffusers hard-codes it as well."""
-ROWS = 4096
-"""Tokens at a time in pointwise operations: enough to keep a GPU busy."""
 HEADS = 8
 """Attention heads at a time."""
 
@@ -123,7 +123,7 @@ def _self_attention(
     block: Any, hidden: torch.Tensor, timesteps: _Timesteps, rotary: Rotary, tokens: int, pointwise: _Pointwise
 ) -> None:
     """Add gated self-attention to `hidden`, in place."""
-    attn, chunks = block.attn1, _chunks(hidden.shape[1], ROWS)
+    attn, chunks = block.attn1, _chunks(hidden.shape[1], CHUNK_ROWS)
     normed = torch.empty_like(hidden)
     for rows in chunks:
         shift, scale, _ = _modulation(block, timesteps, rows, 0)
@@ -147,7 +147,7 @@ def _self_attention(
 
 def _cross_attention(block: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
     """Add cross-attention to the text, and to an image's tokens if there are any, to `hidden`, in place."""
-    attn, chunks = block.attn2, _chunks(hidden.shape[1], ROWS)
+    attn, chunks = block.attn2, _chunks(hidden.shape[1], CHUNK_ROWS)
     query = torch.empty_like(hidden)
     for rows in chunks:
         query[:, rows] = block.norm2(hidden[:, rows].float())
@@ -169,7 +169,7 @@ def _feed_forward(block: Any, hidden: torch.Tensor, timesteps: _Timesteps, token
     """Add the gated feed-forward output to `hidden`, in place."""
     for chunk in _chunks(hidden.shape[1], tokens):
         normed = torch.empty_like(hidden[:, chunk])
-        parts = _chunks(normed.shape[1], ROWS)
+        parts = _chunks(normed.shape[1], CHUNK_ROWS)
         for part in parts:
             rows = _within(chunk, part)
             shift, scale, _ = _modulation(block, timesteps, rows, 3)
@@ -221,7 +221,7 @@ def _head(model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: t
     """The model's last norm and projection, (batch, tokens, channels of a patch)."""
     output = []
     both = model.scale_shift_table + embedding.unsqueeze(1)
-    for rows in _chunks(hidden.shape[1], ROWS):
+    for rows in _chunks(hidden.shape[1], CHUNK_ROWS):
         shift, scale = both.chunk(2, dim=1) if of_token is None else both[of_token[:, rows]].unbind(2)
         normed = model.norm_out(hidden[:, rows].float()) * (1 + scale) + shift
         output.append(model.proj_out(normed.type_as(hidden)))

@@ -20,11 +20,12 @@ from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 from wan_pipeline.jobs.background.verify import Verdict, verify
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import UNFINISHED, JobState
 from wan_pipeline.jobs.launch import launch, settings_of, settings_parser
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.locks import WorkspaceLocks, is_held
 
@@ -92,7 +93,7 @@ class _Patient:
     """The observer of a verification: writes down how it stands, and stops it when the queue has work."""
 
     def __init__(self, settings: Settings, clip: Path) -> None:
-        self._store = JobStore(settings.database)
+        self._jobs = JobReader(Database(settings.database), settings)
         self._file = _file(settings, clip)
         self._written_at = 0.0
         self._stage: Stage | None = None
@@ -106,8 +107,8 @@ class _Patient:
 
     def cancelled(self) -> bool:
         """Whether a clip of the queue is being made, or will be at once."""
-        counts = self._store.counts()
-        waits = any(counts[state] for state in UNFINISHED) and not self._store.queue_state().paused
+        counts = self._jobs.counts()
+        waits = any(counts[state] for state in UNFINISHED) and not self._jobs.queue_state().paused
         return counts[JobState.RUNNING] > 0 or waits
 
     def wait(self) -> None:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.input_files import InputFiles
 from wan_pipeline.clips.provenance import SETUP, UNLIKELY, Provenance
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
 from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.memory_plan import is_plan
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.requests.recover import find_missing
@@ -69,7 +72,8 @@ def verify(
     """
     receipt = load_receipt(clip)
     last_frame(clip)  # a file that cannot be decoded is told before the long part, not after it
-    if missing := tuple(find_missing(receipt.request, settings)):
+    models, loras = ModelLibrary(settings), LoraLibrary(settings.loras)
+    if missing := find_missing(receipt.request, models, loras, InputFiles(settings.inputs)):
         raise UserError(f"The clip {clip.name} cannot be made again here: {' '.join(missing)}")
     from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
 

@@ -1,4 +1,4 @@
-"""Where the files of a job lie, and what is left of them when its worker dies."""
+"""The files of a job, and what a dead worker leaves of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wan_pipeline.jobs.worker.render import already_made
 from wan_pipeline.settings import Settings
 
 STRAY_SECONDS = 24 * 3600.0
-"""A `.part` file as old as this has no process that would still write to it."""
+"""No process still writes to a `.part` file this old."""
 
 
 class JobFiles:
-    """All names depend on the job alone, so that a job taken up again replaces what it left."""
+    """Paths of a job's files. They depend on the job alone, so that a second attempt replaces what the first left."""
 
     def __init__(self, settings: Settings, job: Job) -> None:
         self.clip = settings.clips / clip_name(job.request, job.created_at, job.id)
@@ -25,11 +25,11 @@ class JobFiles:
         self._job = job
 
     def finished(self) -> Finished | None:
-        """The clip, if it came to its end; perhaps only its row is missing."""
+        """The finished clip, if it is on the disk though its row does not say so."""
         return already_made(self._job.request, self.clip)
 
     def remove_unfinished(self) -> None:
-        """What a worker that died left half done. Its checkpoint stays: the job goes on from it."""
+        """Remove what a dead worker left half done. The checkpoint stays: the job resumes from it."""
         halves = [self.preview, *self._parts(self.preview), *self._parts(self.checkpoint)]
         halves += self.clip.parent.glob(f"*_{self._job.id[:8]}.*.part")
         if not receipt_path(self.clip).exists():
@@ -43,7 +43,7 @@ class JobFiles:
 
 
 def remove_stray_parts(settings: Settings) -> None:
-    """What processes that died long ago had begun to write."""
+    """Remove what processes that died long ago had begun to write."""
     oldest = time.time() - STRAY_SECONDS
     for folder in settings.written:
         for path in folder.rglob("*.part"):

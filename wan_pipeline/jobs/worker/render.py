@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from wan_pipeline.clips.encode import encode, encoder_settings
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.clips.poster import write_poster
-from wan_pipeline.clips.receipt import Receipt, write_receipt
+from wan_pipeline.clips.receipt import Receipt, receipt_beside, write_receipt
+from wan_pipeline.errors import ReceiptError
 from wan_pipeline.jobs.job import Finished
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.requests.request import GenerationRequest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Renderer(Protocol):
-    """All that is known of the engine here."""
+    """What the jobs need of the engine."""
 
     def render(
         self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
@@ -38,7 +38,7 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True)
 class Label:
-    """What a receipt says of the job, and whether the MP4 carries one. That beside the clip is always written."""
+    """What the receipt says of the job. `strip_metadata` leaves it out of the MP4; the sidecar is always written."""
 
     job: str = ""
     project: str = ""
@@ -49,16 +49,16 @@ class Label:
 def make_clip(
     renderer: Renderer, request: GenerationRequest, observer: Observer, clip: Path, label: Label | None = None
 ) -> Finished:
-    """Render, encode, and put poster and receipt beside the clip. Raises StudioError and leaves no file then."""
+    """Render, encode, and write poster and receipt beside the clip. On an error, StudioError, it leaves no file."""
     return save_clip(request, renderer.render(request, observer), observer, clip, label)
 
 
 def save_clip(
     request: GenerationRequest, rendered: Rendered, observer: Observer, clip: Path, label: Label | None = None
 ) -> Finished:
-    """The second half of `make_clip`, which needs no device. Raises StorageError or Cancelled and leaves no file then.
+    """Save a rendered clip; needs no device. On an error, StorageError or Cancelled, it leaves no file.
 
-    It can be cancelled until the receipt is written: from then on the clip is made.
+    It can be cancelled until the receipt is written: from then on the clip is finished.
     """
     check_cancelled(observer)
     observer.progress(Progress(Stage.SAVING))
@@ -71,22 +71,21 @@ def save_clip(
 
 
 def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
-    """What `make_clip` has left at `clip` in another life; None unless it came to its end, which is the receipt."""
+    """The finished clip of this request at `clip`, from an earlier process. None without a receipt: it comes last."""
     try:
-        receipt = json.loads(receipt_path(clip).read_text(encoding="utf-8"))
-        details = receipt["frames_sha256"], receipt["seconds"], tuple(receipt["warnings"])
-        same = receipt["request"] == json.loads(request.to_json())  # a job can be edited between two tries
-    except (OSError, ValueError, KeyError, TypeError):
+        receipt = receipt_beside(clip)
+    except ReceiptError:
         return None
-    if not same or not clip.is_file():
+    if receipt is None or receipt.request != request or not clip.is_file():  # a job can be edited between two tries
         return None
+    details = receipt.frames_sha256, receipt.seconds, receipt.warnings
     return Finished(request, clip, poster_path(clip), receipt_path(clip), *details)
 
 
 def _save(request: GenerationRequest, rendered: Rendered, observer: Observer, clip: Path, label: Label) -> None:
-    """All three files or none. The clip goes first: if it finds no room, what lies there from before stays whole.
+    """Write all three files or none. The clip is first: if the disk is full, older files stay whole.
 
-    The receipt goes last: where it lies, all is there.
+    The receipt is last: where there is one, the clip is complete.
     """
     receipt = _receipt(request, rendered, label)
     encode(rendered.frames, request.fps, clip, None if label.strip_metadata else receipt.to_dict())

@@ -1,4 +1,4 @@
-"""A clip may have taken an hour: that the database is busy, or its disk full, for a moment must not cost it."""
+"""Retries for a database that is busy, or whose disk is full, for a moment: that must not cost an hour's clip."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from wan_pipeline.errors import StorageError
 
 TRIES = 5
 PAUSE_SECONDS = 2.0
-"""After each try that failed; the database itself waits longer before it gives up one."""
+"""After each failed try. The database itself waits longer than this within one."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 def retry_on_busy(use: Callable[[], T]) -> T:
-    """What `use` gives, tried up to TRIES times. Raises StorageError when the database stays out of reach."""
+    """What `use` returns, tried up to TRIES times. Raises StorageError when the database stays out of reach."""
     for _ in range(TRIES - 1):
         try:
             return use()
         except StorageError:
-            logger.warning("The database could not be used; it is tried again.", exc_info=True)
+            logger.warning("The database could not be used; trying again.", exc_info=True)
             time.sleep(PAUSE_SECONDS)
     return use()

@@ -1,4 +1,4 @@
-"""One job in the hands of the worker: made, then saved, perhaps in another thread. However it ends, its row says so."""
+"""One job in the worker: rendered, then saved, perhaps in another thread. However it ends, its row says so."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, OutOfMemory, StudioError
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import Finished, Job
-from wan_pipeline.jobs.log import JobLogs, crashes_told
+from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.render import Label, Renderer, save_clip
 from wan_pipeline.jobs.worker.retry import retry_on_busy
+from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import check_room
@@ -31,22 +31,22 @@ logger = logging.getLogger(__name__)
 
 
 class JobRun:
-    """A job from the claim to its end. `make` belongs to the thread of the engine; `save` may run in another."""
+    """A job from claim to end. `make` belongs to the engine's thread; `save` may run in another."""
 
-    def __init__(self, job: Job, settings: Settings, store: JobStore, stirred: Callable[[], None]) -> None:
+    def __init__(self, job: Job, settings: Settings, queue: WorkerQueue, on_activity: Callable[[], None]) -> None:
         self.job = job
         self.files = JobFiles(settings, job)
         self.spoils_process = False
-        """Whether the process had better not go on to another job: its memory or its device may be in disorder."""
+        """Whether a fresh process should go on: this one's memory or device may be in disorder."""
         self._settings = settings
-        self._store = store
+        self._queue = queue
         self._logs = JobLogs(settings.job_logs)
-        self.observer = JobObserver(store, job.id, self.files.preview, stirred)
+        self.observer = JobObserver(queue, job.id, self.files.preview, on_activity)
 
     def make(self, renderer: Callable[[JobRun], Renderer]) -> Rendered | None:
-        """The frames; None where the job has come to an end without any. A fault of `renderer` is the job's too."""
+        """Render the frames. None if the job ended without any. An error in `renderer` counts as the job's."""
         job = self.job
-        with self._logs.attached(job.id) as log, crashes_told(log), self._ending():
+        with self._logs.attached(job.id) as log, native_crashes_logged(log), self._ending_job():
             logger.info("Job %s, attempt %d: %s", job.id, job.attempts, job.request.to_json())
             self.observer.start()
             check_room(self._settings.clips, clip_bytes(job.request))
@@ -56,63 +56,63 @@ class JobRun:
         return None
 
     def save(self, rendered: Rendered) -> None:
-        """Put the clip's files in place, then its row. Raises StorageError only if the database stays out of reach."""
+        """Write the clip's files, then its row. Raises StorageError only if the database stays out of reach."""
         with self._logs.attached(self.job.id):
-            if finished := self._save(rendered):
-                retry_on_busy(partial(self._store.finish, self.job.id, finished))
+            if finished := self._save_files(rendered):
+                retry_on_busy(partial(self._queue.finish, self.job.id, finished))
                 crash_point(CrashPoint.FINISHED)
                 logger.info("Job %s is done: %s", self.job.id, finished.clip.name)
         if finished:
             self._logs.remove(self.job.id)
 
-    def _save(self, rendered: Rendered) -> Finished | None:
-        with self._ending():
+    def _save_files(self, rendered: Rendered) -> Finished | None:
+        with self._ending_job():
             label = Label(self.job.id, self.job.project, self.job.attempts)
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
-            self._let_go()
+            self._clean_up()
             return finished
         return None
 
     @contextmanager
-    def _ending(self) -> Iterator[None]:
-        """Whatever goes wrong within becomes the end of this job, and of no other."""
+    def _ending_job(self) -> Iterator[None]:
+        """Turn whatever goes wrong within into the end of this job, and of no other."""
         job_id = self.job.id
         try:
             yield
         except Cancelled:
-            self._end(partial(self._store.mark_cancelled, job_id))
+            self._end(partial(self._queue.mark_cancelled, job_id))
             logger.info("Job %s was cancelled.", job_id)
         except OutOfMemory as error:
             self.spoils_process = True
-            self._step_down(error)
+            self._lower_plan(error)
         except StudioError as error:
-            self._end(partial(self._store.fail, job_id, str(error)))
+            self._end(partial(self._queue.fail, job_id, str(error)))
             logger.warning("Job %s failed: %s", job_id, error)
         except Exception as error:  # the worker must outlive any fault of one job
             self.spoils_process = True
             logger.exception("Job %s failed", job_id)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             sentence = f"Something unexpected went wrong ({reason}); details are in {self._logs.name(job_id)}."
-            self._end(partial(self._store.fail, job_id, sentence))
-        except BaseException:  # the worker was asked to stop, and gives back what it has not finished
+            self._end(partial(self._queue.fail, job_id, sentence))
+        except BaseException:  # the worker was asked to stop, and puts back what it has not finished
             self.observer.close()
             raise
 
-    def _step_down(self, error: OutOfMemory) -> None:
+    def _lower_plan(self, error: OutOfMemory) -> None:
         job, plan = self.job, error.smaller_plan
         if plan is None or job.plan_steps_down >= MAX_STEPS_DOWN:
-            self._end(partial(self._store.fail, job.id, str(error)))
+            self._end(partial(self._queue.fail, job.id, str(error)))
             logger.warning("Job %s failed: %s", job.id, error)
             return
         self.observer.close()
-        retry_on_busy(partial(self._store.lower_plan, job.id, plan, str(error)))
+        retry_on_busy(partial(self._queue.lower_plan, job.id, plan, str(error)))
         logger.warning("Job %s goes on in a fresh process with the memory plan '%s': %s", job.id, plan, error)
 
     def _end(self, write: Callable[[], None]) -> None:
-        self._let_go()
+        self._clean_up()
         retry_on_busy(write)
 
-    def _let_go(self) -> None:
-        """Of what is of no use once the job has ended."""
+    def _clean_up(self) -> None:
+        """Remove what is of no use once the job has ended."""
         self.observer.close()
         self.files.checkpoint.unlink(missing_ok=True)

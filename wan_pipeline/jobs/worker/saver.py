@@ -1,4 +1,4 @@
-"""The saving of one clip beside the making of the next."""
+"""Saves one clip in a thread while the next is being rendered."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class Saver:
-    """Runs one piece of work at a time in a thread of its own; what it raises, the next `wait` or `start` raises."""
+    """Runs one save at a time. What a save raises, the next `start`, `wait` or `is_idle` raises."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saver")
-        self._work: Future[None] | None = None
+        self._save: Future[None] | None = None
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Begin, as soon as the piece before has come to its end: at most one clip waits in memory."""
+    def start(self, save: Callable[[], None]) -> None:
+        """Begin, once the save before has ended: at most one clip waits in memory."""
         self.wait()
-        self._work = self._pool.submit(work)
+        self._save = self._pool.submit(save)
 
     def wait(self) -> None:
         """Until nothing is being saved."""
-        work, self._work = self._work, None
-        if work is not None:
-            work.result()
+        save, self._save = self._save, None
+        if save is not None:
+            save.result()
 
     def is_idle(self) -> bool:
-        """Whether nothing is being saved. Raises what the last piece of work has raised."""
-        if self._work is not None and self._work.done():
+        if self._save is not None and self._save.done():
             self.wait()
-        return self._work is None
+        return self._save is None
 
     def close(self) -> None:
-        """Wait, without raising anything: who closes has a reason of his own."""
+        """Wait without raising: whoever closes has a reason of its own."""
         self._pool.shutdown()

@@ -1,7 +1,7 @@
-"""The process that works the queue off, one job at a time, with the engine kept warm between jobs.
+"""The process that works the queue off, one job at a time, with the model kept in memory between jobs.
 
 `python -m wan_pipeline.jobs.worker --workspace DIR`. One per workspace, by a lock of the operating system. It outlives
-the app: it ends when the queue is empty and no app is open. While one clip is made the one before is saved.
+the app and ends when the queue is empty and no app is open. While one clip is rendered the one before is saved.
 """
 
 from __future__ import annotations
@@ -20,52 +20,56 @@ from types import FrameType
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
-from wan_pipeline.jobs.editor import JobStore
 from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.log import FORMAT, JobLogs
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.render import Renderer
 from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
+from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks, is_held
 
 POLL_SECONDS = 0.2
 TEXTS_AHEAD = 64
-"""Waiting jobs whose prompts are encoded in one visit of the encoder; their texts fit into the engine's cache."""
+"""Waiting jobs whose prompts are encoded together; they fit into the engine's cache."""
 
 logger = logging.getLogger(__name__)
 
 
 class Ending(IntEnum):
-    """Why a worker left: its exit status, for the supervisor."""
+    """Why a worker ended: its exit status, for the supervisor."""
 
     NOTHING_TO_DO = 0
     NO_DATABASE = 74
-    """The database could not be used. What was finished lies on the disk and is found by the next worker."""
+    """The database could not be used. Clips that were finished are on the disk; the next worker adopts them."""
     FRESH_PROCESS = 75
     """Memory ran out or something unexpected went wrong: the queue goes on in a fresh process."""
 
 
 class Worker:
-    """Works for one workspace. Holds the engine from the first job on."""
+    """Works for one workspace. Holds the engine from the first job on, and the loaded model between jobs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = JobStore(settings.database)
+        database = Database(settings.database)
+        self._jobs = JobReader(database, settings)
+        self._queue = WorkerQueue(database, self._jobs)
         self._locks = WorkspaceLocks(settings.workspace)
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
         self._engine: Renderer | None = None
         self._is_warm = False
         self._loaded: str | None = None
-        self._have_texts: set[str] = set()
+        self._encoded_ahead: set[str] = set()
 
     def run(self) -> Ending:
         """Work until the queue is empty and no app is open. Returns at once if another worker is at it.
@@ -79,11 +83,11 @@ class Worker:
             logger.info("Another worker holds the queue of %s.", self._settings.workspace)
             return Ending.NOTHING_TO_DO
         try:
-            with Heartbeat(self._store) as heart:
+            with Heartbeat(self._queue) as heart:
                 self._recover()
                 return self._work(heart)
         except (KeyboardInterrupt, SystemExit):
-            self._give_back()
+            self._put_back()
             raise
         finally:
             self._saver.close()
@@ -95,11 +99,11 @@ class Worker:
         backups = Backups(self._settings.database)
         while True:
             backups.tick()
-            heart.take(None)
+            heart.set_job(None)
             nothing_is_saved = self._saver.is_idle()
-            if job := retry_on_busy(partial(self._store.claim, self._loaded)):
+            if job := retry_on_busy(partial(self._queue.claim, self._loaded)):
                 crash_point(CrashPoint.CLAIMED)
-                heart.take(job.id)
+                heart.set_job(job.id)
                 if not self._run_job(job, heart):
                     return Ending.FRESH_PROCESS
             elif nothing_is_saved and not self._locks.any_app_is_alive():
@@ -109,14 +113,14 @@ class Worker:
                 time.sleep(POLL_SECONDS)
 
     def _run_job(self, job: Job, heart: Heartbeat) -> bool:
-        """Make the clip and begin to save it. Whether this process may go on to the next job.
+        """Render the clip and begin to save it. Returns whether this process may go on to the next job.
 
-        A job that was in a worker when it died is alone this time: if it kills another, no other job is to blame.
+        A job that a worker has died with runs alone this time, so that no other job is blamed if it happens again.
         """
         is_suspect = job.attempts > 1
         if is_suspect:
             self._saver.wait()
-        run = JobRun(job, self._settings, self._store, heart.stir)
+        run = JobRun(job, self._settings, self._queue, heart.on_activity)
         with self._device():
             rendered = run.make(self._prepared_engine)
         self._loaded = job.request.model
@@ -130,17 +134,17 @@ class Worker:
 
     def _prepared_engine(self, run: JobRun) -> Renderer:
         engine = self._ready_engine()
-        if run.job.id not in self._have_texts:
+        if run.job.id not in self._encoded_ahead:
             run.observer.progress(Progress(Stage.ENCODING_TEXT))
             self._encode_texts(engine, run.job, run.observer)
             crash_point(CrashPoint.TEXTS_ENCODED)
         return engine
 
     def _encode_texts(self, engine: Renderer, job: Job, observer: Observer) -> None:
-        """The texts of this job and of those that wait behind it, in one visit of the model's text encoder."""
+        """Encode the prompts of this job and of those that wait behind it with one load of the text encoder."""
         try:
-            behind = [other for other in self._store.waiting(TEXTS_AHEAD) if other.request.model == job.request.model]
-            self._have_texts = {job.id, *(other.id for other in behind)}
+            behind = [other for other in self._jobs.waiting(TEXTS_AHEAD) if other.request.model == job.request.model]
+            self._encoded_ahead = {job.id, *(other.id for other in behind)}
             engine.encode_texts([job.request, *(other.request for other in behind)], job.plan, observer)
         except (OutOfMemory, Cancelled):
             raise
@@ -156,7 +160,7 @@ class Worker:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """The device for this worker alone: a clip that is being verified gives way within a step."""
+        """Hold the device: a verification gives way within a step."""
         lock = self._locks.device()
         try:
             lock.acquire()
@@ -168,7 +172,7 @@ class Worker:
             lock.release()
 
     def _idle(self) -> None:
-        """Be ready for the next job; but when a clip is being verified, leave it the memory."""
+        """Get ready for the next job, or free the device while a clip is being verified."""
         if not is_held(self._locks.verifier()):
             self._warm_up()
         elif self._engine is not None and self._loaded is not None:
@@ -176,29 +180,29 @@ class Worker:
             self._loaded = None
 
     def _warm_up(self) -> None:
-        """Import torch once while nobody waits for it. A fault is left for the first job to report."""
+        """Import torch once while nobody waits for it. The first job reports what goes wrong."""
         if not self._is_warm:
             self._is_warm = True
             with suppress(ImportError, OSError):
                 self._ready_engine()
 
-    # What was left
+    # Recovery
 
     def _recover(self) -> None:
-        """Settle what a worker that died has left behind. A clip that lacks only its row gets it, not a second making.
+        """Settle what a dead worker left. A clip that is whole on the disk is adopted, not rendered again.
 
-        That goes for waiting jobs too: a database that was restored from a backup does not know of its last clips.
+        That goes for waiting jobs too: a database restored from a backup does not know its last clips.
         """
-        for job in self._store.active():
+        for job in self._jobs.active():
             files = JobFiles(self._settings, job)
             if finished := files.finished():
-                self._store.adopt(job.id, finished)
+                self._queue.adopt(job.id, finished)
                 self._logs.remove(job.id)
                 logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
             if job.state is JobState.RUNNING:
                 files.remove_unfinished()
         crash_point(CrashPoint.RECOVERING)
-        for job in self._store.recover():
+        for job in self._queue.recover():
             logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
             self._logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
         self._remove_strays()
@@ -206,19 +210,19 @@ class Worker:
     def _remove_strays(self) -> None:
         remove_stray_parts(self._settings)
         for path in self._settings.checkpoints.glob("*.safetensors"):
-            job = self._store.job(path.stem)
+            job = self._jobs.job(path.stem)
             if job is None or job.state in FINISHED:
                 path.unlink(missing_ok=True)
         for path in self._settings.job_logs.glob("*.log"):
-            if self._store.job(path.stem) is None:  # it was cleared away
+            if self._jobs.job(path.stem) is None:  # it was cleared away
                 self._logs.remove(path.stem)
 
-    def _give_back(self) -> None:
-        """The worker was asked to stop: a clip that is being saved is finished, what else runs waits again."""
+    def _put_back(self) -> None:
+        """On a request to stop: finish the clip that is being saved, and let the running job wait again."""
         self._saver.close()
-        for job in self._store.active():
+        for job in self._jobs.active():
             if job.state is JobState.RUNNING:
-                self._store.release(job.id)
+                self._queue.release(job.id)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,49 @@
+"""SQL that the views of the job table share. Functions that take a `connection` run in the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from wan_pipeline.jobs.job import EventKind, JobState
+
+ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
+"""Of unfinished jobs: running, then interrupted, then by their place in the queue."""
+
+
+def sql_list(states: Collection[JobState]) -> str:
+    """`('queued', 'running')`, for SQL's IN. Safe to put into a statement: the states are an enum's values."""
+    return f"({', '.join(repr(state.value) for state in states)})"
+
+
+def now() -> str:
+    """The time as stored: ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat()
+
+
+def record_event(connection: sqlite3.Connection, job_id: str, kind: EventKind, detail: str = "") -> None:
+    connection.execute(
+        "INSERT INTO events (job_id, at, kind, detail) VALUES (?, ?, ?, ?)", (job_id, now(), kind, detail)
+    )
+
+
+def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[JobState], **values: Any) -> bool:
+    """Set columns of a job, if it is in one of `states`. Returns whether it was."""
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    cursor = connection.execute(
+        f"UPDATE jobs SET {assignments} WHERE id = ? AND state IN {sql_list(states)}",  # noqa: S608 (our own names)
+        (*values.values(), job_id),
+    )
+    return cursor.rowcount > 0
+
+
+def get_setting(connection: sqlite3.Connection, key: str, default: str) -> str:
+    """A setting of the queue as a whole."""
+    row = connection.execute("SELECT value FROM queue WHERE key = ?", (key,)).fetchone()
+    return row["value"] if row else default
+
+
+def set_setting(connection: sqlite3.Connection, key: str, value: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO queue (key, value) VALUES (?, ?)", (key, value))

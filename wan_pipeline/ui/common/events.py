@@ -1,0 +1,49 @@
+"""What the events of every room have in common: their values, their updates, and clicks inside a piece of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+Values = Mapping[Any, Any]
+"""Values of components, as Gradio passes them for a set of inputs."""
+Updates = dict[Any, Any]
+"""New values or properties of components, as a handler returns them."""
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+"""How every event is bound. Handlers are quick, so none waits in Gradio's queue; long work is a job of the studio's."""
+
+FORWARD_CLICKS = """
+const tell = (source, act, text) => {
+  const clip = source.closest('[data-clip]')?.dataset.clip ?? '';
+  if (!source.disabled) trigger('click', {act, clip, text});
+};
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-act]');
+  if (button) tell(button, button.dataset.act, button.dataset.ids ?? '');
+});
+element.addEventListener('change', event => {
+  const box = event.target.closest('[data-change]');
+  if (box) tell(box, box.dataset.change, box.value);
+});
+"""
+"""`js_on_load` of a `gr.HTML`: one click event for all its buttons (`data-act`) and boxes (`data-change`)."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """What was clicked or typed inside a `gr.HTML` with FORWARD_CLICKS."""
+
+    act: str
+    """The button's `data-act`, or the box's `data-change`."""
+    subject: str
+    """The nearest `data-clip`: the id of the clip, job or model that it belongs to; empty where there is none."""
+    text: str
+    """The button's `data-ids`, or what was typed."""
+
+    @classmethod
+    def of(cls, event: gr.EventData) -> Click:
+        return cls(str(event.act), str(event.clip), str(event.text))
