@@ -10,6 +10,7 @@ import torch
 from tests.engine.memory.test_block_streaming import make
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
+from tests.support.studios import QUICK
 from wan_pipeline.engine import clip_planner
 from wan_pipeline.engine import load as load_module
 from wan_pipeline.engine.device.placement import Placement
@@ -18,6 +19,8 @@ from wan_pipeline.engine.loaded import load
 from wan_pipeline.engine.memory.block_buffer import host_memory
 from wan_pipeline.engine.memory.block_streaming import StreamedModel
 from wan_pipeline.errors import ModelError, OutOfMemory
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.worker.worker import Ending, Worker
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.requests.request import GenerationRequest
@@ -89,3 +92,16 @@ def test_no_room_while_loading_is_not_taken_for_a_damaged_file(settings, monkeyp
             broken.setattr(kind, "from_pretrained", lambda *_, **__: {}["weights"])
             engine.render(small(), Recorder())
         engine.render(small(), Recorder())
+
+
+@without_accelerator
+def test_a_device_that_is_not_there_fails_the_job_with_a_sentence(studio, settings):
+    worker = Worker(replace(settings, device="cuda"))
+    worker._idle()  # a worker that gets ready for jobs does not die of it
+    job_id = studio.submit(QUICK)
+    assert worker.run() is Ending.NOTHING_TO_DO
+    job = studio.jobs.job(job_id)
+    assert job.state is JobState.FAILED
+    assert job.error == (
+        "This machine has no cuda device that torch can use; set WAN_STUDIO_DEVICE to cpu, or leave it unset."
+    )
