@@ -9,7 +9,7 @@ from typing import Any
 UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
 """Entries of the environment that change with every update, and hardly ever change a frame."""
 SETUP = frozenset({"attention", "threads", "tf32", "strict"})
-"""Entries that deterministic mode sets."""
+"""Entries that deterministic mode sets. Receipts call the mode itself "strict"."""
 
 
 @dataclass(frozen=True)
