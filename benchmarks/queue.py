@@ -89,7 +89,7 @@ def loop(requests: list[GenerationRequest], folder: Path, same_kernels: bool) ->
     from wan_pipeline.engine.device.placement import choose_placement
     from wan_pipeline.engine.schedulers import make_scheduler
 
-    place = choose_placement()
+    place = choose_placement(Settings().device)
     pipeline = WanPipeline.from_pretrained(
         Settings().demo_checkpoint, dtype={"default": place.dtype, "vae": torch.float32}
     )

@@ -212,12 +212,13 @@ class Studio:
         observer: Observer,
         *,
         strip_metadata: bool = False,
-        strict: bool = False,
+        deterministic: bool = False,
     ) -> Finished:
         """Render a clip in this process, to `output` or into the workspace's clips.
 
-        `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `strict` is deterministic
-        mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
+        `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `deterministic` renders in
+        deterministic mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the
+        engine.
         """
         request = self.requests.resolve(draft)
         clip = output or self.settings.clips / clip_name(request, datetime.now(UTC), uuid4().hex)
@@ -226,12 +227,12 @@ class Studio:
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
         from wan_pipeline.jobs.worker.render import Label, make_clip
 
-        with Engine(self.settings, strict=strict) as engine:
+        with Engine(self.settings, deterministic=deterministic) as engine:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
-    def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
+    def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, deterministic=strict)
+        return verify(clip, self.settings, observer, deterministic=deterministic)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]

@@ -37,7 +37,7 @@ def test_each_change_is_a_sentence_the_likeliest_first() -> None:
     )
 
 
-def test_what_strict_mode_sets_and_what_hardly_matters_can_be_left_out() -> None:
+def test_what_deterministic_mode_sets_and_what_hardly_matters_can_be_left_out() -> None:
     now = replace(THEN, environment={"device_name": "H100", "torch": "2.12.0", "threads": "4"})
     assert len(THEN.differences(now)) == 2
     assert THEN.differences(now, but=UNLIKELY | SETUP) == ()
