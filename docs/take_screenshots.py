@@ -1,6 +1,6 @@
-"""Photograph the running page: `python docs/take_screenshots.py http://127.0.0.1:7860`.
+"""Take the screenshots of the README: `python docs/take_screenshots.py http://127.0.0.1:7860`.
 
-Makes one clip in each tab of the form and twelve more through the queue, some minutes on two cores. Begin with an empty
+It makes one clip in each tab of the form and twelve through the queue, some minutes on two cores. Start with an empty
 workspace.
 """
 
@@ -103,7 +103,7 @@ def visit(browser: Browser, address: str, width: int, height: int, scheme: str) 
     )
     page.goto(address)
     page.locator(".estimate:visible").wait_for()
-    page.wait_for_timeout(1500)  # pictures and fonts
+    page.wait_for_timeout(1500)  # images and fonts
     return page
 
 
