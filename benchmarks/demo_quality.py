@@ -38,8 +38,8 @@ from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO
 from wan_pipeline.progress import SilentObserver
-from wan_pipeline.requests.presets import resolve
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import resolve
 from wan_pipeline.settings import REPOSITORY, Settings
 
 SEED = 20261122

@@ -28,7 +28,7 @@ def clips(workspace: Path, address: str) -> dict[str, str]:
     """Three small clips that the app has made, their job ids by name."""
     queue = OpenQueue(workspace / "studio.sqlite3")
     shape = {"num_frames": 17, "num_inference_steps": 1}
-    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")["noir"].styled(PROMPTS["noir"])}
+    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")[0]["noir"].styled(PROMPTS["noir"])}
     ids = {
         name: queue.editor.submit(
             make_request(**{"prompt": prompt, "styled_prompt": prompt, "seed": seed, **shape, **style})

@@ -60,7 +60,7 @@ def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
         recovered = studio.draft_of_clip(Path(clip))
         assert (recovered.draft.quantization, recovered.draft.first_block_cache) == ("int8", 0.1)
-        assert recovered.missing == () and studio.requests.resolve(recovered.draft) == recovered.receipt.request
+        assert recovered.missing == () and studio.requests.resolve(recovered.draft) == recovered.request
 
 
 def test_show_does_not_let_a_receipt_write_to_the_terminal(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

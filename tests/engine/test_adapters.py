@@ -130,7 +130,7 @@ def test_left_out_keys_are_told(engine, settings):
     )
     clip = engine.render(small(LoraChoice("partly")), Recorder())
     assert clip.warnings == (
-        "LoRA 'partly': 1 keys fit nothing and were left out, as transformer.blocks.9.ffn.net.2.lora_A.weight.",
+        "LoRA 'partly': left out keys that match nothing: transformer.blocks.9.ffn.net.2.lora_A.weight.",
     )
 
 

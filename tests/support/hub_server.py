@@ -30,6 +30,8 @@ class Faults:
     gated: bool = False
     ignores_ranges: bool = False
     seconds_a_chunk: float = 0.0
+    entries: list[dict[str, object]] = field(default_factory=list)
+    """More files that the list of a repository names."""
     silent: threading.Event | None = None
     """Files come only when it is set."""
 
@@ -98,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             case [] | ["revision", _]:
                 self._json({"id": name, "sha": self.server.commits[name], "tags": ["license:apache-2.0"]})
             case ["tree", _, *_]:
-                self._json([_entry(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()])
+                entries = [_entry(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
+                self._json([*entries, *self.server.faults.entries])
             case ["resolve", _, *path]:
                 self._file(name, folder, "/".join(path))
             case _:

@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from tests.ui.test_cards import NASTY, Reader
-from wan_pipeline.jobs.background.transfers import ModelTransfer, Task, TransferState
+from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
 from wan_pipeline.models.cache import RemoteFile, Repository
-from wan_pipeline.models.download import DownloadPlan, TransferProgress
-from wan_pipeline.models.manage import Entry, Status
+from wan_pipeline.models.download import DownloadPlan
+from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.registry import DEMO, WAN21_T2V_1_3B, WAN30
+from wan_pipeline.models.transfer import TransferProgress
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import models_cards, upload
 from wan_pipeline.ui.cards import Names
@@ -30,9 +31,11 @@ HERE = Path("hub") / "snapshots" / "abc"
 OWN = replace(WAN21_T2V_1_3B, id="own", title="Own", repo="me/own")
 FOLDER = replace(OWN, repo=None)
 RUNNING = ModelTransfer(
-    Task.FETCH, TransferState.RUNNING, TransferProgress("vae/model.safetensors", 3 * 10**9, 29 * 10**9, 50e6)
+    TransferTask.DOWNLOAD, TransferState.RUNNING, TransferProgress("vae/model.safetensors", 3 * 10**9, 29 * 10**9, 50e6)
 )
-DAMAGED = ModelTransfer(Task.VERIFY, TransferState.DONE, problems=("a is not as published.", "b is not as published."))
+DAMAGED = ModelTransfer(
+    TransferTask.VERIFY, TransferState.DONE, problems=("a is not as published.", "b is not as published.")
+)
 
 
 def card(status: Status, spec: Any = WAN21_T2V_1_3B, fetch: ModelTransfer | None = None) -> Card:
@@ -73,11 +76,11 @@ def test_what_is_being_fetched_is_said_in_numbers() -> None:
     assert words["share"] == "10.34%"
     text = Reader(models_cards.grid([card(Status.AVAILABLE, fetch=RUNNING)], is_local=True)).text
     assert all(word in text for name, word in words.items() if name != "share") and "On this computer" in text
-    assert models_cards.words(ModelTransfer(Task.VERIFY, TransferState.RUNNING))["verb"] == "Verifying"
+    assert models_cards.words(ModelTransfer(TransferTask.VERIFY, TransferState.RUNNING))["verb"] == "Verifying"
 
 
 def test_the_last_failure_is_on_the_card_until_it_is_mended() -> None:
-    failed = ModelTransfer(Task.FETCH, TransferState.FAILED, error="The Hub is gated.")
+    failed = ModelTransfer(TransferTask.DOWNLOAD, TransferState.FAILED, error="The Hub is gated.")
     assert "is gated" in models_cards.grid([card(Status.AVAILABLE, fetch=failed)], is_local=True)
     assert "is gated" not in models_cards.grid([card(Status.INSTALLED, fetch=failed)], is_local=True)
     assert "b is not as published" in models_cards.grid([card(Status.PARTIAL, fetch=DAMAGED)], is_local=True)
@@ -90,7 +93,7 @@ def test_names_from_outside_are_shown_as_text() -> None:
     entry = Entry(spec, Status.DAMAGED, None, None, 1.0, NASTY)
     for html in (
         models_cards.grid(
-            [Card(entry, ModelTransfer(Task.FETCH, TransferState.FAILED, error=NASTY), NASTY)], is_local=True
+            [Card(entry, ModelTransfer(TransferTask.DOWNLOAD, TransferState.FAILED, error=NASTY), NASTY)], is_local=True
         ),
         models_cards.ask_download(NASTY, entry, order, 10**12),
         models_cards.ask_refused(NASTY, NASTY),

@@ -74,7 +74,7 @@ def _lines(receipt: Receipt) -> list[str]:
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
         "guidance": f"{request.guidance_scale:g}{_second(request.guidance_scale_2)}",
         "first-block cache": f"{request.first_block_cache:g}" if request.first_block_cache else None,
-        "made": f"{receipt.made_at} with {receipt.made_with}",
+        "made": f"{receipt.made_at.isoformat()} with {receipt.made_with}",
         "made on": _hardware(provenance.environment),
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
         "weights": provenance.environment.get("quantization"),

@@ -16,8 +16,9 @@ from transformers.utils import logging as transformers_logging
 
 from wan_pipeline.engine.device.placement import is_out_of_memory
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.configs import read_config
 from wan_pipeline.models.inspect import VACE_PIPELINE, check_parts, read_layout
-from wan_pipeline.models.library import InstalledModel, read_json
+from wan_pipeline.models.library import InstalledModel
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def load_denoiser(
     """
     load = load_transformer or (lambda component, kind: load_component(model, component, kind, device, dtype))
     layout = read_layout(model.spec.title, model.index())
-    check_parts(model.spec.title, layout, lambda name: read_json(model.folder / name))
+    check_parts(model.spec.title, layout, lambda name: read_config(model.folder / name))
     has, kind = (
         layout.components,
         WanVACETransformer3DModel if layout.pipeline == VACE_PIPELINE else WanTransformer3DModel,

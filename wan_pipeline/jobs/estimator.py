@@ -53,11 +53,11 @@ class Estimator:
 
     def of_draft(self, draft: Draft) -> Estimate:
         """For what the form holds; any prompt will do, and images and LoRAs are not read. Raises UserError."""
-        return self.of_request(self._requests.request(replace(draft, prompt="any", negative_prompt=None)))
+        return self.of_request(self._requests.resolve_settings(replace(draft, prompt="any", negative_prompt=None)))
 
     def of_drafts(self, drafts: Sequence[Draft]) -> Estimate:
         """For example: 12 clips, about 4 min. Raises UserError for the first draft that is wrong."""
-        return self.of_requests([self._requests.request(draft) for draft in drafts])
+        return self.of_requests([self._requests.resolve_settings(draft) for draft in drafts])
 
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""

@@ -1,4 +1,4 @@
-"""A clip's settings as words: the names that the command line, the columns of a CSV file and JSONL keys share."""
+"""The settings of a clip by name, as command-line options, CSV columns and JSONL keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wan_pipeline.requests.request import LoraChoice, SchedulerName
 
 @dataclass(frozen=True)
 class Option:
-    """One setting: `name` is what people write, `field` what a Draft calls it."""
+    """One setting: `name` is what people write, `field` the field of Draft."""
 
     name: str
     field: str
@@ -45,7 +45,7 @@ def number(name: str) -> Callable[[str], float]:
 
 
 def lora(text: str) -> LoraChoice:
-    """NAME or NAME=WEIGHT; a name that holds "=" needs its weight."""
+    """Parse NAME or NAME=WEIGHT; a name with "=" in it needs a weight. Raises UserError."""
     name, equals, weight = text.strip().rpartition("=")
     if not equals:
         return LoraChoice(text.strip())
@@ -58,7 +58,7 @@ OPTIONS = (
     Option("last-image", "last_image", Path, "FILE", "a picture to end with"),
     Option("control-video", "control_video", Path, "FILE", "a video to follow (VACE)"),
     Option(
-        "control-mask", "control_mask", Path, "FILE", "a picture or video, white where the video is made anew (VACE)"
+        "control-mask", "control_mask", Path, "FILE", "a picture or video, white where the video is repainted (VACE)"
     ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
@@ -85,5 +85,5 @@ OPTIONS = (
     Option("frames", "num_frames", whole("frames"), "N", "number of frames"),
     Option("fps", "fps", whole("frames per second"), "N", "frames per second"),
 )
-"""All but LoRAs and reference images, of which there may be several: `lora` reads one."""
+"""All settings but LoRAs and reference images, of which there may be several."""
 FILES = tuple(option for option in OPTIONS if option.parse is Path)

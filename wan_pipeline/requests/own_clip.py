@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
-from wan_pipeline.requests.presets import PENDING, resolve
 from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.resolve import PENDING, resolve
 
 
 def own_request(spec: ModelSpec, changes: Draft | None = None) -> GenerationRequest:

@@ -51,4 +51,4 @@ class PageHead(Layout):
             found = self._studio.draft_of_clip(Path(path))
         except UserError as error:
             return {**links.filler.notices(str(error)), **links.open(RoomId.CREATE)}
-        return links.filler.fill(found.draft, " ".join(found.missing), mode=found.receipt.request.mode)
+        return links.filler.fill(found.draft, " ".join(found.missing), mode=found.request.mode)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from wan_pipeline.jobs.background.transfers import ModelTransfer, Task, TransferState
+from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
 from wan_pipeline.models import registry
-from wan_pipeline.models.manage import Entry, Status
+from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.spec import Availability
 from wan_pipeline.ui.cards import notice
 from wan_pipeline.ui.icons import action, sign
@@ -87,8 +87,8 @@ def grid(cards: Sequence[Card], is_local: bool) -> str:
 
 def words(fetch: ModelTransfer) -> dict[str, str]:
     """How a running transfer stands, piece by piece; `models.js` writes these into the card."""
-    transfer = fetch.transfer
-    verb = "Downloading" if fetch.task is Task.FETCH else "Verifying"
+    transfer = fetch.progress
+    verb = "Downloading" if fetch.task is TransferTask.DOWNLOAD else "Verifying"
     left = transfer.eta_seconds
     share = transfer.done_bytes / transfer.total_bytes if transfer.total_bytes else 0.0
     return {
@@ -146,11 +146,11 @@ def _remark(card: Card) -> str:
     fetch, entry = card.fetch, card.entry
     if card.is_running:
         return ""
-    if fetch and (fetch.task is Task.VERIFY or entry.status is not Status.INSTALLED):
+    if fetch and (fetch.task is TransferTask.VERIFY or entry.status is not Status.INSTALLED):
         wrong = [text for text in (fetch.error, *fetch.problems) if text]
         if wrong:
             return "".join(_line(text, "bad") for text in wrong)
-        if fetch.task is Task.VERIFY and fetch.state is TransferState.DONE and entry.status is Status.INSTALLED:
+        if fetch.task is TransferTask.VERIFY and fetch.state is TransferState.DONE and entry.status is Status.INSTALLED:
             return _line("Verified: all its files are whole.", "good")
     text = REMARKS.get(entry.status, entry.problem)
     return _line(text, "bad" if entry.status is Status.DAMAGED else "") if text else ""

@@ -16,8 +16,8 @@ import gradio as gr
 from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError, UserError
-from wan_pipeline.jobs.background.transfers import Task, TransferState
-from wan_pipeline.models.manage import Status
+from wan_pipeline.jobs.background.transfers import TransferState, TransferTask
+from wan_pipeline.models.entries import Status
 from wan_pipeline.storage.files import RESERVE_BYTES
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui import models_cards
@@ -40,8 +40,8 @@ class ModelHandlers:
         self._models, self._fetches = studio.model_manager, studio.transfers
         self._acts: dict[str, Callable[[str], Updates]] = {
             "ask": self._ask,
-            "fetch": lambda model_id: self._start(Task.FETCH, model_id),
-            "verify": lambda model_id: self._start(Task.VERIFY, model_id),
+            "fetch": lambda model_id: self._start(TransferTask.DOWNLOAD, model_id),
+            "verify": lambda model_id: self._start(TransferTask.VERIFY, model_id),
             "stop": self._stop,
             "ask-remove": self._ask_remove,
             "remove": self._remove,
@@ -61,7 +61,7 @@ class ModelHandlers:
             return {self._view.pulse: self._pulse(states)}
         updates = self._show(is_at_this_computer(request))
         ended = [model_id for model_id in states if self._has_come(model_id, shown["states"].get(model_id, ""))]
-        text = " and ".join(self._models.library.spec(model_id).title for model_id in ended)
+        text = " and ".join(self._studio.models.spec(model_id).title for model_id in ended)
         return {**updates, **({self._view.toast: toast(f"{text} is ready to use")} if ended else {})}
 
     def act(self, event: gr.EventData, request: gr.Request) -> Updates:
@@ -70,7 +70,7 @@ class ModelHandlers:
             return self._close()
         try:
             if event.act == "use":
-                return self._filler.choose(self._models.library.spec(event.clip))
+                return self._filler.choose(self._studio.models.spec(event.clip))
             _check_place(request)
             return self._acts[event.act](event.clip)
         except UserError as error:
@@ -101,7 +101,7 @@ class ModelHandlers:
 
     def refresh_after_adding(self, text: str, request: gr.Request) -> Updates:
         """The new card, and an empty box once the repository is among the models."""
-        repos = {spec.repo for spec in self._models.library.specs().values()}
+        repos = {spec.repo for spec in self._studio.models.specs().values()}
         is_added = repository_of(text or "") in repos
         return {**self._show(is_at_this_computer(request)), self._view.repository: "" if is_added else gr.skip()}
 
@@ -142,13 +142,13 @@ class ModelHandlers:
     def _has_come(self, model_id: str, before: str) -> bool:
         """Whether a download that was under way has ended well."""
         fetch = self._fetches.of(model_id)
-        was_running = before.startswith(f"{Task.FETCH} {TransferState.RUNNING}")
+        was_running = before.startswith(f"{TransferTask.DOWNLOAD} {TransferState.RUNNING}")
         return was_running and fetch is not None and fetch.state is TransferState.DONE
 
     # What is done
 
     def _ask(self, model_id: str) -> Updates:
-        title = f"Download {self._models.library.spec(model_id).title}"
+        title = f"Download {self._studio.models.spec(model_id).title}"
         return {
             self._view.over: models_cards.asking(title, model_id),
             self._view.look: {"ask": model_id, "is_new": False},
@@ -158,16 +158,16 @@ class ModelHandlers:
         entry = self._models.import_repository(what) if is_new else self._models.entry(what)
         if entry.status is Status.INSTALLED:
             return models_cards.ask_refused(what, f"{entry.spec.title} is here already, and ready to use.")
-        order = self._models.plan(entry.spec.id)
+        order = self._models.download_plan(entry.spec.id)
         return models_cards.ask_download(what, entry, order, free_bytes() - RESERVE_BYTES)
 
-    def _start(self, task: Task, model_id: str) -> Updates:
-        self._models.library.spec(model_id)  # known, so that its id is a file's name
+    def _start(self, task: TransferTask, model_id: str) -> Updates:
+        self._studio.models.spec(model_id)  # known, so that its id is a file's name
         self._fetches.start(task, model_id)
         return {**self._show(is_local=True), **self._close()}
 
     def _stop(self, model_id: str) -> Updates:
-        self._models.library.spec(model_id)
+        self._studio.models.spec(model_id)
         self._fetches.stop(model_id)
         return self._show(is_local=True)
 
@@ -177,7 +177,7 @@ class ModelHandlers:
         return {self._view.over: models_cards.ask_remove(card, needed_by)}
 
     def _remove(self, model_id: str) -> Updates:
-        title = self._models.library.spec(model_id).title
+        title = self._studio.models.spec(model_id).title
         self._fetches.forget(model_id)
         freed = self._models.remove(model_id)
         text = f"{title} removed, {models_cards.amount(freed)} freed" if freed else f"{title} is forgotten"

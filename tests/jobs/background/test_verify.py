@@ -192,7 +192,7 @@ def test_the_draft_of_a_clip_resolves_to_its_own_request(studio, settings, photo
     clip = make(studio, draft).rename(tmp_path / "moved.mp4")
     recovered = studio.draft_of_clip(clip)
     assert recovered.missing == ()
-    assert studio.requests.resolve(recovered.draft) == recovered.receipt.request
+    assert studio.requests.resolve(recovered.draft) == recovered.request
     assert recovered.draft.preset == "noir"
 
 

@@ -23,8 +23,9 @@ from wan_pipeline.models.registry import (
     find,
 )
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
-from wan_pipeline.requests.presets import load_presets, resolve
+from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.requests.resolve import resolve
 from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.create import examples
@@ -38,8 +39,8 @@ from wan_pipeline.ui.create.hints import fill, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.saved_form import restore
 
-PRESETS = load_presets(REPOSITORY / "presets")
-SPEEDS = load_speeds(REPOSITORY / "presets" / "speeds")
+PRESETS = load_presets(REPOSITORY / "presets")[0]
+SPEEDS = load_speeds(REPOSITORY / "presets" / "speeds")[0]
 TAKES_ALL = replace(DEMO, last_image=LastImage.OPTIONAL, takes_control=True, guidance_scale_2=3.0)
 
 

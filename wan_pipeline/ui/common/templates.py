@@ -65,4 +65,4 @@ def frame_size(request: GenerationRequest) -> str:
 
 def clip_length(request: GenerationRequest) -> str:
     """Seconds from the first frame to the last: 2 s."""
-    return f"{(request.num_frames - 1) / request.fps:.3g} s"
+    return f"{request.seconds:.3g} s"

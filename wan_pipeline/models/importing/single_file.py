@@ -1,4 +1,4 @@
-"""A transformer in one safetensors file becomes a model in diffusers layout, with the other parts of a named model.
+"""Makes a model in diffusers layout of a transformer in one safetensors file and the other components of another model.
 
 Only names change, so bytes are copied from file to file: no torch, and never more than a few megabytes in memory.
 """
@@ -6,7 +6,6 @@ Only names change, so bytes are copied from file to file: no torch, and never mo
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,11 +16,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.cache import INDEX
-from wan_pipeline.models.download import READ_BYTES, Meter, TransferObserver
+from wan_pipeline.models.configs import INDEX, components
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.weights import BYTES_OF, DamagedFileError, Header, TensorInfo, read_header
-from wan_pipeline.storage.files import RESERVE_BYTES, check_writable, storage_error
+from wan_pipeline.models.transfer import READ_BYTES, Meter, TransferObserver, check_free_space
+from wan_pipeline.models.weights import ALIGNMENT, BYTES_OF, DamagedFileError, Header, TensorInfo, read_header
+from wan_pipeline.storage.files import check_writable, storage_error
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 FLOATS = frozenset({"F16", "BF16", "F32"})
@@ -31,49 +30,54 @@ STEM = "diffusion_pytorch_model"
 
 @dataclass(frozen=True)
 class Source:
-    """A file, and what its tensors are called in diffusers."""
+    """A file with the weights of one transformer."""
 
     path: Path
     header: Header
     names: dict[str, str]
-    """Diffusers' name -> the file's."""
+    """The file's name of each tensor, by diffusers' name."""
 
     @property
     def bytes(self) -> int:
-        return sum(end - start for start, end in self.header.spans.values())
+        return sum(self.size(name) for name in self.names)
+
+    def info(self, name: str) -> TensorInfo:
+        return self.header.tensors[self.names[name]]
 
     def size(self, name: str) -> int:
+        """Bytes of a tensor."""
         start, end = self.header.spans[self.names[name]]
         return end - start
 
 
 def read_source(path: Path, base: InstalledModel, component: str = "transformer") -> Source:
-    """What is in the file, if it is all that this transformer of `base` is made of. Raises ModelError."""
+    """The file, if it holds the same tensors as the transformer `component` of `base`. Raises ModelError."""
+    base.config(component)  # it is copied later, so it has to be there
     try:
         header = read_header(path)
     except (DamagedFileError, OSError) as error:
         raise ModelError(f"{path} cannot be read: {error}; download it again.") from error
     source = Source(path, header, _names(path, header))
-    _check_kinds(source)
-    _check_all_there(source, base, base.tensors(component))
+    _check_not_quantized(source)
+    _check_same_tensors(source, base, base.tensors(component))
     return source
 
 
 def convert(sources: dict[str, Source], base: InstalledModel, target: Path, observer: TransferObserver) -> None:
-    """Make the folder `target` of the sources, by component, and of all other parts of `base`.
+    """Write the model folder `target`: the sources, by component, and the other components of `base`.
 
-    It appears whole or not at all. Raises ModelError, StorageError, Cancelled.
+    It appears complete or not at all. Raises ModelError, StorageError, Cancelled.
     """
     check_writable(target.parent)
-    rest = [path for path in _files(base.folder) if path.relative_to(base.folder).parts[0] not in sources]
+    rest = [path for path in _files(base) if path.relative_to(base.folder).parts[0] not in sources]
     configs = [base.folder / name / "config.json" for name in sources]
     copies = [path for path in (*rest, *configs) if not _can_link(path, target.parent)]
     copied = sum(path.stat().st_size for path in copies)
     needed = sum(source.bytes for source in sources.values())
-    with _half_made(target, needed + copied) as folder:
+    with _temporary_folder(target, needed + copied) as folder:
         try:
             for path in (*rest, *configs):
-                _take(path, folder / path.relative_to(base.folder), link=path not in copies)
+                _copy(path, folder / path.relative_to(base.folder), link=path not in copies)
             meter = Meter(observer, needed)
             for component, source in sources.items():
                 _write_shards(source, folder / component, meter)
@@ -83,15 +87,18 @@ def convert(sources: dict[str, Source], base: InstalledModel, target: Path, obse
 
 
 def _names(path: Path, header: Header) -> dict[str, str]:
-    """Diffusers' names, by its own conversion where the file has the authors'."""
-    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers  # here: it brings in torch
+    """The file's name of each tensor, by diffusers' name. Diffusers itself converts the names of the Wan authors.
+
+    Raises ModelError.
+    """
+    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers  # here: it imports torch
 
     bare = {_bare(name): name for name in header.tensors}
     if any(".attn1." in name for name in bare):
         return bare
-    if any("motion_encoder." in name or "face_adapter." in name for name in bare):
+    if any("motion_encoder" in name or "face_adapter" in name for name in bare):
         raise ModelError(f"{path.name} is a Wan Animate transformer, which cannot be used yet; choose another file.")
-    renamed: dict[str, str] = convert_wan_transformer_to_diffusers(dict(bare))  # it moves values and looks at none
+    renamed: dict[str, str] = convert_wan_transformer_to_diffusers(dict(bare))  # it only moves values
     return {
         name.replace("img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"): old
         for name, old in renamed.items()
@@ -102,7 +109,7 @@ def _bare(name: str) -> str:
     return next((name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)), name)
 
 
-def _check_kinds(source: Source) -> None:
+def _check_not_quantized(source: Source) -> None:
     scaled = any("scale_weight" in name or "weight_scale" in name or "scaled_fp8" in name for name in source.names)
     kinds = {info.dtype for info in source.header.tensors.values()} - FLOATS
     if scaled or kinds:
@@ -112,23 +119,23 @@ def _check_kinds(source: Source) -> None:
         )
 
 
-def _check_all_there(source: Source, base: InstalledModel, wanted: dict[str, TensorInfo]) -> None:
+def _check_same_tensors(source: Source, base: InstalledModel, wanted: dict[str, TensorInfo]) -> None:
     file, title = source.path.name, base.spec.title
     missing, foreign = sorted(wanted.keys() - source.names.keys()), sorted(source.names.keys() - wanted.keys())
     if len(missing) == len(wanted):
         raise ModelError(f"{file} is no Wan transformer: none of its {len(source.names):,} tensors is one of {title}.")
     if missing:
         raise ModelError(
-            f"{file} lacks {len(missing)} tensors of {title}, as {missing[0]}; "
+            f"{file} lacks {len(missing)} tensors of {title}, such as {missing[0]}; "
             "name the model that it was made from with --config."
         )
     if foreign:
         raise ModelError(
-            f"{file} has {len(foreign)} tensors that {title} has not, as {source.names[foreign[0]][:80]}; "
+            f"{file} has {len(foreign)} tensors that {title} has not, such as {source.names[foreign[0]][:80]}; "
             "name the model that it was made from with --config."
         )
     for name, info in wanted.items():
-        shape = source.header.tensors[source.names[name]].shape
+        shape = source.info(name).shape
         if shape != info.shape:
             raise ModelError(
                 f"{file} was made for a model of another size: {name} is {shape} in it and {info.shape} in {title}; "
@@ -137,18 +144,16 @@ def _check_all_there(source: Source, base: InstalledModel, wanted: dict[str, Ten
 
 
 @contextmanager
-def _half_made(target: Path, needed: int) -> Iterator[Path]:
-    """A folder beside `target` that is gone afterwards, unless it got the target's name."""
+def _temporary_folder(target: Path, needed_bytes: int) -> Iterator[Path]:
+    """A folder beside `target` that is deleted afterwards, unless it was renamed.
+
+    Raises ModelError if the disk is too full, or another process is making the same model.
+    """
     folder, lock = (target.with_name(f".importing-{target.name}{ending}") for ending in ("", ".lock"))
     try:
         with FileLock(lock, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
-            free = shutil.disk_usage(target.parent).free
-            if free < needed + RESERVE_BYTES:
-                raise ModelError(
-                    f"{target.name} needs {needed / 1e9:,.1f} GB and the disk of {target.parent} has {free / 1e9:,.1f} "
-                    "GB free; free some space, or put --models-folder on another disk."
-                )
+            check_free_space(target.parent, needed_bytes, target.name, "set --models-folder to one on another disk")
             try:
                 folder.mkdir()
                 yield folder
@@ -156,29 +161,28 @@ def _half_made(target: Path, needed: int) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
         lock.unlink(missing_ok=True)
     except Timeout:
-        raise ModelError(f"{target.name} is being imported by another program; wait for it to end.") from None
+        raise ModelError(f"{target.name} is being imported by another program; wait until it is done.") from None
 
 
-def _files(folder: Path) -> list[Path]:
-    """Of the model index and of the components that it names."""
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    components = [name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None]
-    return [folder / INDEX, *(path for name in components for path in sorted((folder / name).glob("*")))]
+def _files(model: InstalledModel) -> list[Path]:
+    """The model index, and the files of the components in it."""
+    folders = (model.folder / name for name in components(model.index()))
+    return [model.folder / INDEX, *(path for folder in folders for path in sorted(folder.glob("*")) if path.is_file())]
 
 
-def _can_link(path: Path, beside: Path) -> bool:
-    """Large files lie on the disk once, and stay if the other model is removed."""
-    return path.suffix == ".safetensors" and path.stat().st_dev == beside.stat().st_dev
+def _can_link(path: Path, folder: Path) -> bool:
+    """A hard link keeps a large file on the disk once, and alive when the other model is removed."""
+    return path.suffix == ".safetensors" and path.stat().st_dev == folder.stat().st_dev
 
 
-def _take(path: Path, target: Path, *, link: bool) -> None:
+def _copy(path: Path, target: Path, *, link: bool) -> None:
     target.parent.mkdir(exist_ok=True)
     if link:
         try:
             os.link(path.resolve(), target)
             return
         except OSError:
-            pass  # a file system without links: then it is copied, and if there is no room for that, it is said
+            pass  # the file system has no links; a copy tells if it has no room either
     shutil.copyfile(path, target)
 
 
@@ -196,7 +200,7 @@ def _write_shards(source: Source, folder: Path, meter: Meter) -> None:
 
 
 def _shards(source: Source) -> list[list[str]]:
-    """Names by file, in the order of the model, none larger than SHARD_BYTES but for a single tensor's sake."""
+    """Sorted names, by file; a file has at most SHARD_BYTES, or a single larger tensor."""
     shards: list[list[str]] = [[]]
     room = SHARD_BYTES
     for name in sorted(source.names):
@@ -210,24 +214,14 @@ def _shards(source: Source) -> list[list[str]]:
 
 
 def _write_shard(source: Source, names: list[str], target: Path, meter: Meter) -> None:
-    """A safetensors file: the header's length, the header, and the tensors' bytes one after another."""
-    infos = {name: source.header.tensors[source.names[name]] for name in names}
-    ordered = sorted(names, key=lambda name: (-BYTES_OF[infos[name].dtype], name))  # so that all lie on their multiples
-    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name in ordered:
-        size = math.prod(infos[name].shape) * BYTES_OF[infos[name].dtype]
-        table[name] = {"dtype": infos[name].dtype, "shape": infos[name].shape, "data_offsets": [end, end + size]}
-        end += size
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
+    ordered = sorted(names, key=lambda name: _alignment_order(source, name))
     with source.path.open("rb") as content, target.open("wb") as out:
-        out.write(len(header).to_bytes(8, "little") + header)
+        out.write(_header(source, ordered))
         for name in ordered:
-            start, stop = source.header.spans[source.names[name]]
+            start, end = source.header.spans[source.names[name]]
             content.seek(start)
-            while start < stop:
-                chunk = content.read(min(READ_BYTES, stop - start))
+            while start < end:
+                chunk = content.read(min(READ_BYTES, end - start))
                 if not chunk:
                     raise ModelError(f"{source.path} became shorter while it was read; download it again.")
                 start += len(chunk)
@@ -235,3 +229,20 @@ def _write_shard(source: Source, names: list[str], target: Path, meter: Meter) -
                 meter.add(len(chunk))
         out.flush()
         os.fsync(out.fileno())
+
+
+def _alignment_order(source: Source, name: str) -> tuple[bool, int, str]:
+    """Whole multiples of ALIGNMENT first, so that all of them start at one; then wide elements before narrow ones."""
+    return source.size(name) % ALIGNMENT != 0, -BYTES_OF[source.info(name).dtype], name
+
+
+def _header(source: Source, names: list[str]) -> bytes:
+    """The start of a safetensors file: the header's length, and the header, padded so that the tensors are aligned."""
+    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in names:
+        info, start, end = source.info(name), end, end + source.size(name)
+        table[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": [start, end]}
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-(8 + len(header)) % ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header
