@@ -27,8 +27,8 @@ from wan_pipeline.clips.naming import clip_name
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice, SchedulerName
 from wan_pipeline.storage.database import Database
-from wan_pipeline.ui.cards import Names
-from wan_pipeline.ui.gallery_cards import PAGE_SIZE, grid
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.gallery.html import PAGE_SIZE, grid
 
 ALLOWED_MS = 300
 ROUNDS = 15
@@ -48,7 +48,7 @@ WORDS = (
     "sea",
     "sky",
 )
-NAMES = Names(models={}, presets={})
+TEMPLATES = Templates()
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def visit(gallery: Gallery, query: GalleryQuery, offset: int) -> None:
 
 
 def page(gallery: Gallery, query: GalleryQuery, offset: int) -> None:
-    grid(gallery.page(query, offset, PAGE_SIZE), query, offset, ())
+    grid(TEMPLATES, gallery.page(query, offset, PAGE_SIZE), query, offset, ())
 
 
 def timed(action: Callable[[], None]) -> dict[str, float]:

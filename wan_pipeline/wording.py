@@ -1,4 +1,4 @@
-"""Numbers and lengths of time, as the page and the command line write them."""
+"""Numbers, amounts of data and lengths of time, as the page and the command line write them."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def data_size(count: float) -> str:
+    """Bytes, in units of 1000: 512 kB, 58.7 MB, 29.0 GB."""
+    if count < 1e6:
+        return f"{count / 1e3:,.0f} kB"
+    return f"{count / 1e6:,.1f} MB" if count < 1e8 else f"{count / 1e9:,.1f} GB"

@@ -30,6 +30,7 @@ class Faults:
     gated: bool = False
     ignores_ranges: bool = False
     seconds_a_chunk: float = 0.0
+    chunk_bytes: int = 4096
     entries: list[dict[str, object]] = field(default_factory=list)
     """More files that the list of a repository names."""
     silent: threading.Event | None = None
@@ -136,8 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         if is_cut:
             faults.cuts[path] -= 1
             data = data[: len(data) // 2]
-        for at in range(0, len(data), 4096):
-            self.wfile.write(data[at : at + 4096])
+        while data:
+            chunk, data = data[: faults.chunk_bytes], data[faults.chunk_bytes :]
+            self.wfile.write(chunk)
             time.sleep(faults.seconds_a_chunk)
         if is_cut:
             self.close_connection = True

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from huggingface_hub import constants
+
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
 from wan_pipeline.models.cache import CachedRepository
@@ -15,6 +17,7 @@ from wan_pipeline.models.importing.importer import ModelImporter
 from wan_pipeline.models.library import ModelLibrary, check_files, revision_of
 from wan_pipeline.models.names import check_repository
 from wan_pipeline.models.spec import Availability
+from wan_pipeline.models.transfer import free_bytes
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import storage_error
 
@@ -112,6 +115,10 @@ class ModelManager:
         except ModelError as error:
             return [str(error)]
         return []
+
+    def free_bytes(self) -> int:
+        """What downloads may take of the disk of the Hugging Face cache."""
+        return free_bytes(Path(constants.HF_HUB_CACHE))
 
     def remove(self, model_id: str) -> int:
         """Delete a model's files and give the bytes freed. An imported folder is not deleted, only forgotten.

@@ -77,10 +77,17 @@ class Meter:
         return max(self._done - before, 0) / (now - since) if now - since > 0.5 else 0.0
 
 
+def free_bytes(folder: Path) -> int:
+    """Bytes that models may take of the disk of `folder`, which need not exist yet. A reserve is left for the rest."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return max(shutil.disk_usage(folder).free - RESERVE_BYTES, 0)
+
+
 def check_free_space(folder: Path, needed_bytes: int, name: str, remedy: str) -> None:
-    """Raise ModelError unless the disk of `folder` has room for `needed_bytes` of the model `name`, and a reserve."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes + RESERVE_BYTES:
+    """Raise ModelError unless the disk of `folder` has `needed_bytes` free for the model `name`."""
+    free = free_bytes(folder)
+    if free < needed_bytes:
         raise ModelError(
             f"{name} needs {needed_bytes / 1e9:,.1f} GB more and the disk of {folder} has {free / 1e9:,.1f} GB free; "
             f"free some space, or {remedy}."

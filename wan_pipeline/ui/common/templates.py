@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.ui.common.room import RoomId
-from wan_pipeline.wording import duration, plural
+from wan_pipeline.wording import data_size, duration, plural
 
 UI = Path(__file__).parent.parent
 
@@ -34,6 +34,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
+            "data_size": data_size,
             "duration": duration,
             "plural": plural,
             "file_url": file_url,
