@@ -29,7 +29,7 @@ def head(templates: Templates, cards: Sequence[Card], free_bytes: int) -> str:
 
 def grid(templates: Templates, cards: Sequence[Card], is_local: bool) -> str:
     """All cards. `is_local` gives them the buttons that change what is on this computer."""
-    shelves = [(title, [card for card in cards if card.status in statuses]) for title, statuses in SHELVES]
+    shelves = [(title, [card for card in cards if card.shelf_status in statuses]) for title, statuses in SHELVES]
     return templates.render("models/grid.html", shelves=[shelf for shelf in shelves if shelf[1]], is_local=is_local)
 
 
