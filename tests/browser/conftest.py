@@ -69,7 +69,7 @@ def address(workspace: Path, tiny_demo: Path, hub: HubServer) -> Iterator[str]:
 
 
 def _unexpected(log: Path) -> list[str]:
-    """Errors in the log that no handler caught, except the one that `Visitor.forgive_...` tells of."""
+    """Exceptions in the log of the app, save that of an estimate with the size of another model (see Visitor)."""
     raised = re.findall(r"^[\w.]*(?:Error|Exception)\b:? .*", log.read_text(encoding="utf-8"), re.MULTILINE)
     return [line for line in raised if "is not in the list of choices" not in line]
 
