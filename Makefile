@@ -43,7 +43,7 @@ bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
 	$(BIN)/python -m training all $(ARGS)
 
-soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: 2000 jobs and 300 kills, ten minutes
+soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: training, whole grids, 2000 jobs and 300 kills
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 # Installed again only when the requirements have changed.

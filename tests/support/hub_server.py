@@ -47,6 +47,7 @@ class HubServer(ThreadingHTTPServer):
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
         """(path of a file, its Range header) of each that was asked for."""
+        self.authorizations: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -81,6 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: HubServer
 
     def do_GET(self) -> None:
+        self.server.authorizations.add(self.headers.get("Authorization", ""))
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if parts[:2] == ["api", "models"]:
             name, rest = "/".join(parts[2:4]), parts[4:]
