@@ -37,7 +37,7 @@ class Provenance:
     def differences(self, now: Provenance, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One sentence for each difference that may change frames, the likeliest cause first.
 
-        Left out are the the environment's entries in `ignore`, and what this, the older one, does not hold.
+        Left out are the environment's entries in `ignore`, and what this, the older one, does not hold.
         """
         names = sorted(self.environment.keys() - ignore, key=lambda name: (name in UNLIKELY, name))
         return (
