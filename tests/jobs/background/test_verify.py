@@ -156,7 +156,7 @@ def test_what_cannot_be_made_here_is_a_sentence_before_anything_is_rendered(stud
 def test_a_size_that_no_clip_has_is_told_before_anything_is_rendered(studio):
     clip, observer = make(studio), Recorder()
     rewrite(clip, request={**read_receipt(clip)["request"], "width": 10**6})
-    with pytest.raises(ReceiptError, match="'request.width' = 1000000"):
+    with pytest.raises(ReceiptError, match=r"'request\.width' = 1000000"):
         studio.verify_now(clip, observer)
     assert observer.reports == []
 
