@@ -138,7 +138,7 @@ def test_a_file_that_shows_other_pictures_is_not_identical(studio):
     [
         ({"model": "nothing"}, "nothing"),
         ({"model": "wan2.1-t2v-1.3b"}, "is not installed"),
-        ({"width": 10**6}, "out of range"),
+        ({"width": 16000}, "out of range"),
         ({"loras": [{"name": "gone", "weight": 1.0}]}, "There is no LoRA 'gone'"),
         ({"loras": [{"name": "../../gone", "weight": 1.0}]}, "There is no LoRA"),
         ({"image": "0" * 64, "mode": "image-to-video"}, "input image is not in"),
@@ -151,6 +151,14 @@ def test_what_cannot_be_made_here_is_a_sentence_before_anything_is_rendered(stud
     with pytest.raises(UserError, match=r"cannot be made again here: ") as caught:
         studio.verify_now(clip, observer)
     assert words in str(caught.value) and observer.reports == []
+
+
+def test_a_size_that_no_clip_has_is_told_before_anything_is_rendered(studio):
+    clip, observer = make(studio), Recorder()
+    rewrite(clip, request={**read_receipt(clip)["request"], "width": 10**6})
+    with pytest.raises(ReceiptError, match=r"'request\.width' = 1000000"):
+        studio.verify_now(clip, observer)
+    assert observer.reports == []
 
 
 def test_a_file_that_cannot_be_decoded_is_told_before_anything_is_rendered(studio):
