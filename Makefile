@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench demo-model soak
+.PHONY: help setup run demo test test-gpu check bench demo-model soak
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ demo: setup  ## make one clip on the command line (PROMPT="a blue fish swims lef
 test: $(DEVELOPMENT)  ## run all tests, those in a real browser too (ARGS="-k store" for some)
 	.ci/install-chromium
 	$(BIN)/python -m pytest $(ARGS)
+
+test-gpu: $(DEVELOPMENT)  ## run the engine's tests on the accelerator (WAN_STUDIO_DEVICE names another device)
+	$(BIN)/python -m pytest -m gpu --confcutdir=tests/gpu tests/gpu $(ARGS)
 
 check: $(DEVELOPMENT)  ## lint, check the formatting, the types and which room imports which
 	$(BIN)/ruff check .

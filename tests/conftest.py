@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["WAN_STUDIO_DEVICE"] = "cpu"  # whatever this machine has: the tests of accelerators are in tests/gpu
+
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
 from tests.support.queues import OpenQueue
 from tests.support.warm import Warm, shared_warm

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from tests.browser.visitor import WAIT_SECONDS, Visitor
+from tests.browser.visitor import WAIT_SECONDS, Visitor, new_profile
 from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.settings import REPOSITORY
 
@@ -93,7 +93,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> BrowserContext:
+    return new_profile(browser)
+
+
 @pytest.fixture
-def visitor(browser: Browser, address: str) -> Iterator[Visitor]:
-    with Visitor(browser, address) as visitor:
+def visitor(profile: BrowserContext, address: str) -> Iterator[Visitor]:
+    with Visitor(profile, address) as visitor:
         yield visitor

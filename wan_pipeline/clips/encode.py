@@ -76,7 +76,7 @@ def _run_ffmpeg(frames: NDArray[np.uint8], fps: int, part: Path, comment: str, l
 
 
 def _failure(destination: Path, log: TextIO) -> OSError | StorageError:
-    """The error that ffmpeg's log tells of: an OSError if it is the disk's."""
+    """The error in ffmpeg's log: an OSError if the disk refused, else a StorageError."""
     log.seek(0)
     text: str = log.read()
     disk_errors = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EIO: "Input/output"}

@@ -9,7 +9,7 @@ from typing import Any
 UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
 """Entries of the environment that change with every update, and hardly ever change a frame."""
 SETUP = frozenset({"attention", "threads", "tf32", "strict"})
-"""Entries that deterministic mode sets."""
+"""Entries that deterministic mode sets. Receipts call the mode itself "strict"."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def differences(self, now: Provenance, but: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    def differences(self, now: Provenance, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One sentence for each difference that may change frames, the likeliest cause first.
 
-        Left out are the entries of the environment named in `but`, and what this, the older one, does not tell.
+        Left out are the the environment's entries in `ignore`, and what this, the older one, does not hold.
         """
-        names = sorted(self.environment.keys() - but, key=lambda name: (name in UNLIKELY, name))
+        names = sorted(self.environment.keys() - ignore, key=lambda name: (name in UNLIKELY, name))
         return (
             *_changes("LoRA", self.loras, now.loras, "is another file now", "is not here now"),
             *_changes("Model file", self.model_files, now.model_files, "is another file now", "is not here now"),

@@ -55,11 +55,11 @@ def rewrite(clip: Path, **changes) -> None:
 # Verifying
 
 
-@pytest.mark.parametrize("options", [{}, {"strict": True}, {"strip_metadata": True}])
-@pytest.mark.parametrize("strict", [False, True])
-def test_a_clip_made_again_is_identical(studio, options, strict):
+@pytest.mark.parametrize("options", [{}, {"deterministic": True}, {"strip_metadata": True}])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_clip_made_again_is_identical(studio, options, deterministic):
     clip, observer = make(studio, **options), Recorder()
-    verdict = studio.verify_now(clip, observer, strict)
+    verdict = studio.verify_now(clip, observer, deterministic)
     assert verdict.identical and verdict.psnr_db is None and verdict.differences == ()
     assert verdict.sentence.startswith("Identical")
     assert observer.of(Stage.DENOISING)[-1].step == 2
@@ -84,7 +84,7 @@ def test_a_changed_lora_is_named(studio, settings):
     assert verdict.sentence == f"Not identical: {verdict.psnr_db:.1f} dB. LoRA 'glow' is another file now."
 
 
-def test_a_changed_model_is_named_and_refused_when_strict(studio):
+def test_a_changed_model_is_named_and_refused_in_deterministic_mode(studio):
     clip = make(studio)
     tiny.write_demo(studio.settings.demo_checkpoint, seed=1)
     verdict = studio.verify_now(clip, Recorder())
@@ -93,18 +93,20 @@ def test_a_changed_model_is_named_and_refused_when_strict(studio):
         "Model file 'transformer/diffusion_pytorch_model.safetensors' is another" in d for d in verdict.differences
     )
     observer = Recorder()
-    with pytest.raises(UserError, match=r"cannot be verified strictly here.*is another file now.*without strict mode"):
-        studio.verify_now(clip, observer, strict=True)
+    with pytest.raises(
+        UserError, match=r"in deterministic mode, because .* is another file now.*without --deterministic"
+    ):
+        studio.verify_now(clip, observer, deterministic=True)
     assert observer.reports == []
 
 
-def test_other_versions_are_refused_when_strict_and_told_of_when_frames_differ(studio):
+def test_other_versions_are_refused_in_deterministic_mode_and_told_of_when_frames_differ(studio):
     clip = make(studio)
     provenance = read_receipt(clip)["provenance"]
     provenance["environment"] |= {"torch": "1.0.0", "driver": "1"}
     rewrite(clip, provenance=provenance)
     with pytest.raises(UserError, match=r"Torch: 1\.0\.0 then, .* now\. Verify"):
-        studio.verify_now(clip, Recorder(), strict=True)
+        studio.verify_now(clip, Recorder(), deterministic=True)
     rewrite(clip, provenance=provenance, frames_sha256="00" * 32)
     verdict = studio.verify_now(clip, Recorder())
     assert not verdict.identical and verdict.expected_sha256 == "00" * 32

@@ -7,6 +7,7 @@ import gradio as gr
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import merge_settings
 from wan_pipeline.requests.speeds import Speed
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.create.fields.field import FieldValues
@@ -26,14 +27,9 @@ HINTED = {
 
 
 def placeholders(spec: ModelSpec, preset: Preset | None, speed: Speed | None = None) -> dict[str, str]:
-    """The value that holds while a field is blank, by name of the field: of the speed, the preset or the model."""
-    sources = [source for source in (speed, preset, spec) if source]
-
-    def hint(setting: str) -> str:
-        values = (getattr(source, setting, None) for source in sources)
-        return next((f"{value:g}" for value in values if value is not None), "")
-
-    return {field: hint(setting) for field, setting in HINTED.items()}
+    """The value that holds while a field is blank, by name of the field."""
+    values = merge_settings(Draft(), spec, preset, speed=speed).values
+    return {field: f"{values[setting]:g}" if setting in values else "" for field, setting in HINTED.items()}
 
 
 def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:

@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.models.spec import ModelSpec, clip_seconds
+from wan_pipeline.requests.limits import MAX_FPS
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, parse_number
 
@@ -16,16 +17,10 @@ SHORTEST = 0.5
 """Seconds. The slider starts here, unless the model cannot make that much."""
 QUARTER = 0.25
 """Seconds. The slider's step."""
-FPS_RANGE = range(1, 121)
 
 
-def seconds_of(num_frames: int, fps: float) -> float:
-    """From the first frame to the last."""
-    return (num_frames - 1) / fps
-
-
-def frames_of(seconds: float, fps: float, spec: ModelSpec) -> int:
-    """The inverse of `seconds_of`, rounded to a number of frames that the model makes."""
+def frames_of(seconds: float, fps: int, spec: ModelSpec) -> int:
+    """The inverse of `clip_seconds`, rounded to a number of frames that the model makes."""
     group = spec.temporal_compression
     return round(seconds * fps / group) * group + 1
 
@@ -33,7 +28,7 @@ def frames_of(seconds: float, fps: float, spec: ModelSpec) -> int:
 def length_bounds(spec: ModelSpec) -> tuple[float, float]:
     """Seconds of the shortest and the longest clip that the slider offers."""
     group = spec.temporal_compression
-    longest = seconds_of((spec.max_frames - 1) // group * group + 1, spec.fps)
+    longest = clip_seconds((spec.max_frames - 1) // group * group + 1, spec.fps)
     if longest < SHORTEST:
         return longest, longest
     return SHORTEST, math.floor(longest / QUARTER) * QUARTER
@@ -41,14 +36,13 @@ def length_bounds(spec: ModelSpec) -> tuple[float, float]:
 
 def _build(choices: Choices) -> gr.Slider:
     low, high = length_bounds(choices.spec)
-    value = seconds_of(choices.spec.num_frames, choices.spec.fps)
+    value = clip_seconds(choices.spec.num_frames, choices.spec.fps)
     return gr.Slider(low, high, value, step=QUARTER, label="Length in seconds", buttons=[], elem_classes="slim")
 
 
 def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
-    fps = parse_number("fps", "Frames per second", values["fps"], int)
-    if fps is None or fps not in FPS_RANGE:  # a wrong frame rate is refused when the draft is resolved
-        fps = spec.fps
+    given = parse_number("fps", "Frames per second", values["fps"], int)
+    fps = int(given) if given and 1 <= given <= MAX_FPS else spec.fps  # a wrong one is refused when it is resolved
     frames = frames_of(values["seconds"], fps, spec)
     if frames > spec.max_frames:
         raise RequestError(
@@ -60,7 +54,7 @@ def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _show(draft: Draft, spec: ModelSpec) -> float:
-    return seconds_of(draft.num_frames or spec.num_frames, draft.fps or spec.fps)
+    return clip_seconds(draft.num_frames or spec.num_frames, draft.fps or spec.fps)
 
 
 LENGTH = Field(_build, _read, _show)
