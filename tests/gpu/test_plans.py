@@ -78,7 +78,9 @@ def test_chunked_is_the_stock_forward_within_rounding(bench: Bench):
     timestep = torch.full((1, 75), 500.0)
     timestep[:, :15] = 0.0
     inputs = {
-        "hidden_states": torch.randn(1, 48, 5, 6, 10, generator=generator).to(device, dtype),
+        "hidden_states": torch.randn(1, transformer.config.in_channels, 5, 6, 10, generator=generator).to(
+            device, dtype
+        ),
         "timestep": timestep.to(device),
         "encoder_hidden_states": torch.randn(1, 64, 192, generator=generator).to(device, dtype),
     }

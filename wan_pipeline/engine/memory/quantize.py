@@ -147,12 +147,25 @@ def _kind(precision: Precision) -> type[DequantizedLinear]:
 
 def cast(module: torch.nn.Module, dtype: torch.dtype) -> None:
     """Cast all floating weights that are not quantized to `dtype`, and to fp32 those that the library keeps in it."""
-    in_fp32 = set(getattr(module, "_keep_in_fp32_modules", None) or ())
+    in_fp32 = _modules_in_fp32(module, dtype)
     for prefix, owner in module.named_modules():
         for name, tensor in list(owner._parameters.items()):
             if tensor is not None and tensor.is_floating_point() and not isinstance(owner, DequantizedLinear):
                 is_exempt = not in_fp32.isdisjoint((*prefix.split("."), name))
                 set_tensor(owner, name, tensor.detach().to(torch.float32 if is_exempt else dtype))
+
+
+def _modules_in_fp32(module: torch.nn.Module, dtype: torch.dtype) -> set[str]:
+    """Names of submodules that `from_pretrained(dtype=dtype)` leaves in fp32.
+
+    diffusers always leaves `_keep_in_fp32_modules`, transformers only for fp16; its strict list goes for bf16 too
+    (transformers 5.23, `PreTrainedModel._get_dtype_plan`).
+    """
+    kept: set[str] = set(getattr(module, "_keep_in_fp32_modules", None) or ())
+    if isinstance(module, PreTrainedModel):
+        strict: set[str] = set(getattr(module, "_keep_in_fp32_modules_strict", None) or ())
+        return strict | kept if dtype is torch.float16 else strict
+    return kept
 
 
 def save_quantized(module: torch.nn.Module, path: Path, source: str) -> None:
