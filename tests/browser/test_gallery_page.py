@@ -10,14 +10,14 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.form import panel
-from tests.browser.visitor import WAIT_SECONDS, Visitor
+from tests.browser.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.settings import REPOSITORY
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 PROMPTS = {"plain": "a plain ball", "noir": "a dark ball", "markup": "<img src=x onerror=\"window.pwned=1\"> 'box'"}
 TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => video.currentTime)"

@@ -12,13 +12,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.form import FORECAST, fill, model_choices, panel
-from tests.browser.visitor import Visitor, new_profile
+from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.support import tiny
 from tests.support.hub_server import Faults, HubServer
 from tests.support.queues import OpenQueue
 from wan_pipeline.clips.encode import encode
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 VACE = "Wan 2.1 VACE 1.3B"
 GATED = "Wan 2.1 Text to video 14B"

@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.form import FORECAST, fill, generate, make_short, panel
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 PLAYING = "() => { const v = document.querySelector('#view video'); return v && !v.error && v.currentTime > 0.2 }"
 
