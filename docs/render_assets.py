@@ -1,7 +1,7 @@
-"""Make the pictures that the page comes with: `python docs/render_assets.py`.
+"""Render the images of the page: `python docs/render_assets.py`.
 
-The style cards are frames of clips that the demo model made, one scene in every style; the example pictures are first
-frames from the demo world's renderer, so that they are pictures from outside to the model.
+The style thumbnails are frames of one scene that the demo model renders in every style; the example images are drawn by
+the demo world's renderer, so that they come from outside the model.
 """
 
 from __future__ import annotations

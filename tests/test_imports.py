@@ -21,6 +21,11 @@ PAGE = (
     "from pathlib import Path\nfrom wan_pipeline import Settings, Studio\nfrom wan_pipeline.ui.page import build_ui\n"
     "build_ui(Studio(Settings(workspace=Path('workspace'))))"
 )
+REFUSED = """
+from wan_pipeline.cli import main
+for wrong in ("width=161", "image=gone.png", "lora=ghost", "preset=none", "model=none", "output=clip.avi"):
+    assert main(["generate", "--workspace=workspace", "--prompt=a red ball", f"--{wrong}"]) == 2
+"""
 EVERY_MODULE = f"""
 import importlib, pkgutil, wan_pipeline
 for room in {LIGHT_ROOMS}:
@@ -38,10 +43,11 @@ for room in {LIGHT_ROOMS}:
         (HELP, ANY_LIBRARY),
         ("import app", ANY_LIBRARY),
         ("from wan_pipeline import Draft, GenerationRequest, LoraChoice, ModelSpec, Settings, Studio, generate", HEAVY),
+        (REFUSED, HEAVY),
         (EVERY_MODULE, HEAVY),
         (PAGE, HEAVY - {"gradio"}),
     ],
-    ids=["package", "settings", "help", "app", "public names", "every module below the engine", "page"],
+    ids=["package", "settings", "help", "app", "public names", "user errors", "every module below the engine", "page"],
 )
 def test_imports_no_more_than_it_needs(code: str, unwanted: set[str], tmp_path: Path) -> None:
     report = (

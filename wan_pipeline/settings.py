@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from wan_pipeline.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
@@ -12,6 +15,9 @@ _SHIPPED_PRESETS = PACKAGE / "presets"
 """Exists only in an installed package: in a checkout the presets are at the top level."""
 _IS_INSTALLED = _SHIPPED_PRESETS.is_dir()
 _HOME = Path.home() / "Wan Studio" if _IS_INSTALLED else REPOSITORY
+DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
+DEVICES = ("cpu", "cuda", "xpu", "mps")
+"""By torch's names; ROCm is `cuda` there too."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ class Settings:
     """The memory plan to use, as `planning.memory_plan` writes it; empty for the fastest that fits."""
     compiled: bool = False
     """Compile the transformer's blocks: about a minute once, then faster steps."""
+    device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
+    """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown device."""
+        if self.device not in ("", *DEVICES):
+            raise UserError(
+                f"{DEVICE_VARIABLE} is '{self.device[:80]}', which is no device; use {', '.join(DEVICES)}, "
+                "or leave it unset for the accelerator of this machine."
+            )
 
     @property
     def database(self) -> Path:

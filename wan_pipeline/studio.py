@@ -32,6 +32,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
+from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.recover import Recovered, recover
@@ -112,8 +113,9 @@ class Studio:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was repaired when the workspace was opened, and since: one sentence each, for the person."""
-        return (*self._notices, *self._supervisor.notices)
+        """What was repaired or left out when the workspace was opened, and since: one sentence each."""
+        left_out = [self.gallery.notice] if self.gallery.notice else []
+        return (*self._notices, *left_out, *self._supervisor.notices)
 
     # Into the queue
 
@@ -212,12 +214,13 @@ class Studio:
         observer: Observer,
         *,
         strip_metadata: bool = False,
-        strict: bool = False,
+        deterministic: bool = False,
     ) -> Finished:
         """Render a clip in this process, to `output` or into the workspace's clips.
 
-        `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `strict` is deterministic
-        mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
+        `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `deterministic` renders in
+        deterministic mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the
+        engine.
         """
         request = self.requests.resolve(draft)
         clip = output or self.settings.clips / clip_name(request, datetime.now(UTC), uuid4().hex)
@@ -226,14 +229,16 @@ class Studio:
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
         from wan_pipeline.jobs.worker.render import Label, make_clip
 
-        with Engine(self.settings, strict=strict) as engine:
+        with Engine(self.settings, deterministic=deterministic) as engine:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
-    def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
+    def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, deterministic=strict)
+        return verify(clip, self.settings, observer, deterministic=deterministic)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
+        for _, project in clips:
+            check_project(project)
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]
         check_room(self.settings.clips, max((clip_bytes(request) for request, _, _ in checked), default=0))
         requests: list[tuple[GenerationRequest, str]] = [

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from tests.browser.visitor import WAIT_SECONDS, Visitor
+from tests.browser.visitor import WAIT_SECONDS, Visitor, new_profile
 from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.settings import REPOSITORY
 
@@ -69,7 +69,7 @@ def address(workspace: Path, tiny_demo: Path, hub: HubServer) -> Iterator[str]:
 
 
 def _unexpected(log: Path) -> list[str]:
-    """Errors in the log that no handler caught, except the one that `Visitor.forgive_...` tells of."""
+    """Exceptions in the log of the app, save that of an estimate with the size of another model (see Visitor)."""
     raised = re.findall(r"^[\w.]*(?:Error|Exception)\b:? .*", log.read_text(encoding="utf-8"), re.MULTILINE)
     return [line for line in raised if "is not in the list of choices" not in line]
 
@@ -93,7 +93,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> BrowserContext:
+    return new_profile(browser)
+
+
 @pytest.fixture
-def visitor(browser: Browser, address: str) -> Iterator[Visitor]:
-    with Visitor(browser, address) as visitor:
+def visitor(profile: BrowserContext, address: str) -> Iterator[Visitor]:
+    with Visitor(profile, address) as visitor:
         yield visitor

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.form import FORECAST, fill, model_choices, panel
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Visitor, new_profile
 from tests.support import tiny
 from tests.support.hub_server import Faults, HubServer
 from tests.support.queues import OpenQueue
@@ -165,7 +165,7 @@ def test_a_model_that_came_meanwhile_makes_a_clip_led_by_a_video(visitor: Visito
 
 
 def test_who_comes_over_the_network_may_only_look(browser: Browser, address: str, workspace: Path) -> None:
-    with Visitor(browser, address, headers={"X-Forwarded-For": "203.0.113.9"}) as guest:
+    with Visitor(new_profile(browser, {"X-Forwarded-For": "203.0.113.9"}), address) as guest:
         page = open_models(guest)
         expect(card(page, VACE)).to_be_visible()
         expect(page.get_by_placeholder("owner/name")).to_be_hidden()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 WAIT_SECONDS = 60
 """The longest wait for anything that a page is to show: a clip of the tiny model or a new process takes that long on a
@@ -13,19 +13,25 @@ machine that does other work. A wait ends with its event, so a long limit costs 
 """
 
 
+def new_profile(browser: Browser, headers: dict[str, str] | None = None) -> BrowserContext:
+    """A browser profile whose requests carry `headers`."""
+    profile = browser.new_context(
+        viewport={"width": 1440, "height": 900},
+        extra_http_headers=headers,
+        reduced_motion="reduce",  # toasts do not vanish before a slow machine has clicked on them
+    )
+    profile.set_default_timeout(WAIT_SECONDS * 1000)
+    return profile
+
+
 class Visitor:
     """Opens pages, and collects what must not happen in them: script errors, failed requests, use of the network."""
 
-    def __init__(self, browser: Browser, address: str, headers: dict[str, str] | None = None) -> None:
-        """`headers` are sent with every request."""
+    def __init__(self, profile: BrowserContext, address: str) -> None:
+        """Visitors that follow each other may share a profile, for the scripts in its cache: nothing else is kept."""
         self.address = address
         self.complaints: list[str] = []
-        self._context = browser.new_context(
-            viewport={"width": 1440, "height": 900},
-            extra_http_headers=headers,
-            reduced_motion="reduce",  # toasts do not vanish before a slow machine has clicked on them
-        )
-        self._context.set_default_timeout(WAIT_SECONDS * 1000)
+        self._profile = profile
 
     def __enter__(self) -> Self:
         return self
@@ -33,13 +39,15 @@ class Visitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._context.close()
+        for page in self._profile.pages:
+            page.close()
+        self._forget()
         if error is None:
             assert self.complaints == []
 
     def open(self, query: str = "") -> Page:
         """A page in a new tab, once its forms answer."""
-        page = self._context.new_page()
+        page = self._profile.new_page()
         page.on("request", self._check_request)
         page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
         page.on("console", self._check_console)
@@ -59,6 +67,14 @@ class Visitor:
         for with the old size, and Gradio answers it with status 500. The page shows nothing of it and asks again.
         """
         self.complaints = [complaint for complaint in self.complaints if "status of 500" not in complaint]
+
+    def _forget(self) -> None:
+        """Clear what pages have stored, so that the next visitor comes for the first time."""
+        self._profile.clear_cookies()
+        page = self._profile.new_page()
+        storage = {"origin": self.address.rstrip("/"), "storageTypes": "local_storage,indexeddb,service_workers"}
+        self._profile.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
+        page.close()
 
     def _check_request(self, request: Request) -> None:
         if not request.url.startswith((self.address, "data:", "blob:")):

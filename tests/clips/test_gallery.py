@@ -19,7 +19,9 @@ from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
+from wan_pipeline.studio import Studio
 from wan_pipeline.wording import duration
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -112,6 +114,18 @@ def test_bad_receipts_are_skipped_and_told(gallery: Gallery, folder: Path, caplo
     gallery.rescan()
     assert gallery.problems == ()
     assert show_page(gallery)
+
+
+def test_the_studio_tells_of_files_that_cannot_be_listed(settings: Settings) -> None:
+    with Studio(settings) as studio:
+        studio.gallery.rescan()
+        assert studio.notices == ()
+        for name in "ab":
+            put(settings.clips, name)
+            (settings.clips / f"{name}.json").write_bytes(HOSTILE_RECEIPTS["half a surrogate pair"][0])
+        studio.gallery.rescan()
+        (notice,) = studio.notices
+        assert notice.startswith(f"2 files of {settings.clips} cannot be listed. a.mp4 is not listed. The receipt ")
 
 
 def test_extreme_receipts_break_no_page(gallery: Gallery, folder: Path) -> None:

@@ -14,7 +14,7 @@ from wan_pipeline.models.registry import WAN22_TI2V_5B
 from wan_pipeline.planning.hardware import Hardware, Speeds, save_hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.requests.request import Draft, LoraChoice
-from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.studio import Studio
 
 CARD = Hardware("cuda", "a card", 8 * GIB, int(7.5 * GIB), 64 * GIB, 48 * GIB, Speeds(60e12, 50e12, 20e9))
 LARGE = make_request(
@@ -22,13 +22,9 @@ LARGE = make_request(
 )
 
 
-def estimator_of(settings, queue) -> Estimator:
-    return Estimator(settings, RequestResolver(settings), queue.jobs)
-
-
 @pytest.fixture
-def estimator(settings, queue):
-    return estimator_of(settings, queue)
+def estimator(studio) -> Estimator:
+    return studio.estimates
 
 
 def with_free_memory(monkeypatch, gib):
@@ -73,13 +69,13 @@ def test_what_does_not_fit_says_what_to_change(estimator, settings, monkeypatch)
     assert "machine's memory" in estimator.of_request(LARGE).text
 
 
-def test_the_memory_limit_and_the_plan_of_the_settings_count(settings, queue, monkeypatch):
+def test_the_memory_limit_and_the_plan_of_the_settings_count(settings, monkeypatch):
     with_free_memory(monkeypatch, 48)
     save_hardware(CARD, settings.cache)
     limited = replace(settings, memory_limit=5.0)
-    assert " of 5.0 GB" in estimator_of(limited, queue).of_request(LARGE).text
+    assert " of 5.0 GB" in Studio(limited).estimates.of_request(LARGE).text
     wrong = replace(settings, plan="roomy")
-    estimator = estimator_of(wrong, queue)
+    estimator = Studio(wrong).estimates
     for told in (estimator.of_request(LARGE), estimator.of_model("wan2.1-t2v-14b")):
         assert not told.fits and "'roomy' is not a memory plan" in told.text
 

@@ -26,6 +26,15 @@ def test_vace_encodes_a_video_even_if_none_is_given(given):
     assert Geometry.of(make_request(model=WAN21_VACE_14B.id, **given), WAN21_VACE_14B).encodes
 
 
+def test_a_reference_image_is_a_latent_frame_more():
+    plain, two = (
+        Geometry.of(make_request(model=WAN21_VACE_14B.id, reference_images=images), WAN21_VACE_14B)
+        for images in ((), ("a", "b"))
+    )
+    assert (plain.tokens(WAN21_VACE_14B), two.tokens(WAN21_VACE_14B)) == (9 * 20 * 12, 11 * 20 * 12)
+    assert plain.video_pixels == two.video_pixels  # they are not decoded
+
+
 @pytest.mark.parametrize("model", registry.MODELS)
 def test_the_own_clip_of_a_model_has_the_models_settings(model):
     spec = registry.find(model)

@@ -136,7 +136,7 @@ def test_jsonl_takes_numbers_lists_and_either_spelling(tmp_path: Path) -> None:
         ('{"prompt": "\\ud800 a"}', "It cannot be read: 'prompt' holds a lone surrogate"),
         ('{"prompt": "a", "guidance": NaN}', "It cannot be read: 'guidance' is nan"),
         ('{"prompt": "a", "seed": 1e400}', "It cannot be read: 'seed' is inf"),
-        ('{"prompt": "a", "project": "' + "x" * 256 + '"}', "Its project has 256 characters; at most 255"),
+        ('{"prompt": "a", "project": "' + "x" * 256 + '"}', "The project has 256 characters; at most 255"),
         ('["a"]', "It is a JSON list, not an object"),
         ('{"prompt": "a", "sead": 1}', "Its key 'sead' is unknown; known: prompt"),
         ('{"prompt": {"a": 1}}', 'Its prompt is {"a": 1}; write text or a number'),

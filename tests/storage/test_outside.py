@@ -15,6 +15,7 @@ import pytest
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.storage.outside import (
+    FIRST_TIME,
     MAX_BYTES,
     MAX_DEPTH,
     OutsideDataError,
@@ -25,6 +26,8 @@ from wan_pipeline.storage.outside import (
     read_json_file,
     read_time,
     read_toml_file,
+    stored_json,
+    stored_time,
 )
 
 
@@ -162,6 +165,14 @@ def test_times() -> None:
     ):
         with pytest.raises(OutsideDataError):
             read_time(text)
+
+
+def test_stored_values_have_a_default() -> None:
+    assert stored_json(dict[str, int], '{"a": 1}', {}) == {"a": 1}
+    for text in ("", "[]", '{"a": NaN}', '{"a": "1"}', "[" * 100_000):
+        assert stored_json(dict[str, int], text, {"b": 2}) == {"b": 2}
+    assert stored_time("2026-01-02") == datetime(2026, 1, 2, tzinfo=UTC)
+    assert stored_time("0001-01-01") == stored_time("") == FIRST_TIME
 
 
 @pytest.mark.parametrize(

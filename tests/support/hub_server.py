@@ -47,6 +47,8 @@ class HubServer(ThreadingHTTPServer):
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
         """(path of a file, its Range header) of each that was asked for."""
+        self.authorizations: set[str] = set()
+        """The Authorization headers of requests for a repository."""
 
     @property
     def url(self) -> str:
@@ -94,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif len(rest) > 1 and rest[1] not in ("main", self.server.commits[name]):
             self._refuse(404, "RevisionNotFound")
         else:
+            self.server.authorizations.add(self.headers.get("Authorization", ""))
             self._answer(name, folder, rest)
 
     def _answer(self, name: str, folder: Path, asked: list[str]) -> None:

@@ -63,6 +63,7 @@ def test_windows_are_cut_from_what_was_drawn():
     assert 1 <= weight.min() <= weight.max() <= 3
 
 
+@pytest.mark.soak
 def test_pool_gives_latents_of_one_shape_with_captions(vae, monkeypatch):
     monkeypatch.setattr("training.latents.SHAPES", (Shape(64, 64, 9, 0.5), Shape(96, 64, 5, 0.5)))
     pool = Pool(vae, 64, "cpu", 3)
@@ -94,6 +95,7 @@ def test_flow_shift_moves_noise_levels_up():
     assert shifted.mean() > plain.mean() + 0.1
 
 
+@pytest.mark.soak
 def test_denoiser_learns_one_clip():
     torch.manual_seed(0)
     model = architecture.make_transformer()
@@ -128,7 +130,8 @@ def share_a_step(group: ProcessGroup, folder: Path) -> None:
     (folder / str(group.rank)).write_text(f"{layer.weight.grad.item()} {group.mean(float(group.rank))} {group.is_main}")
 
 
-def test_a_team_shares_gradients_and_time(tmp_path):
+@pytest.mark.soak
+def test_processes_share_gradients_and_progress(tmp_path):
     run_distributed(2, "cpu", share_a_step, folder=tmp_path)
     assert (tmp_path / "0").read_text() == "0.5 0.5 True"
     assert (tmp_path / "1").read_text() == "0.5 0.5 False"
@@ -187,6 +190,7 @@ def test_shipped_weights_come_back_unchanged(tmp_path):
     assert sum(value.numel() for value in model.parameters()) > 10_000_000
 
 
+@pytest.mark.soak
 def test_compact_latents_lose_only_the_dropped_directions(tmp_path):
     """In all directions nothing is lost, offset at the borders and all; in half of them, what they span."""
     import_checkpoint(CHECKPOINT, tmp_path)

@@ -25,9 +25,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add_folders(show)
     verify = commands.add_parser("verify", help="make a clip again and compare", description=VERIFY, allow_abbrev=False)
     verify.add_argument("clip", type=Path, metavar="CLIP.mp4")
-    verify.add_argument(
-        "--strict", action="store_true", help="pin what breaks repeatability; refuse if files or versions are others"
-    )
+    deterministic = "compute with deterministic algorithms only; refuse if files, versions or hardware have changed"
+    verify.add_argument("--deterministic", "--strict", action="store_true", help=deterministic)
     verify.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
     verify.set_defaults(run=run_verify, stopped="stopped; nothing is known of the clip.")
     add_memory(verify, limit_only=True)
@@ -49,7 +48,7 @@ def run_verify(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine
 
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
-        verdict = studio.verify_now(options.clip, observer, strict=options.strict)
+        verdict = studio.verify_now(options.clip, observer, deterministic=options.deterministic)
     report = {"clip": str(options.clip.resolve()), **verdict.to_dict()}
     print(json.dumps(report) if options.json else verdict.sentence)
     return 0 if verdict.identical else EXIT_FAILED

@@ -67,10 +67,11 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from wan_pipeline.engine.device.probe import look  # here and below: torch takes seconds
+    from wan_pipeline.engine.device.placement import choose_device  # here and below: importing torch takes seconds
+    from wan_pipeline.engine.device.probe import probe
 
     folders = settings(options)
-    hardware, planner = look(cache=folders.cache), _planner(folders)
+    hardware, planner = probe(choose_device(folders.device), folders.cache), _planner(folders)
     free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
     forecasts = {spec.id: planner.choose(own_request(spec), spec, hardware.machine) for spec in _runnable()}
     if options.json:
@@ -112,9 +113,11 @@ def _machine(options: argparse.Namespace, folders: Settings) -> Machine:
     """The machine to plan for: this one, but for the memory that the options give."""
     if options.vram is not None and options.ram is not None:
         return _other_machine(options.vram * GIB, options.ram * GIB)
-    from wan_pipeline.engine.device.probe import look
+    from wan_pipeline.engine.device.placement import choose_device
+    from wan_pipeline.engine.device.probe import probe
 
-    here = look(cache=folders.cache if options.vram is None else None)  # with the speeds of this device
+    cache = folders.cache if options.vram is None else None  # with the speeds of this device
+    here = probe(choose_device(folders.device), cache)
     ram = here.ram_free if options.ram is None else int(options.ram * GIB)
     return replace(here, ram_free=ram).machine if options.vram is None else _other_machine(options.vram * GIB, ram)
 

@@ -20,7 +20,8 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.outside import FIRST_TIME, OutsideDataError, printable, read_time
+from wan_pipeline.storage.outside import printable, stored_time
+from wan_pipeline.wording import plural
 
 MAX_NOTE_CHARACTERS = 2000
 
@@ -35,7 +36,6 @@ class Clip:
     path: Path
     poster: Path
     made_at: datetime
-    """FIRST_TIME where the row holds no usable time."""
     request: GenerationRequest
     project: str
     seconds: float
@@ -111,6 +111,13 @@ class Gallery:
     def problems(self) -> tuple[str, ...]:
         """What the last `rescan` could not list or move: one sentence a file."""
         return self._problems
+
+    @property
+    def notice(self) -> str | None:
+        """One sentence about all `problems`; None if there are none."""
+        if not self._problems:
+            return None
+        return f"{plural(len(self._problems), 'file')} of {self._folder} cannot be listed. {self._problems[0]}"
 
     def page(self, query: GalleryQuery, offset: int, limit: int) -> GalleryPage:
         """One page of the clips that match, newest first."""
@@ -215,7 +222,7 @@ class Gallery:
             id=row["id"],
             path=folder / row["clip"],
             poster=folder / row["poster"],
-            made_at=_time(row["made_at"]),
+            made_at=stored_time(row["made_at"]),
             request=request,
             project=row["project"],
             seconds=row["seconds"] if 0 <= row["seconds"] <= MAX_SECONDS else 0.0,  # older versions stored any number
@@ -256,10 +263,3 @@ def _join(names: Iterable[str]) -> str:
 
 def _sorted(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({value for value in values if value}, key=str.casefold))
-
-
-def _time(text: str) -> datetime:
-    try:
-        return read_time(text)
-    except OutsideDataError:  # older versions stored any time
-        return FIRST_TIME

@@ -1,4 +1,4 @@
-"""What a video file holds: its frames, and the receipt in its comment tag. The file may be anybody's."""
+"""Read video files, trusted or not: their frames, and the receipt in the comment tag."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_receipt(clip: Path) -> dict[str, Any] | None:
 
 
 def _metadata(clip: Path) -> str:
-    """ffmpeg's listing of a file's tags. Raises StorageError if it is longer than any of ours, and for no video."""
+    """ffmpeg's listing of a file's tags. Raises StorageError for no video, and if it is larger than MAX_BYTES."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *SAFE_OPTIONS, "-i", _url(clip), "-f", "ffmetadata", "-"]
     nothing = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing) as process:

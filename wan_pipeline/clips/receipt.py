@@ -35,7 +35,7 @@ Megabytes = Annotated[float, Field(ge=0, le=1e9)]
 
 @dataclass(frozen=True)
 class Receipt:
-    """How a clip was made. One that is read from a file is anybody's claim: only kinds and ranges are checked."""
+    """How a clip was made. Of one read from a file only kinds and ranges are checked: whether it is true, is not."""
 
     request: GenerationRequest
     frames_sha256: Sha256

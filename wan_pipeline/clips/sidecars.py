@@ -35,7 +35,7 @@ class Entry:
 
 
 class FolderScan:
-    """One look at the clips in a folder and its bin. `problems` gets one sentence for each that cannot be listed."""
+    """The clips in a folder and its bin at one moment. `problems` has one sentence for each that cannot be listed."""
 
     def __init__(self, folder: Path) -> None:
         """Raises StorageError if the folder cannot be read."""

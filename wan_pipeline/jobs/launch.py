@@ -80,8 +80,8 @@ def environment(*, uses_hub: bool = False) -> dict[str, str]:
 def settings_parser(module: str, description: str) -> argparse.ArgumentParser:
     """A parser of what `options_of` gives; `settings_of` turns the outcome into settings."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    for field in fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=_reader(field.default), default=field.default)
+    for name, default in vars(Settings()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=_reader(default), default=default)
     return parser
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.keys import Role, Spellings, split_key
+from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
@@ -18,7 +19,6 @@ MAX_HEADER_BYTES = 4 * 2**20
 MAX_TENSORS = 20_000
 MAX_RANK = 4096
 MAX_KEY_LENGTH = 300
-TRANSFORMERS = ("transformer", "transformer_2")
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 OTHER_KINDS = {
     ".dora_scale": "DoRA",

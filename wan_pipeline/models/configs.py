@@ -14,6 +14,10 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json, read_json_file
 
 INDEX = "model_index.json"
+TRANSFORMERS = ("transformer", "transformer_2")
+"""The components of the experts, high noise first; most models have only the first."""
+CONFIG_SUFFIXES = frozenset({".json", ".model", ".txt"})
+"""Of configurations and tokenizers: what a component has beside its weights."""
 MAX_CONFIG_BYTES = 4 * 2**20
 """Of one configuration. The largest, an index of shards, has about 200 KB."""
 

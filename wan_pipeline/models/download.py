@@ -21,14 +21,13 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.cache import CachedRepository, RemoteFile, Repository
-from wan_pipeline.models.configs import INDEX, Config, components
+from wan_pipeline.models.configs import CONFIG_SUFFIXES, INDEX, Config, components
 from wan_pipeline.models.hub import Hub, model_errors
 from wan_pipeline.models.transfer import READ_BYTES, Meter, TransferObserver, check_free_space
 from wan_pipeline.storage.files import check_writable, storage_error
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 """A name with a variant in it, such as `model.fp16.safetensors`, is a second copy of the same weights."""
-CONFIG_SUFFIXES = frozenset({".json", ".model", ".txt"})
 MAX_FAILURES = 5
 """Tries in a row that may bring no byte of a file."""
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})

@@ -9,6 +9,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
 from wan_pipeline.models.configs import (
     INDEX,
+    TRANSFORMERS,
     Config,
     PipelineConfig,
     ReadConfig,
@@ -40,11 +41,11 @@ class Layout:
 
     @property
     def has_two_experts(self) -> bool:
-        return "transformer_2" in self.components
+        return TRANSFORMERS[1] in self.components
 
     @property
     def transformers(self) -> tuple[str, ...]:
-        return ("transformer", "transformer_2") if self.has_two_experts else ("transformer",)
+        return TRANSFORMERS if self.has_two_experts else TRANSFORMERS[:1]
 
 
 def read_layout(title: str, index: Config) -> Layout:

@@ -11,14 +11,22 @@ from pathlib import Path
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
-from wan_pipeline.models.configs import INDEX, Config, DamagedModelError, ShardIndex, components, read_config
+from wan_pipeline.models.configs import (
+    CONFIG_SUFFIXES,
+    INDEX,
+    TRANSFORMERS,
+    Config,
+    DamagedModelError,
+    ShardIndex,
+    components,
+    read_config,
+)
 from wan_pipeline.models.importing.imported import ImportedModels
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
-CONFIG_SUFFIXES = frozenset({".json", ".model", ".txt"})
 SAMPLED_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
@@ -57,7 +65,13 @@ class InstalledModel:
     @property
     def has_two_experts(self) -> bool:
         """Whether one transformer denoises the early steps and another the late ones."""
-        return "transformer_2" in components(self.index())
+        return len(self.transformers) == 2
+
+    @property
+    def transformers(self) -> tuple[str, ...]:
+        """The components that are transformers. Raises ModelError."""
+        present = components(self.index())
+        return tuple(name for name in TRANSFORMERS if name in present)
 
     @property
     def revision(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Headers of safetensors files: what a file claims to hold, checked before any library opens it.
+"""Headers of safetensors files: read and checked before any library opens the file; and written.
 
 Layout of a file: 8 bytes little endian with the header's length, the header as JSON, then the tensors' bytes
 (https://github.com/huggingface/safetensors#format).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ BYTES_OF = {
 """Bytes per element, by dtype."""
 
 ALIGNMENT = 64
-"""Bytes. Some processors round differently where a tensor of a mapped file does not start at a multiple of this."""
+"""Bytes: where mapped tensors should start. `engine/memory/alignment.py` says why."""
 
 _NotNegative = Annotated[int, Field(ge=0)]
 
@@ -81,6 +82,24 @@ def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int 
         _metadata(metadata),
         {name: (start + entry.data_offsets[0], start + entry.data_offsets[1]) for name, entry in entries.items()},
     )
+
+
+def aligned_layout(tensors: Mapping[str, TensorInfo], metadata: dict[str, str]) -> tuple[bytes, list[str]]:
+    """The first bytes of a file, up to its tensors, and the order in which the tensors' bytes follow without holes.
+
+    Mapped into memory, each tensor starts on a 64-byte boundary, but for those at the end whose own size is no
+    multiple of it. The format allows no padding between tensors.
+    """
+    sizes = {name: math.prod(info.shape) * BYTES_OF[info.dtype] for name, info in tensors.items()}
+    order = sorted(tensors, key=lambda name: (sizes[name] % ALIGNMENT != 0, -BYTES_OF[tensors[name].dtype], name))
+    table: dict[str, object] = {"__metadata__": metadata}
+    end = 0
+    for name in order:
+        info, start, end = tensors[name], end, end + sizes[name]
+        table[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": [start, end]}
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-(8 + len(header)) % ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header, order
 
 
 def _parse(text: bytes) -> dict[str, Any]:

@@ -139,11 +139,15 @@ def decoding_cost(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: Me
     return StageCost(peak, frames, seconds) if machine.vram else StageCost(0.0, peak + frames, seconds)
 
 
+def tile_count(side: int, tile: int, overlap: int) -> int:
+    """The fewest tiles that cover a side of the picture, where neighbours overlap by at most half of a tile."""
+    overlap = min(overlap, tile // 2)
+    return max(math.ceil((side - overlap) / (tile - overlap)), 1)
+
+
 def _tiles(clip: Geometry, tile: int) -> int:
     """Tiles of one frame."""
-    overlap = min(TILE_OVERLAP, tile // 2)
-    counts = (math.ceil((side - overlap) / (tile - overlap)) for side in (clip.width, clip.height))
-    return math.prod(max(count, 1) for count in counts)
+    return math.prod(tile_count(side, tile, TILE_OVERLAP) for side in (clip.width, clip.height))
 
 
 def _vae_ratio(facts: MemoryFacts, of_2_2: float) -> float:

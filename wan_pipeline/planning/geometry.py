@@ -21,6 +21,8 @@ class Geometry:
     """Whether the VAE encodes images or videos before denoising."""
     caches: bool = False
     """Whether a first-block cache keeps activations between steps."""
+    reference_images: int = 0
+    """VACE denoises each as a latent frame before the clip's own."""
 
     @classmethod
     def of(cls, request: GenerationRequest, spec: ModelSpec) -> Geometry:
@@ -32,6 +34,7 @@ class Geometry:
             passes=request.num_inference_steps * (2 if request.uses_guidance else 1),
             encodes=request.image is not None or spec.takes_control,  # VACE encodes a blank video if none is given
             caches=request.first_block_cache > 0,
+            reference_images=len(request.reference_images),
         )
 
     @property
@@ -46,4 +49,5 @@ class Geometry:
 
     def tokens(self, spec: ModelSpec) -> int:
         """Latent tokens: the length of the transformer's sequence."""
-        return spec.latent_tokens(self.width, self.height, self.num_frames)
+        frames = self.num_frames + self.reference_images * spec.temporal_compression
+        return spec.latent_tokens(self.width, self.height, frames)

@@ -80,6 +80,16 @@ def check_solver(num_inference_steps: int | None, guidance_scale: float | None, 
         _check_number("flow_shift", "Flow shift", flow_shift, MIN_FLOW_SHIFT, MAX_FLOW_SHIFT)
 
 
+def check_project(name: str) -> None:
+    """Check the name of a project. Raises RequestError."""
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise RequestError(
+            "project",
+            f"The project has {len(name):,} characters; at most {MAX_NAME_CHARACTERS} are allowed: shorten it.",
+        )
+    _check_characters("project", name)
+
+
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
     if request.mode not in spec.modes:
         able = " and ".join(sorted(spec.modes))
@@ -129,8 +139,13 @@ def _check_prompt(field: str, text: str, required: bool) -> None:
             field,
             f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are allowed: shorten it.",
         )
+    _check_characters(field, text, allowed="\n\r\t")
+
+
+def _check_characters(field: str, text: str, allowed: str = "") -> None:
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in allowed:
+            name = field.replace("_", " ")
             raise RequestError(
                 field,
                 f"The {name} holds a control character (U+{ord(character):04X}); "

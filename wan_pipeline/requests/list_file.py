@@ -16,7 +16,7 @@ from typing import Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options
-from wan_pipeline.requests.limits import MAX_NAME_CHARACTERS
+from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.list_pictures import (
     LIST_NAME,
     PICTURE_FOLDER,
@@ -171,8 +171,7 @@ def _row(number: int, values: Mapping[str, Any], pictures: PictureSource) -> Row
 
 
 def _project(name: str) -> str:
-    if len(name) > MAX_NAME_CHARACTERS:
-        raise UserError(f"Its project has {len(name):,} characters; at most {MAX_NAME_CHARACTERS} are allowed.")
+    check_project(name)
     return name
 
 

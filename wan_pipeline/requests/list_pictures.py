@@ -1,4 +1,4 @@
-"""Where the pictures and videos that a list names come from. A list may be anybody's, so it reads only what it may."""
+"""Sources of the pictures and videos that a list names. A list from elsewhere must not read this computer's disk."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PicturesOnDisk:
 
 
 class PicturesInArchive:
-    """Pictures of a ZIP, copied to a folder of ours when they are asked for."""
+    """Pictures of a ZIP, unpacked to a folder, under new names, when they are asked for."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: Path) -> None:
         self._archive = archive

@@ -107,6 +107,25 @@ Time = Annotated[datetime, BeforeValidator(read_time)]
 """An aware time that can be converted to local time, for the fields of parsed classes."""
 
 
+# Values of a database that an older version, which checked less, may have written
+
+
+def stored_json(kind: type[T], text: str, default: T) -> T:
+    """Parse stored JSON as a `kind`, or return `default` if it is none."""
+    try:
+        return parse(kind, parse_json(text))
+    except OutsideDataError:
+        return default
+
+
+def stored_time(text: str) -> datetime:
+    """Parse a stored time, or return FIRST_TIME if it is none."""
+    try:
+        return read_time(text)
+    except OutsideDataError:
+        return FIRST_TIME
+
+
 def printable(text: str) -> str:
     """Replace lone surrogates by "?": they stand for the bytes of file names that are not UTF-8."""
     return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -40,6 +40,8 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
+        # Without Gradio's check that its page answers within 3 s, which a busy machine or a proxy fails.
+        "_frontend": False,
     }
 
 

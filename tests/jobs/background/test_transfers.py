@@ -108,6 +108,16 @@ def test_a_download_outlives_the_app_and_its_death_is_told(settings: Settings, s
     assert over(later) == ModelTransfer(TransferTask.DOWNLOAD, TransferState.DONE)
 
 
+def test_a_download_has_the_token_of_the_hub(
+    settings: Settings, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    fetches = Transfers(settings)
+    fetches.start(TransferTask.DOWNLOAD, MODEL)
+    assert over(fetches).state is TransferState.DONE
+    assert server.authorizations == {"Bearer hf_mine"}
+
+
 def test_what_the_hub_refuses_is_said(settings: Settings, server: HubServer) -> None:
     server.faults.gated = True
     end = run(settings, TransferTask.DOWNLOAD, MODEL)

@@ -15,9 +15,9 @@ from wan_pipeline.ui.models import html
 from wan_pipeline.ui.models.card import Card, progress_texts
 
 
-def download_plan(repository: str, size: int) -> DownloadPlan:
+def download_plan(repository: str, size: int, present_bytes: int = 0) -> DownloadPlan:
     files = (RemoteFile("a", size, None, ""),)
-    return DownloadPlan(Repository(repository, "c" * 40, None, files), None, files, files, 0)
+    return DownloadPlan(Repository(repository, "c" * 40, None, files), None, files, files, present_bytes)
 
 
 def acts(page: str) -> list[str]:
@@ -63,6 +63,13 @@ def test_a_disk_that_is_too_small_is_told_before_the_download() -> None:
     )
     assert "The disk is 2.0 GB short" in small and acts(small) == ["close"]
     assert acts(large) == ["fetch", "close"]
+
+
+def test_a_download_that_was_started_says_what_is_left() -> None:
+    plan = download_plan("me/own", 5 * 10**9, present_bytes=10**9)
+    page = Reader(html.download_answer(TEMPLATES, "own", entry(Status.PARTIAL, OWN), plan, 9 * 10**9)).text
+    assert "4.0 GB of 5.0 GB; the rest is here" in page and "Download 4.0 GB" in page
+    assert f"me/own at {'c' * 12}" in page
 
 
 def test_a_removal_warns_of_clips_that_need_the_model() -> None:

@@ -25,7 +25,7 @@ from wan_pipeline.requests.recover import find_missing
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from wan_pipeline.engine.engine import Rendered
+    from wan_pipeline.engine.rendered import Rendered
 
 SAME_PICTURE_DB = 35.0
 """PSNR that equal frames reach at least when other versions of x264 have encoded them."""
@@ -76,8 +76,8 @@ def verify(
 
     then = receipt.provenance
     plan = then.plan if is_plan(then.plan) else ""
-    in_mode = deterministic or then.environment.get("strict") == "yes"
-    with Engine(settings, strict=in_mode, threads=_threads(then) if in_mode else None) as engine:
+    mode = deterministic or then.environment.get("strict") == "yes"
+    with Engine(settings, deterministic=mode, threads=_threads(then) if mode else None) as engine:
         if deterministic:
             _refuse_changes(clip, then, engine.provenance(receipt.request, observer, plan))
         with _advise_on_memory(clip):
@@ -125,10 +125,10 @@ def _psnr(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) 
 
 
 def _refuse_changes(clip: Path, then: Provenance, now: Provenance) -> None:
-    if changes := then.differences(now, but=UNLIKELY | SETUP):
+    if changes := then.differences(now, ignore=UNLIKELY | SETUP):
         raise UserError(
-            f"The clip {clip.name} cannot be verified strictly here, for what it was made with is not the same: "
-            f"{' '.join(changes)} Verify it without strict mode to see how much that matters."
+            f"The clip {clip.name} cannot be verified in deterministic mode, because what it was made with has "
+            f"changed: {' '.join(changes)} Verify it without --deterministic to see how much that matters."
         )
 
 

@@ -19,7 +19,7 @@ from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 
 if TYPE_CHECKING:
-    from wan_pipeline.engine.engine import Rendered
+    from wan_pipeline.engine.rendered import Rendered
 
 
 class Renderer(Protocol):

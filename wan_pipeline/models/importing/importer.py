@@ -73,17 +73,16 @@ class ModelImporter:
         from wan_pipeline.models.importing.single_file import convert, read_source
 
         base = self._installed(config)
-        names = ("transformer", "transformer_2") if base.has_two_experts else ("transformer",)
-        if len(files) != len(names):
-            remedies = {1: "one transformer: give one file", 2: "two experts: give the other's file with --low-noise"}
-            raise ModelError(f"{base.spec.title} has {remedies[len(names)]}.")
+        if len(files) != len(base.transformers):
+            one, two = "one transformer: give one file", "two experts: give the other's file with --low-noise"
+            raise ModelError(f"{base.spec.title} has {two if base.has_two_experts else one}.")
         new_id = self._new_id(model_id, files[0].stem)
         target = self._settings.models / new_id
         if target.exists():
             raise ModelError(f"There is already a folder {target}; give the model another name with --id.")
         title = title or files[0].stem
         _check_text(str(target), title)
-        sources = {name: read_source(path, base, name) for name, path in zip(names, files, strict=True)}
+        sources = {name: read_source(path, base, name) for name, path in zip(base.transformers, files, strict=True)}
         convert(sources, base, target, observer)
         own = replace(base.spec, id=new_id, title=title, repo=None, licence="unknown")
         return self._add(replace(own, availability=Availability.RELEASED, download_gb=0.0), target)

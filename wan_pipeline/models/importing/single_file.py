@@ -19,7 +19,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.models.configs import INDEX, components
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.transfer import READ_BYTES, Meter, TransferObserver, check_free_space
-from wan_pipeline.models.weights import ALIGNMENT, BYTES_OF, DamagedFileError, Header, TensorInfo, read_header
+from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, aligned_layout, read_header
 from wan_pipeline.storage.files import check_writable, storage_error
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
@@ -214,10 +214,12 @@ def _shards(source: Source) -> list[list[str]]:
 
 
 def _write_shard(source: Source, names: list[str], target: Path, meter: Meter) -> None:
-    ordered = sorted(names, key=lambda name: _alignment_order(source, name))
+    """A safetensors file whose tensors are aligned when it is mapped."""
+    infos = {name: source.info(name) for name in names}
+    header, order = aligned_layout(infos, {"format": "pt"})
     with source.path.open("rb") as content, target.open("wb") as out:
-        out.write(_header(source, ordered))
-        for name in ordered:
+        out.write(header)
+        for name in order:
             start, end = source.header.spans[source.names[name]]
             content.seek(start)
             while start < end:
@@ -229,20 +231,3 @@ def _write_shard(source: Source, names: list[str], target: Path, meter: Meter) -
                 meter.add(len(chunk))
         out.flush()
         os.fsync(out.fileno())
-
-
-def _alignment_order(source: Source, name: str) -> tuple[bool, int, str]:
-    """Whole multiples of ALIGNMENT first, so that all of them start at one; then wide elements before narrow ones."""
-    return source.size(name) % ALIGNMENT != 0, -BYTES_OF[source.info(name).dtype], name
-
-
-def _header(source: Source, names: list[str]) -> bytes:
-    """The start of a safetensors file: the header's length, and the header, padded so that the tensors are aligned."""
-    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name in names:
-        info, start, end = source.info(name), end, end + source.size(name)
-        table[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": [start, end]}
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-(8 + len(header)) % ALIGNMENT)
-    return len(header).to_bytes(8, "little") + header

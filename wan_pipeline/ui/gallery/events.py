@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.files import served_copy
@@ -202,7 +204,7 @@ class GalleryEvents:
     # Back to the form
 
     def _reuse(self, call: Call) -> Updates:
-        draft = self._studio.requests.draft_of(self._gallery.clip(call.click.subject).request)
+        draft = self._draft_of(self._gallery.clip(call.click.subject))
         self._studio.models.find(draft.model or "")
         if call.click.act == "vary":
             draft = replace(draft, seed=None)
@@ -210,8 +212,13 @@ class GalleryEvents:
 
     def _use_last_frame(self, call: Call) -> Updates:
         clip = self._gallery.clip(call.click.subject)
-        image, draft = self._studio.last_frame(clip.path), self._studio.requests.draft_of(clip.request)
+        image, draft = self._studio.last_frame(clip.path), self._draft_of(clip)
         return {**self._filler.go_on_from(image, draft), **self._close(call.selection)}
+
+    def _draft_of(self, clip: Clip) -> Draft:
+        if clip.request_error:
+            raise UserError(clip.request_error)
+        return self._studio.requests.draft_of(clip.request)
 
 
 def _without(ids: Sequence[str], clip_id: str) -> tuple[str, ...]:

@@ -79,8 +79,8 @@ class Card:
         return progress_texts(self.running) if self.running else {}
 
     @property
-    def status(self) -> Status:
-        """A model that is being downloaded counts as partly here from the first moment."""
+    def shelf_status(self) -> Status:
+        """The status that chooses its shelf: a download moves it to those on this computer at once."""
         status = self.entry.status
         return Status.PARTIAL if self.running and status is Status.AVAILABLE else status
 

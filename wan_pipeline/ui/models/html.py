@@ -29,7 +29,7 @@ def head(templates: Templates, cards: Sequence[Card], free_bytes: int) -> str:
 
 def grid(templates: Templates, cards: Sequence[Card], is_local: bool) -> str:
     """All cards. `is_local` gives them the buttons that change what is on this computer."""
-    shelves = [(title, [card for card in cards if card.status in statuses]) for title, statuses in SHELVES]
+    shelves = [(title, [card for card in cards if card.shelf_status in statuses]) for title, statuses in SHELVES]
     return templates.render("models/grid.html", shelves=[shelf for shelf in shelves if shelf[1]], is_local=is_local)
 
 
@@ -39,24 +39,16 @@ def asking(templates: Templates, title: str, subject: str) -> str:
 
 
 def download_answer(templates: Templates, subject: str, entry: Entry, plan: DownloadPlan, free_bytes: int) -> str:
-    """The exact size, the free space and the origin; the button only where the disk has enough space."""
-    needed, total = plan.needed_bytes, plan.total_bytes
-    facts = {
-        "To download": f"{data_size(needed)} of {data_size(total)}; the rest is here"
-        if needed < total
-        else data_size(needed),
-        "Free on disk": data_size(free_bytes),
-        "Licence": entry.spec.licence,
-        "From": f"{plan.repository.name} at {plan.repository.commit[:12]}",
-    }
-    button = Button("fetch", f"Download {data_size(needed)}" if needed else "Finish the download", "download", "main")
+    """The exact size, the free space and the origin; the button only if the disk has enough space."""
+    label = f"Download {data_size(plan.needed_bytes)}" if plan.needed_bytes else "Finish the download"
+    button = Button("fetch", label, "download", "main") if plan.needed_bytes <= free_bytes else None
     return templates.render(
         "models/answer_download.html",
         subject=subject,
-        model_id=entry.spec.id,
-        facts=facts.items(),
-        lacking_bytes=needed - free_bytes,
-        confirm=button if needed <= free_bytes else None,
+        spec=entry.spec,
+        plan=plan,
+        free_bytes=free_bytes,
+        confirm=button,
     )
 
 
