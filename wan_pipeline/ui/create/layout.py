@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.limits import MAX_REFERENCES
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
 from wan_pipeline.ui.common.projects import project_box
@@ -65,7 +66,8 @@ class FormLayout(Layout):
     def _control(self) -> None:
         with self.form.part(Part.CONTROL):
             self.form.place("control_video", "control_mask", "reference_images")
-            gr.HTML(self._templates.render("create/control_hint.html"), elem_classes="control-hint")
+            hint = self._templates.render("create/control_hint.html", max_references=MAX_REFERENCES)
+            gr.HTML(hint, elem_classes="control-hint")
 
     def _size(self) -> None:
         self.form.place("size")
@@ -107,7 +109,7 @@ class FormLayout(Layout):
             """Id of the waiting job that the form edits; empty when it makes a new clip."""
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
                 gr.HTML(self._templates.render("create/editing.html"))
-                self.stop_editing = gr.Button("Leave it as it was", elem_classes="quiet", size="sm")
+                self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
             with gr.Row(elem_classes="generate-row"):
                 self.estimate = gr.HTML("", elem_classes="estimate-slot")
                 self.generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")

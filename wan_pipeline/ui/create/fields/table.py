@@ -17,7 +17,7 @@ from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
 
 DEFAULT_PRESET = "natural"
 SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
-PRECISIONS = {Precision.FP8_COMPUTE: "FP8 computing (error 6.7 %, INT8 2.4 %)"}
+PRECISIONS = {Precision.FP8_COMPUTE: "FP8 compute (error 6.7 %; INT8: 2.4 %)"}
 """Labels of precisions that are not just their name in capitals."""
 AUTOMATIC = ("Automatic", "")
 
@@ -39,11 +39,13 @@ def has_second_expert(spec: ModelSpec) -> bool:
 
 def _prompt(choices: Choices) -> gr.Textbox:
     label = "Prompt" if choices.mode is Mode.TEXT_TO_VIDEO else "What happens"
-    return gr.Textbox(choices.prompt, label=label, lines=3, max_lines=8, placeholder="What should be seen?")
+    return gr.Textbox(choices.prompt, label=label, lines=3, max_lines=8, placeholder="Describe the clip")
 
 
 def _negative_prompt(choices: Choices) -> gr.Textbox:
-    return gr.Textbox(label="Negative prompt", lines=1, max_lines=4, placeholder="What should not be seen (optional)")
+    return gr.Textbox(
+        label="Negative prompt", lines=1, max_lines=4, placeholder="What the clip should not show (optional)"
+    )
 
 
 def _model(choices: Choices) -> gr.Dropdown:
