@@ -21,8 +21,8 @@ MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono
 WHOLE = "whole.css"
 """Goes into the head of the page as it is. Gradio puts a prefix before the selectors of all other stylesheets."""
 UI = Path(__file__).parent
-COMMON = UI / "common"
-THUMBNAILS = COMMON / "presets"
+ASSETS = UI / "common" / "assets"
+THUMBNAILS = ASSETS / "presets"
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": _collect("css") + preset_css(studio.presets.values()) + size_css(studio.models.specs().values()),
-        "head": f"<style>{_read(COMMON / WHOLE)}</style><script>{_collect('js')}</script>",
-        "favicon_path": COMMON / "favicon.svg",
+        "head": f"<style>{_read(ASSETS / WHOLE)}</style><script>{_collect('js')}</script>",
+        "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(studio.settings.clips)],
         "max_file_size": "100mb",
         "footer_links": [],
@@ -47,7 +47,8 @@ def launch_options(studio: Studio) -> dict[str, Any]:
 
 def _collect(ending: str) -> str:
     """The stylesheets or scripts in the folders of the rooms, those that all rooms share first."""
-    files = [path for room in ("common", *RoomId) for path in sorted((UI / room).glob(f"*.{ending}"))]
+    folders = (ASSETS, *(UI / room for room in RoomId))
+    files = [path for folder in folders for path in sorted(folder.glob(f"*.{ending}"))]
     return "".join(_read(path) for path in files if path.name != WHOLE)
 
 
@@ -78,7 +79,7 @@ LIGHT_AND_DARK = {
     "button_secondary_border_color": "var(--line)",
     "slider_color": "var(--accent)",
 }
-"""Settings that Gradio has twice. The colours are variables of `common/page.css`, which follow the mode."""
+"""Settings that Gradio has twice. The colours are variables of `common/assets/page.css`, which follow the mode."""
 ONE_FOR_BOTH = {
     "block_padding": "0",
     "block_title_text_weight": "500",
