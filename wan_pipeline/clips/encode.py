@@ -19,7 +19,7 @@ CODEC = "libx264"
 CRF = 16
 """Visually lossless; about 0.5 MB for two seconds at 320 x 192."""
 PRESET = "medium"
-"""Of x264: speed against size."""
+"""Preset of x264: speed against size."""
 
 # Without a named matrix ffmpeg converts RGB by BT.601, and most players decode it as BT.709: colours would shift.
 COLOURS = (

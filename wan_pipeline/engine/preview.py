@@ -20,7 +20,7 @@ from wan_pipeline.storage.files import whole_file
 MAX_SIDE = 320
 """Pixels."""
 RIDGE = 1e-3
-"""Of ridge regression, relative to the mean variance."""
+"""Strength of the ridge regression, relative to the mean variance."""
 FIELDS = 12
 """Random colour pictures that the matrices are fitted to."""
 FIELD_LATENTS = 8

@@ -18,7 +18,7 @@ class Rendered:
     frames: NDArray[np.uint8]
     """(T, H, W, 3)."""
     sha256: str
-    """Of the frames, by `frames_sha256`."""
+    """SHA-256 of the frames, as `frames_sha256` makes it."""
     seconds: dict[str, float]
     """By stage."""
     peak_memory_mb: float

@@ -38,7 +38,7 @@ class Estimate:
     fits: bool = True
     """Whether the clip fits the machine's memory, as far as is known."""
     forecast: Forecast | None = None
-    """Of a single clip, once the machine's hardware is known."""
+    """The forecast behind a single clip's estimate; None until the machine's hardware is known."""
 
 
 class Estimator:

@@ -12,7 +12,7 @@ from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.storage.outside import Time, stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
-"""Of unfinished jobs: running, then interrupted, then by their place in the queue."""
+"""SQL order of unfinished jobs: running, then interrupted, then by their place in the queue."""
 
 
 def sql_list(states: Collection[JobState]) -> str:

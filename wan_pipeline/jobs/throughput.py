@@ -25,9 +25,9 @@ class Throughput:
 
     spec: ModelSpec
     seconds_per_operation: float
-    """Of the transformer, a floating-point operation."""
+    """Seconds of the transformer for a floating-point operation."""
     seconds_per_pixel: float
-    """Of the decoder, a pixel of video."""
+    """Seconds of the decoder for a pixel of video."""
     overhead: float
     """Seconds of the other stages: loading, encoding text and saving."""
 

@@ -17,9 +17,9 @@ INDEX = "model_index.json"
 TRANSFORMERS = ("transformer", "transformer_2")
 """The components of the experts, high noise first; most models have only the first."""
 CONFIG_SUFFIXES = frozenset({".json", ".model", ".txt"})
-"""Of configurations and tokenizers: what a component has beside its weights."""
+"""Suffixes of a component's configuration and tokenizer files."""
 MAX_CONFIG_BYTES = 4 * 2**20
-"""Of one configuration. The largest, an index of shards, has about 200 KB."""
+"""Largest configuration read. The largest real one, an index of shards, has about 200 KB."""
 
 Config = dict[str, Any]
 ReadConfig = Callable[[str], Config]

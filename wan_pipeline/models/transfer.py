@@ -18,7 +18,7 @@ READ_BYTES = 8 * 2**20
 SPEED_SECONDS = 10.0
 SAMPLE_SECONDS = 0.1
 MAX_BYTES = 2**60
-"""Of a transfer; a state file that says more is damaged."""
+"""Largest transfer; a state file that says more is damaged."""
 
 _Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
 

@@ -16,7 +16,7 @@ from wan_pipeline.planning.transformer import block_bytes, chunk_tokens
 TILES = (512, 384, 256)
 """Sides in pixels of the decoder's tiles, fastest first."""
 TOLERANCE = 1.02
-"""Of candidates at most this much slower than the fastest, the one that takes least memory is chosen."""
+"""Among candidates at most this much slower than the fastest, the one that takes least memory is chosen."""
 TEXT_TOLERANCE = 1.3
 """The same for encoding text, which is short."""
 VRAM_WEIGHT = 8

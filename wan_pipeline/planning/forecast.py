@@ -31,7 +31,7 @@ class Forecast:
 
     plan: MemoryPlan
     costs: dict[Stage, StageCost]
-    """Of encoding text, loading, denoising (with encoding images) and decoding, which run one after another."""
+    """By stage: encoding text, loading, denoising (with encoding images) and decoding run one after another."""
     blocks: int
     """Blocks of each transformer."""
     reason: str = ""

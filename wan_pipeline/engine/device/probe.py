@@ -97,7 +97,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _speeds(name: str, device: torch.device, cache: Path) -> Speeds | None:
-    """Of this device by this version of torch, from the cache or measured; None if they cannot be measured."""
+    """Speeds of this device with this version of torch, cached or measured; None if they cannot be measured."""
     path = cache / "speeds.json"
     key = f"{name}, torch {torch.__version__}"
     try:

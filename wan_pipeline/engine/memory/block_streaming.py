@@ -39,7 +39,7 @@ class StreamedModel:
 
     @property
     def nbytes(self) -> int:
-        """Of all blocks."""
+        """Bytes of all blocks."""
         return sum(block.nbytes for block in self.blocks)
 
     def move_to_host_memory(self, *, pinned: bool) -> bool:

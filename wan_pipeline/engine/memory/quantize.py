@@ -39,7 +39,7 @@ FP8_MAX = 448.0
 MAP, SOURCE = "quantization_map", "source"
 """Keys of a file's metadata."""
 FORMAT = "1"
-"""Of the file; files of another format are made again."""
+"""Version of the file format; files of another version are made again."""
 WEIGHT_PARTS = ("weight._data", "weight._scale", "weight._shift", "weight._data._data")
 
 

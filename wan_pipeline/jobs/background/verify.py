@@ -39,10 +39,10 @@ class Verdict:
     identical: bool
     """The frames are those of the receipt bit for bit, and the file shows them."""
     frames_sha256: str
-    """Of the frames rendered now."""
+    """SHA-256 of the frames rendered now."""
     expected_sha256: str
     psnr_db: float | None
-    """Of the file against the new frames, encoded alike; None if all pixels are equal or nothing can be compared."""
+    """PSNR of the file to the new frames, encoded alike; None if all pixels are equal or none can be compared."""
     differences: tuple[str, ...] = ()
     """What has changed since the clip was made, or is wrong with the file: a sentence each."""
 

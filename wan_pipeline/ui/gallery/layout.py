@@ -21,13 +21,13 @@ class Selection:
     """What a browser tab has selected."""
 
     offset: int = 0
-    """Of the page that it shows."""
+    """Index of the first clip on the page."""
     picked: tuple[str, ...] = ()
     """Ids of at most two clips to compare."""
     open: str = ""
     """Id of the clip whose sheet is open; empty for none."""
     ids: tuple[str, ...] = ()
-    """Of the clips on this page, in order."""
+    """Ids of the clips on this page, in order."""
 
 
 class GalleryLayout(Layout):

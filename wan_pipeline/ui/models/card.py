@@ -63,7 +63,7 @@ class Card:
     transfer: ModelTransfer | None = None
     """The download or verification that is running, or else the last one."""
     estimate: Estimate | None = None
-    """Of a clip at the model's own settings."""
+    """Estimate for a clip at the model's own settings."""
 
     @property
     def spec(self) -> ModelSpec:

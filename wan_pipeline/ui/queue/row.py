@@ -44,7 +44,7 @@ class Row:
 
     @property
     def poster(self) -> Path | None:
-        """Of a clip that is done, if its file is still there."""
+        """The poster of a finished clip, if its file is still there."""
         is_shown = self.job.state is JobState.DONE and self.job.poster and self.job.poster.is_file()
         return self.job.poster if is_shown else None
 
