@@ -79,7 +79,7 @@ class _Prepared:
 
     @property
     def seconds_done(self) -> float:
-        """Denoising steps that an earlier run has done."""
+        """Seconds that an earlier run spent denoising."""
         state = self.checkpoint.resume_state if self.checkpoint else None
         return state.seconds if state else 0.0
 
