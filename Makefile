@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench demo-model soak
+.PHONY: help setup run demo test test-gpu check bench demo-model soak
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -31,10 +31,14 @@ test: $(DEVELOPMENT)  ## run all tests, those in a real browser too (ARGS="-k st
 	.ci/install-chromium
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEVELOPMENT)  ## lint, check the formatting and the types
+test-gpu: $(DEVELOPMENT)  ## run the engine's tests on the accelerator (WAN_STUDIO_DEVICE names another device)
+	$(BIN)/python -m pytest -m gpu --confcutdir=tests/gpu tests/gpu $(ARGS)
+
+check: $(DEVELOPMENT)  ## lint, check the formatting, the types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 	$(BIN)/python -m benchmarks.demo_quality $(ARGS)
@@ -42,7 +46,7 @@ bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
 	$(BIN)/python -m training all $(ARGS)
 
-soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: 2000 jobs and 300 kills, ten minutes
+soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: training, whole grids, 2000 jobs and 300 kills
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 # Installed again only when the requirements have changed.

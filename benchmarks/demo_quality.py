@@ -1,9 +1,9 @@
-"""Does the demo model show what was asked? Held-out prompts, made by the real engine, judged from pixels by a script.
+"""Measure whether the demo model shows what was asked: held-out prompts, rendered by the engine, judged from pixels.
 
     python -m benchmarks.demo_quality --output benchmarks/results/demo_quality.json
 
-Clips and what is known of them go to `--work` (rows.jsonl and one .npz a clip); started again, the script goes on where
-it stopped. Judging is quick and done afresh each time. A work folder belongs to one checkpoint.
+Frames and rows are saved in `--work` (rows.jsonl and one .npz per clip), so that an interrupted run resumes; judging is
+fast and repeated each time. A work folder belongs to one checkpoint.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from wan_pipeline.engine.decode import decode
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO
-from wan_pipeline.progress import Progress
-from wan_pipeline.requests.presets import resolve
+from wan_pipeline.progress import SilentObserver
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import resolve
 from wan_pipeline.settings import REPOSITORY, Settings
 
 SEED = 20261122
@@ -50,7 +50,7 @@ WIDTH, HEIGHT, FRAMES = DEMO.sizes[0].width, DEMO.sizes[0].height, DEMO.num_fram
 
 @dataclass(frozen=True)
 class Task:
-    """One clip to make: a held-out combination as (object, color, motion, place), its words, and its seed."""
+    """One clip to render: a held-out combination as (object, color, motion, place), its prompt and its seed."""
 
     name: str
     combination: tuple[int, int, int, int]
@@ -59,23 +59,13 @@ class Task:
     from_image: bool
 
 
-class Silence:
-    """An observer that looks away."""
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return False
-
-
-# What is asked -----------------------------------------------------------------------------------------------------
+# Tasks -----------------------------------------------------------------------------------------------------
 
 
 def draw_tasks(clips: int, images: int) -> list[Task]:
-    """The first `clips` of TEXTS held-out combinations for text to video, and `images` others for image to video.
+    """Return the first `clips` of TEXTS held-out combinations for text to video and `images` others for image to video.
 
-    A smaller run asks for the first of what a larger one asks for.
+    A smaller run has the first tasks of a larger one.
     """
     table = split(held_out=True)
     order = torch.randperm(len(table), generator=torch.Generator().manual_seed(SEED)).tolist()
@@ -93,23 +83,23 @@ def _task(name: str, number: int, combination: list[int], from_image: bool) -> T
 
 
 def draw_scene(combination: tuple[int, int, int, int], seed: int) -> Scenes:
-    """The combination in natural light, with everything else by chance."""
+    """Return a scene of the combination in natural light, everything else random."""
     chance = torch.rand(1, CHANCES, generator=torch.Generator().manual_seed(seed))
     obj, color, motion, place = torch.tensor([combination]).unbind(1)
     return Scenes(obj, color, motion, place, look=torch.tensor([0]), chance=chance)
 
 
 def to_bytes(pixels: torch.Tensor) -> NDArray[np.uint8]:
-    """(1, 3, T, H, W) in 0..1 -> (T, H, W, 3)."""
+    """Convert (1, 3, T, H, W) in 0..1 to uint8 (T, H, W, 3)."""
     frames: NDArray[np.uint8] = pixels[0].permute(1, 2, 3, 0).mul(255).round().to(torch.uint8).numpy()
     return frames
 
 
-# Making clips ------------------------------------------------------------------------------------------------------
+# Rendering ------------------------------------------------------------------------------------------------------
 
 
 def make_clips(tasks: list[Task], settings: Settings, work: Path) -> None:
-    """Render what `work` does not hold yet; one row a clip, written once its frames are."""
+    """Render the clips that `work` does not hold yet. A row is written after its frames."""
     done = {row["name"] for row in read_rows(work)}
     missing = [task for task in tasks if task.name not in done]
     if not missing:
@@ -128,7 +118,7 @@ def _make(task: Task, engine: Engine, settings: Settings, work: Path) -> dict[st
     size = (WIDTH, HEIGHT) if image else None
     request = resolve(Draft(prompt=task.prompt, seed=task.seed), DEMO, None, image, size)
     started = time.monotonic()
-    rendered = engine.render(request, Silence())
+    rendered = engine.render(request, SilentObserver())
     seconds = time.monotonic() - started
     np.savez_compressed(work / f"{task.name}.npz", frames=rendered.frames)
     return {**asdict(task), "seconds": round(seconds, 3), "frames_sha256": rendered.sha256}
@@ -141,17 +131,17 @@ def _given_image(task: Task, settings: Settings, work: Path) -> str:
 
 
 def given_frame(task: Task) -> NDArray[np.uint8]:
-    """The first frame of the task's scene, (H, W, 3)."""
+    """Return the first frame of the task's scene, uint8 (H, W, 3)."""
     pixels, _ = render(draw_scene(task.combination, task.seed), WIDTH, HEIGHT, torch.arange(1), FRAMES)
     frame: NDArray[np.uint8] = to_bytes(pixels)[0]
     return frame
 
 
 def warm_up(engine: Engine) -> float:
-    """Seconds of a default clip of text to video."""
+    """Render a default text-to-video clip and return the seconds it took."""
     request = resolve(Draft(prompt="a red ball bounces over green hills", seed=0), DEMO, None, None, None)
     started = time.monotonic()
-    engine.render(request, Silence())
+    engine.render(request, SilentObserver())
     return time.monotonic() - started
 
 
@@ -161,7 +151,7 @@ def read_rows(work: Path, name: str = "rows") -> list[dict[str, Any]]:
 
 
 def time_clips(settings: Settings, count: int) -> list[float]:
-    """Seconds of warm default clips, with all the threads torch takes by itself."""
+    """Time default clips with the model loaded, with torch's default number of threads."""
     with Engine(settings) as engine:
         warm_up(engine)
         return [warm_up(engine) for _ in range(count)]
@@ -172,7 +162,7 @@ def time_clips(settings: Settings, count: int) -> list[float]:
 
 @torch.inference_mode()
 def pass_scenes(count: int, checkpoint: Path, work: Path) -> None:
-    """Send drawn, unseen scenes through the autoencoder; one row a scene with its PSNR, and the frames of both."""
+    """Encode and decode held-out scenes; save a row with the PSNR of each, and the frames before and after."""
     done = len(read_rows(work, "scenes"))
     table = split(held_out=True)
     order = torch.randperm(len(table), generator=torch.Generator().manual_seed(SEED + 1))
@@ -190,10 +180,10 @@ def pass_scenes(count: int, checkpoint: Path, work: Path) -> None:
 
 
 def restore(vae: AutoencoderKLWan, pixels: torch.Tensor) -> NDArray[np.uint8]:
-    """Pixels (1, 3, T, H, W) in 0..1, encoded and decoded the engine's way, (T, H, W, 3)."""
+    """Encode and decode pixels (1, 3, T, H, W) in 0..1 as the engine does; return uint8 (T, H, W, 3)."""
     latents = vae.encode(pixels * 2 - 1).latent_dist.mode()
     mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
-    return decode(vae, (latents - mean) / std, Silence())
+    return decode(vae, (latents - mean) / std, SilentObserver())
 
 
 def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -206,7 +196,7 @@ def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def judged(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
-    """The row with what was asked and what is seen, in words."""
+    """Return the row with what was asked and what the judge sees, in words."""
     seen = (verdict.obj, verdict.color, verdict.motion, verdict.place)
     return row | {
         "asked": {name: words[k] for (name, words), k in zip(WORDS.items(), row["combination"], strict=True)},
@@ -223,7 +213,7 @@ def judge_clips(rows: list[dict[str, Any]], judge: Judge, work: Path, key: str =
 
 
 def judge_images(rows: list[dict[str, Any]], work: Path) -> list[dict[str, Any]]:
-    """Rows of image to video, with how near the first frame is to the given image."""
+    """Return the rows of image to video with the first frame's PSNR to the given image."""
     results = []
     for row in rows:
         with np.load(work / f"{row['name']}.npz") as clip, Image.open(work / f"{row['name']}.png") as image:
@@ -232,7 +222,7 @@ def judge_images(rows: list[dict[str, Any]], work: Path) -> list[dict[str, Any]]
 
 
 def run(options: argparse.Namespace) -> Measured:
-    """Make what is missing, then judge everything."""
+    """Render what is missing, then judge everything."""
     settings = Settings(workspace=options.work / "workspace", demo_checkpoint=options.checkpoint)
     settings.make_folders()
     claim(options.work, weights_sha256(options.checkpoint))
@@ -255,7 +245,7 @@ def run(options: argparse.Namespace) -> Measured:
 
 
 def claim(work: Path, weights: str) -> None:
-    """Refuse a folder that holds the clips of other weights."""
+    """Exit if the folder holds clips of other weights."""
     note = work / "checkpoint.txt"
     if not note.exists():
         note.write_text(weights, encoding="utf-8")
@@ -267,11 +257,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_quality", description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=200, help="text-to-video clips")
     parser.add_argument("--images", type=int, default=60, help="image-to-video clips")
-    parser.add_argument("--scenes", type=int, default=100, help="drawn scenes for the autoencoder and the judge itself")
-    parser.add_argument("--timed", type=int, default=5, help="warm clips whose time is taken")
+    parser.add_argument("--scenes", type=int, default=100, help="rendered scenes for the autoencoder and the judge")
+    parser.add_argument("--timed", type=int, default=5, help="clips to time with the model loaded")
     parser.add_argument("--checkpoint", type=Path, default=Settings().demo_checkpoint)
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "demo_quality")
-    parser.add_argument("--output", type=Path, help="where the JSON goes")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
     measured = run(options)
     report = describe(measured, options.checkpoint, SEED)

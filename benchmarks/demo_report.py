@@ -1,4 +1,4 @@
-"""What `demo_quality` measured, as numbers beside their targets."""
+"""The results of `demo_quality` beside their targets, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ VERDICTS = {True: "met", False: "short", None: ""}
 
 @dataclass(frozen=True)
 class Measured:
-    """Judged rows: clips from text, clips from an image, scenes as drawn and through the autoencoder."""
+    """Judged rows: clips from text, clips from an image, scenes as rendered and after the autoencoder."""
 
     texts: list[Row]
     images: list[Row]
     drawn: list[Row]
     restored: list[Row]
     seconds: list[float]
-    """Of warm default clips."""
+    """Render times of default clips with the model already loaded."""
     load: float | None
-    """Load average while they were timed: how many processes wanted the processor, this one among them."""
+    """The system's load average during the timing, this process included."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table; shares are 0..1."""
+    """One row of the table; shares are in 0..1."""
 
     group: str
     what: str
@@ -61,7 +61,7 @@ class Line:
 
 
 def lines(measured: Measured) -> list[Line]:
-    """Everything that has a target."""
+    """Return every result that has a target."""
     targets = {"color": 0.95, "motion": 0.95, "place": 0.95, "object": 0.90}
     result = [Line("text to video", name, share(measured.texts, name), targets[name]) for name in ATTRIBUTES]
     first = [row["first_frame_psnr_db"] for row in measured.images]
@@ -77,20 +77,20 @@ def lines(measured: Measured) -> list[Line]:
 
 
 def share(rows: list[Row], attribute: str) -> float | None:
-    """Of the rows in which what is seen is what was asked."""
+    """Return the share of rows in which the judge sees what was asked for."""
     right = [row["asked"][attribute] == row["seen"][attribute] for row in rows]
     return sum(right) / len(right) if right else None
 
 
 def by_word(rows: list[Row], attribute: str) -> dict[str, str]:
-    """Right of asked, for each word."""
+    """Return "correct/asked" for each word."""
     asked = Counter(row["asked"][attribute] for row in rows)
     right = Counter(row["asked"][attribute] for row in rows if row["asked"][attribute] == row["seen"][attribute])
     return {word: f"{right[word]}/{count}" for word, count in sorted(asked.items())}
 
 
 def describe(measured: Measured, checkpoint: Path, seed: int) -> dict[str, Any]:
-    """All of it, ready for JSON."""
+    """Return the whole report, ready for JSON."""
     first = [row["first_frame_psnr_db"] for row in measured.images]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -123,7 +123,7 @@ def describe(measured: Measured, checkpoint: Path, seed: int) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """Markdown: target and measured beside each other."""
+    """Return a Markdown table of targets and measurements."""
     text = ["| | | target | measured | |", "|---|---|---|---|---|"]
     for entry in report["table"]:
         line = Line(
@@ -136,7 +136,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def weights_sha256(checkpoint: Path) -> str:
-    """SHA-256 over all weight files: the same exactly when the weights are."""
+    """Return one SHA-256 over all weight files of a checkpoint."""
     digest = hashlib.sha256()
     for path in sorted(checkpoint.rglob("*.safetensors")):
         digest.update(path.relative_to(checkpoint).as_posix().encode() + path.read_bytes())

@@ -1,10 +1,9 @@
-"""How long the first page of a large gallery takes on the server's side: 10,000 clips, 300 ms allowed.
+"""Measure how long the server takes for the first page of a gallery of 10,000 clips; 300 ms are allowed.
 
     python -m benchmarks.gallery --output benchmarks/results/gallery.json
 
-A library is generated in a temporary folder: real receipts, and files of some bytes in place of MP4s and posters, which
-the server only looks for. What is measured is all that a visit costs: the folder compared with the table, what there is
-to filter by, the rows, and the HTML of the page.
+The clips are generated in a temporary folder: real receipts, and tiny files in place of MP4s and posters, whose content
+the server does not read. A visit includes the comparison of folder and table, the facets, the rows and their HTML.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from wan_pipeline.clips.naming import clip_name
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice, SchedulerName
 from wan_pipeline.storage.database import Database
-from wan_pipeline.ui.cards import Names
-from wan_pipeline.ui.gallery_cards import PAGE_SIZE, grid
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.gallery.html import PAGE_SIZE, grid
 
 ALLOWED_MS = 300
 ROUNDS = 15
@@ -48,7 +47,7 @@ WORDS = (
     "sea",
     "sky",
 )
-NAMES = Names(models={}, presets={})
+TEMPLATES = Templates()
 
 
 def main() -> None:
@@ -88,18 +87,18 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
 
 
 def visit(gallery: Gallery, query: GalleryQuery, offset: int) -> None:
-    """What the page asks for when the gallery is opened."""
+    """Do what the page does when the gallery is opened."""
     gallery.rescan()
     gallery.facets()
     page(gallery, query, offset)
 
 
 def page(gallery: Gallery, query: GalleryQuery, offset: int) -> None:
-    grid(gallery.page(query, offset, PAGE_SIZE), query, offset, ())
+    grid(TEMPLATES, gallery.page(query, offset, PAGE_SIZE), query, offset, ())
 
 
 def timed(action: Callable[[], None]) -> dict[str, float]:
-    """Milliseconds of some rounds."""
+    """Time ROUNDS calls, in milliseconds."""
     taken = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -108,20 +107,20 @@ def timed(action: Callable[[], None]) -> dict[str, float]:
     return {"median": round(median(taken), 1), "slowest": round(max(taken), 1)}
 
 
-def generate(clips: Path, count: int, lots: random.Random) -> None:
-    """The three files of each clip, made at intervals of some minutes."""
+def generate(clips: Path, count: int, rng: random.Random) -> None:
+    """Write the three files of each clip, dated some minutes apart."""
     made_at = datetime(2026, 1, 1, tzinfo=UTC)
     for number in range(count):
-        made_at += timedelta(minutes=lots.randint(1, 40))
-        request = some_request(lots)
+        made_at += timedelta(minutes=rng.randint(1, 40))
+        request = some_request(rng)
         clip = clips / clip_name(request, made_at, f"{number:08x}")
         receipt = {
             "receipt": 1,
             "job": f"{number:032x}",
-            "project": lots.choice(["", *(f"Film {film}" for film in range(8))]),
+            "project": rng.choice(["", *(f"Film {film}" for film in range(8))]),
             "made_at": made_at.isoformat(timespec="seconds"),
             "request": request.to_dict(),
-            "frames_sha256": f"{lots.getrandbits(256):064x}",
+            "frames_sha256": f"{rng.getrandbits(256):064x}",
             "seconds": {"denoising": 9.5, "decoding": 1.25},
             "warnings": [],
         }
@@ -130,15 +129,15 @@ def generate(clips: Path, count: int, lots: random.Random) -> None:
         clip.with_suffix(".json").write_text(json.dumps(receipt), encoding="utf-8")
 
 
-def some_request(lots: random.Random) -> GenerationRequest:
-    prompt = " ".join(lots.choices(WORDS, k=lots.randint(6, 60)))
+def some_request(rng: random.Random) -> GenerationRequest:
+    prompt = " ".join(rng.choices(WORDS, k=rng.randint(6, 60)))
     return GenerationRequest(
-        model=lots.choice(["demo", "wan2.2-ti2v-5b"]),
+        model=rng.choice(["demo", "wan2.2-ti2v-5b"]),
         mode=Mode.TEXT_TO_VIDEO,
         prompt=prompt,
         styled_prompt=prompt,
         negative_prompt="",
-        seed=lots.randint(0, 2**32 - 1),
+        seed=rng.randint(0, 2**32 - 1),
         width=320,
         height=192,
         num_frames=33,
@@ -147,8 +146,8 @@ def some_request(lots: random.Random) -> GenerationRequest:
         guidance_scale=3.0,
         flow_shift=3.0,
         scheduler=SchedulerName.UNIPC,
-        preset=lots.choice([None, "noir", "pastel", "vintage"]),
-        loras=tuple(LoraChoice(name) for name in lots.sample(["ink wash", "grain", "soft"], lots.randint(0, 2))),
+        preset=rng.choice([None, "noir", "pastel", "vintage"]),
+        loras=tuple(LoraChoice(name) for name in rng.sample(["ink wash", "grain", "soft"], rng.randint(0, 2))),
     )
 
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,19 +32,22 @@ from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, va
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
 from wan_pipeline.engine.decode import decode as decode_frames
-from wan_pipeline.engine.device.probe import look
+from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
-from wan_pipeline.engine.memory.inner_tensors import blocks_of, move
-from wan_pipeline.engine.memory.offload import encoding_on
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, map_tensors
+from wan_pipeline.engine.memory.offload import tiled_encode
 from wan_pipeline.engine.memory.quantize import skeleton
+from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.planning.choice import Chooser
-from wan_pipeline.planning.costs import GIB, Geometry, chunk_tokens
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB
+from wan_pipeline.planning.planner import Planner
+from wan_pipeline.planning.transformer import chunk_tokens
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.request import GenerationRequest, SchedulerName
 from wan_pipeline.settings import Settings
@@ -83,7 +86,7 @@ def rates(bench: Bench) -> dict[str, Any]:
 
 
 def streaming_14b(bench: Bench) -> dict[str, Any]:
-    """int8, 480p, computed in parts as plans do: streamed against resident in one process, the same bits, the peaks."""
+    """int8, 480p, chunked as plans do: streamed against resident in one process, the same bits, the peaks."""
     model = bench.transformer(WAN_14B, Precision.INT8)
     streamed, given = to_host(model), bench.inputs(SMALL)
     part = chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)
@@ -180,7 +183,7 @@ def stock_offload(bench: Bench) -> dict[str, Any]:
     with streaming([streamed], bench.device, 0), chunked(model, chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)):
         result["streamed_seconds"] = bench.seconds(partial(model, **given))
     result["streamed_peak_gib"] = bench.peak()
-    move(model, lambda leaf: leaf.clone())  # ordinary memory again
+    map_tensors(model, torch.clone)  # from pinned slabs to memory of their own
     bench.rest()
     started = time.perf_counter()
     model.to(bench.device)
@@ -214,22 +217,23 @@ def whole_clip(
             write_model(bench, settings, spec)
         bench.rest()
         request = clip_request(bench, model_id, clip, steps, guidance)
-        plan = Chooser(settings).choose(request, spec, look(bench.device, settings.cache).machine)
+        planner = Planner(settings, LoraLibrary(settings.loras))
+        forecast = planner.choose(request, spec, probe(bench.device, settings.cache).machine)
         watch = Watch(bench)
         with Engine(settings) as engine:
             rendered = engine.render(request, watch)
-        measured, forecast = max(watch.peaks.values()), plan.forecast.peak_vram / GIB
-        pass_seconds = min(watch.steps[1:] or watch.steps) / (2 if guidance > 1 else 1)
+        measured, peak = max(watch.peaks.values()), forecast.peak_vram / GIB
+        pass_seconds = min(watch.steps[1:] or watch.steps) / (2 if request.uses_guidance else 1)
         return {
             "plan": rendered.provenance.plan,
             "cap_gib": gib,
             "peak_gib": measured,
-            "forecast_gib": round(forecast, 2),
-            "forecast_error": round(forecast / measured - 1, 3) if measured else None,
+            "forecast_gib": round(peak, 2),
+            "forecast_error": round(peak / measured - 1, 3) if measured else None,
             "stage_peaks_gib": watch.peaks,
-            "stage_forecasts_gib": {name: round(need.vram / GIB, 2) for name, need in plan.forecast.needs.items()},
+            "stage_forecasts_gib": {stage: round(cost.vram / GIB, 2) for stage, cost in forecast.costs.items()},
             "seconds": {stage: round(taken, 2) for stage, taken in rendered.seconds.items()},
-            "forecast_seconds": {name: round(need.seconds, 2) for name, need in plan.forecast.needs.items()},
+            "forecast_seconds": {stage: round(cost.seconds, 2) for stage, cost in forecast.costs.items()},
             "step_seconds": watch.steps,
             "pass_seconds": round(pass_seconds, 3),
             "switch_seconds": round(max(watch.steps[1:] or watch.steps) - min(watch.steps[1:] or watch.steps), 2),
@@ -287,7 +291,7 @@ def clip_request(bench: Bench, model_id: str, clip: Geometry, steps: int, guidan
 
 
 def activations(bench: Bench) -> dict[str, Any]:
-    """What a pass takes beside the weights, in GiB, whole and in parts: of two layers, which is what all take."""
+    """Peak activations of a pass in GiB, by stock and by chunked forward, with two layers; more take no more."""
     result: dict[str, Any] = {}
     sizes = {"14b": (WAN_14B, (SMALL, MIDDLE, LARGE)), "1.3b": (WAN_1_3B, (SMALL,)), "5b": (WAN_5B, (BROAD,))}
     for name, (facts, clips) in sizes.items():
@@ -343,7 +347,7 @@ def decode(bench: Bench, module: Any, clip: Geometry, tile: int) -> None:
 def encode(bench: Bench, module: Any, clip: Geometry, in_tiles: bool) -> None:
     """A whole clip, as for one that begins with an image."""
     video = torch.zeros(1, 3, clip.num_frames, clip.height, clip.width, device=bench.device, dtype=module.dtype)
-    with encoding_on(module, None, in_tiles=in_tiles):
+    with tiled_encode(module) if in_tiles else nullcontext():
         module.encode(video, return_dict=False)
 
 
@@ -360,7 +364,7 @@ def text(bench: Bench) -> dict[str, Any]:
     return result
 
 
-def read(bench: Bench, encoder: Streamed) -> None:
+def read(bench: Bench, encoder: StreamedModel) -> None:
     encoder.module(torch.ones(1, 512 if not bench.tiny else 8, dtype=torch.long, device=bench.device))
 
 

@@ -14,12 +14,15 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
-from wan_pipeline.engine.memory.block_streaming import Streamed
-from wan_pipeline.engine.memory.inner_tensors import blocks_of, each_tensor, move, put
+from wan_pipeline.engine.device.placement import choose_device
+from wan_pipeline.engine.memory.block_streaming import StreamedModel
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, map_tensors, named_tensors, set_tensor
 from wan_pipeline.engine.memory.quantize import computes_fp8, quantize, skeleton
 from wan_pipeline.models.memory import WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.costs import GIB, Geometry
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB
+from wan_pipeline.settings import Settings
 
 DTYPE = torch.bfloat16
 
@@ -28,8 +31,7 @@ class Bench:
     """One case in one process."""
 
     def __init__(self, tiny: bool, rounds: int, folder: Path) -> None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        self.device = accelerator or torch.device("cpu")
+        self.device = choose_device(Settings().device)
         self.tiny = tiny
         self.rounds = rounds
         self.folder = folder
@@ -94,15 +96,15 @@ class Bench:
         }
 
     def fill(self, module: torch.nn.Module) -> None:
-        """What has no memory yet gets it, and random numbers; what lies elsewhere comes to the device."""
-        for owner, name, tensor in list(each_tensor(module)):
+        """Give tensors on the meta device memory and random numbers, and move the others to the device."""
+        for owner, name, tensor in list(named_tensors(module)):
             if tensor.is_meta:
-                put(owner, name, torch.empty(tensor.shape, dtype=DTYPE, device=self.device).normal_(0, 0.02))
+                set_tensor(owner, name, torch.empty(tensor.shape, dtype=DTYPE, device=self.device).normal_(0, 0.02))
             elif tensor.device != self.device and type(tensor) in (torch.Tensor, torch.nn.Parameter):
-                put(owner, name, tensor.to(self.device))
+                set_tensor(owner, name, tensor.to(self.device))
 
     def fp8_compute(self) -> tuple[Precision, ...]:
-        """Only where the device can, and its kernels are quick."""
+        """On devices that can."""
         return (Precision.FP8_COMPUTE,) if computes_fp8(self.device) else ()
 
     def inputs(self, clip: Geometry, facts: MemoryFacts = WAN_14B) -> dict[str, Any]:
@@ -118,11 +120,11 @@ class Bench:
         }
 
 
-def to_host(module: torch.nn.Module) -> Streamed:
-    """Blocks into pinned slabs, the rest beside them."""
-    streamed = Streamed(module)
-    streamed.settle(pinned=True)
-    move(module, lambda leaf: leaf.cpu() if leaf.device.type != "cpu" else leaf)
+def to_host(module: torch.nn.Module) -> StreamedModel:
+    """Move the blocks into pinned slabs, and the rest to host memory."""
+    streamed = StreamedModel(module)
+    streamed.move_to_host_memory(pinned=True)
+    map_tensors(module, lambda tensor: tensor.cpu())
     return streamed
 
 

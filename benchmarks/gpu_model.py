@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.gpu_bench import Bench, text_module, vae_2_1
 from wan_pipeline.engine.device.placement import choose_placement
-from wan_pipeline.engine.memory.inner_tensors import move
+from wan_pipeline.engine.memory.inner_tensors import map_tensors
 from wan_pipeline.engine.memory.quantize import save_quantized, skeleton
 from wan_pipeline.engine.memory.weights import quantized_file, weights_source
 from wan_pipeline.models.library import ModelLibrary
@@ -49,10 +49,10 @@ def write_model(bench: Bench, settings: Settings, spec: ModelSpec) -> None:
 
 def _write_quantized(settings: Settings, spec: ModelSpec, module: torch.nn.Module, experts: list[str]) -> None:
     installed = ModelLibrary(settings).find(spec.id)
-    move(module, lambda leaf: leaf.cpu())
+    map_tensors(module, lambda tensor: tensor.cpu())
     paths = [quantized_file(installed, name, Precision.INT8, settings.cache / "weights") for name in experts]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    save_quantized(module, paths[0], weights_source(installed, choose_placement()))
+    save_quantized(module, paths[0], weights_source(installed, choose_placement(settings.device)))
     for path in paths[1:]:
         path.symlink_to(paths[0])  # the same weights on the disk; in memory each expert has its own
 

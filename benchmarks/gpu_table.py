@@ -6,12 +6,15 @@ from typing import Any
 
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.costs import GIB, REFERENCE, Geometry, chunk_tokens, denoising_cost, operations, tokens
+from wan_pipeline.planning.costs import denoising_cost
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB, REFERENCE
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.planning.transformer import chunk_tokens, operations
 
 ROWS = (
     ("14B int8, 832x480x81, streamed / resident pass", "streaming_14b", "ratio", "1.03", "1.00"),
-    ("streamed / resident in the libraries' own way", "streaming_14b", "ratio_whole", "", ""),
+    ("streamed / resident with the stock forward", "streaming_14b", "ratio_whole", "", ""),
     ("streamed, peak reserved, GiB", "streaming_14b", "streamed_peak_gib", "5.5", "4.5"),
     ("streamed output is resident output", "streaming_14b", "identical", "True", "True"),
     ("14B int8, 1280x720x81, whole clip, GiB", "clip_14b_720p", "peak_gib", "7.2", "6.0"),
@@ -23,14 +26,14 @@ ROWS = (
     ("its switch of experts, s", "clip_a14b_480p", "switch_seconds", "10", "3"),
     ("int8 / bf16 pass, 1.3B, uncompiled", "int8_1.3b", "ratio", "1.05", "1.00"),
     ("int8 / bf16 pass, 14B, uncompiled", "int8_14b", "ratio", "1.05", "1.00"),
-    ("best (fp8 computing, compiled) / stock bf16 pass, 14B 480p", "best_14b", "ratio", "0.80", "0.65"),
+    ("best (fp8 compute, compiled) / stock bf16 pass, 14B 480p", "best_14b", "ratio", "0.80", "0.65"),
     ("exact (bf16, compiled) / stock bf16 pass", "best_14b", "ratio_bf16", "", ""),
 )
 """Title, case, key, what must be, what is aimed at."""
 
 _14B, _1_3B = "wan2.1-t2v-14b", "wan2.1-t2v-1.3b"
 PASSES = (
-    ("14B 480p, int8 streamed, in parts", "streaming_14b", "streamed_seconds", _14B, (832, 480)),
+    ("14B 480p, int8 streamed, chunked forward", "streaming_14b", "streamed_seconds", _14B, (832, 480)),
     ("the same, compiled", "streaming_14b", "streamed_compiled_seconds", _14B, (832, 480)),
     ("14B 480p, int8 resident, stock forward", "streaming_14b", "resident_whole_seconds", _14B, (832, 480)),
     ("14B 480p, bf16 resident, stock", "int8_14b", "bf16_seconds", _14B, (832, 480)),
@@ -38,7 +41,7 @@ PASSES = (
     ("14B 480p, stock quanto int8", "int8_14b", "stock_quanto_seconds", _14B, (832, 480)),
     ("14B 480p, bf16 compiled", "best_14b", "bf16_compiled_seconds", _14B, (832, 480)),
     ("14B 480p, int8 compiled", "best_14b", "int8_compiled_seconds", _14B, (832, 480)),
-    ("14B 480p, fp8 computing, compiled", "best_14b", "fp8-compute_compiled_seconds", _14B, (832, 480)),
+    ("14B 480p, fp8 compute, compiled", "best_14b", "fp8-compute_compiled_seconds", _14B, (832, 480)),
     ("14B 720p, int8 streamed, 7.2 GiB", "clip_14b_720p", "pass_seconds", _14B, (1280, 720)),
     ("14B 1088p, int8 streamed, 10.8 GiB", "clip_14b_1088p", "pass_seconds", _14B, (1920, 1088)),
     ("A14B 480p, int8 streamed, 7.2 GiB", "clip_a14b_480p", "pass_seconds", _14B, (832, 480)),
@@ -48,7 +51,7 @@ PASSES = (
 )
 """Title, case, key, model, size: one pass of the transformer over 81 frames."""
 STOCK = (
-    ("our streaming, in parts", "streamed"),
+    ("our streaming, chunked forward", "streamed"),
     ("accelerate's model offload, after its move", "model_offload"),
     ("diffusers' group offload with a stream", "group_offload"),
 )
@@ -70,7 +73,7 @@ def _forecast_of_streaming(result: dict[str, Any]) -> list[str]:
     if "streamed_peak_gib" not in result:
         return []
     spec, clip = registry.find(_14B), Geometry(832, 480, 81, 1)
-    plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, tokens(spec, clip)))
+    plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, clip.tokens(spec)))
     forecast = denoising_cost(spec, clip, REFERENCE, plan).vram / GIB
     error = forecast / result["streamed_peak_gib"] - 1
     return [f"| forecast of the streamed pass' peak / measured - 1 | {error:.3f} | 0.10 |  |"]

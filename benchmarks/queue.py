@@ -1,10 +1,10 @@
-"""What the queue costs: wall time per clip through it, against the bare diffusers pipeline in a loop.
+"""Measure the overhead of the queue: wall time per clip, against the bare diffusers pipeline in a loop.
 
     python -m benchmarks.queue --output benchmarks/results/queue.json
 
-The same requests three times, each in a process of its own from its start to its end: by a worker from a filled queue;
-by the pipeline in a loop that saves each clip as MP4 with the same encoder settings; and by that loop with the studio's
-own CPU convolutions put into the pipeline, so that what is left is the queue alone. On a GPU the last two are the same.
+The same requests are rendered three times, each time in a new process that is timed from start to exit: by a worker
+from a filled queue; by the pipeline in a loop that saves each clip as MP4 with the same encoder settings; and by that
+loop with the studio's CPU convolutions, which leaves the overhead of the queue alone. On a GPU the last two are equal.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
 
 LIMIT = 1.05
-"""The queue may take so much longer than the quicker of the two loops."""
+"""Largest allowed ratio of the queue's wall time to that of the loop with the same kernels."""
 
 
 def measure(jobs: int, work: Path, presets: list[str]) -> tuple[dict[str, Times], dict[str, float]]:
-    """The times of the three ways, and what the worker's stages took. Raises AssertionError if a job fails."""
+    """Return the times of the three runs and the worker's mean seconds per stage."""
     settings = Settings(workspace=work / "workspace")
     with Studio(settings) as studio:
         ids = studio.submit_many(drafts(jobs, presets))
@@ -52,7 +52,7 @@ def measure(jobs: int, work: Path, presets: list[str]) -> tuple[dict[str, Times]
 
 
 def drafts(jobs: int, presets: list[str]) -> list[Draft]:
-    """Held-out prompts of the demo model, each with its own seed, in turn with each preset."""
+    """Return held-out prompts of the demo model, each with its own seed, cycling through the presets."""
     from benchmarks.demo_quality import draw_tasks
 
     tasks = draw_tasks(jobs, 0)
@@ -64,11 +64,11 @@ def drafts(jobs: int, presets: list[str]) -> list[Draft]:
 
 @dataclass(frozen=True)
 class Times:
-    """Of a process, from its start to its end."""
+    """Seconds of a process from start to exit."""
 
     wall: float
     cpu: float
-    """Its own and ffmpeg's, on all cores: hardly disturbed by what else the machine does. 0 on Windows."""
+    """CPU time of the process and of ffmpeg on all cores, which other load hardly changes. 0 on Windows."""
 
 
 def timed(module: str, *arguments: str) -> Times:
@@ -80,7 +80,7 @@ def timed(module: str, *arguments: str) -> Times:
 
 
 def loop(requests: list[GenerationRequest], folder: Path, same_kernels: bool) -> None:
-    """What a script of a few lines does."""
+    """Render and save clips as a plain diffusers script does."""
     import numpy as np
     import torch
     from diffusers import WanPipeline
@@ -89,7 +89,7 @@ def loop(requests: list[GenerationRequest], folder: Path, same_kernels: bool) ->
     from wan_pipeline.engine.device.placement import choose_placement
     from wan_pipeline.engine.schedulers import make_scheduler
 
-    place = choose_placement()
+    place = choose_placement(Settings().device)
     pipeline = WanPipeline.from_pretrained(
         Settings().demo_checkpoint, dtype={"default": place.dtype, "vae": torch.float32}
     )
@@ -131,9 +131,11 @@ def report(times: dict[str, Times], stages: dict[str, float], jobs: int) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.queue", description="Measure what the queue costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.queue", description="Measure the overhead of the queue."
+    )
     parser.add_argument("--jobs", type=int, default=100)
-    parser.add_argument("--preset", action="append", default=[], help="may be given again; in turn (none)")
+    parser.add_argument("--preset", action="append", default=[], help="repeatable; clips cycle through them (none)")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--loop", type=Path, help=argparse.SUPPRESS)  # the two below: this program as its own child
     parser.add_argument("--kind", help=argparse.SUPPRESS)

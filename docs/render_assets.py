@@ -1,7 +1,7 @@
-"""Make the pictures that the page comes with: `python docs/render_assets.py`.
+"""Render the images of the page: `python docs/render_assets.py`.
 
-The style cards are frames of clips that the demo model made, one scene in every style; the example pictures are first
-frames from the demo world's renderer, so that they are pictures from outside to the model.
+The style thumbnails are frames of one scene that the demo model renders in every style; the example images are drawn by
+the demo world's renderer, so that they come from outside the model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from wan_pipeline.engine.engine import Engine
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.examples import ASSETS
+from wan_pipeline.ui.create.examples import FOLDER
+from wan_pipeline.ui.theme import THUMBNAILS
 
 CARDS = ("natural", "golden-hour", "noir", "vintage", "pastel", "moonlit", "comic")
 PROMPT, SEED, FRAME = "a red balloon flies up over green hills", 1, 16
@@ -38,7 +39,7 @@ PICTURES = {
 
 def main() -> None:
     for name, (thing, color, motion, place, seed) in PICTURES.items():
-        draw(thing, color, motion, place, seed).save(ASSETS / "examples" / f"{name}.png", optimize=True)
+        draw(thing, color, motion, place, seed).save(FOLDER / f"{name}.png", optimize=True)
     with tempfile.TemporaryDirectory() as folder:
         cards(Settings(workspace=Path(folder)))
 
@@ -52,7 +53,7 @@ def cards(settings: Settings) -> None:
                 studio.requests.resolve(Draft(prompt=PROMPT, preset=card, seed=SEED)), observer
             ).frames
             picture = Image.fromarray(frames[FRAME]).resize((200, 120), Image.Resampling.LANCZOS)
-            picture.save(ASSETS / "presets" / f"{card}.webp", quality=85)
+            picture.save(THUMBNAILS / f"{card}.webp", quality=85)
 
 
 def draw(thing: str, color: str, motion: str, place: str, seed: int) -> Image.Image:

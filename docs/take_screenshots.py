@@ -1,6 +1,6 @@
-"""Photograph the running page: `python docs/take_screenshots.py http://127.0.0.1:7860`.
+"""Take the screenshots of the README: `python docs/take_screenshots.py http://127.0.0.1:7860`.
 
-Makes one clip in each tab of the form and twelve more through the queue, some minutes on two cores. Begin with an empty
+It makes one clip in each tab of the form and twelve through the queue, some minutes on two cores. Start with an empty
 workspace.
 """
 
@@ -62,14 +62,14 @@ def queue(browser: Browser, address: str) -> None:
     page = visit(browser, address, 1440, 900, "dark")
     page.get_by_role("tab", name="Queue").click()
     page.get_by_role("button", name="Add many clips").click()
-    page.get_by_label("Prompts, one a line").fill(SHOTS)
+    page.get_by_label("Prompts, one per line").fill(SHOTS)
     for style in ("Natural", "Golden hour"):
         page.locator("#add-many").get_by_label(style).check()
     page.locator("#add-many .estimate", has_text="12 clips").wait_for()
     page.get_by_role("button", name="Add to the queue").click()
     page.locator(".now .stage", has_text=re.compile(r"step ([6-9]|1\d) of 16")).wait_for(timeout=MADE)
     page.locator(".toast").wait_for(state="hidden")
-    page.get_by_label("Prompts, one a line").fill("\n".join(SHOTS.splitlines()[:3]))
+    page.get_by_label("Prompts, one per line").fill("\n".join(SHOTS.splitlines()[:3]))
     page.wait_for_timeout(1500)
     page.screenshot(path=DOCS / "page-queue.png")
     page.locator(".queue-words h2", has_text="The queue is empty").first.wait_for(timeout=12 * MADE)
@@ -103,7 +103,7 @@ def visit(browser: Browser, address: str, width: int, height: int, scheme: str) 
     )
     page.goto(address)
     page.locator(".estimate:visible").wait_for()
-    page.wait_for_timeout(1500)  # pictures and fonts
+    page.wait_for_timeout(1500)  # images and fonts
     return page
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+os.environ["WAN_STUDIO_DEVICE"] = "cpu"  # whatever this machine has: the tests of accelerators are in tests/gpu
+
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
 from tests.support.queues import OpenQueue
-from tests.support.warm import Warm, warm_processes
+from tests.support.warm import Warm, shared_warm
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
@@ -57,9 +59,8 @@ def queue(database: Path) -> OpenQueue:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def warm() -> Warm:
     """Where worker processes start in milliseconds. Tests that ask for it are left out where there is no fork."""
     if os.name != "posix":
         pytest.skip("splits processes off with fork")
-    with warm_processes(tmp_path_factory.mktemp("warm")) as warm:
-        yield warm
+    return shared_warm()

@@ -1,15 +1,15 @@
-"""Train the demo model. `make demo-model` runs all of it; each stage can be run alone and goes on from the last.
+"""Train the demo model. `make demo-model` runs all stages; each can be run alone and continues from the one before.
 
     python -m training pictures --minutes 5     # autoencoder, from random weights
     python -m training steadiness --minutes 4   # autoencoder, on whole clips
-    python -m training compact                  # latents to their 16 principal directions
+    python -m training compact                  # reduce the latents to their 16 principal directions
     python -m training words --minutes 0.6      # text encoder, on captions alone
     python -m training denoiser --minutes 18    # transformer and text encoder
-    python -m training export                   # into wan_pipeline/demo/checkpoint
-    python -m training import                   # the shipped weights back into the work folder
+    python -m training export                   # write wan_pipeline/demo/checkpoint
+    python -m training import                   # read that checkpoint back into the work folder
 
-Schedules run on the clock, so a stage ends well whatever the card. Every clip is drawn on the fly by `scenes`; the
-combinations in `vocabulary.is_held_out` are never shown to the transformer.
+Learning rates follow wall time, so a stage finishes its schedule on any GPU. Every clip is rendered on the fly by
+`demo.scenes`; the combinations in `vocabulary.is_held_out` are never shown to the transformer.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import torch
 from training.autoencoder import train_pictures, train_steadiness
 from training.compact import compact
 from training.denoiser import train_denoiser
+from training.distributed import run_on_all_gpus, set_up
 from training.export import export_checkpoint, import_checkpoint
-from training.team import prepare, with_all_gpus
-from training.words import teach_words
+from training.words import train_words
 from wan_pipeline.settings import Settings
 
 CHANNELS = 16
-"""Latent channels that `compact` leaves."""
+"""Latent channels after `compact`."""
 CHECKPOINT = Settings.demo_checkpoint
 ALL = ("pictures", "steadiness", "compact", "words", "denoiser", "export")
 MINUTES = {"pictures": 5.0, "steadiness": 4.0, "words": 0.6, "denoiser": 18.0}
@@ -37,16 +37,21 @@ MINUTES = {"pictures": 5.0, "steadiness": 4.0, "words": 0.6, "denoiser": 18.0}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=[*ALL, "all", "import"])
-    parser.add_argument("--minutes", type=float, help="length of this stage")
-    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="where stages keep their weights")
-    parser.add_argument("--to", type=Path, default=CHECKPOINT, help="the checkpoint's folder")
+    parser.add_argument("--minutes", type=float, help="wall time of this stage")
+    parser.add_argument("--work", type=Path, default=Path("build/demo"), help="folder for the weights between stages")
+    parser.add_argument("--to", type=Path, default=CHECKPOINT, help="checkpoint folder to export to or import from")
     parser.add_argument(
-        "--part", type=float, nargs=2, default=(0.0, 1.0), metavar=("START", "END"), help="of the denoiser's schedule"
+        "--part",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("START", "END"),
+        help="share of the denoiser's schedule to run, from 0 to 1",
     )
-    parser.add_argument("--batch", type=int, help="clips a step")
+    parser.add_argument("--batch", type=int, help="clips per step and process")
     parser.add_argument("--seed", type=int, default=20261122)
     options = parser.parse_args()
-    prepare()
+    set_up()
     options.work.mkdir(parents=True, exist_ok=True)
     stages = ALL if options.stage == "all" else (options.stage,)
     for stage in stages:
@@ -58,13 +63,13 @@ def run(stage: str, options: argparse.Namespace) -> None:
     minutes, work, seed = options.minutes or MINUTES.get(stage, 0.0), options.work, options.seed
     match stage:
         case "pictures":
-            with_all_gpus(train_pictures, minutes=minutes, work=work, batch=options.batch or 32, seed=seed)
+            run_on_all_gpus(train_pictures, minutes=minutes, work=work, batch=options.batch or 32, seed=seed)
         case "steadiness":
-            with_all_gpus(train_steadiness, minutes=minutes, work=work, batch=options.batch or 32, seed=seed)
+            run_on_all_gpus(train_steadiness, minutes=minutes, work=work, batch=options.batch or 32, seed=seed)
         case "words":
-            teach_words(minutes, work, device, seed)
+            train_words(minutes, work, device, seed)
         case "denoiser":
-            with_all_gpus(
+            run_on_all_gpus(
                 train_denoiser,
                 minutes=minutes,
                 work=work,

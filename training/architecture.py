@@ -1,4 +1,4 @@
-"""The demo model's parts: the real Wan classes at a small size, a miniature of Wan 2.2 TI2V-5B."""
+"""The demo model's architecture: diffusers' own Wan classes at a small size, after Wan 2.2 TI2V-5B."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TEXT_DIM = 192
 
 
 def make_vae(channels: int = LATENT_CHANNELS) -> AutoencoderKLWan:
-    """16x16x4 compression into 48 channels, as in Wan 2.2; 4x4 patches of pixels keep the decoder quick on a CPU."""
+    """Compress 16x16x4 into 48 channels, as Wan 2.2 does; 4x4 pixel patches keep the decoder fast on a CPU."""
     return AutoencoderKLWan(
         base_dim=48,
         decoder_base_dim=48,
@@ -32,7 +32,7 @@ def make_vae(channels: int = LATENT_CHANNELS) -> AutoencoderKLWan:
 
 
 def make_transformer(channels: int = LATENT_CHANNELS) -> WanTransformer3DModel:
-    """12 million parameters. A timestep for every token lets one checkpoint start from noise or from an image."""
+    """12 million parameters. Per-token timestep embeddings let one checkpoint do text and image to video."""
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=5,

@@ -1,16 +1,15 @@
-"""Turn a model's latents into their principal directions and drop the rest, without training.
+"""Project a model's latents onto their principal directions and drop the rest, without training.
 
-An autoencoder with generous channels leaves most of them nearly empty: of the first 48, 16 directions held 99.7 % of
-the variance. A denoiser in the full space spends its width on carrying noise through the empty ones. Both changes are
-linear and sit at the very ends of the networks, so they are folded into weights that are there already:
+Of the autoencoder's 48 latent channels, 16 directions hold 99.7 % of the variance, and a denoiser in the full space
+spends its width on noise in the empty ones. The projection is linear, so it is folded into existing weights:
 
-- encoder: its last convolution writes the rotated, normalised latents. Their deviations are far apart (4 to 0.2: large
-  areas of colour come first, outlines of objects last), and a flow's loss counts squares, so the scale of the latents
-  becomes the root of each direction's deviation: the outlines count for more, and still for less than the areas;
+- encoder: its last convolution writes the rotated, normalised latents. Their standard deviations range from 4 (large
+  areas of colour) to 0.2 (outlines of objects), and a flow-matching loss is a squared error, so each direction is
+  scaled to the square root of its deviation: outlines gain weight and still count less than areas;
 - decoder: its first convolution reads them. Zero padding would treat a constant offset differently at the borders, so
-  the direction of that offset is kept among the principal ones and the offset goes where it was, before the padding;
-- transformer: patch embedding and output projection, rotated and scaled alike. Noise has one strength in all
-  directions, so this is where its training goes on from rather than the same function.
+  the direction of that offset is one of those kept, and the offset is added before the padding, as it was;
+- transformer: patch embedding and output projection, rotated and scaled alike. Noise has unit variance in every
+  direction, so this is a starting point for more training and not the same function.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from torch import Tensor
 from training import architecture
 from training.common import DENOISER
 from training.denoiser import load_state, state_of
-from training.pixels import wild_clips
+from training.pixels import noise_clips
 from wan_pipeline.demo.captions import make_tokenizer
-from wan_pipeline.demo.scenes import draw_lots, render
+from wan_pipeline.demo.scenes import render, sample_scenes
 from wan_pipeline.engine.decode import latent_scale
 
 LOG_VARIANCE = -8.0
-"""Of the rotated latents' distribution: a deviation of about 0.02, what the first training arrived at."""
+"""Log variance of the encoder's distribution: a deviation of about 0.02, as the first training learned."""
 
 
 @torch.no_grad()
@@ -54,29 +53,31 @@ def compact(work: Path, channels: int, device: str, seed: int) -> None:
 def principal_basis(
     vae: AutoencoderKLWan, channels: int, device: str, seed: int, clips: int = 96
 ) -> tuple[Tensor, Tensor]:
-    """Orthonormal directions (z_dim, channels) of normalised latents: the decoder's offset, then the most variance.
+    """Return orthonormal directions (z_dim, channels) and the latents' standard deviation along each, (channels,).
 
-    Also the deviation along each, (channels,).
+    The first is the direction of the decoder's offset, the others those of most variance of normalised latents.
     """
     generator = torch.Generator().manual_seed(seed)
-    lots = draw_lots(clips, generator).to(device)
+    scenes = sample_scenes(clips, generator).to(device)
     frames = torch.arange(17)
-    values = [render(lots.select(torch.tensor([row], device=device)), 320, 192, frames, 33)[0] for row in range(clips)]
-    values += [wild_clips(1, 320, 192, 5, generator, device) for _ in range(max(clips // 16, 1))]
+    values = [
+        render(scenes.select(torch.tensor([row], device=device)), 320, 192, frames, 33)[0] for row in range(clips)
+    ]
+    values += [noise_clips(1, 320, 192, 5, generator, device) for _ in range(max(clips // 16, 1))]
     latents = [vae.encode(value * 2 - 1).latent_dist.mode().float().transpose(0, 1).flatten(1) for value in values]
     mean, std = (value.flatten().to(device) for value in latent_scale(vae))
     normal = (torch.cat(latents, 1) - mean[:, None]) / std[:, None]
     offset = decoder_offset(vae).to(device)
     first = (offset / offset.norm())[:, None]
     rest = normal - first @ (first.T @ normal)
-    # The offset's direction is made the least of all, so that cutting the tail never leaves it in twice.
+    # Subtracting the offset's own direction makes it the last one, so that it is not taken a second time.
     _, directions = torch.linalg.eigh(rest @ rest.T / rest.shape[1] - first @ first.T)
     basis = torch.cat([first, directions.flip(1)[:, : channels - 1]], 1)
     return basis, (basis.T @ normal).std(1)
 
 
 def decoder_offset(vae: AutoencoderKLWan) -> Tensor:
-    """The normalised latent (z_dim,) that `post_quant_conv` adds to every position: its bias and the latents' mean."""
+    """Return the normalised latent (z_dim,) that `post_quant_conv` adds everywhere: its bias and the latents' mean."""
     mean, std = (value.flatten() for value in latent_scale(vae))
     weight, bias = vae.post_quant_conv.weight.float().cpu().flatten(1), vae.post_quant_conv.bias.float().cpu()
     offset: Tensor = (mean + torch.linalg.solve(weight, bias)) / std
@@ -84,7 +85,7 @@ def decoder_offset(vae: AutoencoderKLWan) -> Tensor:
 
 
 def compact_vae(vae: AutoencoderKLWan, basis: Tensor) -> AutoencoderKLWan:
-    """The same autoencoder with latents `basis.T @ normalised`; `basis` holds `decoder_offset`'s direction."""
+    """Return the autoencoder with latents `basis.T @ normalised`; `basis` must span `decoder_offset`."""
     size, channels = basis.shape
     mean, std = (value.flatten() for value in latent_scale(vae))
     small = architecture.make_vae(channels)
@@ -108,7 +109,7 @@ def compact_vae(vae: AutoencoderKLWan, basis: Tensor) -> AutoencoderKLWan:
 
 
 def compact_transformer(model: WanTransformer3DModel, basis: Tensor, scale: Tensor) -> WanTransformer3DModel:
-    """The same transformer for latents in `basis`, divided by `scale`: it sees nothing along the dropped directions."""
+    """Return the transformer for latents in `basis`, divided by `scale`; it ignores the dropped directions."""
     size, channels = basis.shape
     small = architecture.make_transformer(channels)
     state = model.state_dict()

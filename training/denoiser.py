@@ -1,4 +1,4 @@
-"""The denoiser's training: flow matching, from noise or from a first frame, over a pool of latents."""
+"""Train the denoiser by flow matching, from noise or from a first frame, on a pool of latents."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from torch import Tensor, nn
 from transformers import UMT5EncoderModel
 
 from training import architecture
-from training.common import DENOISER, Average, Clock, apply_gradients, optimizer_for, write_record
+from training.common import DENOISER, Clock, MovingAverage, optimizer_for, optimizer_step, write_record
+from training.distributed import ProcessGroup
 from training.latents import Pool
 from training.muon import Muon
 from training.replay import Replay
-from training.team import Team
 from training.words import embed, encoder_state
 from wan_pipeline.demo.captions import make_tokenizer
 
 log = logging.getLogger(__name__)
 
 FLOW_SHIFT = 3.0
-"""As in the registry's facts of the demo model: training and sampling dwell on the same noise levels."""
-
-
+"""Equal to the demo model's in the registry, so that training and sampling use the same noise levels."""
 RENEW_EVERY, CHUNK = 128, 64
-"""After so many steps, so many clips of the pool are replaced by new ones."""
+"""Every RENEW_EVERY steps, CHUNK clips of the pool are replaced by new ones."""
 
 
 def noise_levels(count: int, shift: float, device: str) -> Tensor:
-    """Sigmas in (0, 1): logit-normal and partly uniform, moved towards noise by the flow shift (SD3, arXiv
-    2403.03206)."""
+    """Sample sigmas in (0, 1), (count,): three quarters logit-normal, one quarter uniform, then flow-shifted.
+
+    Both are from SD3 (arXiv 2403.03206).
+    """
     sigma = torch.sigmoid(torch.randn(count, device=device))
     sigma = torch.where(torch.rand(count, device=device) < 0.25, torch.rand(count, device=device), sigma)
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def denoising_loss(model: nn.Module, clean: Tensor, text: Tensor, shift: float) -> Tensor:
-    """Flow-matching loss: predict noise minus data. In a third of the clips the first latent frame is given clean."""
+    """Flow-matching loss: predict noise minus data. In 35 % of the clips the first latent frame is clean, as for
+    image to video; it is left out of the loss."""
     batch, _, frames, height, width = clean.shape
     sigma = noise_levels(batch, shift, str(clean.device)).view(-1, 1, 1, 1, 1)
     noise = torch.randn_like(clean)
@@ -60,7 +61,7 @@ def denoising_loss(model: nn.Module, clean: Tensor, text: Tensor, shift: float) 
 
 
 class DenoiserStep:
-    """One forward and backward pass of the transformer on latents of one shape; the text gets a gradient, too."""
+    """Forward and backward pass of the transformer on latents of one shape; also returns a gradient to the text."""
 
     def __init__(self, model: nn.Module, like: Tensor, text: Tensor, device: str, memory: Any) -> None:
         self.model, self.device = model, device
@@ -80,8 +81,8 @@ class DenoiserStep:
         return loss
 
 
-class Lesson:
-    """Transformer and text encoder in training: a step for each shape of batch, made when it first comes."""
+class JointStep:
+    """A training step of transformer and text encoder together, captured once for each shape of batch."""
 
     def __init__(self, model: nn.Module, encoder: nn.Module, device: str) -> None:
         self.model, self.encoder, self.device = model, encoder, device
@@ -89,7 +90,7 @@ class Lesson:
         self.steps: dict[torch.Size, DenoiserStep] = {}
 
     def __call__(self, latents: Tensor, tokens: Tensor) -> Tensor:
-        """Leave gradients in both and give the loss, to be read before the next call."""
+        """Set the gradients of both and return the loss, which the next call overwrites."""
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
             text = embed(self.encoder, tokens).float()
         if latents.shape not in self.steps:
@@ -98,37 +99,42 @@ class Lesson:
         return self.steps[latents.shape](latents, text)
 
 
-def train_denoiser(minutes: float, work: Path, batch: int, seed: int, part: tuple[float, float], team: Team) -> None:
-    """Train transformer and text encoder together, into `denoiser.safetensors`; goes on from that file if it exists.
+def train_denoiser(
+    minutes: float, work: Path, batch: int, seed: int, part: tuple[float, float], group: ProcessGroup
+) -> None:
+    """Train transformer and text encoder together into `denoiser.safetensors`, from that file if it exists.
 
-    `batch` is of one process. `part` is the share of the schedule, from 0 to 1, that these minutes are.
+    `batch` is per process. `part` is the share of the schedule, from 0 to 1, to run in these minutes.
     """
     started = time.monotonic()
-    seed += round(1000 * part[0])  # a later part draws other clips
-    torch.manual_seed(seed)  # before the weights, which must be the same everywhere
-    model, encoder, vae = load_parts(work, team.device)
-    torch.manual_seed(seed + team.rank)
-    on_gpu = team.device == "cuda"
+    seed += round(1000 * part[0])  # so that a later part draws other clips
+    torch.manual_seed(seed)  # before the weights are made: they must be equal in all processes
+    model, encoder, vae = load_parts(work, group.device)
+    torch.manual_seed(seed + group.rank)
+    on_gpu = group.device == "cuda"
     if on_gpu:
         model.compile_repeated_blocks(dynamic=True)
-    pool = Pool(vae, 40_000, team.device, seed, team.rank)
+    pool = Pool(vae, 40_000, group.device, seed, group.rank)
     pool.fill(minutes / 12, CHUNK if on_gpu else 1)
-    lesson = Lesson(model, encoder, team.device)
+    step = JointStep(model, encoder, group.device)
     for ring in (*pool.rings, pool.stills):
-        lesson(*pool.batch_of(ring, batch))
+        step(*pool.batch_of(ring, batch))
     log.info("%d clips and the steps are ready after %.2f min", pool.made, (time.monotonic() - started) / 60)
-    averages, optimizers = (Average(model, 0.9995), Average(encoder, 0.9995)), optimizers_for(model, encoder)
+    averages, optimizers = (
+        (MovingAverage(model, 0.9995), MovingAverage(encoder, 0.9995)),
+        optimizers_for(model, encoder),
+    )
     rest = max(minutes - (time.monotonic() - started) / 60, 0.05)
-    clock = Clock(rest, 300, *part, agree=team.agree)
+    clock = Clock(rest, 300, *part, synchronise=group.mean)
     losses: list[list[float]] = []
     recent: list[Tensor] = []
     while not clock.is_over:
         latents, tokens = pool.batch(batch, still_share(clock.done))
-        loss = lesson(latents, tokens)
+        loss = step(latents, tokens)
         if latents.shape[2] > 1:
             recent.append(loss.clone())
-        team.average_gradients(model, encoder)
-        apply_gradients(optimizers, model, clock)
+        group.average_gradients(model, encoder)
+        optimizer_step(optimizers, model, clock)
         for average in averages:
             average.update(clock.step)
         if clock.step % RENEW_EVERY == 0:
@@ -137,23 +143,29 @@ def train_denoiser(minutes: float, work: Path, batch: int, seed: int, part: tupl
             losses.append([clock.step, round(clock.elapsed, 2), round(float(torch.stack(recent).mean()), 4)])
             recent.clear()
             log.info("denoiser step %d  %.2f min  loss of clips %.4f  pool %d", *losses[-1], pool.made)
-    if not team.leads:
+    if not group.is_main:
         return
     for average in averages:
-        average.install()
+        average.copy_to_module()
     save_file(state_of(model, encoder), work / DENOISER)
-    facts = {"stage": "denoiser", "part": part, "minutes": minutes, "steps": clock.step, "batch": batch * team.size}
-    more = {"seed": seed, "drawn": pool.made * team.size, "losses": losses}
-    write_record(work, {**facts, **more}, team.device, team.size)
+    facts = {
+        "stage": "denoiser",
+        "part": part,
+        "minutes": minutes,
+        "steps": clock.step,
+        "batch": batch * group.world_size,
+    }
+    more = {"seed": seed, "drawn": pool.made * group.world_size, "losses": losses}
+    write_record(work, {**facts, **more}, group.device, group.world_size)
 
 
 def still_share(done: float) -> float:
-    """The share of batches that are stills: first what things look like, then how they move."""
+    """Return the share of batches that are single frames: appearance is learned before motion."""
     return 0.6 if done < 0.15 else 0.1
 
 
 def optimizers_for(model: nn.Module, encoder: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for all else, with steps of one size (arXiv 2502.16982)."""
+    """Return Muon for the blocks' matrices and AdamW for all else, with matched step sizes (arXiv 2502.16982)."""
     matrices = [value for name, value in model.named_parameters() if name.startswith("blocks.") and value.ndim == 2]
     chosen = {id(value) for value in matrices}
     others = [value for value in model.parameters() if id(value) not in chosen]
@@ -163,7 +175,7 @@ def optimizers_for(model: nn.Module, encoder: nn.Module) -> list[torch.optim.Opt
 
 
 def load_parts(work: Path, device: str) -> tuple[WanTransformer3DModel, UMT5EncoderModel, AutoencoderKLWan]:
-    """Transformer and text encoder as far as they are trained, and the finished autoencoder."""
+    """Return transformer and text encoder as trained so far, and the finished autoencoder."""
     vae = AutoencoderKLWan.from_pretrained(work / "vae").to(device).eval()
     model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(make_tokenizer()))
@@ -175,13 +187,13 @@ def load_parts(work: Path, device: str) -> tuple[WanTransformer3DModel, UMT5Enco
 
 
 def state_of(model: nn.Module, encoder: nn.Module) -> dict[str, Tensor]:
-    """Both modules' tensors under one roof, for one file."""
+    """Return the tensors of both modules under prefixed names, for one file."""
     state = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
     return state | {f"encoder.{name}": value for name, value in encoder_state(encoder).items()}
 
 
 def load_state(state: dict[str, Tensor], model: nn.Module, encoder: nn.Module) -> None:
-    """The inverse of `state_of`. The encoder's embedding has two names, of which one is stored."""
+    """Load what `state_of` returned. The encoder's tied embedding is stored under one of its two names."""
     model.load_state_dict({name[6:]: value for name, value in state.items() if name.startswith("model.")})
     words = {name[8:]: value for name, value in state.items() if name.startswith("encoder.")}
     encoder.load_state_dict(words, strict=False)

@@ -1,4 +1,4 @@
-"""Between the training's work folder and the checkpoint that ships, a pipeline folder in the Hub's layout."""
+"""Convert between the work folder of the training and the shipped checkpoint in diffusers' layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORD = "training.json"
 
 
 def export_checkpoint(work: Path, to: Path) -> None:
-    """Assemble the pipeline in bf16, no file over 16 MB, with the stages' records beside it as `training.json`."""
+    """Save the pipeline in bf16, no file over 16 MB, with the stages' records in `training.json`."""
     vae, tokenizer = AutoencoderKLWan.from_pretrained(work / "vae").bfloat16(), make_tokenizer()
     model = architecture.make_transformer(vae.config.z_dim)
     encoder = architecture.make_text_encoder(len(tokenizer))
@@ -38,7 +38,7 @@ def export_checkpoint(work: Path, to: Path) -> None:
 
 
 def import_checkpoint(checkpoint: Path, work: Path) -> None:
-    """The inverse, to train on from shipped weights (bf16: the last bits of the averages are lost)."""
+    """Fill the work folder from a checkpoint, to continue its training from weights rounded to bf16."""
     pipeline = WanPipeline.from_pretrained(checkpoint)
     pipeline.vae.float().save_pretrained(work / "vae", max_shard_size="14MB")
     save_file(state_of(pipeline.transformer.float(), pipeline.text_encoder.float()), work / DENOISER)

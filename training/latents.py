@@ -1,4 +1,4 @@
-"""Latents for the denoiser: clips drawn, encoded and captioned, in a pool that is slowly renewed."""
+"""A pool of latents for the denoiser: clips are rendered, encoded and captioned, and slowly replaced by new ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.words import tokenize
 from wan_pipeline.demo.captions import MAX_TOKENS, SceneWords, caption, make_tokenizer
-from wan_pipeline.demo.scenes import Scenes, draw_lots, render
+from wan_pipeline.demo.scenes import Scenes, render, sample_scenes
 from wan_pipeline.engine.decode import latent_scale
 
 
@@ -24,7 +24,7 @@ class Shape:
     share: float = 1.0
 
 
-SHAPES = (  # the page's sizes and lengths, the default most often
+SHAPES = (  # the sizes and lengths offered on the page; most clips have the default
     Shape(320, 192, 33, 0.62),
     Shape(192, 320, 33, 0.10),
     Shape(256, 256, 33, 0.10),
@@ -33,15 +33,15 @@ SHAPES = (  # the page's sizes and lengths, the default most often
 )
 STILL = Shape(320, 192, 1)
 STILLS_FOR_A_CLIP = 4
-"""A batch of stills is so many times larger: they teach what things look like at a ninth of a clip's work."""
+"""Stills in a batch per clip: a still is a ninth of a clip's tokens."""
 CAPTIONS_PER_CLIP = 6
 
 
 class Pool:
-    """Latents of drawn clips with tokenized captions, one ring for each clip shape and one for first frames alone.
+    """Latents of rendered clips with tokenized captions: one ring buffer per clip shape and one for single frames.
 
-    `rank` tells the pools of processes that train together apart: each draws its own clips, but all give batches of
-    the same shape, so that none waits for another.
+    `rank` seeds the clips of each process differently; batches have the same shape in all processes, so that none
+    waits for another.
     """
 
     def __init__(self, vae: AutoencoderKLWan, capacity: int, device: str, seed: int, rank: int = 0) -> None:
@@ -58,33 +58,36 @@ class Pool:
 
     @torch.no_grad()
     def add(self, ring: Ring, count: int) -> None:
-        """Draw, encode and caption `count` new clips into a ring."""
+        """Render, encode and caption `count` new clips into a ring."""
         shape = ring.shape
-        lots = draw_lots(count, self.generator, held_out=False)
-        clips, _ = render(lots.to(self.device), shape.width, shape.height, torch.arange(shape.frames), shape.frames)
+        scenes = sample_scenes(count, self.generator, held_out=False)
+        clips, _ = render(scenes.to(self.device), shape.width, shape.height, torch.arange(shape.frames), shape.frames)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
             latents = self.vae.encode(clips * 2 - 1).latent_dist.mode().float()
-        ring.put((latents - self.mean) / self.std, self._tokens(lots))
+        ring.put((latents - self.mean) / self.std, self._tokens(scenes))
         self.made += count
 
-    def _tokens(self, lots: Scenes) -> Tensor:
+    def _tokens(self, scenes: Scenes) -> Tensor:
         texts = []
-        for row in range(len(lots)):
-            words = SceneWords(*(int(getattr(lots, name)[row]) for name in ("obj", "color", "motion", "place", "look")))
+        for row in range(len(scenes)):
+            words = SceneWords(
+                *(int(getattr(scenes, name)[row]) for name in ("obj", "color", "motion", "place", "look"))
+            )
             texts += [caption(words, self.rng) for _ in range(CAPTIONS_PER_CLIP)]
             texts += [caption(words, self.rng, given_image=True) for _ in range(CAPTIONS_PER_CLIP)]
-        return tokenize(self.tokenizer, texts).view(len(lots), 2 * CAPTIONS_PER_CLIP, MAX_TOKENS)
+        return tokenize(self.tokenizer, texts).view(len(scenes), 2 * CAPTIONS_PER_CLIP, MAX_TOKENS)
 
     def batch(self, count: int, still_share: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Latents of one shape, float32 (N, C, T, H, W), and tokens of a caption for each; a tenth say nothing.
+        """Sample latents of one shape, float32 (N, C, T, H, W), and a caption's tokens for each, int32 (N, MAX_TOKENS).
 
-        N is `count`, or STILLS_FOR_A_CLIP times as much when it is a batch of stills, which `still_share` are.
+        A tenth of the captions are empty, for classifier-free guidance. With probability `still_share` it is a batch
+        of stills, and N is STILLS_FOR_A_CLIP times `count`.
         """
         is_still, ring = self.shape_rng.random() < still_share, self._pick(self.shape_rng)
         return self.batch_of(self.stills if is_still else ring, count)
 
     def batch_of(self, ring: Ring, count: int) -> tuple[Tensor, Tensor]:
-        """The same from one ring."""
+        """Sample a batch from one ring."""
         if ring is self.stills:
             count *= STILLS_FOR_A_CLIP
         latents, tokens = ring.sample(count)
@@ -93,7 +96,7 @@ class Pool:
         return latents, torch.where(torch.rand(count, 1, device=self.device) < 0.1, self.nothing, tokens)
 
     def fill(self, minutes: float, chunk: int) -> None:
-        """Add clips for so long, and until every ring has some. Many at once: each object has a drawer of its own."""
+        """Add `chunk` clips at a time for so long, and to every ring at least once. Large chunks render faster."""
         started = time.monotonic()
         for ring in (*self.rings, *[self.stills] * 4):
             self.add(ring, chunk)
@@ -101,7 +104,7 @@ class Pool:
             self.renew(chunk)
 
     def renew(self, chunk: int) -> None:
-        """New clips of a shape by its share, and twice as many stills, over the oldest ones."""
+        """Replace the oldest `chunk` clips of a random shape, and twice as many stills, by new ones."""
         self.add(self._pick(self.rng), chunk)
         self.add(self.stills, 2 * chunk)
 
@@ -110,7 +113,7 @@ class Pool:
 
 
 class Ring:
-    """The newest clips of one shape: bf16 latents, and token ids of their captions."""
+    """A ring buffer of the newest clips of one shape: bf16 latents and the token ids of their captions."""
 
     def __init__(self, capacity: int, channels: int, shape: Shape, device: str) -> None:
         self.shape, self.filled, self.next = shape, 0, 0
@@ -119,10 +122,10 @@ class Ring:
         self.tokens = torch.zeros(capacity, 2 * CAPTIONS_PER_CLIP, MAX_TOKENS, dtype=torch.int32, device=device)
 
     def put(self, latents: Tensor, tokens: Tensor) -> None:
-        slots = [(self.next + k) % len(self.latents) for k in range(len(latents))]
-        self.latents[slots] = latents.to(self.latents)
-        self.tokens[slots] = tokens.to(self.tokens)
-        self.next = (slots[-1] + 1) % len(self.latents)
+        rows = [(self.next + k) % len(self.latents) for k in range(len(latents))]
+        self.latents[rows] = latents.to(self.latents)
+        self.tokens[rows] = tokens.to(self.tokens)
+        self.next = (rows[-1] + 1) % len(self.latents)
         self.filled = min(self.filled + len(latents), len(self.latents))
 
     def sample(self, count: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """Muon for many small matrices at once.
 
-The same optimizer as `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, which takes one matrix after another:
-the 80 of the demo model cost it 2,400 kernel launches and 60 ms a step, more than the model itself. Here all matrices
-of one shape are one batch.
+Computes what `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"` does, which takes one matrix at a time: for the
+80 of the demo model that is 2,400 kernel launches and 60 ms a step, more than the model itself. Here all matrices of
+one shape are one batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal, in steps as large as AdamW's (Moonlight, arXiv 2502.16982). Matrices only."""
+    """Orthogonalised momentum, scaled to AdamW's step size (Moonlight, arXiv 2502.16982). For 2-D parameters only."""
 
     def __init__(self, groups: Iterable[dict[str, Any]], momentum: float = 0.95, weight_decay: float = 0.02) -> None:
         super().__init__(groups, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay})
@@ -33,9 +33,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for matrices in by_shape.values():
-                self._move(matrices, group)
+                self._update(matrices, group)
 
-    def _move(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         grads = torch.stack([matrix.grad for matrix in matrices if matrix.grad is not None])
         state = self.state[matrices[0]]
         mean = state.setdefault("momentum", torch.zeros_like(grads))
@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """The nearest (semi-)orthogonal matrix of each of (N, rows, columns), roughly, in bf16: singular values near 1."""
+    """Return roughly the nearest semi-orthogonal matrix to each of (N, rows, columns), in bf16."""
     a, b, c = NEWTON_SCHULZ
     x = matrices.bfloat16()
     if tall := x.shape[1] > x.shape[2]:

@@ -1,4 +1,4 @@
-"""Pixels for the autoencoder: short windows of drawn clips, and pictures of no scene at all."""
+"""Pixels for the autoencoder: short windows of rendered clips, and clips of colour noise."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wan_pipeline.demo.scenes import draw_lots, render
+from wan_pipeline.demo.scenes import render, sample_scenes
 
 
-def wild_clips(count: int, width: int, height: int, frames: int, generator: torch.Generator, device: str) -> Tensor:
-    """Clips of drifting colour noise with hard edges: the autoencoder must carry more than scenes, people bring photos.
+def noise_clips(count: int, width: int, height: int, frames: int, generator: torch.Generator, device: str) -> Tensor:
+    """Return clips of drifting colour noise with hard edges, (count, 3, frames, height, width) in 0..1.
 
-    Returns (count, 3, frames, height, width) in 0..1.
+    They are there because people start from photos, which the autoencoder must represent as well as scenes.
     """
     picture = torch.zeros(count, 3, height + 32, width + 32, device=device)
     for cells, strength in ((3, 0.6), (6, 0.35), (15, 0.15)):
@@ -26,7 +26,7 @@ def wild_clips(count: int, width: int, height: int, frames: int, generator: torc
 
 
 class PixelPool:
-    """Short windows of drawn clips as bytes, (N, 4, T, H, W): colour, and the object's coverage as fourth channel."""
+    """Short windows of rendered clips, uint8 (N, 4, T, H, W): colour, and the object's coverage as fourth channel."""
 
     def __init__(self, capacity: int, frames: int, width: int, height: int, device: str, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -35,21 +35,22 @@ class PixelPool:
         self.filled = self.next = 0
 
     def add(self, count: int) -> None:
-        """Draw `count` new windows over the oldest ones."""
+        """Replace the `count` oldest windows by new ones."""
         whole = max(33, self.frames)
         first = int(torch.randint(0, whole - self.frames + 1, (1,), generator=self.generator))
-        lots = draw_lots(count, self.generator).to(self.device)
-        pixels, mask = render(lots, self.width, self.height, torch.arange(first, first + self.frames), whole)
+        scenes = sample_scenes(count, self.generator).to(self.device)
+        pixels, mask = render(scenes, self.width, self.height, torch.arange(first, first + self.frames), whole)
         if torch.rand((), generator=self.generator) < count / 25:
-            pixels[:1] = wild_clips(1, self.width, self.height, self.frames, self.generator, self.device)
+            pixels[:1] = noise_clips(1, self.width, self.height, self.frames, self.generator, self.device)
             mask[:1] = 0
-        slots = [(self.next + k) % len(self.clips) for k in range(count)]
-        self.clips[slots] = (torch.cat([pixels, mask], 1) * 255 + 0.5).to(torch.uint8)
-        self.next = (slots[-1] + 1) % len(self.clips)
-        self.filled = min(max(self.filled, slots[-1] + 1), len(self.clips))
+        rows = [(self.next + k) % len(self.clips) for k in range(count)]
+        self.clips[rows] = (torch.cat([pixels, mask], 1) * 255 + 0.5).to(torch.uint8)
+        self.next = (rows[-1] + 1) % len(self.clips)
+        self.filled = min(max(self.filled, rows[-1] + 1), len(self.clips))
 
     def windows(self, count: int, width: int, height: int) -> tuple[Tensor, Tensor]:
-        """Random cut-outs: pixels (count, 3, T, height, width) in -1..1 and a loss weight, some mirrored."""
+        """Return random crops, half of them mirrored: pixels (count, 3, T, height, width) in -1..1 and a loss weight,
+        (count, 1, T, height, width), which is 3 on the object and 1 elsewhere."""
         rows = torch.randint(self.filled, (count,)).tolist()
         tops = torch.randint(self.height - height + 1, (count,)).tolist()
         lefts = torch.randint(self.width - width + 1, (count,)).tolist()

@@ -1,4 +1,4 @@
-"""A forward and a backward pass on inputs of one shape, replayed as a CUDA graph: small layers wait for launches."""
+"""A forward and backward pass replayed as a CUDA graph: with layers this small, kernel launches dominate a step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class Replay:
-    """Calls `run`, which gives a loss, and its backward pass. Afterwards the leaves' gradients are those of this call.
+    """Calls `run`, which returns a loss, and its backward pass; sets the gradients of `leaves` to those of this call.
 
-    On a GPU it is recorded once; `run` must read its inputs from tensors that stay where they are, and what it gives
-    is overwritten by the next call. Graphs that share a `pool` of memory must not run at the same time.
+    On a GPU the pass is captured once: `run` must read its inputs from fixed tensors, and the loss it returns is
+    overwritten by the next call. Graphs that share a memory `pool` must not run at the same time.
     """
 
     def __init__(self, run: Callable[[], Tensor], leaves: Sequence[Tensor], device: str, pool: Any = None) -> None:
@@ -24,9 +24,9 @@ class Replay:
         self._graph: torch.cuda.CUDAGraph | None = None
         if device == "cuda":
             try:
-                self._record(pool)
+                self._capture(pool)
             except RuntimeError:
-                log.exception("no CUDA graph; going on without")
+                log.exception("CUDA graph capture failed; training runs without it")
                 self._graph = None
 
     def __call__(self) -> Tensor:
@@ -44,7 +44,7 @@ class Replay:
         torch.autograd.backward(loss)
         return loss.detach()
 
-    def _record(self, pool: Any) -> None:
+    def _capture(self, pool: Any) -> None:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -54,7 +54,7 @@ class Replay:
         for leaf in self._leaves:
             leaf.grad = None
         graph = torch.cuda.CUDAGraph()
-        # Thread-local: the thread that watches over NCCL may ask the GPU something in the middle of a recording.
+        # thread_local: NCCL's watchdog thread may query the GPU during the capture.
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             self._loss = self._pass()
         self._graph = graph

@@ -1,4 +1,4 @@
-"""A quick training step for the autoencoder: measured memory layout, norms in the activations' dtype."""
+"""A fast training step for the autoencoder: the faster memory layout, norms in the activations' dtype."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from training.replay import Replay
 log = logging.getLogger(__name__)
 
 KL_WEIGHT = 1e-4
-"""Small: the latents are kept in bounds, their noise stays far below what the decoder shows."""
+"""Small: it bounds the latents, and their noise stays below what is visible after decoding."""
 DECIBEL_WEIGHT = 0.02
-"""Of each clip's log error, which is what PSNR counts: without it the hardest scenes drown the others."""
+"""Weight of each clip's log squared error, which is what PSNR measures: without it the hardest scenes dominate."""
 
 
 class VaeStep:
-    """One forward and backward pass on clips of one shape."""
+    """Forward and backward pass on clips of one shape."""
 
     def __init__(self, vae: AutoencoderKLWan, count: int, frames: int, width: int, height: int, device: str) -> None:
         self.vae, self.device = vae, device
@@ -47,8 +47,8 @@ class VaeStep:
         return self.replay()
 
 
-def quick_norm(gamma: nn.Parameter, x: Tensor) -> Tensor:
-    """WanRMS_norm in the activations' own dtype; autocast would widen every pass over them."""
+def fast_norm(gamma: nn.Parameter, x: Tensor) -> Tensor:
+    """WanRMS_norm in the activations' dtype; autocast would run it in fp32."""
     with torch.autocast(x.device.type, enabled=False):
         scale = torch.rsqrt(
             torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32).square() / x.shape[1] + 1e-8
@@ -57,14 +57,14 @@ def quick_norm(gamma: nn.Parameter, x: Tensor) -> Tensor:
 
 
 def set_layout(vae: nn.Module, layout: torch.memory_format) -> None:
-    """Lay the weights of 3-D convolutions out in memory as `layout`."""
+    """Convert the weights of all 3-D convolutions to a memory layout."""
     for module in vae.modules():
         if isinstance(module, nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=layout)
 
 
-def quickest_layout(vae: AutoencoderKLWan, count: int, frames: int, width: int, height: int) -> torch.memory_format:
-    """The memory layout of 3-D convolutions that makes a step quickest on this card, by measurement."""
+def fastest_layout(vae: AutoencoderKLWan, count: int, frames: int, width: int, height: int) -> torch.memory_format:
+    """Measure a training step in each memory layout of 3-D convolutions and return the fastest on this GPU."""
     seconds: dict[torch.memory_format, float] = {}
     for layout in (torch.contiguous_format, torch.channels_last_3d):
         set_layout(vae, layout)
@@ -79,9 +79,9 @@ def quickest_layout(vae: AutoencoderKLWan, count: int, frames: int, width: int, 
     return min(seconds, key=lambda layout: seconds[layout])
 
 
-def with_quick_norms(vae: AutoencoderKLWan) -> AutoencoderKLWan:
-    """Give this instance's norms the quick forward; `plain_copy` gives an untouched model back."""
+def with_fast_norms(vae: AutoencoderKLWan) -> AutoencoderKLWan:
+    """Replace this model's norms by the fast ones, in place; `plain_copy` returns a model with the original ones."""
     for module in vae.modules():
         if isinstance(module, WanRMS_norm):
-            module.forward = functools.partial(quick_norm, module.gamma)
+            module.forward = functools.partial(fast_norm, module.gamma)
     return vae

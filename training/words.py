@@ -1,4 +1,4 @@
-"""The text encoder's first lesson: what the words of a caption name."""
+"""Pretrain the text encoder to classify what a caption names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from training import architecture
-from training.common import Clock, apply_gradients, optimizer_for, write_record
+from training.common import Clock, optimizer_for, optimizer_step, write_record
 from wan_pipeline.demo.captions import MAX_TOKENS, SceneWords, caption, make_tokenizer
 from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PLACES
 
@@ -21,21 +21,20 @@ log = logging.getLogger(__name__)
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
-    """Token ids, int64 (len(texts), MAX_TOKENS), padded with 0."""
+    """Return token ids, int64 (len(texts), MAX_TOKENS), padded with 0."""
     encoded = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
     return torch.as_tensor(encoded.input_ids)
 
 
 def embed(encoder: nn.Module, tokens: Tensor) -> Tensor:
-    """Embeddings (B, MAX_TOKENS, TEXT_DIM), zero beyond the text, as the Wan pipelines pad them."""
+    """Return embeddings (B, MAX_TOKENS, TEXT_DIM), zero after the text, as the Wan pipelines pad them."""
     mask = (tokens != 0).long()
     hidden = encoder(input_ids=tokens.long(), attention_mask=mask).last_hidden_state
     return torch.as_tensor(hidden * mask.unsqueeze(-1))
 
 
-def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> tuple[float, int]:
-    """Teach the encoder what a caption names, by classifying it; returns the last mean accuracy over the attributes,
-    and the steps taken."""
+def fit_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> tuple[float, int]:
+    """Train the encoder to classify captions; return the last mean accuracy over the attributes and the steps."""
     tokenizer, rng = make_tokenizer(), random.Random(seed)
     sizes = [len(names) for names in (OBJECTS, COLORS, MOTIONS, PLACES, LOOKS)]
     head = nn.Linear(architecture.TEXT_DIM, sum(sizes)).to(device)
@@ -51,7 +50,7 @@ def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> t
         loss = torch.stack([F.cross_entropy(score, target[:, k]) for k, score in enumerate(scores)]).mean()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        apply_gradients([optimizer], encoder, clock)
+        optimizer_step([optimizer], encoder, clock)
         if clock.step % 100 == 1:
             hits = [(score.argmax(1) == target[:, k]).float().mean() for k, score in enumerate(scores)]
             accuracy = float(torch.stack(hits).mean())
@@ -59,11 +58,11 @@ def learn_words(encoder: nn.Module, minutes: float, device: str, seed: int) -> t
     return accuracy, clock.step
 
 
-def teach_words(minutes: float, work: Path, device: str, seed: int) -> None:
-    """Write `words.safetensors`: a text encoder from random weights that tells the attributes of a caption apart."""
+def train_words(minutes: float, work: Path, device: str, seed: int) -> None:
+    """Write `words.safetensors`: a text encoder, trained from random weights to classify captions."""
     torch.manual_seed(seed)
     encoder = architecture.make_text_encoder(len(make_tokenizer())).to(device)
-    accuracy, steps = learn_words(encoder, minutes, device, seed)
+    accuracy, steps = fit_words(encoder, minutes, device, seed)
     save_file(encoder_state(encoder), work / "words.safetensors")
     write_record(
         work, {"stage": "words", "minutes": minutes, "steps": steps, "seed": seed, "accuracy": accuracy}, device
@@ -71,6 +70,6 @@ def teach_words(minutes: float, work: Path, device: str, seed: int) -> None:
 
 
 def encoder_state(encoder: nn.Module) -> dict[str, Tensor]:
-    """The encoder's tensors without the second name of its embedding."""
+    """Return the encoder's tensors, its tied embedding under one name only."""
     state = encoder.state_dict()
     return {name: value.contiguous() for name, value in state.items() if name != "encoder.embed_tokens.weight"}

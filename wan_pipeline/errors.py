@@ -48,7 +48,7 @@ class StorageError(UserError):
 
 
 class DamagedDatabaseError(StorageError):
-    """The workspace's database is not sound; `database_care.repair_if_corrupt` puts its backup in its place."""
+    """The workspace's database is corrupt; `storage.backups.repair_if_corrupt` restores its newest backup."""
 
 
 class GenerationError(StudioError):

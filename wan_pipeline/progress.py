@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from wan_pipeline.errors import Cancelled
+
+if TYPE_CHECKING:  # the command line's --help needs the stages and no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Stage(StrEnum):
@@ -44,3 +45,13 @@ def check_cancelled(observer: Observer) -> None:
     """Raise Cancelled if the observer asks for it."""
     if observer.cancelled():
         raise Cancelled("The clip was cancelled.")
+
+
+class SilentObserver:
+    """An observer that reports nothing and never cancels."""
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False

@@ -1,36 +1,60 @@
-"""Where things live. One value object, made once at the entry point and passed in."""
+"""Where things live and how the device is used. One value, made at the entry point and passed in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from wan_pipeline.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = PACKAGE.parent
+"""The checkout; after `pip install`, the folder of installed packages, which nothing is written to."""
+_SHIPPED_PRESETS = PACKAGE / "presets"
+"""Exists only in an installed package: in a checkout the presets are at the top level."""
+_IS_INSTALLED = _SHIPPED_PRESETS.is_dir()
+_HOME = Path.home() / "Wan Studio" if _IS_INSTALLED else REPOSITORY
+DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
+DEVICES = ("cpu", "cuda", "xpu", "mps")
+"""By torch's names; ROCm is `cuda` there too."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Folders of one studio, and how much of a clip may be lost with a worker, and how to use the device.
+    """Folders of one studio, how much of a clip may be lost with a worker, and how the device is used.
 
-    `workspace` holds everything the studio writes; the other folders are read only.
+    `workspace` holds everything the studio writes; the other folders are only read. In a checkout all are inside it;
+    after `pip install` they are in `Wan Studio`, in the user's home folder, except for the presets and the demo model,
+    which come with the package.
     """
 
-    workspace: Path = REPOSITORY / "workspace"
-    presets: Path = REPOSITORY / "presets"
-    loras: Path = REPOSITORY / "loras"
-    models: Path = REPOSITORY / "models"
+    workspace: Path = _HOME / "workspace"
+    presets: Path = _SHIPPED_PRESETS if _IS_INSTALLED else REPOSITORY / "presets"
+    loras: Path = _HOME / "loras"
+    models: Path = _HOME / "models"
     """Model folders in diffusers layout, one per registry id, beside those in the Hugging Face cache."""
-    demo_checkpoint: Path = REPOSITORY / "wan_pipeline" / "demo" / "checkpoint"
-    """The bundled demo model; tests put a tiny one here."""
+    demo_checkpoint: Path = PACKAGE / "demo" / "checkpoint"
+    """The bundled demo model."""
     checkpoint_seconds: float = 30.0
-    """Denoising that may be lost with a worker: longer clips keep checkpoints. 0 keeps one after every step."""
+    """Seconds of denoising that may be lost with a worker: longer clips save checkpoints. 0 saves one every step."""
 
     memory_limit: float = 0.0
     """GiB of the device's memory that may be used; 0 is all that is free."""
     plan: str = ""
-    """A memory plan to keep to, in the words of `engine.plan`; empty: the quickest that fits."""
+    """The memory plan to use, as `planning.memory_plan` writes it; empty for the fastest that fits."""
     compiled: bool = False
-    """Compile the transformer's blocks: a minute at first, then quicker steps."""
+    """Compile the transformer's blocks: about a minute once, then faster steps."""
+    device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
+    """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown device."""
+        if self.device not in ("", *DEVICES):
+            raise UserError(
+                f"{DEVICE_VARIABLE} is '{self.device[:80]}', which is no device; use {', '.join(DEVICES)}, "
+                "or leave it unset for the accelerator of this machine."
+            )
 
     @property
     def database(self) -> Path:
@@ -51,17 +75,17 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        """What can be made again: prompt embeddings, preview colours."""
+        """Files that can be computed again: prompt embeddings, preview colours."""
         return self.workspace / "cache"
 
     @property
     def checkpoints(self) -> Path:
-        """Half-made clips, one file a job, to be removed with the job's end."""
+        """Unfinished clips, one file per job, removed when the job ends."""
         return self.cache / "checkpoints"
 
     @property
     def imported(self) -> Path:
-        """What is known of models that the registry does not hold, one file a model."""
+        """Specs of imported models, which are not in the registry, one file per model."""
         return self.workspace / "models"
 
     @property
@@ -70,12 +94,12 @@ class Settings:
 
     @property
     def job_logs(self) -> Path:
-        """One log for each job that did not end well."""
+        """One log per job that did not finish."""
         return self.logs / "jobs"
 
     @property
     def written(self) -> tuple[Path, ...]:
-        """The folders of the workspace."""
+        """The workspace's folders that must exist before anything is written."""
         return self.clips, self.inputs, self.previews, self.cache, self.logs
 
     def make_folders(self) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from PIL import Image
 
 from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.input_files import InputFiles
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
@@ -27,12 +28,17 @@ from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
-from wan_pipeline.models.manage import Models
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
+from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
+from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -52,22 +58,25 @@ class Studio:
     def __init__(self, settings: Settings, supervise: Supervise = Supervisor) -> None:
         """`supervise` makes the supervisor that keeps a worker running.
 
-        Raises PresetError for a bad preset file, StorageError for a workspace that cannot be used.
+        Raises StorageError for a workspace that cannot be used. Bad preset files are left out, with a notice.
         """
         for folder in settings.written:
             check_writable(folder)
         self.settings = settings
-        self._notices = repair_if_corrupt(settings.database)
+        repairs = repair_if_corrupt(settings.database)
         database = Database(settings.database)
 
-        self.requests = RequestResolver(settings)
-        self.models, self.loras = self.requests.models, self.requests.loras
-        self.presets, self.speeds = self.requests.presets, self.requests.speeds
-        self.model_manager = Models(settings)
+        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
+        self.presets, bad_presets = load_presets(settings.presets)
+        self.speeds, bad_speeds = load_speeds(settings.presets / "speeds")
+        self._notices = [*repairs, *bad_presets, *bad_speeds]
+        inputs = InputFiles(settings.inputs)
+        self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
+        self.model_manager = ModelManager(settings, self.models)
         self.transfers = Transfers(settings)
         self.jobs = JobReader(database, settings)
         self.queue = QueueEditor(database, self.jobs)
-        self.estimates = Estimator(settings, self.models, self.requests, self.jobs)
+        self.estimates = Estimator(settings, self.requests, self.jobs)
         self.gallery = Gallery(database, settings.clips)
         self.verifications = Verifications(settings)
         worker_queue = WorkerQueue(database, self.jobs)
@@ -104,8 +113,9 @@ class Studio:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was repaired when the workspace was opened, and since: one sentence each, for the person."""
-        return (*self._notices, *self._supervisor.notices)
+        """What was repaired or left out when the workspace was opened, and since: one sentence each."""
+        left_out = [self.gallery.notice] if self.gallery.notice else []
+        return (*self._notices, *left_out, *self._supervisor.notices)
 
     # Into the queue
 
@@ -172,7 +182,7 @@ class Studio:
 
         Raises ReceiptError or StorageError for a file without one.
         """
-        return recover(load_receipt(path), self.settings, self.requests.draft_of)
+        return recover(load_receipt(path).request, self.requests)
 
     def last_frame(self, clip: Path) -> Path:
         """The clip's last frame as a PNG in the cache, to go on from. Raises StorageError."""
@@ -204,12 +214,13 @@ class Studio:
         observer: Observer,
         *,
         strip_metadata: bool = False,
-        strict: bool = False,
+        deterministic: bool = False,
     ) -> Finished:
         """Render a clip in this process, to `output` or into the workspace's clips.
 
-        `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `strict` is deterministic
-        mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
+        `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `deterministic` renders in
+        deterministic mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the
+        engine.
         """
         request = self.requests.resolve(draft)
         clip = output or self.settings.clips / clip_name(request, datetime.now(UTC), uuid4().hex)
@@ -218,14 +229,16 @@ class Studio:
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
         from wan_pipeline.jobs.worker.render import Label, make_clip
 
-        with Engine(self.settings, strict=strict) as engine:
+        with Engine(self.settings, deterministic=deterministic) as engine:
             return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
 
-    def verify_now(self, clip: Path, observer: Observer, strict: bool = False) -> Verdict:
+    def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self.settings, observer, strict=strict)
+        return verify(clip, self.settings, observer, deterministic=deterministic)
 
     def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
+        for _, project in clips:
+            check_project(project)
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]
         check_room(self.settings.clips, max((clip_bytes(request) for request, _, _ in checked), default=0))
         requests: list[tuple[GenerationRequest, str]] = [
@@ -240,7 +253,7 @@ class Studio:
 
     def _back_up(self) -> None:
         try:
-            Backups(self.settings.database).keep()
+            Backups(self.settings.database).backup()
         except StorageError as error:
             notice = f"The database could not be backed up: {error}"
             if notice not in self._notices:

@@ -1,10 +1,25 @@
-"""Lengths of time as the page and the command line say them."""
+"""Numbers, amounts of data and lengths of time, as the page and the command line write them."""
 
 from __future__ import annotations
 
 
+def plural(count: int, noun: str) -> str:
+    """For example: 1 clip, 12 clips, 1,234 clips."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def after_other_clips(count: int) -> str:
+    """The end of a sentence about a clip that waits for others; empty if it does not: , after 2 other clips"""
+    return f", after {plural(count, 'other clip')}" if count else ""
+
+
+def lower_first(sentence: str) -> str:
+    """A sentence to continue another one with."""
+    return sentence[:1].lower() + sentence[1:]
+
+
 def duration(seconds: float) -> str:
-    """As a person says it: 6 s, 2 min 30 s, 1 h 5 min."""
+    """For example: 6 s, 2 min 30 s, 1 h 5 min."""
     whole = max(round(seconds), 1)
     if whole < 60:
         return f"{whole} s"
@@ -13,3 +28,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def data_size(count: float) -> str:
+    """Bytes, in units of 1000: 512 kB, 58.7 MB, 29.0 GB."""
+    if count < 1e6:
+        return f"{count / 1e3:,.0f} kB"
+    return f"{count / 1e6:,.1f} MB" if count < 1e8 else f"{count / 1e9:,.1f} GB"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import app
 from wan_pipeline.settings import Settings
+from wan_pipeline.ui.serve import serve
 
 if __name__ == "__main__":  # the worker process imports this file again
     port, workspace, checkpoint, loras, models = sys.argv[1:]
     settings = Settings(
         workspace=Path(workspace), demo_checkpoint=Path(checkpoint), loras=Path(loras), models=Path(models)
     )
-    app.serve(settings, "127.0.0.1", int(port), share=False)
+    serve(settings, "127.0.0.1", int(port))

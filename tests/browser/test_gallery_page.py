@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Visitor
-from tests.browser.test_page import MADE, panel
+from tests.browser.form import panel
+from tests.browser.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.settings import REPOSITORY
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 PROMPTS = {"plain": "a plain ball", "noir": "a dark ball", "markup": "<img src=x onerror=\"window.pwned=1\"> 'box'"}
 TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => video.currentTime)"
@@ -28,14 +28,14 @@ def clips(workspace: Path, address: str) -> dict[str, str]:
     """Three small clips that the app has made, their job ids by name."""
     queue = OpenQueue(workspace / "studio.sqlite3")
     shape = {"num_frames": 17, "num_inference_steps": 1}
-    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")["noir"].styled(PROMPTS["noir"])}
+    noir = {"preset": "noir", "styled_prompt": load_presets(REPOSITORY / "presets")[0]["noir"].styled(PROMPTS["noir"])}
     ids = {
         name: queue.editor.submit(
             make_request(**{"prompt": prompt, "styled_prompt": prompt, "seed": seed, **shape, **style})
         )
         for (name, prompt), seed, style in zip(PROMPTS.items(), (11, 12, 13), ({}, noir, {}), strict=True)
     }
-    deadline = time.monotonic() + MADE / 1000
+    deadline = time.monotonic() + WAIT_SECONDS
     while any(queue.jobs.job(job_id).state is not JobState.DONE for job_id in ids.values()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -43,10 +43,7 @@ def clips(workspace: Path, address: str) -> dict[str, str]:
 
 
 def open_gallery(visitor: Visitor) -> Page:
-    page = visitor.open()
-    page.get_by_role("tab", name="Gallery").click()
-    expect(page.locator(".clip").first).to_be_visible()
-    return page
+    return visitor.open_room("Gallery", ".clip")
 
 
 def tile(page: Page, prompt: str) -> Locator:
@@ -150,7 +147,7 @@ def test_a_copy_to_share_tells_nothing_and_verifying_tells_all(visitor: Visitor,
     assert b"plain ball" not in Path(shared.value.path()).read_bytes()
     assert "plain" not in shared.value.suggested_filename
     sheet.get_by_role("button", name="Verify").click()
-    expect(page.locator("#report .notice.good")).to_contain_text("Identical", timeout=MADE)
+    expect(page.locator("#report .notice.good")).to_contain_text("Identical")
     expect(page.locator("#report .notice.good")).to_be_visible()
     expect(sheet.get_by_role("button", name="Open folder")).to_be_visible()
 

@@ -6,43 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visitor
+from tests.browser.form import FORECAST, fill, generate, make_short, panel
+from tests.browser.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
-MADE = 60_000
-"""Milliseconds within which a small clip is made, on two busy cores."""
-FORECAST = ".estimate:visible:not(.lacking)"
-"""Of a clip that can be made; whether it fits depends on the machine."""
 PLAYING = "() => { const v = document.querySelector('#view video'); return v && !v.error && v.currentTime > 0.2 }"
-
-
-def panel(page: Page) -> Locator:
-    """The form before the person."""
-    return page.locator("#tabs [role=tabpanel]:visible")
-
-
-def fill(page: Page, **values: str) -> None:
-    """Fill fields by label, opening Advanced where needed."""
-    for label, value in values.items():
-        box = panel(page).get_by_label(label, exact=True)
-        if not box.is_visible():
-            panel(page).get_by_role("button", name="Advanced").click()
-        box.fill(value)
-
-
-def make_short(page: Page) -> None:
-    panel(page).get_by_label("number input for Length in seconds").fill("0.5")
-    fill(page, Steps="2")
-
-
-def generate(page: Page) -> None:
-    panel(page).get_by_role("button", name="Generate").click()
 
 
 def test_the_first_click_makes_a_clip_that_plays(visitor: Visitor) -> None:
@@ -51,8 +25,8 @@ def test_the_first_click_makes_a_clip_that_plays(visitor: Visitor) -> None:
     expect(panel(page).get_by_label("Natural")).to_be_checked()
     expect(page.locator(".estimate:visible")).to_contain_text("About")
     generate(page)
-    expect(page.locator("#view .progress")).to_be_visible(timeout=MADE)
-    page.wait_for_function(PLAYING, timeout=MADE)
+    expect(page.locator("#view .progress")).to_be_visible()
+    page.wait_for_function(PLAYING)
     expect(page.locator("#view .facts")).to_contain_text("Seed")
     expect(page.locator("#recent .tile.done img").first).to_be_visible()
     polls: list[str] = []
@@ -70,7 +44,7 @@ def test_an_image_moves_on_control_enter_and_hands_on_its_last_frame(visitor: Vi
     make_short(page)
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**/?job=*")
-    page.wait_for_function(PLAYING, timeout=MADE)
+    page.wait_for_function(PLAYING)
     first = panel(page).locator(".first-frame img").get_attribute("src")
     page.get_by_role("button", name="Use last frame as image").click()
     expect(panel(page).locator(".first-frame img")).not_to_have_attribute("src", str(first))
@@ -116,7 +90,7 @@ def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
     panel(page).get_by_label("Noir").check()
     generate(page)
     page.wait_for_url("**/?job=*")
-    expect(page.locator("#view .facts")).to_contain_text("Noir", timeout=MADE)
+    expect(page.locator("#view .facts")).to_contain_text("Noir")
     fill(page, Seed="", Guidance="", Prompt="something else")
     panel(page).get_by_label("Comic").check()
     page.get_by_role("button", name="Reuse settings").click()
@@ -135,7 +109,7 @@ def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
     panel(page).get_by_label("number input for Length in seconds").fill("3")
     fill(page, Prompt="A long story", Steps="190")
     generate(page)
-    expect(page.locator("#view .progress .count")).to_contain_text("/190", timeout=MADE)
+    expect(page.locator("#view .progress .count")).to_contain_text("/190")
     page.reload()
     expect(page.locator("#view .words")).to_have_text("A long story")
     expect(page.locator("#view .progress")).to_be_visible()
@@ -154,7 +128,7 @@ def test_two_tabs_follow_their_own_jobs(visitor: Visitor) -> None:
         fill(page, Prompt=prompt)
         generate(page)
     for page, prompt in ((one, "A ball in the first tab"), (two, "A box in the second tab")):
-        expect(page.locator("#view .facts")).to_be_visible(timeout=MADE)
+        expect(page.locator("#view .facts")).to_be_visible()
         expect(page.locator("#view .words")).to_have_text(prompt)
     one.reload()  # its own clip may have been done, and its polling over, before the second was asked for
     expect(one.locator("#view .words")).to_have_text("A ball in the first tab")
@@ -278,7 +252,7 @@ def test_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
     fill(page, Prompt=prompt)
     generate(page)
     page.wait_for_url("**/?job=*")
-    expect(page.locator("#view .facts")).to_be_visible(timeout=MADE)
+    expect(page.locator("#view .facts")).to_be_visible()
     expect(page.locator("#view .words")).to_have_text(prompt)
     assert page.evaluate("window.pwned") is None
     assert page.locator("#view .words *, #recent b").count() == 0

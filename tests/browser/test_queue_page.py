@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Visitor
-from tests.browser.test_page import MADE, fill, panel
+from tests.browser.form import fill, panel
+from tests.browser.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 
 @pytest.fixture
@@ -32,10 +32,7 @@ def queue(workspace: Path, address: str) -> Iterator[OpenQueue]:
 
 
 def open_queue(visitor: Visitor) -> Page:
-    page = visitor.open()
-    page.get_by_role("tab", name="Queue").click()
-    expect(page.locator(".queue-words.prose h2")).to_be_visible()
-    return page
+    return visitor.open_room("Queue", ".queue-words.prose h2")
 
 
 def rows(page: Page) -> Locator:
@@ -60,7 +57,7 @@ def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: Open
     page = open_queue(visitor)
     expect(page.locator(".queue-words.prose")).to_contain_text("The queue is empty")
     page.get_by_role("button", name="Add many clips").click()
-    page.get_by_label("Prompts, one a line").fill("a red ball\n\na <b>blue</b> fish\n")
+    page.get_by_label("Prompts, one per line").fill("a red ball\n\na <b>blue</b> fish\n")
     page.locator("#add-many").get_by_label("Noir").check()
     page.locator("#add-many").get_by_label("Pastel").check()
     page.get_by_label("With each of these seeds").fill("7, 8-9")
@@ -125,14 +122,14 @@ def test_the_queue_pauses_goes_on_and_says_what_failed(visitor: Visitor, queue: 
     page = open_queue(visitor)
     expect(page.locator(".queue-words.prose")).to_contain_text("Paused")
     page.get_by_role("button", name="Resume").click()
-    expect(page.locator(".queue-words.prose h2")).to_have_text("The queue is empty", timeout=MADE)
+    expect(page.locator(".queue-words.prose h2")).to_have_text("The queue is empty")
     page.get_by_role("radio", name="Problems").click()
     expect(page.locator(".job-row .remark.bad")).to_contain_text("gone")
     page.get_by_role("radio", name="Done").click()
     expect(page.locator(".job-row", has_text="this one works").locator("img")).to_be_visible()
     page.get_by_role("button", name="Retry failed").click()
     expect(page.locator(".toast")).to_contain_text("1 clip queued again")
-    expect(page.locator(".queue-words.prose h2")).to_have_text("The queue is empty", timeout=MADE)
+    expect(page.locator(".queue-words.prose h2")).to_have_text("The queue is empty")
     page.get_by_role("button", name="Clear finished").click()
     expect(rows(page)).to_have_count(0)
 
@@ -172,7 +169,7 @@ def test_a_long_queue_comes_in_pages_and_a_reload_stays_here(visitor: Visitor, q
     queue.editor.submit_many([(make_request(prompt=f"clip {number}"), "") for number in range(1, 71)])
     page = open_queue(visitor)
     expect(rows(page)).to_have_count(50)
-    page.get_by_role("button", name="On", exact=True).click()
+    page.get_by_role("button", name="Next", exact=True).click()
     expect(rows(page)).to_have_count(20)
     expect(rows(page).last).to_have_text("clip 70")
     act(page, "clip 51", "Earlier")

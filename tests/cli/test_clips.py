@@ -60,7 +60,7 @@ def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
         recovered = studio.draft_of_clip(Path(clip))
         assert (recovered.draft.quantization, recovered.draft.first_block_cache) == ("int8", 0.1)
-        assert recovered.missing == () and studio.requests.resolve(recovered.draft) == recovered.receipt.request
+        assert recovered.missing == () and studio.requests.resolve(recovered.draft) == recovered.request
 
 
 def test_show_does_not_let_a_receipt_write_to_the_terminal(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +77,7 @@ def test_verify_exits_0_only_when_identical(
 ) -> None:
     assert main([*folders, "verify", str(clip)]) == 0
     assert capsys.readouterr().out.startswith("Identical: ")
-    assert main(["verify", *folders, str(clip), "--strict", "--json"]) == 0
+    assert main(["verify", *folders, str(clip), "--deterministic", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["identical"] and report["clip"] == str(clip) and report["differences"] == []
     _use_other_weights(folders)
@@ -86,7 +86,7 @@ def test_verify_exits_0_only_when_identical(
     assert not report["identical"] and report["psnr_db"] > 0
     assert "Model file 'vae/diffusion_pytorch_model.safetensors' is another file now." in report["differences"]
     assert main([*folders, "verify", str(clip), "--strict"]) == 2
-    assert "cannot be verified strictly here" in capsys.readouterr().err
+    assert "cannot be verified in deterministic mode" in capsys.readouterr().err
 
 
 def _use_other_weights(folders: list[str]) -> None:

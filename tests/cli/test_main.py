@@ -6,21 +6,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from PIL import Image
 
-from tests.support.commands import MODEL, PATIENCE, QUICK, command, make_folders, wan
+from tests.support.commands import MODEL, PATIENCE, QUICK, make_folders, program, started, wan
 from tests.support.disks import read_only_disk, small_disk
 from tests.support.requests import Silence
 from wan_pipeline.clips.read import read_receipt
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import Draft, GenerationRequest
-from wan_pipeline.settings import REPOSITORY, Settings
+from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
 
@@ -33,20 +33,19 @@ def generate(folders: list[str], *arguments: str | Path) -> subprocess.Completed
     return wan("generate", *folders, "--model", MODEL, *arguments)
 
 
-def test_help_answers_at_once_and_without_torch() -> None:
+def test_help_answers_at_once() -> None:
     started = time.monotonic()
-    result = wan("--help")
+    result = program("--help")
     assert time.monotonic() - started < 1.5
     assert (result.returncode, result.stderr) == (0, "")
     assert "generate" in result.stdout
-    code = "import sys; from wan_pipeline.cli import main\ntry: main(['generate', '--help'])\nexcept SystemExit: "
-    code += "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=True)
 
 
 def test_a_clip_with_json(folders: list[str], tmp_path: Path) -> None:
     clip = tmp_path / "new folder" / "out.mp4"
-    result = generate(folders, *QUICK, "--seed", "7", "--fps", "8", "--output", clip, "--json")
+    result = program(
+        *("generate", *folders, "--model", MODEL, *QUICK, "--seed", "7", "--fps", "8", "--output", clip, "--json")
+    )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout.splitlines()[-1])
     assert list(report) == ["clip", "seed", "width", "height", "frames", "fps", "seconds", "frames_sha256", "request"]
@@ -68,10 +67,8 @@ def test_a_clip_with_json(folders: list[str], tmp_path: Path) -> None:
 def test_any_alphabet_goes_through_any_terminal(output: list[str], folders: list[str]) -> None:
     """As in Windows, where what goes into a file or a pipe is written in the code of the country."""
     arguments = ["generate", *folders, "--model", MODEL, *QUICK, "--prompt", "一个红球", *output]
-    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    result = subprocess.run(
-        command(*arguments), cwd=REPOSITORY, capture_output=True, encoding="cp1252", env=environment, check=True
-    )
+    result = wan(*arguments, PYTHONIOENCODING="cp1252")
+    assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
     assert (json.loads(last)["request"]["prompt"] == "一个红球") if output else last.endswith(".mp4")
 
@@ -119,13 +116,11 @@ def test_an_image_gives_the_same_frames_in_another_process(folders: list[str], t
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_user_errors_are_one_line_and_exit_2(arguments: list[str], says: str, folders: list[str]) -> None:
-    started = time.monotonic()
     result = generate(folders, *arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
-    assert time.monotonic() - started < 3  # before torch is imported, let alone weights loaded
 
 
 def test_no_command_and_a_wrong_one() -> None:
@@ -153,41 +148,38 @@ def test_folders_that_refuse(folders: list[str], tmp_path: Path) -> None:
 def test_a_disk_that_fills_while_saving(folders: list[str], tmp_path: Path) -> None:
     """Room enough at the start; a stranger takes it while the clip is made."""
     with small_disk(tmp_path / "disk", "40m") as disk:
-        with started(folders, "--output", disk / "a.mp4", *QUICK, "--steps", "30") as process:
-            wait_for_line(process, "denoising")
+        arguments = ("generate", *folders, "--model", MODEL, "--output", disk / "a.mp4", *QUICK, "--steps", "30")
+        with started(tmp_path, *arguments) as (process, stderr):
+            wait_for_line(stderr, "denoising")
             try:
                 with (disk / "ballast").open("wb") as ballast:
                     while True:
                         ballast.write(bytes(4096))
             except OSError:
                 pass
-            rest = process.stderr.read()
+            rest = stderr.read()
             assert process.wait(PATIENCE) == 2
         assert rest.splitlines()[-1].startswith(f"error: The disk of the folder {disk} is full; free some space")
         assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to whole consoles")
 def test_ctrl_c_exits_130_and_leaves_nothing(folders: list[str], tmp_path: Path) -> None:
-    with started(folders, *QUICK, "--steps", "200", "--output", tmp_path / "out" / "a.mp4") as process:
-        wait_for_line(process, "denoising")
+    output = tmp_path / "out" / "a.mp4"
+    arguments = ("generate", *folders, "--model", MODEL, *QUICK, "--steps", "200", "--output", output)
+    with started(tmp_path, *arguments) as (process, stderr):
+        wait_for_line(stderr, "denoising")
         os.kill(process.pid, signal.SIGINT)
-        rest = process.stderr.read()
+        rest = stderr.read()
         assert process.wait(PATIENCE) == 130
     assert rest.splitlines()[-1] == "error: stopped; no clip was written."
     assert "Traceback" not in rest
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def started(folders: list[str], *arguments: str | Path) -> subprocess.Popen[str]:
-    arguments = ("generate", *folders, "--model", MODEL, *arguments)
-    return subprocess.Popen(
-        command(*arguments), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for_line(process: subprocess.Popen[str], word: str) -> None:
-    for line in process.stderr:
+def wait_for_line(stderr: TextIO, word: str) -> None:
+    read = ""
+    for line in stderr:
+        read += line
         if word in line:
             return
-    pytest.fail(f"it ended without '{word}'")
+    pytest.fail(f"it ended without '{word}': {read}")

@@ -179,7 +179,7 @@ def _no_network(hub, tmp_path, patch) -> None:
 
 def _no_room(hub, tmp_path, patch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
-    patch.setattr("wan_pipeline.models.download.shutil.disk_usage", lambda folder: usage)
+    patch.setattr("wan_pipeline.models.transfer.shutil.disk_usage", lambda folder: usage)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_disk_that_fills_up_under_a_download_is_a_sentence_and_the_next_one_is
     (tmp_path / "hub").mkdir()
     usage = shutil.disk_usage(tmp_path)
     with small_disk(tmp_path / "hub", "100k"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wan_pipeline.models.download.shutil.disk_usage", lambda folder: usage)
+        patch.setattr("wan_pipeline.models.transfer.shutil.disk_usage", lambda folder: usage)
         folders = ["--workspace", str(settings.workspace), "--models-folder", str(settings.models)]
         assert main(["models", "download", "wan2.2-t2v-a14b", *folders]) == 2
         assert "is full; free some space or choose a folder on another disk." in capsys.readouterr().err

@@ -80,14 +80,16 @@ def test_what_does_not_fit_is_an_answer_too():
     ("arguments", "words"),
     [
         (["--model", "none"], "There is no model 'none'"),
-        (["--width", "100"], "width 100 is not a multiple"),
-        (["--frames", "80"], "80 frames"),
+        (["--width", "100"], "Width 100 is out of range; Demo (bundled) makes 160 to 896"),
+        (["--width", "200"], "Width 200 is not a multiple of 32, as Demo (bundled) needs; use 192 or 224"),
+        (["--frames", "80"], "80 frames is out of range"),
+        (["--frames", "32"], "32 frames is not of the form 4k+1"),
         (["--vram", "-1"], "'-1' is no size of memory; use one such as 8GB"),
         (["--ram", "much"], "'much' is no size of memory"),
         (["--memory-limit", "8 cards"], "'8 cards' is no size of memory"),
         (["--plan", "tiled"], "'tiled' is not a memory plan; use resident, offload, streamed, or the whole text"),
         (["--plan", "streamed,int8,blocks=few"], "is not a memory plan"),
-        (["--steps", "0"], "0 steps"),
+        (["--steps", "0"], "Steps 0 is out of range"),
     ],
 )
 def test_a_wrong_wish_is_one_line(arguments, words, capsys):

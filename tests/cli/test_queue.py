@@ -104,15 +104,15 @@ def test_work_stops_at_a_paused_queue_and_says_so(folders: list[str], tmp_path: 
 
 def test_what_failed_is_retried(folders: list[str], tmp_path: Path) -> None:
     ids = [add(folders, *CLIP)[0] for _ in range(3)]
-    queue = OpenQueue(tmp_path / "workspace" / "studio.sqlite3")
+    opened = OpenQueue(tmp_path / "workspace" / "studio.sqlite3")
     for job_id in ids:
-        queue.worker.claim()
-        queue.worker.fail(job_id, "the moon was in the way")
+        opened.worker.claim()
+        opened.worker.fail(job_id, "the moon was in the way")
     assert "the moon was in the way" in queue(folders, "list").stdout
     assert queue(folders, "retry", ids[1]).stdout == "1\n"
-    assert [job.id for job in queue.jobs.active()] == [ids[1]]
+    assert [job.id for job in opened.jobs.active()] == [ids[1]]
     assert queue(folders, "retry").stdout == "2\n"
-    assert [job.id for job in queue.jobs.active()] == [ids[1], ids[0], ids[2]]
+    assert [job.id for job in opened.jobs.active()] == [ids[1], ids[0], ids[2]]
 
 
 def test_a_queue_is_carried_away_as_one_file(folders: list[str], tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_the_template_is_a_list(folders: list[str], tmp_path: Path) -> None:
         ([], "required: action"),
         (["add", *CLIP, "--prompt", ""], "The prompt is empty"),
         (["add", "--file", "gone.csv"], "gone.csv cannot be read (No such file"),
-        (["add", "--file", "pyproject.toml"], "unknown column '[project]'"),
+        (["add", "--file", "pyproject.toml"], "unknown column '[build-system]'"),
         (["add", "--file", "x.csv", "--seed", "1"], "Options for one clip do not go with --file"),
         (["cancel"], "required: ID"),
         (["cancel", "beef"], "No job's id begins with 'beef'"),

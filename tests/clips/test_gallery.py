@@ -1,8 +1,10 @@
-"""The gallery: real files, real SQLite. The folder is the truth, and what a person has set is kept."""
+"""The gallery: real files, real SQLite. The folder is the truth, and stars and notes stay."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,13 +12,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.requests import make_request
 from wan_pipeline.clips import gallery as room
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
+from wan_pipeline.studio import Studio
+from wan_pipeline.wording import duration
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -36,14 +42,8 @@ def put(folder: Path, name: str, *, hour: int = 0, receipt: dict[str, Any] | Non
     """A clip's three files, as the worker leaves them. The pictures hold nothing."""
     (folder / f"{name}.mp4").write_bytes(b"mp4")
     (folder / f"{name}.webp").write_bytes(b"webp")
-    content = {
-        "job": f"job-{name}",
-        "made_at": (NOON + timedelta(hours=hour)).isoformat(),
-        "request": make_request(**request).to_dict(),
-        "frames_sha256": "f" * 64,
-        "seconds": {"denoising": 2.0, "decoding": 0.5},
-        **(receipt or {}),
-    }
+    facts = {"job": f"job-{name}", "made_at": (NOON + timedelta(hours=hour)).isoformat(), **(receipt or {})}
+    content = make_receipt(request=make_request(**request).to_dict(), **facts)
     (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -51,7 +51,17 @@ def names(gallery: Gallery, query: GalleryQuery | None = None, offset: int = 0, 
     return [clip.path.stem for clip in gallery.page(query or GalleryQuery(), offset, limit).items]
 
 
-def test_what_lies_in_the_folder_is_listed_once_newest_first(gallery: Gallery, folder: Path) -> None:
+def show_page(gallery: Gallery) -> str:
+    """All that a page computes of its clips, as text that a browser can be sent."""
+    lines = []
+    for clip in gallery.page(GalleryQuery(), 0, 100).items:
+        request, when = clip.request, clip.made_at.astimezone().strftime("%d %b %Y, %H:%M")
+        ratio, length = request.width / request.height, (request.num_frames - 1) / request.fps
+        lines.append(f"{clip.id} {request.prompt} {when} {ratio:.5f} {length:.3g} s, {duration(clip.seconds)}")
+    return "\n".join(lines).encode().decode()
+
+
+def test_what_is_in_the_folder_is_listed_once_newest_first(gallery: Gallery, folder: Path) -> None:
     for hour, name in enumerate(("old", "middle", "new")):
         put(folder, name, hour=hour)
     assert gallery.rescan() == 3
@@ -73,37 +83,173 @@ def test_pages_come_with_the_number_of_all(gallery: Gallery, folder: Path) -> No
     assert page.total == 5
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{}",
-        "null",
-        '{"request": {}}',
-        '{"request": 3, "made_at": "2026-01-01"}',
-        "\udcff not utf-8",
-        "x" * 2**21,
-    ],
-)
-def test_a_receipt_that_cannot_be_read_is_left_out(gallery: Gallery, folder: Path, content: str) -> None:
+def test_clips_of_older_versions_are_listed(gallery: Gallery, folder: Path) -> None:
+    for version in (1, 2):
+        put(folder, f"v{version}")
+        (folder / f"v{version}.json").write_text(json.dumps(stored_receipt(version)), encoding="utf-8")
+    assert gallery.rescan() == 2 and gallery.problems == ()
+    second, first = gallery.page(GalleryQuery(), 0, 9).items
+    assert (first.id, first.seconds, first.project, first.request.preset) == ("v1", 12.75, "", "noir")
+    assert (second.id, second.seconds, second.project) == ("0123456789abcdef" * 2, 1050.75, "hills; night")
+
+
+def test_bad_receipts_are_skipped_and_told(gallery: Gallery, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them once stopped the app at its start, emptied the gallery, or was skipped without a word."""
+    for number, (content, _) in enumerate(HOSTILE_RECEIPTS.values()):
+        put(folder, f"bad{number:02}")
+        (folder / f"bad{number:02}.json").write_bytes(content)
     put(folder, "good")
-    put(folder, "bad")
-    (folder / "bad.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     (folder / "plain.mp4").write_bytes(b"somebody else's, without a receipt")
-    gallery.rescan()
+    assert gallery.rescan() == 1
     assert names(gallery) == ["good"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"prompt": 3}, {"width": "wide"}, {"fps": 0}, {"loras": [{"name": 1}]}, {"seed": None}]
-)
-def test_a_receipt_with_wrong_kinds_of_values_is_left_out(
-    gallery: Gallery, folder: Path, wrong: dict[str, Any]
-) -> None:
-    put(folder, "bad", receipt={"request": {**make_request().to_dict(), **wrong}})
+    assert len(gallery.problems) == len(HOSTILE_RECEIPTS)
+    for number, ((_, says), problem) in enumerate(zip(HOSTILE_RECEIPTS.values(), gallery.problems, strict=True)):
+        assert problem.startswith(f"bad{number:02}.mp4 is not listed. The receipt ") and says in problem
+        assert len(problem) < 300 and "\n" not in problem and problem.encode()
+    assert caplog.messages == list(gallery.problems)
+    assert gallery.rescan() == 0
+    assert len(caplog.messages) == len(gallery.problems)  # told once, not at each visit
+    for number in range(len(HOSTILE_RECEIPTS)):
+        (folder / f"bad{number:02}.json").unlink()
     gallery.rescan()
-    assert names(gallery) == []
+    assert gallery.problems == ()
+    assert show_page(gallery)
+
+
+def test_the_studio_tells_of_files_that_cannot_be_listed(settings: Settings) -> None:
+    with Studio(settings) as studio:
+        studio.gallery.rescan()
+        assert studio.notices == ()
+        for name in "ab":
+            put(settings.clips, name)
+            (settings.clips / f"{name}.json").write_bytes(HOSTILE_RECEIPTS["half a surrogate pair"][0])
+        studio.gallery.rescan()
+        (notice,) = studio.notices
+        assert notice.startswith(f"2 files of {settings.clips} cannot be listed. a.mp4 is not listed. The receipt ")
+
+
+def test_extreme_receipts_break_no_page(gallery: Gallery, folder: Path) -> None:
+    for number, receipt in enumerate(EXTREME_RECEIPTS.values()):
+        put(folder, f"clip{number}")
+        job = receipt["job"] and f"{number:032}"
+        (folder / f"clip{number}.json").write_text(json.dumps(receipt | {"job": job}), encoding="utf-8")
+    assert gallery.rescan() == len(EXTREME_RECEIPTS) and gallery.problems == ()
+    assert show_page(gallery)
+    assert gallery.facets().loras
+
+
+def test_files_that_are_none_are_skipped(gallery: Gallery, folder: Path) -> None:
+    put(folder, "good")
+    put(folder, "pipe")
+    (folder / "pipe.json").unlink()
+    if sys.platform != "win32":
+        os.mkfifo(folder / "pipe.json")
+        put(folder, "caf\udce9")
+    (folder / "a folder.mp4").mkdir()
+    (folder / "bin").write_text("in the way")
+    assert gallery.rescan() == 1
+    assert names(gallery) == ["good"]
+    if sys.platform != "win32":
+        assert [problem.encode() for problem in gallery.problems] == [
+            b"caf?.mp4 is not listed. Its name is not UTF-8; rename it.",
+            b"pipe.mp4 is not listed. The receipt cannot be read: it is not a regular file.",
+        ]
+
+
+def test_a_move_that_cannot_be_completed_is_told(gallery: Gallery, folder: Path) -> None:
+    put(folder, "a")
+    put(folder, "b")
+    gallery.rescan()
+    (folder / "bin" / "a.json").mkdir(parents=True)
+    (folder / "a.mp4").rename(folder / "bin" / "a.mp4")
+    gallery.rescan()
+    assert "a.json cannot be moved to" in gallery.problems[0]
+    assert names(gallery) == ["b", "a"]
+
+
+def test_a_copy_of_a_clip_is_listed_beside_it(gallery: Gallery, folder: Path) -> None:
+    """Its receipt names the same job. Neither may push the other out, whichever is read first."""
+    put(folder, "b", receipt={"job": "0" * 32})
+    gallery.rescan()
+    gallery.star("0" * 32, True)
+    for name in ("a", "c (1)"):
+        put(folder, name, receipt={"job": "0" * 32})
+    assert gallery.rescan() == 2
+    assert gallery.rescan() == 0
+    assert sorted(names(gallery)) == ["a", "b", "c (1)"]
+    assert gallery.clip("0" * 32).path.stem == "b" and gallery.clip("0" * 32).starred
+    assert " " not in "".join(clip.id for clip in gallery.page(GalleryQuery(), 0, 9).items)
+
+
+def test_a_clip_that_was_renamed_stays_the_same(gallery: Gallery, folder: Path) -> None:
+    put(folder, "a")
+    gallery.rescan()
+    gallery.star("job-a", True)
+    for path in folder.iterdir():
+        path.rename(path.with_stem("renamed"))
+    gallery.rescan()
+    assert names(gallery) == ["renamed"]
+    assert gallery.clip("job-a").starred
+
+
+def test_the_workers_row_takes_the_place_of_another_with_its_id(gallery: Gallery, folder: Path, tmp_path: Path) -> None:
+    """A receipt that claims the job of a running worker does not keep the worker from finishing."""
+    put(folder, "claims", receipt={"job": "0" * 32}, hour=1)
+    put(folder, "real", receipt={"job": "0" * 32}, hour=2)
+    gallery.rescan()
+    entry = Entry("0" * 32, make_request(), "real.mp4", "real.webp", NOON.isoformat(), "0" * 64, 3.0)
+    with Database(tmp_path / "studio.sqlite3").transaction() as connection:
+        room.add(connection, entry)
+    assert gallery.clip("0" * 32).path.stem == "real"
+    gallery.rescan()
+    assert sorted(names(gallery)) == ["claims", "real"]
+
+
+HOSTILE_COLUMNS = [
+    ("made_at", "0001-01-01T00:00:00+00:00"),
+    ("made_at", "9999-12-31T23:59:59+00:00"),
+    ("made_at", "noon"),
+    ("made_at", ""),
+    ("seconds", 1e308),
+    ("seconds", float("inf")),
+    ("seconds", -1.0),
+    ("request", ""),
+    ("request", "null"),
+    ("request", "[" * 100_000),
+    ("request", json.dumps(make_request().to_dict() | {"guidance_scale": float("nan")})),
+    ("request", json.dumps(make_request().to_dict() | {"num_frames": 10**30})),
+    ("request", json.dumps(make_request().to_dict() | {"fps": 0})),
+    ("request", json.dumps(make_request().to_dict() | {"height": 0, "width": -1})),
+    ("request", json.dumps(make_request().to_dict() | {"prompt": "\ud800"})),
+    ("project", "x" * 100_000),
+    ("note", "</textarea><script>"),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), HOSTILE_COLUMNS, ids=lambda value: str(value)[:40])
+def test_rows_of_an_older_version_break_no_page(
+    gallery: Gallery, folder: Path, tmp_path: Path, column: str, value: object
+) -> None:
+    put(folder, "a")
+    put(folder, "b", hour=1)
+    gallery.rescan()
+    with Database(tmp_path / "studio.sqlite3").transaction() as connection:
+        connection.execute(f"UPDATE clips SET {column} = ? WHERE id = 'job-a'", (value,))  # noqa: S608
+    assert "a red ball bounces" in show_page(gallery)
+    clip = gallery.clip("job-a")
+    assert (clip.request_error is not None) == (column == "request")
+    assert gallery.clip("job-b").request_error is None
+    gallery.note("job-a", "still works")
+    gallery.bin(["job-a"])
+    assert names(gallery, GalleryQuery(binned=True)) == ["a"]
+
+
+def test_texts_that_are_none_match_nothing(gallery: Gallery, folder: Path) -> None:
+    put(folder, "a")
+    gallery.rescan()
+    assert names(gallery, GalleryQuery(text="\ud800")) == names(gallery, GalleryQuery(project="\ud800")) == []
+    gallery.note("job-a", "half \ud800")
+    assert gallery.clip("job-a").note == "half ?"
 
 
 def test_words_are_found_in_any_order_and_case(gallery: Gallery, folder: Path) -> None:
@@ -210,7 +356,7 @@ def test_a_lost_database_loses_no_clip_and_unbins_none(gallery: Gallery, folder:
 
 def test_adding_twice_keeps_what_the_person_has_set(gallery: Gallery, folder: Path, tmp_path: Path) -> None:
     """A rescan may be quicker than the worker's own row, and a job's clip may be adopted after that."""
-    put(folder, "a", receipt={"job": None})
+    put(folder, "a", receipt={"job": ...})
     gallery.rescan()
     gallery.star("a", True)
     gallery.note("a", "keep")

@@ -1,4 +1,4 @@
-"""What differs between two makings of a clip, told in sentences."""
+"""The differences between two renderings of a clip, in sentences."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_each_change_is_a_sentence_the_likeliest_first() -> None:
     )
 
 
-def test_what_strict_mode_sets_and_what_hardly_matters_can_be_left_out() -> None:
+def test_entries_of_the_environment_can_be_ignored() -> None:
     now = replace(THEN, environment={"device_name": "H100", "torch": "2.12.0", "threads": "4"})
     assert len(THEN.differences(now)) == 2
-    assert THEN.differences(now, but=UNLIKELY | SETUP) == ()
+    assert THEN.differences(now, ignore=UNLIKELY | SETUP) == ()
 
 
-def test_what_an_older_receipt_does_not_tell_is_not_held_against_it() -> None:
+def test_what_an_older_receipt_does_not_hold_is_no_difference() -> None:
     assert Provenance("demo", environment={"torch": "2.12.0"}).differences(THEN) == ()

@@ -1,4 +1,4 @@
-"""Adapters at work: they change the clip as peft would, alike in every dialect, and leave no trace."""
+"""Adapters: they change the clip as peft does, alike in every dialect, and leave no trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.support import adapters
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
-from wan_pipeline.engine.adapters import applied, read_weights
+from wan_pipeline.engine.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.load import load_denoiser, quiet_libraries
@@ -20,6 +20,8 @@ from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import LoraChoice
+
+HOME = AdapterHome(torch.device("cpu"), torch.float32)
 
 
 def small(*loras: LoraChoice, **changes):
@@ -80,7 +82,7 @@ def test_computes_what_peft_does(settings, style):
         "encoder_hidden_states": torch.randn(1, 8, 32),
     }
     plain = transformer(**inputs).sample
-    layers = read_weights(match_adapter(style, model), torch.device("cpu"), torch.float32)
+    layers = read_weights(match_adapter(style, model), HOME)
     with applied(transformer, [layers]):
         ours = transformer(**inputs).sample
     assert torch.equal(transformer(**inputs).sample, plain)
@@ -101,7 +103,7 @@ def test_a_difference_of_the_bias_is_added_by_the_weight(settings):
     layer = torch.nn.Linear(48, 48)
     root = torch.nn.Module()
     root.register_module("q", layer)
-    low_rank = read_weights(adapter, torch.device("cpu"), torch.float32)[module]
+    low_rank = read_weights(adapter, HOME)[module]
     inputs = torch.randn(3, 48)
     plain = layer(inputs)
     with applied(root, [{"q": low_rank}]):
@@ -130,7 +132,7 @@ def test_left_out_keys_are_told(engine, settings):
     )
     clip = engine.render(small(LoraChoice("partly")), Recorder())
     assert clip.warnings == (
-        "LoRA 'partly': 1 keys fit nothing and were left out, as transformer.blocks.9.ffn.net.2.lora_A.weight.",
+        "LoRA 'partly': left out keys that match nothing: transformer.blocks.9.ffn.net.2.lora_A.weight.",
     )
 
 

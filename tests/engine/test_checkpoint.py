@@ -1,4 +1,4 @@
-"""A clip taken up again: the same frames, bit for bit, as one made in one piece, or made anew with a word about it."""
+"""Checkpoints: a resumed clip has the bits of one made in one piece, or is made anew with a warning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEPS = 5
 
 @pytest.fixture
 def engine(settings):
-    """Keeps a checkpoint after every step."""
+    """Saves a checkpoint after every step."""
     with Engine(replace(settings, checkpoint_seconds=0.0)) as engine:
         yield engine
 
@@ -54,7 +54,7 @@ def with_image(settings, **changes) -> GenerationRequest:
 
 
 def stop_after(engine: Engine, request: GenerationRequest, path: Path, step: int) -> None:
-    """Make the first `step` steps only. The engine asks whether to stop before it keeps a checkpoint."""
+    """Make the first `step` steps only. The engine checks for a cancel before it saves a checkpoint."""
     with pytest.raises(Cancelled):
         engine.render(request, Recorder(stop_at=(Stage.DENOISING, step)), path)
 
@@ -76,8 +76,8 @@ def test_stopped_at_each_step_the_frames_are_those_of_one_piece(engine, settings
 
 
 @pytest.mark.parametrize("scheduler", list(SchedulerName))
-def test_stopped_again_and_again(engine, path, scheduler):
-    """One step a try: each goes on from what a resumed run has kept."""
+def test_stopped_at_every_step(engine, path, scheduler):
+    """One step a try: each run resumes from what a resumed run has saved."""
     request = small(scheduler=scheduler)
     for step in range(1, STEPS):
         stop_after(engine, request, path, step)
@@ -109,7 +109,7 @@ def test_all_steps_done_only_the_decoder_runs(engine, path):
 def test_other_arithmetic_begins_anew(engine, path):
     stop_after(engine, small(), path, 3)
     clip = engine.render(small(), Recorder(), path, "resident,fp32,chunk=8")
-    assert clip.resumed_from == 0 and "others now" in clip.warnings[0]
+    assert clip.resumed_from == 0 and "have changed" in clip.warnings[0]
 
 
 def test_the_wan_21_image_layout_is_resumed_too(settings, path):
@@ -166,17 +166,17 @@ def _render_elsewhere(settings, request, path, **environment) -> subprocess.Comp
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged"),
         (lambda path: _flip_last_bit(path), "damaged"),
         (lambda path: _change_facts(path), "damaged"),
-        (lambda path: save_file({"latents": torch.zeros(1)}, path), "others now"),
+        (lambda path: save_file({"latents": torch.zeros(1)}, path), "have changed"),
     ],
 )
-def test_a_damaged_file_means_a_new_start_and_a_word_about_it(engine, path, change, words):
+def test_a_damaged_file_means_a_new_start_and_a_warning(engine, path, change, words):
     whole = engine.render(small(), Recorder()).sha256
     stop_after(engine, small(), path, 3)
     change(path)
     again = engine.render(small(), Recorder(), path)
     assert (again.sha256, again.resumed_from) == (whole, 0)
     assert len(again.warnings) == 1 and words in again.warnings[0]
-    assert again.warnings[0].startswith("The clip was made from the start, for its checkpoint could not be used: ")
+    assert again.warnings[0].startswith("The clip was made from the start, because its checkpoint could not be used: ")
 
 
 def _flip_last_bit(path: Path) -> None:
@@ -196,7 +196,7 @@ def _change_facts(path: Path) -> None:
 def test_what_another_request_left_is_not_used(engine, path):
     stop_after(engine, small(seed=1), path, 3)
     clip = engine.render(small(), Recorder(), path)
-    assert clip.resumed_from == 0 and "the settings, files or versions are others now" in clip.warnings[0]
+    assert clip.resumed_from == 0 and "the settings, files or versions have changed" in clip.warnings[0]
     assert clip.sha256 == engine.render(small(), Recorder()).sha256
 
 
@@ -207,10 +207,10 @@ def test_what_other_weights_left_is_not_used(settings, path):
         stop_after(other, small(), path, 3)
     with Engine(settings) as engine:
         clip = engine.render(small(), Recorder(), path)
-        assert clip.resumed_from == 0 and "others now" in clip.warnings[0]
+        assert clip.resumed_from == 0 and "have changed" in clip.warnings[0]
 
 
-def test_a_short_clip_keeps_none(settings, path):
+def test_a_short_clip_saves_none(settings, path):
     with Engine(settings) as engine:
         engine.render(small(), Recorder(), path)
     assert not path.exists()
@@ -225,4 +225,4 @@ def test_a_disk_that_refuses_costs_the_checkpoint_not_the_clip(engine, tmp_path)
     with read_only_disk(tmp_path / "disk") as disk:
         clip = engine.render(small(), Recorder(), disk / "job.safetensors")
     assert clip.sha256 == engine.render(small(), Recorder()).sha256
-    assert len(clip.warnings) == 1 and clip.warnings[0].startswith("A checkpoint could not be kept: The folder")
+    assert len(clip.warnings) == 1 and clip.warnings[0].startswith("A checkpoint could not be saved: The folder")

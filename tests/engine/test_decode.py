@@ -1,9 +1,9 @@
-"""Decoding: the pipeline's own frames, reported one by one, stopped between them."""
+"""Decoding: the pipeline's own frames, reported one by one and stopped between them, whole or in tiles."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from diffusers.video_processor import VideoProcessor
 
 from tests.support import tiny
 from tests.support.observers import Recorder
-from wan_pipeline.engine.decode import _spans, decode, decoder_passes, denormalise
+from wan_pipeline.engine.decode import decode, decoder_passes, denormalise, tile_spans
 from wan_pipeline.errors import Cancelled, GenerationError
 from wan_pipeline.progress import Stage
 
@@ -73,19 +73,20 @@ def wide():
     return torch.nn.functional.interpolate(noise, size=(2, 13, 20), mode="trilinear", align_corners=True)
 
 
-@pytest.mark.parametrize("side", [1, 7, 8, 9, 12, 31, 60, 104, 135, 240])
-@pytest.mark.parametrize("tile", [0, 1, 2, 3, 5, 8, 9, 13, 16, 31, 32, 48, 64, 240])
-@pytest.mark.parametrize("overlap", [4, 8])
-def test_tiles_of_any_size_cover_the_picture(side, tile, overlap):
-    spans = _spans(side, tile, overlap)
-    covered = [place for span in spans for place in range(span.start, span.stop)]
-    assert set(covered) == set(range(side))
-    assert len({span.stop - span.start for span in spans}) == 1
-    if tile >= 2 * overlap:
-        shared = [before.stop - after.start for before, after in pairwise(spans)]
-        assert all(width >= overlap for width in shared)
-    if tile and tile < side:
-        assert len(covered) <= (side + tile) * tile / (tile - min(overlap, tile // 2))
+def test_tiles_of_any_size_cover_the_picture():
+    sides = (1, 7, 8, 9, 12, 31, 60, 104, 135, 240)
+    tiles = (0, 1, 2, 3, 5, 8, 9, 13, 16, 31, 32, 48, 64, 240)
+    for side, tile, overlap in product(sides, tiles, (4, 8)):
+        case = f"{side=} {tile=} {overlap=}"
+        spans = tile_spans(side, tile, overlap)
+        covered = [pixel for span in spans for pixel in range(span.start, span.stop)]
+        assert set(covered) == set(range(side)), case
+        assert len({span.stop - span.start for span in spans}) == 1, case
+        if tile >= 2 * overlap:
+            shared = [before.stop - after.start for before, after in pairwise(spans)]
+            assert all(width >= overlap for width in shared), case
+        if tile and tile < side:
+            assert len(covered) <= (side + tile) * tile / (tile - min(overlap, tile // 2)), case
 
 
 @torch.inference_mode()

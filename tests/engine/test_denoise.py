@@ -1,4 +1,4 @@
-"""Sampling: the noise of a seed, and the estimate of the clean latents that previews show."""
+"""Denoising: a seed's noise, and the estimate of the clean latents that previews show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import torch
 
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
-from wan_pipeline.engine.conditioning import Given
-from wan_pipeline.engine.denoise import estimate_clean, initial_noise, sample
+from wan_pipeline.engine.conditioning import Conditioning
+from wan_pipeline.engine.denoise import ExecutionDevice, estimate_clean, initial_noise, sample
 from wan_pipeline.engine.load import load_denoiser, quiet_libraries
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.requests.request import SchedulerName
+
+ON_CPU = ExecutionDevice(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def denoiser(settings):
 
 
 class Lens(Preview):
-    """A preview that keeps what it was shown."""
+    """A preview that records what it was shown."""
 
     def __init__(self):
         super().__init__(torch.zeros(2, 49, 48), 4)
@@ -55,7 +57,7 @@ def test_the_estimate_converges_to_the_final_latents(denoiser, scheduler):
     request = make_request(width=96, height=64, num_frames=9, num_inference_steps=8, scheduler=scheduler)
     embeddings = [torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
     lens = Lens()
-    final = sample(denoiser, request, embeddings, Given(), lens, Recorder())
+    final = sample(denoiser, request, embeddings, Conditioning(), lens, Recorder(), ON_CPU)
     errors = [float((seen - final).abs().mean()) for seen in lens.seen]
     assert len(errors) == 8 and errors[-1] == 0
     assert errors[-2] < errors[0] / 2
@@ -65,5 +67,5 @@ def test_the_estimate_converges_to_the_final_latents(denoiser, scheduler):
 @torch.inference_mode()
 def test_without_guidance_no_negative_prompt_is_needed(denoiser):
     request = make_request(width=96, height=64, num_frames=9, num_inference_steps=2, guidance_scale=1.0)
-    latents = sample(denoiser, request, [torch.randn(1, 64, 32)], Given(), Lens(), Recorder())
+    latents = sample(denoiser, request, [torch.randn(1, 64, 32)], Conditioning(), Lens(), Recorder(), ON_CPU)
     assert latents.shape == (1, 48, 3, 4, 6)

@@ -27,7 +27,7 @@ from wan_pipeline.errors import Cancelled, ImageError
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
-from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 
 SIZE = {"width": 96, "height": 64, "num_frames": 9}
 
@@ -58,7 +58,7 @@ def video(settings, tmp_path) -> str:
 
 
 def stock(kind: type[DiffusionPipeline], settings, request: GenerationRequest, **more) -> np.ndarray:
-    """What diffusers alone makes of it."""
+    """The clip by diffusers alone."""
     model = ModelLibrary(settings).find(request.model)
     place = Placement(torch.device("cpu"), torch.float32)
     with torch.inference_mode():
@@ -88,7 +88,7 @@ def same(frames: np.ndarray, stock_frames: np.ndarray) -> bool:
     return frames.shape == stock_frames.shape and np.abs(frames - stock_frames * 255.0).max() <= 1.01
 
 
-def test_two_experts_text_to_video_with_a_guidance_each(settings):
+def test_two_experts_text_to_video_each_with_its_own_guidance(settings):
     tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
     request = small("wan2.2-t2v-a14b", guidance_scale=4.0, guidance_scale_2=2.0, flow_shift=3.0)
     frames = render(settings, request)
@@ -96,13 +96,13 @@ def test_two_experts_text_to_video_with_a_guidance_each(settings):
     assert not (frames == render(settings, replace(request, guidance_scale_2=4.0))).all()
 
 
-def test_both_experts_are_asked_each_on_its_side_of_the_boundary(settings):
+def test_each_expert_computes_on_its_side_of_the_boundary(settings):
     tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
     asked: list[tuple[int, float]] = []
     with Engine(settings) as engine:
         request = small("wan2.2-t2v-a14b", guidance_scale_2=3.0)
         engine.render(request, Recorder())
-        for number, transformer in enumerate(engine._loaded.denoiser.transformers):
+        for number, transformer in enumerate(engine._holder.loaded.denoiser.transformers):
             transformer.register_forward_pre_hook(
                 lambda module, args, values, number=number: asked.append((number, float(values["timestep"][0]))),
                 with_kwargs=True,
@@ -134,7 +134,10 @@ def test_first_and_last_frame(settings, pictures):
     )
 
 
-@pytest.mark.parametrize("parts", ["text", "video", "video+mask", "reference", "all"])
+@pytest.mark.parametrize(
+    "parts",
+    ["text", "video+mask", "all", *(pytest.param(part, marks=pytest.mark.soak) for part in ("video", "reference"))],
+)
 def test_vace(settings, pictures, video, parts):
     tiny.write_vace(settings.models / "wan2.1-vace-1.3b")
     request = small(
@@ -143,14 +146,14 @@ def test_vace(settings, pictures, video, parts):
         control_mask=pictures[0] if parts in ("video+mask", "all") else None,
         reference_images=pictures if parts in ("reference", "all") else (),
     )
-    given = load_conditioning(settings.inputs, request)
+    conditioning = load_conditioning(settings.inputs, request)
     wanted = stock(
         WanVACEPipeline,
         settings,
         request,
-        video=list(given.video) or None,
-        mask=list(given.mask) or None,
-        reference_images=list(given.references) or None,
+        video=list(conditioning.video) or None,
+        mask=list(conditioning.mask) or None,
+        reference_images=list(conditioning.references) or None,
     )
     observer = Recorder()
     with Engine(settings) as engine:
@@ -159,9 +162,9 @@ def test_vace(settings, pictures, video, parts):
     assert observer.of(Stage.DENOISING)[-1].preview.shape[0] == 3
 
 
-def test_the_control_video_is_taken_at_the_clips_pace(settings, video):
-    given = load_conditioning(settings.inputs, small("wan2.1-vace-1.3b", control_video=video, fps=8, num_frames=5))
-    shades = [float(np.asarray(frame).mean()) for frame in given.video]
+def test_the_control_video_is_read_at_the_clips_frame_rate(settings, video):
+    request = small("wan2.1-vace-1.3b", control_video=video, fps=8, num_frames=5)
+    shades = [float(np.asarray(frame).mean()) for frame in load_conditioning(settings.inputs, request).video]
     assert len(shades) == 5 and shades[4] == pytest.approx(8 * 17, abs=20)
     with pytest.raises(ImageError, match=r"has 16 frames at 16 a second and the clip takes 33; ask for at most 13"):
         load_conditioning(settings.inputs, small("wan2.1-vace-1.3b", control_video=video, num_frames=33))
@@ -174,19 +177,19 @@ def test_the_control_video_is_taken_at_the_clips_pace(settings, video):
         ("wan2.1-vace-1.3b", tiny.write_vace, {"reference_images": True}),
     ],
 )
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_clip_that_was_stopped_goes_on_to_the_same_frames(settings, tmp_path, pictures, model, write, more, step):
+@pytest.mark.parametrize("step", [2, *(pytest.param(step, marks=pytest.mark.soak) for step in (1, 3))])
+def test_a_stopped_clip_resumes_to_the_same_frames(settings, tmp_path, pictures, model, write, more, step):
     write(settings.models / model)
     if "reference_images" in more:
         more = {"reference_images": pictures[:1]}
     every_step = replace(settings, checkpoint_seconds=0.0)
     request = small(model, **more)
     whole = render(every_step, request)
-    kept = tmp_path / "kept.safetensors"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     with Engine(every_step) as engine:
         with pytest.raises(Cancelled):
-            engine.render(request, Recorder(stop_at=(Stage.DENOISING, step)), kept)
-        again = engine.render(request, Recorder(), kept)
+            engine.render(request, Recorder(stop_at=(Stage.DENOISING, step)), checkpoint)
+        again = engine.render(request, Recorder(), checkpoint)
     assert again.resumed_from >= step and (again.frames == whole).all()
 
 
@@ -197,13 +200,11 @@ def test_a_lora_works_on_both_experts_and_leaves_both(settings):
         {f"transformer.blocks.0.attn1.to_q.{name}.weight": value for name, value in rank.items()},
         settings.loras / "style.safetensors",
     )
-    from wan_pipeline.requests.request import LoraChoice
-
     request = small("wan2.2-t2v-a14b", guidance_scale_2=3.0)
     with Engine(settings) as engine:
         plain = engine.render(request, Recorder()).sha256
         asked = []
-        for transformer in engine._loaded.denoiser.transformers:
+        for transformer in engine._holder.loaded.denoiser.transformers:
             layer = transformer.blocks[0].attn1.to_q
             transformer.register_forward_hook(lambda *_, layer=layer: asked.append(len(layer._forward_hooks)))
         assert engine.render(replace(request, loras=(LoraChoice("style"),)), Recorder()).sha256 != plain

@@ -1,4 +1,4 @@
-"""Loading is strict: what the libraries would fill with random numbers is an error here."""
+"""Loading is strict: tensors that the libraries would fill with random numbers are an error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_tensor_missing_from_the_text_encoder_is_an_error(model):
 
 
 @pytest.mark.parametrize(("value", "words"), [(0.0, "are all zero"), (float("nan"), "are not numbers")])
-def test_a_table_of_words_that_says_nothing_is_an_error(model, value, words):
+def test_an_embedding_table_without_values_is_an_error(model, value, words):
     tensors = load_file(weights(model, "text_encoder"))
     (name,) = [name for name in tensors if "shared" in name or "embed_tokens" in name]
     tensors[name][:] = value

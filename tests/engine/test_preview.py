@@ -1,4 +1,4 @@
-"""The preview: right colours in the right places, small, and fitted once."""
+"""The preview: the right colours in the right places, small, and fitted once."""
 
 from __future__ import annotations
 

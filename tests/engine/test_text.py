@@ -1,4 +1,4 @@
-"""Split text encoding: the pipeline's own embeddings, cached and kept clean."""
+"""Text encoding: the pipeline's own embeddings, and their cache."""
 
 from __future__ import annotations
 

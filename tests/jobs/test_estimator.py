@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from tests.jobs.test_queue import finished
 from tests.support.requests import make_request
-from wan_pipeline.errors import ModelError
+from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.planning.costs import GIB
-from wan_pipeline.planning.hardware import Hardware, Speeds, keep, kept
+from wan_pipeline.models.registry import WAN22_TI2V_5B
+from wan_pipeline.planning.hardware import Hardware, Speeds, save_hardware
+from wan_pipeline.planning.machine import GIB
+from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.studio import Studio
 
 CARD = Hardware("cuda", "a card", 8 * GIB, int(7.5 * GIB), 64 * GIB, 48 * GIB, Speeds(60e12, 50e12, 20e9))
 LARGE = make_request(
@@ -18,14 +22,9 @@ LARGE = make_request(
 )
 
 
-def estimator(settings, studio):
-    return Estimator(settings, studio.models, studio.requests, studio.jobs)
-
-
 @pytest.fixture
-def estimates(settings, studio):
-    settings.make_folders()
-    return estimator(settings, studio)
+def estimator(studio) -> Estimator:
+    return studio.estimates
 
 
 def with_free_memory(monkeypatch, gib):
@@ -35,51 +34,90 @@ def with_free_memory(monkeypatch, gib):
     monkeypatch.setattr("wan_pipeline.planning.hardware.psutil.virtual_memory", Memory)
 
 
-def test_nothing_is_said_of_memory_until_somebody_has_looked(estimates):
-    assert estimates.of_clip(make_request()).text.startswith("about ")
-    assert estimates.of_model("wan2.1-t2v-14b") is None
+def test_nothing_is_said_of_memory_while_the_hardware_is_unknown(estimator):
+    told = estimator.of_request(make_request())
+    assert told.text.startswith("about ") and told.forecast is None
+    assert estimator.of_model("wan2.1-t2v-14b") is None
 
 
-def test_a_card_is_told_what_a_clip_takes_and_how_long(estimates, settings, monkeypatch):
+def test_a_card_is_told_what_a_clip_takes_and_how_long(estimator, settings, monkeypatch):
     with_free_memory(monkeypatch, 48)
-    keep(CARD, settings.cache)
-    told = estimates.of_clip(LARGE)
+    save_hardware(CARD, settings.cache)
+    told = estimator.of_request(LARGE)
     assert told.fits and told.text.startswith("fits: ") and " of 8.0 GB, about " in told.text
-    assert estimates.of_model("wan2.2-t2v-a14b").endswith(" at 832 x 480")
-    assert estimates.of_clip(replace(LARGE, width=832, height=480)).seconds < told.seconds / 3  # attention is quadratic
+    assert told.forecast.fits
+    assert estimator.of_model("wan2.2-t2v-a14b").text.endswith(" at 832 x 480")
+    small = estimator.of_request(replace(LARGE, width=832, height=480))
+    assert small.seconds < told.seconds / 3  # attention is quadratic
 
 
-def test_what_does_not_fit_says_what_to_change(estimates, settings, monkeypatch):
+def test_a_cpu_is_told_the_time_alone(estimator, settings, monkeypatch):
     with_free_memory(monkeypatch, 48)
-    keep(replace(CARD, vram_free=2 * GIB), settings.cache)
-    told = estimates.of_clip(LARGE)
+    save_hardware(Hardware("cpu", "a processor", 0, 0, 64 * GIB, 48 * GIB), settings.cache)
+    assert estimator.of_request(make_request()).text.startswith("about ")
+    assert estimator.of_model("demo").text.startswith("about ")
+
+
+def test_what_does_not_fit_says_what_to_change(estimator, settings, monkeypatch):
+    with_free_memory(monkeypatch, 48)
+    save_hardware(replace(CARD, vram_free=2 * GIB), settings.cache)
+    told = estimator.of_request(LARGE)
     assert not told.fits and "choose a smaller size" in told.text and "about" not in told.text
+    assert estimator.of_model("wan2.1-t2v-14b").text.startswith("does not fit: denoising needs ")
     with_free_memory(monkeypatch, 3)
-    keep(CARD, settings.cache)
-    assert "machine's memory" in estimates.of_clip(LARGE).text
+    save_hardware(CARD, settings.cache)
+    assert "machine's memory" in estimator.of_request(LARGE).text
 
 
-def test_the_limit_of_the_settings_counts(settings, studio, monkeypatch):
+def test_the_memory_limit_and_the_plan_of_the_settings_count(settings, monkeypatch):
     with_free_memory(monkeypatch, 48)
-    settings.make_folders()
-    keep(CARD, settings.cache)
+    save_hardware(CARD, settings.cache)
     limited = replace(settings, memory_limit=5.0)
-    assert " of 5.0 GB" in estimator(limited, studio).of_clip(LARGE).text
+    assert " of 5.0 GB" in Studio(limited).estimates.of_request(LARGE).text
     wrong = replace(settings, plan="roomy")
-    told = estimator(wrong, studio).of_clip(LARGE)
-    assert not told.fits and "'roomy' is not a memory plan" in told.text
+    estimator = Studio(wrong).estimates
+    for told in (estimator.of_request(LARGE), estimator.of_model("wan2.1-t2v-14b")):
+        assert not told.fits and "'roomy' is not a memory plan" in told.text
 
 
-def test_an_unknown_model_is_an_error(estimates):
+def test_an_unknown_model_is_an_error(estimator):
     with pytest.raises(ModelError):
-        estimates.of_model("none")
+        estimator.of_model("none")
 
 
-def test_what_was_found_is_kept_and_a_damaged_file_is_none(settings):
-    settings.make_folders()
-    keep(CARD, settings.cache)
-    found = kept(settings.cache)
-    assert (found.name, found.speeds, found.vram_free) == (CARD.name, CARD.speeds, CARD.vram_free)
-    assert found.ram_total != CARD.ram_total  # the machine's own is asked anew
-    (settings.cache / "hardware.json").write_text("{", encoding="utf-8")
-    assert kept(settings.cache) is None
+@pytest.mark.parametrize(("ahead", "words"), [(0, ""), (1, ", after 1 other clip"), (3, ", after 3 other clips")])
+def test_a_clip_waits_for_those_ahead(ahead, words, estimator, queue, database):
+    queue.editor.submit(make_request())
+    queue.worker.finish(
+        queue.worker.claim().id, finished(database, seconds={"denoising": 5.0, "decoding": 3.0, "saving": 1.0})
+    )
+    for seed in range(ahead):
+        queue.editor.submit(make_request(seed=seed))
+    told = estimator.of_request(make_request())
+    assert (told.jobs_ahead, told.text) == (ahead, f"about 9 s{words}")
+    assert told.seconds == pytest.approx(9.0)  # its own alone
+    assert estimator.queue_seconds() == pytest.approx(ahead * 9.0)
+
+
+def test_many_clips_of_several_models_add_up(estimator, queue):
+    for seed in range(2):
+        queue.editor.submit(make_request(seed=seed))
+    requests = [make_request(), make_request(model=WAN22_TI2V_5B.id)]
+    told = estimator.of_requests(requests)
+    assert told.seconds == pytest.approx(sum(estimator.of_request(request).seconds for request in requests))
+    assert told.text.startswith("2 clips, about ") and told.text.endswith(", after 2 other clips")
+
+
+def test_a_draft_needs_neither_a_prompt_nor_its_loras(estimator):
+    told = estimator.of_draft(Draft(num_inference_steps=4, loras=(LoraChoice("ghost"),)))
+    assert told.seconds == pytest.approx(estimator.of_request(make_request()).seconds)
+    assert estimator.of_drafts([Draft(prompt="a", num_inference_steps=4)] * 2).text.startswith("2 clips, about ")
+    with pytest.raises(RequestError, match="use 320 or 352"):
+        estimator.of_draft(Draft(width=330))
+    with pytest.raises(RequestError, match="The prompt is empty"):
+        estimator.of_drafts([Draft()])
+
+
+def test_jobs_of_unknown_models_take_no_time(estimator, queue):
+    queue.editor.submit(make_request(model="gone"))
+    assert estimator.queue_seconds() == 0

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.support import adapters
+from tests.support.hostile import BAD_JSON, BAD_VALUES, short
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import MAX_HEADER_BYTES, match_adapter
 from wan_pipeline.models.library import ModelLibrary
@@ -38,7 +39,7 @@ def test_what_fits_nothing_is_kept_in_mind(model, path):
     )
     adapter = match_adapter(path, model)
     assert adapter.skipped == ("blocks.0.diff", "transformer.blocks.7.attn1.to_q.lora_A.weight")
-    assert adapter.warnings == ("LoRA 'style': 2 keys fit nothing and were left out, as blocks.0.diff.",)
+    assert adapter.warnings == ("LoRA 'style': left out keys that match nothing: blocks.0.diff and 1 more.",)
 
 
 def refused(path, model, words):
@@ -132,8 +133,38 @@ def test_the_alpha_in_diffusers_metadata_counts(model, path):
     assert {pair.alpha for pair in match_adapter(path, model).pairs.values()} == {16.0}
 
 
-@pytest.mark.parametrize("config", ['{"transformer.use_rslora": true}', "[]", "{", '{"transformer.lora_alpha": "x"}'])
-def test_metadata_that_cannot_be_kept_to(model, path, config):
+@pytest.mark.parametrize("setting", ["use_rslora", "use_dora", "alpha_pattern"])
+def test_settings_that_change_the_matrices_are_named(model, path, setting):
+    adapters.write(path)
+    config = json.dumps({f"transformer.{setting}": {"blocks": 1} if setting == "alpha_pattern" else True})
+    save_file(load_file(path), path, metadata={"lora_adapter_metadata": config})
+    refused(path, model, f"uses {setting}, which is not supported")
+
+
+NUMBERS = (None, -1, 0, 1.5, 1e300)
+"""Any finite number is an alpha."""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(text.decode("utf-8", "replace") for name, text in BAD_JSON.items() if name not in ("not UTF-8", "zeros")),
+        *(
+            json.dumps({"transformer.lora_alpha": value})
+            for value in BAD_VALUES
+            if value not in (None, -1, 0, 1.5, 1e300)
+        ),
+    ],
+    ids=short,
+)
+def test_metadata_that_cannot_be_read(model, path, config):
     adapters.write(path)
     save_file(load_file(path), path, metadata={"lora_adapter_metadata": config})
-    refused(path, model, "use_rslora|unreadable metadata")
+    refused(path, model, "unreadable metadata")
+
+
+@pytest.mark.parametrize("text", BAD_JSON.values(), ids=BAD_JSON)
+def test_a_hostile_header(model, path, text):
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(LoraError, match="cannot be read"):
+        match_adapter(path, model)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+
 import pytest
 
 from wan_pipeline.errors import LoraError
@@ -41,3 +45,11 @@ def test_a_missing_folder_is_an_empty_one(tmp_path):
     assert library.names() == []
     with pytest.raises(LoraError, match="none yet"):
         library.find("x")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_left_out_and_told_once(library, caplog):
+    (library.folder / os.fsdecode(b"\xff.safetensors")).touch()
+    with caplog.at_level(logging.WARNING):
+        assert library.names() == library.names() == ["anime", "Zoom"]
+    assert len(caplog.records) == 1 and "not valid text" in caplog.text

@@ -13,10 +13,11 @@ import pytest
 
 from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.errors import Cancelled, ModelError, StorageError
-from wan_pipeline.models import download as downloads
+from wan_pipeline.models import transfer
 from wan_pipeline.models.cache import CachedRepository
-from wan_pipeline.models.download import TransferProgress, damaged_files, download, plan_download
+from wan_pipeline.models.download import damaged_files, download, plan_download
 from wan_pipeline.models.hub import Hub
+from wan_pipeline.models.transfer import TransferProgress
 
 REPO = "tiny/wan"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -29,8 +30,8 @@ class Watcher:
         self.seen: list[TransferProgress] = []
         self._stop_after = stop_after
 
-    def transferred(self, transfer: TransferProgress) -> None:
-        self.seen.append(transfer)
+    def transferred(self, progress: TransferProgress) -> None:
+        self.seen.append(progress)
 
     def cancelled(self) -> bool:
         return self._stop_after is not None and bool(self.seen) and self.seen[-1].done_bytes > self._stop_after
@@ -115,13 +116,13 @@ def test_a_download_that_was_stopped_goes_on_later(server, published):
     with pytest.raises(Cancelled):
         fetch(server, Watcher(stop_after=published.joinpath(WEIGHTS).stat().st_size // 2))
     assert CachedRepository(REPO).snapshot() is None and CachedRepository(REPO).is_begun()
-    order = plan_download(Hub(server.url), REPO)
-    assert 0 < order.needed_bytes < order.total_bytes
+    plan = plan_download(Hub(server.url), REPO)
+    assert 0 < plan.needed_bytes < plan.total_bytes
     server.faults.seconds_a_chunk = 0.0
     server.requests.clear()
     watcher = Watcher()
     folder = fetch(server, watcher)
-    assert watcher.seen[0].done_bytes >= order.here_bytes
+    assert watcher.seen[0].done_bytes >= plan.present_bytes
     assert any(bounds for _, bounds in server.requests)
     for path in folder.rglob("*.safetensors"):
         assert path.read_bytes() == (published / path.relative_to(folder)).read_bytes()
@@ -137,23 +138,25 @@ def test_a_server_that_knows_no_ranges_sends_all_again(server, published):
 
 
 def test_a_server_that_is_overloaded_is_asked_again(server):
-    order = plan_download(Hub(server.url), REPO)
+    plan = plan_download(Hub(server.url), REPO)
     server.faults.refusals = [503, 429, 500]
-    assert download(Hub(server.url), order, Watcher(), pause_seconds=0.01).is_dir()
+    assert download(Hub(server.url), plan, Watcher(), pause_seconds=0.01).is_dir()
 
 
 def test_a_server_that_stays_overloaded_is_a_sentence(server):
-    order = plan_download(Hub(server.url), REPO)
+    plan = plan_download(Hub(server.url), REPO)
     server.faults.refusals = [503] * 20
-    with pytest.raises(ModelError, match=r"answered 503 for tiny/wan; try again later: what has come is kept"):
-        download(Hub(server.url), order, Watcher(), pause_seconds=0.001)
+    with pytest.raises(
+        ModelError, match=r"answered 503 for tiny/wan; try again later: what has been downloaded is kept"
+    ):
+        download(Hub(server.url), plan, Watcher(), pause_seconds=0.001)
 
 
 def test_silence_is_a_sentence(server):
-    order = plan_download(Hub(server.url), REPO)
+    plan = plan_download(Hub(server.url), REPO)
     server.faults.silent = threading.Event()
-    with pytest.raises(ModelError, match="check the network and try again: what has come is kept"):
-        download(Hub(server.url, timeout=0.1), order, Watcher(), pause_seconds=0.001)
+    with pytest.raises(ModelError, match="check the network and try again: what has been downloaded is kept"):
+        download(Hub(server.url, timeout=0.1), plan, Watcher(), pause_seconds=0.001)
     server.faults.silent.set()
 
 
@@ -177,8 +180,8 @@ def test_what_stays_damaged_is_refused_and_thrown_away(server, path):
 
 
 def test_a_part_that_was_damaged_on_the_disk_is_not_built_upon(server, published):
-    order = plan_download(Hub(server.url), REPO)
-    file = order.repository.file(WEIGHTS)
+    plan = plan_download(Hub(server.url), REPO)
+    file = plan.repository.file(WEIGHTS)
     part = CachedRepository(REPO).part(file)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"\0" * 1000)
@@ -209,19 +212,19 @@ def test_a_new_commit_leaves_the_pinned_one_until_it_is_whole(server, published)
 
 
 def test_no_room_is_said_before_a_byte_is_fetched(server, monkeypatch):
-    order = plan_download(Hub(server.url), REPO)
+    plan = plan_download(Hub(server.url), REPO)
     usage = type(shutil.disk_usage("/"))(10**9, 10**9 - 10**6, 10**6)
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: usage)
     server.requests.clear()
     with pytest.raises(ModelError, match=r"tiny/wan needs 0\.\d GB more and the disk of .* has 0\.0 GB free"):
-        download(Hub(server.url), order, Watcher())
+        download(Hub(server.url), plan, Watcher())
     assert server.requests == []
 
 
 def test_two_at_once_are_told_apart(server):
-    order = plan_download(Hub(server.url), REPO)
+    plan = plan_download(Hub(server.url), REPO)
     with CachedRepository(REPO).locked(), pytest.raises(ModelError, match="being downloaded by another program"):
-        download(Hub(server.url), order, Watcher())
+        download(Hub(server.url), plan, Watcher())
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

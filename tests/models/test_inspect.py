@@ -9,14 +9,14 @@ import pytest
 
 from tests.support import tiny
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models import imported
+from wan_pipeline.models.configs import read_config
+from wan_pipeline.models.importing.imported import ImportedModel, ImportedModels
 from wan_pipeline.models.inspect import inspect
-from wan_pipeline.models.library import read_json
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
 
 
 def look(folder: Path) -> ModelSpec:
-    return inspect("mine", "Mine", lambda name: read_json(folder / name))
+    return inspect("mine", "Mine", lambda name: read_config(folder / name))
 
 
 def change(folder: Path, file: str, **values: object) -> None:
@@ -84,7 +84,7 @@ def test_the_flow_shift_is_the_schedulers(tmp_path):
             "its transformer and its image encoder do not belong together",
         ),
         ("vae/config.json", {"latents_mean": [0.0]}, "latents_mean has 1 entries, and its channels are 16"),
-        ("transformer/config.json", {"patch_size": None}, "one of its configurations lacks"),
+        ("transformer/config.json", {"patch_size": None}, r"transformer/config\.json: 'patch_size' = None"),
     ],
 )
 def test_what_does_not_fit_together_is_a_sentence(tmp_path, file, values, words):
@@ -112,5 +112,5 @@ def test_the_planner_is_told_of_the_transformer_that_is_there(tmp_path):
 
 def test_what_was_found_out_is_the_same_when_it_is_read_again(tmp_path):
     spec = look(tiny.write_experts_text(tmp_path / "m"))
-    imported.write(tmp_path / "imported", imported.Imported(spec, tmp_path / "m"))
-    assert imported.read_all(tmp_path / "imported")["mine"].spec == spec
+    ImportedModels(tmp_path / "imported").add(ImportedModel(spec, tmp_path / "m"))
+    assert ImportedModels(tmp_path / "imported").all()["mine"] == ImportedModel(spec, tmp_path / "m")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.support.hostile import BAD_JSON
 from wan_pipeline.models.weights import DamagedFileError, TensorInfo, read_header
 
 
@@ -61,6 +62,19 @@ ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         ({"a": ENTRY | {"data_offsets": [0, 2**70]}}, b"1234"),
         ({"a": ENTRY | {"shape": [2**40], "data_offsets": [0, 2**42]}}, b"1234"),
         ({"a": {"dtype": "F32"}}, b""),
+        ({"a": None}, b""),
+        ({"a": ENTRY | {"shape": [True]}}, b"1234"),
+        ({"a": ENTRY | {"shape": [1.0]}}, b"1234"),
+        ({"a": ENTRY | {"data_offsets": [False, 4]}}, b"1234"),
+        ({"a": ENTRY | {"data_offsets": [0, 4, 4]}}, b"1234"),
+        ({"a": ENTRY | {"shape": [10**400]}}, b"1234"),
+        (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 1e400]}}', b"1234"),
+        (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, NaN]}}', b"1234"),
+        (b'{"\\ud800": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}', b"1234"),
+        (b'{"a": {"dtype": "F32", "shape": ' + b"[" * 900 + b"]" * 900 + b"}}", b"1234"),
+        ({"a": ENTRY, "__metadata__": ["made"]}, b"1234"),
+        ({"a": ENTRY, "__metadata__": {"made": 1}}, b"1234"),
+        ({"a": ENTRY, "__metadata__": {"made": {"by": "me"}}}, b"1234"),
     ],
 )
 def test_impossible_descriptions_are_damaged(tmp_path, header, data):
@@ -79,3 +93,16 @@ def test_too_many_tensors_are_refused(tmp_path):
     path = write(tmp_path / "many.safetensors", {str(number): empty for number in range(11)})
     with pytest.raises(DamagedFileError, match="11 tensors"):
         read_header(path, max_tensors=10)
+
+
+@pytest.mark.parametrize("text", BAD_JSON.values(), ids=BAD_JSON)
+def test_a_hostile_header_is_damaged(tmp_path, text):
+    with pytest.raises(DamagedFileError):
+        read_header(write(tmp_path / "bad.safetensors", text))
+
+
+def test_what_is_said_of_a_bad_tensor_is_short(tmp_path):
+    for entry in ({"dtype": "F32"}, ENTRY | {"shape": [2]}):
+        with pytest.raises(DamagedFileError) as caught:
+            read_header(write(tmp_path / "bad.safetensors", {"a" * 10**6: entry}, b"1234"))
+        assert len(str(caught.value)) < 300

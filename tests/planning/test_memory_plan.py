@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wan_pipeline.errors import GenerationError
+from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, is_plan, read_plan
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, is_plan, parse_plan_setting, read_plan
 
 PLANS = {
     "resident,fp32": MemoryPlan(precision=Precision.FP32),
@@ -19,15 +19,15 @@ PLANS = {
 
 
 @pytest.mark.parametrize(("text", "plan"), PLANS.items())
-def test_text_and_plan_are_the_same(text, plan):
+def test_a_plan_and_its_text_are_inverse(text, plan):
     assert str(plan) == text and read_plan(text) == plan
 
 
-def test_spaces_and_another_order_are_no_matter():
+def test_spaces_and_order_do_not_matter():
     assert read_plan(" streamed , int8,text=cpu, blocks=3") == read_plan("streamed,int8,blocks=3,text=cpu")
 
 
-def test_what_has_its_default_is_left_out():
+def test_fields_at_their_default_are_left_out():
     assert str(read_plan("resident,bf16,blocks=0,chunk=0,text=device,tile=0,vae=fp32,encode=whole,disk=0")) == (
         "resident,bf16"
     )
@@ -59,11 +59,22 @@ def test_what_has_its_default_is_left_out():
         "x" * 10_000,
     ],
 )
-def test_what_is_no_plan_is_one_sentence(text):
+def test_what_is_no_plan_is_refused_in_one_sentence(text):
     assert not is_plan(text)
     with pytest.raises(GenerationError, match=r"is not a memory plan; use resident, offload, streamed, or") as caught:
         read_plan(text)
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", *Residency, "streamed,int8,blocks=3,chunk=10920,text=streamed"])
+def test_a_plan_setting_is_kept_as_it_is(text: str) -> None:
+    assert parse_plan_setting(text) == text
+
+
+@pytest.mark.parametrize("text", [" ", "tiled", "resident,", "streamed,int8,blocks=few", "x" * 5000])
+def test_a_setting_that_names_no_plan_is_refused_in_one_sentence(text: str) -> None:
+    with pytest.raises(UserError, match="is not a memory plan; use resident, offload, streamed, or the whole text"):
+        parse_plan_setting(text)
 
 
 @pytest.mark.parametrize(
@@ -78,5 +89,5 @@ def test_what_is_no_plan_is_one_sentence(text):
         ("resident,int8", "resident,int8,compiled", False),
     ],
 )
-def test_where_weights_lie_is_no_arithmetic(one, other, same):
+def test_the_place_of_weights_is_no_arithmetic(one, other, same):
     assert (read_plan(one).arithmetic == read_plan(other).arithmetic) == same

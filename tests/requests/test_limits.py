@@ -10,7 +10,7 @@ from tests.support.requests import make_request
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_T2V_1_3B
 from wan_pipeline.models.spec import LastImage, Mode
-from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, MAX_SEED, check_request
+from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, MAX_SEED, check_project, check_request
 from wan_pipeline.requests.request import LoraChoice
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -105,6 +105,14 @@ def test_what_breaks_a_rule_is_named(field: str, change: dict[str, Any], says: s
     assert caught.value.field == field
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "a\nb", "\0", "half \ud800", "\x1b[31m"])
+def test_a_project_is_a_short_line_of_text(name: str) -> None:
+    check_project("Film 3:\u3000'Hügel' 红 & <b>")
+    with pytest.raises(RequestError, match="The project ") as caught:
+        check_project(name)
+    assert str(caught.value).encode()
 
 
 def test_a_model_that_cannot_do_the_mode_says_what_it_does() -> None:

@@ -1,4 +1,4 @@
-"""Many clips as one file: what spreadsheets and scripts write, what a stranger may send, and the way there and back."""
+"""Lists of clips: what spreadsheets and scripts write, what a stranger may send, and the round trip."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from PIL import Image
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.requests import list_file as queue_file
-from wan_pipeline.requests import list_pictures as queue_images
+from wan_pipeline.requests import list_file, list_pictures
 from wan_pipeline.requests.grid import MAX_CLIPS, grid, prompts_in, seeds_in
 from wan_pipeline.requests.list_file import CSV_TEMPLATE, QueueFile, Row, read_queue_file, write_queue_file
 from wan_pipeline.requests.request import Draft, LoraChoice
@@ -71,7 +70,7 @@ def test_a_csv_of_any_spreadsheet(separator: str, encoding: str, newline: str, t
     assert content == QueueFile((Row(2, Draft(prompt="ein roter Bällchen 红", seed=5)),))
 
 
-def test_a_quoted_text_may_hold_all_and_rows_are_numbered_as_the_spreadsheet_does(tmp_path: Path) -> None:
+def test_quoted_texts_and_row_numbers_are_those_of_a_spreadsheet(tmp_path: Path) -> None:
     content = read(tmp_path, 'prompt,seed\n"two\nlines, and ""quotes""",1\n\nb,x\n')
     assert content.rows == (Row(2, Draft(prompt='two\nlines, and "quotes"', seed=1)),)
     assert content.problems == ("Row 4: The seed 'x' is not a whole number; use one such as 16.",)
@@ -88,12 +87,12 @@ def test_a_quoted_text_may_hold_all_and_rows_are_numbered_as_the_spreadsheet_doe
         ('prompt\n"never closed\n', "is no CSV file"),
         ("prompt\n" + "a\n" * 5001, "more than 5,000 rows; split it"),
         (b"prompt\n\xe4\xf6\xfc\n", 'not UTF-8 text; save it as "CSV UTF-8"'),
-        (b"prompt\n" + b"x" * queue_file.MAX_LIST_BYTES, "larger than 16 MB"),
+        (b"prompt\n" + b"x" * list_file.MAX_LIST_BYTES, "larger than 16 MB"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "not UTF-8"),
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_is_no_list_is_said_in_one_sentence(content: str | bytes, says: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_list_is_one_sentence(content: str | bytes, says: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^jobs.csv|^The file") as raised:
         read(tmp_path, content)
     assert says in str(raised.value)
@@ -108,7 +107,7 @@ def test_what_is_no_list_is_said_in_one_sentence(content: str | bytes, says: str
         ("a,,,film=much", "The weight of LoRA 'film' 'much' is not a number"),
     ],
 )
-def test_a_bad_row_is_named_and_the_others_are_kept(row: str, says: str, tmp_path: Path) -> None:
+def test_a_bad_row_is_named_and_the_others_are_read(row: str, says: str, tmp_path: Path) -> None:
     content = read(tmp_path, f"prompt,seed,guidance,lora\n{row}\ngood,2,,\n")
     assert content.rows == (Row(3, Draft(prompt="good", seed=2)),)
     assert content.problems[0].startswith(f"Row 2: {says}")
@@ -133,14 +132,18 @@ def test_jsonl_takes_numbers_lists_and_either_spelling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("{", "It is no JSON object"),
+        ("{", "It cannot be read: it is not JSON"),
+        ('{"prompt": "\\ud800 a"}', "It cannot be read: 'prompt' holds a lone surrogate"),
+        ('{"prompt": "a", "guidance": NaN}', "It cannot be read: 'guidance' is nan"),
+        ('{"prompt": "a", "seed": 1e400}', "It cannot be read: 'seed' is inf"),
+        ('{"prompt": "a", "project": "' + "x" * 256 + '"}', "The project has 256 characters; at most 255"),
         ('["a"]', "It is a JSON list, not an object"),
         ('{"prompt": "a", "sead": 1}', "Its key 'sead' is unknown; known: prompt"),
         ('{"prompt": {"a": 1}}', 'Its prompt is {"a": 1}; write text or a number'),
         ('{"prompt": "a", "seed": true}', "Its seed is true"),
         ('{"prompt": "a", "seed": 1.5}', "The seed '1.5' is not a whole number"),
         ('{"prompt": "a", "lora": [1]}', "Its lora is [1]; write NAME=WEIGHT"),
-        ("[" * 100_000, "It is no JSON object"),
+        ("[" * 100_000, "It cannot be read: it is nested too deeply"),
     ],
     ids=lambda value: value[:20],
 )
@@ -150,15 +153,15 @@ def test_a_bad_line_is_named(line: str, says: str, tmp_path: Path) -> None:
     assert content.problems[0].startswith(f"Row 2: {says}")
 
 
-# Images, and what a stranger may try
+# Pictures, and hostile files
 
 
-def test_images_of_ones_own_disk_are_found_beside_the_list(tmp_path: Path, photo: Path) -> None:
+def test_pictures_are_found_beside_a_list_of_this_computer(tmp_path: Path, photo: Path) -> None:
     rows = read(tmp_path, f"prompt,image\na,photo.png\nb,{photo}\n", own_disk=True).rows
     assert [row.draft.image for row in rows] == [photo, photo]
 
 
-def test_a_list_from_elsewhere_reads_nothing_of_this_disk(tmp_path: Path, photo: Path) -> None:
+def test_a_list_from_elsewhere_reads_nothing_on_this_disk(tmp_path: Path, photo: Path) -> None:
     for name in (str(photo), "photo.png", "../secret.png", "/etc/passwd"):
         content = read(tmp_path, f"prompt,image\na,{name}\n")
         assert "cannot be taken from another computer's disk; put it with the list" in content.problems[0]
@@ -166,13 +169,13 @@ def test_a_list_from_elsewhere_reads_nothing_of_this_disk(tmp_path: Path, photo:
 
 def make_zip(path: Path, *lines: dict, **images: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(queue_images.LIST_NAME, "\n".join(map(json.dumps, lines)))
+        archive.writestr(list_pictures.LIST_NAME, "\n".join(map(json.dumps, lines)))
         for name, content in images.items():
             archive.writestr(name.replace("__", "/"), content)
     return path
 
 
-def test_images_of_a_zip_are_read_by_name_and_kept_under_names_of_ours(tmp_path: Path, photo: Path) -> None:
+def test_pictures_of_a_zip_are_read_by_name_and_written_under_names_of_our_own(tmp_path: Path, photo: Path) -> None:
     lines = [
         {"prompt": "a", "image": name} for name in ("../../evil.png", "images/p.png", "../../evil.png", "gone.png")
     ]
@@ -197,8 +200,8 @@ def test_a_bad_zip_is_refused_in_a_sentence(spoil: str, tmp_path: Path, monkeypa
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("other.txt", "a")
     else:
-        monkeypatch.setattr(queue_file, "MAX_LIST_BYTES", 10_000)
-        monkeypatch.setattr(queue_images, "MAX_IMAGE_BYTES", 10_000)
+        monkeypatch.setattr(list_file, "MAX_LIST_BYTES", 10_000)
+        monkeypatch.setattr(list_pictures, "MAX_PICTURE_BYTES", 10_000)
         listed = {"prompt": "a" * 20_000} if spoil == "bomb" else {"prompt": "a", "image": "p"}
         make_zip(path, listed, p=bytes(20_000))
     with pytest.raises(UserError, match=r"cannot be read|holds no queue.jsonl|larger than") as raised:
@@ -207,7 +210,7 @@ def test_a_bad_zip_is_refused_in_a_sentence(spoil: str, tmp_path: Path, monkeypa
     assert "\n" not in str(raised.value)
 
 
-# There and back
+# The round trip
 
 
 def test_what_is_written_is_read_again(tmp_path: Path, photo: Path) -> None:
@@ -236,8 +239,8 @@ def test_a_queue_moves_to_another_workspace(with_image: bool, studio: Studio, se
     path = studio.export_queue()
     assert path.suffix == (".zip" if with_image else ".jsonl")
     with Studio(replace(settings, workspace=settings.workspace.parent / "other")) as other:
-        with other.read_queue_file(path) as content:
-            copies = [other.job(job_id) for job_id in other.submit_rows(content)]
+        with other.read_list(path) as content:
+            copies = [other.jobs.job(job_id) for job_id in other.submit_rows(content)]
         assert [copy.request for copy in copies] == [studio.jobs.job(job_id).request for job_id in ids]
         assert {copy.project for copy in copies} == {"night"}
         assert list(other.settings.cache.glob("import-*")) == []
@@ -332,7 +335,9 @@ def test_prompts_and_seeds_as_people_write_them() -> None:
     assert seeds_in(" ") == []
 
 
-@pytest.mark.parametrize("text", ["a", "1.5", "-1", "3-1", "4294967296", "0-4294967295", "9" * 5000, "٣"])
+@pytest.mark.parametrize(
+    "text", ["a", "1.5", "0-999 " * 1001, "-1", "3-1", "4294967296", "0-4294967295", "9" * 5000, "٣"]
+)
 def test_seeds_that_cannot_be(text: str) -> None:
-    with pytest.raises(RequestError, match=r"write them as 1-5, 9|out of range"):
+    with pytest.raises(RequestError, match=r"write them as 1-5, 9|out of range|use at most 1,000"):
         seeds_in(text)

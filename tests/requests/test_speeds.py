@@ -16,19 +16,25 @@ from wan_pipeline.engine.schedulers import make_scheduler
 from wan_pipeline.errors import LoraError, PresetError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_I2V_480P, WAN22_T2V_A14B
-from wan_pipeline.requests.presets import Preset, resolve
+from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, LoraChoice, SchedulerName
-from wan_pipeline.requests.speeds import find_speed, load_speeds
+from wan_pipeline.requests.resolve import resolve
+from wan_pipeline.requests.speeds import find_speed, load_speed, load_speeds
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
 FAST = "wan2.2-t2v-4-steps"
-SHIPPED = load_speeds(Settings().presets / "speeds")
+FOLDER = Settings().presets / "speeds"
+SHIPPED, PROBLEMS = load_speeds(FOLDER)
 NOIR = Preset("noir", "Noir", "", prompt="{prompt}, film noir", num_inference_steps=8)
 
 
+def test_all_that_ship_are_read():
+    assert len(SHIPPED) == len(list(FOLDER.glob("*.toml"))) and PROBLEMS == ()
+
+
 @pytest.mark.parametrize("speed", SHIPPED.values(), ids=lambda speed: speed.id)
-def test_those_that_ship_name_models_files_and_settings_that_fit(speed, tmp_path):
+def test_those_that_ship_fit_their_models_and_files(speed, tmp_path):
     for name in speed.files:
         (tmp_path / name).touch()
     lora = LoraLibrary(tmp_path).find(speed.lora)
@@ -50,7 +56,7 @@ def test_the_four_steps_are_where_the_loras_were_trained():
         assert np.allclose(scheduler.timesteps.numpy(), 1000 * 5 * times / (1 + 4 * times), atol=2)
 
 
-def test_a_speed_stands_between_the_style_and_the_person():
+def test_a_speed_overrides_the_style_and_is_overridden_by_the_form():
     speed = SHIPPED[FAST]
     request = resolve(Draft(prompt="a boat"), WAN22_T2V_A14B, NOIR, None, None, speed)
     assert (request.num_inference_steps, request.guidance_scale, request.guidance_scale_2) == (4, 1.0, 1.0)
@@ -62,7 +68,7 @@ def test_a_speed_stands_between_the_style_and_the_person():
     assert request.num_inference_steps == 6 and request.loras == own.loras
 
 
-def test_a_speed_is_for_its_models_and_for_imported_ones_of_their_build():
+def test_a_speed_fits_its_models_and_imported_ones_of_their_architecture():
     speed = SHIPPED[FAST]
     for spec in (DEMO, WAN21_I2V_480P):
         with pytest.raises(RequestError, match=rf"was made for wan2\.2-t2v-a14b, and not for {spec.id}") as caught:
@@ -83,7 +89,7 @@ def test_without_its_lora_the_estimate_and_the_queue_say_how_to_get_it(settings,
     assert all(fnmatch(name, pattern) for name in speed.files)
     words = f'hf download lightx2v/Wan2.2-Distill-Loras --include "{pattern}" --local-dir "{settings.loras}"'
     with Studio(settings) as studio:
-        for ask in (studio.submit, studio.estimate):
+        for ask in (studio.submit, studio.estimates.of_draft):
             with pytest.raises(LoraError, match=re.escape(words)):
                 ask(draft)
         (settings.loras / speed.files[0]).touch()
@@ -108,21 +114,45 @@ def test_a_clip_is_made_at_the_speed_with_its_pair(settings, model):
         assert again.speed is None and studio.requests.resolve(again) == job.request
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("title = 1", "Speed file bad.toml cannot be read .*; its keys are: title, "),
-        ("nonsense", "Speed file bad.toml cannot be read"),
-        (None, "key 'num_inference_steps': Steps 0 is out of range"),
-    ],
-)
-def test_a_wrong_file_is_named(tmp_path, text, words):
-    if text is None:
-        shipped = (Settings().presets / "speeds" / f"{FAST}.toml").read_text(encoding="utf-8")
-        text = shipped.replace("num_inference_steps = 4", "num_inference_steps = 0")
-    (tmp_path / "bad.toml").write_text(text)
-    with pytest.raises(PresetError, match=words):
-        load_speeds(tmp_path)
+def changed(key: str, value: str) -> str:
+    """A shipped file with another value for a key, in TOML."""
+    text = (FOLDER / f"{FAST}.toml").read_text(encoding="utf-8")
+    return re.sub(rf"(?ms)^{key} = (\[.*?\]|[^\n]*)$", f"{key} = {value}", text, count=1)
+
+
+BAD_FILES = [
+    ("title = 1", "'title' = 1: Input should be a valid string"),
+    ('title = "a"\ndescription = "b"', "'models' is missing"),
+    ("nonsense", "is not TOML"),
+    ("", "'title' is missing"),
+    (changed("title", '"x"\npace = 1'), "has an unknown key 'pace'; known keys: description, "),
+    (changed("num_inference_steps", "0"), "'num_inference_steps' = 0: Input should be greater than or equal to 1"),
+    (changed("num_inference_steps", "4.5"), "'num_inference_steps' = 4.5"),
+    (changed("guidance_scale", "nan"), "'guidance_scale' is nan"),
+    (changed("flow_shift", "1e308"), "'flow_shift' = 1e+308: Input should be less than or equal to 30"),
+    (changed("models", "[]"), "'models': Tuple should have at least 1 item"),
+    (changed("models", '["wan9"]'), "'models.0' = 'wan9': there is no such model; choose of: demo, "),
+    (changed("models", '"demo"'), "'models' = 'demo': Input should be a valid array"),
+    (changed("files", '["a", "b", "c"]'), "'files': Tuple should have at most 2 items"),
+    (changed("lora", "3"), "'lora' = 3"),
+    (changed("licence", "true"), "'licence' = True"),
+    (changed("title", '"x"\nscheduler = "heun"'), "'scheduler' = 'heun': Input should be 'unipc'"),
+    (changed("title", '"x"\nlora_weight = 5'), "'lora_weight' = 5: Input should be less than or equal to 4"),
+]
+
+
+def test_a_changed_file_is_as_good_as_the_one_that_ships(tmp_path):
+    (tmp_path / f"{FAST}.toml").write_text(changed("lora_weight", "1.0"), encoding="utf-8")
+    assert load_speed(tmp_path / f"{FAST}.toml") == SHIPPED[FAST]
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_FILES, ids=lambda value: value[-40:])
+def test_a_bad_file_is_named_with_its_key_and_left_out_of_its_folder(tmp_path, text, words):
+    (tmp_path / "bad.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(PresetError, match=r"^Speed file bad\.toml ") as caught:
+        load_speed(tmp_path / "bad.toml")
+    assert words in str(caught.value)
+    assert load_speeds(tmp_path) == ({}, (f"{caught.value} It is left out.",))
 
 
 def test_an_unknown_speed_lists_the_known():

@@ -1,4 +1,4 @@
-"""A crash point ends the process, at its time, and only where it is asked for."""
+"""A crash point kills the process at the point and count that are asked for."""
 
 from __future__ import annotations
 

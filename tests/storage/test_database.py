@@ -1,4 +1,4 @@
-"""The database file: brought up to date, backed up, put right when damaged, and plain words when it refuses."""
+"""The database file: migrated, backed up, repaired when corrupt, and its errors in plain words."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.settings import REPOSITORY, Settings
-from wan_pipeline.storage import backups as database_care
+from wan_pipeline.storage import backups as backups_module
 from wan_pipeline.storage import crash
 from wan_pipeline.storage import database as room
 from wan_pipeline.storage import schema as database_schema
-from wan_pipeline.storage.backups import KEPT, Backups, damage, repair_if_corrupt
+from wan_pipeline.storage.backups import MAX_BACKUPS, Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
 from wan_pipeline.studio import Studio
 
@@ -69,7 +69,7 @@ def names(folder: Path) -> list[str]:
 # Older and newer files
 
 
-def test_the_first_releases_jobs_are_kept_and_the_old_file_too(database: Path) -> None:
+def test_a_database_of_the_first_release_is_backed_up_and_migrated(database: Path) -> None:
     write_version_1(database)
     assert repair_if_corrupt(database) == []
     queue = OpenQueue(database)
@@ -80,7 +80,7 @@ def test_the_first_releases_jobs_are_kept_and_the_old_file_too(database: Path) -
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
-def test_a_newer_file_is_left_alone_with_the_way_out(queue: OpenQueue, database: Path) -> None:
+def test_a_file_of_a_newer_version_is_left_alone(queue: OpenQueue, database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = database.read_bytes()
@@ -93,46 +93,46 @@ def test_a_newer_file_is_left_alone_with_the_way_out(queue: OpenQueue, database:
 # Backups
 
 
-def test_a_backup_is_whole_and_made_only_when_something_changed(queue: OpenQueue, database: Path) -> None:
+def test_a_backup_is_complete_and_made_only_after_a_change(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
     job_id = queue.editor.submit(make_request())
-    copy = backups.keep()
-    assert backups.keep() is None
-    assert Backups(database).keep() is None  # another process knows it too
+    copy = backups.backup()
+    assert backups.backup() is None
+    assert Backups(database).backup() is None  # another process knows it too
     queue.editor.submit(make_request())
-    newer = backups.keep()
+    newer = backups.backup()
     assert backups.newest_first() == [newer, copy]
     assert [job.id for job in OpenQueue(copy).jobs.recent(9)] == [job_id]
 
 
 def test_only_the_newest_backups_stay(queue: OpenQueue, database: Path) -> None:
     backups, made = Backups(database), []
-    for seed in range(KEPT + 3):
+    for seed in range(MAX_BACKUPS + 3):
         queue.editor.submit(make_request(seed=seed))
-        made.append(backups.keep())
-    assert backups.newest_first() == made[: -(KEPT + 1) : -1]
-    assert names(database.parent / "backups") == sorted(path.name for path in made[-KEPT:])
+        made.append(backups.backup())
+    assert backups.newest_first() == made[: -(MAX_BACKUPS + 1) : -1]
+    assert names(database.parent / "backups") == sorted(path.name for path in made[-MAX_BACKUPS:])
 
 
-def test_backups_are_told_apart_by_number_when_the_clock_is_set_back(queue: OpenQueue, database: Path) -> None:
+def test_backups_are_ordered_by_number_though_the_clock_is_set_back(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
-    backups.keep()
+    backups.backup()
     queue.editor.submit(make_request())
     yesterday = (datetime.now(UTC) - timedelta(days=1)).timestamp()
     os.utime(database, (yesterday, yesterday))
-    newest = backups.keep()
+    newest = backups.backup()
     assert backups.newest_first()[0] == newest
 
 
-def test_a_damaged_database_pushes_no_whole_backup_out(queue: OpenQueue, database: Path) -> None:
+def test_a_damaged_database_pushes_no_good_backup_out(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
     queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(100)])
-    whole = backups.keep()
+    good = backups.backup()
     spoil(database)
     with pytest.raises(StorageError, match="is damaged"):
-        backups.keep()
-    assert backups.newest_first() == [whole]
-    assert names(whole.parent) == [whole.name]  # and no .part
+        backups.backup()
+    assert backups.newest_first() == [good]
+    assert names(good.parent) == [good.name]  # and no .part
 
 
 def test_a_backup_while_others_write_is_of_one_moment(queue: OpenQueue, database: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_backup_while_others_write_is_of_one_moment(queue: OpenQueue, database
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(submit)
         while not writing.done():
-            if copy := backups.keep():
+            if copy := backups.backup():
                 assert sum(OpenQueue(copy).jobs.counts().values()) % 3 == 0
         writing.result()
 
@@ -156,7 +156,7 @@ def test_a_tick_backs_up_when_it_is_time(
 ) -> None:
     Backups(database).tick()
     assert not (database.parent / "backups").exists()
-    monkeypatch.setattr(database_care, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(backups_module, "INTERVAL_SECONDS", 0.0)
     backups = Backups(database)
     backups.tick()
     assert len(backups.newest_first()) == 1
@@ -170,18 +170,18 @@ def test_a_tick_backs_up_when_it_is_time(
 # Damage
 
 
-def test_a_damaged_database_is_put_aside_and_restored_and_the_person_told(settings: Settings) -> None:
+def test_a_damaged_database_is_put_aside_and_restored_with_a_notice(settings: Settings) -> None:
     queue = OpenQueue(settings.database)
-    kept = queue.editor.submit_many([(make_request(seed=seed), "night") for seed in range(50)])
-    Backups(settings.database).keep()
+    backed_up = queue.editor.submit_many([(make_request(seed=seed), "night") for seed in range(50)])
+    Backups(settings.database).backup()
     queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(50)])
     spoil(settings.database)
     spoiled = settings.database.read_bytes()
     with Studio(settings) as studio:
         (told,) = studio.notices
         assert "The database was damaged" in told
-        assert "Jobs queued after that are gone" in told
-        assert [job.id for job in studio.jobs.active()] == kept
+        assert "Jobs queued after that are lost" in told
+        assert [job.id for job in studio.jobs.active()] == backed_up
         studio.queue.submit(make_request())
     aside = next(settings.workspace.glob("studio.corrupt-*.sqlite3"))
     assert aside.name in told
@@ -190,12 +190,12 @@ def test_a_damaged_database_is_put_aside_and_restored_and_the_person_told(settin
         assert studio.notices == ()
 
 
-def test_the_newest_backup_that_is_whole_is_taken(queue: OpenQueue, database: Path) -> None:
+def test_the_newest_good_backup_is_restored(queue: OpenQueue, database: Path) -> None:
     backups = Backups(database)
     first = queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(60)])
-    backups.keep()
+    backups.backup()
     queue.editor.submit(make_request())
-    spoil(backups.keep())
+    spoil(backups.backup())
     spoil(database)
     assert "took its place" in repair_if_corrupt(database)[0]
     assert [job.id for job in OpenQueue(database).jobs.active()] == first
@@ -208,7 +208,7 @@ def test_without_a_backup_the_queue_starts_empty(content: bytes, database: Path)
     database.write_bytes(content)
     journal = database.with_name("studio.sqlite3-journal")
     journal.write_bytes(b"of the damaged file")
-    assert "there was no whole backup, so the queue starts empty" in repair_if_corrupt(database)[0]
+    assert "there was no good backup, so the queue starts empty" in repair_if_corrupt(database)[0]
     assert not journal.exists()  # else it would be played back into the new file
     assert OpenQueue(database).jobs.recent(1) == []
     assert next(database.parent.glob("studio.corrupt-*.sqlite3")).read_bytes() == content
@@ -216,15 +216,15 @@ def test_without_a_backup_the_queue_starts_empty(content: bytes, database: Path)
 
 def test_a_file_that_lost_all_its_bytes_is_restored(queue: OpenQueue, database: Path) -> None:
     job_id = queue.editor.submit(make_request())
-    Backups(database).keep()
+    Backups(database).backup()
     database.write_bytes(b"")
     assert "it is empty" in repair_if_corrupt(database)[0]
     assert OpenQueue(database).jobs.job(job_id) is not None
 
 
-def test_a_deleted_database_is_not_restored_but_said(queue: OpenQueue, database: Path) -> None:
+def test_a_deleted_database_is_not_restored_but_noticed(queue: OpenQueue, database: Path) -> None:
     assert repair_if_corrupt(database) == []
-    Backups(database).keep()
+    Backups(database).backup()
     database.unlink()
     assert "put the newest backup, studio-000001.sqlite3" in repair_if_corrupt(database)[0]
     assert not database.exists()
@@ -239,7 +239,7 @@ def test_a_second_damage_in_the_same_second_has_a_name_of_its_own(database: Path
 
 def test_apps_that_start_together_restore_once(queue: OpenQueue, database: Path) -> None:
     job_id = queue.editor.submit(make_request())
-    Backups(database).keep()
+    Backups(database).backup()
     database.write_bytes(b"junk" * 1000)
     with ThreadPoolExecutor(4) as pool:
         told = [sentence for told in pool.map(repair_if_corrupt, [database] * 4) for sentence in told]
@@ -253,7 +253,7 @@ def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Setting
         studio.queue.pause_queue()
         ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]
         studio.start()
-        Backups(settings.database).keep()
+        Backups(settings.database).backup()
         spoil(settings.database)
         wait_for(lambda: studio.notices, "the notice")
         assert "The database was damaged" in studio.notices[0]
@@ -265,7 +265,7 @@ def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Setting
 def test_clips_made_since_the_backup_are_found_and_not_made_twice(settings: Settings, warm: Warm) -> None:
     with opened_warm(settings, warm) as studio:
         ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]
-        Backups(settings.database).keep()
+        Backups(settings.database).backup()
         studio.start()
         wait_for(lambda: not studio.jobs.active(), "both clips")
         made = {path: path.stat().st_mtime_ns for path in settings.clips.glob("*.mp4")}
@@ -286,9 +286,9 @@ RESTORE = (
 
 
 @pytest.mark.parametrize("moment", ["part-written:1", "part-renamed:1", "part-written:2", "part-renamed:2"])
-def test_a_restoring_that_is_killed_is_done_again(moment: str, queue: OpenQueue, database: Path) -> None:
+def test_a_restore_that_is_killed_is_repeated(moment: str, queue: OpenQueue, database: Path) -> None:
     ids = queue.editor.submit_many([(make_request(seed=seed), "") for seed in range(60)])
-    Backups(database).keep()
+    Backups(database).backup()
     spoil(database)
     environment = {**os.environ, crash.VARIABLE: moment}
     result = subprocess.run(
@@ -300,7 +300,7 @@ def test_a_restoring_that_is_killed_is_done_again(moment: str, queue: OpenQueue,
     assert list(database.parent.glob("studio.corrupt-*.sqlite3"))
 
 
-# What may stand in the way
+# Locks, full disks, crashes
 
 HOLD = """
 import sqlite3, sys
@@ -311,7 +311,7 @@ sys.stdin.read()
 """
 
 
-def test_a_locked_database_is_waited_for_and_then_named(
+def test_a_locked_database_is_waited_for_then_an_error(
     queue: OpenQueue, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -321,16 +321,16 @@ def test_a_locked_database_is_waited_for_and_then_named(
     ):
         holder.stdout.readline()
         monkeypatch.setattr(room, "BUSY_SECONDS", 0.1)
-        with pytest.raises(StorageError, match=r"held by another program.* close what has it open"):
+        with pytest.raises(StorageError, match=r"locked by another program.* close what has it open"):
             queue.editor.submit(make_request())
         monkeypatch.setattr(room, "BUSY_SECONDS", 30.0)
-        patient = pool.submit(queue.editor.submit, make_request())
+        waiting = pool.submit(queue.editor.submit, make_request())
         holder.communicate(b"")
-        assert queue.jobs.job(patient.result(30)).state is JobState.QUEUED
+        assert queue.jobs.job(waiting.result(30)).state is JobState.QUEUED
     assert len(queue.jobs.recent(9)) == 1
 
 
-def test_a_full_disk_changes_nothing_and_passes(tmp_path: Path) -> None:
+def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "256k") as disk:
         queue = OpenQueue(disk / "studio.sqlite3")
         first = queue.editor.submit(make_request())
@@ -339,7 +339,7 @@ def test_a_full_disk_changes_nothing_and_passes(tmp_path: Path) -> None:
             queue.editor.submit_many([(make_request(prompt="p" * 4000), "")] * 100)
         assert [job.id for job in queue.jobs.recent(9)] == [first]
         with pytest.raises(StorageError, match="is full"):
-            Backups(disk / "studio.sqlite3").keep()
+            Backups(disk / "studio.sqlite3").backup()
         (disk / "ballast").unlink()
         assert queue.editor.submit(make_request())
         assert damage(disk / "studio.sqlite3") is None

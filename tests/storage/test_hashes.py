@@ -1,4 +1,4 @@
-"""Hashes of large files: right, read once, and read again when the file is another."""
+"""Hashes of large files: correct, computed once, and again when the file changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wan_pipeline.errors import Cancelled
 from wan_pipeline.storage.hashes import CHUNK_BYTES, FileHashes
 
 
-def test_the_hash_is_of_the_bytes_and_is_kept(tmp_path: Path) -> None:
+def test_the_hash_is_of_the_bytes_and_is_cached(tmp_path: Path) -> None:
     file, reads = tmp_path / "weights", []
     file.write_bytes(b"x" * (CHUNK_BYTES + 5))
     wanted = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -31,11 +31,12 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path, content: bytes) -> No
     assert hashes.sha256(file) == hashlib.sha256(content).hexdigest() != first
 
 
-def test_what_is_kept_is_not_believed_when_it_is_no_hash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"z" * 64, b"\xff" * 64, b""])
+def test_a_cache_entry_that_is_no_hash_is_ignored(tmp_path: Path, content: bytes) -> None:
     file, hashes = tmp_path / "weights", FileHashes(tmp_path / "cache")
     file.write_bytes(b"weights")
     right = hashes.sha256(file)
-    next((tmp_path / "cache").iterdir()).write_bytes(b"\xff\xfe")
+    next((tmp_path / "cache").iterdir()).write_bytes(content)
     assert hashes.sha256(file) == right
 
 
@@ -51,7 +52,7 @@ def test_it_can_be_stopped_between_chunks(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_what_the_hugging_face_cache_holds_is_named_by_its_hash_and_not_read(tmp_path: Path) -> None:
+def test_files_of_the_hugging_face_cache_are_not_read(tmp_path: Path) -> None:
     name, reads = "ab" * 32, []
     blob = tmp_path / "blobs" / name
     blob.parent.mkdir()

@@ -1,11 +1,20 @@
-"""The command line as a process of its own, kept inside a temporary folder."""
+"""The command line in a process of its own, kept inside a temporary folder."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TextIO
 
+import pytest
+
+from tests.support.warm import WarmProcess, shared_warm
+from wan_pipeline.cli import main
 from wan_pipeline.settings import REPOSITORY
 
 MODEL = "wan2.2-ti2v-5b"
@@ -27,7 +36,45 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "wan_pipeline", *map(str, arguments)]
 
 
-def wan(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person does: a Python program that imports what it needs."""
     return subprocess.run(
         command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
+
+
+def wan(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process that has imported everything already, where the system can fork."""
+    if os.name != "posix":
+        return program(*arguments)
+    with TemporaryDirectory() as folder:
+        log, errors = Path(folder, "stdout"), Path(folder, "stderr")
+        code = _start(arguments, log, errors, environment).wait(PATIENCE)
+        shown = log.read_text(environment.get("PYTHONIOENCODING", "utf-8"))
+        return subprocess.CompletedProcess(arguments, code, shown, errors.read_text("utf-8"))
+
+
+@contextmanager
+def started(folder: Path, *arguments: str | Path) -> Iterator[tuple[WarmProcess, TextIO]]:
+    """A command that has begun, and its stderr to be read as it is written. `folder` is for the pipe."""
+    if os.name != "posix":
+        pytest.skip("needs named pipes")
+    os.mkfifo(folder / "stderr")
+    process = _start(arguments, Path(os.devnull), folder / "stderr", {})
+    try:
+        with (folder / "stderr").open(encoding="utf-8") as stream:
+            yield process, stream
+    finally:
+        process.kill()
+
+
+def _start(arguments: tuple[str | Path, ...], log: Path, errors: Path, environment: dict[str, str]) -> WarmProcess:
+    words = [str(argument) for argument in arguments]
+    return shared_warm().start("tests.support.commands:run_main", *words, log=log, errors=errors, **environment)
+
+
+def run_main(*arguments: str) -> int:
+    """What `python -m wan_pipeline` does once it has been imported."""
+    if coding := os.environ.get("PYTHONIOENCODING"):
+        sys.stdout.reconfigure(encoding=coding)
+    return main(list(arguments))

@@ -30,6 +30,9 @@ class Faults:
     gated: bool = False
     ignores_ranges: bool = False
     seconds_a_chunk: float = 0.0
+    chunk_bytes: int = 4096
+    entries: list[dict[str, object]] = field(default_factory=list)
+    """More files that the list of a repository names."""
     silent: threading.Event | None = None
     """Files come only when it is set."""
 
@@ -44,6 +47,8 @@ class HubServer(ThreadingHTTPServer):
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
         """(path of a file, its Range header) of each that was asked for."""
+        self.authorizations: set[str] = set()
+        """The Authorization headers of requests for a repository."""
 
     @property
     def url(self) -> str:
@@ -91,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif len(rest) > 1 and rest[1] not in ("main", self.server.commits[name]):
             self._refuse(404, "RevisionNotFound")
         else:
+            self.server.authorizations.add(self.headers.get("Authorization", ""))
             self._answer(name, folder, rest)
 
     def _answer(self, name: str, folder: Path, asked: list[str]) -> None:
@@ -98,7 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
             case [] | ["revision", _]:
                 self._json({"id": name, "sha": self.server.commits[name], "tags": ["license:apache-2.0"]})
             case ["tree", _, *_]:
-                self._json([_entry(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()])
+                entries = [_entry(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
+                self._json([*entries, *self.server.faults.entries])
             case ["resolve", _, *path]:
                 self._file(name, folder, "/".join(path))
             case _:
@@ -133,8 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         if is_cut:
             faults.cuts[path] -= 1
             data = data[: len(data) // 2]
-        for at in range(0, len(data), 4096):
-            self.wfile.write(data[at : at + 4096])
+        while data:
+            chunk, data = data[: faults.chunk_bytes], data[faults.chunk_bytes :]
+            self.wfile.write(chunk)
             time.sleep(faults.seconds_a_chunk)
         if is_cut:
             self.close_connection = True

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.progress import Progress
+from wan_pipeline.progress import SilentObserver
 from wan_pipeline.requests.request import GenerationRequest, SchedulerName
+
+Silence = SilentObserver
 
 
 def make_request(**changes: Any) -> GenerationRequest:
@@ -28,13 +30,3 @@ def make_request(**changes: Any) -> GenerationRequest:
         "scheduler": SchedulerName.UNIPC,
     }
     return GenerationRequest(**settings | changes)
-
-
-class Silence:
-    """An observer that looks away."""
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return False

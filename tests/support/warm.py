@@ -6,6 +6,7 @@ It forks before it has used torch or begun a thread. POSIX only, as are the sign
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -17,9 +18,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from wan_pipeline.settings import REPOSITORY
@@ -56,9 +59,15 @@ class Warm:
 
     path: str
 
-    def start(self, function: str, *arguments: str, log: Path, **environment: str) -> WarmProcess:
-        """Call `module:function` with the arguments in a process of its own."""
-        answer = self.ask(start=function, arguments=arguments, log=str(log), environment=environment)
+    def start(
+        self, function: str, *arguments: str, log: Path, errors: Path | None = None, **environment: str
+    ) -> WarmProcess:
+        """Call `module:function` with the arguments in a process of its own.
+
+        What it prints is appended to `log`; its stderr goes to `errors` where that is given.
+        """
+        streams = [str(log), str(errors or log)]
+        answer = self.ask(start=function, arguments=arguments, streams=streams, environment=environment)
         return WarmProcess(self, answer)
 
     def ask(self, **question: Any) -> Any:
@@ -77,6 +86,14 @@ def warm_processes(folder: Path) -> Iterator[Warm]:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
         yield Warm(path)
+
+
+@cache
+def shared_warm() -> Warm:
+    """The one warm process of a test run. It ends when the run does."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(warm_processes(Path(stack.enter_context(TemporaryDirectory(prefix="warm-")))))
 
 
 class Server:
@@ -127,12 +144,12 @@ def _run(call: dict[str, Any]) -> int:
     try:
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        log = os.open(call["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for stream in (1, 2):
-            os.dup2(log, stream)
+        for number, path in enumerate(call["streams"], 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
         os.environ.update(call["environment"])
         module, _, name = call["start"].partition(":")
         result = getattr(importlib.import_module(module), name)(*call["arguments"])
+        sys.stdout.flush()
         return int(result or 0)
     except SystemExit as leaving:
         return int(leaving.code or 0)
@@ -142,6 +159,8 @@ def _run(call: dict[str, Any]) -> int:
 
 
 def main() -> None:
+    import wan_pipeline.cli
+    import wan_pipeline.clips.encode
     import wan_pipeline.clips.read
     import wan_pipeline.engine.engine
     import wan_pipeline.jobs.worker.worker

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.support.soak import first_only
 from training.judge import Judge
 from training.judge.color import color_of
 from training.judge.judge import WEIGHTS
@@ -65,7 +66,7 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize("words", KNOWN, ids=lambda words: " ".join(words))
+@pytest.mark.parametrize("words", first_only(KNOWN), ids=lambda words: " ".join(words))
 def test_known_clips_are_seen_as_what_they_are(words: tuple[str, str, str, str]) -> None:
     pixels, _ = draw(scene(*words))
     verdict = judge().judge(to_frames(pixels))
@@ -74,6 +75,7 @@ def test_known_clips_are_seen_as_what_they_are(words: tuple[str, str, str, str])
     assert seen == words
 
 
+@pytest.mark.soak
 def test_the_found_mask_covers_the_object() -> None:
     pixels, mask = draw(scene("heart", "pink", "circle", "green hills"))
     found = judge().find(pixels)
@@ -95,12 +97,14 @@ def test_a_clip_run_backwards_moves_the_other_way() -> None:
     assert judge().judge(frames[::-1]).motion == MOTIONS.index("left")
 
 
+@pytest.mark.soak
 def test_one_frame_held_does_not_move() -> None:
     pixels, _ = draw(scene("bird", "green", "left", "day sky"))
     held = to_frames(pixels)[8:9].repeat(FRAMES, 0)
     assert judge().judge(held).motion == MOTIONS.index("still")
 
 
+@pytest.mark.soak
 def test_size_of_the_clip_does_not_matter() -> None:
     pixels, _ = render(scene("star", "purple", "down", "snow"), 320, 192, torch.arange(FRAMES), FRAMES)
     verdict = judge().judge(to_frames(pixels[0].transpose(0, 1)))
@@ -132,13 +136,13 @@ def test_measures_decide(measures: Measures, motion: str) -> None:
     assert MOTIONS[decide(measures)] == motion
 
 
-@pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.parametrize("motion", first_only(MOTIONS))
 def test_each_motion_is_measured_from_true_masks(motion: str) -> None:
     pixels, mask = draw(scene("boat", "orange", motion, "day sky", seed=4))
     assert motion_of(pixels, mask, track_of(mask)) == MOTIONS.index(motion)
 
 
-@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("color", first_only(COLORS))
 def test_colors_are_told_apart_in_light_and_shade(color: str) -> None:
     pixels, mask = draw(scene("fish", color, "still", "night sky"))
     assert color_of(pixels, mask) == COLORS.index(color)
@@ -180,6 +184,7 @@ def test_augmented_frames_stay_pictures_with_their_masks() -> None:
         assert torch.equal(cover, mask[:4]) or torch.equal(cover, mask[:4].flip(-1))
 
 
+@pytest.mark.soak
 def test_training_writes_weights_that_the_judge_reads(tmp_path: Path) -> None:
     train(scenes=64, steps=4, target=tmp_path / "weights.safetensors", seed=1)
     verdict = Judge(tmp_path / "weights.safetensors").judge(np.zeros((3, 96, 160, 3), np.uint8))

@@ -10,18 +10,18 @@ import torch
 
 from training import architecture
 from training.autoencoder import plain_copy
-from training.common import Average, Clock
+from training.common import Clock, MovingAverage
 from training.compact import compact_transformer, compact_vae, principal_basis
 from training.denoiser import denoising_loss, load_parts, noise_levels
+from training.distributed import ProcessGroup, run_distributed
 from training.export import RECORD, export_checkpoint, import_checkpoint
 from training.latents import Pool, Shape
 from training.muon import Muon
 from training.pixels import PixelPool
-from training.team import Team, with_team
-from training.vae_step import VaeStep, with_quick_norms
+from training.vae_step import VaeStep, with_fast_norms
 from training.words import embed, tokenize
 from wan_pipeline.demo.captions import MAX_TOKENS, make_tokenizer
-from wan_pipeline.demo.scenes import draw_lots, render
+from wan_pipeline.demo.scenes import render, sample_scenes
 from wan_pipeline.settings import Settings
 
 CHECKPOINT = Settings().demo_checkpoint
@@ -39,7 +39,7 @@ def test_quick_norms_change_rounding_only(vae):
         plain = vae.encode(clip).latent_dist.mode()
         quick = architecture.make_vae().eval()
         quick.load_state_dict(vae.state_dict())
-        torch.testing.assert_close(with_quick_norms(quick).encode(clip).latent_dist.mode(), plain, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(with_fast_norms(quick).encode(clip).latent_dist.mode(), plain, atol=1e-4, rtol=1e-4)
 
 
 def test_autoencoder_step_reaches_every_parameter():
@@ -63,6 +63,7 @@ def test_windows_are_cut_from_what_was_drawn():
     assert 1 <= weight.min() <= weight.max() <= 3
 
 
+@pytest.mark.soak
 def test_pool_gives_latents_of_one_shape_with_captions(vae, monkeypatch):
     monkeypatch.setattr("training.latents.SHAPES", (Shape(64, 64, 9, 0.5), Shape(96, 64, 5, 0.5)))
     pool = Pool(vae, 64, "cpu", 3)
@@ -94,6 +95,7 @@ def test_flow_shift_moves_noise_levels_up():
     assert shifted.mean() > plain.mean() + 0.1
 
 
+@pytest.mark.soak
 def test_denoiser_learns_one_clip():
     torch.manual_seed(0)
     model = architecture.make_transformer()
@@ -120,16 +122,17 @@ def test_text_beyond_the_caption_is_zero():
     assert hidden[:, :4].abs().min() > 0
 
 
-def share_a_step(team: Team, folder: Path) -> None:
+def share_a_step(group: ProcessGroup, folder: Path) -> None:
     """In a process of its own: each member's gradient is its rank, and so is its clock."""
     layer = torch.nn.Linear(1, 1, bias=False)
-    layer.weight.grad = torch.full((1, 1), float(team.rank))
-    team.average_gradients(layer)
-    (folder / str(team.rank)).write_text(f"{layer.weight.grad.item()} {team.agree(float(team.rank))} {team.leads}")
+    layer.weight.grad = torch.full((1, 1), float(group.rank))
+    group.average_gradients(layer)
+    (folder / str(group.rank)).write_text(f"{layer.weight.grad.item()} {group.mean(float(group.rank))} {group.is_main}")
 
 
-def test_a_team_shares_gradients_and_time(tmp_path):
-    with_team(2, "cpu", share_a_step, folder=tmp_path)
+@pytest.mark.soak
+def test_processes_share_gradients_and_progress(tmp_path):
+    run_distributed(2, "cpu", share_a_step, folder=tmp_path)
     assert (tmp_path / "0").read_text() == "0.5 0.5 True"
     assert (tmp_path / "1").read_text() == "0.5 0.5 False"
 
@@ -169,10 +172,10 @@ def test_rate_warms_up_and_average_follows():
     assert clock.rate(1.0) == pytest.approx(1.0, rel=0.01)
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
-    average = Average(module, 0.5)
+    average = MovingAverage(module, 0.5)
     torch.nn.init.ones_(module.weight)
     average.update(step=1000)
-    average.install()
+    average.copy_to_module()
     assert module.weight.item() == pytest.approx(0.5)
 
 
@@ -187,11 +190,12 @@ def test_shipped_weights_come_back_unchanged(tmp_path):
     assert sum(value.numel() for value in model.parameters()) > 10_000_000
 
 
+@pytest.mark.soak
 def test_compact_latents_lose_only_the_dropped_directions(tmp_path):
     """In all directions nothing is lost, offset at the borders and all; in half of them, what they span."""
     import_checkpoint(CHECKPOINT, tmp_path)
     model, _, vae = load_parts(tmp_path, "cpu")
-    pixels, _ = render(draw_lots(1, torch.Generator().manual_seed(5)), 96, 64, torch.arange(5), 33)
+    pixels, _ = render(sample_scenes(1, torch.Generator().manual_seed(5)), 96, 64, torch.arange(5), 33)
     with torch.no_grad():
         basis, _ = principal_basis(vae, vae.config.z_dim, "cpu", 1, clips=1)
         turned = compact_vae(vae, basis)

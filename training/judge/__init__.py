@@ -1,6 +1,7 @@
-"""Says what a clip of the demo world shows, from its pixels alone. It knows neither prompt nor latents.
+"""Recognise what a clip of the demo world shows, from its pixels alone.
 
-Two small nets, trained on drawn scenes, find the object and name it; colour, motion and place are measured by rules.
+Two small nets, trained on rendered scenes, segment and classify the object; colour, motion and place are measured by
+rules.
 """
 
 from training.judge.judge import Judge, Verdict

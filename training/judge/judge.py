@@ -1,4 +1,4 @@
-"""The judge: frames in, words out."""
+"""Classify object, colour, motion and place of a clip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
 @dataclass(frozen=True)
 class Verdict:
-    """Indices into `vocabulary`; None where no object was found."""
+    """Indices into `demo.vocabulary`; None where no object was found."""
 
     obj: int | None
     color: int | None
@@ -31,7 +31,7 @@ class Verdict:
 
 
 class Judge:
-    """Made for clips of the demo model's default shape, 5 to 3; others are squeezed into it."""
+    """Classifies clips of any size; they are resized to 160x96, half the demo model's default size."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         tensors = {name: value.float() for name, value in load_file(weights).items()}
@@ -43,7 +43,7 @@ class Judge:
 
     @torch.inference_mode()
     def judge(self, frames: NDArray[np.uint8]) -> Verdict:
-        """What the clip (T, H, W, 3) shows."""
+        """Classify a clip, uint8 (T, H, W, 3)."""
         pixels = to_pixels(frames)
         mask = self.find(pixels)
         track = track_of(mask)
@@ -55,12 +55,12 @@ class Judge:
         )
 
     def find(self, pixels: Tensor) -> Tensor:
-        """The object's coverage in each frame, (T, 1, 48, 80) in 0..1."""
+        """Return the object's coverage in each frame, (T, 1, 48, 80) in 0..1."""
         mask: Tensor = self._finder(pixels).sigmoid()
         return mask
 
     def _name(self, pixels: Tensor, mask: Tensor, track: Tensor) -> int | None:
-        """The frames in which the object was found vote."""
+        """Return the class of most likelihood over all frames in which an object was found."""
         seen = track[:, 3] > SEEN
         if not bool(seen.any()):
             return None
@@ -69,6 +69,6 @@ class Judge:
 
 
 def to_pixels(frames: NDArray[np.uint8]) -> Tensor:
-    """(T, H, W, 3) bytes -> (T, 3, 96, 160) in 0..1."""
+    """Resize uint8 (T, H, W, 3) to float32 (T, 3, 96, 160) in 0..1."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
     return F.interpolate(pixels, (HEIGHT, WIDTH), mode="area")

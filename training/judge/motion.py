@@ -1,6 +1,6 @@
-"""Which of the ten motions a clip shows, measured from the object's track: its centre, its size and how it turns.
+"""Classify a clip's motion from the object's track: its centre, its size and its rotation.
 
-Lengths are in short sides of the frame, so that 0.1 is a tenth of its height.
+Lengths are in units of the frame's height.
 """
 
 from __future__ import annotations
@@ -16,40 +16,41 @@ from training.judge.nets import sample
 from wan_pipeline.demo.motions import BOUNCE, CIRCLE, DOWN, GROW, LEFT, RIGHT, SHRINK, SPIN, STILL, UP
 
 RESIZED = 0.6
-"""Change of the area's logarithm (a factor of 1.8) from which an object grows or shrinks; those drawn reach 3.2."""
+"""Change of log area (a factor of 1.8) above which an object grows or shrinks; rendered ones reach 3.2."""
 SEEN = 0.004
-"""Smallest area of an object that counts as found; the smallest drawn has 0.007."""
+"""Smallest area at which an object counts as found; the smallest rendered one has 0.007."""
 TRAVELLED = 0.15
-"""Way along one axis from which an object moves; those drawn go 0.21 or more, and one that spins sways by 0.12."""
+"""Distance along one axis above which an object moves; rendered ones move 0.21 or more, spinning ones sway 0.12."""
 TURNED = math.pi
-"""Angle from which an object spins, or its path is a circle; those drawn turn once or more."""
+"""Angle above which an object spins, or its path is a circle; rendered ones turn at least once."""
 AGREEMENT = 0.4
-"""Share of an object's changes that turning must explain; drawn ones that spin reach 0.86, flames and noise 0.05."""
+"""Share of an object's changes that a rotation must explain; rendered spins reach 0.86, flames and noise 0.05."""
 ANGLES = 120
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What the rules go by."""
+    """The measurements that the rules use."""
 
     resized: float
-    """Natural logarithm of the area at the end over that at the start."""
+    """Natural logarithm of the area at the end divided by that at the start."""
     across: float
-    """Net way to the right, from the ends of the straight line through the path."""
+    """Net distance to the right along the straight line fitted to the path."""
     down: float
     width: float
     """Extent of the path."""
     height: float
     straightness: float
-    """Net way over the length of the path."""
+    """Net distance divided by the length of the path."""
     circled: float
-    """Angle that the path turns around its middle, in radians."""
+    """Angle of the path around its centre, in radians."""
     turned: float
-    """Angle that the object turns around its own middle, in radians."""
+    """Angle of the object around its own centre, in radians."""
 
 
 def motion_of(pixels: Tensor, mask: Tensor, track: Tensor) -> int | None:
-    """Index of the motion in frames (T, 3, H, W), masks (T, 1, h, w) and track (T, 4); None without an object."""
+    """Return the motion's index from frames (T, 3, H, W), masks (T, 1, h, w) and track (T, 4), or None without an
+    object."""
     seen = track[:, 3] > SEEN
     if int(seen.sum()) < max(3, len(seen) // 2):
         return None
@@ -57,7 +58,7 @@ def motion_of(pixels: Tensor, mask: Tensor, track: Tensor) -> int | None:
 
 
 def decide(m: Measures) -> int:
-    """The rules, most telling first."""
+    """Apply the rules, the most reliable first."""
     if abs(m.resized) > RESIZED:
         return GROW if m.resized > 0 else SHRINK
     if abs(m.circled) > TURNED and min(m.width, m.height) > 0.2:
@@ -91,19 +92,19 @@ def measure(pixels: Tensor, mask: Tensor, track: Tensor, seen: Tensor) -> Measur
 
 
 def _smooth(path: Tensor) -> Tensor:
-    """Median of three neighbours: one frame in which the object was missed does not count."""
+    """Median of three neighbours, so that a single frame without the object has no effect."""
     wide = torch.cat([path[:1], path, path[-1:]])
     return torch.stack([wide[:-2], wide[1:-1], wide[2:]]).median(0).values
 
 
 def _slope(values: Tensor, time: Tensor) -> Tensor:
-    """Change over the whole clip of the straight line through values (T, C), by least squares."""
+    """Change over the whole clip of the least-squares line through values (T, C)."""
     centred = time - time.mean()
     return (centred.unsqueeze(1) * values).sum(0) / centred.square().sum()
 
 
 def _angle_around(path: Tensor) -> float:
-    """How far the path goes around the middle of its extent."""
+    """Total angle of the path around the centre of its extent, in radians."""
     arm = path - (path.amax(0) + path.amin(0)) / 2
     angle = torch.atan2(arm[:, 1], arm[:, 0])
     step = torch.remainder(angle[1:] - angle[:-1] + math.pi, 2 * math.pi) - math.pi
@@ -111,15 +112,15 @@ def _angle_around(path: Tensor) -> float:
 
 
 def _turning(pixels: Tensor, mask: Tensor, track: Tensor) -> float:
-    """Angle through which the object turns: the steady rate that best carries each frame into the next.
+    """Total rotation of the object in radians, from the constant rate that best maps each frame to the next.
 
-    Light stays put on a turning object, so the mean over time is taken away first.
+    Shading does not rotate with the object, so the mean over time is subtracted first.
     """
     rings = _rings(pixels, mask, track)
     rings = rings - rings.mean(0)
     before, after = torch.fft.rfft(rings[:-1]), torch.fft.rfft(rings[1:])
     match = torch.fft.irfft(before.conj() * after, ANGLES).sum((0, 1, 2))
-    reach = ANGLES // 12  # 30 degrees a frame
+    reach = ANGLES // 12  # at most 30 degrees a frame
     rates = torch.arange(-reach, reach + 1)
     best = int(rates[match[rates].argmax()])
     if float(match[best]) < AGREEMENT * float(rings.square().sum()):
@@ -128,7 +129,7 @@ def _turning(pixels: Tensor, mask: Tensor, track: Tensor) -> float:
 
 
 def _rings(pixels: Tensor, mask: Tensor, track: Tensor) -> Tensor:
-    """The object's colours along circles around its centre, (T, 4, radii, ANGLES), and its mask."""
+    """Sample colours and mask along circles around the object's centre, (T, 4, radii, ANGLES)."""
     radius = torch.linspace(0.3, 1.6, 8).view(-1, 1)
     angle = torch.arange(ANGLES).view(1, -1) * (2 * math.pi / ANGLES)
     points = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)

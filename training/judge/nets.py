@@ -1,4 +1,4 @@
-"""The judge's two nets: one finds the object in a frame, one names what was found. 0.2 million parameters in all."""
+"""The judge's two nets, 0.2 million parameters in all: one segments the object, one classifies it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from wan_pipeline.demo.vocabulary import OBJECTS
 
 WIDTH, HEIGHT = 160, 96
-"""What the judge looks at, whatever the clip's size: half of the demo model's default."""
+"""Input size of the nets, half of the demo model's default."""
 CROP = 40
 
 
@@ -18,7 +18,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class MaskNet(nn.Module):
-    """Frames (N, 3, 96, 160) in 0..1 -> logits (N, 1, 48, 80) of the object's coverage. A small U-Net."""
+    """A small U-Net: frames (N, 3, 96, 160) in 0..1 to logits (N, 1, 48, 80) of the object's coverage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class MaskNet(nn.Module):
 
 
 class ObjectNet(nn.Module):
-    """Crops with their mask (N, 4, 40, 40) -> logits (N, 12) of what the object is."""
+    """Crops with their mask (N, 4, 40, 40) to logits (N, 12) of the object's class."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ObjectNet(nn.Module):
 
 
 def crop(frames: Tensor, mask: Tensor, track: Tensor) -> Tensor:
-    """The object cut out of each frame and scaled to one size, (N, 4, CROP, CROP): colour and mask.
+    """Crop the object from each frame and scale it to one size, (N, 4, CROP, CROP): colour and mask.
 
     `frames` (N, 3, H, W), `mask` (N, 1, h, w), `track` (N, 4) as `track_of` gives it.
     """
@@ -62,22 +62,23 @@ def crop(frames: Tensor, mask: Tensor, track: Tensor) -> Tensor:
 
 
 def square() -> Tensor:
-    """A CROP x CROP grid of points, (CROP, CROP, 2), two spreads of the object to each side."""
+    """Return a grid of points, (CROP, CROP, 2), from -2.1 to 2.1 spreads of the object in each direction."""
     line = torch.linspace(-2.1, 2.1, CROP)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], -1)
 
 
 def sample(pictures: Tensor, points: Tensor, track: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) at `points` (h, w, 2), given in spreads around each object's centre."""
+    """Sample pictures (N, C, H, W) at `points` (h, w, 2), in units of each object's spread around its centre."""
     height, width = pictures.shape[-2:]
     centre, spread = track[:, None, None, :2], track[:, None, None, 2:3].clamp(min=0.03)
-    place = (centre + points * spread) * torch.tensor([2 * height / width, 2.0])  # from short sides to -1..1
+    place = (centre + points * spread) * torch.tensor([2 * height / width, 2.0])  # from units of the height to -1..1
     return F.grid_sample(pictures, place, align_corners=False)
 
 
 def track_of(mask: Tensor) -> Tensor:
-    """Centre x and y, spread (root mean square radius) and area of masks (N, 1, h, w), (N, 4), in short sides."""
+    """Return (N, 4): centre x and y, spread (root mean square radius) and area of masks (N, 1, h, w), in units of the
+    frame's height."""
     height, width = mask.shape[-2:]
     y = (torch.arange(height) + 0.5 - height / 2).view(-1, 1) / height
     x = (torch.arange(width) + 0.5 - width / 2).view(1, -1) / height

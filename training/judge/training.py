@@ -1,4 +1,4 @@
-"""Trains the judge's nets on drawn frames, in minutes on two CPU cores: `python -m training.judge train`."""
+"""Train the judge's nets on rendered frames, in minutes on two CPU cores: `python -m training.judge train`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.judge.nets import HEIGHT, WIDTH, MaskNet, ObjectNet, crop, track_of
 from training.judge.place import place_profiles
-from wan_pipeline.demo.scenes import draw_lots, render
+from wan_pipeline.demo.scenes import render, sample_scenes
 
 FRAMES = 33
 BATCH = 32
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pool:
-    """Drawn frames: pixels (N, 3, 96, 160), coverage (N, 1, 48, 80), and the indices of object and place (N,)."""
+    """Rendered frames: pixels (N, 3, 96, 160), coverage (N, 1, 48, 80), and the indices of object and place (N,)."""
 
     pixels: Tensor
     mask: Tensor
@@ -33,11 +33,11 @@ class Pool:
 
 
 def train(scenes: int, steps: int, target: Path, seed: int = 20261122) -> None:
-    """Draw `scenes` frames, fit both nets in `steps` steps, and write the weights."""
+    """Render `scenes` frames, fit both nets in `steps` steps, and save the weights in fp16."""
     torch.manual_seed(seed)
     started = time.monotonic()
     pool = draw_pool(scenes, torch.Generator().manual_seed(seed))
-    log.info("%d frames drawn in %.0f s", scenes, time.monotonic() - started)
+    log.info("%d frames rendered in %.0f s", scenes, time.monotonic() - started)
     finder, namer = fit(pool, steps)
     weights = {f"finder.{name}": value for name, value in finder.state_dict().items()}
     weights |= {f"namer.{name}": value for name, value in namer.state_dict().items()}
@@ -47,19 +47,19 @@ def train(scenes: int, steps: int, target: Path, seed: int = 20261122) -> None:
     log.info("trained in %.0f s", time.monotonic() - started)
 
 
-def draw_pool(scenes: int, generator: torch.Generator) -> Pool:
-    """One frame of each of `scenes` scenes in natural light."""
+def draw_pool(count: int, generator: torch.Generator) -> Pool:
+    """Render one frame of each of `count` random scenes in natural light."""
     parts = []
-    for _ in range(math.ceil(scenes / BATCH)):
-        lots = draw_lots(BATCH, generator, styled=0.0)
+    for _ in range(math.ceil(count / BATCH)):
+        scenes = sample_scenes(BATCH, generator, styled=0.0)
         frame = torch.randint(FRAMES, (1,), generator=generator)
-        pixels, mask = render(lots, WIDTH, HEIGHT, frame, FRAMES)
-        parts.append((pixels[:, :, 0].half(), F.avg_pool2d(mask[:, :, 0], 2).half(), lots.obj, lots.place))
+        pixels, mask = render(scenes, WIDTH, HEIGHT, frame, FRAMES)
+        parts.append((pixels[:, :, 0].half(), F.avg_pool2d(mask[:, :, 0], 2).half(), scenes.obj, scenes.place))
     return Pool(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def fit(pool: Pool, steps: int) -> tuple[MaskNet, ObjectNet]:
-    """Both nets at once; the namer learns on what the finder finds as well as on the true masks."""
+    """Train both nets together; the classifier sees the masks that the other net predicts as well as true ones."""
     finder, namer = MaskNet().train(), ObjectNet().train()
     parameters = [*finder.parameters(), *namer.parameters()]
     optimizer = torch.optim.AdamW(parameters, 3e-3, weight_decay=0.01)
@@ -78,22 +78,22 @@ def fit(pool: Pool, steps: int) -> tuple[MaskNet, ObjectNet]:
         schedule.step()
         if step % 100 == 0:
             right = (names.argmax(1) == pool.obj[rows]).float().mean().item()
-            log.info("step %d: mask loss %.4f, named right %.2f", step, finding.item(), right)
+            log.info("step %d: mask loss %.4f, object accuracy %.2f", step, finding.item(), right)
     return finder.eval(), namer.eval()
 
 
 def jitter(track: Tensor) -> Tensor:
-    """Crops are never centred and scaled exactly."""
+    """Shift and scale the crops at random, as found tracks are inexact."""
     shift = 0.15 * torch.randn(len(track), 2) * track[:, 2:3]
     scale = torch.exp(0.12 * torch.randn(len(track), 1))
     return torch.cat([track[:, :2] + shift, track[:, 2:3] * scale, track[:, 3:]], 1)
 
 
-# What befalls a picture on its way through an autoencoder or a model -----------------------------------------------
+# Distortions like those of an autoencoder or a model -----------------------------------------------
 
 
 def augment(pixels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Blurred, blocky, noisy, tinted, mirrored copies. Pixels (N, 3, H, W) and coverage stay in 0..1."""
+    """Blur, pixelate, add noise, tint and mirror at random. Pixels (N, 3, H, W) and coverage stay in 0..1."""
     if torch.rand(()) < 0.5:
         pixels, mask = pixels.flip(-1), mask.flip(-1)
     if torch.rand(()) < 0.5:
@@ -113,7 +113,7 @@ def augment(pixels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def blur(pixels: Tensor, sigma: float) -> Tensor:
-    """Gaussian, separable, edges repeated."""
+    """Gaussian blur, separable, edges repeated."""
     reach = math.ceil(2.5 * sigma)
     line = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma * sigma))
     line = (line / line.sum()).to(pixels)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from pathlib import Path
 
 from wan_pipeline import __version__
-from wan_pipeline.cli import clips, generate, models, plan, queue, share
+from wan_pipeline.cli import clips, generate, models, plan, queue, serve
 from wan_pipeline.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, Parser, add_folders, complain
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 
@@ -31,13 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m wan_pipeline", description="Wan Studio: text and images into video.", allow_abbrev=False
-    )
+    parser = Parser(prog=_prog(), description="Wan Studio: text and images into video.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"Wan Studio {__version__}")
     parser.set_defaults(stopped="stopped.")
     add_folders(parser, with_defaults=True)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for room in (generate, queue, clips, models, plan, share):
+    for room in (serve, generate, queue, clips, models, plan):
         room.add_to(commands)
     return parser
+
+
+def _prog() -> str:
+    """The command as it was called: by the name that pip installs, or as a module."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "wan-studio" else "python -m wan_pipeline"

@@ -25,9 +25,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add_folders(show)
     verify = commands.add_parser("verify", help="make a clip again and compare", description=VERIFY, allow_abbrev=False)
     verify.add_argument("clip", type=Path, metavar="CLIP.mp4")
-    verify.add_argument(
-        "--strict", action="store_true", help="pin what breaks repeatability; refuse if files or versions are others"
-    )
+    deterministic = "compute with deterministic algorithms only; refuse if files, versions or hardware have changed"
+    verify.add_argument("--deterministic", "--strict", action="store_true", help=deterministic)
     verify.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
     verify.set_defaults(run=run_verify, stopped="stopped; nothing is known of the clip.")
     add_memory(verify, limit_only=True)
@@ -49,7 +48,7 @@ def run_verify(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine
 
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
-        verdict = studio.verify_now(options.clip, observer, strict=options.strict)
+        verdict = studio.verify_now(options.clip, observer, deterministic=options.deterministic)
     report = {"clip": str(options.clip.resolve()), **verdict.to_dict()}
     print(json.dumps(report) if options.json else verdict.sentence)
     return 0 if verdict.identical else EXIT_FAILED
@@ -74,7 +73,7 @@ def _lines(receipt: Receipt) -> list[str]:
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
         "guidance": f"{request.guidance_scale:g}{_second(request.guidance_scale_2)}",
         "first-block cache": f"{request.first_block_cache:g}" if request.first_block_cache else None,
-        "made": f"{receipt.made_at} with {receipt.made_with}",
+        "made": f"{receipt.made_at.isoformat()} with {receipt.made_with}",
         "made on": _hardware(provenance.environment),
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
         "weights": provenance.environment.get("quantization"),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.planning.memory_plan import Residency
+from wan_pipeline.planning.machine import parse_gib
+from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
@@ -67,11 +68,10 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
     """How the device is used. `limit_only`: where the plan is settled already."""
     group = parser.add_argument_group("memory")
     add = group.add_argument
-    add("--memory-limit", type=words.memory, metavar="SIZE", help="of the device, such as 8GB (all that is free)")
+    add("--memory-limit", type=parse_gib, metavar="SIZE", help="of the device, such as 8GB (all that is free)")
     if not limit_only:
-        add(
-            "--plan", type=words.plan, metavar="TEXT", help=f"{', '.join(Residency)}, or a whole plan's text (the best)"
-        )
+        text = f"{', '.join(Residency)}, or a whole plan's text (the best)"
+        add("--plan", type=parse_plan_setting, metavar="TEXT", help=text)
         add("--compiled", action="store_true", help="compile the model's blocks: slow to start, then quicker steps")
 
 

@@ -23,7 +23,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
     add("--strip-metadata", action="store_true", help="no receipt inside the MP4, to give it away; one lies beside it")
-    add("--strict", action="store_true", help="pin what breaks repeatability; may be slower")
+    deterministic = "compute with deterministic algorithms only; may be slower"
+    add("--deterministic", "--strict", action="store_true", help=deterministic)
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_memory(parser)
     add_folders(parser)
@@ -36,7 +37,11 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
         finished = studio.render_now(
-            draft(options), options.output, observer, strip_metadata=options.strip_metadata, strict=options.strict
+            draft(options),
+            options.output,
+            observer,
+            strip_metadata=options.strip_metadata,
+            deterministic=options.deterministic,
         )
     seconds = time.monotonic() - started
     for warning in finished.warnings:

@@ -1,27 +1,31 @@
-"""`plan` and `doctor`: what a clip would need, on this machine or another, and what this one can run."""
+"""`plan` and `doctor`: what a clip takes on any machine, and what this machine can run."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from typing import Any
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
-from wan_pipeline.errors import RequestError
+from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Availability, ModelSpec
-from wan_pipeline.planning.choice import plan_of
-from wan_pipeline.planning.costs import GIB, Geometry, Machine, without_device
-from wan_pipeline.planning.planner import Plan, make_plan
-from wan_pipeline.requests import options as words
+from wan_pipeline.planning.forecast import Forecast
+from wan_pipeline.planning.machine import GIB, Machine, parse_gib, without_device
+from wan_pipeline.planning.planner import Planner
+from wan_pipeline.requests.own_clip import own_request
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.settings import Settings
 from wan_pipeline.wording import duration
 
-PLAN = "Print how a clip would be made within the memory, and what it would take; for a machine that need not be this."
-DOCTOR = "Say what this machine has, and which models it can run at their own settings."
-MIN_STEPS = 1
+PLAN = "Forecast the memory plan, memory and time of a clip, on this machine or another, without making it."
+DOCTOR = "Show what this machine has, and which models it can run at their own settings."
+
+_SIZES = ("vram_total", "vram_free", "ram_total", "ram_free")
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -33,14 +37,16 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     plan.add_argument("--steps", type=int, help="(the model's own)")
     plan.add_argument("--quantization", choices=[kind.value for kind in Precision], help="(as the memory allows)")
     plan.add_argument(
-        "--vram", type=words.memory, metavar="GIB", help="free memory of the device; 0 is no device (this one's)"
+        "--vram", type=parse_gib, metavar="GIB", help="free memory of the device; 0: no device (this one's)"
     )
-    plan.add_argument("--ram", type=words.memory, metavar="GIB", help="free memory of the machine (this one's)")
+    plan.add_argument("--ram", type=parse_gib, metavar="GIB", help="free memory of the machine (this one's)")
     add_memory(plan)
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(run=run_plan)
     add_folders(plan)
-    doctor = commands.add_parser("doctor", help="say what this machine can run", description=DOCTOR, allow_abbrev=False)
+    doctor = commands.add_parser(
+        "doctor", help="show what this machine can run", description=DOCTOR, allow_abbrev=False
+    )
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=run_doctor)
     add_folders(doctor)
@@ -49,29 +55,29 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 def run_plan(options: argparse.Namespace) -> int:
     folders = settings(options)
     spec = ModelLibrary(folders).spec(options.model)
-    clip = _geometry(spec, options)
-    precision = Precision(options.quantization) if options.quantization else None
-    machine = _machine(options.vram, options.ram, folders.memory_limit)
-    plan = plan_of(folders.plan, spec, clip, machine, precision, compiled=folders.compiled)
+    request = own_request(spec, _draft(options))
+    machine = _machine(options, folders)
+    forecast = _planner(folders).choose(request, spec, machine)
     if options.json:
-        size = {"width": clip.width, "height": clip.height, "frames": clip.num_frames}
-        print(json.dumps({"model": spec.id, **size, **plan.to_dict()}))
+        size = {"width": request.width, "height": request.height, "frames": request.num_frames}
+        print(json.dumps({"model": spec.id, **size, **forecast.to_dict()}))
     else:
-        print("\n".join(_lines(plan, machine)))
+        print("\n".join(_lines(forecast, _free_gib(machine, folders))))
     return 0
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from wan_pipeline.engine.device.probe import look  # here and below: torch takes seconds
+    from wan_pipeline.engine.device.placement import choose_device  # here and below: importing torch takes seconds
+    from wan_pipeline.engine.device.probe import probe
 
     folders = settings(options)
-    hardware = look(cache=folders.cache)
+    hardware, planner = probe(choose_device(folders.device), folders.cache), _planner(folders)
     free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
-    plans = {spec.id: _own_plan(spec, hardware.machine) for spec in _runnable()}
+    forecasts = {spec.id: planner.choose(own_request(spec), spec, hardware.machine) for spec in _runnable()}
     if options.json:
         facts = {name: getattr(hardware, name) for name in ("device", "name")}
         sizes = {f"{name}_gib": round(getattr(hardware, name) / GIB, 2) for name in _SIZES}
-        models = {name: plan.to_dict() for name, plan in plans.items()}
+        models = {model_id: forecast.to_dict() for model_id, forecast in forecasts.items()}
         print(json.dumps({**facts, **sizes, "disk_free_gib": round(free_disk / GIB, 2), "models": models}))
         return 0
     print(f"device  {hardware.device}: {hardware.name}")
@@ -79,12 +85,23 @@ def run_doctor(options: argparse.Namespace) -> int:
         print(f"        {hardware.vram_free / GIB:.1f} of {hardware.vram_total / GIB:.1f} GiB free")
     print(f"memory  {hardware.ram_free / GIB:.1f} of {hardware.ram_total / GIB:.1f} GiB free")
     print(f"disk    {free_disk / GIB:.1f} GiB free")
-    for name, plan in plans.items():
-        print(f"{name:<22}{_summary(plan)}")
+    for model_id, forecast in forecasts.items():
+        print(f"{model_id:<22}{_summary(forecast)}")
     return 0
 
 
-_SIZES = ("vram_total", "vram_free", "ram_total", "ram_free")
+def _draft(options: argparse.Namespace) -> Draft:
+    return Draft(
+        width=options.width,
+        height=options.height,
+        num_frames=options.frames,
+        num_inference_steps=options.steps,
+        quantization=options.quantization,
+    )
+
+
+def _planner(folders: Settings) -> Planner:
+    return Planner(folders, LoraLibrary(folders.loras))
 
 
 def _runnable() -> list[ModelSpec]:
@@ -92,67 +109,53 @@ def _runnable() -> list[ModelSpec]:
     return [spec for spec in released if not spec.missing]
 
 
-def _own_plan(spec: ModelSpec, machine: Machine) -> Plan:
-    size = spec.sizes[0]
-    return make_plan(spec, Geometry(size.width, size.height, spec.num_frames, 2 * spec.num_inference_steps), machine)
+def _machine(options: argparse.Namespace, folders: Settings) -> Machine:
+    """The machine to plan for: this one, but for the memory that the options give."""
+    if options.vram is not None and options.ram is not None:
+        return _other_machine(options.vram * GIB, options.ram * GIB)
+    from wan_pipeline.engine.device.placement import choose_device
+    from wan_pipeline.engine.device.probe import probe
+
+    cache = folders.cache if options.vram is None else None  # with the speeds of this device
+    here = probe(choose_device(folders.device), cache)
+    ram = here.ram_free if options.ram is None else int(options.ram * GIB)
+    return replace(here, ram_free=ram).machine if options.vram is None else _other_machine(options.vram * GIB, ram)
 
 
-def _geometry(spec: ModelSpec, options: argparse.Namespace) -> Geometry:
-    size = spec.sizes[0]
-    own = (size.width, size.height, spec.num_frames, spec.num_inference_steps)
-    asked = (options.width, options.height, options.frames, options.steps)
-    width, height, frames, steps = (mine if wish is None else wish for mine, wish in zip(own, asked, strict=True))
-    for name, value in (("width", width), ("height", height)):
-        if value < spec.min_side or value % spec.size_multiple:
-            raise RequestError(
-                name,
-                f"{name} {value} is not a multiple of {spec.size_multiple} from {spec.min_side} on; choose another.",
-            )
-    if frames < 1 or (frames - 1) % spec.temporal_compression:
-        raise RequestError(
-            "num_frames",
-            f"{frames} frames is not a multiple of {spec.temporal_compression} and one more; choose another.",
-        )
-    if steps < MIN_STEPS:
-        raise RequestError("num_inference_steps", f"{steps} steps is below {MIN_STEPS}; choose more.")
-    return Geometry(width, height, frames, steps * (2 if spec.guidance_scale > 1 else 1))
+def _other_machine(vram: float, ram: float) -> Machine:
+    """A machine of which the memory is known, in bytes, and no speeds."""
+    return Machine(vram, ram) if vram else without_device(ram)
 
 
-def _machine(vram: float | None, ram: float | None, limit: float) -> Machine:
-    """What is not said is as it is here. GiB; a limit of 0 is none."""
-    if vram is None or ram is None:
-        from wan_pipeline.engine.device.probe import look
-
-        here = look()
-        vram = here.vram_free / GIB if vram is None else vram
-        ram = here.ram_free / GIB if ram is None else ram
-    return Machine(min(vram, limit or vram) * GIB, ram * GIB) if vram else without_device(ram * GIB)
+def _free_gib(machine: Machine, folders: Settings) -> float:
+    """What a plan has to fit into: the device's memory, or without a device the machine's."""
+    if not machine.vram:
+        return machine.ram / GIB
+    return min(machine.vram / GIB, folders.memory_limit or machine.vram / GIB)
 
 
-def _lines(plan: Plan, machine: Machine) -> list[str]:
-    """For a person."""
-    memory, stays = plan.memory, f"{plan.resident_blocks} of {plan.blocks} stay, the others stream"
+def _lines(forecast: Forecast, free_gib: float) -> list[str]:
+    """The forecast for a person."""
+    plan = forecast.plan
+    streamed = f"{forecast.resident_blocks} of {forecast.blocks} stay, the others stream"
     facts: dict[str, Any] = {
-        "plan": _summary(plan, machine),
-        "as text": str(memory),
-        "weights": memory.precision,
-        "blocks": stays if plan.is_streamed else "all stay",
-        "experts on disk": memory.disk or None,
-        "tokens at a time": memory.chunk or "all",
-        "text encoder": memory.text,
-        "decoder": f"{memory.vae}, {f'in tiles of {memory.tile} pixels' if memory.tile else 'whole frames'}",
+        "plan": _summary(forecast, free_gib),
+        "as text": str(plan),
+        "weights": plan.precision,
+        "blocks": streamed if forecast.is_streamed else "all stay",
+        "experts on disk": plan.disk or None,
+        "tokens at a time": plan.chunk or "all",
+        "text encoder": plan.text,
+        "decoder": f"{plan.vae}, {f'in tiles of {plan.tile} pixels' if plan.tile else 'whole frames'}",
     }
-    facts |= {
-        stage: f"{need.vram / GIB:.1f} GiB, {duration(need.seconds)}" for stage, need in plan.forecast.needs.items()
-    }
+    costs = forecast.costs.items()
+    facts |= {stage.value: f"{cost.vram / GIB:.1f} GiB, {duration(cost.seconds)}" for stage, cost in costs}
     return [f"{name:<18}{value}" for name, value in facts.items() if value is not None]
 
 
-def _summary(plan: Plan, machine: Machine | None = None) -> str:
-    if not plan.fits:
-        return f"does not fit: {plan.reason}"
-    on_device = plan.forecast.peak_vram > 0
-    peak = plan.forecast.peak_vram if on_device else plan.forecast.ram
-    limit = (machine.vram if on_device else machine.ram) if machine else None
-    room = f"{peak / GIB:.1f}" + (f" of {limit / GIB:.1f}" if limit else "")
-    return f"fits: {room} GiB, about {duration(plan.forecast.seconds)}, {plan.memory.precision} weights"
+def _summary(forecast: Forecast, free_gib: float | None = None) -> str:
+    if not forecast.fits:
+        return f"does not fit: {forecast.reason}"
+    peak = (forecast.peak_vram or forecast.peak_ram) / GIB
+    limit = "" if free_gib is None else f" of {free_gib:.1f}"
+    return f"fits: {peak:.1f}{limit} GiB, about {duration(forecast.seconds)}, {forecast.plan.precision} weights"

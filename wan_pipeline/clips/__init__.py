@@ -1,1 +1,1 @@
-"""Pictures in, clips out: everything that touches image and video files. No torch."""
+"""Input pictures and videos, encoding, receipts, and the gallery. No torch."""

@@ -1,4 +1,4 @@
-"""How alike two videos look."""
+"""Similarity of two videos."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from wan_pipeline.clips.read import read_frames
 
 
 def likeness_db(one: Path, other: Path) -> float | None:
-    """Peak signal-to-noise ratio over all pixels, infinite where none differs.
+    """Peak signal-to-noise ratio over all pixels in dB; infinite if none differs.
 
-    None for videos of another size or number of frames. Raises StorageError for a file that cannot be decoded.
+    None if size or number of frames differ. Raises StorageError for a file that cannot be decoded.
     """
     error, count = 0.0, 0
     for ours, theirs in zip_longest(read_frames(one), read_frames(other)):

@@ -1,4 +1,4 @@
-"""Frames to an MP4 that plays everywhere: H.264, yuv420p, BT.709, index at the front, receipt in the comment tag."""
+"""Encode frames as an MP4 that plays everywhere: H.264, yuv420p, BT.709, moov atom first, receipt in the comment."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from wan_pipeline.storage.files import whole_file
 
 CODEC = "libx264"
 CRF = 16
-"""x264 quality: visually lossless, about 0.5 MB for two seconds at 320 x 192."""
+"""Visually lossless; about 0.5 MB for two seconds at 320 x 192."""
 PRESET = "medium"
-"""x264 effort."""
+"""Preset of x264: speed against size."""
 
-# Without a matrix named, RGB is converted by BT.601 and most players show it as BT.709: colours would shift.
+# Without a named matrix ffmpeg converts RGB by BT.601, and most players decode it as BT.709: colours would shift.
 COLOURS = (
     "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
     "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -29,7 +29,7 @@ COLOURS = (
 
 
 def encoder_settings() -> dict[str, str]:
-    """All that decides the picture of an MP4 beside its frames."""
+    """All that decides the decoded picture beside the frames, for the receipt."""
     return {
         "codec": CODEC,
         "crf": str(CRF),
@@ -40,7 +40,7 @@ def encoder_settings() -> dict[str, str]:
 
 
 def _ffmpeg_version() -> str:
-    """The name of the program that comes with imageio-ffmpeg tells it; another one has to be asked each time."""
+    """By the file name of imageio-ffmpeg's own binary, which saves a process; any other ffmpeg is asked."""
     name = Path(imageio_ffmpeg.get_ffmpeg_exe()).name
     return name if "-v" in name else str(imageio_ffmpeg.get_ffmpeg_version())
 
@@ -48,7 +48,7 @@ def _ffmpeg_version() -> str:
 def encode(frames: NDArray[np.uint8], fps: int, destination: Path, metadata: dict[str, Any] | None) -> None:
     """Write (T, H, W, 3) frames with even sides as MP4; `metadata` goes into its `comment` tag as JSON.
 
-    The file appears whole or not at all. Raises StorageError.
+    The file is written completely or not at all. Raises StorageError.
     """
     comment = "" if metadata is None else json.dumps(metadata, ensure_ascii=False, sort_keys=True)
     with whole_file(destination) as part, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
@@ -61,8 +61,8 @@ def encode(frames: NDArray[np.uint8], fps: int, destination: Path, metadata: dic
 
 
 def _run_ffmpeg(frames: NDArray[np.uint8], fps: int, part: Path, comment: str, log: TextIO) -> int:
-    """The exit status of ffmpeg, which moviepy's writer itself does not look at."""
-    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter  # here: it takes a while, and the page needs none
+    """Run ffmpeg and return its exit status, which moviepy's writer ignores."""
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter  # here: it is slow to import
 
     height, width = frames.shape[1:3]
     options = ["-crf", str(CRF), "-vf", COLOURS, "-movflags", "+faststart", "-metadata", f"comment={comment}"]
@@ -76,11 +76,12 @@ def _run_ffmpeg(frames: NDArray[np.uint8], fps: int, part: Path, comment: str, l
 
 
 def _failure(destination: Path, log: TextIO) -> OSError | StorageError:
-    """What ffmpeg's log says went wrong: an OSError where it is one of the disk."""
+    """The error in ffmpeg's log: an OSError if the disk refused, else a StorageError."""
     log.seek(0)
     text: str = log.read()
-    for code, words in ((errno.ENOSPC, "No space left"), (errno.EFBIG, "File too large"), (errno.EIO, "Input/output")):
-        if words in text:
-            return OSError(code, words)
+    disk_errors = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EIO: "Input/output"}
+    for code, message in disk_errors.items():
+        if message in text:
+            return OSError(code, message)
     last = text.strip().splitlines()[-1] if text.strip() else "no message"
     return StorageError(f"The clip {destination} could not be encoded; ffmpeg says: {last}")

@@ -1,32 +1,36 @@
-"""The gallery: an index of the clips that lie in the clips folder, to search, star, note and bin them.
+"""The gallery: an index of the clips folder, to search, star, annotate and bin clips.
 
-The folder is the truth and the table follows it: a clip is where its MP4 lies, in the folder or in its `bin`, and a
-receipt without a row gets one by `rescan`. Only what exists nowhere else, stars and notes, is lost with the table.
+The folder is the truth, and the table follows it by `rescan`: a clip is where its MP4 is, in the folder or in its
+`bin`, and a new receipt gets a row. Only stars and notes exist in the table alone.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wan_pipeline.clips.naming import poster_path, receipt_path
-from wan_pipeline.clips.sidecars import Entry, read_entry
-from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files
+from wan_pipeline.clips.receipt import MAX_SECONDS
+from wan_pipeline.clips.sidecars import Entry, FolderScan
+from wan_pipeline.errors import UserError
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.outside import printable, stored_time
+from wan_pipeline.wording import plural
 
-BIN = "bin"
 MAX_NOTE_CHARACTERS = 2000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip as the gallery gives it. Its files may be gone: somebody may have moved them."""
+    """One clip of the gallery. Its files may be gone: somebody may have moved them."""
 
     id: str
     path: Path
@@ -35,16 +39,18 @@ class Clip:
     request: GenerationRequest
     project: str
     seconds: float
-    """What making it took."""
+    """Time that it took to make."""
     frames_sha256: str
     starred: bool
     note: str
     is_binned: bool
+    request_error: str | None = None
+    """Why the stored request cannot be run here; `request` then holds only what could be read."""
 
 
 @dataclass(frozen=True)
 class GalleryQuery:
-    """Which clips to show. An empty word leaves its column open; `text` is words that prompt or note must all hold."""
+    """Which clips to show. Empty texts match all; each word of `text` must be in the prompt or the note."""
 
     text: str = ""
     project: str = ""
@@ -59,12 +65,12 @@ class GalleryQuery:
 class GalleryPage:
     items: tuple[Clip, ...]
     total: int
-    """Of all pages."""
+    """Clips on all pages."""
 
 
 @dataclass(frozen=True)
 class Facets:
-    """What the clips outside the bin can be filtered by."""
+    """The values to filter by, of clips outside the bin."""
 
     projects: tuple[str, ...]
     models: tuple[str, ...]
@@ -73,9 +79,11 @@ class Facets:
 
 
 def add(connection: sqlite3.Connection, entry: Entry) -> None:
-    """List a clip, in the caller's transaction. A second time changes nothing that the person has set."""
+    """Add a clip, in the caller's transaction. Adding it again keeps star, note and bin."""
     request = entry.request
-    connection.execute("UPDATE clips SET id = ? WHERE clip = ?", (entry.id, entry.clip))  # a rescan was quicker
+    connection.execute(
+        "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (entry.id, entry.clip)
+    )  # if a rescan was quicker
     connection.execute(
         "INSERT INTO clips (id, clip, poster, made_at, request, prompt, model, preset, project, loras, words, seconds,"
         " frames_sha256, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -83,23 +91,36 @@ def add(connection: sqlite3.Connection, entry: Entry) -> None:
         "frames_sha256 = excluded.frames_sha256",
         (
             *(entry.id, entry.clip, entry.poster, entry.made_at, request.to_json(), request.prompt, request.model),
-            *(request.preset or "", entry.project, _framed(lora.name for lora in request.loras)),
+            *(request.preset or "", entry.project, _join(lora.name for lora in request.loras)),
             *(request.prompt.casefold(), entry.seconds, entry.frames_sha256, entry.binned_at),
         ),
     )
 
 
 class Gallery:
-    """Clips of one workspace. Every method raises StorageError when database or folder cannot be used."""
+    """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
+        self._problems: tuple[str, ...] = ()
 
-    # What can be seen
+    # Reading
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the last `rescan` could not list or move: one sentence a file."""
+        return self._problems
+
+    @property
+    def notice(self) -> str | None:
+        """One sentence about all `problems`; None if there are none."""
+        if not self._problems:
+            return None
+        return f"{plural(len(self._problems), 'file')} of {self._folder} cannot be listed. {self._problems[0]}"
 
     def page(self, query: GalleryQuery, offset: int, limit: int) -> GalleryPage:
-        """Newest first."""
+        """One page of the clips that match, newest first."""
         where, values = _where(query)
         with self._database.connection() as connection:
             count = f"SELECT count(*) FROM clips WHERE {where}"  # noqa: S608 (see _where)
@@ -109,7 +130,7 @@ class Gallery:
         return GalleryPage(tuple(self._clip(row) for row in rows), int(total))
 
     def clip(self, clip_id: str) -> Clip:
-        """Raises UserError when there is none of this id."""
+        """Raises UserError for an unknown id."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone()
         if row is None:
@@ -119,13 +140,13 @@ class Gallery:
     def facets(self) -> Facets:
         with self._database.connection() as connection:
             rows = connection.execute(
-                f"SELECT DISTINCT project, model, preset, loras FROM clips WHERE {_KEPT}"  # noqa: S608
+                f"SELECT DISTINCT project, model, preset, loras FROM clips WHERE {_NOT_BINNED}"  # noqa: S608
             ).fetchall()
-        projects, models, presets, framed = zip(*rows, strict=True) if rows else ((), (), (), ())
-        loras = (name for names in framed for name in names.split("\n"))
+        projects, models, presets, joined = zip(*rows, strict=True) if rows else ((), (), (), ())
+        loras = (name for names in joined for name in names.split("\n"))
         return Facets(_sorted(projects), _sorted(models), _sorted(presets), _sorted(loras))
 
-    # What the person does
+    # Changing
 
     def star(self, clip_id: str, starred: bool) -> None:
         with self._database.transaction() as connection:
@@ -133,7 +154,7 @@ class Gallery:
 
     def note(self, clip_id: str, text: str) -> None:
         """Raises UserError for a note that is too long."""
-        text = text.strip()
+        text = printable(text.strip())
         if len(text) > MAX_NOTE_CHARACTERS:
             raise UserError(
                 f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it."
@@ -143,80 +164,82 @@ class Gallery:
             connection.execute("UPDATE clips SET note = ?, words = ? WHERE id = ?", (text, words, clip_id))
 
     def bin(self, clip_ids: Sequence[str]) -> None:
-        """Move clips out of sight, files and all; `unbin` undoes it."""
-        self._move(clip_ids, into_bin=True)
+        """Move clips and their files to the bin; `unbin` undoes it."""
+        for clip_id in clip_ids:
+            self._move(clip_id, self.clip(clip_id).path.name, into_bin=True)
 
     def unbin(self, clip_ids: Sequence[str]) -> None:
-        self._move(clip_ids, into_bin=False)
+        for clip_id in clip_ids:
+            self._move(clip_id, self.clip(clip_id).path.name, into_bin=False)
 
     def empty_bin(self) -> int:
-        """Delete what lies in the bin for good and say how many clips that were."""
+        """Delete the clips in the bin for good. Returns how many there were."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM clips WHERE binned_at IS NOT NULL").fetchall()
         for row in rows:
-            for name in _files(row["clip"]):
-                _remove(self._folder / BIN / name)
+            delete_files(row["clip"], self._folder / BIN)
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM clips WHERE id = ?", (row["id"],))
         return len(rows)
 
     def rescan(self) -> int:
-        """Follow the folder: list the receipts that have no row, and note what was moved. Gives how many are new."""
-        kept, binned = _clips_in(self._folder), _clips_in(self._folder / BIN)
+        """Follow the folder: list new clips and note which were moved. Returns how many are new; sets `problems`."""
+        scan = FolderScan(self._folder)
         with self._database.connection() as connection:
             rows = connection.execute("SELECT id, clip, binned_at FROM clips").fetchall()
         for row in rows:
-            if row["clip"] in (kept if row["binned_at"] else binned - kept):
-                self._move([row["id"]], into_bin=not row["binned_at"])
-        listed = {row["clip"] for row in rows}
-        found = [read_entry(self._folder / name) for name in kept - listed]
-        found += [read_entry(self._folder / BIN / name, binned_at=_now()) for name in binned - kept - listed]
-        entries = sorted((entry for entry in found if entry), key=lambda entry: (entry.made_at, entry.clip))
+            if row["clip"] in (scan.clips if row["binned_at"] else scan.binned):
+                try:
+                    self._move(row["id"], row["clip"], into_bin=not row["binned_at"])
+                except ClipFileError as error:
+                    scan.problems.append(str(error))
+        entries = scan.new_entries({row["clip"]: row["id"] for row in rows})
         if entries:
             with self._database.transaction() as connection:
                 for entry in entries:
                     add(connection, entry)
+        self._report(scan.problems)
         return len(entries)
 
-    # How it is done
+    def _report(self, problems: Iterable[str]) -> None:
+        found = tuple(sorted(problems))
+        for problem in found:
+            if problem not in self._problems:  # a rescan is frequent, and a bad file stays
+                logger.warning("%s", problem)
+        self._problems = found
 
-    def _move(self, clip_ids: Sequence[str], into_bin: bool) -> None:
-        """The MP4 first: where it lies decides, should the rest not come to pass."""
+    def _move(self, clip_id: str, name: str, into_bin: bool) -> None:
         source, target = self._folder, self._folder / BIN
-        if not into_bin:
-            source, target = target, source
-        for clip_id in clip_ids:
-            clip = self.clip(clip_id)
-            for name in _files(clip.path.name):
-                _rename(source / name, target / name)
-            with self._database.transaction() as connection:
-                connection.execute(
-                    "UPDATE clips SET binned_at = ? WHERE id = ?", (_now() if into_bin else None, clip_id)
-                )
+        move_files(name, *((source, target) if into_bin else (target, source)))
+        with self._database.transaction() as connection:
+            binned_at = datetime.now(UTC).isoformat() if into_bin else None
+            connection.execute("UPDATE clips SET binned_at = ? WHERE id = ?", (binned_at, clip_id))
 
     def _clip(self, row: sqlite3.Row) -> Clip:
         folder = self._folder / BIN if row["binned_at"] else self._folder
+        request, request_error = read_request(row["request"])
         return Clip(
             id=row["id"],
             path=folder / row["clip"],
             poster=folder / row["poster"],
-            made_at=datetime.fromisoformat(row["made_at"]),
-            request=read_request(row["request"])[0],
+            made_at=stored_time(row["made_at"]),
+            request=request,
             project=row["project"],
-            seconds=row["seconds"],
+            seconds=row["seconds"] if 0 <= row["seconds"] <= MAX_SECONDS else 0.0,  # older versions stored any number
             frames_sha256=row["frames_sha256"],
             starred=bool(row["starred"]),
             note=row["note"],
             is_binned=row["binned_at"] is not None,
+            request_error=request_error,
         )
 
 
-_KEPT = "binned_at IS NULL"
+_NOT_BINNED = "binned_at IS NULL"
 
 
 def _where(query: GalleryQuery) -> tuple[str, list[str]]:
-    """The condition and its values. Columns are named here; what was typed is only ever a value."""
-    conditions = ["binned_at IS NOT NULL" if query.binned else _KEPT]
+    """The SQL condition and its values. What was typed is only ever a value."""
+    conditions = ["binned_at IS NOT NULL" if query.binned else _NOT_BINNED]
     values: list[str] = []
     for column, value in (("project", query.project), ("model", query.model), ("preset", query.preset)):
         if value:
@@ -224,61 +247,19 @@ def _where(query: GalleryQuery) -> tuple[str, list[str]]:
             values.append(value)
     if query.lora:
         conditions.append("instr(loras, ?)")
-        values.append(_framed([query.lora]))
+        values.append(_join([query.lora]))
     for word in query.text.casefold().split():
         conditions.append("instr(words, ?)")
         values.append(word)
     if query.starred:
         conditions.append("starred")
-    return " AND ".join(conditions), values
+    return " AND ".join(conditions), [printable(value) for value in values]
 
 
-def _framed(names: Iterable[str]) -> str:
-    """Names between line feeds: a name may hold spaces, and one may begin like another."""
+def _join(names: Iterable[str]) -> str:
+    """Names between line feeds, so that a whole name can be searched for."""
     return "".join(f"\n{name}\n" for name in names)
 
 
 def _sorted(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({value for value in values if value}, key=str.casefold))
-
-
-def _clips_in(folder: Path) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:  # a folder of 10,000 clips is looked through at each visit
-            return {entry.name for entry in entries if entry.name.endswith(".mp4")}
-    except FileNotFoundError:
-        return set()
-    except OSError as error:
-        raise StorageError(f"The folder {folder} cannot be read ({error.strerror}); check its permissions.") from error
-
-
-def _files(clip: str) -> tuple[str, str, str]:
-    """A clip's MP4, poster and receipt."""
-    path = Path(clip)
-    return path.name, poster_path(path).name, receipt_path(path).name
-
-
-def _rename(source: Path, target: Path) -> None:
-    if not source.exists():  # gone already, or moved by somebody; a clip of which nothing is left can still be binned
-        return
-    try:
-        target.parent.mkdir(exist_ok=True)
-        source.replace(target)
-    except OSError as error:
-        raise StorageError(
-            f"{source.name} cannot be moved to {target.parent} ({error.strerror}); "
-            "close what has it open and try again."
-        ) from error
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be deleted ({error.strerror}); close what has it open and try again."
-        ) from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

@@ -1,4 +1,4 @@
-"""Pictures from anywhere become what the models want: upright 8-bit sRGB, checked before anything big is decoded."""
+"""Input pictures: checked before anything large is decoded, and normalised to upright 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from wan_pipeline.storage.hashes import pixels_sha256
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 64_000_000
-"""A 64-megapixel photograph takes 200 MB as RGB; more is a mistake or an attack."""
+"""A photograph of 64 megapixels takes 200 MB as RGB; more is a mistake or an attack."""
 MIN_SIDE = 32
 BACKGROUND = (255, 255, 255)
-"""What shows through transparent pixels."""
+"""Transparent pixels are composited over this."""
 
-# What Pillow's readers are known to raise for damaged files, beside OSError.
+# What Pillow's decoders raise for damaged files.
 DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error)
 
 logger = logging.getLogger(__name__)
@@ -41,19 +41,24 @@ class InputImage:
     height: int
 
 
+def image_path(inputs: Path, sha256: str) -> Path:
+    """The file of a normalised image."""
+    return inputs / f"{sha256}.png"
+
+
 def measure(path: Path) -> tuple[int, int]:
-    """Width and height as seen (EXIF rotation applied), from the header alone. Raises ImageError."""
+    """Width and height after EXIF rotation, read from the header. Raises ImageError."""
     with _opened(path) as image:
         return _upright_size(image)
 
 
 def ingest(path: Path, inputs: Path) -> InputImage:
-    """Read an image of any usual kind and keep it in `inputs` as RGB PNG. Raises ImageError or StorageError."""
+    """Normalise an image and save it in `inputs` as an RGB PNG. Raises ImageError or StorageError."""
     with _opened(path) as image:
         image.load()
         rgb = _to_rgb(ImageOps.exif_transpose(image), path)
     sha256 = pixels_sha256(rgb)
-    target = inputs / f"{sha256}.png"
+    target = image_path(inputs, sha256)
     if not target.exists():
         with whole_file(target) as part:
             rgb.save(part, format="PNG", compress_level=1)
@@ -62,7 +67,7 @@ def ingest(path: Path, inputs: Path) -> InputImage:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image, its size checked by its header. Faults of the file, also later within, become ImageError."""
+    """Open an image whose header gives an allowed size. Raises ImageError, also for what goes wrong within."""
     name = f"The image {path.name}"
     if not path.is_file():
         raise ImageError(f"{name} is not there; choose another file.")
@@ -82,7 +87,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _opened_quietly(path: Path) -> Image.Image:
-    """Pillow warns on stderr from 89 megapixels on; the limit here is lower, and its sentence says more."""
+    """Open without Pillow's warning from 89 megapixels on: MAX_PIXELS is lower, and an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(path, formats=FORMATS)
@@ -106,7 +111,7 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """8-bit sRGB: deep greys scaled (not clipped), colour profile applied, transparency over white."""
+    """Convert to 8-bit sRGB: deep greys scaled (not clipped), colour profile applied, transparency over white."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _eight_bits(image, path).convert("RGB")
     alpha = _alpha(image)
@@ -119,7 +124,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Grey of 16 or 32 bits or floating point, its range told by its format and its largest value."""
+    """Scale grey of 16 or 32 bits or floating point; the range is inferred from format and largest value."""
     values = np.asarray(image).astype(np.float32)
     top = float(values.max())
     if not np.isfinite(values).all() or values.min() < 0 or top > 65535:
@@ -133,13 +138,13 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _alpha(image: Image.Image) -> Image.Image | None:
-    """The opacity of each pixel, or None where all are opaque by format."""
+    """The alpha channel; None if the format has none."""
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     return image.convert("RGBA").getchannel("A") if has_alpha else None
 
 
 def _through_profile(image: Image.Image, path: Path) -> Image.Image:
-    """RGB as sRGB: by the embedded colour profile where there is one, else by Pillow's plain formulas."""
+    """Convert to sRGB by the embedded colour profile; without one by Pillow's own conversion."""
     plain = image.convert("RGB") if image.mode in ("RGBA", "LA", "1") else image
     profile = image.info.get("icc_profile")
     if not profile:

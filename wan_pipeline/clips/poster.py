@@ -1,4 +1,4 @@
-"""Still and moving WebP pictures of a clip: the poster of a gallery card, and the live preview."""
+"""WebP pictures of a clip: the poster of a gallery card, and the animated preview."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from wan_pipeline.storage.files import whole_file
 
 PREVIEW_MILLISECONDS = 150
-"""How long each preview frame is shown."""
+"""Duration of each preview frame."""
 
 
 def write_poster(frames: NDArray[np.uint8], destination: Path) -> None:
@@ -21,7 +21,7 @@ def write_poster(frames: NDArray[np.uint8], destination: Path) -> None:
 
 
 def write_preview(frames: NDArray[np.uint8], destination: Path) -> None:
-    """Write (T, H, W, 3) frames as an endless animated WebP, replacing the one before. Raises StorageError."""
+    """Write (T, H, W, 3) frames as a looping animated WebP, replacing the last one. Raises StorageError."""
     first, *rest = [Image.fromarray(frame) for frame in frames]
     with whole_file(destination) as part:
         first.save(

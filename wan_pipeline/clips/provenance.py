@@ -1,4 +1,4 @@
-"""What a clip was made from and with, beside its request: where two of these are equal, so are the frames. No torch."""
+"""What a clip was made from and with, beside its request: if two of these are equal, so are the frames."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
-"""Entries of the environment that are another after every update, and hardly ever change a frame."""
+"""Entries of the environment that change with every update, and hardly ever change a frame."""
 SETUP = frozenset({"attention", "threads", "tf32", "strict"})
-"""Entries that strict mode sets."""
+"""Entries that deterministic mode sets. Receipts call the mode itself "strict"."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Hashes are SHA-256 in hex, of whole files."""
+    """Model, files and environment of a rendering. Hashes are SHA-256 in hex."""
 
     model: str
-    """The registry's id."""
+    """The model's id."""
     revision: str | None = None
-    """The commit of the model's repository, where its folder tells."""
+    """Commit of the model's repository, if known."""
     model_files: dict[str, str] = field(default_factory=dict)
     """Hash of each weight file, by its name in the model's folder."""
     loras: dict[str, str] = field(default_factory=dict)
-    """Hash of each LoRA file, by the name in the request, which also holds their order and weights."""
+    """Hash of each LoRA file, by name; order and weights are in the request."""
     image: str | None = None
-    """Hash of the input image's size and pixels, as `ingest` keeps them."""
+    """Hash of the input image's size and pixels, as `ingest` saves it."""
     plan: str = ""
-    """The memory plan."""
+    """The memory plan as text."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Versions, hardware, and how the computing was set up."""
+    """Versions, hardware and settings of the libraries."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def differences(self, now: Provenance, but: frozenset[str] = frozenset()) -> tuple[str, ...]:
-        """What is another now and may change frames, one sentence each, the likeliest cause first.
+    def differences(self, now: Provenance, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """One sentence for each difference that may change frames, the likeliest cause first.
 
-        Entries of the environment named in `but` are left out, and so is what the older one does not tell.
+        Left out are the environment's entries in `ignore`, and what this, the older one, does not hold.
         """
-        names = sorted(self.environment.keys() - but, key=lambda name: (name in UNLIKELY, name))
+        names = sorted(self.environment.keys() - ignore, key=lambda name: (name in UNLIKELY, name))
         return (
             *_changes("LoRA", self.loras, now.loras, "is another file now", "is not here now"),
             *_changes("Model file", self.model_files, now.model_files, "is another file now", "is not here now"),

@@ -1,8 +1,7 @@
-"""What a video file holds: its frames, and the receipt in its comment tag. The file may be anybody's."""
+"""Read video files, trusted or not: their frames, and the receipt in the comment tag."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections import deque
@@ -15,22 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wan_pipeline.errors import StorageError
-
-MAX_RECEIPT_BYTES = 2**20
-"""A receipt of a hundred weight files takes 20 KB."""
+from wan_pipeline.storage.outside import MAX_BYTES, OutsideDataError, parse_json
 
 # A "video" may be a playlist that makes ffmpeg open other files or addresses.
-SAFELY = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska"]
+SAFE_OPTIONS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska"]
 
 
 def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Each frame as (H, W, 3) RGB, or as many a second as asked for.
+    """Decode each frame as (H, W, 3) RGB; with `fps`, frames are dropped or repeated to that rate.
 
     Raises StorageError if the file is gone or cannot be decoded.
     """
-    pace = [] if fps is None else ["-vf", f"fps={fps}"]
+    rate = [] if fps is None else ["-vf", f"fps={fps}"]
     try:
-        reader = imageio_ffmpeg.read_frames(_name(clip), pix_fmt="rgb24", input_params=SAFELY, output_params=pace)
+        reader = imageio_ffmpeg.read_frames(_url(clip), pix_fmt="rgb24", input_params=SAFE_OPTIONS, output_params=rate)
         width, height = next(reader)["size"]
         for frame in reader:
             yield np.frombuffer(frame, np.uint8).reshape(height, width, 3)
@@ -39,11 +36,11 @@ def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8
 
 
 def count_frames(clip: Path, fps: int, at_most: int) -> int:
-    """How many frames `read_frames` would give at this pace, counted up to `at_most`. Raises StorageError."""
+    """Count the frames that `read_frames` gives at `fps`, up to `at_most`. Raises StorageError."""
     small = ["-vf", f"fps={fps},scale=16:16", "-frames:v", str(at_most)]
     try:
         reader = imageio_ffmpeg.read_frames(
-            _name(clip), pix_fmt="gray", bits_per_pixel=8, input_params=SAFELY, output_params=small
+            _url(clip), pix_fmt="gray", bits_per_pixel=8, input_params=SAFE_OPTIONS, output_params=small
         )
         next(reader)
         return sum(1 for _ in reader)
@@ -52,7 +49,7 @@ def count_frames(clip: Path, fps: int, at_most: int) -> int:
 
 
 def last_frame(clip: Path) -> NDArray[np.uint8]:
-    """The last frame as (H, W, 3) RGB. Raises StorageError if the file is gone or cannot be decoded."""
+    """Decode the last frame as (H, W, 3) RGB. Raises StorageError if the file is gone or cannot be decoded."""
     frames = deque(read_frames(clip), maxlen=1)
     if not frames:
         raise _unreadable(clip)
@@ -60,27 +57,27 @@ def last_frame(clip: Path) -> NDArray[np.uint8]:
 
 
 def read_receipt(clip: Path) -> dict[str, Any] | None:
-    """The receipt inside a video as it stands there, or None if it has none. Raises StorageError for no video."""
+    """Read the JSON object in a video's comment tag; None if it holds none. Raises StorageError for no video."""
     found = re.search(r"^comment=((?:\\.|[^\\\n])*)$", _metadata(clip), re.MULTILINE | re.DOTALL | re.IGNORECASE)
     if found is None:
         return None
     try:
-        receipt = json.loads(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))
-    except (ValueError, RecursionError):
-        return None  # somebody else's comment
+        receipt = parse_json(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))
+    except OutsideDataError:
+        return None  # a comment of another program
     return receipt if isinstance(receipt, dict) else None
 
 
 def _metadata(clip: Path) -> str:
-    """ffmpeg's listing of a file's tags, cut where it is longer than any of ours. Raises StorageError."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *SAFELY, "-i", _name(clip), "-f", "ffmetadata", "-"]
+    """ffmpeg's listing of a file's tags. Raises StorageError for no video, and if it is larger than MAX_BYTES."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *SAFE_OPTIONS, "-i", _url(clip), "-f", "ffmetadata", "-"]
     nothing = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing) as process:
-        listing = cast(IO[bytes], process.stdout).read(MAX_RECEIPT_BYTES + 1)
-        if len(listing) > MAX_RECEIPT_BYTES:
+        listing = cast(IO[bytes], process.stdout).read(MAX_BYTES + 1)
+        if len(listing) > MAX_BYTES:
             process.kill()
             raise StorageError(
-                f"The clip {clip} holds more than {MAX_RECEIPT_BYTES // 2**20} MB of notes, "
+                f"The clip {clip} holds more than {MAX_BYTES // 2**20} MB of notes, "
                 "which is no receipt of this studio; choose another file."
             )
     if process.returncode != 0:
@@ -88,8 +85,8 @@ def _metadata(clip: Path) -> str:
     return listing.decode("utf-8", errors="replace")
 
 
-def _name(clip: Path) -> str:
-    """A name that ffmpeg takes for a file, whatever characters it has."""
+def _url(clip: Path) -> str:
+    """A URL that makes ffmpeg open a file, whatever characters its name has."""
     return f"file:{clip.resolve()}"
 
 

@@ -1,56 +1,65 @@
-"""The receipt: all that is needed to make a clip again, beside it as JSON and inside it as its comment."""
+"""The receipt: all that is needed to make a clip again, as JSON beside it and in its comment tag."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from wan_pipeline import __version__
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.clips.read import MAX_RECEIPT_BYTES, read_receipt
-from wan_pipeline.errors import ReceiptError, RequestError
+from wan_pipeline.clips.read import read_receipt
+from wan_pipeline.errors import ReceiptError
+from wan_pipeline.requests.limits import Text
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.outside import OutsideDataError, Time, parse, read_json_file
 
 RECEIPT_VERSION = 2
-"""1 had no hashes of files, and `environment` held what `provenance` holds now."""
+"""Version 1 had no hashes of files, and `environment` at the top instead of `provenance`."""
 
-T = TypeVar("T")
+MAX_SECONDS = 1e9
+"""Thirty years."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+JobId = Annotated[str, Field(pattern="^[0-9A-Za-z_-]{0,64}$")]
+Count = Annotated[int, Field(ge=0, le=10**6)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Megabytes = Annotated[float, Field(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """How a clip came to be. One that was read from a file is somebody's claim, right in its kinds only."""
+    """How a clip was made. Of one read from a file only kinds and ranges are checked: whether it is true, is not."""
 
     request: GenerationRequest
-    frames_sha256: str
-    """Of the frames before encoding."""
+    frames_sha256: Sha256
+    """Hash of the frames before encoding."""
     provenance: Provenance
     encoder: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    """By stage, all but saving."""
-    peak_memory_mb: float = 0.0
+    seconds: dict[str, Seconds] = field(default_factory=dict)
+    """Time of each stage but saving."""
+    peak_memory_mb: Megabytes = 0.0
     warnings: tuple[str, ...] = ()
-    job: str = ""
-    """The id of its job; empty for a clip of the command line."""
-    project: str = ""
-    attempt: int = 1
-    resumed_from: int = 0
+    job: JobId = ""
+    """Id of the job; empty for a clip of the command line."""
+    project: Text = ""
+    attempt: Count = 1
+    resumed_from: Count = 0
     """Denoising steps that an earlier attempt had done."""
-    made_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    """ISO 8601, UTC."""
+    made_at: Time = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     made_with: str = f"Wan Studio {__version__}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "receipt": RECEIPT_VERSION,
             "made_with": self.made_with,
-            "made_at": self.made_at,
+            "made_at": self.made_at.isoformat(),
             "job": self.job,
             "project": self.project,
             "attempt": self.attempt,
@@ -65,32 +74,23 @@ class Receipt:
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Receipt:
-        """The inverse of `to_dict`, also for receipts of version 1. Raises ReceiptError or RequestError."""
-        version = _get(data, "receipt", int, 0)
-        if version > RECEIPT_VERSION:
-            raise ReceiptError(
-                f"The receipt has version {version}, and this studio knows {RECEIPT_VERSION}; update the studio."
-            )
-        sha256 = _get(data, "frames_sha256", str, "")
-        if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise ReceiptError("The receipt names no hash of the clip's frames; it may have been changed by hand.")
-        request = GenerationRequest.from_dict(_get(data, "request", dict, {}))
-        return cls(
-            request=request,
-            frames_sha256=sha256,
-            provenance=_provenance(data, request),
-            encoder=_table(data, "encoder", str),
-            seconds=_table(data, "seconds", (int, float)),
-            peak_memory_mb=_get(data, "peak_memory_mb", (int, float), 0.0),
-            warnings=tuple(str(text) for text in _get(data, "warnings", list, list[str]())),
-            job=_get(data, "job", str, ""),
-            project=_get(data, "project", str, ""),
-            attempt=_get(data, "attempt", int, 1),
-            resumed_from=_get(data, "resumed_from", int, 0),
-            made_at=_get(data, "made_at", str, ""),
-            made_with=_get(data, "made_with", str, ""),
-        )
+    def from_dict(cls, data: object) -> Receipt:
+        """The inverse of `to_dict`, for receipts of version 1 too. Raises ReceiptError."""
+        try:
+            return parse(cls, _upgrade(parse(_Head, data), data))
+        except OutsideDataError as error:
+            raise ReceiptError(f"The receipt cannot be read: {error}.") from error
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What must be known of a receipt to read the rest."""
+
+    request: dict[str, Any]
+    made_at: Time  # the default of Receipt is for new ones
+    receipt: Annotated[int, Field(ge=0)] = 0
+    environment: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] | None = None
 
 
 def write_receipt(receipt: Receipt, clip: Path) -> Path:
@@ -103,65 +103,42 @@ def write_receipt(receipt: Receipt, clip: Path) -> Path:
 
 
 def load_receipt(path: Path) -> Receipt:
-    """The receipt inside an MP4, else the one beside it; or that of a receipt file itself.
+    """Read the receipt inside a clip, else the one beside it; or a receipt file itself.
 
-    Raises ReceiptError for a file without one or with one that cannot be used, StorageError for no video at all.
+    Raises ReceiptError if there is none that can be read, StorageError for a file that is no video.
     """
     data = None if path.suffix.lower() == ".json" else read_receipt(path)
     try:
-        return Receipt.from_dict(_beside(path) if data is None else data)
-    except RequestError as error:
-        raise ReceiptError(f"The receipt of {path.name} does not fit this studio: {error}") from error
+        receipt = receipt_beside(path) if data is None else Receipt.from_dict(data)
     except ReceiptError as error:
         raise ReceiptError(f"{path.name}: {error}") from error
-
-
-def _beside(path: Path) -> dict[str, Any]:
-    file = receipt_path(path)
-    try:
-        if file.stat().st_size > MAX_RECEIPT_BYTES:
-            raise ReceiptError(f"The receipt is larger than {MAX_RECEIPT_BYTES // 2**20} MB and is not read.")
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if receipt is None:
         raise ReceiptError(
-            "There is no receipt inside it or beside it; only clips of Wan Studio that were not stripped have one."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ReceiptError(f"The receipt beside it cannot be read ({str(error)[:200]}).") from error
-    if not isinstance(data, dict):
-        raise ReceiptError("The receipt beside it is not a table of settings.")
-    return data
-
-
-def _provenance(data: dict[str, Any], request: GenerationRequest) -> Provenance:
-    if _get(data, "receipt", int, 0) < 2:
-        environment = _table(data, "environment", str)
-        environment.pop("model_fingerprint", None)
-        return Provenance(request.model, environment=environment)
-    facts: dict[str, Any] = _get(data, "provenance", dict, {})
-    return Provenance(
-        model=_get(facts, "model", str, request.model),
-        revision=_get(facts, "revision", str, "") or None,
-        model_files=_table(facts, "model_files", str),
-        loras=_table(facts, "loras", str),
-        image=_get(facts, "image", str, "") or None,
-        plan=_get(facts, "plan", str, ""),
-        environment=_table(facts, "environment", str),
-    )
-
-
-def _get(data: dict[str, Any], key: str, kind: type | tuple[type, ...], otherwise: T) -> T:
-    """The value if it is there and of its kind. Raises ReceiptError for one of another kind."""
-    value = data.get(key)
-    if value is None:
-        return otherwise
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ReceiptError(
-            f"The receipt has '{key}' = {value!r:.40}, which cannot be; it may have been changed by hand."
+            f"{path.name}: There is no receipt inside it or beside it; only clips of Wan Studio that were not stripped "
+            "have one."
         )
-    return cast(T, value)
+    return receipt
 
 
-def _table(data: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> dict[str, Any]:
-    table: dict[str, Any] = _get(data, key, dict, {})
-    return {name: value for name in table if (value := _get(table, name, kind, None)) is not None}
+def receipt_beside(clip: Path) -> Receipt | None:
+    """Read the receipt beside a clip; None if there is no such file. Raises ReceiptError if it cannot be read."""
+    try:
+        return Receipt.from_dict(read_json_file(receipt_path(clip)))
+    except FileNotFoundError:
+        return None
+    except (OutsideDataError, OSError) as error:
+        raise ReceiptError(f"The receipt cannot be read: {error}.") from error
+
+
+def _upgrade(head: _Head, data: Any) -> dict[str, Any]:
+    """A receipt of any known version in the form of RECEIPT_VERSION. Raises ReceiptError for a later one."""
+    if head.receipt > RECEIPT_VERSION:
+        raise ReceiptError(
+            f"The receipt has version {head.receipt}, and this studio knows {RECEIPT_VERSION}; update the studio."
+        )
+    provenance = head.provenance
+    if head.receipt < 2:
+        environment = {name: value for name, value in head.environment.items() if name != "model_fingerprint"}
+        provenance = {"environment": environment}
+    present = {key: value for key, value in data.items() if value is not None}
+    return {**present, "provenance": {"model": head.request.get("model"), **(provenance or {})}}

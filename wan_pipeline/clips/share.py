@@ -1,4 +1,4 @@
-"""A copy of a clip to give away: the same pictures, and nothing of how they were made."""
+"""A copy of a clip to give away, without its receipt."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from wan_pipeline.clips.read import SAFELY
+from wan_pipeline.clips.read import SAFE_OPTIONS
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.files import whole_file
 
 
 def make_share_copy(clip: Path, destination: Path) -> Path:
-    """Write the clip without its receipt to `destination`; nothing is encoded anew. Raises StorageError."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *SAFELY, "-i", f"file:{clip.resolve()}"]
+    """Copy the clip without its metadata to `destination`; nothing is encoded again. Raises StorageError."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *SAFE_OPTIONS, "-i", f"file:{clip.resolve()}"]
     plain = ["-map", "0", "-c", "copy", "-map_metadata", "-1", "-fflags", "+bitexact", "-movflags", "+faststart"]
     with whole_file(destination) as part:
         result = subprocess.run(
@@ -24,6 +24,6 @@ def make_share_copy(clip: Path, destination: Path) -> Path:
             stdin=subprocess.DEVNULL,
         )
         if result.returncode != 0:
-            words = result.stderr.decode("utf-8", errors="replace").strip().splitlines() or ["no message"]
-            raise StorageError(f"The clip {clip} cannot be copied; ffmpeg says: {words[-1]}")
+            lines = result.stderr.decode("utf-8", errors="replace").strip().splitlines() or ["no message"]
+            raise StorageError(f"The clip {clip} cannot be copied; ffmpeg says: {lines[-1]}")
     return destination

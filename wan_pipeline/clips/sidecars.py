@@ -1,26 +1,25 @@
-"""What the gallery lists of a clip, read from the receipt beside it."""
+"""Entries of the gallery, read from the receipts beside the clips of a folder."""
 
 from __future__ import annotations
 
-import json
-import logging
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from wan_pipeline.clips.naming import poster_path, receipt_path
-from wan_pipeline.errors import RequestError
+from wan_pipeline.clips.files import BIN, list_clips
+from wan_pipeline.clips.naming import poster_path
+from wan_pipeline.clips.receipt import receipt_beside
+from wan_pipeline.errors import ReceiptError
 from wan_pipeline.requests.request import GenerationRequest
-
-MAX_RECEIPT_BYTES = 2**20
-
-logger = logging.getLogger(__name__)
+from wan_pipeline.storage.outside import printable
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the gallery before the person has done anything to it. Files are named, without their folder."""
+    """A new row of the gallery. Files are named, without their folder."""
 
     id: str
     request: GenerationRequest
@@ -30,35 +29,77 @@ class Entry:
     """ISO 8601, UTC."""
     frames_sha256: str
     seconds: float
-    """What making it took."""
+    """Time that the clip took to make."""
     project: str = ""
     binned_at: str | None = None
 
 
+class FolderScan:
+    """The clips in a folder and its bin at one moment. `problems` has one sentence for each that cannot be listed."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises StorageError if the folder cannot be read."""
+        self.problems: list[str] = []
+        self._folder = folder
+        self.clips = self._names(folder)
+        self.binned = self._names(folder / BIN) - self.clips
+
+    def new_entries(self, listed: Mapping[str, str]) -> list[Entry]:
+        """Read the clips that are not listed, oldest first. `listed` are the ids of the listed clips by file name."""
+        now = datetime.now(UTC).isoformat()
+        entries = self._read(self.clips - listed.keys(), self._folder, None)
+        entries += self._read(self.binned - listed.keys(), self._folder / BIN, now)
+        entries.sort(key=lambda entry: (entry.made_at, entry.clip))
+        present = self.clips | self.binned
+        return _with_own_ids(entries, {listed[name] for name in listed if name in present})
+
+    def _names(self, folder: Path) -> set[str]:
+        """The MP4 files whose names the database and the page can hold."""
+        names = list_clips(folder)
+        bad = {name for name in names if name != printable(name)}
+        self.problems += [f"{printable(name)} is not listed. Its name is not UTF-8; rename it." for name in bad]
+        return names - bad
+
+    def _read(self, names: Iterable[str], folder: Path, binned_at: str | None) -> list[Entry]:
+        entries = []
+        for name in names:
+            try:
+                entry = read_entry(folder / name, binned_at)
+            except ReceiptError as error:
+                self.problems.append(f"{name} is not listed. {error}")
+            else:
+                entries += [entry] if entry else []
+        return entries
+
+
 def read_entry(clip: Path, binned_at: str | None = None) -> Entry | None:
-    """The entry of an MP4 by its receipt; None without one that can be read, which the log tells."""
-    path = receipt_path(clip)
-    try:
-        if path.stat().st_size > MAX_RECEIPT_BYTES:
-            raise ValueError("it is larger than a receipt can be")
-        return _entry(json.loads(path.read_text(encoding="utf-8")), clip, binned_at)
-    except FileNotFoundError:
-        return None  # not ours, or not whole yet: the receipt comes last
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RequestError) as error:
-        logger.warning("%s is not listed in the gallery: its receipt cannot be read (%s).", clip.name, error)
+    """Read the entry of an MP4; None if it has no receipt. Raises ReceiptError if that cannot be read."""
+    receipt = receipt_beside(clip)
+    if receipt is None:  # not ours, or not finished: the receipt is written last
         return None
-
-
-def _entry(receipt: dict[str, Any], clip: Path, binned_at: str | None) -> Entry:
-    request = GenerationRequest.from_dict(receipt["request"])
     return Entry(
-        id=str(receipt.get("job") or clip.stem),
-        request=request,
+        id=receipt.job or _id_of_file(clip.name),
+        request=receipt.request,
         clip=clip.name,
         poster=poster_path(clip).name,
-        made_at=datetime.fromisoformat(receipt["made_at"]).astimezone(UTC).isoformat(),
-        frames_sha256=str(receipt.get("frames_sha256", "")),
-        seconds=float(sum(receipt.get("seconds", {}).values())),
-        project=str(receipt.get("project", "")),
+        made_at=receipt.made_at.astimezone(UTC).isoformat(),
+        frames_sha256=receipt.frames_sha256,
+        seconds=sum(receipt.seconds.values()),
+        project=receipt.project,
         binned_at=binned_at,
     )
+
+
+def _with_own_ids(entries: Iterable[Entry], taken: set[str]) -> list[Entry]:
+    """Give copies of a clip, whose receipts all name the same job, ids of their own."""
+    own = []
+    for entry in entries:
+        own.append(replace(entry, id=_id_of_file(entry.clip)) if entry.id in taken else entry)
+        taken.add(own[-1].id)
+    return own
+
+
+def _id_of_file(name: str) -> str:
+    """An id for a clip without a job: the file's stem, or its hash if it holds what an id does not."""
+    stem = Path(name).stem
+    return stem if re.fullmatch(r"[\w-]{1,64}", stem, re.ASCII) else hashlib.sha256(stem.encode()).hexdigest()[:32]

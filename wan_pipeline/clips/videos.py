@@ -1,4 +1,4 @@
-"""Control videos: kept in the workspace as they came, named by the SHA-256 of their bytes."""
+"""Control videos, saved in the workspace unchanged and named by the SHA-256 of their bytes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,13 @@ MAX_VIDEO_BYTES = 2 * 2**30
 
 
 def video_path(inputs: Path, name: str) -> Path:
-    """Where the control video of that name lies, if it is one."""
+    """The file of a saved video."""
     return inputs / f"{name}.video"
 
 
-def kept(inputs: Path, name: str | None) -> Path | None:
-    """The file of a picture or video of that name, whether it is still there or not; None for no name."""
-    if name is None:
-        return None
-    video = video_path(inputs, name)
-    return video if video.is_file() else inputs / f"{name}.png"
-
-
 def check_length(path: Path, name: str, fps: int, num_frames: int) -> None:
-    """Raise ImageError unless the video has a frame for each of the clip's; `name` is "control video" or the like."""
-    from wan_pipeline.clips.read import count_frames
+    """Raise ImageError unless the video has `num_frames` at `fps`. `name`: "control video" or the like."""
+    from wan_pipeline.clips.read import count_frames  # here: it imports ffmpeg's wrapper
 
     if not path.is_file():
         raise ImageError(f"The {name} {path.name} is not there; choose another file.")
@@ -43,7 +35,7 @@ def check_length(path: Path, name: str, fps: int, num_frames: int) -> None:
 
 
 def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
-    """Of a video with `found` frames at the clip's pace."""
+    """The error for a video that has only `found` frames at the clip's frame rate."""
     return ImageError(
         f"The {name} has {found} frames at {fps} a second and the clip takes {num_frames}; "
         f"ask for at most {(found - 1) // 4 * 4 + 1} frames, or give a longer video."
@@ -51,8 +43,8 @@ def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
 
 
 def ingest_video(path: Path, inputs: Path) -> str:
-    """Keep a video in `inputs` and give its name there. Raises ImageError if it is none, StorageError."""
-    from wan_pipeline.clips.read import read_frames  # here: it brings in ffmpeg's wrapper
+    """Copy a video to `inputs` and return its name there. Raises ImageError for no video, StorageError."""
+    from wan_pipeline.clips.read import read_frames  # here: it imports ffmpeg's wrapper
 
     if not path.is_file():
         raise ImageError(f"The video {path.name} is not there; choose another file.")

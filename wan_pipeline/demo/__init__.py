@@ -1,1 +1,1 @@
-"""The bundled demo model: its checkpoint, vocabulary and scenes. `training/` at the top level trains it."""
+"""The bundled demo model's checkpoint, and the world it was trained on: vocabulary, captions and rendered scenes."""

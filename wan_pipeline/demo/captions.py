@@ -1,4 +1,4 @@
-"""Captions of the demo world in many phrasings, some of them partial, and the tokenizer that reads them."""
+"""Captions of the demo world in many phrasings, some of them incomplete, and their tokenizer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PLACES
 
 MAX_TOKENS = 64
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
-"""Tokens 0, 1 and 2, as UMT5 numbers them."""
+"""Token ids 0, 1 and 2, as in UMT5."""
 PUNCTUATION = ", . ; : ! ?"
 
 
 @dataclass(frozen=True)
 class SceneWords:
-    """Vocabulary indices of one scene."""
+    """One scene as indices into `vocabulary`."""
 
     obj: int
     color: int
@@ -46,7 +46,7 @@ class Verb:
 
 @dataclass(frozen=True)
 class Phrases:
-    """`phrases.toml`, each group in the order of `vocabulary`."""
+    """The content of `phrases.toml`, each group in the order of `vocabulary`."""
 
     objects: list[list[str]]
     colors: list[list[str]]
@@ -78,7 +78,7 @@ def _verb(line: str) -> Verb:
 
 
 def caption(scene: SceneWords, rng: random.Random, given_image: bool = False) -> str:
-    """One way to say the scene. Now and then something is left unsaid, or said with words that carry nothing."""
+    """Return a random caption of the scene. Some leave something out; some add words without meaning."""
     words, sentences = phrases(), phrases().sentences
     verb = rng.choice(words.motions[scene.motion])
     noun = rng.choice(words.objects[scene.obj])
@@ -96,7 +96,7 @@ def caption(scene: SceneWords, rng: random.Random, given_image: bool = False) ->
 
 
 def full_caption(scene: SceneWords, rng: random.Random) -> str:
-    """One way to say the scene with nothing left out and nothing added, in natural light: what the judges ask for."""
+    """Return a random complete caption of the scene in natural light, as used for evaluation."""
     words = phrases()
     verb, place = rng.choice(words.motions[scene.motion]), rng.choice(words.places[scene.place])
     color, noun = rng.choice(words.colors[scene.color]), rng.choice(words.objects[scene.obj])
@@ -117,14 +117,14 @@ def _sentence(kind: str, color: str, noun: str, verb: Verb, place: str, rng: ran
 
 
 def _kind_of_sentence(rng: random.Random, given_image: bool) -> str:
-    """Most captions say it all; beside an image the motion alone is often enough."""
+    """Most captions name everything; with an image, a third name the motion alone."""
     if rng.random() < 0.05:
         return "still_life"
     return "about_an_image" if given_image and rng.random() < 0.35 else "whole"
 
 
 def _dress(text: str, look: int, rng: random.Random) -> str:
-    """Openings, filler, the look, and words nobody taught."""
+    """Add an opening, filler words, the look, and unknown words, each at random."""
     words = phrases()
     if rng.random() < 0.08:
         text = f"{rng.choice(words.sentences['openings'])} {text}"
@@ -156,7 +156,7 @@ def _all_phrases() -> Iterator[str]:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over the captions' own words."""
+    """Return a word-level tokenizer whose vocabulary is the words of the captions."""
     splitter = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     words = {
         word

@@ -1,4 +1,4 @@
-"""Looks: colour grades over the finished picture, one for each style the demo model was taught."""
+"""Colour grades applied to the finished frame, one per look of the vocabulary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NATURAL, GOLDEN, NOIR, VINTAGE, PASTEL, MOONLIT, COMIC = range(7)
 
 
 def grade(canvas: Tensor, coverage: Tensor, look: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Apply look indices (B,) to pixels (B, T, 3, H, W); `coverage` (B, T, 1, H, W) is the object's mask."""
+    """Grade pixels (B, T, 3, H, W) by look indices (B,); `coverage` (B, T, 1, H, W) is the object's mask."""
     if not bool((look != NATURAL).any()):
         return canvas
     graders = {GOLDEN: _golden, NOIR: _noir, VINTAGE: _vintage, PASTEL: _pastel, MOONLIT: _moonlit, COMIC: _comic}

@@ -1,4 +1,4 @@
-"""The ten motions of the demo world: where the object is, how large and how turned, at each moment of a clip."""
+"""The ten motions of the demo world: position, size and rotation of the object over time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wan_pipeline.demo.vocabulary import MOTIONS
 
 LEFT, RIGHT, UP, DOWN, BOUNCE, CIRCLE, SPIN, GROW, SHRINK, STILL = range(len(MOTIONS))
 MARGIN = 0.18
-"""How near to the frame's edge an object's centre may start, about its radius."""
+"""Smallest distance from the frame's edge at which an object's centre starts: about its radius."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the object is in each frame; all tensors (B, T)."""
+    """The object in each frame; all tensors are (B, T)."""
 
     x: Tensor
     y: Tensor
@@ -30,8 +30,8 @@ class Pose:
 def poses(
     motion: Tensor, chance: Tensor, seconds: Tensor, duration: float, half_width: float, half_height: float
 ) -> Pose:
-    """The path of each object of a batch: motions (B,), chances (B, C), at times `seconds` (T,) of a clip that lasts
-    `duration` seconds, in a frame of the given half sizes."""
+    """Return the poses of a batch of objects with motions (B,) and random numbers `chance` (B, C), at times `seconds`
+    (T,) of a clip of `duration` seconds, in a frame of the given half sizes."""
     c, now = chance.unsqueeze(-1), seconds.unsqueeze(0)
     progress = (now / duration).clamp(0, 1)
     kind = motion.unsqueeze(-1)
@@ -59,8 +59,8 @@ def poses(
 
 
 def _travel(c: Tensor, progress: Tensor, half: float) -> Tensor:
-    """A straight path from the positive to the negative side: across the frame, or in four clips of ten from about its
-    middle to the edge, as an image that somebody brings would start."""
+    """A straight path from the positive to the negative side: across the frame, or in 40 % of the clips from near the
+    centre to the edge, as a given image may start."""
     reach = half - MARGIN
     crosses = c[:, 2] < 0.6
     start = torch.where(crosses, reach * (0.72 + 0.25 * c[:, 3]), (c[:, 3] - 0.35) * 0.5 * reach)
@@ -69,7 +69,7 @@ def _travel(c: Tensor, progress: Tensor, half: float) -> Tensor:
 
 
 def _hop(c: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
-    """Height of a bounce, 0 on the ground to 1, and the squash of the landing."""
+    """Height of a bounce from 0, on the ground, to 1, and the squash on landing."""
     lift = torch.sin(math.pi * (0.9 + 0.3 * c[:, 5]) * now + math.pi * c[:, 6]).abs()
     return lift, 1 - 0.22 * torch.exp(-((lift / 0.16) ** 2))
 

@@ -1,6 +1,6 @@
-"""The six places of the demo world: skies, ground and weather, painted behind the object.
+"""The six places of the demo world: sky, ground and weather behind the object.
 
-Pixels are float32 (B, T, 3, H, W). Layers at different depths drift at different speeds: a slow camera pan.
+Pixels are float32 (B, T, 3, H, W). Layers move at speeds that depend on their depth, as in a slow camera pan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def rgb(*values: float) -> tuple[float, ...]:
 
 
 def paint(place: Tensor, chance: Tensor, x: Tensor, y: Tensor, seconds: Tensor, pixel: float) -> Tensor:
-    """Backgrounds (B, T, 3, H, W) for place indices (B,); `chance` (B, C) scatters clouds and stars."""
+    """Return backgrounds (B, T, 3, H, W) for place indices (B,); `chance` (B, C) sets clouds and stars."""
     canvas = torch.empty(len(place), len(seconds), 3, *x.shape, device=x.device)
     for index, painter in enumerate((_day, _night, _sea, _hills, _desert, _snow)):
         rows = (place == index).nonzero().squeeze(1)
@@ -34,7 +34,7 @@ Painter = Callable[["Air"], Tensor]
 
 
 class Air:
-    """What a painter works with: pixel grid (H, W) and per-clip, per-frame numbers shaped (B, T, 1, 1)."""
+    """Inputs of a painter: the pixel grid (H, W) and per-clip, per-frame numbers shaped (B, T, 1, 1)."""
 
     def __init__(self, chance: Tensor, x: Tensor, y: Tensor, seconds: Tensor, pixel: float) -> None:
         self.x, self.y, self.pixel = x, y, pixel
@@ -74,7 +74,7 @@ def _glow(air: Air, cx: Tensor | float, cy: Tensor | float, radius: Tensor | flo
 
 
 def _clouds(air: Air, canvas: Tensor, strength: float, low: float, high: float) -> Tensor:
-    """Three soft heaps of puffs at chance places between heights `high` and `low`."""
+    """Three soft clouds at random places between heights `high` and `low`."""
     total = torch.zeros_like(canvas[:, :, 0])
     for k in range(3):
         cx = ((air.c(11 + k) + k * 0.37) % 1.0 - 0.5) * 1.7 + air.pan * (1.0 + 0.5 * k) + 0.02 * air.seconds
@@ -88,7 +88,7 @@ def _clouds(air: Air, canvas: Tensor, strength: float, low: float, high: float) 
 
 
 def _ridge(air: Air, base: float, height: float, wave: float, index: int, depth: float) -> Tensor:
-    """Signed height above a rolling line (B, T, H, W), positive below it; `depth` scales its share of the pan."""
+    """Signed distance to a rolling ridge line, (B, T, H, W), positive below it; `depth` scales the pan."""
     phase = air.c(index) * 2 * math.pi
     x = air.x - air.pan * depth
     line = base - height * (
@@ -100,7 +100,7 @@ def _ridge(air: Air, base: float, height: float, wave: float, index: int, depth:
 
 
 def _edge(distance: Tensor, pixel: float) -> Tensor:
-    """Coverage of a half plane: 0 above, 1 below, anti-aliased over about a pixel."""
+    """Coverage of a half plane, 0 above and 1 below, anti-aliased over about a pixel."""
     return (distance / (1.5 * pixel) + 0.5).clamp(0, 1)
 
 
@@ -184,7 +184,7 @@ def _snow(air: Air) -> Tensor:
 
 
 def _pines(air: Air, canvas: Tensor) -> Tensor:
-    """A few dark firs between the ridges: two stacked triangles each."""
+    """A few dark firs of two stacked triangles each, between the ridges."""
     cover = torch.zeros_like(canvas[:, :, 0])
     for k in range(4):
         tx = ((air.c(11 + k) + 0.27 * k) % 1.0 - 0.5) * 1.7 + air.pan * 1.6
@@ -198,7 +198,7 @@ def _pines(air: Air, canvas: Tensor) -> Tensor:
 
 
 def cast_shadow(canvas: Tensor, place: Tensor, px: Tensor, py: Tensor, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """A soft ellipse on the ground under the object (positions and scale (B, T)); the skies have no ground."""
+    """Darken the ground in a soft ellipse under the object (positions and scale (B, T)); skies have no ground."""
     on_ground = (place >= SEA).float().view(-1, 1, 1, 1)
     floor = float(y.max()) - 0.055
     px, py, scale = (value[:, :, None, None] for value in (px, py, scale))

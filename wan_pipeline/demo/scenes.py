@@ -1,8 +1,8 @@
-"""Scenes of the demo world: what is in a clip, how it moves, and the renderer that draws a batch of clips.
+"""Scenes of the demo world, and the renderer that draws a batch of clips.
 
 Coordinates are in units of the frame's short side: the centre is (0, 0), x grows to the right, y downwards, so a
-320x192 frame spans x in [-0.83, 0.83] and y in [-0.5, 0.5]. Everything is torch, batched and without state: the
-same scenes give the same pixels, on the CPU or on a GPU, up to rounding.
+320x192 frame spans x in [-0.83, 0.83] and y in [-0.5, 0.5]. Everything is batched torch without state: the same
+scenes give the same pixels on the CPU and on a GPU, up to rounding.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from wan_pipeline.demo.motions import poses
 from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PALETTE, PLACES, is_held_out
 
 CHANCES = 24
-"""Random numbers a scene carries: where clouds are, where the motion starts, and so on."""
+"""Random numbers per scene: positions of clouds, where the motion starts, and so on."""
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """A batch of B clips to draw. int64 tensors (B,) index `vocabulary`; `chance` is float32 (B, CHANCES) in 0..1."""
+    """A batch of B clips: int64 tensors (B,) of indices into `vocabulary`; `chance` is float32 (B, CHANCES) in 0..1."""
 
     obj: Tensor
     color: Tensor
@@ -41,10 +41,11 @@ class Scenes:
         return Scenes(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def draw_lots(count: int, generator: torch.Generator, held_out: bool | None = None, styled: float = 0.25) -> Scenes:
-    """`count` random scenes on the CPU. `held_out` True or False keeps only that side of the split; None takes both.
+def sample_scenes(count: int, generator: torch.Generator, held_out: bool | None = None, styled: float = 0.25) -> Scenes:
+    """Return `count` random scenes on the CPU.
 
-    `styled` is the share of clips with a look other than natural.
+    `held_out` is the side of the split to sample from, None for both; `styled` is the share of clips with a look other
+    than natural.
     """
     table = split(held_out)
     picks = table[torch.randint(len(table), (count,), generator=generator)]
@@ -56,7 +57,7 @@ def draw_lots(count: int, generator: torch.Generator, held_out: bool | None = No
 
 
 def split(held_out: bool | None) -> Tensor:
-    """All (object, color, motion, place) combinations on one side of the split, shape (N, 4), int64."""
+    """Return all (object, color, motion, place) combinations on one side of the split, int64 (N, 4)."""
     sizes = (OBJECTS, COLORS, MOTIONS, PLACES)
     combos = torch.cartesian_prod(*(torch.arange(len(size)) for size in sizes))
     if held_out is None:
@@ -69,10 +70,9 @@ def split(held_out: bool | None) -> Tensor:
 def render(
     scenes: Scenes, width: int, height: int, frames: Tensor, num_frames: int, fps: float = 16.0
 ) -> tuple[Tensor, Tensor]:
-    """Draw the clips.
+    """Render the frames `frames` (T,) of clips of `num_frames`.
 
-    `frames` (T,) are the indices to draw of a clip of `num_frames`. Returns the pixels, float32 (B, 3, T, H, W) in
-    0..1, and the object's coverage, float32 (B, 1, T, H, W) in 0..1.
+    Returns the pixels, float32 (B, 3, T, H, W) in 0..1, and the object's coverage, float32 (B, 1, T, H, W) in 0..1.
     """
     device = scenes.chance.device
     side = min(width, height)

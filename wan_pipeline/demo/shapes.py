@@ -1,8 +1,7 @@
 """The twelve objects of the demo world, as signed distances with soft shading.
 
-Inside a drawer, coordinates are the object's own: the body is about one unit in radius, y points down, and distances
-are negative inside (after I. Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d). A drawer
-returns a list of layers, bottom first; each is a distance and a tone.
+Drawers use the object's own coordinates: its radius is about 1, y points down, and distances are negative inside
+(I. Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d). A drawer returns layers, bottom first.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from wan_pipeline.demo.motions import LEFT, Pose
 
 @dataclass(frozen=True)
 class Layer:
-    """One painted part: `tone` 1 is the body colour, above it goes to white, below it to black; or a fixed `rgb`."""
+    """One part of an object: `tone` is 1 for the body colour, 2 for white and 0 for black; or a fixed `rgb`."""
 
     distance: Tensor
     tone: float | Tensor = 1.0
     rgb: tuple[float, float, float] | None = None
     rounded: float = 0.55
-    """How strongly the part is shaded as a rounded body."""
+    """Strength of the shading as a rounded body, 0..1."""
 
 
 Drawer = Callable[[Tensor, Tensor, Tensor], list[Layer]]
@@ -33,7 +32,7 @@ INK = (0.10, 0.10, 0.14)
 WHITE = (0.98, 0.98, 0.98)
 
 
-def draw(  # noqa: PLR0913 - a scene and where it is drawn
+def draw(  # noqa: PLR0913 - a scene, its pose and the pixel grid
     canvas: Tensor,
     obj: Tensor,
     motion: Tensor,
@@ -44,7 +43,7 @@ def draw(  # noqa: PLR0913 - a scene and where it is drawn
     seconds: Tensor,
     pixel: float,
 ) -> tuple[Tensor, Tensor]:
-    """Paint each clip's object over its canvas (B, T, 3, H, W); body colours are (B, 3).
+    """Draw each clip's object over its canvas (B, T, 3, H, W); body colours are (B, 3).
 
     Returns the canvas and the coverage (B, T, 1, H, W).
     """
@@ -67,7 +66,7 @@ def draw(  # noqa: PLR0913 - a scene and where it is drawn
 
 
 def _local(pose: Pose, rows: Tensor, motion: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Frame coordinates (H, W) to the object's own (B, T, H, W); it faces left when it moves left."""
+    """Convert frame coordinates (H, W) to the object's own (B, T, H, W), mirrored when it moves left."""
     px, py, scale, angle, squash = (
         value[rows][:, :, None, None] for value in (pose.x, pose.y, pose.scale, pose.angle, pose.squash)
     )
@@ -79,13 +78,13 @@ def _local(pose: Pose, rows: Tensor, motion: Tensor, x: Tensor, y: Tensor) -> tu
 
 
 def _light(pose: Pose, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Light from the upper left, -1 to 1 across the body, (B, T, H, W); it stays put when the object spins."""
+    """Light from the upper left, -1 to 1 across the body, (B, T, H, W). It does not rotate with the object."""
     px, py, scale = (value[rows][:, :, None, None] for value in (pose.x, pose.y, pose.scale))
     return (-0.55 * (x - px) / scale - 0.8 * (y - py) / scale).clamp(-1.2, 1.2)
 
 
 def _tone(layer: Layer, color: Tensor, light: Tensor, like: Tensor) -> Tensor:
-    """The colour of a layer, (B, T, 3, H, W): its tone, rounded by light and by a darker rim."""
+    """Return the colour of a layer, (B, T, 3, H, W): its tone, shaded by light and a darker rim."""
     base = torch.tensor(layer.rgb, device=like.device).expand(len(color), 3) if layer.rgb else color
     base = base.view(-1, 1, 3, 1, 1)
     tone = layer.tone.unsqueeze(2) if isinstance(layer.tone, Tensor) else torch.tensor(layer.tone, device=like.device)
@@ -117,7 +116,7 @@ def _box(u: Tensor, v: Tensor, cx: float, cy: float, half_u: float, half_v: floa
 
 
 def _polygon(u: Tensor, v: Tensor, corners: list[tuple[float, float]], radius: float = 0.0) -> Tensor:
-    """A convex polygon, corners clockwise on the screen; interior distances are exact, corners rounded by `radius`."""
+    """A convex polygon, corners clockwise on screen; distances inside are exact, corners are rounded by `radius`."""
     distance = torch.full_like(u, -1e9)
     for (au, av), (bu, bv) in zip(corners, corners[1:] + corners[:1], strict=True):
         length = math.hypot(bu - au, bv - av)
@@ -126,7 +125,7 @@ def _polygon(u: Tensor, v: Tensor, corners: list[tuple[float, float]], radius: f
 
 
 def _star(u: Tensor, v: Tensor, points: int, inner: float, outer: float) -> tuple[Tensor, Tensor]:
-    """A pointed star and, for its facets, the side (-1 or 1) of each arm."""
+    """A star and, for its facets, the side (-1 or 1) of each arm."""
     step = math.pi / points
     angle = torch.atan2(u, -v)
     folded = torch.remainder(angle + step, 2 * step) - step

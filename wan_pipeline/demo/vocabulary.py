@@ -1,4 +1,4 @@
-"""What the demo model knows: the words of its small world, in the order its renderer and its judges number them."""
+"""The words of the demo world. Their positions are the indices that renderer, captions and judge use."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PALETTE = {
     "white": (0.96, 0.96, 0.98),
     "pink": (0.99, 0.47, 0.71),
 }
-"""Body colour of each named colour, sRGB 0..1."""
+"""Body colour of each named colour, sRGB in 0..1."""
 
 
 def is_held_out(obj: int, color: int, motion: int, place: int) -> bool:
-    """Whether this combination is kept out of training, for judging: 942 of the 5,760, by a fixed hash."""
+    """Whether a combination is held out from training, for evaluation: 942 of the 5,760, by a fixed hash."""
     return (obj * 7 + color * 3 + motion * 5 + place * 11 + obj * color + motion * place) % 8 == 0

@@ -1,4 +1,4 @@
-"""Adapters at work: beside the weights, never in them, and gone without a trace afterwards."""
+"""LoRA adapters applied beside the weights, never merged into them, and removed without a trace."""
 
 from __future__ import annotations
 
@@ -11,54 +11,71 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch.nn.functional import linear
 
+from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, Pair
 
 ROWS = 16384
-"""Tokens at a time: all at once would be another activation of the model."""
+"""Tokens at a time: all at once would double a layer's output."""
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """What is added to a linear layer's output: up @ down @ input + bias, all factors already in `up` and `bias`."""
+    """The update of a linear layer's output: up @ down @ input + bias. Scales are already multiplied in."""
 
     down: torch.Tensor
+    """(rank, inputs)."""
     up: torch.Tensor
+    """(outputs, rank)."""
     bias: torch.Tensor | None = None
+    """(outputs)."""
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        """The form of a forward hook. What waits in the machine's memory travels to where the layer computes."""
+        """Add the update to the output, as a forward hook. Factors in host memory are copied to the output's device."""
         device = output.device
         down, up = self.down.to(device, non_blocking=True), self.up.to(device, non_blocking=True)
         bias = None if self.bias is None else self.bias.to(device, non_blocking=True)
         # some layers of a bf16 transformer are kept in fp32
         for part in _rows(output.shape[-2] if output.ndim > 1 else 1):
             rows = inputs[0][..., part, :] if output.ndim > 1 else inputs[0]
-            added = linear(linear(rows.to(down.dtype), down), up, bias).to(output.dtype)
-            (output[..., part, :] if output.ndim > 1 else output).add_(added)
+            update = linear(linear(rows.to(down.dtype), down), up, bias).to(output.dtype)
+            (output[..., part, :] if output.ndim > 1 else output).add_(update)
         return output
 
 
-def _rows(count: int) -> list[slice]:
-    return [slice(start, start + ROWS) for start in range(0, count, ROWS)]
+Layers = dict[str, LowRank]
+"""The updates of one adapter by the name of the linear layer."""
 
 
-def read_weights(adapter: Adapter, home: torch.device, dtype: torch.dtype) -> dict[str, LowRank]:
-    """By module, times the adapter's weight, on `home`: the device, or the machine's memory, from where they travel.
+@dataclass(frozen=True)
+class AdapterHome:
+    """Where adapters are between forwards: on the device, or in host memory, pinned for faster copies to it."""
 
-    Raises LoraError for values that are not numbers.
-    """
+    device: torch.device
+    dtype: torch.dtype
+    pinned: bool = False
+
+    def store(self, value: torch.Tensor) -> torch.Tensor:
+        value = aligned(value.to(self.device, self.dtype))
+        if not self.pinned:
+            return value
+        try:
+            return value.pin_memory()
+        except RuntimeError:  # over the system's limit; pageable memory is correct too, only slower
+            return value
+
+
+def read_weights(adapter: Adapter, home: AdapterHome) -> Layers:
+    """The adapter's updates, times its weight, stored at home. Raises LoraError for values that are not numbers."""
     try:
         with safe_open(adapter.path, framework="pt") as file:
-            return {
-                module: _low_rank(adapter, file.get_tensor, pair, home, dtype) for module, pair in adapter.pairs.items()
-            }
+            return {module: _low_rank(adapter, file.get_tensor, pair, home) for module, pair in adapter.pairs.items()}
     except (SafetensorError, OSError) as error:
         raise LoraError(f"LoRA '{adapter.path.stem}' cannot be read: {error}; download or export it again.") from error
 
 
 @contextmanager
-def applied(transformer: torch.nn.Module, adapters: Sequence[dict[str, LowRank]]) -> Iterator[None]:
+def applied(transformer: torch.nn.Module, adapters: Sequence[Layers]) -> Iterator[None]:
     """Within the block the transformer computes with the adapters; after it, bit for bit as before."""
     hooks = []
     try:
@@ -71,13 +88,7 @@ def applied(transformer: torch.nn.Module, adapters: Sequence[dict[str, LowRank]]
             hook.remove()
 
 
-def _low_rank(
-    adapter: Adapter,
-    tensor: Callable[[str], torch.Tensor],
-    pair: Pair,
-    home: torch.device,
-    dtype: torch.dtype,
-) -> LowRank:
+def _low_rank(adapter: Adapter, tensor: Callable[[str], torch.Tensor], pair: Pair, home: AdapterHome) -> LowRank:
     down, up = tensor(pair.down).float(), tensor(pair.up).float()
     alpha = float(tensor(pair.alpha_key)) if pair.alpha_key else pair.alpha
     scale = adapter.weight * (1.0 if alpha is None else alpha / pair.rank)
@@ -88,15 +99,8 @@ def _low_rank(
         raise LoraError(
             f"LoRA '{adapter.path.stem}' holds values that are not numbers, in {pair.up}; download or export it again."
         )
-    return LowRank(_at(home, dtype, down), _at(home, dtype, up), None if bias is None else _at(home, dtype, bias))
+    return LowRank(home.store(down), home.store(up), None if bias is None else home.store(bias))
 
 
-def _at(home: torch.device, dtype: torch.dtype, value: torch.Tensor) -> torch.Tensor:
-    """In the machine's memory it is pinned where that speeds its travels."""
-    value = value.to(home, dtype)
-    if home.type != "cpu" or not torch.cuda.is_available():
-        return value
-    try:
-        return value.pin_memory()
-    except RuntimeError:  # the system's limit; unpinned memory is right too, only slower
-        return value
+def _rows(count: int) -> list[slice]:
+    return [slice(start, start + ROWS) for start in range(0, count, ROWS)]

@@ -1,7 +1,7 @@
-"""Where a clip's denoising stands, kept on the disk now and then. A run that goes on from there gives the same bits.
+"""Checkpoints of a clip's denoising. A run that resumes from one gives the same bits as a run in one piece.
 
-One safetensors file: the latents and the solver's tensors, and in its metadata the solver's numbers as JSON, the name
-of the run it belongs to, and a hash of all that.
+A checkpoint is one safetensors file with the latents and the solver's tensors. Its metadata holds the solver's other
+values as JSON, the identity of the run, and a hash of all of it.
 """
 
 from __future__ import annotations
@@ -23,62 +23,65 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import whole_file
 
 CONFIGURATION = "_internal_dict"
-"""The attribute of a solver that never changes."""
+"""The scheduler attribute that never changes: its configuration."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ResumeState:
-    """All that denoising needs to go on after `step` steps."""
+    """What denoising needs to continue after `step` steps."""
 
     step: int
     latents: torch.Tensor
     solver: dict[str, Any]
     """The attributes of the diffusers scheduler."""
     seconds: float
-    """What these steps took."""
+    """The time that these steps took."""
 
 
 class Checkpoint:
-    """The file of one clip, which is denoised on `device`."""
+    """The checkpoint file of one clip."""
 
     def __init__(self, path: Path, identity: str, interval: float, device: torch.device) -> None:
-        """Look for what an earlier run has left.
+        """Read the file of an earlier run, if there is one, to `device`.
 
-        `identity` names all that decides the latents; what was left under another one is not used. `interval` is how
-        many seconds of denoising may be lost; a clip that takes less is never written down.
+        `identity` stands for everything that decides the latents: a file with another one is not used. `interval` is
+        the seconds of denoising that may be lost; a clip that takes less never writes a file.
         """
         self._path = path
         self._identity = identity
         self._interval = interval
         self._device = device
         self.warnings: list[str] = []
-        """What did not work, one sentence each. The clip is whole all the same."""
-        self.standing = self._find()
-        """Where an earlier run stood; None if it has left nothing of use."""
-        self._is_kept = self.standing is not None
-        self._kept_at = time.monotonic()
+        """What failed, one sentence each. The clip is made all the same."""
+        self.resume_state = self._find()
+        """Where the earlier run stopped; None if there is no usable file."""
+        self._is_saved = self.resume_state is not None
+        self._saved_at = time.monotonic()
 
-    def offer(self, standing: ResumeState, is_last: bool) -> None:
-        """Keep this if the last one kept is old enough; and the end, if any was kept: decoding may fail too."""
-        is_due = time.monotonic() - self._kept_at >= self._interval
-        if not is_due and not (is_last and self._is_kept):
+    def save_if_due(self, state: ResumeState, is_last: bool) -> None:
+        """Write the state if the last one is older than the interval.
+
+        The state after the last step is also written if there is a file already, since decoding may fail.
+        """
+        is_due = time.monotonic() - self._saved_at >= self._interval
+        if not is_due and not (is_last and self._is_saved):
             return
         try:
-            self._write(standing)
+            self._write(state)
         except StorageError as error:
-            self._warn(f"A checkpoint could not be kept: {error}")
-        self._kept_at = time.monotonic()
+            self._warn(f"A checkpoint could not be saved: {error}")
+        self._saved_at = time.monotonic()
 
-    def _write(self, standing: ResumeState) -> None:
-        tensors = {"latents": _copy(standing.latents)}
-        solver = {name: _pack(value, f"solver.{name}", tensors) for name, value in standing.solver.items()}
-        facts = json.dumps({"step": standing.step, "seconds": standing.seconds, "solver": solver})
+    def _write(self, state: ResumeState) -> None:
+        tensors = {"latents": _copy(state.latents)}
+        solver = {name: _pack(value, f"solver.{name}", tensors) for name, value in state.solver.items()}
+        facts = json.dumps({"step": state.step, "seconds": state.seconds, "solver": solver})
         metadata = {"identity": self._identity, "facts": facts, "sha256": _digest(facts, tensors)}
         with whole_file(self._path) as part:
             part.write_bytes(save(tensors, metadata))
-        self._is_kept = True
+        self._is_saved = True
         crash_point(CrashPoint.CHECKPOINT_SAVED)
 
     def _find(self) -> ResumeState | None:
@@ -90,7 +93,7 @@ class Checkpoint:
             reason = str(error)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             reason = f"the file is damaged ({error})"
-        self._warn(f"The clip was made from the start, for its checkpoint could not be used: {reason}.")
+        self._warn(f"The clip was made from the start, because its checkpoint could not be used: {reason}.")
         return None
 
     def _read(self) -> ResumeState:
@@ -98,7 +101,7 @@ class Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
         if metadata.get("identity") != self._identity:
-            raise _UnusableError("the settings, files or versions are others now")
+            raise _UnusableError("the settings, files or versions have changed")
         if metadata["sha256"] != _digest(metadata["facts"], tensors):
             raise _UnusableError("the file is damaged")
         facts = json.loads(metadata["facts"])
@@ -112,40 +115,40 @@ class Checkpoint:
 
 
 def solver_state(scheduler: Any) -> dict[str, Any]:
-    """All that the solver remembers, by attribute; multistep ones keep what the model said in the last steps."""
-    solver = scheduler.scheduler if isinstance(scheduler, Resumed) else scheduler
+    """The solver's state by attribute; multistep solvers hold the model's outputs of the last steps."""
+    solver = scheduler.scheduler if isinstance(scheduler, ResumedScheduler) else scheduler
     return {name: value for name, value in vars(solver).items() if name != CONFIGURATION}
 
 
-class Resumed:
-    """A solver that a pipeline finds on its way: it is given the rest of the timesteps, and the solver goes on."""
+class ResumedScheduler:
+    """A scheduler that continues from a resume state: the pipeline gets the remaining timesteps only."""
 
-    def __init__(self, scheduler: Any, standing: ResumeState) -> None:
+    def __init__(self, scheduler: Any, state: ResumeState) -> None:
         self.scheduler = scheduler
-        self._standing = standing
+        self._state = state
 
     def set_timesteps(self, steps: int, device: torch.device) -> None:
         self.scheduler.set_timesteps(steps, device=device)
-        vars(self.scheduler).update(self._standing.solver)
+        vars(self.scheduler).update(self._state.solver)
 
     @property
     def timesteps(self) -> torch.Tensor:
         timesteps: torch.Tensor = self.scheduler.timesteps
-        return timesteps[self._standing.step :]
+        return timesteps[self._state.step :]
 
     def set_begin_index(self, index: int) -> None:
-        """It has begun already."""
+        """Do nothing: the solver's own index is in the resume state."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.scheduler, name)
 
 
 class _UnusableError(Exception):
-    """Why a checkpoint does not fit, as the end of a sentence."""
+    """A checkpoint of another run. The text ends a sentence."""
 
 
 def _pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """`value` as JSON, its tensors put into `tensors`."""
+    """`value` as JSON. Its tensors are added to `tensors`."""
     match value:
         case torch.Tensor():
             tensors[name] = _copy(value)
@@ -155,7 +158,7 @@ def _pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case _:
-            raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot keep")
+            raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot hold")
 
 
 def _unpack(packed: Any, tensors: dict[str, torch.Tensor], device: torch.device) -> Any:

@@ -1,11 +1,10 @@
-"""Latents -> frames, one latent frame after another, and if memory is short one tile of the picture after another.
+"""Latents -> frames: one latent frame at a time and, where memory is short, one tile of the picture at a time.
 
-Nothing of the clip piles up on the device: what is decoded goes to the machine's memory at once.
+Decoded frames go to the machine's memory at once, so the device never holds more than one piece of the clip.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,39 +16,36 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from numpy.typing import NDArray
 
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.planning.costs import TILE_OVERLAP, tile_count
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-
-OVERLAP = 64
-"""Pixels that neighbouring tiles share at least, where they are twice as large; one fades into the other over them."""
 
 
 def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer, tile: int = 0) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of normalised latents (1, channels, latent frames, h, w), computed in the VAE's dtype.
 
-    `tile` is the side of the tiles in pixels; 0 takes each frame in one piece, with the bits of the library's own
-    `decode`. Raises Cancelled between latent frames, GenerationError if the decoder's output is not a number.
+    `tile` is the side of the tiles in pixels; 0 decodes whole frames, with the bits of the stock `decode`.
+    Raises Cancelled between latent frames, GenerationError if the decoder's output is not a number.
     """
-    given = denormalise(vae, latents.to(torch.float32)).to(vae.dtype)
-    tiles, watch = _tiles(vae, given, tile), _Watch(observer, decoder_passes(vae, latents, tile))
+    scaled = denormalise(vae, latents.to(torch.float32)).to(vae.dtype)
+    tiles, passes = _tiles(vae, scaled, tile), _Passes(observer, decoder_passes(vae, latents, tile))
     if len(tiles) == 1:
-        frames = [_pixels(piece) for piece in _decoded(vae, given, watch)]
-        return np.concatenate(frames)
-    return _blended(vae, given, tiles, watch)
+        return np.concatenate([_pixels(piece) for piece in _decode_frames(vae, scaled, passes)])
+    return _blend(vae, scaled, tiles, passes)
 
 
 def decoder_passes(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int = 0) -> int:
-    """How often the decoder runs: once for each latent frame, or for each tile of each."""
+    """How often the decoder runs: once for each latent frame and tile."""
     return latents.shape[2] * len(_tiles(vae, latents, tile))
 
 
 def denormalise(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
-    """From the unit variance that the transformer knows to the VAE's own scale."""
+    """From the unit variance of the transformer's latents to the VAE's own scale."""
     mean, std = (value.to(latents) for value in latent_scale(vae))
     return latents * std + mean
 
 
 def latent_scale(vae: AutoencoderKLWan) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of the VAE's latents, fp32 (1, channels, 1, 1, 1) on the CPU."""
+    """Mean and standard deviation of the VAE's latents, fp32 (1, channels, 1, 1, 1) on the CPU."""
     mean, std = (
         torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
     )
@@ -58,21 +54,22 @@ def latent_scale(vae: AutoencoderKLWan) -> tuple[torch.Tensor, torch.Tensor]:
 
 @dataclass(frozen=True)
 class _Tile:
-    """A part of the picture, in latent pixels."""
+    """A rectangle of the picture, in latent pixels."""
 
     rows: slice
     columns: slice
 
 
-class _Watch:
-    """Reports and asks before each of the decoder's `total` passes."""
+class _Passes:
+    """Reports progress before each of the decoder's `total` passes."""
 
     def __init__(self, observer: Observer, total: int) -> None:
         self._observer = observer
         self._total = total
         self._started, self._done = time.monotonic(), 0
 
-    def before_pass(self) -> None:
+    def begin_next(self) -> None:
+        """Raises Cancelled."""
         check_cancelled(self._observer)
         each = (time.monotonic() - self._started) / self._done if self._done else None
         eta = None if each is None else each * (self._total - self._done)
@@ -80,15 +77,15 @@ class _Watch:
         self._done += 1
 
 
-def _decoded(vae: AutoencoderKLWan, latents: torch.Tensor, watch: _Watch) -> Iterator[torch.Tensor]:
-    """Of each latent frame its frames (3, t, H, W), fp32 from -1 to 1: the first alone, then four at a time."""
+def _decode_frames(vae: AutoencoderKLWan, latents: torch.Tensor, passes: _Passes) -> Iterator[torch.Tensor]:
+    """The frames (3, t, H, W) of each latent frame, fp32 from -1 to 1: one for the first, then four at a time."""
     vae.clear_cache()
     try:
-        ready = vae.post_quant_conv(latents)
-        for index in range(ready.shape[2]):
-            watch.before_pass()
+        projected = vae.post_quant_conv(latents)
+        for index in range(projected.shape[2]):
+            passes.begin_next()
             vae._conv_idx = [0]
-            frame = ready[:, :, index : index + 1]
+            frame = projected[:, :, index : index + 1]
             first = {"first_chunk": True} if index == 0 else {}
             output = vae.decoder(frame, feat_cache=vae._feat_map, feat_idx=vae._conv_idx, **first)
             if vae.config.patch_size is not None:
@@ -100,18 +97,18 @@ def _decoded(vae: AutoencoderKLWan, latents: torch.Tensor, watch: _Watch) -> Ite
                 )
             yield piece.clamp_(-1.0, 1.0)
     finally:
-        vae.clear_cache()  # a decoder stopped half way keeps the frames it has seen
+        vae.clear_cache()  # else a decoder stopped half way would hold the frames it has seen
 
 
 def _pixels(video: torch.Tensor) -> NDArray[np.uint8]:
-    """(3, T, H, W) from -1 to 1 -> (T, H, W, 3). Writes over `video`."""
+    """(3, T, H, W) from -1 to 1 -> (T, H, W, 3) from 0 to 255. Writes over `video`."""
     pixels = video.add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     frames: NDArray[np.uint8] = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
     return frames
 
 
-def _blended(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], watch: _Watch) -> NDArray[np.uint8]:
-    """The tiles laid over one another, each weighing less towards its edges."""
+def _blend(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], passes: _Passes) -> NDArray[np.uint8]:
+    """The weighted mean of all tiles, whose weights fall towards their edges."""
     ratio, (height, width) = vae.spatial_compression_ratio, latents.shape[3:]
     weights = [_weights(tile, height, width, ratio) for tile in tiles]
     total = torch.zeros(height * ratio, width * ratio)
@@ -122,7 +119,7 @@ def _blended(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], w
     for tile, weight in zip(tiles, weights, strict=True):
         rows, columns = _scaled(tile.rows, ratio), _scaled(tile.columns, ratio)
         share, start = weight / total[rows, columns], 0
-        for piece in _decoded(vae, latents[:, :, :, tile.rows, tile.columns], watch):
+        for piece in _decode_frames(vae, latents[:, :, :, tile.rows, tile.columns], passes):
             video[:, start : start + piece.shape[1], rows, columns] += piece.cpu() * share
             start += piece.shape[1]
     return np.concatenate([_pixels(part) for part in torch.split(video, vae.config.scale_factor_temporal, dim=1)])
@@ -132,30 +129,32 @@ def _tiles(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int) -> list[_Til
     ratio, (height, width) = vae.spatial_compression_ratio, latents.shape[3:]
     return [
         _Tile(rows, columns)
-        for rows in _spans(height, tile // ratio, OVERLAP // ratio)
-        for columns in _spans(width, tile // ratio, OVERLAP // ratio)
+        for rows in tile_spans(height, tile // ratio, TILE_OVERLAP // ratio)
+        for columns in tile_spans(width, tile // ratio, TILE_OVERLAP // ratio)
     ]
 
 
-def _spans(side: int, tile: int, overlap: int) -> list[slice]:
-    """As few of one length as cover the side, evenly spread. No length means all of it."""
+def tile_spans(side: int, tile: int, overlap: int) -> list[slice]:
+    """The fewest spans of length `tile` that cover the side and overlap by `overlap`, evenly spaced.
+
+    One span if `tile` is 0. Tiles shorter than twice the overlap share half of their length instead.
+    """
     if not tile or tile >= side:
         return [slice(0, side)]
-    overlap = min(overlap, tile // 2)
-    count = math.ceil((side - overlap) / (tile - overlap))
+    count = tile_count(side, tile, overlap)
     starts = [round(index * (side - tile) / (count - 1)) for index in range(count)]
     return [slice(start, start + tile) for start in starts]
 
 
 def _weights(tile: _Tile, height: int, width: int, ratio: int) -> torch.Tensor:
-    """(H, W): 1 inside, falling towards each edge that is not the picture's."""
+    """(H, W): 1 inside, falling towards each edge that is not the picture's own."""
     rows, columns = (_ramp(span, side, ratio) for span, side in ((tile.rows, height), (tile.columns, width)))
     return rows[:, None] * columns[None, :]
 
 
 def _ramp(span: slice, side: int, ratio: int) -> torch.Tensor:
     length = (span.stop - span.start) * ratio
-    rising = (torch.arange(length) + 1) / (min(OVERLAP, length) + 1)
+    rising = (torch.arange(length) + 1) / (min(TILE_OVERLAP, length) + 1)
     before = rising if span.start else torch.ones(length)
     after = rising.flip(0) if span.stop < side else torch.ones(length)
     return before.clamp(max=1.0) * after.clamp(max=1.0)

@@ -1,4 +1,4 @@
-"""Noise -> latents, through the diffusers pipeline, with one callback: progress, preview, cancel, NaN check."""
+"""Noise -> latents through the diffusers pipeline, with one step callback: progress, preview, cancel, NaN check."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from diffusers import WanPipeline
 from numpy.typing import NDArray
 
-from wan_pipeline.engine.checkpoint import Checkpoint, Resumed, ResumeState, solver_state
-from wan_pipeline.engine.conditioning import Given
+from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState, solver_state
+from wan_pipeline.engine.conditioning import Conditioning
 from wan_pipeline.engine.load import Denoiser
 from wan_pipeline.engine.memory.offload import offloaded
 from wan_pipeline.engine.preview import Preview
@@ -26,8 +26,8 @@ from wan_pipeline.requests.request import GenerationRequest
 
 
 @dataclass(frozen=True)
-class Where:
-    """The device that computes, and whether the model's parts come to it one at a time."""
+class ExecutionDevice:
+    """The device that computes, and whether the model's parts move there one at a time, by accelerate's hooks."""
 
     device: torch.device
     offloads: bool = False
@@ -37,28 +37,29 @@ def sample(
     denoiser: Denoiser,
     request: GenerationRequest,
     embeddings: list[torch.Tensor],
-    given: Given,
+    conditioning: Conditioning,
     preview: Preview,
     observer: Observer,
-    where: Where | None = None,
+    execution: ExecutionDevice,
     checkpoint: Checkpoint | None = None,
 ) -> torch.Tensor:
-    """Normalised latents, (1, channels, latent frames, height, width), fp32.
+    """Normalised latents, (1, channels, latent frames, height, width), fp32, without those of reference images.
 
-    `embeddings` holds the prompt's and, if guidance is on, the negative prompt's. From `checkpoint` it goes on where an
-    earlier run stood. Raises Cancelled within one step, GenerationError at the first value that is not a number.
+    `embeddings` holds the prompt's and, with guidance, the negative prompt's. Denoising continues from the checkpoint's
+    resume state, if it has one. Raises Cancelled within one step, GenerationError at the first value that is not a
+    number.
     """
-    device, offloads = (where.device, where.offloads) if where else (denoiser.transformer.device, False)
-    pipeline = _computing_on(device, _pipeline(denoiser, request))
-    standing = checkpoint.standing if checkpoint else None
-    if standing is not None:
-        pipeline.scheduler = Resumed(pipeline.scheduler, standing)
-    noise = (initial_noise(denoiser, request) if standing is None else standing.latents).to(device)
-    watcher = _Watcher(request.num_inference_steps, noise, preview, given, observer, checkpoint)
-    residency: AbstractContextManager[None] = offloaded(pipeline, device) if offloads else nullcontext()
-    with residency:
+    device = execution.device
+    pipeline = _executing_on(device, _pipeline(denoiser, request))
+    state = checkpoint.resume_state if checkpoint else None
+    if state is not None:
+        pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
+    latents = (initial_noise(denoiser, request) if state is None else state.latents).to(device)
+    callback = _StepCallback(request.num_inference_steps, latents, preview, conditioning, observer, checkpoint)
+    offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
+    with offloading:
         output = pipeline(
-            **_conditions(denoiser, request, given),
+            **_conditioning_arguments(denoiser, request, conditioning),
             prompt_embeds=embeddings[0].to(device),
             negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
             width=request.width,
@@ -67,18 +68,18 @@ def sample(
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             guidance_scale_2=request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
-            latents=noise,
+            latents=latents,
             output_type="latent",
-            callback_on_step_end=watcher,
+            callback_on_step_end=callback,
         )
-    latents: torch.Tensor = output.frames
-    return latents[:, :, len(given.references) :]
+    denoised: torch.Tensor = output.frames
+    return denoised[:, :, len(conditioning.references) :]
 
 
 def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tensor:
-    """The clip's noise: from a generator on the CPU, so that a seed means the same on every device.
+    """The seed's noise, drawn on the CPU, so that a seed means the same on every device.
 
-    Reference images are frames of their own, before the clip's.
+    Reference images take latent frames of their own, before the clip's.
     """
     vae = denoiser.vae.config
     shape = (
@@ -93,6 +94,7 @@ def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tenso
 
 
 def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
+    """The diffusers pipeline of the request's mode, around the loaded modules."""
     parts: dict[str, Any] = {
         "tokenizer": None,
         "text_encoder": None,
@@ -103,7 +105,7 @@ def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
         "scheduler": make_scheduler(request.scheduler, denoiser.scheduler_config, request.flow_shift),
     }
     if denoiser.pipeline == VACE_PIPELINE:
-        from diffusers import WanVACEPipeline  # here and below, because text alone never needs them
+        from diffusers import WanVACEPipeline  # here and below: text-to-video does not need them
 
         pipeline = WanVACEPipeline(**parts)
     elif request.mode is Mode.TEXT_TO_VIDEO:
@@ -121,52 +123,55 @@ def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
     return pipeline
 
 
-def _computing_on(device: torch.device, pipeline: Any) -> Any:
-    """The pipeline asks its parts where they are, and those that stream or visit are elsewhere when asked."""
+def _executing_on(device: torch.device, pipeline: Any) -> Any:
+    """The pipeline with a fixed execution device: it would ask its modules, and streamed ones are on the CPU then."""
     kind = type(pipeline)
     pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
     return pipeline
 
 
-def _conditions(denoiser: Denoiser, request: GenerationRequest, given: Given) -> dict[str, Any]:
-    """What the pipeline is given beside the text."""
+def _conditioning_arguments(
+    denoiser: Denoiser, request: GenerationRequest, conditioning: Conditioning
+) -> dict[str, Any]:
+    """The pipeline's arguments for images and videos."""
     if denoiser.pipeline == VACE_PIPELINE:
         return {
-            "video": list(given.video) or None,
-            "mask": list(given.mask) or None,
-            "reference_images": list(given.references) or None,
+            "video": list(conditioning.video) or None,
+            "mask": list(conditioning.mask) or None,
+            "reference_images": list(conditioning.references) or None,
         }
     if request.mode is Mode.TEXT_TO_VIDEO:
         return {}
-    last = {} if given.last_image is None else {"last_image": given.last_image}
-    return {"image": given.image, **last}
+    last = {} if conditioning.last_image is None else {"last_image": conditioning.last_image}
+    return {"image": conditioning.image, **last}
 
 
-class _Watcher:
-    """The callback at the end of each step."""
+class _StepCallback:
+    """Diffusers' `callback_on_step_end`."""
 
     def __init__(
         self,
         steps: int,
-        noise: torch.Tensor,
+        latents: torch.Tensor,
         preview: Preview,
-        given: Given,
+        conditioning: Conditioning,
         observer: Observer,
         checkpoint: Checkpoint | None,
     ) -> None:
         self._steps = steps
         self._checkpoint = checkpoint
-        standing = checkpoint.standing if checkpoint else None
-        self._done_before, self._seconds_before = (standing.step, standing.seconds) if standing else (0, 0.0)
-        self._before = noise
+        state = checkpoint.resume_state if checkpoint else None
+        self._first_step, self._earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
+        self._before = latents
         self._preview = preview
-        self._given = given
+        self._conditioning = conditioning
         self._observer = observer
         self._started = time.monotonic()
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        """Called with the latents after each step; `step` counts from 0, in a resumed run too."""
         check_cancelled(self._observer)
-        done = self._done_before + step + 1
+        done = self._first_step + step + 1
         latents: torch.Tensor = values["latents"]
         if not bool(torch.isfinite(latents).all()):
             raise GenerationError(
@@ -178,20 +183,20 @@ class _Watcher:
         self._before = latents
         seconds = time.monotonic() - self._started
         if self._checkpoint is not None:
-            standing = ResumeState(done, latents, solver_state(pipeline.scheduler), self._seconds_before + seconds)
-            self._checkpoint.offer(standing, is_last=done == self._steps)
+            state = ResumeState(done, latents, solver_state(pipeline.scheduler), self._earlier_seconds + seconds)
+            self._checkpoint.save_if_due(state, is_last=done == self._steps)
         eta = seconds / (step + 1) * (self._steps - done)
-        self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._look(clean)))
+        self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview_of(clean)))
         return {}
 
-    def _look(self, clean: torch.Tensor) -> NDArray[np.uint8]:
-        frames = self._preview.frames(clean[:, :, len(self._given.references) :])
-        if self._given.image is not None:  # with expanding timesteps its latents come in only at the very end
-            frames[0] = np.asarray(self._given.image.resize((frames.shape[2], frames.shape[1])))
+    def _preview_of(self, clean: torch.Tensor) -> NDArray[np.uint8]:
+        frames = self._preview.frames(clean[:, :, len(self._conditioning.references) :])
+        if self._conditioning.image is not None:  # TI2V sets the image's latents only after the last step
+            frames[0] = np.asarray(self._conditioning.image.resize((frames.shape[2], frames.shape[1])))
         return frames
 
 
 def estimate_clean(before: torch.Tensor, after: torch.Tensor, sigma_before: float, sigma_after: float) -> torch.Tensor:
-    """The clean latents a step was heading for, whatever the solver: along a flow, x = clean + sigma * velocity."""
+    """The clean latents that a step was heading for, with any solver: along a flow, x = clean + sigma * velocity."""
     velocity = (after - before) / (sigma_after - sigma_before)
     return after - sigma_after * velocity

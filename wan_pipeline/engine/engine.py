@@ -1,9 +1,7 @@
-"""From a request to frames. One model stays loaded between clips; nothing else does."""
+"""Renders requests into frames, one at a time. The last model stays loaded between clips."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,61 +13,81 @@ import torch
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.adapters import applied, read_weights
-from wan_pipeline.engine.conditioning import load_conditioning
+from wan_pipeline.engine.adapters import AdapterHome, Layers, applied, read_weights
+from wan_pipeline.engine.checkpoint import Checkpoint
+from wan_pipeline.engine.clip_planner import ClipPlanner
+from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decode import decode, decoder_passes
-from wan_pipeline.engine.denoise import Where, sample
-from wan_pipeline.engine.device.deterministic import pinned
+from wan_pipeline.engine.denoise import ExecutionDevice, sample
+from wan_pipeline.engine.device.deterministic import deterministic as deterministic_mode
 from wan_pipeline.engine.device.placement import (
+    CPU,
     MemoryGauge,
     Placement,
     choose_placement,
     is_out_of_memory,
     limit_memory,
     release_memory,
-    release_pinned,
 )
-from wan_pipeline.engine.device.probe import look
 from wan_pipeline.engine.load import quiet_libraries
-from wan_pipeline.engine.loaded import Loaded, load
-from wan_pipeline.engine.memory.weights import computing_dtype
-from wan_pipeline.engine.preview import load_preview
+from wan_pipeline.engine.loaded import Loaded, ModelHolder
+from wan_pipeline.engine.memory.weights import compute_dtype
+from wan_pipeline.engine.preview import Preview, load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
+from wan_pipeline.engine.rendered import Rendered, frames_sha256
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import OutOfMemory, StorageError
+from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.planning.choice import Chooser
-from wan_pipeline.planning.costs import Machine
-from wan_pipeline.planning.hardware import keep
+from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
-from wan_pipeline.planning.planner import Plan
 from wan_pipeline.progress import Observer, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
-
-logger = logging.getLogger(__name__)
+from wan_pipeline.wording import lower_first
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """The frames of one clip, and how they came to be."""
+class _Clip:
+    """One clip to render: what was asked for, and how it is made."""
 
-    frames: NDArray[np.uint8]
-    """(T, H, W, 3)."""
-    sha256: str
-    """Of the frames' shape and bytes."""
-    seconds: dict[str, float]
-    """By stage."""
-    peak_memory_mb: float
+    request: GenerationRequest
+    model: InstalledModel
+    plan: MemoryPlan
+    stages: Stages
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What denoising needs beside the text and the conditioning."""
+
+    loaded: Loaded
+    preview: Preview
+    adapters: list[tuple[Adapter, Layers]]
     provenance: Provenance
-    """What the frames were made from and with."""
-    resumed_from: int = 0
-    """Denoising steps that an earlier run had done."""
-    warnings: tuple[str, ...] = ()
-    """What was left out on the way, one sentence each."""
+    checkpoint: Checkpoint | None
+
+    @property
+    def steps_done(self) -> int:
+        """By an earlier run."""
+        state = self.checkpoint.resume_state if self.checkpoint else None
+        return state.step if state else 0
+
+    @property
+    def seconds_done(self) -> float:
+        """Seconds that an earlier run spent denoising."""
+        state = self.checkpoint.resume_state if self.checkpoint else None
+        return state.seconds if state else 0.0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        of_adapters = (warning for adapter, _ in self.adapters for warning in adapter.warnings)
+        of_checkpoint = self.checkpoint.warnings if self.checkpoint else ()
+        return (*of_adapters, *of_checkpoint, *self.loaded.warnings)
 
 
 class Engine:
@@ -80,73 +98,73 @@ class Engine:
         settings: Settings,
         placement: Placement | None = None,
         *,
-        strict: bool = False,
+        deterministic: bool = False,
         threads: int | None = None,
     ) -> None:
-        """`strict` pins what else breaks repeatability, with `threads` of the CPU (as many as torch takes)."""
+        """`deterministic` fixes what torch chooses by itself, with this many CPU `threads` (None: torch's own number).
+
+        Raises UserError if this machine has no device such as the settings ask for.
+        """
         quiet_libraries()
-        self._strict = strict
-        self._threads = threads
         self._settings = settings
+        self._placement = placement or choose_placement(settings.device)
+        self._deterministic = deterministic
+        self._threads = threads
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary(settings.loras)
-        self._placement = placement or choose_placement()
-        self._origins = ProvenanceRecorder(settings, self._loras, self._placement)
-        self._chooser = Chooser(settings)
-        self._loaded: Loaded | None = None
-        self._attention = "native"
+        self._recorder = ProvenanceRecorder(settings, self._loras, self._placement)
+        self._planner = ClipPlanner(settings, self._loras, self._placement, deterministic=deterministic)
+        self._holder = ModelHolder(self._placement, settings.cache / "weights")
         limit_memory(self._placement, settings.memory_limit)
-        with suppress(StorageError):  # speeds that cannot be kept are told when a clip is made
-            self._machine()
+        with suppress(StorageError):  # raised again when a clip is rendered
+            self._planner.machine(self._holder.host_bytes)
 
     def render(
         self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
     ) -> Rendered:
-        """The clip's frames, made by this memory plan (the quickest that fits).
+        """The clip's frames, made by this memory plan (empty: the fastest that fits).
 
-        `checkpoint` is a file of this clip's own. What denoising has done is kept in it now and then, and a later call
-        with it goes on from there to the same frames. It is the caller's to remove once the clip is safe.
+        `checkpoint` is a file for this clip alone. The state of denoising is saved in it now and then, and a later call
+        continues from it to the same frames. The caller removes it once the clip is saved.
         Raises UserError, OutOfMemory, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        chosen = self._choose(request, model, plan)
-        with self._computing(request, model, chosen.memory):
+        chosen = self._planner.choose(request, model, plan, self._holder.host_bytes)
+        with self._computing(request, model, chosen.plan):
             stages = Stages(observer, MemoryGauge(self._placement))
-            rendered = self._render(request, model, stages, chosen.memory, checkpoint)
-        return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _doubt(chosen)))
+            rendered = self._render(_Clip(request, model, chosen.plan, stages, checkpoint))
+        return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _forecast_warning(chosen)))
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
-        """What `render` would make the clip from and with. Reads all the model's files the first time.
+        """What `render` would make the clip from, and how. Reads all the model's files the first time.
 
         Raises UserError, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        memory = self._choose(request, model, plan).memory
+        memory = self._planner.choose(request, model, plan, self._holder.host_bytes).plan
         with self._computing(request, model, memory):
-            return self._origins.provenance(request, model, memory, self._attention, observer)
+            return self._recorder.provenance(request, model, memory, self._planner.attention, observer)
 
     def encode_texts(
         self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
     ) -> None:
-        """Have the texts of coming clips ready on the disk, with one visit of each model's text encoder.
+        """Encode the texts of coming clips into the cache, loading each model's text encoder once.
 
-        At most MAX_CACHED texts are kept. Raises ModelError, OutOfMemory, GenerationError, StorageError or Cancelled.
+        The cache holds MAX_CACHED texts. Raises ModelError, OutOfMemory, GenerationError, StorageError or Cancelled.
         """
-        of_model: dict[str, list[GenerationRequest]] = {}
+        by_model: dict[str, list[GenerationRequest]] = {}
         for request in requests:
-            of_model.setdefault(request.model, []).append(request)
-        for model_id, some in of_model.items():
+            by_model.setdefault(request.model, []).append(request)
+        for model_id, same_model in by_model.items():
             model = self._models.find(model_id)
-            memory = self._choose(some[0], model, plan).memory
-            with self._computing(some[0], model, memory):
-                self._make_room(model, memory)
-                self._embed(model, [text for request in some for text in _texts(request)], memory, observer)
+            memory = self._planner.choose(same_model[0], model, plan, self._holder.host_bytes).plan
+            with self._computing(same_model[0], model, memory):
+                texts = [text for request in same_model for text in _texts(request)]
+                self._embed(model, texts, memory, observer)
 
     def close(self) -> None:
-        """Let the loaded model go."""
-        self._loaded = None
-        release_memory(self._placement)
-        release_pinned(self._placement)
+        """Release the loaded model and its memory."""
+        self._holder.release()
 
     def __enter__(self) -> Engine:
         return self
@@ -156,125 +174,113 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _render(
-        self,
-        request: GenerationRequest,
-        model: InstalledModel,
-        stages: Stages,
-        plan: MemoryPlan,
-        checkpoint: Path | None,
-    ) -> Rendered:
-        place, cache = self._placement, self._settings.cache
-        adapters = [
-            adapter
-            for lora in request.loras
-            for adapter in match_adapters(self._loras.find(lora.name), model, lora.weight)
-        ]
-        given = load_conditioning(self._settings.inputs, request)
+    def _render(self, clip: _Clip) -> Rendered:
+        """All stages in order."""
+        stages, steps = clip.stages, clip.request.num_inference_steps
+        adapters = self._match_adapters(clip)
+        conditioning = load_conditioning(self._settings.inputs, clip.request)
         with stages.enter(Stage.ENCODING_TEXT):
-            self._make_room(model, plan)
-            embeddings = self._embed(model, _texts(request), plan, stages)
+            embeddings = self._embed(clip.model, _texts(clip.request), clip.plan, stages)
         with stages.enter(Stage.LOADING):
-            loaded = self._load(model, plan)
-            preview = load_preview(loaded.denoiser.vae, cache / "previews", model.fingerprint)
-            dtype = computing_dtype(plan, place)
-            home = place.device if plan.residency is Residency.RESIDENT else torch.device("cpu")
-            layers = [read_weights(adapter, home, dtype) for adapter in adapters]
-            provenance = self._origins.provenance(request, model, plan, self._attention, stages)
-            kept = self._origins.checkpoint(checkpoint, request, model, plan, provenance)
-        done = kept.standing.step if kept and kept.standing else 0
-        with ExitStack() as stack:
-            stack.enter_context(stages.enter(Stage.DENOISING, request.num_inference_steps, done))
-            for expert, transformer in enumerate(loaded.denoiser.transformers):
-                own = [weights for adapter, weights in zip(adapters, layers, strict=True) if expert in adapter.experts]
-                stack.enter_context(applied(transformer, own))
-            stack.enter_context(loaded.computing(plan, place.device, request.first_block_cache))
-            where = Where(place.device, offloads=plan.residency is Residency.OFFLOAD and not place.on_cpu)
-            latents = sample(loaded.denoiser, request, embeddings, given, preview, stages, where, kept)
-        release_memory(place)
-        stages.seconds[Stage.DENOISING.value] += kept.standing.seconds if kept and kept.standing else 0
-        frames = self._decode(loaded, latents, stages, plan)
+            prepared = self._prepare(clip, adapters)
+        with stages.enter(Stage.DENOISING, steps, prepared.steps_done):
+            latents = self._denoise(clip, prepared, embeddings, conditioning)
+        stages.add_seconds(Stage.DENOISING, prepared.seconds_done)
+        frames = self._decode(clip, prepared.loaded, latents)
         return Rendered(
             frames=frames,
             sha256=frames_sha256(frames),
             seconds=stages.seconds,
             peak_memory_mb=stages.memory.peak_mb,
-            provenance=provenance,
-            resumed_from=done,
-            warnings=(
-                *(told for adapter in adapters for told in adapter.warnings),
-                *(kept.warnings if kept else ()),
-                *loaded.warnings,
-            ),
+            provenance=prepared.provenance,
+            resumed_from=prepared.steps_done,
+            warnings=prepared.warnings,
         )
 
-    def _decode(self, loaded: Loaded, latents: torch.Tensor, stages: Stages, plan: MemoryPlan) -> NDArray[np.uint8]:
-        with ExitStack() as stack:
-            vae = stack.enter_context(loaded.decoding(plan, self._placement.device))
-            stack.enter_context(stages.enter(Stage.DECODING, decoder_passes(vae, latents, plan.tile)))
-            return decode(vae, latents, stages, plan.tile)
-
-    def _choose(self, request: GenerationRequest, model: InstalledModel, text: str) -> Plan:
-        """One that does not fit is tried all the same: forecasts err on the safe side."""
-        beside = sum(path.stat().st_size for lora in request.loras for path in self._loras.files(lora.name).values())
-        chosen = self._chooser.choose(request, model.spec, self._machine(), text, beside)
-        logger.info("Memory plan: %s (%s)", chosen.memory, chosen.reason or "fits")
-        return chosen
-
-    def _machine(self) -> Machine:
-        """What is free, and what this process itself could let go."""
-        hardware = look(self._placement.device, self._settings.cache)
-        own = self._loaded.host_bytes if self._loaded else 0
-        hardware = replace(hardware, ram_free=hardware.ram_free + own, ram_own=own)
-        with suppress(StorageError):  # it is for the page alone, which can do without
-            keep(hardware, self._settings.cache)
-        self._attention = hardware.speeds.backend if hardware.speeds and not self._strict else "native"
-        return hardware.machine
-
-    def _load(self, model: InstalledModel, plan: MemoryPlan) -> Loaded:
-        self._make_room(model, plan)
-        if self._loaded is None:
-            weights = self._settings.cache / "weights"
-            self._loaded = load(model, _load_key(model, plan), plan, self._placement, weights)
-            for transformer in self._loaded.denoiser.transformers:
-                transformer.set_attention_backend(self._attention)
-        return self._loaded
-
-    def _make_room(self, model: InstalledModel, plan: MemoryPlan) -> None:
-        """Let another model go, or this one where it lies by another plan: never two models in memory."""
-        if self._loaded is not None and self._loaded.key != _load_key(model, plan):
-            self.close()
+    def _match_adapters(self, clip: _Clip) -> list[Adapter]:
+        """The adapters of the request's LoRAs for the model's experts. Raises LoraError."""
+        return [
+            adapter
+            for lora in clip.request.loras
+            for adapter in match_adapters(self._loras.find(lora.name), clip.model, lora.weight)
+        ]
 
     def _embed(
         self, model: InstalledModel, texts: list[str], plan: MemoryPlan, observer: Observer | None
     ) -> list[torch.Tensor]:
-        place = replace(self._placement, device=torch.device("cpu")) if plan.text == "cpu" else self._placement
-        streams = plan.text == "streamed"
-        return embed(
-            model, texts, self._settings.cache / "prompts", place, self._origins.text_setup(), observer, streams=streams
+        self._holder.release_unless(model, plan)
+        place = replace(self._placement, device=CPU) if plan.text == "cpu" else self._placement
+        cache, setup = self._settings.cache / "prompts", self._recorder.text_setup()
+        return embed(model, texts, cache, place, setup, observer, streams=plan.text == "streamed")
+
+    def _prepare(self, clip: _Clip, adapters: list[Adapter]) -> _Prepared:
+        """Load the model and the adapters, hash what the clip is made from, and find its checkpoint."""
+        model, plan, place = clip.model, clip.plan, self._placement
+        loaded = self._holder.load(model, plan, self._planner.attention)
+        preview = load_preview(loaded.denoiser.vae, self._settings.cache / "previews", model.fingerprint)
+        on_device = plan.residency is Residency.RESIDENT
+        home = AdapterHome(
+            place.device if on_device else CPU,
+            compute_dtype(plan, place),
+            pinned=not on_device and place.device.type == "cuda",
         )
+        weights = [(adapter, read_weights(adapter, home)) for adapter in adapters]
+        provenance = self._recorder.provenance(clip.request, model, plan, self._planner.attention, clip.stages)
+        checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
+        return _Prepared(loaded, preview, weights, provenance, checkpoint)
+
+    def _denoise(
+        self, clip: _Clip, prepared: _Prepared, embeddings: list[torch.Tensor], conditioning: Conditioning
+    ) -> torch.Tensor:
+        """Latents, with adapters applied and the model set up by the plan meanwhile."""
+        device, loaded, plan = self._placement.device, prepared.loaded, clip.plan
+        offloads = plan.residency is Residency.OFFLOAD and not self._placement.on_cpu
+        with ExitStack() as stack:
+            for expert, transformer in enumerate(loaded.denoiser.transformers):
+                layers = [layers for adapter, layers in prepared.adapters if expert in adapter.experts]
+                stack.enter_context(applied(transformer, layers))
+            stack.enter_context(loaded.denoising(plan, device, clip.request.first_block_cache))
+            latents = sample(
+                loaded.denoiser,
+                clip.request,
+                embeddings,
+                conditioning,
+                prepared.preview,
+                clip.stages,
+                ExecutionDevice(device, offloads=offloads),
+                prepared.checkpoint,
+            )
+        return latents
+
+    def _decode(self, clip: _Clip, loaded: Loaded, latents: torch.Tensor) -> NDArray[np.uint8]:
+        release_memory(self._placement)
+        tile = clip.plan.tile
+        with (
+            loaded.decoding(clip.plan, self._placement.device) as vae,
+            clip.stages.enter(Stage.DECODING, decoder_passes(vae, latents, tile)),
+        ):
+            return decode(vae, latents, clip.stages, tile)
 
     @contextmanager
     def _computing(self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
-            stack.enter_context(self._tidied(request, model, plan))
-            if self._strict:
-                stack.enter_context(pinned(self._threads))
+            stack.enter_context(self._releasing_memory(request, model, plan))
+            if self._deterministic:
+                stack.enter_context(deterministic_mode(self._threads))
             yield
 
     @contextmanager
-    def _tidied(self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan) -> Iterator[None]:
-        """Out of memory becomes a sentence, and the device's memory is given back whatever happened."""
+    def _releasing_memory(self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan) -> Iterator[None]:
+        """Release the device's cached memory on every way out, and turn out-of-memory errors into OutOfMemory."""
         try:
             yield
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            machine = self._machine()  # before the model goes: what it holds counts as free
-            self._loaded = None
-            release_memory(self._placement)
-            smaller = self._chooser.smaller(request, model.spec, machine, plan)
+            machine = self._planner.machine(self._holder.host_bytes)  # before its model is released
+            self._holder.release()
+            smaller = self._planner.smaller(request, model, plan, machine)
             raise OutOfMemory(
                 f"The {self._placement.device.type} ran out of memory; choose a smaller size or fewer frames.",
                 None if smaller is None else str(smaller),
@@ -283,22 +289,10 @@ class Engine:
             release_memory(self._placement)
 
 
-def _doubt(plan: Plan) -> str:
-    return f"It was made although the forecast was against it: {plan.reason[:1].lower()}{plan.reason[1:]}"
-
-
-def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:
-    """What of a plan decides how a model lies between clips."""
-    return f"{model.fingerprint} {plan.residency} {plan.precision} {plan.disk}"
+def _forecast_warning(forecast: Forecast) -> str:
+    return f"The clip was made although its forecast did not fit: {lower_first(forecast.reason)}"
 
 
 def _texts(request: GenerationRequest) -> list[str]:
-    """What the text encoder has to read for a clip."""
-    return [request.styled_prompt] + ([request.negative_prompt] if request.guidance_scale > 1 else [])
-
-
-def frames_sha256(frames: NDArray[np.uint8]) -> str:
-    """SHA-256 of the shape and the bytes: equal exactly when two clips have the same frames."""
-    digest = hashlib.sha256(repr(frames.shape).encode())
-    digest.update(np.ascontiguousarray(frames).data)
-    return digest.hexdigest()
+    """The texts that a clip's guidance needs."""
+    return [request.styled_prompt] + ([request.negative_prompt] if request.uses_guidance else [])

@@ -1,4 +1,4 @@
-"""Weights from disk into modules, strictly: what is missing, damaged or misshapen is a ModelError, never a guess."""
+"""Loads a model's modules strictly: weights that are missing, damaged or misshapen raise ModelError."""
 
 from __future__ import annotations
 
@@ -15,24 +15,32 @@ from transformers import AutoTokenizer, CLIPVisionModel, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from wan_pipeline.engine.device.placement import is_out_of_memory
+from wan_pipeline.engine.memory.alignment import align
+from wan_pipeline.engine.memory.inner_tensors import named_tensors
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.configs import read_config
 from wan_pipeline.models.inspect import VACE_PIPELINE, check_parts, read_layout
-from wan_pipeline.models.library import InstalledModel, read_json
+from wan_pipeline.models.library import InstalledModel
+
+TRANSFORMER_ENDS = ("patch_embedding", "condition_embedder", "proj_out")
+VAE_ENDS = ("encoder.conv_in", "decoder.conv_in", "decoder.conv_out", "quant_conv", "post_quant_conv")
+"""Layers that everything passes through. They are small, and a damaged or wrongly converted file shows in them."""
+LOCAL = {"local_files_only": True}
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """All of a model but its text encoder, on its device and in eval mode."""
+    """All modules of a model except its text encoder, in eval mode."""
 
     pipeline: str
-    """The diffusers class that samples with it."""
+    """The class name of its diffusers pipeline."""
     transformer: Any
     transformer_2: Any | None
-    """The expert of the last, low-noise steps; None for models of one."""
+    """The expert of the low-noise steps; None for models without experts."""
     boundary_ratio: float | None
-    """The share of the noise below which the second expert takes over."""
+    """The noise level, from 0 to 1, below which the second expert takes over."""
     vae: Any
     image_encoder: Any | None
     image_processor: Any | None
@@ -45,7 +53,7 @@ class Denoiser:
 
 
 def quiet_libraries() -> None:
-    """No progress bars and no chatter from diffusers and transformers: what matters is checked and raised here."""
+    """Turn off the progress bars and warnings of diffusers and transformers: what matters is checked here."""
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
         library.set_verbosity_error()
@@ -54,13 +62,13 @@ def quiet_libraries() -> None:
 def load_text_encoder(model: InstalledModel, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """(tokenizer, UMT5 encoder). Raises ModelError."""
     encoder = load_component(model, "text_encoder", UMT5EncoderModel, device, dtype)
-    check_table(model, encoder.get_input_embeddings().weight)
+    check_embedding_table(model, encoder.get_input_embeddings().weight)
     return load_tokenizer(model), encoder
 
 
 def load_tokenizer(model: InstalledModel) -> Any:
     """Raises ModelError."""
-    return _guarded(model, "tokenizer", lambda folder: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+    return _guarded(model, "tokenizer", lambda folder: AutoTokenizer.from_pretrained(folder, **LOCAL))
 
 
 def load_denoiser(
@@ -69,16 +77,15 @@ def load_denoiser(
     dtype: torch.dtype,
     load_transformer: Callable[[str, Any], Any] | None = None,
 ) -> Denoiser:
-    """Transformers in `dtype`, or as `load_transformer` gives them by component and class; VAE and image encoder in
-    fp32. Raises ModelError.
+    """Load transformers in `dtype`, and VAE and image encoder in fp32, to the device. Raises ModelError.
+
+    `load_transformer` may load the transformers instead; it is given the component's name and its class.
     """
     load = load_transformer or (lambda component, kind: load_component(model, component, kind, device, dtype))
     layout = read_layout(model.spec.title, model.index())
-    check_parts(model.spec.title, layout, lambda name: read_json(model.folder / name))
-    has, kind = (
-        layout.components,
-        WanVACETransformer3DModel if layout.pipeline == VACE_PIPELINE else WanTransformer3DModel,
-    )
+    check_parts(model.spec.title, layout, lambda name: read_config(model.folder / name))
+    has = layout.components
+    kind = WanVACETransformer3DModel if layout.pipeline == VACE_PIPELINE else WanTransformer3DModel
     transformers = {name: load(name, kind) for name in ("transformer", "transformer_2") if name in has}
     vae = load_component(model, "vae", AutoencoderKLWan, device, torch.float32)
     for name, module in transformers.items():
@@ -99,20 +106,15 @@ def load_denoiser(
     )
 
 
-def check_table(model: InstalledModel, table: torch.Tensor) -> None:
-    """A table of zeros is what a wrongly converted file leaves behind: every prompt would mean the same."""
+def check_embedding_table(model: InstalledModel, table: torch.Tensor) -> None:
+    """Raise ModelError for a token embedding table of zeros, which a wrong conversion leaves: all prompts are alike."""
     _check_values(model, "text_encoder", "word embeddings", table)
-
-
-TRANSFORMER_ENDS = ("patch_embedding", "condition_embedder", "proj_out")
-VAE_ENDS = ("encoder.conv_in", "decoder.conv_in", "decoder.conv_out", "quant_conv", "post_quant_conv")
-"""What all goes through: small beside the blocks, and wrong in whole where a file is wrongly converted or damaged."""
 
 
 def _check_ends(model: InstalledModel, component: str, module: Any, ends: tuple[str, ...]) -> None:
     for end in ends:
         for name, weight in module.get_submodule(end).named_parameters():
-            if name.endswith("weight") and weight.ndim > 1:  # biases and places may well be zero
+            if name.endswith("weight") and weight.ndim > 1:  # biases and position embeddings may be zero
                 _check_values(model, component, f"{end}.{name}", weight)
 
 
@@ -124,38 +126,37 @@ def _check_values(model: InstalledModel, component: str, name: str, weight: torc
         raise _broken(model, component, f"its {name} are all zero")
 
 
-_LOCAL = {"local_files_only": True}
-
-
 def load_component(model: InstalledModel, component: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """One of a model's modules on its device, in eval mode. Raises ModelError."""
+    """One of a model's modules on the device, in eval mode. Raises ModelError."""
 
     def load(folder: Path) -> tuple[Any, dict[str, Any]]:
         loaded: tuple[Any, dict[str, Any]] = kind.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **LOCAL
         )
         return loaded
 
     module, report = _guarded(model, component, load)
-    # Both libraries fill what a file lacks with random numbers and only mention it.
+    # Both libraries fill tensors that a file lacks with random numbers, and only log it.
     for fault in ("missing_keys", "mismatched_keys"):
         if report.get(fault):
             first = sorted(str(key) for key in report[fault])[0]
             raise _broken(model, component, f"{len(report[fault])} tensors are missing or misshapen, first {first}")
     logger.info("Loaded %s of %s on %s in %s", component, model.spec.id, device, dtype)
-    return module.to(device).eval()
+    module.to(device).eval()
+    align(named_tensors(module))  # both libraries map weights that have this dtype already
+    return module
 
 
 def _image_processor(folder: Path) -> Any:
-    from transformers import CLIPImageProcessorPil  # only some models have one, and it takes a while to import
+    from transformers import CLIPImageProcessorPil  # here: few models have one, and importing it takes a while
 
-    return CLIPImageProcessorPil.from_pretrained(folder, **_LOCAL)
+    return CLIPImageProcessorPil.from_pretrained(folder, **LOCAL)
 
 
 def _guarded(model: InstalledModel, component: str, load: Callable[[Path], Any]) -> Any:
     try:
         return load(model.folder / component)
-    except Exception as error:  # the libraries raise a dozen types for a bad folder; all mean the same here
+    except Exception as error:  # the libraries raise a dozen types for a damaged folder
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise _broken(model, component, str(error).splitlines()[0][:300] if str(error) else repr(error)) from error

@@ -1,4 +1,4 @@
-"""Latents -> small colour frames by two matrices, fitted to each VAE: a look at the clip that costs next to nothing."""
+"""Latents -> small colour frames by two matrices that are fitted to each VAE. Costs next to nothing."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.decode import latent_scale
+from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.storage.files import whole_file
 
 MAX_SIDE = 320
+"""Pixels."""
 RIDGE = 1e-3
+"""Strength of the ridge regression, relative to the mean variance."""
 FIELDS = 12
+"""Random colour pictures that the matrices are fitted to."""
 FIELD_LATENTS = 8
-"""Side of the fitted colour fields, in latents."""
+"""Side of these pictures, in latents."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Predicts a block of colours from each latent vector and a one.
-
-    `matrices` (2, channels + 1, 3 * block * block): one for the first latent frame, which stands for one picture, and
-    one for the rest, which stand for several.
-    """
+    """An affine map from each latent vector to a block of colours."""
 
     matrices: torch.Tensor
+    """(2, channels + 1, 3 * block * block): one for the first latent frame, which is one video frame, and one for the
+    others, which are several. The last row is the offset."""
     block: int
+    """Pixels of a side of the block."""
 
     def frames(self, latents: torch.Tensor) -> NDArray[np.uint8]:
-        """(latent frames, height, width, 3) of normalised latents (1, channels, latent frames, h, w)."""
+        """Frames (latent frames, height, width, 3) of normalised latents (1, channels, latent frames, h, w)."""
         vectors = latents[0].permute(1, 2, 3, 0).to("cpu", torch.float32)
         matrices = self.matrices[(torch.arange(len(vectors)) > 0).long()].unsqueeze(1)
         blocks = vectors @ matrices[..., :-1, :] + matrices[..., -1:, :]
@@ -49,11 +52,11 @@ class Preview:
 
 
 def load_preview(vae: AutoencoderKLWan, cache: Path, fingerprint: str) -> Preview:
-    """The preview of a VAE, fitted the first time and then read from `cache`. Raises StorageError."""
+    """The preview of a VAE, fitted the first time and then read from the folder `cache`. Raises StorageError."""
     block = vae.config.scale_factor_spatial // 4
     path = cache / f"{fingerprint}.safetensors"
     try:
-        return Preview(load_file(path)["matrices"], block)
+        return Preview(aligned(load_file(path)["matrices"]), block)
     except (FileNotFoundError, SafetensorError, KeyError):
         preview = Preview(fit(vae, block), block)
     with whole_file(path) as part:
@@ -62,9 +65,9 @@ def load_preview(vae: AutoencoderKLWan, cache: Path, fingerprint: str) -> Previe
 
 
 def fit(vae: AutoencoderKLWan, block: int) -> torch.Tensor:
-    """Least squares from the latents of smooth random colour fields to the fields themselves, shrunk to `block`.
+    """Matrices fitted by least squares from the latents of random colour pictures to the pictures, scaled to `block`.
 
-    The fields are still clips of three latent frames: a VAE that looks back in time has settled in the third.
+    Each picture is encoded as a still clip of three latent frames: a causal VAE has settled by the third.
     """
     fields = _color_fields(FIELDS, FIELD_LATENTS * vae.config.scale_factor_spatial)
     clips = fields.unsqueeze(2).repeat(1, 1, 1 + 2 * vae.config.scale_factor_temporal, 1, 1)
@@ -78,7 +81,7 @@ def fit(vae: AutoencoderKLWan, block: int) -> torch.Tensor:
 
 
 def least_squares(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The matrix and its offset; a slight ridge keeps what the fields do not show from being amplified."""
+    """The matrix and its offset. A slight ridge keeps directions that the pictures do not vary in from growing."""
     center, offset = vectors.mean(0), targets.mean(0)
     spread = (vectors - center).T @ (vectors - center)
     ridge = RIDGE * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
@@ -87,7 +90,7 @@ def least_squares(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _color_fields(count: int, side: int) -> torch.Tensor:
-    """Pictures (count, 3, side, side) in -1..1: soft blobs, half of them with finer ones on top."""
+    """Pictures (count, 3, side, side) from -1 to 1: soft blobs, half of them with finer ones on top."""
     generator = torch.Generator("cpu").manual_seed(0)
     coarse, fine = (torch.rand(count, 3, cells, cells, generator=generator) * 2 - 1 for cells in (3, 9))
     fine[::2] = 0

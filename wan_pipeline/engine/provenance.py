@@ -1,4 +1,4 @@
-"""What clips are made from and with: for their receipts, for the cache of texts, and to know a checkpoint by."""
+"""Records what clips are made from and how: for receipts, for cached prompts, and as the identity of checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wan_pipeline.storage.hashes import FileHashes, pixels_sha256
 
 
 class ProvenanceRecorder:
-    """Of one studio's clips, made in one place."""
+    """For the clips of one studio that are made on one device."""
 
     def __init__(self, settings: Settings, loras: LoraLibrary, place: Placement) -> None:
         self._settings = settings
@@ -33,25 +33,28 @@ class ProvenanceRecorder:
     def provenance(
         self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan, attention: str, observer: Observer
     ) -> Provenance:
-        """Reads all files the first time. `attention` is the way of it by diffusers' name. Raises Cancelled."""
+        """Hash all files, which reads each of them the first time. Raises Cancelled.
+
+        `attention` is the name of the attention backend in diffusers.
+        """
 
         def sha256(path: Path) -> str:
             return self._hashes.sha256(path, between=lambda: check_cancelled(observer))
 
-        picture = read_image(self._settings.inputs, request.image)
+        image = read_image(self._settings.inputs, request.image)
         chosen = {"quantization": plan.precision.value} | ({} if attention == "native" else {"attention": attention})
         return Provenance(
             model=model.spec.id,
             revision=model.revision,
             model_files={name: sha256(path) for name, path in model.weight_files().items()},
             loras={name: sha256(path) for lora in request.loras for name, path in self._loras.files(lora.name).items()},
-            image=None if picture is None else pixels_sha256(picture),
+            image=None if image is None else pixels_sha256(image),
             plan=str(plan),
             environment=self._environment() | chosen,
         )
 
     def text_setup(self) -> str:
-        """All that an embedding's bits depend on beside the text, the model and the device."""
+        """What decides an embedding's bits beside the text, the model and the device."""
         facts = {name: fact for name, fact in self._environment().items() if name not in UNLIKELY}
         return json.dumps(facts, sort_keys=True)
 
@@ -63,9 +66,9 @@ class ProvenanceRecorder:
         plan: MemoryPlan,
         provenance: Provenance,
     ) -> Checkpoint | None:
-        """Of the plan only what decides the latents matters: it may move weights about otherwise than before.
+        """The clip's checkpoint; None for no path, or for a first-block cache, whose state no checkpoint holds.
 
-        A first-block cache remembers what is in no checkpoint: such a clip is made in one go.
+        Its identity holds only the part of the plan that decides the latents: a resumed run may move weights otherwise.
         """
         if path is None or request.first_block_cache:
             return None

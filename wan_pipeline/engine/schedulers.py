@@ -1,4 +1,4 @@
-"""The flow-matching solvers, made from a model's own scheduler configuration."""
+"""Flow-matching solvers, made from a model's own scheduler configuration."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteSchedul
 
 from wan_pipeline.requests.request import SchedulerName
 
-# A multistep solver given without these is not a flow solver, and makes noise.
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+"""Without these a multistep solver is not a flow solver, and its output is noise."""
 
 
 def make_scheduler(name: SchedulerName, config: dict[str, Any], flow_shift: float) -> Any:
-    """A fresh scheduler; they keep state, so every clip gets its own."""
+    """A new scheduler; schedulers hold state, so every clip needs its own."""
     trained = {"num_train_timesteps": config.get("num_train_timesteps", 1000)}
     match name:
         case SchedulerName.UNIPC:

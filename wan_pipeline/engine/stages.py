@@ -1,4 +1,4 @@
-"""A job's way from stage to stage: reports, cancelling, seconds and memory."""
+"""The stages of one clip: progress, cancelling, seconds and peak memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ logger = logging.getLogger(__name__)
 
 
 class Stages:
-    """An observer between the engine and the job's own: it measures, and passes everything on."""
+    """An observer that measures time and memory, and passes every report on to the job's observer."""
 
     def __init__(self, observer: Observer, memory: MemoryGauge) -> None:
         self._observer = observer
         self.memory = memory
         self.seconds: dict[str, float] = {}
-        """Of the finished stages."""
+        """By finished stage."""
 
     @contextmanager
     def enter(self, stage: Stage, total: int = 0, done: int = 0) -> Iterator[None]:
-        """`done` of `total` steps may be behind us already. Raises Cancelled instead of entering, if asked for."""
+        """Time a stage, of which `done` of `total` steps are done already. Raises Cancelled."""
         check_cancelled(self)
         self.progress(Progress(stage, done, total))
         started = time.monotonic()
         yield
         self.seconds[stage.value] = time.monotonic() - started
         logger.info("%s took %.2f s", stage.capitalize(), self.seconds[stage.value])
+
+    def add_seconds(self, stage: Stage, seconds: float) -> None:
+        """Count what an earlier run spent in a finished stage."""
+        self.seconds[stage.value] += seconds
 
     def progress(self, progress: Progress) -> None:
         self.memory.sample()

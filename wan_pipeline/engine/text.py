@@ -1,4 +1,4 @@
-"""Prompt -> embeddings, cached on disk. The encoder is loaded only for texts not seen before, and freed at once."""
+"""Prompt -> embeddings, cached on disk. The text encoder is loaded only for new texts, and released afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.device.placement import Placement, release_memory
 from wan_pipeline.engine.load import load_text_encoder
-from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.alignment import aligned
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.weights import load_mapped_text_encoder
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
@@ -24,6 +25,7 @@ from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.storage.files import whole_file
 
 MAX_CACHED = 256
+"""Texts."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +40,12 @@ def embed(
     *,
     streams: bool = False,
 ) -> list[torch.Tensor]:
-    """Embeddings of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
+    """The embedding of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
-    Exactly those of the pipeline's `encode_prompt`. What is cached holds for one `setup`: the versions and settings
-    that bits depend on. `streams`: the encoder's blocks come to the device one after another.
-    Raises ModelError, GenerationError if they are not finite, StorageError if the cache cannot be
-    written, and Cancelled between two texts.
+    The bits are those of the pipeline's `encode_prompt`. Cached embeddings belong to one `setup`, which names the
+    versions and settings that decide their bits. `streams`: the encoder's blocks are streamed to the device.
+    Raises ModelError, GenerationError for embeddings that are not finite, StorageError if the cache cannot be written,
+    and Cancelled between two texts.
     """
     paths = {text: cache / f"{_key(model, text, placement, setup)}.safetensors" for text in texts}
     found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
@@ -60,7 +62,7 @@ def embed(
 def _encode(
     model: InstalledModel, texts: list[str], placement: Placement, streams: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each text with its embedding. The encoder lives as long as the iterator."""
+    """Each text with its embedding. The encoder is released when the iterator ends."""
     if not texts:
         return
     if streams:
@@ -71,7 +73,7 @@ def _encode(
     with ExitStack() as stack:
         stack.callback(release_memory, placement)
         if streams:
-            stack.enter_context(streaming([Streamed(encoder)], placement.device))
+            stack.enter_context(streaming([StreamedModel(encoder)], placement.device))
         for text in texts:
             embedding, _ = pipeline.encode_prompt(
                 text,
@@ -92,13 +94,13 @@ def _key(model: InstalledModel, text: str, placement: Placement, setup: str) -> 
 
 
 def _read(path: Path) -> torch.Tensor | None:
-    """The cached embedding; None if there is none or it was damaged, for it can be made again."""
+    """The cached embedding; None if there is none, or it is damaged and has to be made again."""
     try:
-        embedding: torch.Tensor = load_file(path)["embedding"]
+        embedding = aligned(load_file(path)["embedding"])
     except FileNotFoundError:
         return None
     except (SafetensorError, KeyError, OSError) as error:
-        logger.warning("Cached prompt %s is damaged and is made again: %s", path, error)
+        logger.warning("The cached prompt %s is damaged and is encoded again: %s", path, error)
         return None
     os.utime(path)
     return embedding

@@ -1,103 +1,138 @@
-"""Before the click: whether a clip fits this machine's memory, and how long it and the queue will take. No torch."""
+"""What can be told of clips before they are made: whether they fit this machine's memory, and how long they take."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.throughput import Estimate, Throughput, after, estimate_many
-from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.jobs.throughput import Throughput
 from wan_pipeline.models.spec import Availability, ModelSpec
-from wan_pipeline.planning.choice import Chooser, plan_of
-from wan_pipeline.planning.costs import GIB, Geometry
-from wan_pipeline.planning.hardware import Hardware, kept
-from wan_pipeline.planning.planner import Plan
+from wan_pipeline.planning.forecast import Forecast
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.hardware import Hardware, load_hardware
+from wan_pipeline.planning.machine import GIB, Machine, without_device
+from wan_pipeline.planning.planner import Planner
+from wan_pipeline.planning.selection import select_plan
+from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings
-from wan_pipeline.wording import duration
+from wan_pipeline.wording import after_other_clips, duration, lower_first, plural
 
 LEARN_FROM = 20
-"""Clips that the time estimate looks back on."""
+"""Finished jobs of a model that its throughput is learned from."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An answer for the person, and the numbers in it."""
+
+    text: str
+    """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""
+    seconds: float
+    """For these clips alone, without those ahead in the queue."""
+    jobs_ahead: int = 0
+    fits: bool = True
+    """Whether the clip fits the machine's memory, as far as is known."""
+    forecast: Forecast | None = None
+    """The forecast behind a single clip's estimate; None until the machine's hardware is known."""
 
 
 class Estimator:
-    """What can be told of clips that are not made yet, by what the worker has found out about this machine."""
+    """Estimates clips by the hardware that the worker stored and the jobs that have finished here."""
 
-    def __init__(self, settings: Settings, models: ModelLibrary, requests: RequestResolver, jobs: JobReader) -> None:
+    def __init__(self, settings: Settings, requests: RequestResolver, jobs: JobReader) -> None:
         self._settings = settings
-        self._models = models
         self._requests = requests
+        self._models = requests.models
+        self._planner = Planner(settings, requests.loras)
         self._jobs = jobs
 
     def of_draft(self, draft: Draft) -> Estimate:
-        """As `of_clip`, without reading pictures or LoRAs; the prompt may be empty. Raises UserError."""
-        return self.of_clip(self._requests.request(replace(draft, prompt="-", negative_prompt=None, loras=())))
+        """For what the form holds; any prompt will do, and images and LoRAs are not read. Raises UserError."""
+        return self.of_request(self._requests.resolve_settings(replace(draft, prompt="any", negative_prompt=None)))
 
     def of_drafts(self, drafts: Sequence[Draft]) -> Estimate:
-        """As `of_clips`. Raises UserError for the first draft that is wrong."""
-        return self.of_clips([self._requests.request(draft) for draft in drafts])
+        """For example: 12 clips, about 4 min. Raises UserError for the first draft that is wrong."""
+        return self.of_requests([self._requests.resolve_settings(draft) for draft in drafts])
 
-    def of_clip(self, request: GenerationRequest) -> Estimate:
-        """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""
-        hardware = kept(self._settings.cache)
-        seconds, ahead = self.pace(request.model, hardware).seconds(request), self._jobs.unfinished()
-        time = f"about {duration(seconds)}{after(ahead)}"
-        if hardware is None:
-            return Estimate(seconds, ahead, time)
-        try:
-            plan = Chooser(self._settings).choose(request, self._models.spec(request.model), hardware.machine)
-        except GenerationError as error:  # the settings name no plan that there is
-            return Estimate(seconds, ahead, str(error), fits=False)
-        fit = self._fit(plan, hardware)
-        return Estimate(seconds, ahead, f"{fit}, {time}" if fit and plan.fits else fit or time, fits=plan.fits)
+    def of_request(self, request: GenerationRequest) -> Estimate:
+        """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""
+        ahead = self._jobs.unfinished()
+        return replace(self._estimate(request, after_other_clips(ahead)), jobs_ahead=ahead)
 
-    def of_clips(self, requests: Sequence[GenerationRequest]) -> Estimate:
-        """For example: 12 clips, about 4 min."""
-        hardware = kept(self._settings.cache)
-        paces = {model: self.pace(model, hardware) for model in {request.model for request in requests}}
-        return estimate_many(requests, paces, self._jobs.unfinished())
+    def of_requests(self, requests: Sequence[GenerationRequest]) -> Estimate:
+        """For clips that are made one after another, when all that run or wait are done. Raises ModelError."""
+        throughputs, ahead = self._throughputs(request.model for request in requests), self._jobs.unfinished()
+        seconds = sum(throughputs[request.model].seconds(request) for request in requests)
+        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(ahead)}"
+        return Estimate(text, seconds, ahead)
 
-    def of_model(self, model_id: str) -> str | None:
-        """A model at its own settings: "fits: 4.8 of 8.0 GB, about 4 min at 832 x 480"; None while nothing is known.
+    def of_model(self, model_id: str) -> Estimate | None:
+        """For the model's own clip: fits: 4.8 of 8.0 GB, about 4 min at 832 x 480. None while nothing is known.
 
         Raises ModelError for an unknown id.
         """
-        spec, hardware = self._models.spec(model_id), kept(self._settings.cache)
-        if hardware is None or spec.missing or spec.availability is Availability.ANNOUNCED:
+        spec = self._models.spec(model_id)
+        if spec.missing or spec.availability is Availability.ANNOUNCED or self._hardware() is None:
             return None
-        size, passes = spec.sizes[0], spec.num_inference_steps * (2 if spec.guidance_scale > 1 else 1)
-        clip = Geometry(size.width, size.height, spec.num_frames, passes)
-        room, settings = Chooser(self._settings).room(hardware.machine), self._settings
-        try:
-            plan = plan_of(settings.plan, spec, clip, room, None, compiled=settings.compiled)
-        except GenerationError as error:
-            return str(error)
-        fit = self._fit(plan, hardware)
-        if not plan.fits:
-            return f"does not fit: {plan.reason[:1].lower()}{plan.reason[1:]}"
-        return f"{f'{fit}, ' if fit else ''}about {duration(plan.forecast.seconds)} at {size.width} x {size.height}"
+        request = own_request(spec)
+        found = self._estimate(request, f" at {request.width} x {request.height}")
+        if found.forecast is not None and not found.fits:
+            return replace(found, text=f"does not fit: {lower_first(found.forecast.reason)}")
+        return found
 
     def queue_seconds(self) -> float:
-        """Until all that runs or waits will be done. Clips of unknown models count as nothing: they will fail."""
-        known, hardware = self._models.specs(), kept(self._settings.cache)
+        """Until all running and waiting jobs are done. Jobs of unknown models count nothing, for they will fail."""
+        known = self._models.specs()
         jobs = [job for job in self._jobs.active() if job.request.model in known]
-        paces = {model: self.pace(model, hardware) for model in {job.request.model for job in jobs}}
-        return sum(paces[job.request.model].seconds_left(job) for job in jobs)
+        throughputs = self._throughputs(job.request.model for job in jobs)
+        return sum(throughputs[job.request.model].seconds_left(job) for job in jobs)
 
-    def pace(self, model: str, hardware: Hardware | None) -> Throughput:
-        """Raises ModelError for an unknown model."""
-        spec: ModelSpec = self._models.spec(model)
-        machine = hardware.machine if hardware and hardware.device != "cpu" else None
-        return Throughput.learnt(spec, self._jobs.finished(model, LEARN_FROM), machine)
+    def _estimate(self, request: GenerationRequest, suffix: str) -> Estimate:
+        """One clip by itself. `suffix` ends the sentence about its time."""
+        spec, hardware = self._models.spec(request.model), self._hardware()
+        seconds = self._throughputs([spec.id])[spec.id].seconds(request)
+        time = f"about {duration(seconds)}{suffix}"
+        if hardware is None:
+            return Estimate(time, seconds)
+        try:
+            forecast = self._planner.choose(request, spec, hardware.machine)
+        except GenerationError as error:  # the settings name no plan
+            return Estimate(str(error), seconds, fits=False)
+        if not forecast.fits:
+            return Estimate(forecast.reason, seconds, fits=False, forecast=forecast)
+        memory = self._memory(forecast, hardware)
+        return Estimate(f"{memory}, {time}" if memory else time, seconds, forecast=forecast)
 
-    def _fit(self, plan: Plan, hardware: Hardware) -> str:
-        """Nothing where a CPU has memory enough: there is nothing to decide."""
-        if not plan.fits:
-            return plan.reason
+    def _memory(self, forecast: Forecast, hardware: Hardware) -> str:
+        """Empty for a CPU: what fits there leaves nothing to decide."""
         if hardware.device == "cpu":
             return ""
-        limit = min(hardware.vram_total / GIB, self._settings.memory_limit or hardware.vram_total / GIB)
-        return f"fits: {plan.forecast.peak_vram / GIB:.1f} of {limit:.1f} GB"
+        total = min(hardware.vram_total / GIB, self._settings.memory_limit or math.inf)
+        return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB"
+
+    def _throughputs(self, model_ids: Iterable[str]) -> dict[str, Throughput]:
+        """By model id. Until the hardware is known, two CPU cores are assumed. Raises ModelError."""
+        hardware = self._hardware()
+        machine = hardware.machine if hardware else without_device(math.inf)
+        specs = {model_id: self._models.spec(model_id) for model_id in set(model_ids)}
+        return {
+            model_id: Throughput.learned(
+                self._jobs.finished(model_id, LEARN_FROM), spec, self._own_forecast(spec, machine)
+            )
+            for model_id, spec in specs.items()
+        }
+
+    def _own_forecast(self, spec: ModelSpec, machine: Machine) -> Forecast:
+        request = own_request(spec)
+        try:
+            return self._planner.choose(request, spec, machine)
+        except GenerationError:  # the settings name no plan, which `_estimate` tells
+            return select_plan(spec, Geometry.of(request, spec), machine)
+
+    def _hardware(self) -> Hardware | None:
+        return load_hardware(self._settings.cache)

@@ -95,7 +95,7 @@ class Finished:
     poster: Path
     receipt: Path
     frames_sha256: str
-    """Of the decoded frames before encoding."""
+    """SHA-256 of the decoded frames before encoding."""
     seconds: dict[str, float]
     """Seconds by stage."""
     warnings: tuple[str, ...] = ()

@@ -1,9 +1,19 @@
-"""How programs of ours are started, a worker above all, apart from the app that starts them."""
+"""Starts the studio's other processes, apart from the app that starts them.
+
+What a process gets of this one's environment:
+
+- every process: all variables, such as those for CUDA, the Hugging Face cache and proxies, without secrets;
+- a process that talks to the Hugging Face Hub (a download): the Hub's tokens as well.
+
+A secret is a variable with a word such as TOKEN, KEY or PASSWORD in its name. Workers and verifiers use local files
+alone and need none.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +25,8 @@ from typing import Any, BinaryIO, Protocol
 from wan_pipeline.settings import REPOSITORY, Settings
 
 MAX_LOG_BYTES = 4 * 2**20
+SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_|$)", re.IGNORECASE)
+HUB = re.compile(r"HF_|HUGGING_?FACE_", re.IGNORECASE)
 
 
 class RunningWorker(Protocol):
@@ -36,53 +48,63 @@ Launch = Callable[[Settings], RunningWorker]
 
 
 def launch_worker(settings: Settings) -> RunningWorker:
-    """Start a worker with these settings. Its words go into its log. Raises OSError."""
+    """Start a worker, which writes to its log. Raises OSError."""
     return launch("wan_pipeline.jobs.worker", settings, worker_log(settings))
 
 
-def launch(module: str, settings: Settings, log_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Run a module that reads its settings by `settings_parser`. Its words go into the log. Raises OSError."""
+def launch(
+    module: str, settings: Settings, log: Path, *arguments: str, uses_hub: bool = False
+) -> subprocess.Popen[bytes]:
+    """Run a module that reads its settings by `settings_parser`; its output is appended to `log`. Raises OSError."""
     command = [sys.executable, "-m", module, *options_of(settings), *arguments]
-    with _open_log(log_path) as log:
+    with _open_log(log) as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_apart()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(uses_hub=uses_hub),
+            **_detached(),
         )
 
 
+def environment(*, uses_hub: bool = False) -> dict[str, str]:
+    """The variables for a process, which finds this package wherever the app was started from."""
+    kept = {name: value for name, value in os.environ.items() if not SECRET.search(name)}
+    if uses_hub:
+        kept |= {name: value for name, value in os.environ.items() if HUB.match(name)}
+    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONUTF8": "1"}
+
+
 def settings_parser(module: str, description: str) -> argparse.ArgumentParser:
-    """Reads what `launch` passes on; `settings_of` makes the settings of it."""
+    """A parser of what `options_of` gives; `settings_of` turns the outcome into settings."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    for field in fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=_reader(field.default), default=field.default)
+    for name, default in vars(Settings()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=_reader(default), default=default)
     return parser
-
-
-def _reader(default: object) -> Callable[[str], Any]:
-    """What turns a setting's text into a value again."""
-    return (lambda text: text == str(True)) if isinstance(default, bool) else type(default)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
     return Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
 
 
+def options_of(settings: Settings) -> list[str]:
+    """Command line options that hold the settings."""
+    return [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
+
+
 def worker_log(settings: Settings) -> Path:
     return settings.logs / "worker.log"
 
 
-def options_of(settings: Settings) -> list[str]:
-    """What `settings_parser` reads."""
-    return [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
+def _reader(default: object) -> Callable[[str], Any]:
+    """What turns a setting's text back into its value."""
+    return (lambda text: text == str(True)) if isinstance(default, bool) else type(default)
 
 
-def _environment() -> dict[str, str]:
-    """This package must be found wherever the app was started from."""
-    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONUTF8": "1"}
-
-
-def _apart() -> dict[str, Any]:
-    """Keeps Ctrl+C and the closing of the app's terminal away from the worker."""
+def _detached() -> dict[str, Any]:
+    """Keep Ctrl+C and the closing of the app's terminal from ending the process."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
@@ -90,6 +112,6 @@ def _apart() -> dict[str, Any]:
 
 def _open_log(path: Path) -> BinaryIO:
     if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        with suppress(PermissionError):  # on Windows, while another app's worker writes to it: then it grows on
+        with suppress(PermissionError):  # on Windows, while another process writes to it: then it keeps growing
             path.replace(path.with_suffix(".old.log"))
     return path.open("ab")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection
 from datetime import datetime
 
+from wan_pipeline.clips.receipt import Seconds
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.rows import ORDER_OF_WORK, get_setting, sql_list
+from wan_pipeline.jobs.rows import ORDER_OF_WORK, get_setting, read_heartbeat, sql_list
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.outside import stored_json, stored_time
 
 _LIST_ORDER = (
     f"state != 'running', state != 'interrupted', state IN {sql_list(FINISHED)}, "
@@ -66,10 +67,7 @@ class JobReader:
         """A job's history, oldest first."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM events WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
-        return [
-            Event(row["id"], job_id, datetime.fromisoformat(row["at"]), EventKind(row["kind"]), row["detail"])
-            for row in rows
-        ]
+        return [Event(row["id"], job_id, stored_time(row["at"]), EventKind(row["kind"]), row["detail"]) for row in rows]
 
     def preview(self, job_id: str) -> bytes | None:
         """The running job's preview, an animated WebP. Bytes and no path: the worker replaces the file all the time."""
@@ -127,14 +125,14 @@ class JobReader:
     def queue_state(self) -> QueueState:
         with self._database.connection() as connection:
             values = dict(connection.execute("SELECT key, value FROM queue").fetchall())
-        beat = json.loads(values.get("heartbeat", "{}"))
+        beat = read_heartbeat(values.get("heartbeat", "{}"))
         return QueueState(
             paused=values.get("paused") == "1",
             stops_after_current=values.get("stop_after_current") == "1",
-            heartbeat_at=_time(beat.get("at")),
-            beats=beat.get("count", 0),
-            worker_pid=beat.get("pid"),
-            worker_job=beat.get("job"),
+            heartbeat_at=beat.at,
+            beats=beat.count,
+            worker_pid=beat.pid,
+            worker_job=beat.job,
         )
 
     def starts(self) -> int:
@@ -153,7 +151,7 @@ class JobReader:
             id=row["id"],
             state=JobState(row["state"]),
             request=request,
-            created_at=datetime.fromisoformat(row["created_at"]),
+            created_at=stored_time(row["created_at"]),
             started_at=_time(row["started_at"]),
             finished_at=_time(row["finished_at"]),
             stage=Stage(row["stage"]),
@@ -167,8 +165,8 @@ class JobReader:
             clip=clips / row["clip"] if row["clip"] else None,
             poster=clips / row["poster"] if row["poster"] else None,
             frames_sha256=row["frames_sha256"],
-            seconds=json.loads(row["seconds"]),
-            warnings=tuple(json.loads(row["warnings"])),
+            seconds=stored_json(dict[str, Seconds], row["seconds"], {}),
+            warnings=stored_json(tuple[str, ...], row["warnings"], ()),
             jobs_ahead=row["jobs_ahead"],
             position=row["position"],
             project=row["project"],
@@ -180,4 +178,4 @@ class JobReader:
 
 
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    return stored_time(text) if text else None

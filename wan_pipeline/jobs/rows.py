@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.storage.outside import Time, stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
-"""Of unfinished jobs: running, then interrupted, then by their place in the queue."""
+"""SQL order of unfinished jobs: running, then interrupted, then by their place in the queue."""
 
 
 def sql_list(states: Collection[JobState]) -> str:
@@ -37,6 +39,20 @@ def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[J
         (*values.values(), job_id),
     )
     return cursor.rowcount > 0
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The last heartbeat of a worker, as the queue's setting `heartbeat` holds it."""
+
+    count: int = 0
+    at: Time | None = None
+    pid: int | None = None
+    job: str | None = None
+
+
+def read_heartbeat(stored: str) -> Heartbeat:
+    return stored_json(Heartbeat, stored, Heartbeat())
 
 
 def get_setting(connection: sqlite3.Connection, key: str, default: str) -> str:

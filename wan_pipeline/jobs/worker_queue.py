@@ -13,7 +13,7 @@ from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import get_setting, now, record_event, set_setting, sql_list, update_job
+from wan_pipeline.jobs.rows import get_setting, now, read_heartbeat, record_event, set_setting, sql_list, update_job
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
@@ -53,7 +53,7 @@ class WorkerQueue:
     def heartbeat(self, pid: int, job_id: str | None) -> None:
         """Record that the worker lives, and which job it has."""
         with self._database.transaction() as connection:
-            count = json.loads(get_setting(connection, "heartbeat", "{}")).get("count", 0) + 1
+            count = read_heartbeat(get_setting(connection, "heartbeat", "{}")).count + 1
             beat = {"count": count, "at": now(), "pid": pid, "job": job_id}
             set_setting(connection, "heartbeat", json.dumps(beat))
 

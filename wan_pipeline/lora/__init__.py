@@ -1,1 +1,1 @@
-"""LoRA files: reading, key normalising, applying."""
+"""LoRA files: their names, the dialects of their keys, and whether they fit a model. No torch."""

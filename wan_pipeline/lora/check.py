@@ -1,9 +1,11 @@
-"""Does a LoRA fit a model, and which of its files goes to which expert? No torch.
+"""Matches a chosen LoRA with a model of one or two experts. No torch.
 
-Asked when a clip is submitted, long before any weights load, and again when it is made.
+A request is checked by it when it is submitted, long before any weights load; the engine applies what it gives.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, match_adapter
@@ -12,23 +14,27 @@ from wan_pipeline.models.library import InstalledModel
 
 
 def match_adapters(lora: Lora, model: InstalledModel, weight: float = 1.0) -> list[Adapter]:
-    """A choice's files, each laid out for the transformers that it is for.
+    """One adapter for each file of the LoRA, with the experts that it is for.
 
-    Raises LoraError if one is unreadable, unsafe, of a wrong shape, or matches nothing in the model.
+    Raises LoraError if a file is unreadable, unsafe, of another kind or size, or matches nothing, and for a pair where
+    the model has one expert.
     """
     if not model.has_two_experts:
-        if lora.is_pair:
-            halves = " or ".join(path.stem for path in lora.paths)
-            raise LoraError(
-                f"LoRA '{lora.name}' is a pair for the two experts of Wan 2.2 A14B, and {model.spec.title} has one; "
-                f"choose another LoRA, or one half by its own name: {halves}."
-            )
-        return [match_adapter(lora.paths[0], model, weight)]
+        return [match_adapter(_only_file(lora, model), model, weight)]
     if lora.high == lora.low:
         return [match_adapter(lora.paths[0], model, weight, experts=(0, 1))]
-    halves_of = {0: lora.high, 1: lora.low}
     return [
         match_adapter(path, model, weight, experts=(expert,), is_half=lora.is_half)
-        for expert, path in halves_of.items()
+        for expert, path in enumerate((lora.high, lora.low))
         if path is not None
     ]
+
+
+def _only_file(lora: Lora, model: InstalledModel) -> Path:
+    if lora.is_pair:
+        halves = " or ".join(path.stem for path in lora.paths)
+        raise LoraError(
+            f"LoRA '{lora.name}' is a pair for the two experts of Wan 2.2 A14B, and {model.spec.title} has one; "
+            f"choose another LoRA, or one half by its own name: {halves}."
+        )
+    return lora.paths[0]

@@ -1,14 +1,16 @@
-"""Names in LoRA files -> modules of diffusers' WanTransformer3DModel. No torch.
+"""Maps the keys of LoRA files to modules of diffusers' WanTransformer3DModel. No torch.
 
-Trainers spell the same module in many ways: with a prefix or without, in diffusers' names or in those of the Wan
-authors, with dots or (kohya) with underscores, as lora_A and lora_B or as lora_down and lora_up. Instead of undoing
-each dialect, every spelling of every module of the model at hand is listed, and looked up.
+Trainers spell the same module in many ways: with or without a prefix, in the names of diffusers or of the Wan authors,
+with dots or (kohya) with underscores, as lora_A and lora_B or as lora_down and lora_up. Instead of converting each
+dialect, every spelling of every module of a model is listed and looked up.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
 
 PREFIXES = (
     "base_model.model.",
@@ -20,7 +22,7 @@ PREFIXES = (
     "unet.",
 )
 
-# Diffusers' name of a part -> the authors' (Wan repositories, `wan/modules/model.py`).
+# Replacements that turn diffusers' module names into the authors' (Wan repositories, `wan/modules/model.py`).
 AUTHORS_NAMES = (
     (r"\.attn1\.", ".self_attn."),
     (r"\.attn2\.add_([kv])_proj$", r".cross_attn.\1_img"),
@@ -39,32 +41,50 @@ AUTHORS_NAMES = (
     (r"^proj_out$", "head.head"),
 )
 
-_SAME_ROLE = {
-    "lora_A": "down",
-    "lora_down": "down",
-    "lora_B": "up",
-    "lora_up": "up",
-    "alpha": "alpha",
-    "diff_b": "bias",
+_KEY = re.compile(r"^(.+?)\.(lora_A|lora_B|lora_down|lora_up|alpha|diff_b)(\.[\w-]+)?(\.weight)?$")
+
+
+class Role(StrEnum):
+    """What a tensor of a LoRA file is to its module."""
+
+    DOWN = "down"
+    UP = "up"
+    ALPHA = "alpha"
+    BIAS = "bias"
+
+
+_ROLES = {
+    "lora_A": Role.DOWN,
+    "lora_down": Role.DOWN,
+    "lora_B": Role.UP,
+    "lora_up": Role.UP,
+    "alpha": Role.ALPHA,
+    "diff_b": Role.BIAS,
 }
 
 
-def split_key(key: str) -> tuple[str, str] | None:
-    """(module as spelled in the file, "down", "up", "alpha" or "bias"), or None for a key that is no part of a LoRA."""
-    match = re.match(r"^(.+?)\.(lora_A|lora_B|lora_down|lora_up|alpha|diff_b)(\.[\w-]+)?(\.weight)?$", key)
+class KeyParts(NamedTuple):
+    module: str
+    """As the file spells it."""
+    role: Role
+
+
+def split_key(key: str) -> KeyParts | None:
+    """The module and role of a key; None if it is no part of a LoRA."""
+    match = _KEY.match(key)
     if match is None or match[3] == ".bias":
         return None
-    return match[1], _SAME_ROLE[match[2]]
+    return KeyParts(match[1], _ROLES[match[2]])
 
 
 class Spellings:
-    """Finds a model's module by any of its names."""
+    """Finds a model's modules by any of their spellings."""
 
     def __init__(self, modules: Iterable[str]) -> None:
         self._modules = {spelling: module for module in modules for spelling in _spellings(module)}
 
     def find(self, name: str) -> str | None:
-        """Diffusers' name of the module that a LoRA file calls `name`, None if the model has no such module."""
+        """Diffusers' name of the module that a LoRA file calls `name`; None if the model has no such module."""
         return next((self._modules[bare] for bare in _without_prefixes(name) if bare in self._modules), None)
 
 
@@ -78,7 +98,7 @@ def _spellings(module: str) -> Iterator[str]:
 
 
 def _without_prefixes(name: str) -> Iterator[str]:
-    """The name itself, and what is left as one prefix after the other comes off: they are found nested."""
+    """The name, and what is left of it as prefixes are removed, one after another: they occur nested."""
     yield name
     for prefix in PREFIXES:
         if name.startswith(prefix):

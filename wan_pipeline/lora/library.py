@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
+from wan_pipeline.models.names import is_text
 
 _MARK = re.compile(r"(?<![^\W_])(?P<expert>high|low)(?P<noise>[ ._-]?noise)?(?![^\W_])", re.IGNORECASE)
-"""How files say which expert they are for: `x_high_noise`, `x-LOW`, `x_HighNoise_v1`."""
+"""The expert in a file's name: `x_high_noise`, `x-LOW`, `x_HighNoise_v1`."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Lora:
-    """One choice of the folder: a file, or the two files of a pair for the two experts of Wan 2.2 A14B."""
+    """A file, or a pair of files for the two experts of Wan 2.2 A14B. A file for no particular expert is both."""
 
     name: str
     high: Path | None
-    """For the expert of the first, noisy steps. A file that says nothing of experts is `high` and `low` alike."""
+    """For the high-noise expert, which denoises the early steps."""
     low: Path | None
 
     @property
@@ -32,16 +36,20 @@ class Lora:
 
     @property
     def is_half(self) -> bool:
+        """Whether it is a file for one of the two experts."""
         return self.high is None or self.low is None
 
 
 @dataclass(frozen=True)
 class _Half:
+    """A file whose name seems to say which expert it is for."""
+
     path: Path
     is_high: bool
     is_certain: bool
-    """A bare "high" or "low" in small letters may mean anything, unless the other half is there."""
+    """A bare "high" or "low" in small letters may mean anything, unless the other half exists."""
     before: str
+    """The stem before the expert's name, and after it."""
     after: str
 
     @property
@@ -55,17 +63,18 @@ class _Half:
 
 
 class LoraLibrary:
-    """Names are the stems of `*.safetensors` files, told apart without regard to case, as on Windows.
+    """Finds the `*.safetensors` files of a folder by their stems, regardless of case, as on Windows.
 
-    Two files that differ only in `high_noise` and `low_noise` are one choice, called what is left of their stems. By
-    its own stem each half can still be had alone.
+    Two files that differ only in `high_noise` and `low_noise` are one LoRA, named by the rest of their stems. Each can
+    still be used alone, by its own stem.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._reported: set[Path] = set()
 
     def names(self) -> list[str]:
-        """Every choice's name, sorted. Of two files that differ only in case, the first counts."""
+        """The names of all LoRAs, sorted. Of files whose names differ only in case, the first counts."""
         files = self._files()
         pairs = _pairs(files)
         halves = {path for pair in pairs.values() for path in pair.paths}
@@ -73,7 +82,7 @@ class LoraLibrary:
         return sorted([*single, *(pair.name for pair in pairs.values())], key=str.casefold)
 
     def find(self, name: str) -> Lora:
-        """The choice of that name. Raises LoraError for a name that is not in the folder; a path is never a name."""
+        """The LoRA of that name; a path is no name. Raises LoraError."""
         files = self._files()
         key = name.casefold()
         if key in files:
@@ -81,20 +90,28 @@ class LoraLibrary:
         try:
             return _pairs(files)[key]
         except KeyError:
-            offer = ", ".join(self.names()) or "none yet"
-            raise LoraError(f"There is no LoRA '{name[:80]}' in {self.folder}; it holds: {offer}.") from None
+            names = ", ".join(self.names()) or "none yet"
+            raise LoraError(f"There is no LoRA '{name[:80]}' in {self.folder}; it holds: {names}.") from None
 
     def files(self, name: str) -> dict[str, Path]:
-        """A choice's files by what a receipt calls them: a pair's by their own names. Raises LoraError."""
+        """The files of a LoRA, by their names in a receipt: those of a pair by their own stems. Raises LoraError."""
         lora = self.find(name)
         return {path.stem: path for path in lora.paths} if lora.is_pair else {name: lora.paths[0]}
 
     def _files(self) -> dict[str, Path]:
+        """By stem in small letters. A name that is not valid text is left out: no page and no receipt can hold it."""
         files: dict[str, Path] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
-            if path.is_file():
+            if not is_text(path.stem):
+                self._report(path)
+            elif path.is_file():
                 files.setdefault(path.stem.casefold(), path)
         return files
+
+    def _report(self, path: Path) -> None:
+        if path not in self._reported:
+            self._reported.add(path)
+            logger.warning("%r is left out: its name is not valid text; rename it.", str(path))
 
 
 def _alone(path: Path) -> Lora:
@@ -105,7 +122,7 @@ def _alone(path: Path) -> Lora:
 
 
 def _pairs(files: dict[str, Path]) -> dict[str, Lora]:
-    """By name without case. Where a file has the name that a pair would get, its halves stay by themselves."""
+    """By name in small letters. Where a file has the name that a pair would get, the halves stay single."""
     groups: dict[tuple[str, str], list[_Half]] = defaultdict(list)
     for path in files.values():
         if half := _half(path):
@@ -119,7 +136,7 @@ def _pairs(files: dict[str, Path]) -> dict[str, Lora]:
 
 
 def _half(path: Path) -> _Half | None:
-    """What a file's name says of experts, None if nothing."""
+    """None for a name without an expert in it."""
     marks = sorted(_MARK.finditer(path.stem), key=lambda mark: not mark["noise"])
     if not marks:
         return None

@@ -1,4 +1,4 @@
-"""What of a model's build decides the memory and the work it needs. No torch."""
+"""The sizes of a model's parts, from which memory and work are forecast. No torch."""
 
 from __future__ import annotations
 
@@ -7,40 +7,46 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MemoryFacts:
-    """Sizes of the transformer, and parameters of what stands around it."""
+    """Sizes of one transformer, and parameter counts of the other components."""
 
     layers: int
     width: int
+    """Hidden size: heads times head size."""
     feed_forward: int
+    """Inner size of the feed-forward layers."""
     text_width: int = 4096
+    """Hidden size of the text encoder."""
     experts: int = 1
+    """Transformers that take turns, high noise first."""
     reads_images: bool = False
-    """Each block attends to an image encoder's output too (Wan 2.1 image to video)."""
+    """Whether each block also attends to an image encoder's output (Wan 2.1 image to video)."""
     control_layers: int = 0
-    """Further blocks, of VACE."""
+    """VACE's own blocks, beside `layers`."""
     expands_timesteps: bool = False
-    """Each token has a time of its own (TI2V)."""
+    """Whether the timestep embeddings are per token (TI2V)."""
 
     text_params: float = 5.68e9
+    """Text encoder (UMT5-XXL)."""
     text_table_params: float = 1.05e9
-    """Of the text encoder's: the table of its words, which may stay in the machine's memory."""
+    """The text encoder's token embedding table, which may stay in the machine's memory."""
     text_layers: int = 24
     vae_params: float = 127e6
     image_encoder_params: float = 0.0
 
     @property
     def blocks(self) -> int:
-        """Of one expert."""
+        """Blocks of one transformer."""
         return self.layers + self.control_layers
 
     @property
     def block_params(self) -> float:
+        """Parameters of one block: query, key, value and output of two attentions, and the feed-forward layers."""
         attention = (10 if self.reads_images else 8) * self.width**2
         return attention + 2 * self.width * self.feed_forward
 
     @property
-    def around_params(self) -> float:
-        """Of one expert, outside its blocks."""
+    def outer_params(self) -> float:
+        """Parameters of one transformer outside its blocks: embeddings, and VACE's projections."""
         return 8 * self.width**2 + self.text_width * self.width + self.control_layers * 2 * self.width**2
 
 

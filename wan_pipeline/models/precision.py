@@ -1,4 +1,4 @@
-"""How many bits a weight has. No torch: the planner and the page read this too."""
+"""The number formats of a transformer's weights. No torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """Of the weights in a transformer's blocks. Computing is in 16 bits (on a CPU in 32) unless it says otherwise."""
+    """Format of the weights in the transformer's blocks.
+
+    Activations are bf16 (fp32 on a CPU), except where the format says otherwise.
+    """
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -14,7 +17,7 @@ class Precision(StrEnum):
     INT8 = "int8"
     FP8 = "fp8"
     FP8_COMPUTE = "fp8-compute"
-    """Weights as FP8, and the activations become fp8 too before each product: quicker and coarser."""
+    """FP8 weights, multiplied with activations that are quantized to fp8 as well: faster and less exact."""
     INT4 = "int4"
 
     @property
@@ -23,12 +26,12 @@ class Precision(StrEnum):
 
     @property
     def stored(self) -> Precision:
-        """As what its weights are kept in a file."""
+        """The format that the weights have in a file."""
         return Precision.FP8 if self is Precision.FP8_COMPUTE else self
 
     @property
     def bytes_per_weight(self) -> float:
-        """In a quantized layer, with its scales: 16 bits a row, or 32 for each group of 128 weights of four bits."""
+        """With the scales of a quantized layer: 16 bits per row, and for int4 32 bits per group of 128 weights."""
         match self:
             case Precision.FP32:
                 return 4.0

@@ -1,4 +1,4 @@
-"""Every model this project knows by name. Variants derive from one another; nothing is decided by reading a name."""
+"""Every model this project knows by name. Variants derive from one another with `dataclasses.replace`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = frozenset({Mode.IMAGE_TO_VIDEO})
 SIZES_480P = (Size(832, 480), Size(480, 832), Size(624, 624))
 SIZES_720P = (Size(1280, 720), Size(720, 1280), Size(960, 960))
 
-# The authors' own negative prompt (Wan repositories, `wan/configs/shared_config.py`), which the models were tuned with.
+# The authors' negative prompt (`wan/configs/shared_config.py` of the Wan repositories).
 WAN_NEGATIVE_PROMPT = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
     "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
@@ -39,8 +39,6 @@ DEMO = ModelSpec(
     guidance_scale=3.0,
     flow_shift=3.0,
     max_sequence_length=64,
-    denoise_seconds_per_token=1.5e-4,
-    decode_seconds_per_megapixel=1.2,
     memory=DEMO_MEMORY,
 )
 
@@ -102,7 +100,7 @@ WAN21_VACE_1_3B = replace(
     title="Wan 2.1 VACE 1.3B",
     repo="Wan-AI/Wan2.1-VACE-1.3B-diffusers",
     takes_control=True,
-    flow_shift=16.0,  # as FLF2V's; the 3.0 of the repository's scheduler_config.json is diffusers' general one
+    flow_shift=16.0,  # as for FLF2V; the 3.0 in the repository's scheduler_config.json is diffusers' general default
     download_gb=20.0,
     memory=replace(WAN_1_3B, control_layers=15),
 )
@@ -164,7 +162,7 @@ WAN22_ANIMATE = replace(
     title="Wan 2.2 Animate 14B",
     repo="Wan-AI/Wan2.2-Animate-14B-Diffusers",
     download_gb=80.0,
-    missing="It is led by videos of a pose and of a face, and this version cannot take them out of a clip yet.",
+    missing="It follows videos of a pose and of a face, which this version cannot extract from a clip yet.",
 )
 
 WAN22_S2V = replace(
@@ -173,12 +171,12 @@ WAN22_S2V = replace(
     title="Wan 2.2 Speech to video 14B",
     repo="Wan-AI/Wan2.2-S2V-14B",
     download_gb=50.0,
-    missing="It is led by speech, and diffusers 0.42 has no pipeline for it.",
+    missing="It follows speech, and diffusers 0.42 has no pipeline for it.",
 )
 
 
 def _announced(version: str) -> ModelSpec:
-    """Known by name alone: what is said of it here are guesses, but nothing is built on them."""
+    """A placeholder: its facts are guesses, and it cannot be run."""
     return replace(
         WAN22_TI2V_5B,
         id=f"wan{version}",

@@ -1,129 +1,98 @@
-"""What each stage of a clip needs, by each way of doing it: arithmetic alone, no torch and no device.
+"""Memory and seconds of each stage of a clip, for one way of doing it. Pure arithmetic, without torch or a device.
 
-The constants were measured on an H100 with torch 2.11 and random weights at the real sizes; `benchmarks/gpu.py`
-measures them again beside the forecasts.
+Unless they say otherwise the constants were measured with benchmarks/gpu.py on an H100 with torch 2.11, at the real
+sizes with random weights; its table puts forecasts beside new measurements.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wan_pipeline.models.memory import MemoryFacts
-from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB, Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.planning.transformer import (
+    PINNED_OVERHEAD,
+    RING_BLOCKS,
+    activation_bytes,
+    block_bytes,
+    cache_bytes,
+    outer_bytes,
+    pass_seconds,
+    transformer_bytes,
+)
 
-GIB = 2**30
+TILE_OVERLAP = 64
+"""Pixels by which neighbouring tiles of the decoder overlap; at most half of a tile."""
+
 WORKSPACE = 0.05 * GIB
-"""On the device, for what the allocator cannot fill."""
-TEXT_WORK = 0.48 * GIB
-"""Of the text encoder, beside its weights."""
-PROCESS = 3.0 * GIB
-"""Of the machine's memory, for the process itself with its libraries."""
-SLOTS = 2
-
-BLOCK_UNITS, FEED_FORWARD_UNITS = 10.5, 2.6
-"""Activations of the transformer's width that a block holds at its height in the libraries' own way: these, and these
-times the feed-forward's share of the width."""
-TIMES_UNITS = 17.5
-"""More where each token has a time of its own, in the libraries' own way."""
-CHUNKED_UNITS = 4.45
-"""The same computed in parts: the tokens themselves, query, key, value, and some heads' attention."""
-CHUNKED_REST = 0.25 * GIB
-"""And what does not grow with the clip: some rows in fp32, and the full weight of a layer."""
-TIMES_ROW = 60.0
-"""Bytes for each row and number of the width, where each token has a time of its own."""
-CACHE_UNITS = 7.0
-"""More with a first-block cache: what two blocks were given, and for each condition what it keeps."""
-CHUNK_ROWS = 4096
-CHUNK_COST = 1.03
-STREAM_COST = 1.01
-"""Of a pass whose blocks all stream, where copying is hidden."""
-FULL_WEIGHT_BYTES = 4.0
-"""For each weight of the largest layer, while it is made of a quantized one."""
+"""Device memory that the allocator loses to fragmentation."""
+TEXT_ACTIVATIONS = 0.48 * GIB
+"""Peak activations of the text encoder."""
+TEXT_CPU_SPEED = 0.57e9
+"""Bytes of bf16 text encoder weights that a CPU computes with a second."""
+LOADING_SECONDS = 1.0
+"""Loading beside reading the weights."""
+PAGEABLE_COPY = 0.25
+"""Speed of copies from memory that is not pinned, relative to pinned memory."""
 
 DECODE_BYTES = {"fp32": (28.4e3, 33.5e3), "bf16": (15.3e3, 17.2e3)}
-"""The VAE of Wan 2.1 takes these for each pixel of what it decodes in one piece: of a whole frame, and of a tile."""
+"""Peak bytes of the Wan 2.1 decoder per pixel of a whole frame, and per pixel of a tile."""
+DECODE_BF16_SECONDS = 0.65
+"""Seconds of decoding in bf16 relative to fp32."""
+SMALL_TILE_SECONDS = 0.34
+"""Further seconds per pixel in tiles of 256 pixels, relative to whole frames."""
+ENCODE_BYTES, ENCODE_VIDEO_BYTES = 22.5e3, 12.0
+"""Peak bytes of the Wan 2.1 encoder in fp32: per pixel of a whole frame, and per pixel of the video."""
+ENCODE_TILE_BYTES, ENCODE_TILED_VIDEO_BYTES = 1.2 * GIB, 30.0
+"""The same in tiles: of the tile, and per pixel of the video."""
+ENCODE_SECONDS, ENCODE_TILED_SECONDS = 0.4, 2.0
+"""Seconds of encoding relative to decoding, and of encoding in tiles relative to whole frames."""
 DECODE_2_2, ENCODE_2_2, ENCODE_TILE_2_2 = 1.32, 0.46, 2.4
-"""The VAE of Wan 2.2 takes so many times as much, and so many times as much when it encodes."""
-ENCODE_BYTES = 22.5e3
-ENCODE_TILE_BYTES, ENCODE_VIDEO_BYTES = 1.2 * GIB, 30.0
-"""In fp32 and tiles: the tile, and for each pixel of the video."""
-TILE_OVERLAP = 64
-SMALL_TILE = 0.34
-"""A tile of 256 pixels takes so much longer than its pixels do in a whole frame."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Of one clip. `passes` of a transformer: steps, twice with guidance."""
-
-    width: int
-    height: int
-    num_frames: int
-    passes: int
-    encodes: bool = False
-    """Whether the VAE has to read images or videos first."""
-    caches: bool = False
-    """First-block cache: what it keeps are activations, of two conditions."""
-
-    @property
-    def pixels(self) -> int:
-        return self.width * self.height
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Bytes free now, and speeds in units a second. A device of 0 bytes is none: the CPU computes."""
-
-    vram: float
-    ram: float
-    disk_speed: float = 1.0e9
-    copy_speed: float = 12e9
-    """From pinned memory to the device."""
-    matmul_speed: float = 60e12
-    attention_speed: float = 60e12
-    decode_speed: float = 1.5e6
-    """Pixels of the clip a second, decoded in fp32 and in one piece."""
-
-
-def without_device(ram: float) -> Machine:
-    """The CPU computes; the speeds are those of two cores."""
-    return Machine(0.0, ram, matmul_speed=0.1e12, attention_speed=0.1e12, decode_speed=0.8e6)
-
-
-REFERENCE = Machine(80e9, 120e9, 2e9, 54e9, matmul_speed=620e12, attention_speed=530e12, decode_speed=9.8e6)
-"""The H100 of the measurements, at the rates that whole passes reach there."""
+"""Peak bytes of the Wan 2.2 VAE relative to Wan 2.1's: decoding, encoding, and encoding in tiles."""
+VAE_2_1_PARAMS, VAE_2_2_FROM = 127e6, 300e6
+"""Parameters of the Wan 2.1 VAE, and those from which a VAE is taken for Wan 2.2's (705e6)."""
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """Bytes on the device and in the machine's memory, and seconds, of one stage done one way."""
+    """Peak bytes on the device, peak bytes in the machine's memory, and seconds of one stage."""
 
     vram: float
     ram: float
     seconds: float
 
+    def beside(self, vram: float) -> StageCost:
+        """The cost where others hold this much of the device meanwhile."""
+        return replace(self, vram=self.vram + vram)
+
 
 def text_cost(facts: MemoryFacts, machine: Machine, text: str) -> StageCost:
-    """The encoder is in bf16, mapped from its file: what the device holds takes no memory of the machine's."""
+    """Encoding the texts in bf16, with weights mapped from their files."""
     size, table = 2 * facts.text_params, 2 * facts.text_table_params
     read = size / machine.disk_speed
     match text if machine.vram else "cpu":
         case "device":
-            return StageCost(size + TEXT_WORK, 0.0, read + 0.1)
+            return StageCost(size + TEXT_ACTIVATIONS, 0.0, read + 0.1)
         case "streamed":
-            slots = SLOTS * (size - table) / facts.text_layers
-            return StageCost(slots + TEXT_WORK, table, read + 2 * (size - table) / machine.copy_speed)
-    return StageCost(0.0, size if machine.vram else 2 * size, read + 20 * size / 11.4e9)
+            ring = RING_BLOCKS * (size - table) / facts.text_layers
+            return StageCost(ring + TEXT_ACTIVATIONS, table, read + 2 * (size - table) / machine.copy_speed)
+    return StageCost(0.0, size if machine.vram else 2 * size, read + size / TEXT_CPU_SPEED)
+
+
+def loading_cost(spec: ModelSpec, machine: Machine, plan: MemoryPlan) -> StageCost:
+    """Reading the weights; what they take in memory counts in the stages that compute."""
+    return StageCost(0.0, 0.0, transformer_bytes(spec.memory, plan.precision) / machine.disk_speed + LOADING_SECONDS)
 
 
 def denoising_cost(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> StageCost:
-    """On a CPU all is in its own memory, in fp32 but for what is quantized."""
-    facts, weights = spec.memory, transformer_bytes(spec.memory, plan.precision)
-    active = activation_bytes(facts, tokens(spec, clip), plan) + WORKSPACE
-    active += 2.0 * CACHE_UNITS * tokens(spec, clip) * facts.width if clip.caches else 0.0
+    """All passes, with the weights where the plan puts them. A CPU computes in fp32 in the machine's memory."""
+    facts, tokens = spec.memory, clip.tokens(spec)
+    weights = transformer_bytes(facts, plan.precision)
+    active = activation_bytes(facts, tokens, plan) + WORKSPACE + (cache_bytes(facts, tokens) if clip.caches else 0.0)
     passes = clip.passes * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
         return StageCost(0.0, weights + 2 * active, passes)
@@ -132,123 +101,55 @@ def denoising_cost(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memo
         case Residency.RESIDENT:
             return StageCost(weights + active + 4 * (facts.vae_params + facts.image_encoder_params), block, passes)
         case Residency.OFFLOAD:
-            moving = weights / (machine.copy_speed / 4)  # not from pinned memory
+            moving = weights / (PAGEABLE_COPY * machine.copy_speed)
             return StageCost(weights / facts.experts + active, weights, passes + moving)
-    slots = 0 if plan.blocks >= facts.blocks else SLOTS
-    around = around_bytes(facts) * facts.experts
-    in_memory = block * facts.blocks * (facts.experts - plan.disk) * 1.1  # pinned pieces come in powers of two
-    staging = SLOTS * block if plan.disk else 0.0
-    return StageCost(active + around + (plan.blocks + slots) * block, in_memory + staging, passes)
-
-
-def loading_seconds(spec: ModelSpec, machine: Machine, plan: MemoryPlan) -> float:
-    return transformer_bytes(spec.memory, plan.precision) / machine.disk_speed + 1.0
+    ring = RING_BLOCKS if plan.blocks < facts.blocks else 0
+    on_device = facts.experts * outer_bytes(facts) + (plan.blocks + ring) * block
+    in_memory = block * facts.blocks * (facts.experts - plan.disk) * PINNED_OVERHEAD
+    staging = RING_BLOCKS * block if plan.disk else 0.0
+    return StageCost(active + on_device, in_memory + staging, passes)
 
 
 def encoding_cost(facts: MemoryFacts, clip: Geometry, machine: Machine, encode: str) -> StageCost:
-    """Of what is given, in fp32. It comes before the blocks do, but what is around them is there."""
-    pixels = clip.pixels * (1 if facts.expands_timesteps else clip.num_frames)  # TI2V reads the first image alone
-    seconds = 0.4 * pixels / machine.decode_speed
-    video = 12.0 * pixels
+    """Encoding images and videos in fp32, before any block is on the device but beside the rest of the transformer."""
+    pixels = clip.pixels if facts.expands_timesteps else clip.video_pixels  # TI2V encodes the first frame alone
+    seconds = ENCODE_SECONDS * pixels / machine.decode_speed
     if encode == "whole":
-        need = ENCODE_BYTES * _vae_share(facts, ENCODE_2_2) * clip.pixels + video
+        peak = ENCODE_BYTES * _vae_ratio(facts, ENCODE_2_2) * clip.pixels + ENCODE_VIDEO_BYTES * pixels
     else:
-        tile = ENCODE_TILE_BYTES * _vae_share(facts, ENCODE_TILE_2_2)
-        need, seconds = tile + ENCODE_VIDEO_BYTES * pixels, 2.0 * seconds
-    need += 4 * facts.vae_params + WORKSPACE
-    around = around_bytes(facts) * facts.experts
-    return StageCost(need + around, 0.0, seconds) if machine.vram else StageCost(0.0, need, seconds)
+        peak = ENCODE_TILE_BYTES * _vae_ratio(facts, ENCODE_TILE_2_2) + ENCODE_TILED_VIDEO_BYTES * pixels
+        seconds *= ENCODE_TILED_SECONDS
+    peak += 4 * facts.vae_params + WORKSPACE
+    if not machine.vram:
+        return StageCost(0.0, peak, seconds)
+    return StageCost(peak + facts.experts * outer_bytes(facts), 0.0, seconds)
 
 
 def decoding_cost(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: MemoryPlan) -> StageCost:
-    """The frames themselves go to the machine's memory at once."""
-    whole = not plan.tile or plan.tile >= max(clip.width, clip.height)
-    sides = [side if whole else min(side, plan.tile) for side in (clip.width, clip.height)]
-    need = math.prod(sides) * DECODE_BYTES[plan.vae][0 if whole else 1] * _vae_share(facts, DECODE_2_2)
-    need += facts.vae_params * (4 if plan.vae == "fp32" else 2) + WORKSPACE
-    pixels = clip.pixels * clip.num_frames
-    again = 1.0
-    if not whole:
-        again = _tiles(clip, plan.tile) * math.prod(sides) / clip.pixels * (1 + SMALL_TILE * (256 / plan.tile) ** 2)
-    seconds = again * pixels / machine.decode_speed * (0.65 if plan.vae == "bf16" else 1.0)
-    frames = (3 if whole else 15) * pixels
-    return StageCost(need, frames, seconds) if machine.vram else StageCost(0.0, need + frames, seconds)
+    """Decoding frame by frame, or tile by tile; what is decoded goes to the machine's memory at once."""
+    is_whole = not plan.tile or plan.tile >= max(clip.width, clip.height)
+    tile_pixels = clip.pixels if is_whole else min(clip.width, plan.tile) * min(clip.height, plan.tile)
+    peak = tile_pixels * DECODE_BYTES[plan.vae][0 if is_whole else 1] * _vae_ratio(facts, DECODE_2_2)
+    peak += facts.vae_params * (4 if plan.vae == "fp32" else 2) + WORKSPACE
+    seconds = clip.video_pixels / machine.decode_speed * (DECODE_BF16_SECONDS if plan.vae == "bf16" else 1.0)
+    if not is_whole:
+        seconds *= _tiles(clip, plan.tile) * tile_pixels / clip.pixels
+        seconds *= 1 + SMALL_TILE_SECONDS * (256 / plan.tile) ** 2
+    frames = (3 if is_whole else 15) * clip.video_pixels  # uint8 RGB, with fp32 RGB to blend tiles in
+    return StageCost(peak, frames, seconds) if machine.vram else StageCost(0.0, peak + frames, seconds)
 
 
-def block_bytes(facts: MemoryFacts, precision: Precision) -> float:
-    return facts.block_params * precision.bytes_per_weight
-
-
-def around_bytes(facts: MemoryFacts) -> float:
-    """Of one expert, what is not in its blocks; some of it is in fp32."""
-    return 2.2 * facts.around_params
-
-
-def transformer_bytes(facts: MemoryFacts, precision: Precision) -> float:
-    """Of all experts."""
-    wide = 2.0 if precision is Precision.FP32 else 1.0
-    return facts.experts * (facts.blocks * block_bytes(facts, precision) + wide * around_bytes(facts))
-
-
-def activation_bytes(facts: MemoryFacts, count: int, plan: MemoryPlan) -> float:
-    """At the height of a block, beside the weights, in 16 bits."""
-    unit = 2.0 * count * facts.width
-    share = facts.feed_forward / facts.width
-    if not plan.chunk:
-        times = TIMES_UNITS * unit if facts.expands_timesteps else 0.0
-        made = FULL_WEIGHT_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
-        return (BLOCK_UNITS + FEED_FORWARD_UNITS * share) * unit + times + made
-    if facts.control_layers:  # VACE's own blocks are computed in the libraries' way, and each leaves a hint
-        return (facts.control_layers + BLOCK_UNITS + FEED_FORWARD_UNITS * share) * unit + CHUNKED_REST
-    part = min(plan.chunk / max(count, 1), 1.0)
-    feed_forward = 1 + part * (2 * share + 2)
-    times = TIMES_ROW * min(CHUNK_ROWS, count) * facts.width if facts.expands_timesteps else 0.0
-    return max(CHUNKED_UNITS, feed_forward) * unit + times + CHUNKED_REST
-
-
-def chunk_tokens(facts: MemoryFacts, count: int) -> int:
-    """As many tokens at a time as make the feed-forward layers no higher than attention."""
-    share = (CHUNKED_UNITS - 1) / (2 * facts.feed_forward / facts.width + 2)
-    return math.ceil(count / math.ceil(1 / share))
-
-
-def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
-    """Computing hides copying where it takes longer. With two experts about half of the passes are each one's."""
-    facts = spec.memory
-    compute = compute_seconds(spec, clip, machine) * (1.02 if plan.precision.is_quantized else 1.0)
-    compute *= (CHUNK_COST if plan.chunk else 1.0) * (0.85 if plan.compiled else 1.0)
-    if plan.residency is not Residency.STREAMED:
-        return compute
-    moving = facts.blocks - min(plan.blocks, facts.blocks)
-    coming = moving * block_bytes(facts, plan.precision)
-    from_ram, from_disk = max(compute, coming / machine.copy_speed), max(compute, coming / machine.disk_speed)
-    share = plan.disk / facts.experts
-    return (1 + (STREAM_COST - 1) * moving / facts.blocks) * (share * from_disk + (1 - share) * from_ram)
-
-
-def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine) -> float:
-    """Of one pass of one transformer: operations over the rates of matrix products and of attention."""
-    matmul, attention = operations(spec, clip)
-    return matmul / machine.matmul_speed + attention / machine.attention_speed
-
-
-def operations(spec: ModelSpec, clip: Geometry) -> tuple[float, float]:
-    """Of one pass: those of matrix products, and those of attention."""
-    facts, count = spec.memory, tokens(spec, clip)
-    matmul = 2.0 * facts.block_params * facts.blocks * count
-    return matmul, 4.0 * count * (count + spec.max_sequence_length) * facts.width * facts.blocks
-
-
-def tokens(spec: ModelSpec, clip: Geometry) -> int:
-    return spec.latent_tokens(clip.width, clip.height, clip.num_frames)
+def tile_count(side: int, tile: int, overlap: int) -> int:
+    """The fewest tiles that cover a side of the picture, where neighbours overlap by at most half of a tile."""
+    overlap = min(overlap, tile // 2)
+    return max(math.ceil((side - overlap) / (tile - overlap)), 1)
 
 
 def _tiles(clip: Geometry, tile: int) -> int:
-    overlap = min(TILE_OVERLAP, tile // 2)
-    counts = (math.ceil((side - overlap) / (tile - overlap)) for side in (clip.width, clip.height))
-    return math.prod(max(count, 1) for count in counts)
+    """Tiles of one frame."""
+    return math.prod(tile_count(side, tile, TILE_OVERLAP) for side in (clip.width, clip.height))
 
 
-def _vae_share(facts: MemoryFacts, of_2_2: float) -> float:
-    """Of what the VAE of Wan 2.1 takes; smaller ones count by their size."""
-    return of_2_2 if facts.vae_params > 300e6 else min(facts.vae_params / 127e6, 1.0)
+def _vae_ratio(facts: MemoryFacts, of_2_2: float) -> float:
+    """Peak bytes of the model's VAE relative to Wan 2.1's; smaller VAEs count by their parameters."""
+    return of_2_2 if facts.vae_params > VAE_2_2_FROM else min(facts.vae_params / VAE_2_1_PARAMS, 1.0)

@@ -1,4 +1,4 @@
-"""What a machine has, as far as plans care: found by who has torch, kept in a file for who has not. No torch."""
+"""What this machine has, as the engine measured it and stored it for programs that do not load torch."""
 
 from __future__ import annotations
 
@@ -6,84 +6,92 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import psutil
+from pydantic import Field
 
-from wan_pipeline.planning.costs import Machine, without_device
+from wan_pipeline.planning.machine import Machine, without_device
 from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
+
+# Measured with benchmarks/gpu.py on an H100 with torch 2.11.
+EFFICIENCY = 0.8
+"""Share of the measured matrix and attention rates that a whole pass reaches; norms and the like take the rest."""
+DECODE_OPERATIONS = 83e6
+"""Matrix operations in the time that the VAE decodes one pixel in fp32."""
+
+Bytes = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Operations and bytes a second, measured in a moment."""
+    """Rates of the device, measured in about a second."""
 
-    matmul: float
-    attention: float
-    copy: float
+    matmul: Rate
+    """Operations a second of bf16 matrix products."""
+    attention: Rate
+    """Operations a second of bf16 attention."""
+    copy: Rate
+    """Bytes a second from pinned memory to the device."""
     backend: str = "native"
-    """The quickest way of attention, as diffusers calls it."""
+    """The fastest attention backend, by its diffusers name."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Bytes. A device of its own has `vram`; the CPU has none."""
+    """A machine's device and memory, in bytes. `vram_total` is 0 for a CPU."""
 
     device: str
+    """Torch's device type: `cuda`, `mps`, `xpu` or `cpu`."""
     name: str
-    vram_total: int
-    vram_free: int
-    """By others: what this program holds itself counts as free."""
-    ram_total: int
-    ram_free: int
+    vram_total: Bytes
+    vram_free: Bytes
+    """Not held by other programs: what this process holds counts as free."""
+    ram_total: Bytes
+    ram_free: Bytes
     speeds: Speeds | None = None
-    ram_own: int = 0
-    """Of what counts as free, what this program's worker holds just now."""
+    ram_own: Bytes = 0
+    """The part of `ram_free` that the process held when it measured."""
 
     @property
     def machine(self) -> Machine:
+        """The machine to plan for."""
         if self.device == "cpu":
             return without_device(self.ram_free)
-        found = Machine(max(self.vram_free, 1), self.ram_free)  # a device that is full is no CPU
+        found = Machine(max(self.vram_free, 1), self.ram_free)  # 0 would mean that the CPU computes
         if self.speeds is None:
             return found
-        speeds = self.speeds
         return replace(
             found,
-            matmul_speed=EFFICIENCY * speeds.matmul,
-            attention_speed=EFFICIENCY * speeds.attention,
-            copy_speed=EFFICIENCY * speeds.copy,
-            decode_speed=speeds.matmul / DECODE_OPERATIONS,
+            matmul_speed=EFFICIENCY * self.speeds.matmul,
+            attention_speed=EFFICIENCY * self.speeds.attention,
+            copy_speed=EFFICIENCY * self.speeds.copy,
+            decode_speed=self.speeds.matmul / DECODE_OPERATIONS,
         )
 
 
-EFFICIENCY = 0.8
-"""What a whole pass reaches of the rates of its products and of attention alone: the rest is norms and the like."""
-DECODE_OPERATIONS = 83e6
-"""Of matrix products in the time that the VAE takes for one pixel of a clip, in fp32; from the reference."""
-
-
-def keep(hardware: Hardware, cache: Path) -> None:
-    """For `kept`. Raises StorageError."""
+def save_hardware(hardware: Hardware, cache: Path) -> None:
+    """Store the hardware in the cache folder. Raises StorageError."""
     with whole_file(_file(cache)) as part:
         part.write_text(json.dumps(asdict(hardware)), encoding="utf-8")
 
 
-def kept(cache: Path) -> Hardware | None:
-    """What was found last, with the machine's memory as it is now; None if nobody has looked yet."""
+def load_hardware(cache: Path) -> Hardware | None:
+    """The stored hardware with the machine's memory as it is now; None if there is no readable file yet."""
     try:
-        facts = json.loads(_file(cache).read_text(encoding="utf-8"))
-        speeds = Speeds(**facts.pop("speeds")) if facts["speeds"] else None
-        found = Hardware(**{**facts, "speeds": speeds})
+        stored = parse(Hardware, read_json_file(_file(cache)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s cannot be read and counts as never written: %s", _file(cache), error)
+    except (OSError, OutsideDataError) as error:
+        logger.warning("%s is ignored, because it cannot be read: %s", _file(cache), error)
         return None
     memory = psutil.virtual_memory()
-    free = min(memory.available + found.ram_own, max(found.ram_free, memory.available))
-    return replace(found, ram_total=memory.total, ram_free=free)
+    free = min(memory.available + stored.ram_own, max(stored.ram_free, memory.available))
+    return replace(stored, ram_total=memory.total, ram_free=free)
 
 
 def _file(cache: Path) -> Path:

@@ -1,4 +1,4 @@
-"""How a clip uses memory: what the planner chooses, the engine does, and jobs and receipts keep as text. No torch."""
+"""How a clip uses memory: what the planner chooses, the engine carries out, and jobs and receipts store as text."""
 
 from __future__ import annotations
 
@@ -6,46 +6,47 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from wan_pipeline.errors import GenerationError
+from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.models.precision import Precision
 
 
 class Residency(StrEnum):
-    """Where the model is while nothing of it computes, the roomiest first."""
+    """Where the transformers' weights are between uses, fastest first."""
 
     RESIDENT = "resident"
-    """All of it stays on the device, from clip to clip."""
+    """On the device, from clip to clip."""
     OFFLOAD = "offload"
-    """Its parts wait in the machine's memory and visit the device one at a time, by accelerate."""
+    """In the machine's memory; accelerate moves one whole component at a time to the device."""
     STREAMED = "streamed"
-    """Its blocks wait there, and come one after another while the one before computes."""
+    """In the machine's memory; each block is copied to the device while the one before it computes."""
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """As text: `streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256,vae=fp32`; what has its default is left out.
+    """A memory plan. `str` gives its text, without the fields at their default, and `read_plan` reads it.
 
-    `residency`, `blocks`, `disk` and the way between `text=device` and `text=streamed` only move weights about; all
-    else decides bits.
+    For example `streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256`. The fields `residency`, `blocks` and `disk`
+    and the choice between `text=device` and `text=streamed` only place weights; the others change the frames' bits.
     """
 
     residency: Residency = Residency.RESIDENT
     precision: Precision = Precision.BF16
     blocks: int = 0
-    """How many of each streamed transformer's blocks stay on the device."""
+    """Blocks of each streamed transformer that stay on the device."""
     chunk: int = 0
-    """Tokens at a time in the feed-forward layers; 0 is all, in the libraries' own way."""
+    """Tokens at a time in the feed-forward layers of the chunked forward; 0 is diffusers' own forward."""
     text: str = "device"
-    """Where the text encoder computes: device, streamed (to it), or cpu."""
+    """Where the text encoder computes: `device`, `streamed` (on the device, layer by layer) or `cpu`."""
     tile: int = 0
-    """Pixels of a side of the tiles that the VAE decodes; 0 is whole frames."""
+    """Side in pixels of the tiles that the VAE decodes; 0 decodes whole frames."""
     vae: str = "fp32"
-    """fp32 as its authors do, or bf16."""
+    """The decoder's dtype: `fp32`, as the authors decode, or `bf16`."""
     encode: str = "whole"
-    """How the VAE encodes what is given: whole frames, or tiles."""
+    """What the VAE encodes at a time: `whole` frames or `tiles`."""
     disk: int = 0
-    """Experts whose weights are read from the disk for each pass."""
+    """Experts whose weights are read from disk for every pass."""
     compiled: bool = False
+    """Whether the transformer's blocks are compiled."""
 
     def __str__(self) -> str:
         words = [self.residency.value, self.precision.value]
@@ -57,18 +58,18 @@ class MemoryPlan:
 
     @property
     def arithmetic(self) -> str:
-        """What of it decides the bits of denoising."""
+        """The settings that decide the bits of the denoised latents."""
         return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}"
 
 
 def read_plan(text: str) -> MemoryPlan:
-    """The inverse of `str`. Raises GenerationError."""
+    """The plan of a whole plan's text. Raises GenerationError."""
     words = [word.strip() for word in text.split(",")]
     try:
         values: dict[str, Any] = {"residency": Residency(words[0]), "precision": Precision(words[1])}
         for word in words[2:]:
             name, equals, value = word.partition("=")
-            values[name] = _VALUES[name](value if equals else "yes")
+            values[name] = _READERS[name](value if equals else "yes")
         return MemoryPlan(**values)
     except (IndexError, KeyError, ValueError) as error:
         raise GenerationError(
@@ -78,12 +79,22 @@ def read_plan(text: str) -> MemoryPlan:
 
 
 def is_plan(text: str) -> bool:
-    """Whether it is the text of a whole plan that this version knows."""
+    """Whether `read_plan` accepts the text."""
     try:
         read_plan(text)
     except GenerationError:
         return False
     return True
+
+
+def parse_plan_setting(text: str) -> str:
+    """The value of `--plan`, checked: empty, a residency, or a whole plan's text. Raises UserError."""
+    if text and text not in set(Residency):
+        try:
+            read_plan(text)
+        except GenerationError as error:
+            raise UserError(str(error)) from error
+    return text
 
 
 def _one_of(*allowed: str) -> Any:
@@ -101,7 +112,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-_VALUES: dict[str, Any] = {
+_READERS: dict[str, Any] = {
     "blocks": _count,
     "chunk": _count,
     "text": _one_of("device", "streamed", "cpu"),

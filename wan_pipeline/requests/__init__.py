@@ -1,1 +1,1 @@
-"""What is asked for: drafts, presets and lists become frozen, validated requests; receipts become drafts again."""
+"""Drafts, presets and lists of clips become validated requests, and requests drafts again. No torch."""

@@ -1,4 +1,4 @@
-"""Many clips from a few words: prompts x presets x seeds."""
+"""A grid of clips: prompts x presets x seeds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 from wan_pipeline.errors import RequestError
 from wan_pipeline.requests.limits import MAX_SEED
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.wording import plural
 
 MAX_CLIPS = 1000
 
@@ -17,33 +18,34 @@ MAX_CLIPS = 1000
 def grid(
     base: Draft, prompts: Sequence[str], seeds: Sequence[int] = (), presets: Sequence[str | None] = ()
 ) -> list[Draft]:
-    """Every prompt in every preset with every seed, all else as in `base`; what is left empty is taken from there.
+    """Every prompt in every preset with every seed; the rest, and what is empty, comes from `base`.
 
-    Without any seed, each prompt gets a random one, the same in all presets, so that they can be compared. Raises
-    RequestError for more than MAX_CLIPS.
+    Without seeds each prompt gets a random one, the same in all presets, so that these can be compared. Raises
+    RequestError for more than MAX_CLIPS clips.
     """
     count = max(len(prompts), 1) * max(len(seeds), 1) * max(len(presets), 1)
     if count > MAX_CLIPS:
-        raise RequestError("prompt", f"That makes {count:,} clips; at most {MAX_CLIPS:,} at once: take fewer.")
+        raise RequestError("prompt", f"That makes {plural(count, 'clip')}; at most {MAX_CLIPS:,} at once: take fewer.")
     clips = []
     for prompt in prompts or (base.prompt,):
-        its_seeds = seeds or (random.randint(0, MAX_SEED) if base.seed is None else base.seed,)
+        own_seeds = seeds or (random.randint(0, MAX_SEED) if base.seed is None else base.seed,)
         for preset in presets or (base.preset,):
-            clips += [replace(base, prompt=prompt, preset=preset, seed=seed) for seed in its_seeds]
+            clips += [replace(base, prompt=prompt, preset=preset, seed=seed) for seed in own_seeds]
     return clips
 
 
 def prompts_in(text: str) -> list[str]:
-    """One prompt a line; empty lines are passed over."""
+    """The prompts of a text, one a line; empty lines are skipped."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def seeds_in(text: str) -> list[int]:
     """The seeds of a text such as "1-5, 9 12". Raises RequestError."""
     seeds: list[int] = []
-    for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())):
-        if not part:
-            continue
+    parts = [part for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
+    if len(parts) > MAX_CLIPS:
+        raise RequestError("seed", f"There are {len(parts):,} seeds and ranges; use at most {MAX_CLIPS:,}.")
+    for part in parts:
         match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
         if match is None:
             raise RequestError("seed", f"The seeds '{part[:80]}' cannot be read; write them as 1-5, 9.")

@@ -1,16 +1,32 @@
-"""The rules a request must keep, each with a sentence that gives the value, the rule and the way out."""
+"""The limits of a request: those of every model, as types of its fields, and those of one model, as checks.
+
+Each check raises a RequestError that gives the value, the rule and the way out.
+"""
 
 from __future__ import annotations
 
 import math
 import unicodedata
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
-from wan_pipeline.requests.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from wan_pipeline.requests.request import GenerationRequest
 
 MAX_PROMPT_CHARACTERS = 4000
+MAX_TEXT_CHARACTERS = 20_000
+"""Length of a stored text; a prompt in its preset's template is longer than what was typed."""
+MAX_NAME_CHARACTERS = 255
+"""Length of a file name."""
+MAX_SIDE = 16_384
+MAX_FRAMES = 100_000
+MAX_FPS = 120
+MIN_FLOW_SHIFT = 0.1
 MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 MAX_FLOW_SHIFT = 30.0
@@ -19,9 +35,23 @@ MAX_SEED = 2**32 - 1
 MAX_REFERENCES = 4
 MAX_FIRST_BLOCK_CACHE = 0.5
 
+# Types of a stored request's fields, and of presets.
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Frames = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
+FrameRate = Annotated[int, Field(ge=1, le=MAX_FPS)]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Guidance = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
+FlowShift = Annotated[float, Field(ge=MIN_FLOW_SHIFT, le=MAX_FLOW_SHIFT)]
+LoraWeight = Annotated[float, Field(ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)]
+FirstBlockCache = Annotated[float, Field(ge=0, le=MAX_FIRST_BLOCK_CACHE)]
+References = Annotated[tuple[Name, ...], Field(max_length=MAX_REFERENCES)]
+
 
 def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
-    """Raise RequestError for the first setting that is out of range or off the model's grid."""
+    """Raise RequestError for the first setting that the model cannot make."""
     _check_mode(request, spec)
     _check_last_image(request, spec)
     _check_control(request, spec)
@@ -30,7 +60,7 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_size(request, spec)
     _check_frames(request, spec)
     _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)
-    _check_whole("fps", "Frames per second", request.fps, 1, 120)
+    _check_whole("fps", "Frames per second", request.fps, 1, MAX_FPS)
     check_solver(request.num_inference_steps, request.guidance_scale, request.flow_shift)
     _check_second_guidance(request, spec)
     _check_loras(request)
@@ -41,13 +71,23 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
 
 
 def check_solver(num_inference_steps: int | None, guidance_scale: float | None, flow_shift: float | None) -> None:
-    """The rules that no model changes, for what is given of these. Raises RequestError."""
+    """Check the solver's settings, which no model limits further; None is left out. Raises RequestError."""
     if num_inference_steps is not None:
         _check_whole("num_inference_steps", "Steps", num_inference_steps, 1, MAX_STEPS)
     if guidance_scale is not None:
         _check_number("guidance_scale", "Guidance", guidance_scale, 0.0, MAX_GUIDANCE)
     if flow_shift is not None:
-        _check_number("flow_shift", "Flow shift", flow_shift, 0.1, MAX_FLOW_SHIFT)
+        _check_number("flow_shift", "Flow shift", flow_shift, MIN_FLOW_SHIFT, MAX_FLOW_SHIFT)
+
+
+def check_project(name: str) -> None:
+    """Check the name of a project. Raises RequestError."""
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise RequestError(
+            "project",
+            f"The project has {len(name):,} characters; at most {MAX_NAME_CHARACTERS} are allowed: shorten it.",
+        )
+    _check_characters("project", name)
 
 
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
@@ -66,12 +106,12 @@ def _check_last_image(request: GenerationRequest, spec: ModelSpec) -> None:
 
 
 def _check_control(request: GenerationRequest, spec: ModelSpec) -> None:
-    given = {
+    files = {
         "control_video": request.control_video,
         "control_mask": request.control_mask,
         "reference_images": request.reference_images,
     }
-    for field, value in given.items():
+    for field, value in files.items():
         if value and not spec.takes_control:
             name = field.replace("_", " ")
             raise RequestError(field, f"{spec.title} takes no {name}; leave it out or choose a VACE model.")
@@ -99,8 +139,13 @@ def _check_prompt(field: str, text: str, required: bool) -> None:
             field,
             f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are allowed: shorten it.",
         )
+    _check_characters(field, text, allowed="\n\r\t")
+
+
+def _check_characters(field: str, text: str, allowed: str = "") -> None:
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in allowed:
+            name = field.replace("_", " ")
             raise RequestError(
                 field,
                 f"The {name} holds a control character (U+{ord(character):04X}); "
@@ -160,7 +205,7 @@ def _check_loras(request: GenerationRequest) -> None:
     seen: set[str] = set()
     for lora in request.loras:
         _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
-        if lora.name.casefold() in seen:  # names are files, and Windows tells these apart no better
+        if lora.name.casefold() in seen:  # names are files, and Windows ignores their case
             raise RequestError("loras", f"LoRA '{lora.name}' is chosen twice; keep one and set its weight.")
         seen.add(lora.name.casefold())
 

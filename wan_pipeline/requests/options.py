@@ -1,22 +1,20 @@
-"""A clip's settings as words: the names that the command line, the columns of a CSV file and JSONL keys share."""
+"""The settings of a clip by name, as command-line options, CSV columns and JSONL keys."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wan_pipeline.errors import GenerationError, UserError
+from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.memory_plan import Residency, read_plan
 from wan_pipeline.requests.request import LoraChoice, SchedulerName
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting: `name` is what people write, `field` what a Draft calls it."""
+    """One setting: `name` is what people write, `field` the field of Draft."""
 
     name: str
     field: str
@@ -47,32 +45,11 @@ def number(name: str) -> Callable[[str], float]:
 
 
 def lora(text: str) -> LoraChoice:
-    """NAME or NAME=WEIGHT; a name that holds "=" needs its weight."""
+    """Parse NAME or NAME=WEIGHT; a name with "=" in it needs a weight. Raises UserError."""
     name, equals, weight = text.strip().rpartition("=")
     if not equals:
         return LoraChoice(text.strip())
     return LoraChoice(name.strip(), number(f"weight of LoRA '{name[:80]}'")(weight))
-
-
-MEMORY_UNITS = {"": 1.0, "gib": 1.0, "gb": 1e9 / 2**30, "mib": 1 / 1024, "mb": 1e6 / 2**30}
-
-
-def memory(text: str) -> float:
-    """GiB of "8GB", "7.2 GiB", "6000MB", or "7.2", which are GiB."""
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{0,9})?)\s*(\w*)", text.strip())
-    if found is None or found[2].lower() not in MEMORY_UNITS:
-        raise UserError(f"'{text[:80]}' is no size of memory; use one such as 8GB, 7.2GiB or 7.2, which are GiB.")
-    return float(found[1]) * MEMORY_UNITS[found[2].lower()]
-
-
-def plan(text: str) -> str:
-    """A memory plan in words that `engine.choice` takes; none is the best."""
-    if text and text not in set(Residency):
-        try:
-            read_plan(text)
-        except GenerationError as error:
-            raise UserError(str(error)) from error
-    return text
 
 
 OPTIONS = (
@@ -81,7 +58,7 @@ OPTIONS = (
     Option("last-image", "last_image", Path, "FILE", "a picture to end with"),
     Option("control-video", "control_video", Path, "FILE", "a video to follow (VACE)"),
     Option(
-        "control-mask", "control_mask", Path, "FILE", "a picture or video, white where the video is made anew (VACE)"
+        "control-mask", "control_mask", Path, "FILE", "a picture or video, white where the video is repainted (VACE)"
     ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
@@ -108,5 +85,5 @@ OPTIONS = (
     Option("frames", "num_frames", whole("frames"), "N", "number of frames"),
     Option("fps", "fps", whole("frames per second"), "N", "frames per second"),
 )
-"""All but LoRAs and reference images, of which there may be several: `lora` reads one."""
+"""All settings but LoRAs and reference images, of which there may be several."""
 FILES = tuple(option for option in OPTIONS if option.parse is Path)

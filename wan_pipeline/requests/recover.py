@@ -1,21 +1,27 @@
-"""From a receipt back to the form: what of it can be had here, and what cannot. No torch."""
+"""From the request of a clip back to a draft: what of it can be made here, and what is missing."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-from wan_pipeline.clips.receipt import Receipt
-from wan_pipeline.clips.videos import kept
 from wan_pipeline.errors import LoraError, ModelError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.requests.limits import check_request
+from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.request import Draft, GenerationRequest
-from wan_pipeline.settings import Settings
+from wan_pipeline.requests.resolver import RequestResolver
+
+_FILES = {
+    "image": "input image",
+    "last_image": "last image",
+    "control_video": "control video",
+    "control_mask": "control mask",
+    "reference_images": "reference image",
+}
 
 
 @dataclass(frozen=True)
@@ -23,51 +29,50 @@ class Recovered:
     """The settings of a clip, for the form."""
 
     draft: Draft
-    """Without what is not here."""
+    """Without what is missing."""
     missing: tuple[str, ...]
-    """One sentence for each thing that is not here, or not as it was."""
-    receipt: Receipt
+    """One sentence for each thing that is missing, or that the model cannot make."""
+    request: GenerationRequest
 
 
-def recover(receipt: Receipt, settings: Settings, draft_of: Callable[[GenerationRequest], Draft]) -> Recovered:
-    """`draft_of` gives the draft of a request as if all were here."""
-    request, draft = receipt.request, draft_of(receipt.request)
-    models, loras = ModelLibrary(settings), LoraLibrary(settings.loras)
-    if _sentence(lambda: models.find(request.model)):
-        draft = replace(draft, model=None)
-    if not _has_files(request, settings.inputs):
-        draft = replace(draft, image=None, last_image=None, control_video=None, control_mask=None, reference_images=())
-    here = tuple(lora for lora in request.loras if not _sentence(partial(loras.find, lora.name)))
-    return Recovered(replace(draft, loras=here), tuple(find_missing(request, settings)), receipt)
+def recover(request: GenerationRequest, resolver: RequestResolver) -> Recovered:
+    """Make a draft of a request from anywhere, without the model, LoRAs and files that are missing here."""
+    models, loras, pictures = resolver.models, resolver.loras, resolver.pictures
+    absent: dict[str, Any] = {field: getattr(Draft(), field) for field in _missing_files(request, pictures)}
+    if _error(partial(models.find, request.model)):
+        absent["model"] = None
+    absent["loras"] = tuple(lora for lora in request.loras if not _error(partial(loras.find, lora.name)))
+    missing = find_missing(request, models, loras, pictures)
+    return Recovered(replace(resolver.draft_of(request), **absent), missing, request)
 
 
-def find_missing(request: GenerationRequest, settings: Settings) -> Iterator[str]:
-    """A sentence for each reason why this request, which may come from anywhere, cannot be rendered here."""
-    models, loras = ModelLibrary(settings), LoraLibrary(settings.loras)
-    if sentence := _sentence(lambda: check_request(request, models.find(request.model).spec)):
-        yield sentence
-    for lora in request.loras:
-        if sentence := _sentence(partial(loras.find, lora.name)):
-            yield sentence
-    if not _has_files(request, settings.inputs):
-        yield f"The clip's input image is not in {settings.inputs}; choose it again under Image to video."
+def find_missing(
+    request: GenerationRequest, models: ModelLibrary, loras: LoraLibrary, pictures: Pictures
+) -> tuple[str, ...]:
+    """One sentence for each reason why a request from anywhere cannot be rendered here."""
+    needs: list[Callable[[], object]] = [lambda: check_request(request, models.find(request.model).spec)]
+    needs += [partial(loras.find, lora.name) for lora in request.loras]
+    errors = [error for need in needs if (error := _error(need))]
+    files = [_FILES[field] for field in _missing_files(request, pictures)]
+    return (*errors, *(f"The clip's {file} is not in this workspace; choose it again." for file in files))
 
 
-def _has_files(request: GenerationRequest, inputs: Path) -> bool:
-    """A name that is no hash is a path to somewhere else."""
-    single = (request.image, request.last_image, request.control_video, request.control_mask)
-    names = [name for name in (*single, *request.reference_images) if name is not None]
-    return all(_is_kept(inputs, name) for name in names)
+def _missing_files(request: GenerationRequest, pictures: Pictures) -> list[str]:
+    """The fields of the request that name a file that is not saved here."""
+    fields = []
+    for field in _FILES:
+        value: str | tuple[str, ...] | None = getattr(request, field)
+        names = (value,) if isinstance(value, str) else value or ()
+        paths = [pictures.find(name) for name in names]
+        if not all(path is not None and path.is_file() for path in paths):
+            fields.append(field)
+    return fields
 
 
-def _is_kept(inputs: Path, name: str) -> bool:
-    path = kept(inputs, name) if re.fullmatch("[0-9a-f]{64}", name) else None
-    return path is not None and path.is_file()
-
-
-def _sentence(look: Callable[[], object]) -> str | None:
+def _error(call: Callable[[], object]) -> str | None:
+    """The sentence of the error that a call raises; None if it raises none."""
     try:
-        look()
+        call()
     except (ModelError, LoraError, RequestError) as error:
         return str(error)
     return None

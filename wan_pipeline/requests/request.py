@@ -1,15 +1,32 @@
-"""What is asked for: the partial form (`Draft`) and the complete, validated one (`GenerationRequest`)."""
+"""The settings of one clip: partial (`Draft`) and complete (`GenerationRequest`)."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import Mode
+from wan_pipeline.models.spec import Mode, clip_seconds
+from wan_pipeline.requests.limits import (
+    FirstBlockCache,
+    FlowShift,
+    FrameRate,
+    Frames,
+    Guidance,
+    LoraWeight,
+    Name,
+    References,
+    Seed,
+    Side,
+    Steps,
+    Text,
+)
+from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 
 class SchedulerName(StrEnum):
@@ -24,13 +41,15 @@ class SchedulerName(StrEnum):
 class LoraChoice:
     """One adapter: `name` is the file's stem in the LoRA folder, `weight` scales its effect."""
 
-    name: str
-    weight: float = 1.0
+    name: Name
+    weight: LoraWeight = 1.0
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Partial settings, as a form, a command line or a shot list gives them. None: preset, then model, decides."""
+    """Partial settings, from the form, the command line or a list. What is None is left to preset and model."""
 
     prompt: str = ""
     image: Path | None = None
@@ -55,59 +74,67 @@ class Draft:
     reference_images: tuple[Path, ...] = ()
     quantization: str | None = None
     first_block_cache: float | None = None
-
     speed: str | None = None
-    """Id of a speed: its settings and its LoRA, between those of the preset and these."""
+    """Id of a speed: settings and a LoRA that override the preset's and are overridden by these."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All pictures and videos that the clip is made from."""
+        """All input pictures and videos."""
         single = (self.image, self.last_image, self.control_video, self.control_mask)
         return (*(path for path in single if path is not None), *self.reference_images)
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """Everything that decides the frames of one clip. Resolved once, never changed, stored as JSON."""
+    """All settings that decide the frames of one clip. Resolved once, never changed, stored as JSON.
 
-    model: str
+    The types hold the limits that `from_dict` checks; those of the model are `limits.check_request`'s matter.
+    """
+
+    model: Name
     mode: Mode
-    prompt: str
+    prompt: Text
     """As typed."""
-    styled_prompt: str
-    """What the text encoder reads: the prompt inside its preset's template."""
-    negative_prompt: str
-    seed: int
-    width: int
-    height: int
-    num_frames: int
-    fps: int
-    num_inference_steps: int
-    guidance_scale: float
-    flow_shift: float
+    styled_prompt: Text
+    """The prompt inside its preset's template: what the text encoder reads."""
+    negative_prompt: Text
+    seed: Seed
+    width: Side
+    height: Side
+    num_frames: Frames
+    fps: FrameRate
+    num_inference_steps: Steps
+    guidance_scale: Guidance
+    flow_shift: FlowShift
     scheduler: SchedulerName
-    preset: str | None = None
+    preset: Name | None = None
     loras: tuple[LoraChoice, ...] = ()
-    image: str | None = None
-    """SHA-256 of the normalised input image, the stem of its file in the workspace's `inputs` folder."""
-    guidance_scale_2: float | None = None
-    """Of the second expert; None for models of one."""
-    last_image: str | None = None
-    """What the clip ends with; kept as `image` is, and so are the following."""
-    control_video: str | None = None
-    control_mask: str | None = None
-    """White where the control video is to be made anew."""
-    reference_images: tuple[str, ...] = ()
-    quantization: str | None = None
-    """Of the transformer's weights, a value of `Precision`; None: as the memory allows."""
-    first_block_cache: float = 0.0
-    """How much the first block's output may change from step to step for the rest to be taken from the step before:
-    quicker, and another clip. 0: never."""
+    image: Name | None = None
+    """SHA-256 of the normalised first image, which names its file in the workspace's `inputs` folder."""
+    guidance_scale_2: Guidance | None = None
+    """Guidance of the second expert; None for models with one."""
+    last_image: Name | None = None
+    """Named as `image` is, and so are the following."""
+    control_video: Name | None = None
+    control_mask: Name | None = None
+    """A picture or a video, white where the control video is to be repainted."""
+    reference_images: References = ()
+    quantization: Name | None = None
+    """Precision of the transformer's weights, a value of `Precision`; None: as memory allows."""
+    first_block_cache: FirstBlockCache = 0.0
+    """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     @property
     def seconds(self) -> float:
-        """Playing time of the clip."""
-        return self.num_frames / self.fps
+        """Length of the clip."""
+        return clip_seconds(self.num_frames, self.fps)
+
+    @property
+    def uses_guidance(self) -> bool:
+        """Whether each step has a second pass with the negative prompt; diffusers leaves it out from 1 down."""
+        return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -116,52 +143,22 @@ class GenerationRequest:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> GenerationRequest:
-        """The inverse of `to_dict`. Raises RequestError naming a key that is unknown, missing or of a wrong kind."""
-        known = {field.name for field in fields(cls)}
-        for key in data:
-            if key not in known:
-                raise RequestError(
-                    key, f"The stored request has an unknown setting '{key}'; it comes from another version."
-                )
+    def from_dict(cls, data: object) -> GenerationRequest:
+        """The inverse of `to_dict`. Raises RequestError for an unknown key or a bad value."""
         try:
-            request = cls(
-                **{
-                    **data,
-                    "mode": Mode(data["mode"]),
-                    "scheduler": SchedulerName(data["scheduler"]),
-                    "loras": tuple(LoraChoice(**lora) for lora in data.get("loras", ())),
-                    "reference_images": tuple(data.get("reference_images", ())),
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RequestError("request", f"The stored request cannot be read: {error}.") from error
-        _check_kinds(request)
-        for lora in request.loras:
-            _check_kinds(lora)
-        if not all(isinstance(name, str) for name in request.reference_images):
-            raise RequestError("reference_images", "The stored request has reference images that are no names.")
-        return request
+            return parse(cls, data)
+        except OutsideDataError as error:
+            raise _unreadable(error) from error
 
     @classmethod
     def from_json(cls, text: str) -> GenerationRequest:
-        return cls.from_dict(json.loads(text))
+        """The inverse of `to_json`. Raises RequestError."""
+        try:
+            return parse(cls, parse_json(text))
+        except OutsideDataError as error:
+            raise _unreadable(error) from error
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "str | None": (str, type(None)),
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
-_COUNTS = ("width", "height", "num_frames", "fps")
-
-
-def _check_kinds(part: GenerationRequest | LoraChoice) -> None:
-    """JSON may come from a file that somebody else has written. Ranges are the model's matter; zero is nobody's."""
-    for field in fields(part):
-        value = getattr(part, field.name)
-        is_right = isinstance(value, _KINDS.get(str(field.type), object)) and not isinstance(value, bool)
-        if not is_right or (field.name in _COUNTS and value < 1):
-            raise RequestError(field.name, f"The stored request has '{field.name}' = {value!r:.40}, which cannot be.")
+def _unreadable(error: OutsideDataError) -> RequestError:
+    field = str(error.path[0]) if error.path else "request"
+    return RequestError(field, f"The stored request cannot be read: {error}.")

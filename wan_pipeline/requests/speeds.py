@@ -1,57 +1,71 @@
 """Speeds: few steps by a distilled LoRA, one small TOML file each.
 
-A style says how a clip looks, a speed how it is made, and they go together. What a speed sets stands between the
-style's settings and the person's own.
+A style says how a clip looks, a speed how it is made, and they go together. A speed's settings override the style's and
+are overridden by those of the form.
 """
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field
 
 from wan_pipeline.errors import LoraError, PresetError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.limits import check_solver
+from wan_pipeline.requests.limits import FlowShift, Guidance, LoraWeight, Name, Steps
+from wan_pipeline.requests.presets import Line, load_file, load_folder
 from wan_pipeline.requests.request import LoraChoice, SchedulerName
+
+
+def _check_known(model: str) -> str:
+    if model not in registry.MODELS:
+        raise ValueError(f"there is no such model; choose of: {', '.join(registry.MODELS)}")
+    return model
+
+
+ModelId = Annotated[str, AfterValidator(_check_known)]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Settings that belong to a distilled LoRA: with others it gives a bad picture."""
+    """Settings that go with a distilled LoRA, which gives bad pictures with others."""
 
-    id: str
-    title: str
-    description: str
-    models: tuple[str, ...]
-    """Ids of the registry's models that it was made for."""
-    lora: str
-    """The choice in the LoRA folder that `files` are: a file's stem, or what is left of a pair's."""
-    repo: str
-    """Where the files come from, on the Hugging Face Hub."""
-    files: tuple[str, ...]
-    """One, or the two of a pair."""
-    num_inference_steps: int
-    guidance_scale: float
-    flow_shift: float
-    guidance_scale_2: float | None = None
-    scheduler: str = SchedulerName.UNIPC
-    lora_weight: float = 1.0
-    licence: str = ""
-    """Of the LoRA, if its authors name one."""
+    id: Name
+    title: Line
+    description: Line
+    models: Annotated[tuple[ModelId, ...], Field(min_length=1)]
+    """Ids of the models it was made for."""
+    lora: Name
+    """The LoRA's name in the library: the file's stem, or the common part of a pair's."""
+    repo: Name
+    """Repository of the files on the Hugging Face Hub."""
+    files: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]
+    """One file, or the two of a pair."""
+    num_inference_steps: Steps
+    guidance_scale: Guidance
+    flow_shift: FlowShift
+    guidance_scale_2: Guidance | None = None
+    scheduler: SchedulerName = SchedulerName.UNIPC
+    lora_weight: LoraWeight = 1.0
+    licence: Name = ""
+    """Licence of the LoRA, if its authors name one."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def loras(self, chosen: tuple[LoraChoice, ...]) -> tuple[LoraChoice, ...]:
-        """Its own LoRA before those that were chosen; a weight that was chosen for it counts."""
+        """Put its own LoRA before the chosen ones, unless it is among them with a weight of its own."""
         if any(lora.name.casefold() == self.lora.casefold() for lora in chosen):
             return chosen
         return (LoraChoice(self.lora, self.lora_weight), *chosen)
 
     def fits(self, spec: ModelSpec) -> bool:
-        """Whether it was made for this model, or for one of the registry that an imported model is built like."""
+        """Whether it was made for this model; for an imported one, whether it was made for one of that architecture."""
         if spec.id in registry.MODELS:
             return spec.id in self.models
         likes = (registry.find(model) for model in self.models)
@@ -67,7 +81,7 @@ class Speed:
             )
 
     def check_files(self, loras: LoraLibrary) -> None:
-        """Raise LoraError with the way to get the LoRA if it is not in the folder."""
+        """Raise LoraError with the command that downloads the LoRA if it is not in the folder."""
         try:
             loras.find(self.lora)
         except LoraError as error:
@@ -78,7 +92,7 @@ class Speed:
 
     @property
     def _pattern(self) -> str:
-        """What names all its files, and no other: `x_*_noise.safetensors`."""
+        """A glob pattern that matches its files and no others: `x_*_noise.safetensors`."""
         if len(self.files) == 1:
             return self.files[0]
         before = commonprefix(self.files)
@@ -86,32 +100,20 @@ class Speed:
         return f"{before}*{after}"
 
 
-_LISTS = ("models", "files")
+def load_speed(path: Path) -> Speed:
+    """Read one speed file. Raises PresetError naming file, key and rule."""
+    return load_file(path, Speed, "Speed")
 
 
-def load_speeds(folder: Path) -> dict[str, Speed]:
-    """All speeds of a folder by id (the file's stem). Raises PresetError naming the first bad file and key."""
-    return {path.stem: _load(path) for path in sorted(folder.glob("*.toml"))}
+def load_speeds(folder: Path) -> tuple[dict[str, Speed], tuple[str, ...]]:
+    """The speeds of a folder by id (the file's stem), and one sentence for each file left out."""
+    return load_folder(folder, load_speed)
 
 
-def find_speed(speeds: dict[str, Speed], speed_id: str) -> Speed:
+def find_speed(speeds: Mapping[str, Speed], speed_id: str) -> Speed:
+    """Raises PresetError listing the known ids."""
     try:
         return speeds[speed_id]
     except KeyError:
         offer = ", ".join(speeds) or "none installed"
         raise PresetError(f"There is no speed '{speed_id[:80]}'; choose one of: {offer}.") from None
-
-
-def _load(path: Path) -> Speed:
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        values: dict[str, Any] = {key: tuple(data[key]) if key in _LISTS else data[key] for key in data}
-        speed = Speed(id=path.stem, **values)
-        check_solver(speed.num_inference_steps, speed.guidance_scale, speed.flow_shift)
-        SchedulerName(speed.scheduler)
-    except RequestError as error:
-        raise PresetError(f"Speed file {path.name}, key '{error.field}': {error}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError, ValueError) as error:
-        known = ", ".join(field.name for field in fields(Speed) if field.name != "id")
-        raise PresetError(f"Speed file {path.name} cannot be read ({error}); its keys are: {known}.") from error
-    return speed

@@ -1,1 +1,1 @@
-"""The workspace on disk: whole files, the SQLite database and its backups, hashes, locks, crash points."""
+"""The workspace on disk: whole files, database and backups, hashes, locks, crash points; data from outside."""

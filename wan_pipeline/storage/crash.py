@@ -1,6 +1,7 @@
-"""Named points at which a test ends the process as a power cut would: what lies on the disk then must be enough.
+"""Named crash points: a test ends the process there, as a power cut would, and looks at what is on the disk.
 
-`WAN_STUDIO_CRASH=receipt-saved:3` ends it the third time it comes by there. Without the variable nothing happens.
+`WAN_STUDIO_CRASH=receipt-saved:3` kills the process the third time it reaches that point. Without the variable nothing
+happens.
 """
 
 from __future__ import annotations
@@ -16,35 +17,35 @@ class CrashPoint(StrEnum):
     """One for each moment between two writes that belong together."""
 
     COMMITTING = "committing"
-    """A change of the database is whole and not yet committed."""
+    """Before the commit of a transaction."""
     COMMITTED = "committed"
     SUBMITTED = "submitted"
-    """The app has put a job into the queue and has not told anybody."""
+    """The app has queued a job and has not answered yet."""
     WORKER_STARTED = "worker-started"
-    """The app has started a worker and knows no more of it."""
+    """The app has started a worker and has not noted it yet."""
     RECOVERING = "recovering"
-    """The new worker has adopted what was finished; the other jobs that the dead one left are not settled."""
+    """A new worker has adopted the finished clips of a dead one, and has not settled its other jobs."""
     CLAIMED = "claimed"
     TEXTS_ENCODED = "texts-encoded"
-    """Prompts of waiting jobs lie in the cache."""
+    """The prompt embeddings of waiting jobs are in the cache."""
     PROGRESS_WRITTEN = "progress-written"
     CHECKPOINT_SAVED = "checkpoint-saved"
-    """The latents of a denoising step lie on the disk."""
+    """The latents of a denoising step are on the disk."""
     RENDERED = "rendered"
     """All frames are made, none is saved."""
     PART_WRITTEN = "part-written"
-    """A file is whole under its `.part` name."""
+    """A file is complete under its `.part` name."""
     PART_RENAMED = "part-renamed"
     CLIP_SAVED = "clip-saved"
-    """The MP4 has its name; poster and receipt are not there."""
+    """The MP4 is there, poster and receipt are not."""
     POSTER_SAVED = "poster-saved"
     RECEIPT_SAVED = "receipt-saved"
-    """All files of the clip are there, its row still says that it runs."""
+    """All files of the clip are there, and its job is still marked as running."""
     FINISHED = "finished"
 
 
 def crash_point(point: CrashPoint) -> None:
-    """End the process here, without a word to anybody, if this is the point and the time that the variable names."""
+    """Kill this process if the environment variable names this point and the count is reached."""
     wanted, _, count = os.environ.get(VARIABLE, "").partition(":")
     if wanted != point:
         return

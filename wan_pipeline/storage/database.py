@@ -1,7 +1,7 @@
-"""The one SQLite file of a workspace: every change is one transaction on disk, so any process may die at any moment.
+"""The SQLite database of a workspace. Each change is one transaction, so a process may die at any moment.
 
-`journal_mode=DELETE, synchronous=FULL`: SQLite before 3.51.3 can damage a write-ahead log when it is reset. Each use
-opens its own connection, which makes it safe to share between threads and costs well under a millisecond.
+`journal_mode=DELETE, synchronous=FULL`: SQLite before 3.51.3 can corrupt a write-ahead log when it resets it. Every
+use opens its own connection: that costs well under a millisecond and makes a Database safe to share between threads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.schema import migrate
 
 BUSY_SECONDS = 30.0
-"""How long a use waits for another process that is writing."""
+"""How long to wait for another process that is writing."""
 
 _FULL = (sqlite3.SQLITE_FULL,)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -24,10 +24,10 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Database:
-    """`connection` to read, `transaction` to write. Both raise StorageError when the file refuses."""
+    """`connection` to read, `transaction` to write. Both raise StorageError if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        """Makes the file, or brings an older one up to date. Raises StorageError."""
+        """Create the file, or migrate an older one. Raises StorageError."""
         self.path = path
         with self.connection() as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
@@ -35,7 +35,7 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Rows come as sqlite3.Row. Each statement by itself is whole or not at all."""
+        """A connection in autocommit mode, with rows as sqlite3.Row."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -50,7 +50,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is done within is on the disk afterwards, or, if anything is raised, nothing of it."""
+        """A connection whose changes are committed together, or rolled back if anything is raised."""
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection  # an error closes the connection, which rolls back
@@ -60,19 +60,19 @@ class Database:
 
 
 def database_error(path: Path, error: Exception) -> StorageError:
-    """What the database's refusal means for the person, in one sentence."""
+    """The StorageError that says what SQLite's error means for the user."""
     code = primary_code(error)
     if code in _LOCKED:
         return StorageError(
-            f"The database {path} has been held by another program for {BUSY_SECONDS:.0f} s; close what has it open "
+            f"The database {path} has been locked by another program for {BUSY_SECONDS:.0f} s; close what has it open "
             "(a backup, a sync or a database tool) and try again."
         )
     if code in _FULL:
         return StorageError(f"The disk of the database {path} is full; free some space and try again.")
     if code in DAMAGED:
         return DamagedDatabaseError(
-            f"The database {path} is damaged ({error}); Wan Studio puts it aside and goes on from its newest backup, "
-            "in a moment or when it is started again."
+            f"The database {path} is damaged ({error}); Wan Studio restores its newest backup, in a moment or at its "
+            "next start."
         )
     return StorageError(
         f"The database {path} cannot be used ({error}); check that its folder is writable, or choose another with "
@@ -81,6 +81,6 @@ def database_error(path: Path, error: Exception) -> StorageError:
 
 
 def primary_code(error: Exception) -> int | None:
-    """SQLite's result code without the extension in its upper bits; None for other errors."""
+    """SQLite's primary result code, without the extended bits; None for other errors."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and plain words when the disk refuses."""
+"""Files that are written completely or not at all, and disk errors in plain words."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 
 RESERVE_BYTES = 32 * 2**20
-"""Kept free beside the clip: its poster, the receipt, the job database and the log grow too."""
+"""Left free beside a clip, for its poster and receipt, the database and the log."""
 
 
 @contextmanager
 def whole_file(destination: Path) -> Iterator[Path]:
-    """Give a `.part` path beside `destination`; on success flush it to the disk and rename it, else remove it.
+    """Give a `.part` path beside `destination`; on success flush it to the disk and rename it, else delete it.
 
-    Raises StorageError, naming the folder and the way out, for any OSError within.
+    Raises StorageError for any OSError within.
     """
     part = destination.with_name(f"{destination.name}.{uuid4().hex[:8]}.part")  # others may write the same file
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # refused here, the reason is the system's own; ffmpeg only tells it in words
+        part.touch()  # fails here with an errno; ffmpeg would give only a message
         yield part
         _flush(part)
         crash_point(CrashPoint.PART_WRITTEN)
@@ -41,17 +41,17 @@ def whole_file(destination: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder if it is not there. Raises StorageError unless a file can be written in it."""
+    """Create the folder if need be. Raises StorageError unless a file can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:  # without a name, so that no death leaves it there
+        with tempfile.TemporaryFile(dir=folder) as probe:  # unnamed, so a crash leaves nothing
             probe.write(b"room")
     except OSError as error:
         raise storage_error(folder, error) from error
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise StorageError unless `folder` can be written to and has `needed_bytes` and a reserve free."""
+    """Raise StorageError unless `folder` is writable and has `needed_bytes` and RESERVE_BYTES free."""
     check_writable(folder)
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + RESERVE_BYTES:
@@ -62,7 +62,7 @@ def check_room(folder: Path, needed_bytes: int) -> None:
 
 
 def storage_error(folder: Path, error: OSError) -> StorageError:
-    """What an OSError while writing to `folder` means for the person, in one sentence."""
+    """The StorageError that says what an OSError while writing to `folder` means for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or getattr(error, "winerror", None) == 112:
         return StorageError(
             f"The disk of the folder {folder} is full; free some space or choose a folder on another disk."
@@ -79,12 +79,12 @@ def _flush(path: Path) -> None:
 
 
 def _flush_name(folder: Path) -> None:
-    """Let a new name last through a power cut. Windows cannot open a folder, and sees to its names itself."""
+    """Make a rename durable. Windows cannot open a folder, and flushes names by itself."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems of networks cannot; the file itself is whole and in its place
+        with suppress(OSError):  # some network file systems cannot; the file itself is complete and in place
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -93,7 +93,7 @@ def _flush_name(folder: Path) -> None:
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
-    except OSError as error:  # its folder is not one, or is gone: then there is nothing to remove
+    except OSError as error:  # the folder is gone or not a folder: nothing to delete
         if error.errno not in (errno.ENOTDIR, errno.ENOENT, errno.EROFS):
             raise storage_error(path.parent, error) from error
 

@@ -1,4 +1,4 @@
-"""The tables of a workspace's database and how older files are brought up to date."""
+"""The tables of a workspace's database, and the migrations of older ones."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX comments_by_clip ON comments (clip_id, number);
     """,
 )
-"""Entry n takes a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
+"""Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database to the newest version, each step in one transaction.
+    """Migrate the database to the newest version, each step in one transaction.
 
-    Raises StorageError, and changes nothing, when the file was made by a newer version of this program.
+    Raises StorageError, and changes nothing, if a newer version of this program wrote the file.
     """
     while (version := _version(connection)) != len(MIGRATIONS):
         if version > len(MIGRATIONS):
@@ -128,7 +128,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 def _apply(connection: sqlite3.Connection, version: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) == version:  # another process may have done it while this one waited for the lock
+        if _version(connection) == version:  # unless another process did it while this one waited for the lock
             for statement in MIGRATIONS[version].split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version + 1:d}")

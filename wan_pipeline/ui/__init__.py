@@ -1,1 +1,1 @@
-"""The page: Gradio lives here and nowhere else."""
+"""The page. Gradio is imported here and nowhere else."""

@@ -1,4 +1,4 @@
-"""Where the page may be served, asked before anything starts: Gradio's own words for it name Gradio's settings."""
+"""Checks the address before the page is served, for Gradio's own errors name settings that the user never gave."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from wan_pipeline.errors import UserError
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Raise UserError unless this computer can listen on `host` and `port`; without a port, on any port of `host`."""
+    """Raise UserError unless this computer can listen at the host and port. Without a port, any free one will do."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
-            if os.name == "posix":  # elsewhere the option lets two programs share a port
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left counts as free
+            if os.name == "posix":  # on Windows the option lets two programs share a port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed is free
             probe.bind((address[0], port or 0, *address[2:]))
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")

@@ -1,9 +1,10 @@
-"""How the page looks, and how Gradio is to serve it."""
+"""The looks of the page, and the arguments that Gradio serves it with."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,41 +12,27 @@ import gradio as gr
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.examples import ASSETS
+from wan_pipeline.ui.common.room import RoomId
 
 # System fonts only: nothing is asked of the network.
 SANS = ("Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
-STYLES = ("style.css", "rooms.css", "gallery.css", "queue.css", "models.css")
 WHOLE = "whole.css"
-SCRIPTS = ("page.js", "gallery.js", "queue.js", "models.js")
-
-HEADER = """
-<header class="masthead">
-  <a class="brand" href="./" aria-label="Wan Studio, start page">
-    <svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="9"/>
-      <path d="M6.5 11.5 10.6 21 16 12.5 21.4 21 25.5 11.5"/></svg>
-    <span>Wan Studio</span>
-  </a>
-  <span class="spring"></span>
-  <button type="button" class="theme-toggle" data-action="theme" aria-label="Switch between light and dark"></button>
-</header>
-"""
+"""Goes into the head of the page as it is. Gradio puts a prefix before the selectors of all other stylesheets."""
+UI = Path(__file__).parent
+ASSETS = UI / "common" / "assets"
+THUMBNAILS = ASSETS / "presets"
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:
-    """Arguments for `Blocks.launch`: looks, and nothing served beyond the clips and their posters."""
-    settings = studio.settings
-    script = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    """Arguments for `Blocks.launch`: the looks of the page, and what it serves: clips, their posters, nothing else."""
     return {
         "theme": theme(),
-        "css": "".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)
-        + preset_css(studio.presets.values())
-        + size_css(studio.models.specs().values()),
-        "head": f"<style>{(ASSETS / WHOLE).read_text(encoding='utf-8')}</style><script>{script}</script>",
+        "css": _collect("css") + preset_css(studio.presets.values()) + size_css(studio.models.specs().values()),
+        "head": f"<style>{_read(ASSETS / WHOLE)}</style><script>{_collect('js')}</script>",
         "favicon_path": ASSETS / "favicon.svg",
-        "allowed_paths": [str(settings.clips)],
+        "allowed_paths": [str(studio.settings.clips)],
         "max_file_size": "100mb",
         "footer_links": [],
         "run_history": False,
@@ -53,69 +40,69 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
+        # Without Gradio's check that its page answers within 3 s, which a busy machine or a proxy fails.
+        "_frontend": False,
     }
 
 
+def _collect(ending: str) -> str:
+    """The stylesheets or scripts in the folders of the rooms, those that all rooms share first."""
+    folders = (ASSETS, *(UI / room for room in RoomId))
+    files = [path for folder in folders for path in sorted(folder.glob(f"*.{ending}"))]
+    return "".join(_read(path) for path in files if path.name != WHOLE)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+LIGHT_AND_DARK = {
+    "body_background_fill": "var(--ground)",
+    "body_text_color": "var(--ink)",
+    "body_text_color_subdued": "var(--ink-soft)",
+    "block_background_fill": "transparent",
+    "block_border_width": "0px",
+    "block_label_background_fill": "transparent",
+    "block_shadow": "none",
+    "block_title_text_color": "var(--ink-soft)",
+    "border_color_primary": "var(--line)",
+    "input_background_fill": "var(--field)",
+    "input_border_color": "var(--line)",
+    "input_border_color_focus": "var(--accent)",
+    "input_border_width": "1px",
+    "input_shadow_focus": "0 0 0 3px var(--halo)",
+    "button_primary_background_fill": "var(--accent)",
+    "button_primary_background_fill_hover": "var(--accent-strong)",
+    "button_primary_text_color": "#ffffff",
+    "button_secondary_background_fill": "var(--field)",
+    "button_secondary_background_fill_hover": "var(--raised)",
+    "button_secondary_border_color": "var(--line)",
+    "slider_color": "var(--accent)",
+}
+"""Settings that Gradio has twice. The colours are variables of `common/assets/page.css`, which follow the mode."""
+ONE_FOR_BOTH = {
+    "block_padding": "0",
+    "block_title_text_weight": "500",
+    "input_shadow": "none",
+    "input_radius": "10px",
+    "block_radius": "12px",
+    "button_large_radius": "10px",
+    "button_small_radius": "999px",
+    "layout_gap": "18px",
+    "form_gap_width": "0px",
+}
+
+
 def theme() -> gr.themes.Base:
-    return gr.themes.Base(
+    base = gr.themes.Base(
         primary_hue=gr.themes.colors.violet, neutral_hue=gr.themes.colors.zinc, font=SANS, font_mono=MONO
-    ).set(
-        body_background_fill="var(--ground)",
-        body_background_fill_dark="var(--ground)",
-        body_text_color="var(--ink)",
-        body_text_color_dark="var(--ink)",
-        body_text_color_subdued="var(--ink-soft)",
-        body_text_color_subdued_dark="var(--ink-soft)",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_border_width="0px",
-        block_border_width_dark="0px",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        block_padding="0",
-        block_shadow="none",
-        block_shadow_dark="none",
-        block_title_text_color="var(--ink-soft)",
-        block_title_text_color_dark="var(--ink-soft)",
-        block_title_text_weight="500",
-        border_color_primary="var(--line)",
-        border_color_primary_dark="var(--line)",
-        input_background_fill="var(--field)",
-        input_background_fill_dark="var(--field)",
-        input_border_color="var(--line)",
-        input_border_color_dark="var(--line)",
-        input_border_color_focus="var(--accent)",
-        input_border_color_focus_dark="var(--accent)",
-        input_border_width="1px",
-        input_border_width_dark="1px",
-        input_shadow="none",
-        input_shadow_focus="0 0 0 3px var(--halo)",
-        input_shadow_focus_dark="0 0 0 3px var(--halo)",
-        input_radius="10px",
-        block_radius="12px",
-        button_primary_background_fill="var(--accent)",
-        button_primary_background_fill_dark="var(--accent)",
-        button_primary_background_fill_hover="var(--accent-strong)",
-        button_primary_background_fill_hover_dark="var(--accent-strong)",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#ffffff",
-        button_secondary_background_fill="var(--field)",
-        button_secondary_background_fill_dark="var(--field)",
-        button_secondary_background_fill_hover="var(--raised)",
-        button_secondary_background_fill_hover_dark="var(--raised)",
-        button_secondary_border_color="var(--line)",
-        button_secondary_border_color_dark="var(--line)",
-        button_large_radius="10px",
-        button_small_radius="999px",
-        slider_color="var(--accent)",
-        slider_color_dark="var(--accent)",
-        layout_gap="18px",
-        form_gap_width="0px",
     )
+    dark = {f"{name}_dark": value for name, value in LIGHT_AND_DARK.items()}
+    return base.set(**LIGHT_AND_DARK, **dark, **ONE_FOR_BOTH)
 
 
 def preset_css(presets: Iterable[Preset]) -> str:
-    """One rule a style, for its card and for clips that wait: its thumbnail, else a small landscape in its colours."""
+    """A rule for each style, for its card and its waiting clips: a thumbnail, else a small landscape in its colours."""
     return "\n".join(
         f'.style-cards label:has(input[value="{preset.id}"]), [data-preset="{preset.id}"] '
         f"{{ --picture: {_picture(preset)}; }}"
@@ -124,7 +111,7 @@ def preset_css(presets: Iterable[Preset]) -> str:
 
 
 def size_css(specs: Iterable[ModelSpec]) -> str:
-    """One rule a size: its button shows its shape."""
+    """A rule for each size, so that its button shows its shape."""
     sizes = {(size.width, size.height) for spec in specs for size in spec.sizes}
     return "\n".join(
         f'.size-cards label:has(input[value="{width}x{height}"]) '
@@ -134,7 +121,7 @@ def size_css(specs: Iterable[ModelSpec]) -> str:
 
 
 def _picture(preset: Preset) -> str:
-    thumbnail = ASSETS / "presets" / f"{preset.id}.webp"
+    thumbnail = THUMBNAILS / f"{preset.id}.webp"
     if thumbnail.is_file():
         return f"url(data:image/webp;base64,{b64encode(thumbnail.read_bytes()).decode()})"
     ground, sky, light = (*preset.colors, *preset.colors, *preset.colors)[:3]

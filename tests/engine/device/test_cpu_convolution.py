@@ -1,6 +1,8 @@
-"""The quick convolutions compute what the stock ones do, in every part of both kinds of VAE."""
+"""oneDNN's convolutions compute what the stock ones do, in every part of both kinds of VAE."""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import pytest
 import torch
@@ -37,6 +39,14 @@ def test_encodes_alike(vaes, frames):
     video = torch.rand(2, 3, frames, 64, 96) * 2 - 1
     difference = (stock.encode(video).latent_dist.mode() - quick.encode(video).latent_dist.mode()).abs().max()
     assert float(difference) < 1e-5
+
+
+@torch.inference_mode()
+def test_in_bf16_it_decodes_on_processors_without_bf16_too(vaes):
+    stock, quick = (deepcopy(vae).to(torch.bfloat16) for vae in vaes)
+    latents = torch.randn(1, stock.config.z_dim, 2, 5, 7).bfloat16()
+    difference = (stock.decode(latents).sample - quick.decode(latents).sample).abs().mean()
+    assert float(difference) < 0.02
 
 
 @torch.inference_mode()

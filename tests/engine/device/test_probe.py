@@ -1,4 +1,4 @@
-"""Looking at this machine: what is there, and a device that does not answer."""
+"""Probing: what the machine has, its speeds, and a device that does not answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
-from wan_pipeline.engine.device import probe as machine
-from wan_pipeline.engine.device.probe import look
+from wan_pipeline.engine.device import probe as probe_module
+from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.planning.hardware import Speeds
 
 CUDA = torch.device("cuda")
@@ -38,7 +38,7 @@ def with_card(monkeypatch, *memory):
 
 
 def test_the_cpu_has_the_machines_memory_and_no_device():
-    found = look(torch.device("cpu"))
+    found = probe(torch.device("cpu"))
     assert (found.device, found.vram_total, found.speeds) == ("cpu", 0, None)
     assert found.ram_total == psutil.virtual_memory().total
     assert found.machine.vram == 0
@@ -46,35 +46,35 @@ def test_the_cpu_has_the_machines_memory_and_no_device():
 
 def test_what_this_program_holds_itself_counts_as_free(monkeypatch):
     with_card(monkeypatch, 2 * 2**30, 8 * 2**30, 5 * 2**30)
-    assert look(CUDA).vram_free == 7 * 2**30
+    assert probe(CUDA).vram_free == 7 * 2**30
 
 
-def test_a_device_that_is_lost_counts_as_full(monkeypatch, tmp_path):
+def test_a_device_that_is_lost_has_no_free_memory(monkeypatch, tmp_path):
     with_card(monkeypatch, None, None)
-    found = look(CUDA, tmp_path)
+    found = probe(CUDA, tmp_path)
     assert (found.name, found.vram_free, found.speeds) == ("a card", 0, None)
-    assert found.machine.vram > 0, "a device that is full is no CPU"
+    assert found.machine.vram > 0, "a device without free memory is no CPU"
 
 
-def test_speeds_that_cannot_be_measured_are_none_and_are_not_kept(monkeypatch, tmp_path):
+def test_speeds_that_cannot_be_measured_are_none_and_are_not_saved(monkeypatch, tmp_path):
     with_card(monkeypatch, 2**30, 2**30)
-    monkeypatch.setattr(machine, "measure", lambda device: None)
-    assert look(CUDA, tmp_path).speeds is None and not list(tmp_path.iterdir())
+    monkeypatch.setattr(probe_module, "measure", lambda device: None)
+    assert probe(CUDA, tmp_path).speeds is None and not list(tmp_path.iterdir())
 
 
 def test_speeds_are_measured_once_for_a_device_and_a_version(monkeypatch, tmp_path):
     with_card(monkeypatch, 2**30, 2**30)
     asked = []
-    monkeypatch.setattr(machine, "measure", lambda device: asked.append(device) or Speeds(1.0, 2.0, 3.0, "native"))
-    assert look(CUDA, tmp_path).speeds == look(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0, "native")
+    monkeypatch.setattr(probe_module, "measure", lambda device: asked.append(device) or Speeds(1.0, 2.0, 3.0, "native"))
+    assert probe(CUDA, tmp_path).speeds == probe(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0, "native")
     assert asked == [CUDA]
-    kept = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
-    assert list(kept) == [f"a card, torch {torch.__version__}"]
+    saved = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
+    assert list(saved) == [f"a card, torch {torch.__version__}"]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"a card": 1}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"a card": 1}', '{"a card": {"matmul": NaN, "attention": 1}}'])
 def test_a_damaged_file_of_speeds_is_measured_again(monkeypatch, tmp_path, content):
     with_card(monkeypatch, 2**30, 2**30)
     (tmp_path / "speeds.json").write_text(content, encoding="utf-8")
-    monkeypatch.setattr(machine, "measure", lambda device: Speeds(1.0, 2.0, 3.0))
-    assert look(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0)
+    monkeypatch.setattr(probe_module, "measure", lambda device: Speeds(1.0, 2.0, 3.0))
+    assert probe(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0)

@@ -8,7 +8,7 @@ from diffusers import UniPCMultistepScheduler, WanPipeline
 
 from tests.engine.memory.test_block_streaming import CPU, make
 from tests.support.tiny import vae_8x
-from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.models.precision import Precision
 
@@ -50,12 +50,12 @@ def test_streamed_latents_are_resident_latents(precision, experts, resident):
     models = [make(precision, seed) for seed in range(experts)]
     pipe = pipeline(models)
     wanted = latents(pipe)
-    streamed = [Streamed(model) for model in models]
+    streamed = [StreamedModel(model) for model in models]
     for part in streamed:
-        part.settle(pinned=False)
+        part.move_to_host_memory(pinned=False)
     with streaming(streamed, CPU, resident) as stream:
         assert latents(pipe).equal(wanted)
-        assert stream.misses == experts  # the first block of each, and no other
+        assert stream.prefetch_misses == experts  # the first block of each, and no other
     assert latents(pipe).equal(wanted)
     if experts == 2:
         assert not latents(pipeline(models[:1])).equal(wanted)
@@ -65,5 +65,5 @@ def test_chunked_latents_are_nearly_the_same():
     models = [make(Precision.INT8, seed) for seed in range(2)]
     pipe = pipeline(models)
     wanted = latents(pipe)
-    with streaming([Streamed(model) for model in models], CPU), chunked(models[0], 7), chunked(models[1], 7):
+    with streaming([StreamedModel(model) for model in models], CPU), chunked(models[0], 7), chunked(models[1], 7):
         assert latents(pipe).allclose(wanted, atol=1e-3)

@@ -1,4 +1,4 @@
-"""A few tokens at a time: the same output but for rounding, with less memory, and nothing of it is left."""
+"""Chunked forward: the stock forward's output but for rounding, and nothing of it is left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from tests.engine.memory.test_block_streaming import make
 from tests.engine.memory.test_quantize import inputs, output
 from wan_pipeline.engine.adapters import LowRank, applied
-from wan_pipeline.engine.memory.block_streaming import Streamed, streaming
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.models.precision import Precision
 
@@ -36,7 +36,7 @@ def test_the_same_but_for_rounding_and_undone(tokens, dtype):
     assert all("forward" not in module.__dict__ for module in model.modules())
 
 
-def test_each_token_with_a_time_of_its_own():
+def test_per_token_timestep_embeddings():
     model = make()
     times = torch.full((1, TOKENS), 500.0)
     times[:, :6] = 0
@@ -60,7 +60,7 @@ def test_streamed_quantized_chunked_and_with_an_adapter():
     adapter = {"blocks.1.attn1.to_k": LowRank(torch.randn(2, 48), torch.randn(48, 2))}
     with applied(model, [adapter]):
         wanted = output(model)
-        with streaming([Streamed(model)], CPU, 1), chunked(model, 7):
+        with streaming([StreamedModel(model)], CPU, 1), chunked(model, 7):
             assert output(model).allclose(wanted, atol=1e-4)
         assert output(model).equal(wanted)
 

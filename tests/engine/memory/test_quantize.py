@@ -1,22 +1,21 @@
-"""Quantized weights: how far they are from the originals, and that they come back from a file bit for bit."""
+"""Quantized weights: their error, and that a file gives them back bit for bit."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
-from optimum.quanto import WeightQBitsTensor, quantization_map
+from optimum.quanto import QTensor, WeightQBitsTensor, quantization_map
 from optimum.quanto.tensor.grouped import ungroup
 from safetensors.torch import load_file, save_file
 from transformers import UMT5EncoderModel
 
 from tests.support import tiny
 from wan_pipeline.engine.adapters import LowRank, applied
-from wan_pipeline.engine.memory.inner_tensors import each_tensor, leaves, move
+from wan_pipeline.engine.memory.inner_tensors import inner_tensors, map_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import (
     cast,
-    full_weight,
-    is_quantized,
+    dequantized,
     load_quantized,
     map_weights,
     quantize,
@@ -88,8 +87,8 @@ def test_a_layer_computes_nearly_the_same(precision, dtype, width):
     wanted = layer(x)
     quantize(block, precision, dtype)
     quantized = block.blocks[0][0]
-    assert full_weight(quantized.weight).equal(quantos_own(quantized.weight))
-    assert full_weight(quantized.weight).dtype == dtype
+    assert dequantized(quantized.weight).equal(quantos_own(quantized.weight))
+    assert dequantized(quantized.weight).dtype == dtype
     error = (quantized(x.to(dtype)).float() - wanted).norm() / wanted.norm()
     assert 0 < error < ERROR[precision]
 
@@ -106,13 +105,17 @@ def test_saved_and_loaded_without_the_originals_bit_for_bit(transformer, tmp_pat
     assert quantization_map(loaded) == quantization_map(transformer) and len(quantization_map(loaded)) == 20
 
 
+def _quantized(module) -> list[torch.Tensor]:
+    return [tensor for tensor in module.parameters() if isinstance(tensor, QTensor)]
+
+
 def test_only_the_blocks_are_quantized_and_they_are_smaller(transformer):
     def size(module):
-        return sum(leaf.nbytes for _, _, tensor in each_tensor(module) for leaf in leaves(tensor))
+        return sum(inner.nbytes for _, _, tensor in named_tensors(module) for inner in inner_tensors(tensor))
 
     before = size(transformer.blocks)
     quantize(transformer, Precision.INT8, torch.float32)
-    assert is_quantized(transformer.blocks) and not is_quantized(transformer.condition_embedder)
+    assert _quantized(transformer.blocks) and not _quantized(transformer.condition_embedder)
     assert type(transformer.proj_out) is torch.nn.Linear
     assert size(transformer.blocks) < 0.45 * before
 
@@ -168,7 +171,7 @@ def test_casting_is_what_the_library_does(tiny_demo):
     assert same(stored, wanted)
 
 
-def test_a_text_encoder_whose_embedding_has_two_names(tiny_demo, tmp_path):
+def test_a_text_encoder_with_a_tied_embedding_table(tiny_demo, tmp_path):
     encoder = UMT5EncoderModel.from_pretrained(tiny_demo / "text_encoder", dtype=torch.float32).eval()
     quantize(encoder, Precision.INT8, torch.float32)
     save_quantized(encoder, tmp_path / "file", "a")
@@ -192,10 +195,10 @@ def test_an_adapter_works_beside_quantized_weights_and_leaves_no_trace(transform
 
 
 @pytest.mark.parametrize("precision", QUANTIZED)
-def test_moving_keeps_quantos_plain_packing(transformer, precision):
+def test_mapping_tensors_keeps_quantos_plain_packing(transformer, precision):
     quantize(transformer, precision, torch.bfloat16)
     kinds = {name: type(tensor) for name, tensor in transformer.named_parameters()}
-    move(transformer, torch.Tensor.clone)
+    map_tensors(transformer, torch.Tensor.clone)
     assert {name: type(tensor) for name, tensor in transformer.named_parameters()} == kinds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from threading import Thread
 import psutil
 import pytest
 
+from tests.support.hostile import BAD_JSON
 from tests.support.observers import Recorder
 from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, wait_for
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.verifications import VerifyState, verify_when_idle
+from wan_pipeline.jobs.background.verifications import Verification, Verifications, VerifyState, verify_when_idle
+from wan_pipeline.jobs.background.verify import Verdict
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.progress import Stage
@@ -101,8 +104,8 @@ def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> No
     with Studio(studio.settings) as other:
         wait_for(lambda: state(other, clip) is VerifyState.WAITING, "another app sees it, by its lock")
         studio.queue.pause_queue()
-        wait_for(lambda: (now := other.verification(clip)) and now.is_over, "the verdict")
-        assert other.verification(clip).verdict.identical
+        wait_for(lambda: (now := other.verifications.of(clip)) and now.is_over, "the verdict")
+        assert other.verifications.of(clip).verdict.identical
 
 
 def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
@@ -112,7 +115,7 @@ def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
     wait_for(verifying, "the process to be what it is started as")
     verifying()[0].kill()
     wait_for(lambda: state(studio, clip) is VerifyState.FAILED, "the end")
-    assert "may say why" in str(studio.verifications.of(clip).error)
+    assert "verify.log" in str(studio.verifications.of(clip).error)
     studio.queue.pause_queue()
     studio.verifications.start(clip)
     wait_for(lambda: studio.verifications.of(clip).is_over, "the verdict")
@@ -152,3 +155,21 @@ def test_a_damaged_note_of_it_counts_as_none(studio: Studio, clip: Path) -> None
     for text in ("{", "[]", '{"state": "dancing"}'):
         note.write_text(text, encoding="utf-8")
         assert studio.verifications.of(clip) is None
+
+
+def test_a_state_of_an_older_version_is_read(settings: Settings) -> None:
+    note = settings.cache / "verified" / "clip.json"
+    note.parent.mkdir()
+    verdict = {"identical": False, "frames_sha256": "0", "expected_sha256": "1", "psnr_db": 41.3, "differences": ["x"]}
+    facts = {"state": "done", "stage": "queued", "step": 0, "total": 0, "error": None, "verdict": verdict}
+    note.write_text(json.dumps(facts), encoding="utf-8")
+    found = Verifications(settings).of(Path("clip.mp4"))
+    assert found == Verification(VerifyState.DONE, verdict=Verdict(False, "0", "1", 41.3, ("x",)))
+
+
+@pytest.mark.parametrize("text", BAD_JSON.values(), ids=BAD_JSON)
+def test_a_hostile_state_counts_as_none(settings: Settings, text: bytes) -> None:
+    note = settings.cache / "verified" / "clip.json"
+    note.parent.mkdir()
+    note.write_bytes(text)
+    assert Verifications(settings).of(Path("clip.mp4")) is None

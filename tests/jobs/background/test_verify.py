@@ -55,11 +55,11 @@ def rewrite(clip: Path, **changes) -> None:
 # Verifying
 
 
-@pytest.mark.parametrize("options", [{}, {"strict": True}, {"strip_metadata": True}])
-@pytest.mark.parametrize("strict", [False, True])
-def test_a_clip_made_again_is_identical(studio, options, strict):
+@pytest.mark.parametrize("options", [{}, {"deterministic": True}, {"strip_metadata": True}])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_clip_made_again_is_identical(studio, options, deterministic):
     clip, observer = make(studio, **options), Recorder()
-    verdict = studio.verify_now(clip, observer, strict)
+    verdict = studio.verify_now(clip, observer, deterministic)
     assert verdict.identical and verdict.psnr_db is None and verdict.differences == ()
     assert verdict.sentence.startswith("Identical")
     assert observer.of(Stage.DENOISING)[-1].step == 2
@@ -84,7 +84,7 @@ def test_a_changed_lora_is_named(studio, settings):
     assert verdict.sentence == f"Not identical: {verdict.psnr_db:.1f} dB. LoRA 'glow' is another file now."
 
 
-def test_a_changed_model_is_named_and_refused_when_strict(studio):
+def test_a_changed_model_is_named_and_refused_in_deterministic_mode(studio):
     clip = make(studio)
     tiny.write_demo(studio.settings.demo_checkpoint, seed=1)
     verdict = studio.verify_now(clip, Recorder())
@@ -93,18 +93,20 @@ def test_a_changed_model_is_named_and_refused_when_strict(studio):
         "Model file 'transformer/diffusion_pytorch_model.safetensors' is another" in d for d in verdict.differences
     )
     observer = Recorder()
-    with pytest.raises(UserError, match=r"cannot be verified strictly here.*is another file now.*without strict mode"):
-        studio.verify_now(clip, observer, strict=True)
+    with pytest.raises(
+        UserError, match=r"in deterministic mode, because .* is another file now.*without --deterministic"
+    ):
+        studio.verify_now(clip, observer, deterministic=True)
     assert observer.reports == []
 
 
-def test_other_versions_are_refused_when_strict_and_told_of_when_frames_differ(studio):
+def test_other_versions_are_refused_in_deterministic_mode_and_told_of_when_frames_differ(studio):
     clip = make(studio)
     provenance = read_receipt(clip)["provenance"]
     provenance["environment"] |= {"torch": "1.0.0", "driver": "1"}
     rewrite(clip, provenance=provenance)
     with pytest.raises(UserError, match=r"Torch: 1\.0\.0 then, .* now\. Verify"):
-        studio.verify_now(clip, Recorder(), strict=True)
+        studio.verify_now(clip, Recorder(), deterministic=True)
     rewrite(clip, provenance=provenance, frames_sha256="00" * 32)
     verdict = studio.verify_now(clip, Recorder())
     assert not verdict.identical and verdict.expected_sha256 == "00" * 32
@@ -136,7 +138,7 @@ def test_a_file_that_shows_other_pictures_is_not_identical(studio):
     [
         ({"model": "nothing"}, "nothing"),
         ({"model": "wan2.1-t2v-1.3b"}, "is not installed"),
-        ({"width": 10**6}, "out of range"),
+        ({"width": 16000}, "out of range"),
         ({"loras": [{"name": "gone", "weight": 1.0}]}, "There is no LoRA 'gone'"),
         ({"loras": [{"name": "../../gone", "weight": 1.0}]}, "There is no LoRA"),
         ({"image": "0" * 64, "mode": "image-to-video"}, "input image is not in"),
@@ -149,6 +151,14 @@ def test_what_cannot_be_made_here_is_a_sentence_before_anything_is_rendered(stud
     with pytest.raises(UserError, match=r"cannot be made again here: ") as caught:
         studio.verify_now(clip, observer)
     assert words in str(caught.value) and observer.reports == []
+
+
+def test_a_size_that_no_clip_has_is_told_before_anything_is_rendered(studio):
+    clip, observer = make(studio), Recorder()
+    rewrite(clip, request={**read_receipt(clip)["request"], "width": 10**6})
+    with pytest.raises(ReceiptError, match=r"'request\.width' = 1000000"):
+        studio.verify_now(clip, observer)
+    assert observer.reports == []
 
 
 def test_a_file_that_cannot_be_decoded_is_told_before_anything_is_rendered(studio):
@@ -192,7 +202,7 @@ def test_the_draft_of_a_clip_resolves_to_its_own_request(studio, settings, photo
     clip = make(studio, draft).rename(tmp_path / "moved.mp4")
     recovered = studio.draft_of_clip(clip)
     assert recovered.missing == ()
-    assert studio.requests.resolve(recovered.draft) == recovered.receipt.request
+    assert studio.requests.resolve(recovered.draft) == recovered.request
     assert recovered.draft.preset == "noir"
 
 

@@ -1,4 +1,4 @@
-"""One way to compute only: what torch otherwise chooses by speed, by hardware or by load is pinned."""
+"""Deterministic mode: fixes what torch otherwise chooses by speed, by hardware or by load."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from wan_pipeline.errors import GenerationError
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-"""With a fixed workspace cuBLAS adds in a fixed order; torch insists on it for deterministic algorithms."""
+"""With a fixed workspace cuBLAS sums in a fixed order; torch requires it for deterministic algorithms."""
 
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-"""Flash wherever it can, else the plain formula: both give the same bits each time. Torch's own choice between more of
-them may be another on the next machine."""
+"""Flash attention where the device has it, else the plain formula. Both repeat their bits; among more backends torch
+might choose another one on the next machine."""
 
 
 @contextmanager
-def pinned(threads: int | None) -> Iterator[None]:
-    """Within the block: deterministic algorithms, no TF32, attention in a fixed order, and so many CPU threads.
+def deterministic(threads: int | None) -> Iterator[None]:
+    """Within the block: deterministic algorithms, no TF32, one order of attention backends, this many CPU threads.
 
-    `threads` None leaves them as they are. An operation that has no deterministic form raises GenerationError.
+    None keeps the number of threads. Raises GenerationError for an operation that has no deterministic form.
     """
     with ExitStack() as stack:
-        stack.enter_context(_refusals_in_words())
+        stack.enter_context(_clear_refusals())
         stack.enter_context(_environment(CUBLAS, ":4096:8"))
         stack.enter_context(_threads(threads or torch.get_num_threads()))
-        stack.enter_context(_deterministic())
-        stack.enter_context(_plain_matmul())
+        stack.enter_context(_deterministic_algorithms())
+        stack.enter_context(_without_tf32())
         stack.enter_context(
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         )
@@ -39,7 +39,8 @@ def pinned(threads: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _refusals_in_words() -> Iterator[None]:
+def _clear_refusals() -> Iterator[None]:
+    """Turn torch's refusal of an operation into a GenerationError."""
     try:
         yield
     except RuntimeError as error:
@@ -47,12 +48,13 @@ def _refusals_in_words() -> Iterator[None]:
         if not refused:
             raise
         raise GenerationError(
-            f"Strict mode cannot be kept: {operation} has no repeatable form on this device; make the clip without it."
+            f"Deterministic mode is not possible here: {operation} has no deterministic form on this device; "
+            "make the clip without deterministic mode."
         ) from error
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def _deterministic_algorithms() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
@@ -62,7 +64,7 @@ def _deterministic() -> Iterator[None]:
 
 
 @contextmanager
-def _plain_matmul() -> Iterator[None]:
+def _without_tf32() -> Iterator[None]:
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:

@@ -1,4 +1,4 @@
-"""What else decides a clip's bits: versions, hardware, and how torch is set up."""
+"""The environment that decides a clip's bits beside its request: versions, hardware, torch's settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LIBRARIES = (
     "numpy",
     "moviepy",
 )
-ATTENTION = {"cuda": ("cudnn", "flash", "mem_efficient", "math")}
-"""Ways of torch's scaled_dot_product_attention by device; it takes the quickest of those allowed that can."""
-OTHER_ATTENTION = ("flash", "math")
+ATTENTION_BACKENDS = {"cuda": ("cudnn", "flash", "mem_efficient", "math")}
+"""Backends of torch's scaled_dot_product_attention by device; it takes the fastest one that is enabled and able."""
+OTHER_BACKENDS = ("flash", "math")
 
 
 def fixed_facts(placement: Placement) -> dict[str, str]:
-    """What stays as it is while the process lives. Takes a moment: it asks git and the driver."""
+    """What does not change while the process lives. Takes a moment, for it runs git and the driver's tool."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -42,12 +42,12 @@ def fixed_facts(placement: Placement) -> dict[str, str]:
 
 
 def torch_settings(device: torch.device) -> dict[str, str]:
-    """How torch is set to compute there just now."""
-    ways = ATTENTION.get(device.type, OTHER_ATTENTION)
-    allowed = [name for name in ways if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
+    """How torch is set to compute on the device at this moment."""
+    backends = ATTENTION_BACKENDS.get(device.type, OTHER_BACKENDS)
+    enabled = [name for name in backends if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
     tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
     return {
-        "attention": f"sdpa ({', '.join(allowed)})",
+        "attention": f"sdpa ({', '.join(enabled)})",
         "quantization": "none",
         "threads": str(torch.get_num_threads()),
         "tf32": "yes" if device.type == "cuda" and tf32 else "no",
@@ -62,14 +62,14 @@ def _hardware(device: torch.device) -> dict[str, str]:
             "device_name": torch.cuda.get_device_name(device),
             "cuda": str(torch.version.cuda or torch.version.hip),
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
-            **_named("driver", _said_by("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")),
+            **_named("driver", _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")),
         }
     instructions = torch.backends.cpu.get_cpu_capability()
     return {"device": device.type, "device_name": _processor(), "instructions": instructions}
 
 
 def _processor() -> str:
-    """The processor's own name where the system tells it."""
+    """The processor's model name, where the system gives one."""
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
         lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -80,15 +80,15 @@ def _processor() -> str:
 
 
 def _commit(repository: Path) -> str | None:
-    """The commit this program runs from, with -dirty where files were changed since; None outside a checkout."""
+    """The commit of the running checkout, with -dirty if files differ from it; None outside a checkout."""
     if not (repository / ".git").exists():
         return None
-    looking_only = ("--no-optional-locks", "-C", str(repository))
-    return _said_by("git", *looking_only, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    read_only = ("--no-optional-locks", "-C", str(repository))
+    return _first_line("git", *read_only, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def _said_by(program: str, *arguments: str) -> str | None:
-    """The first line that a program prints; None if it is not here or has nothing to say."""
+def _first_line(program: str, *arguments: str) -> str | None:
+    """The first line of a program's output; None if it is missing, fails or prints nothing."""
     path = shutil.which(program)
     if path is None:
         return None

@@ -1,7 +1,4 @@
-"""Looks at this machine: what is free just now, and once how fast it is.
-
-`python -m wan_pipeline.engine.device.probe --workspace DIR` looks, and keeps what it finds for the page.
-"""
+"""Probes the device: its free memory each time, its speeds once."""
 
 from __future__ import annotations
 
@@ -21,55 +18,59 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from wan_pipeline.planning.hardware import Hardware, Speeds, keep
+from wan_pipeline.planning.hardware import Hardware, Speeds
 from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 
 BACKENDS = {
     "_native_cudnn": SDPBackend.CUDNN_ATTENTION,
     "_native_flash": SDPBackend.FLASH_ATTENTION,
     "_native_efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
-"""Ways of torch's own attention, by the names of diffusers."""
-NOT_WORTH_IT = 1.05
-"""Torch's own choice is left alone for less."""
+"""Backends of torch's attention, by their diffusers names."""
+MIN_SPEEDUP = 1.05
+"""A backend must be this much faster than torch's own choice to replace it."""
 TOKENS, HEADS, WIDTH = 16384, 12, 128
 
 logger = logging.getLogger(__name__)
 
 
-def look(device: torch.device | None = None, cache: Path | None = None) -> Hardware:
-    """At the accelerator that torch would take, or at the CPU. A GPU that is lost or busy counts as full.
+def probe(device: torch.device, cache: Path | None = None) -> Hardware:
+    """The device and its free memory. A GPU that is lost or does not answer has none.
 
-    With a `cache` its speeds are known too: measured once, in about a second, and kept there.
+    With a `cache` folder also its speeds, which are measured once, in about a second, and read from there afterwards.
     """
     memory = psutil.virtual_memory()
-    found = device or torch.accelerator.current_accelerator(check_available=True)
-    if found is None or found.type == "cpu":
+    if device.type == "cpu":
         name = platform.processor() or platform.machine()
         return Hardware("cpu", name, 0, 0, memory.total, memory.available)
-    free, total = _device_memory(found.type, memory.available, memory.total)
-    hardware = Hardware(found.type, _name(found.type), total, free, memory.total, memory.available)
-    return replace(hardware, speeds=_speeds(hardware.name, found, cache)) if cache and free else hardware
+    free, total = _device_memory(device.type, memory.available, memory.total)
+    hardware = Hardware(device.type, _name(device.type), total, free, memory.total, memory.available)
+    return replace(hardware, speeds=_speeds(hardware.name, device, cache)) if cache and free else hardware
 
 
 def measure(device: torch.device) -> Speeds | None:
-    """Matrix products and attention in bf16 at the sizes of video, and copies from pinned memory."""
+    """Rates of matrix products and attention in bf16 at the sizes of video, and of copies from pinned memory.
+
+    None if the device cannot compute attention at these sizes.
+    """
     rows, weight = (torch.randn(size, 4096, device=device, dtype=torch.bfloat16) for size in (8192, 4096))
     matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(lambda: rows @ weight.T)
-    own = _attention(device)
-    if not own:
+    native = _attention_rate(device)
+    if not native:
         return None
-    rates = {"native": own * NOT_WORTH_IT} | {name: _attention(device, kind) for name, kind in BACKENDS.items()}
-    backend = max(rates, key=lambda name: rates[name])
+    rates = {"native": native * MIN_SPEEDUP}
+    rates |= {name: _attention_rate(device, backend) for name, backend in BACKENDS.items()}
+    fastest = max(rates, key=lambda name: rates[name])
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
     copy = 2**28 / _seconds(lambda: host.to(device, non_blocking=True))
-    return Speeds(matmul, max(own, rates[backend]), copy, backend)
+    return Speeds(matmul, max(native, rates[fastest]), copy, fastest)
 
 
-def _attention(device: torch.device, backend: SDPBackend | None = None) -> float:
-    """Operations a second, of torch's own choice or of one; 0 where the device cannot.
+def _attention_rate(device: torch.device, backend: SDPBackend | None = None) -> float:
+    """Operations a second of one backend, or of torch's own choice; 0 if the device cannot run it.
 
-    The plain formula holds all scores at once: where there is nothing better, fewer tokens have to do.
+    Torch's plain formula holds all scores at once: devices that have nothing else are measured with fewer tokens.
     """
     for tokens in (TOKENS, TOKENS // 8):
         shape = (1, HEADS, tokens, WIDTH)
@@ -84,6 +85,7 @@ def _attention(device: torch.device, backend: SDPBackend | None = None) -> float
 
 
 def _seconds(action: Callable[[], object]) -> float:
+    """Median of three runs, after one to warm up."""
     taken = []
     for _ in range(4):
         torch.accelerator.synchronize()
@@ -95,25 +97,26 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _speeds(name: str, device: torch.device, cache: Path) -> Speeds | None:
-    """By the device's name and torch's version; None where they cannot be measured."""
+    """Speeds of this device with this version of torch, cached or measured; None if they cannot be measured."""
     path = cache / "speeds.json"
     key = f"{name}, torch {torch.__version__}"
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return Speeds(**known[key])
-    except (OSError, ValueError, KeyError, TypeError):
+        known = parse(dict[str, Speeds], read_json_file(path))
+    except (OSError, OutsideDataError):
         known = {}
+    if key in known:
+        return known[key]
     speeds = measure(device)
     if speeds is None:
         return None
     logger.info("%s: %s", key, speeds)
     with whole_file(path) as part:
-        part.write_text(json.dumps(known | {key: asdict(speeds)}), encoding="utf-8")
+        part.write_text(json.dumps({name: asdict(entry) for name, entry in (known | {key: speeds}).items()}), "utf-8")
     return speeds
 
 
 def _device_memory(kind: str, ram_free: int, ram_total: int) -> tuple[int, int]:
-    """(free, total). A device that shares the machine's memory has what that has."""
+    """(free, total) bytes. A device without memory of its own shares the machine's."""
     if kind == "mps":
         limit = int(torch.mps.recommended_max_memory())
         return min(ram_free, limit), min(ram_total, limit)
@@ -131,14 +134,3 @@ def _device_memory(kind: str, ram_free: int, ram_total: int) -> tuple[int, int]:
 def _name(kind: str) -> str:
     interface = torch.get_device_module(kind)
     return str(interface.get_device_name()) if hasattr(interface, "get_device_name") else kind
-
-
-def main() -> None:
-    from wan_pipeline.jobs.launch import settings_of, settings_parser
-
-    settings = settings_of(settings_parser("wan_pipeline.engine.device.probe", "Look at this machine.").parse_args())
-    keep(look(cache=settings.cache), settings.cache)
-
-
-if __name__ == "__main__":
-    main()

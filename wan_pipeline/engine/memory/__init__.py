@@ -1,1 +1,1 @@
-"""Weights larger than the device: quantized, streamed block by block, offloaded; activations computed in chunks."""
+"""Models larger than the device's memory: quantized, streamed and offloaded weights, and chunked activations."""

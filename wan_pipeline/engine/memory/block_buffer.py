@@ -1,25 +1,42 @@
-"""A block's tensors side by side in one piece of memory, so that the whole block is one copy."""
+"""The memory of streamed blocks: all tensors of a block side by side in one slab, so that a block is one copy."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from wan_pipeline.engine.memory.inner_tensors import each_tensor, leaves, put, rebuilt
+from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors, rewrap, set_tensor
 
-ALIGNMENT = 256
-"""Bytes; every kernel is content with it."""
+SLAB_ALIGNMENT = 256
+"""Bytes between the starts of tensors in a slab: what CUDA's own allocator gives, and more than any kernel needs."""
 ARENA_BYTES = 4 * 2**30
-"""Pinned memory is handed out in powers of two, so slabs are cut from pieces of such sizes."""
+"""The largest piece of pinned memory. Torch rounds pinned memory up to powers of two, so slabs share such pieces."""
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class BlockBuffer:
+    """Memory for one block, and the events that order copies into it and computing from it."""
+
+    slab: torch.Tensor
+    """Bytes, enough for the largest block."""
+    block: Block | None = None
+    """The block whose weights are in it."""
+    ready: Any = None
+    """Event: the copy into the buffer has finished."""
+    free: Any = None
+    """Event: the last forward that used the buffer has finished."""
+
+
 @dataclass(frozen=True)
-class _Leaf:
+class _Span:
+    """Where an inner tensor lies in a slab."""
+
     offset: int
     shape: torch.Size
     dtype: torch.dtype
@@ -30,67 +47,68 @@ class _Leaf:
 
 
 class Block:
-    """One of a model's blocks: where its tensors are at home, and how they are laid side by side."""
+    """One block of a model: its home tensors, and how they are laid out in a slab."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self.slab: torch.Tensor | None = None
-        """Its home, where all of it lies together; None while its tensors lie wherever they were loaded to."""
-        entries = list(each_tensor(module))
+        self.home_slab: torch.Tensor | None = None
+        """The slab that holds its home tensors; None while they are wherever they were loaded to."""
+        entries = list(named_tensors(module))
         self._entries = [(owner, name) for owner, name, _ in entries]
         self._home = [tensor for _, _, tensor in entries]
-        self._places: dict[int, list[torch.Tensor]] = {}
-        self._leaves: list[_Leaf] = []
+        self._bound: dict[int, list[torch.Tensor]] = {}
+        """Tensors in slabs it was bound to, by the slab's address: making them takes longer than a small block."""
+        self._spans: list[_Span] = []
         end = 0
         for tensor in self._home:
-            for leaf in leaves(tensor):
-                self._leaves.append(_Leaf(end, leaf.shape, leaf.dtype))
-                end += -(-leaf.nbytes // ALIGNMENT) * ALIGNMENT
+            for inner in inner_tensors(tensor):
+                self._spans.append(_Span(end, inner.shape, inner.dtype))
+                end += -(-inner.nbytes // SLAB_ALIGNMENT) * SLAB_ALIGNMENT
         self.nbytes = end
 
-    def settle(self, slab: torch.Tensor) -> None:
-        """Make this slab the home of the block's tensors, for good. What they lay in before is let go."""
-        self.write(slab)
+    def move_home(self, slab: torch.Tensor) -> None:
+        """Make this slab the home of the block's tensors for good, and release where they were before."""
+        self.copy_to(slab)
         self._home = self._views(slab)
-        self.slab = slab
-        self.leave()
+        self.home_slab = slab
+        self.unbind()
 
-    def write(self, slab: torch.Tensor) -> None:
-        """Copy the tensors from where they are at home."""
-        sources = (leaf for tensor in self._home for leaf in leaves(tensor))
-        for leaf, source in zip(self._leaves, sources, strict=True):
-            leaf.view(slab).copy_(source)
+    def copy_to(self, slab: torch.Tensor) -> None:
+        """Copy the home tensors into the slab."""
+        sources = (inner for tensor in self._home for inner in inner_tensors(tensor))
+        for span, source in zip(self._spans, sources, strict=True):
+            span.view(slab).copy_(source)
 
-    def enter(self, slab: torch.Tensor) -> None:
-        """Let the module compute with what is in this slab."""
+    def bind(self, slab: torch.Tensor) -> None:
+        """Let the module compute with the weights in this slab."""
         key = slab.data_ptr()
-        if key not in self._places:
-            self._places[key] = self._views(slab)
-        self._put(self._places[key])
+        if key not in self._bound:
+            self._bound[key] = self._views(slab)
+        self._assign(self._bound[key])
 
-    def leave(self) -> None:
-        """Let the module have its tensors from home again."""
-        self._put(self._home)
+    def unbind(self) -> None:
+        """Give the module its home tensors back."""
+        self._assign(self._home)
 
-    def forget(self) -> None:
-        """Every place but home."""
-        self._places.clear()
+    def forget_slabs(self) -> None:
+        """Drop the references to every slab but its home."""
+        self._bound.clear()
 
     def _views(self, slab: torch.Tensor) -> list[torch.Tensor]:
-        views = iter([leaf.view(slab) for leaf in self._leaves])
-        shells = [rebuilt(tensor, views) for tensor in self._home]
+        views = iter([span.view(slab) for span in self._spans])
+        wrapped = [rewrap(tensor, views) for tensor in self._home]
         return [
-            torch.nn.Parameter(shell, requires_grad=False) if isinstance(old, torch.nn.Parameter) else shell
-            for shell, old in zip(shells, self._home, strict=True)
+            torch.nn.Parameter(new, requires_grad=False) if isinstance(old, torch.nn.Parameter) else new
+            for new, old in zip(wrapped, self._home, strict=True)
         ]
 
-    def _put(self, tensors: list[torch.Tensor]) -> None:
+    def _assign(self, tensors: list[torch.Tensor]) -> None:
         for (owner, name), tensor in zip(self._entries, tensors, strict=True):
-            put(owner, name, tensor)
+            set_tensor(owner, name, tensor)
 
 
 def arena_sizes(slabs: Sequence[int], largest: int = ARENA_BYTES) -> list[int]:
-    """Pieces of memory, each a power of two, that hold the slabs in their order with little to spare."""
+    """Sizes in bytes of the pieces of memory, each a power of two, that hold the slabs in order with little waste."""
     sizes, start = [], 0
     while start < len(slabs):
         size = max(_power_of_two(slabs[start]), min(largest, _power_of_two(sum(slabs[start:]) + 1) // 2))
@@ -103,15 +121,15 @@ def arena_sizes(slabs: Sequence[int], largest: int = ARENA_BYTES) -> list[int]:
 
 
 def host_memory(size: int, pinned: bool) -> torch.Tensor:
-    """Bytes on the machine's side, pinned if wished and possible."""
+    """`size` bytes of the machine's memory, pinned if asked for and if the system allows it."""
     if pinned and torch.accelerator.is_available():
         try:
             return torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        except RuntimeError:  # the system's limit; unpinned memory is right too, only slower
-            logger.warning("The system gives no more pinned memory: %.1f GB go without.", size / 1e9)
+        except RuntimeError:  # over the system's limit; pageable memory is correct too, only slower
+            logger.warning("The system has no more pinned memory: %.1f GB are pageable.", size / 1e9)
     return torch.empty(size, dtype=torch.uint8)
 
 
 def _power_of_two(size: int) -> int:
-    """The least one that holds `size`."""
+    """The smallest that is not below `size`."""
     return 1 << max(size - 1, 0).bit_length()

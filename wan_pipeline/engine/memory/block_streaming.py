@@ -1,226 +1,234 @@
-"""A model larger than the device's memory: its blocks come over one after another while the one before computes.
+"""Block streaming: a model larger than the device's memory computes while its next block is copied there.
 
-Each block's tensors lie side by side in one slab of pinned memory, so that a block is one copy. On the device there
-is a ring of slots that are used in turn, and berths for the blocks that may stay. Which block comes next is guessed:
-the following one, and the first after the last; when another one computes (the other expert's, say) it is fetched then.
-Where a device has no streams of its own the same copies are made in the order of the program.
+Each block's tensors lie side by side in one slab of pinned memory, so a block is one copy. On the device a ring buffer
+of two takes the blocks in turn, and resident blocks keep a buffer of their own. The block to prefetch is the next one
+in forward order, and the first after the last. If another block computes instead (the second expert's, for example),
+that is a prefetch miss: it is copied then, and its forward waits. Devices without streams make the same copies in
+program order.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
-from wan_pipeline.engine.memory.block_buffer import Block, arena_sizes, host_memory
-from wan_pipeline.engine.memory.inner_tensors import blocks_of, each_tensor, leaves, put, rebuilt
-
-SLOTS = 2
-
-
-@dataclass
-class _Place:
-    """Room for one block on the device, and what is in it."""
-
-    slab: torch.Tensor
-    block: Block | None = None
-    ready: Any = None
-    """Event: the block has arrived."""
-    free: Any = None
-    """Event: what was computed from the block is computed."""
+from wan_pipeline.engine.memory.alignment import align
+from wan_pipeline.engine.memory.block_buffer import Block, BlockBuffer, arena_sizes, host_memory
+from wan_pipeline.engine.memory.inner_tensors import (
+    NamedTensor,
+    blocks_of,
+    inner_tensors,
+    named_tensors,
+    rewrap,
+    set_tensor,
+)
+from wan_pipeline.planning.transformer import RING_BLOCKS
 
 
-class Stream:
-    """Brings blocks to the device just before they compute. Of one model, or of experts that take turns."""
-
-    def __init__(self, models: Sequence[Sequence[Block]], device: torch.device, resident: int) -> None:
-        """`models` are the blocks of each; as many of each as `resident` says have a berth of their own.
-
-        Nothing of the device is taken before the first block is asked for: until then others may use it.
-        """
-        self._models = models
-        self._resident = resident
-        self._copying = torch.Stream(device) if _has_streams(device) else None
-        self._device = device
-        self._berths: dict[Block, _Place] = {}
-        self._next: dict[Block, Block] = {}
-        self._slots: list[_Place] = []
-        self._staging: deque[_Place] = deque()
-        self._is_ready = False
-        self._coming: deque[_Place] = deque()
-        self._turn = 0
-        self.misses = 0
-        """Blocks that were not guessed."""
-
-    def arrive(self, block: Block) -> None:
-        """The block is about to compute: see that it is there."""
-        if not self._is_ready:
-            self._make_room()
-        if block in self._berths:
-            place = self._berths[block]
-            if place.block is not block:
-                self._copy(block, place)
-        else:
-            place = self._awaited(block)
-        if self._copying is not None and place.ready is not None:
-            torch.accelerator.current_stream(self._device).wait_event(place.ready)
-        block.enter(place.slab)
-
-    def depart(self, block: Block) -> None:
-        """The block's computing has been asked for: its slot is the one after next's."""
-        block.leave()
-        place = self._berths[block] if block in self._berths else self._coming.popleft()
-        if self._copying is not None:
-            place.free = torch.accelerator.current_stream(self._device).record_event()
-        if block in self._berths:
-            return
-        last = self._coming[-1].block if self._coming else block
-        assert last is not None  # noqa: S101 - a place that is coming holds a block
-        self._fetch(self._next[last])
-
-    def close(self) -> None:
-        """Wait for what is on its way, so that its memory may be given back."""
-        if self._copying is not None:
-            self._copying.synchronize()
-        self._coming.clear()
-
-    def _make_room(self) -> None:
-        size = max(block.nbytes for blocks in self._models for block in blocks)
-        self._resident = min(self._resident, max(len(blocks) for blocks in self._models))
-        berths = [self._place(size) for _ in range(self._resident)]
-        for blocks in self._models:
-            at = _spread(self._resident, len(blocks))
-            self._berths |= {blocks[index]: berth for index, berth in zip(at, berths, strict=False)}
-            passing = [block for block in blocks if block not in self._berths]
-            self._next |= dict(zip(passing, passing[1:] + passing[:1], strict=True))
-        self._slots = [self._place(size) for _ in range(SLOTS if self._next else 0)]
-        from_disk = any(block.slab is None for blocks in self._models for block in blocks)
-        self._staging = deque(_Place(host_memory(size, pinned=True)) for _ in range(SLOTS if from_disk else 0))
-        self._is_ready = True
-
-    def _awaited(self, block: Block) -> _Place:
-        if not self._coming or self._coming[0].block is not block:
-            self.misses += 1
-            self._coming.clear()
-            following = block
-            for _ in range(SLOTS):
-                self._fetch(following)
-                following = self._next[following]
-        return self._coming[0]
-
-    def _fetch(self, block: Block) -> None:
-        place = self._slots[self._turn % SLOTS]
-        self._turn += 1
-        self._copy(block, place)
-        self._coming.append(place)
-
-    def _copy(self, block: Block, place: _Place) -> None:
-        source = self._source(block)
-        place.block = block
-        target = place.slab[: block.nbytes]
-        if self._copying is None:
-            target.copy_(source.slab[: block.nbytes])
-            return
-        self._copying.wait_event(place.free)
-        with self._copying:
-            target.copy_(source.slab[: block.nbytes], non_blocking=True)
-        place.ready = source.ready = self._copying.record_event()
-
-    def _source(self, block: Block) -> _Place:
-        """The block side by side in pinned memory, read into there from wherever its tensors lie (a file, say)."""
-        if block.slab is not None:
-            return _Place(block.slab)
-        stage = self._staging.popleft()
-        self._staging.append(stage)
-        if stage.ready is not None:
-            stage.ready.synchronize()  # what lay there before is still being copied
-        block.write(stage.slab)
-        return stage
-
-    def _place(self, size: int) -> _Place:
-        slab = torch.empty(size, dtype=torch.uint8, device=self._device)
-        here = None if self._copying is None else torch.accelerator.current_stream(self._device).record_event()
-        return _Place(slab, free=here)
-
-
-class Streamed:
-    """A module whose blocks can stream. Made once; its weights may lie in memory or, mapped, in a file."""
+class StreamedModel:
+    """A module whose blocks can be streamed. Its weights may lie in memory or be mapped from a file."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
         self.blocks = [Block(block) for block in blocks_of(module)]
+        align(self.outside_blocks())
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all blocks."""
         return sum(block.nbytes for block in self.blocks)
 
-    def settle(self, *, pinned: bool) -> bool:
-        """Give all blocks a home in memory, side by side. Whether it is pinned as wished: systems limit that."""
+    def move_to_host_memory(self, *, pinned: bool) -> bool:
+        """Copy all blocks into slabs in the machine's memory. False if they should be pinned and not all could be."""
         arenas = [host_memory(size, pinned) for size in arena_sizes([block.nbytes for block in self.blocks])]
-        is_pinned = all(arena.is_pinned() for arena in arenas) if pinned else True
+        is_as_asked = not pinned or all(arena.is_pinned() for arena in arenas)
         arena, used = arenas.pop(0), 0
         for block in self.blocks:
             if used + block.nbytes > len(arena):
                 arena, used = arenas.pop(0), 0
-            block.settle(arena[used : used + block.nbytes])
+            block.move_home(arena[used : used + block.nbytes])
             used += block.nbytes
-        return is_pinned
+        return is_as_asked
 
-    def around(self) -> Iterator[tuple[torch.nn.Module, str, torch.Tensor]]:
-        """What is not in the blocks and has to be on the device: all but the table of a text encoder's words."""
-        inside = {id(owner) for block in self.blocks for owner in block.module.modules()}
-        for owner, name, tensor in each_tensor(self.module):
+    def outside_blocks(self) -> Iterator[NamedTensor]:
+        """The tensors that have to be on the device all the time: those outside the blocks, but not embedding tables.
+
+        A text encoder's token embedding table takes 2 GiB, of which a prompt needs a few rows.
+        """
+        inside = self._modules_in_blocks()
+        for owner, name, tensor in named_tensors(self.module):
             if id(owner) not in inside and not isinstance(owner, torch.nn.Embedding):
                 yield owner, name, tensor
 
+    def embedding_tables(self) -> list[torch.nn.Embedding]:
+        """Those outside the blocks. They are looked up where they are; only the rows found go to the device."""
+        inside = self._modules_in_blocks()
+        return [
+            part for part in self.module.modules() if isinstance(part, torch.nn.Embedding) and id(part) not in inside
+        ]
+
+    def _modules_in_blocks(self) -> set[int]:
+        return {id(part) for block in self.blocks for part in block.module.modules()}
+
+
+class BlockStream:
+    """The ring buffer and the resident blocks of one model, or of several experts that take turns."""
+
+    def __init__(self, models: Sequence[Sequence[Block]], device: torch.device, resident: int) -> None:
+        """`models` holds each model's blocks; `resident` of each have a buffer of their own, which experts share.
+
+        Device memory is allocated when the first block is about to compute: until then others may use it.
+        """
+        self._models = models
+        self._resident_count = min(resident, max(len(blocks) for blocks in models))
+        self._copy_stream = torch.Stream(device) if _has_streams(device) else None
+        self._device = device
+        self._resident: dict[Block, BlockBuffer] = {}
+        self._successor: dict[Block, Block] = {}
+        """The streamed block that follows each streamed block in forward order."""
+        self._ring: deque[BlockBuffer] = deque()
+        """The buffer to fill next comes first."""
+        self._in_flight: deque[BlockBuffer] = deque()
+        """Buffers whose block is being copied, or waits for its forward, in the order of computing."""
+        self._staging: deque[BlockBuffer] = deque()
+        """Pinned memory on the way from a mapped file to the device."""
+        self._is_allocated = False
+        self.prefetch_misses = 0
+
+    def pre_forward(self, block: Block) -> None:
+        """Bind the block to its weights on the device, and let its forward wait until they have arrived."""
+        if not self._is_allocated:
+            self._allocate()
+        if block in self._resident:
+            buffer = self._resident[block]
+            if buffer.block is not block:  # the first pass, or another expert's block is in it
+                self._copy(block, buffer)
+        else:
+            buffer = self._prefetched(block)
+        if self._copy_stream is not None and buffer.ready is not None:
+            torch.accelerator.current_stream(self._device).wait_event(buffer.ready)
+        block.bind(buffer.slab)
+
+    def post_forward(self, block: Block) -> None:
+        """Release the buffer of a block whose forward has been queued, and prefetch the next block into it."""
+        block.unbind()
+        is_resident = block in self._resident
+        buffer = self._resident[block] if is_resident else self._in_flight.popleft()
+        if self._copy_stream is not None:
+            buffer.free = torch.accelerator.current_stream(self._device).record_event()
+        if not is_resident:
+            last = self._in_flight[-1].block if self._in_flight else block
+            assert last is not None  # noqa: S101 - a buffer in flight holds a block
+            self._prefetch(self._successor[last])
+
+    def close(self) -> None:
+        """Wait for the copies in flight, so that their memory can be released."""
+        if self._copy_stream is not None:
+            self._copy_stream.synchronize()
+        self._in_flight.clear()
+
+    def _allocate(self) -> None:
+        size = max(block.nbytes for blocks in self._models for block in blocks)
+        buffers = [self._device_buffer(size) for _ in range(self._resident_count)]
+        for blocks in self._models:
+            at = _evenly_spaced(self._resident_count, len(blocks))
+            self._resident |= {blocks[index]: buffer for index, buffer in zip(at, buffers, strict=False)}
+            streamed = [block for block in blocks if block not in self._resident]
+            self._successor |= dict(zip(streamed, streamed[1:] + streamed[:1], strict=True))
+        self._ring = deque(self._device_buffer(size) for _ in range(RING_BLOCKS if self._successor else 0))
+        if any(block.home_slab is None for blocks in self._models for block in blocks):
+            pinned = self._copy_stream is not None
+            self._staging = deque(BlockBuffer(host_memory(size, pinned)) for _ in range(RING_BLOCKS))
+        self._is_allocated = True
+
+    def _prefetched(self, block: Block) -> BlockBuffer:
+        """The buffer that this block was prefetched into; after a miss, the ring is filled anew from this block on."""
+        if not self._in_flight or self._in_flight[0].block is not block:
+            self.prefetch_misses += 1
+            self._in_flight.clear()
+            following = block
+            for _ in range(RING_BLOCKS):
+                self._prefetch(following)
+                following = self._successor[following]
+        return self._in_flight[0]
+
+    def _prefetch(self, block: Block) -> None:
+        buffer = self._ring[0]
+        self._ring.rotate(-1)
+        self._copy(block, buffer)
+        self._in_flight.append(buffer)
+
+    def _copy(self, block: Block, buffer: BlockBuffer) -> None:
+        source = self._host_buffer(block)
+        buffer.block = block
+        target = buffer.slab[: block.nbytes]
+        if self._copy_stream is None:
+            target.copy_(source.slab[: block.nbytes])
+            return
+        self._copy_stream.wait_event(buffer.free)
+        with self._copy_stream:
+            target.copy_(source.slab[: block.nbytes], non_blocking=True)
+        buffer.ready = source.ready = self._copy_stream.record_event()
+
+    def _host_buffer(self, block: Block) -> BlockBuffer:
+        """The block's home slab, or a staging buffer that its tensors were just read into."""
+        if block.home_slab is not None:
+            return BlockBuffer(block.home_slab)
+        staging = self._staging[0]
+        self._staging.rotate(-1)
+        if staging.ready is not None:
+            staging.ready.synchronize()  # its last block is still being copied to the device
+        block.copy_to(staging.slab)
+        return staging
+
+    def _device_buffer(self, size: int) -> BlockBuffer:
+        slab = torch.empty(size, dtype=torch.uint8, device=self._device)
+        free = None if self._copy_stream is None else torch.accelerator.current_stream(self._device).record_event()
+        return BlockBuffer(slab, free=free)
+
 
 @contextmanager
-def streaming(models: Sequence[Streamed], device: torch.device, resident: int = 0) -> Iterator[Stream]:
-    """Within the block the models compute on `device`, with `resident` blocks of each model kept there.
+def streaming(models: Sequence[StreamedModel], device: torch.device, resident: int = 0) -> Iterator[BlockStream]:
+    """Within the block the models compute on `device`, each with `resident` of its blocks kept there.
 
-    Models that take turns, such as two experts, share the room. Afterwards all is where it was.
+    Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back home.
     """
-    stream = Stream([model.blocks for model in models], device, resident)
-    around = [entry for model in models for entry in model.around()]
-    hooks = []
+    stream = BlockStream([model.blocks for model in models], device, resident)
+    outside = [entry for model in models for entry in model.outside_blocks()]
+    hooks: list[RemovableHandle] = []
     try:
-        for owner, name, tensor in around:
-            put(owner, name, rebuilt(tensor, iter([leaf.to(device) for leaf in leaves(tensor)])))
-        for block in [block for model in models for block in model.blocks]:
-            hooks += [_before(block, stream), _after(block, stream)]
-        for table in [part for model in models for part in _tables(model)]:
-            hooks += _looked_up_at_home(table, device)
+        for owner, name, tensor in outside:
+            set_tensor(owner, name, rewrap(tensor, iter([inner.to(device) for inner in inner_tensors(tensor)])))
+        for model in models:
+            for block in model.blocks:
+                hooks += _stream_hooks(block, stream)
+            for table in model.embedding_tables():
+                hooks += _lookup_hooks(table, device)
         yield stream
     finally:
         for hook in hooks:
             hook.remove()
         stream.close()
-        for block in [block for model in models for block in model.blocks]:
-            block.leave()
-            block.forget()
-        for owner, name, tensor in around:
-            put(owner, name, tensor)
+        for model in models:
+            for block in model.blocks:
+                block.unbind()
+                block.forget_slabs()
+        for owner, name, tensor in outside:
+            set_tensor(owner, name, tensor)
 
 
-def _before(block: Block, stream: Stream) -> Any:
-    return block.module.register_forward_pre_hook(lambda *_: stream.arrive(block))
+def _stream_hooks(block: Block, stream: BlockStream) -> list[RemovableHandle]:
+    return [
+        block.module.register_forward_pre_hook(lambda *_: stream.pre_forward(block)),
+        block.module.register_forward_hook(lambda *_: stream.post_forward(block)),
+    ]
 
 
-def _after(block: Block, stream: Stream) -> Any:
-    return block.module.register_forward_hook(lambda *_: stream.depart(block))
-
-
-def _tables(model: Streamed) -> Iterable[torch.nn.Embedding]:
-    inside = {id(part) for block in model.blocks for part in block.module.modules()}
-    return [part for part in model.module.modules() if isinstance(part, torch.nn.Embedding) and id(part) not in inside]
-
-
-def _looked_up_at_home(table: torch.nn.Embedding, device: torch.device) -> list[Any]:
-    """A table of gigabytes of which a text needs a few rows: those come to the device, not the table."""
+def _lookup_hooks(table: torch.nn.Embedding, device: torch.device) -> list[RemovableHandle]:
     return [
         table.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(table.weight.device), *inputs[1:])),
         table.register_forward_hook(lambda _, __, rows: rows.to(device)),
@@ -228,10 +236,10 @@ def _looked_up_at_home(table: torch.nn.Embedding, device: torch.device) -> list[
 
 
 def _has_streams(device: torch.device) -> bool:
-    """CUDA (ROCm calls itself so too) and XPU copy beside computing; elsewhere everything is in one order."""
+    """CUDA (which ROCm also calls itself) and XPU copy while they compute; other devices run in program order."""
     return device.type in ("cuda", "xpu")
 
 
-def _spread(count: int, places: int) -> list[int]:
-    """`count` of the indices below `places`, evenly: between two that stay there is time to bring others."""
-    return [index * places // count for index in range(min(count, places))] if count < places else list(range(places))
+def _evenly_spaced(count: int, length: int) -> list[int]:
+    """`count` indices below `length`, evenly spaced: between two resident blocks there is time to copy others."""
+    return [index * length // count for index in range(count)] if count < length else list(range(length))

@@ -1,4 +1,4 @@
-"""The plain tensors that a module's blocks consist of. A quantized weight is a shell around two or three of them."""
+"""A module's tensors, down to the plain tensors inside wrapper subclasses such as quanto's quantized weights."""
 
 from __future__ import annotations
 
@@ -8,45 +8,48 @@ import torch
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 BLOCK_LISTS = ("vace_blocks", "blocks", "encoder.block")
-"""Where the libraries' transformers and text encoders keep their repeated blocks, in the order of computing."""
+"""Where diffusers' transformers and transformers' text encoders keep their repeated blocks, in forward order."""
+
+NamedTensor = tuple[torch.nn.Module, str, torch.Tensor]
+"""The module that owns a parameter or buffer, its name there, and the tensor."""
 
 
 def blocks_of(module: torch.nn.Module) -> list[torch.nn.Module]:
-    """The repeated blocks that nearly all of a model's weights are in, in the order of computing."""
+    """The repeated blocks, which hold nearly all of a model's weights, in forward order."""
     found = [child for name in BLOCK_LISTS if isinstance(child := _submodule(module, name), torch.nn.ModuleList)]
     return [block for blocks in found for block in blocks]
 
 
-def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """The plain tensors inside, in a fixed order; a plain tensor is its own only leaf."""
+def inner_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The plain tensors inside a wrapper subclass, in a fixed order. A plain tensor is its own only inner tensor."""
     if not is_traceable_wrapper_subclass(tensor):
         return [tensor.detach()]
     names, _ = tensor.__tensor_flatten__()
-    return [leaf for name in names for leaf in leaves(getattr(tensor, name))]
+    return [inner for name in names for inner in inner_tensors(getattr(tensor, name))]
 
 
-def rebuilt(tensor: torch.Tensor, others: Iterator[torch.Tensor]) -> torch.Tensor:
-    """The same shell around other plain tensors, which are taken from `others` in the order of `leaves`.
+def rewrap(tensor: torch.Tensor, inner: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The same wrapper subclass around other plain tensors, taken from `inner` in the order of `inner_tensors`.
 
-    Quanto's own `.to(device)` may pick another packing on the way, which does not stream; this never does.
+    Quanto's own `.to(device)` may choose another packing for the device, which cannot be streamed; this never does.
     """
     if not is_traceable_wrapper_subclass(tensor):
-        return next(others)
+        return next(inner)
     names, meta = tensor.__tensor_flatten__()
-    inner = {name: rebuilt(getattr(tensor, name), others) for name in names}
-    shell: torch.Tensor = type(tensor).__tensor_unflatten__(inner, meta, tensor.size(), tensor.stride())
-    return shell
+    parts = {name: rewrap(getattr(tensor, name), inner) for name in names}
+    wrapper: torch.Tensor = type(tensor).__tensor_unflatten__(parts, meta, tensor.size(), tensor.stride())
+    return wrapper
 
 
-def each_tensor(module: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.Tensor]]:
-    """(owner, name, tensor) of every parameter and buffer within, in a fixed order."""
+def named_tensors(module: torch.nn.Module) -> Iterator[NamedTensor]:
+    """Every parameter and buffer of the module and its children, in a fixed order."""
     for owner in module.modules():
         for table in (owner._parameters, owner._buffers):
             yield from ((owner, name, tensor) for name, tensor in table.items() if tensor is not None)
 
 
-def put(owner: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
-    """Let the module's parameter or buffer of that name be this tensor."""
+def set_tensor(owner: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Replace the module's own parameter or buffer of this name. A plain tensor becomes a frozen parameter."""
     if name in owner._parameters:
         if not isinstance(tensor, torch.nn.Parameter):
             tensor = torch.nn.Parameter(tensor, requires_grad=False)
@@ -55,10 +58,10 @@ def put(owner: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
         owner._buffers[name] = tensor
 
 
-def move(module: torch.nn.Module, place: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Let every plain tensor of the module be what `place` makes of it, shells kept."""
-    for owner, name, tensor in list(each_tensor(module)):
-        put(owner, name, rebuilt(tensor, iter([place(leaf) for leaf in leaves(tensor)])))
+def map_tensors(module: torch.nn.Module, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Replace every inner tensor of the module by what `function` returns for it, keeping the wrapper subclasses."""
+    for owner, name, tensor in list(named_tensors(module)):
+        set_tensor(owner, name, rewrap(tensor, iter([function(inner) for inner in inner_tensors(tensor)])))
 
 
 def _submodule(module: torch.nn.Module, path: str) -> torch.nn.Module | None:

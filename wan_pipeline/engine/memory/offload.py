@@ -1,4 +1,4 @@
-"""A module's time on the device, as context managers."""
+"""Modules on the device only while they compute, as context managers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan
 
 @contextmanager
 def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Within the block the module is on `device`; after it, where it was."""
+    """Within the block the module is on `device`; after it, on its home device."""
     home = next(module.parameters()).device
     module.to(device)
     try:
@@ -33,32 +33,34 @@ def offloaded(pipeline: Any, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def encoding_on(vae: AutoencoderKLWan, device: torch.device | None, *, in_tiles: bool) -> Iterator[None]:
-    """Within the block `vae.encode` takes large frames in tiles if so wished, and happens on the `device` if given.
-
-    The VAE is at home before and after each call.
-    """
-    encode = vae.encode
-
-    def encode_there(*arguments: Any, **options: Any) -> Any:
-        assert device is not None  # noqa: S101 - see below
-        with on_device(vae, device):
-            return encode(*arguments, **options)
-
-    if in_tiles:
-        vae.enable_tiling()
-    if device is not None:
-        vae.encode = encode_there
+def tiled_encode(vae: AutoencoderKLWan) -> Iterator[None]:
+    """Within the block `vae.encode` takes frames larger than a tile in tiles."""
+    vae.enable_tiling()
     try:
         yield
     finally:
-        vae.__dict__.pop("encode", None)
         vae.disable_tiling()
 
 
 @contextmanager
-def on_device_when_called(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Within the block the module comes to `device` whenever it is called, and goes home after."""
+def encode_on_device(vae: AutoencoderKLWan, device: torch.device) -> Iterator[None]:
+    """Within the block `vae.encode` computes on `device`; the VAE is on its home device before and after each call."""
+    encode = vae.encode
+
+    def encode_there(*arguments: Any, **options: Any) -> Any:
+        with on_device(vae, device):
+            return encode(*arguments, **options)
+
+    vae.encode = encode_there
+    try:
+        yield
+    finally:
+        vae.__dict__.pop("encode", None)
+
+
+@contextmanager
+def forward_on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """Within the block the module moves to `device` before each forward, and to its home device after it."""
     home = next(module.parameters()).device
     hooks = [
         module.register_forward_pre_hook(lambda part, _: part.to(device) and None),

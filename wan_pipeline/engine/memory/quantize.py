@@ -1,8 +1,8 @@
-"""Weights of eight or four bits, by optimum-quanto: made once, kept in a file, and read from it without the originals.
+"""8-bit and 4-bit weights by optimum-quanto: quantized once, saved to a file, and mapped from it ever after.
 
-Only the linear layers inside the repeated blocks are quantized: they hold nearly everything, and the layers around them
-are delicate. Computing goes through the full weight, made anew for each use: at the token counts of video that
-costs next to nothing, where quanto's own way costs a pass over the activations, and crashes on some processors.
+Only the linear layers inside the repeated blocks are quantized: they hold nearly all weights, and the layers outside
+are more sensitive. A layer dequantizes its whole weight for each forward: at the token counts of video that costs next
+to nothing, where quanto's own kernels cost a pass over the activations, and crash on some processors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from optimum.quanto import (
-    QTensor,
     WeightQBitsTensor,
     WeightQBytesTensor,
     qfloat8_e4m3fn,
@@ -26,33 +25,34 @@ from optimum.quanto import (
 )
 from optimum.quanto.nn import QLinear
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from wan_pipeline.engine.memory.inner_tensors import blocks_of, put
+from wan_pipeline.engine.memory.alignment import save_aligned
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, set_tensor
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.storage.files import whole_file
 
 QTYPES: dict[Precision, Any] = {Precision.INT8: qint8, Precision.FP8: qfloat8_e4m3fn, Precision.INT4: qint4}
 FP8_MAX = 448.0
-"""The largest number of float8_e4m3fn."""
+"""The largest finite number of float8_e4m3fn."""
 MAP, SOURCE = "quantization_map", "source"
+"""Keys of a file's metadata."""
 FORMAT = "1"
+"""Version of the file format; files of another version are made again."""
 WEIGHT_PARTS = ("weight._data", "weight._scale", "weight._shift", "weight._data._data")
 
 
 class DequantizedLinear(QLinear):  # type: ignore[misc]
-    """A quanto layer that computes with its full weight."""
+    """A quanto layer that computes with its dequantized weight."""
 
     weight: Any
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return linear(inputs, full_weight(self.weight), self.bias)
+        return linear(inputs, dequantized(self.weight), self.bias)
 
     def freeze(self) -> None:
-        """Quantize for good, in quanto's plain packing: the others belong to one device's kernels."""
+        """Quantize the weight in quanto's plain packing: its other packings belong to one device's kernels."""
         weight = self.weight.detach()
         if self.weight_qtype.bits == 8:
             scale, shift = self.optimizer(weight, qtype=self.weight_qtype, axis=0), None
@@ -63,8 +63,8 @@ class DequantizedLinear(QLinear):  # type: ignore[misc]
         )
         self.weight = torch.nn.Parameter(quantized, requires_grad=False)
 
-    def take(self, parts: dict[str, torch.Tensor]) -> None:
-        """Let the weight be what a file holds of it. KeyError where a part is missing."""
+    def load(self, parts: dict[str, torch.Tensor]) -> None:
+        """Take the quantized weight from a file's tensors. Raises KeyError if one is missing."""
         shape: dict[str, Any] = {"size": self.weight.size(), "stride": self.weight.stride()}
         missing: list[str] = []
         if self.weight_qtype.bits == 8:
@@ -82,9 +82,9 @@ class DequantizedLinear(QLinear):  # type: ignore[misc]
 
 
 class Fp8Linear(DequantizedLinear):
-    """A layer of fp8 weights that rounds its input to fp8 too, row by row, and multiplies in fp8.
+    """An fp8 layer that also rounds its input to fp8, row by row, and multiplies in fp8.
 
-    For GPUs that can (see `computes_fp8`). The relative error of one layer's output is about 4 %.
+    For devices of which `computes_fp8` is true. The relative error of one layer's output is about 4 %.
     """
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -103,34 +103,34 @@ class Fp8Linear(DequantizedLinear):
 
 
 def computes_fp8(device: torch.device) -> bool:
-    """Whether the device multiplies fp8 row by row: NVIDIA's from Ada on."""
+    """Whether the device multiplies fp8 with a scale for each row: NVIDIA GPUs from Ada on."""
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-def full_weight(weight: Any) -> Any:
-    """What `weight.dequantize()` gives, bit for bit, by plain operations that torch.compile can see through."""
+def dequantized(weight: Any) -> Any:
+    """The bits of `weight.dequantize()`, by plain operations that torch.compile can trace."""
     if isinstance(weight, WeightQBytesTensor):
         data, scale = weight._data, weight._scale
         weight = scale * (data.to(scale.dtype) if data.is_floating_point() else data)
     elif isinstance(weight, WeightQBitsTensor):
         packed, scale, shift = weight._data._data, weight._scale, weight._shift
-        # quanto's operator for this compiles an extension on its first use
+        # quanto's own operator compiles an extension on its first use
         values = torch.cat([packed & 15, packed // 16])[: weight._data.shape[0]]
         weight = (scale * values - shift).reshape(weight.shape)
     return weight
 
 
 def skeleton(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """The module that `make` makes, without memory for its weights."""
+    """The module that `make` returns, in eval mode, its weights on the meta device."""
     with init_empty_weights(include_buffers=False):
         module = make()
     if isinstance(module, PreTrainedModel):
-        module.tie_weights()  # what two names shared was made twice
+        module.tie_weights()  # on the meta device tied weights come apart
     return module.eval()
 
 
 def quantize(module: torch.nn.Module, precision: Precision, dtype: torch.dtype) -> None:
-    """Quantize the linear layers of the module's blocks where they lie, one after another. They compute in `dtype`."""
+    """Quantize the linear layers of the module's blocks in place. Their outputs are in `dtype`."""
     if not precision.is_quantized:
         return
     for block in blocks_of(module):
@@ -146,32 +146,42 @@ def _kind(precision: Precision) -> type[DequantizedLinear]:
 
 
 def cast(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """All floating weights but the quantized ones into `dtype`, except those that the library wants in 32 bits."""
-    exact = set(getattr(module, "_keep_in_fp32_modules", None) or ())
+    """Cast all floating weights that are not quantized to `dtype`, and to fp32 those that the library keeps in it."""
+    in_fp32 = _modules_in_fp32(module, dtype)
     for prefix, owner in module.named_modules():
         for name, tensor in list(owner._parameters.items()):
             if tensor is not None and tensor.is_floating_point() and not isinstance(owner, DequantizedLinear):
-                in_full = not exact.isdisjoint((*prefix.split("."), name))
-                put(owner, name, tensor.detach().to(torch.float32 if in_full else dtype))
+                is_exempt = not in_fp32.isdisjoint((*prefix.split("."), name))
+                set_tensor(owner, name, tensor.detach().to(torch.float32 if is_exempt else dtype))
+
+
+def _modules_in_fp32(module: torch.nn.Module, dtype: torch.dtype) -> set[str]:
+    """Names of submodules that `from_pretrained(dtype=dtype)` leaves in fp32.
+
+    diffusers always leaves `_keep_in_fp32_modules`, transformers only for fp16; its strict list goes for bf16 too
+    (transformers 5.23, `PreTrainedModel._get_dtype_plan`).
+    """
+    kept: set[str] = set(getattr(module, "_keep_in_fp32_modules", None) or ())
+    if isinstance(module, PreTrainedModel):
+        strict: set[str] = set(getattr(module, "_keep_in_fp32_modules_strict", None) or ())
+        return strict | kept if dtype is torch.float16 else strict
+    return kept
 
 
 def save_quantized(module: torch.nn.Module, path: Path, source: str) -> None:
-    """One file with all tensors and quanto's map of what is quantized; `source` names what it was made from.
+    """Write all tensors and quanto's map of the quantized layers to one file; `source` names what they were made from.
 
     Raises StorageError.
     """
     metadata = {"format": "pt", MAP: json.dumps(quantization_map(module)), SOURCE: _source(source)}
-    tensors = {name: tensor.contiguous() for name, tensor in _plain(module.state_dict()).items()}
-    with whole_file(path) as part:
-        save_file(tensors, part, metadata)
+    save_aligned(_without_ties(module.state_dict()), path, metadata)
 
 
 def load_quantized(skeleton: torch.nn.Module, path: Path, source: str, precision: Precision = Precision.INT8) -> bool:
-    """Fill a module without weights (on the meta device) with those of the file, mapped into memory, not read.
+    """Fill a module on the meta device with the file's weights, mapped into memory and not read.
 
-    What the weights are is the file's matter; `precision` says whether they compute in fp8.
-
-    False if there is no such file, or it was made from something else. Raises ModelError for a file that is damaged.
+    The file says how its weights are stored; of `precision` only whether they compute in fp8 matters. Returns False if
+    there is no such file, or it was made from another source. Raises ModelError for a damaged file.
     """
     if not path.is_file():
         return False
@@ -188,9 +198,10 @@ def load_quantized(skeleton: torch.nn.Module, path: Path, source: str, precision
 
 
 def map_weights(skeleton: torch.nn.Module, files: Iterable[Path]) -> None:
-    """Fill a module without weights with those of its files as they are, mapped into memory, not read.
+    """Fill a module on the meta device with the weights of its files, mapped into memory and not read.
 
-    So a model larger than the memory can be quantized. Raises ModelError if a tensor is missing, foreign or misshapen.
+    So a model larger than the memory can be quantized. Raises ModelError for a tensor that is missing, unexpected or of
+    another shape.
     """
     tensors: dict[str, torch.Tensor] = {}
     paths = list(files)
@@ -204,10 +215,6 @@ def map_weights(skeleton: torch.nn.Module, files: Iterable[Path]) -> None:
         raise ModelError(f"{folder} cannot be used: {error}; put the model's files there again.") from error
 
 
-def is_quantized(module: torch.nn.Module) -> bool:
-    return any(isinstance(tensor, QTensor) for tensor in module.parameters())
-
-
 def _fill(
     skeleton: torch.nn.Module,
     layers: dict[str, dict[str, str]],
@@ -216,24 +223,24 @@ def _fill(
 ) -> None:
     for name, kinds in layers.items():
         quantized = kind.from_module(skeleton.get_submodule(name), weights=kinds["weights"])
-        quantized.take({part: tensors.pop(f"{name}.{part}") for part in WEIGHT_PARTS if f"{name}.{part}" in tensors})
+        quantized.load({part: tensors.pop(f"{name}.{part}") for part in WEIGHT_PARTS if f"{name}.{part}" in tensors})
         skeleton.set_submodule(name, quantized.requires_grad_(False).eval())
     _assign(skeleton, tensors)
 
 
 def _assign(skeleton: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Everything that is not quantized. KeyError, ValueError where file and module do not agree."""
+    """Assign the tensors that are not quantized. Raises KeyError or ValueError where file and module disagree."""
     wanted = skeleton.state_dict(keep_vars=True)
-    names: dict[int, list[str]] = {}  # a tensor may have several: a text encoder's embedding has two
+    names: dict[int, list[str]] = {}  # of each tensor; a text encoder's tied embedding table has two
     for key, tensor in wanted.items():
         names.setdefault(id(tensor), []).append(key)
     for prefix, owner in skeleton.named_modules():
         for name, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
             key = f"{prefix}.{name}" if prefix else name
             if tensor is not None and key in wanted:
-                put(owner, name, _found(tensors, names[id(tensor)], tensor.shape))
+                set_tensor(owner, name, _found(tensors, names[id(tensor)], tensor.shape))
     if left := tensors.keys() - wanted.keys():
-        raise ValueError(f"{sorted(left)[0]} is of another model")
+        raise ValueError(f"{sorted(left)[0]} belongs to another model")
 
 
 def _found(tensors: dict[str, torch.Tensor], names: list[str], shape: torch.Size) -> torch.Tensor:
@@ -245,12 +252,12 @@ def _found(tensors: dict[str, torch.Tensor], names: list[str], shape: torch.Size
     raise KeyError(f"{names[0]} is missing")
 
 
-def _plain(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without second names of one tensor, which safetensors refuses."""
+def _without_ties(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state with one name for each tensor."""
     seen: dict[int, str] = {}
     return {name: tensor for name, tensor in state.items() if seen.setdefault(tensor.data_ptr(), name) == name}
 
 
 def _source(source: str) -> str:
-    """A file of another format of ours is as good as none."""
+    """The source as it is written in a file of the present format."""
     return f"{FORMAT}:{source}"

@@ -1,1 +1,1 @@
-"""Work beside the queue, in processes of its own: model transfers, verifying clips, probing the machine."""
+"""Work beside the queue, in processes of their own: transfers of models, and verifying clips."""

@@ -1,209 +1,167 @@
-"""Downloading and verifying models for the page: in a process of its own, which outlives the tab and the app.
+"""Downloads and verifies models for the page, in a process for each model.
 
-`python -m wan_pipeline.jobs.background.transfers --workspace DIR fetch|verify MODEL`. One at a time for a model, by
-a lock of the operating system. How it stands is a small file; another one beside it asks it to stop.
+`python -m wan_pipeline.jobs.background.transfers --workspace DIR fetch|verify MODEL`
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import subprocess
-import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
-
-from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, StudioError, UserError
-from wan_pipeline.jobs.launch import launch, settings_of, settings_parser
-from wan_pipeline.models.download import TransferProgress
-from wan_pipeline.models.manage import Models
+from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, Throttle, run_alone
+from wan_pipeline.jobs.launch import settings_of, settings_parser
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.models.names import check_id
+from wan_pipeline.models.transfer import TransferProgress
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.files import whole_file
-from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+from wan_pipeline.storage.locks import WorkspaceLocks
 
 MODULE = "wan_pipeline.jobs.background.transfers"
 REPORT_SECONDS = 0.5
-LOOK_SECONDS = 0.2
-
-logger = logging.getLogger(__name__)
+STOP_POLL_SECONDS = 0.2
 
 
-class Task(StrEnum):
-    FETCH = "fetch"
+class TransferTask(StrEnum):
+    """The values are in the state files and command lines of workspaces."""
+
+    DOWNLOAD = "fetch"
     VERIFY = "verify"
 
 
 class TransferState(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
-    """The person stopped it, or its process died; what has come is kept."""
+    """The user stopped it, or its process died. What has been downloaded is kept."""
     DONE = "done"
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class ModelTransfer:
-    """How the downloading or verifying of a model stands."""
+    """How far the download or verification of a model is."""
 
-    task: Task
+    task: TransferTask
     state: TransferState
-    transfer: TransferProgress = field(default_factory=lambda: TransferProgress("", 0, 0))
+    progress: TransferProgress = field(default_factory=TransferProgress)
     error: str = ""
-    """One sentence for the person, when failed or when its process died."""
+    """One sentence for the user, if it failed or its process died."""
     problems: tuple[str, ...] = ()
-    """What verifying found, one sentence a file."""
+    """What a verification found, a sentence for each file."""
     is_stopping: bool = False
-    """It was asked to stop, and will with the next bytes that come."""
+    """It was asked to stop, and will when the next bytes arrive."""
 
     @property
     def is_running(self) -> bool:
         return self.state is TransferState.RUNNING
 
+    @property
+    def is_over(self) -> bool:
+        return not self.is_running
+
+    def died(self, log: Path) -> ModelTransfer:
+        return replace(self, state=TransferState.STOPPED, error=f"It ended unexpectedly; the reason may be in {log}.")
+
 
 class Transfers:
-    """The downloads and verifications of one workspace, as an app sees them."""
+    """The transfers of one workspace. Every method raises ModelError for an invalid id."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._locks = WorkspaceLocks(settings.workspace)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, BackgroundProcess] = {}
 
-    def start(self, task: Task, model_id: str) -> None:
-        """Begin in a process of its own. Raises UserError while one is at this model, StorageError."""
+    def start(self, task: TransferTask, model_id: str) -> None:
+        """Start a process for the model. Raises UserError if one is running, StorageError."""
         if self._is_running(model_id):
             raise UserError(f"{model_id} is being downloaded or verified already; wait until that is done, or stop it.")
-        if process := self._processes.pop(model_id, None):
-            process.wait()  # it has written its end
-        _stop_file(self._settings, model_id).unlink(missing_ok=True)
-        _write(_file(self._settings, model_id), ModelTransfer(task, TransferState.RUNNING))
-        log = self._settings.logs / "models.log"
-        self._processes[model_id] = launch(MODULE, self._settings, log, task.value, model_id)
+        first = ModelTransfer(task, TransferState.RUNNING)
+        is_download = task is TransferTask.DOWNLOAD
+        file = _state_file(self._settings, model_id)
+        self._process(model_id).start(file, first, task.value, model_id, uses_hub=is_download)
 
     def stop(self, model_id: str) -> None:
-        """Ask it to stop, which it does with the next bytes that come. Raises StorageError."""
-        if self._is_running(model_id):
-            with whole_file(_stop_file(self._settings, model_id)):
-                pass
+        """Ask the process of a model to stop, which it does when the next bytes arrive. Raises StorageError."""
+        self._process(model_id).stop(_state_file(self._settings, model_id))
 
     def of(self, model_id: str) -> ModelTransfer | None:
-        """How it stands with this model, or how it ended; None if there is nothing to say."""
-        found = _read(_file(self._settings, model_id))
-        if found is None or not found.is_running:
-            return found
-        if self._is_alive(model_id):
-            return replace(found, is_stopping=_stop_file(self._settings, model_id).exists())
-        found = _read(_file(self._settings, model_id))  # again: what has ended in between has written its end
-        if found is None or not found.is_running:
-            return found
-        log = self._settings.logs / "models.log"
-        return replace(found, state=TransferState.STOPPED, error=f"It ended before it was done; {log} may say why.")
+        """How far the last transfer of a model is, or how it ended; None if there was none."""
+        process, file = self._process(model_id), _state_file(self._settings, model_id)
+        transfer = process.state(file)
+        if transfer is None or transfer.is_over:
+            return transfer
+        return replace(transfer, is_stopping=file.stop_is_requested())
 
     def forget(self, model_id: str) -> None:
-        """Say no more of what was done to it. Raises UserError while one is at this model."""
+        """Delete the record of the last transfer of a model. Raises UserError while one is running."""
         if self._is_running(model_id):
             raise UserError(f"{model_id} is being downloaded or verified; stop that first.")
-        _file(self._settings, model_id).unlink(missing_ok=True)
+        _state_file(self._settings, model_id).delete()
 
     def _is_running(self, model_id: str) -> bool:
-        fetch = self.of(model_id)
-        return fetch is not None and fetch.is_running
+        transfer = self.of(model_id)
+        return transfer is not None and transfer.is_running
 
-    def _is_alive(self, model_id: str) -> bool:
-        process = self._processes.get(model_id)
-        return (process is not None and process.poll() is None) or is_held(self._locks.fetcher(model_id))
+    def _process(self, model_id: str) -> BackgroundProcess:
+        check_id(model_id)  # it becomes a part of file names
+        if model_id not in self._processes:
+            lock, log = self._locks.transfer(model_id), self._settings.logs / "models.log"
+            self._processes[model_id] = BackgroundProcess(MODULE, self._settings, lock, log)
+        return self._processes[model_id]
 
 
 class _Reporter:
-    """The observer of a transfer: writes down how it stands, and looks whether it shall stop."""
+    """The observer of a transfer in its own process: writes its state, and polls for the request to stop."""
 
-    def __init__(self, settings: Settings, task: Task, model_id: str) -> None:
-        self._file, self._stop = _file(settings, model_id), _stop_file(settings, model_id)
+    def __init__(self, file: StateFile[ModelTransfer], task: TransferTask) -> None:
+        self._file = file
         self._task = task
-        self._written_at = self._looked_at = 0.0
-        self._shall_stop = False
+        self._reports, self._polls = Throttle(REPORT_SECONDS), Throttle(STOP_POLL_SECONDS)
+        self._is_stopped = False
 
-    def transferred(self, transfer: TransferProgress) -> None:
-        now = time.monotonic()
-        if now - self._written_at >= REPORT_SECONDS:
-            self._written_at = now
-            _write(self._file, ModelTransfer(self._task, TransferState.RUNNING, transfer))
+    def transferred(self, progress: TransferProgress) -> None:
+        if self._reports.is_due():
+            self._file.write(ModelTransfer(self._task, TransferState.RUNNING, progress))
 
     def cancelled(self) -> bool:
-        now = time.monotonic()
-        if now - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = now
-            self._shall_stop = self._stop.exists()
-        return self._shall_stop
+        if self._polls.is_due():
+            self._is_stopped = self._file.stop_is_requested()
+        return self._is_stopped
 
 
-def run(settings: Settings, task: Task, model_id: str) -> ModelTransfer:
-    """Download or verify a model, and write down how it ended."""
-    models, observer = Models(settings), _Reporter(settings, task, model_id)
+def run(settings: Settings, task: TransferTask, model_id: str) -> ModelTransfer:
+    """Download or verify a model in this process, and store how it ended. Raises StorageError if it cannot."""
+    file = _state_file(settings, model_id)
+    manager, observer = ModelManager(settings, ModelLibrary(settings)), _Reporter(file, task)
+    end = ModelTransfer(task, TransferState.DONE)
     try:
-        if task is Task.FETCH:
-            models.fetch(model_id, models.plan(model_id), observer)
-            end = ModelTransfer(task, TransferState.DONE)
-        else:
-            end = ModelTransfer(task, TransferState.DONE, problems=tuple(models.verify(model_id, observer)))
+        match task:
+            case TransferTask.DOWNLOAD:
+                manager.download(model_id, manager.download_plan(model_id), observer)
+            case TransferTask.VERIFY:
+                end = replace(end, problems=tuple(manager.verify(model_id, observer)))
     except Cancelled:
         end = ModelTransfer(task, TransferState.STOPPED)
     except StudioError as error:
         end = ModelTransfer(task, TransferState.FAILED, error=str(error))
-    _write(_file(settings, model_id), end)
+    file.write(end)
     return end
 
 
-def _file(settings: Settings, model_id: str) -> Path:
-    return settings.cache / "fetches" / f"{model_id}.json"
-
-
-def _stop_file(settings: Settings, model_id: str) -> Path:
-    return settings.cache / "fetches" / f"{model_id}.stop"
-
-
-def _write(path: Path, fetch: ModelTransfer) -> None:
-    transfer = fetch.transfer
-    facts: dict[str, Any] = {"task": fetch.task, "state": fetch.state, "error": fetch.error, "problems": fetch.problems}
-    facts["transfer"] = [transfer.file, transfer.done_bytes, transfer.total_bytes, transfer.bytes_per_second]
-    with whole_file(path) as part:
-        part.write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _read(path: Path) -> ModelTransfer | None:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        task, state = Task(facts["task"]), TransferState(facts["state"])
-        return ModelTransfer(
-            task, state, TransferProgress(*facts["transfer"]), facts["error"], tuple(facts["problems"])
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s cannot be read and counts as never written: %s", path, error)
-        return None
+def _state_file(settings: Settings, model_id: str) -> StateFile[ModelTransfer]:
+    return StateFile(settings.cache / "fetches" / f"{model_id}.json", ModelTransfer)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = settings_parser(MODULE, "Download or verify a model.")
-    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("task", type=TransferTask, choices=list(TransferTask))
     parser.add_argument("model")
     options = parser.parse_args(arguments)
-    settings = settings_of(options)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    lock = WorkspaceLocks(settings.workspace).fetcher(options.model)
-    try:
-        lock.acquire()
-    except Timeout:
-        logger.warning("%s is being downloaded or verified already.", options.model)
-        return
-    try:
-        logger.info("%s %s: %s", options.task, options.model, run(settings, options.task, options.model))
-    finally:
-        lock.release()
+    settings, task, model_id = settings_of(options), options.task, options.model
+    lock = WorkspaceLocks(settings.workspace).transfer(model_id)
+    run_alone(lock, lambda: run(settings, task, model_id), f"{task} {model_id}")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,32 @@
-"""Verifying a clip for the page: in a process of its own, which waits until the queue is idle and gives way to it.
+"""Verifies clips for the page, one at a time, in a process that waits until the queue is idle and yields to it.
 
-`python -m wan_pipeline.jobs.background.verifications --workspace DIR CLIP`. One at a
-time in a workspace, by a lock of the operating system. How it stands is a small file, which outlives the app.
+`python -m wan_pipeline.jobs.background.verifications --workspace DIR CLIP`
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import subprocess
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import psutil
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, StudioError, UserError
+from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, Throttle, run_alone
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.job import UNFINISHED, JobState
-from wan_pipeline.jobs.launch import launch, settings_of, settings_parser
+from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.files import whole_file
-from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+from wan_pipeline.storage.locks import WorkspaceLocks
 
 MODULE = "wan_pipeline.jobs.background.verifications"
-POLL_SECONDS = 1.0
+QUEUE_POLL_SECONDS = 1.0
 REPORT_SECONDS = 0.5
-
-logger = logging.getLogger(__name__)
 
 
 class VerifyState(StrEnum):
@@ -46,7 +39,7 @@ class VerifyState(StrEnum):
 
 @dataclass(frozen=True)
 class Verification:
-    """How the verifying of a clip stands."""
+    """How far the verification of a clip is."""
 
     state: VerifyState
     stage: Stage = Stage.QUEUED
@@ -54,134 +47,110 @@ class Verification:
     total: int = 0
     verdict: Verdict | None = None
     error: str | None = None
-    """One sentence for the person, when failed."""
+    """One sentence for the user, if it failed."""
 
     @property
     def is_over(self) -> bool:
         return self.state in (VerifyState.DONE, VerifyState.FAILED)
 
+    def died(self, log: Path) -> Verification:
+        error = f"The verification ended unexpectedly; the reason may be in {log}."
+        return Verification(VerifyState.FAILED, error=error)
+
 
 class Verifications:
-    """The verifications of one workspace, as an app sees them."""
+    """The verifications of one workspace."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = WorkspaceLocks(settings.workspace).verifier()
-        self._process: subprocess.Popen[bytes] | None = None
+        lock = WorkspaceLocks(settings.workspace).verifier()
+        self._process = BackgroundProcess(MODULE, settings, lock, settings.logs / "verify.log")
 
     def start(self, clip: Path) -> None:
-        """Begin, as soon as the queue is idle. Raises UserError while another clip is being verified."""
-        if self._is_alive():
+        """Verify a clip as soon as the queue is idle. Raises UserError while another is being verified."""
+        if self._process.is_alive:
             raise UserError("Another clip is being verified; wait until that is done.")
-        _write(_file(self._settings, clip), Verification(VerifyState.WAITING))
-        self._process = launch(MODULE, self._settings, self._settings.logs / "verify.log", str(clip))
+        self._process.start(_state_file(self._settings, clip), Verification(VerifyState.WAITING), str(clip))
 
     def of(self, clip: Path) -> Verification | None:
-        """How it stands with this clip, or how it ended; None if it was never verified."""
-        is_alive = self._is_alive()  # first: what has ended in between has written its end
-        found = _read(_file(self._settings, clip))
-        if found is None or found.is_over or is_alive:
-            return found
-        log = self._settings.logs / "verify.log"
-        return Verification(VerifyState.FAILED, error=f"The verifying ended before it was done; {log} may say why.")
-
-    def _is_alive(self) -> bool:
-        return (self._process is not None and self._process.poll() is None) or is_held(self._lock)
+        """How far the last verification of a clip is, or how it ended; None if there was none."""
+        return self._process.state(_state_file(self._settings, clip))
 
 
-class _Patient:
-    """The observer of a verification: writes down how it stands, and stops it when the queue has work."""
+class _YieldingObserver:
+    """The observer of a verification in its own process: writes its state, and cancels it when the queue has work."""
 
-    def __init__(self, settings: Settings, clip: Path) -> None:
-        self._jobs = JobReader(Database(settings.database), settings)
-        self._file = _file(settings, clip)
-        self._written_at = 0.0
+    def __init__(self, jobs: JobReader, file: StateFile[Verification]) -> None:
+        self._jobs = jobs
+        self._file = file
+        self._reports = Throttle(REPORT_SECONDS)
         self._stage: Stage | None = None
 
     def progress(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.stage is self._stage and now - self._written_at < REPORT_SECONDS:
-            return
-        self._stage, self._written_at = progress.stage, now
-        _write(self._file, Verification(VerifyState.RENDERING, progress.stage, progress.step, progress.total))
+        if self._reports.is_due() or progress.stage is not self._stage:
+            self._stage = progress.stage
+            self._file.write(Verification(VerifyState.RENDERING, progress.stage, progress.step, progress.total))
 
     def cancelled(self) -> bool:
-        """Whether a clip of the queue is being made, or will be at once."""
+        """Whether a clip is being rendered, or will be at once."""
         counts = self._jobs.counts()
-        waits = any(counts[state] for state in UNFINISHED) and not self._jobs.queue_state().paused
-        return counts[JobState.RUNNING] > 0 or waits
+        has_work = any(counts[state] for state in UNFINISHED)
+        return counts[JobState.RUNNING] > 0 or (has_work and not self._jobs.queue_state().paused)
 
-    def wait(self) -> None:
+    def wait_until_idle(self) -> None:
         while self.cancelled():
             if self._stage is not Stage.QUEUED:
                 self._stage = Stage.QUEUED
-                _write(self._file, Verification(VerifyState.WAITING))
-            time.sleep(POLL_SECONDS)
+                self._file.write(Verification(VerifyState.WAITING))
+            time.sleep(QUEUE_POLL_SECONDS)
 
 
 def verify_when_idle(settings: Settings, clip: Path) -> Verification:
-    """Wait for the queue, verify, and write down how it ended; once more from where it stood if it had to give way."""
-    observer, checkpoint = _Patient(settings, clip), _file(settings, clip).with_suffix(".safetensors")
+    """Wait for the queue, verify a clip in this process, and store how it ended.
+
+    When the queue gets work it stops, and later resumes from a checkpoint. Raises StorageError if it cannot store.
+    """
+    file, checkpoint = _state_file(settings, clip), _state_path(settings, clip).with_suffix(".safetensors")
+    observer = _YieldingObserver(JobReader(Database(settings.database), settings), file)
+    verdict: Verdict | None = None
     try:
-        while True:
-            observer.wait()
-            try:
-                with WorkspaceLocks(settings.workspace).device():
-                    verdict = verify(clip, settings, observer, checkpoint=checkpoint)
-            except (Cancelled, Timeout):
-                continue
-            end = Verification(VerifyState.DONE, verdict=verdict)
-            break
+        while verdict is None:
+            observer.wait_until_idle()
+            verdict = _try_to_verify(settings, clip, observer, checkpoint)
+        end = Verification(VerifyState.DONE, verdict=verdict)
     except StudioError as error:
         end = Verification(VerifyState.FAILED, error=str(error))
     finally:
         checkpoint.unlink(missing_ok=True)
-    _write(_file(settings, clip), end)
+    file.write(end)
     return end
 
 
-def _file(settings: Settings, clip: Path) -> Path:
-    return settings.cache / "verified" / f"{clip.stem}.json"
-
-
-def _write(path: Path, verification: Verification) -> None:
-    facts: dict[str, Any] = {"state": verification.state, "stage": verification.stage, "step": verification.step}
-    facts |= {"total": verification.total, "error": verification.error}
-    facts["verdict"] = verification.verdict.to_dict() if verification.verdict else None
-    with whole_file(path) as part:
-        part.write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _read(path: Path) -> Verification | None:
+def _try_to_verify(settings: Settings, clip: Path, observer: _YieldingObserver, checkpoint: Path) -> Verdict | None:
+    """None if the queue needed the device."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        verdict = Verdict.from_dict(facts["verdict"]) if facts["verdict"] else None
-        state, stage = VerifyState(facts["state"]), Stage(facts["stage"])
-        return Verification(state, stage, facts["step"], facts["total"], verdict, facts["error"])
-    except FileNotFoundError:
+        with WorkspaceLocks(settings.workspace).device():
+            return verify(clip, settings, observer, checkpoint=checkpoint)
+    except (Cancelled, Timeout):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s cannot be read and counts as never written: %s", path, error)
-        return None
+
+
+def _state_file(settings: Settings, clip: Path) -> StateFile[Verification]:
+    return StateFile(_state_path(settings, clip), Verification)
+
+
+def _state_path(settings: Settings, clip: Path) -> Path:
+    return settings.cache / "verified" / f"{clip.stem}.json"
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = settings_parser(MODULE, "Verify a clip when the queue is idle.")
     parser.add_argument("clip", type=Path)
     options = parser.parse_args(arguments)
-    settings = settings_of(options)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings, clip = settings_of(options), options.clip
     psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
     lock = WorkspaceLocks(settings.workspace).verifier()
-    try:
-        lock.acquire()
-    except Timeout:
-        logger.warning("Another clip is being verified.")
-        return
-    try:
-        logger.info("%s: %s", options.clip.name, verify_when_idle(settings, options.clip))
-    finally:
-        lock.release()
+    run_alone(lock, lambda: verify_when_idle(settings, clip), f"verify {clip.name}")
 
 
 if __name__ == "__main__":

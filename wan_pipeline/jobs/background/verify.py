@@ -1,4 +1,4 @@
-"""Is a clip what its receipt says? It is made once more, and its frames and pictures are compared."""
+"""Verifies a clip: renders it again from its receipt and compares frames, and what the file shows."""
 
 from __future__ import annotations
 
@@ -12,36 +12,39 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.input_files import InputFiles
 from wan_pipeline.clips.provenance import SETUP, UNLIKELY, Provenance
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
 from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.memory_plan import is_plan
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.requests.recover import find_missing
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from wan_pipeline.engine.engine import Rendered
+    from wan_pipeline.engine.rendered import Rendered
 
 SAME_PICTURE_DB = 35.0
-"""Frames that are equal look so alike at least when other versions of x264 have encoded them."""
+"""PSNR that equal frames reach at least when other versions of x264 have encoded them."""
 MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of making a clip again."""
+    """The outcome of rendering a clip again."""
 
     identical: bool
     """The frames are those of the receipt bit for bit, and the file shows them."""
     frames_sha256: str
-    """Of the frames made now."""
+    """SHA-256 of the frames rendered now."""
     expected_sha256: str
     psnr_db: float | None
-    """Of the file's pictures against the new frames, encoded alike; None if all are equal, or none can be compared."""
+    """PSNR of the file to the new frames, encoded alike; None if all pixels are equal or none can be compared."""
     differences: tuple[str, ...] = ()
-    """What is another now than when the clip was made, or wrong with the file, one sentence each."""
+    """What has changed since the clip was made, or is wrong with the file: a sentence each."""
 
     @property
     def sentence(self) -> str:
@@ -54,53 +57,51 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "differences": list(self.differences)}
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Verdict:
-        return cls(**{**data, "differences": tuple(data["differences"])})
-
 
 def verify(
-    clip: Path, settings: Settings, observer: Observer, *, strict: bool = False, checkpoint: Path | None = None
+    clip: Path, settings: Settings, observer: Observer, *, deterministic: bool = False, checkpoint: Path | None = None
 ) -> Verdict:
-    """Render a clip again from its receipt and compare. A clip that was made strictly is made so again.
+    """Render a clip again from its receipt and compare.
 
-    `strict` pins what breaks repeatability, and refuses, before anything is rendered, if files, versions or hardware
-    are others now. Raises UserError for a clip that cannot be made here, and what the engine raises.
+    `deterministic` renders in deterministic mode, and refuses at once if files, versions or hardware have changed; a
+    clip that was made in that mode is always rendered in it. An unfinished render is resumed from `checkpoint`.
+    Raises UserError for a clip that cannot be rendered here, GenerationError and Cancelled as the engine does.
     """
     receipt = load_receipt(clip)
-    last_frame(clip)  # a file that cannot be decoded is told before the long part, not after it
-    if missing := tuple(find_missing(receipt.request, settings)):
+    last_frame(clip)  # raises StorageError for a file that cannot be decoded, before the long part
+    models, loras = ModelLibrary(settings), LoraLibrary(settings.loras)
+    if missing := find_missing(receipt.request, models, loras, InputFiles(settings.inputs)):
         raise UserError(f"The clip {clip.name} cannot be made again here: {' '.join(missing)}")
     from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait
 
     then = receipt.provenance
     plan = then.plan if is_plan(then.plan) else ""
-    is_strict = strict or then.environment.get("strict") == "yes"
-    with Engine(settings, strict=is_strict, threads=_threads(then) if is_strict else None) as engine:
-        if strict:
-            _refuse_others(clip, then, engine.provenance(receipt.request, observer, plan))
-        with _enough_memory(clip):
+    mode = deterministic or then.environment.get("strict") == "yes"
+    with Engine(settings, deterministic=mode, threads=_threads(then) if mode else None) as engine:
+        if deterministic:
+            _refuse_changes(clip, then, engine.provenance(receipt.request, observer, plan))
+        with _advise_on_memory(clip):
             rendered = engine.render(receipt.request, observer, checkpoint, plan)
     observer.progress(Progress(Stage.SAVING))
     return _compare(clip, receipt, rendered, settings)
 
 
 @contextmanager
-def _enough_memory(clip: Path) -> Iterator[None]:
-    """Another size or another plan, which helps a new clip, would not be this clip."""
+def _advise_on_memory(clip: Path) -> Iterator[None]:
+    """Advise other than for a new clip: in another size or by another plan it would not be this clip."""
     try:
         yield
     except OutOfMemory as error:
         raise GenerationError(
-            f"There is no memory free to make {clip.name} again as it was made; close what else uses the device, "
-            "an open studio above all, and verify it on the command line."
+            f"There is not enough free memory to make {clip.name} again as it was made; close what else uses the "
+            "device, an open studio above all, and verify it on the command line."
         ) from error
 
 
 def _compare(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) -> Verdict:
-    likeness = _likeness(clip, receipt, rendered, settings)
+    psnr = _psnr(clip, receipt, rendered, settings)
     same_frames = rendered.sha256 == receipt.frames_sha256
-    same_picture = likeness is not None and likeness >= SAME_PICTURE_DB
+    same_picture = psnr is not None and psnr >= SAME_PICTURE_DB
     differences = () if same_frames else receipt.provenance.differences(rendered.provenance)
     if not same_frames and not differences:
         differences = ("Files, versions and settings are all as they were; the receipt may have been changed.",)
@@ -110,28 +111,28 @@ def _compare(clip: Path, receipt: Receipt, rendered: Rendered, settings: Setting
         identical=same_frames and same_picture,
         frames_sha256=rendered.sha256,
         expected_sha256=receipt.frames_sha256,
-        psnr_db=None if likeness is None or math.isinf(likeness) else round(likeness, 2),
+        psnr_db=None if psnr is None or math.isinf(psnr) else round(psnr, 2),
         differences=differences,
     )
 
 
-def _likeness(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) -> float | None:
-    """What encoding loses is lost on both sides, so that it is not held against the clip."""
+def _psnr(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) -> float | None:
+    """Decibels between the clip and the new frames, encoded too, so that what encoding loses does not count."""
     with TemporaryDirectory(dir=settings.cache, prefix="verify-") as folder:
         again = Path(folder) / "again.mp4"
         encode(rendered.frames, receipt.request.fps, again, None)
         return likeness_db(clip, again)
 
 
-def _refuse_others(clip: Path, then: Provenance, now: Provenance) -> None:
-    if others := then.differences(now, but=UNLIKELY | SETUP):
+def _refuse_changes(clip: Path, then: Provenance, now: Provenance) -> None:
+    if changes := then.differences(now, ignore=UNLIKELY | SETUP):
         raise UserError(
-            f"The clip {clip.name} cannot be verified strictly here, for what it was made with is not the same: "
-            f"{' '.join(others)} Verify it without strict mode to see how much that matters."
+            f"The clip {clip.name} cannot be verified in deterministic mode, because what it was made with has "
+            f"changed: {' '.join(changes)} Verify it without --deterministic to see how much that matters."
         )
 
 
 def _threads(then: Provenance) -> int | None:
-    """As many as the clip was made with."""
+    """The number of CPU threads that the clip was made with."""
     text = then.environment.get("threads", "")
     return min(int(text), MAX_THREADS) if text.isdecimal() and len(text) < 9 and int(text) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 from wan_pipeline.clips.encode import encode, encoder_settings
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.clips.poster import write_poster
-from wan_pipeline.clips.receipt import Receipt, write_receipt
+from wan_pipeline.clips.receipt import Receipt, receipt_beside, write_receipt
+from wan_pipeline.errors import ReceiptError
 from wan_pipeline.jobs.job import Finished
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 
 if TYPE_CHECKING:
-    from wan_pipeline.engine.engine import Rendered
+    from wan_pipeline.engine.rendered import Rendered
 
 
 class Renderer(Protocol):
@@ -73,13 +73,12 @@ def save_clip(
 def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
     """The finished clip of this request at `clip`, from an earlier process. None without a receipt: it comes last."""
     try:
-        receipt = json.loads(receipt_path(clip).read_text(encoding="utf-8"))
-        details = receipt["frames_sha256"], receipt["seconds"], tuple(receipt["warnings"])
-        same = receipt["request"] == json.loads(request.to_json())  # a job can be edited between two tries
-    except (OSError, ValueError, KeyError, TypeError):
+        receipt = receipt_beside(clip)
+    except ReceiptError:
         return None
-    if not same or not clip.is_file():
+    if receipt is None or receipt.request != request or not clip.is_file():  # a job can be edited between two tries
         return None
+    details = receipt.frames_sha256, receipt.seconds, receipt.warnings
     return Finished(request, clip, poster_path(clip), receipt_path(clip), *details)
 
 

@@ -22,7 +22,7 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import check_room
 
 if TYPE_CHECKING:
-    from wan_pipeline.engine.engine import Rendered
+    from wan_pipeline.engine.rendered import Rendered
 
 MAX_STEPS_DOWN = 2
 """Smaller memory plans that a job may be given before it fails."""

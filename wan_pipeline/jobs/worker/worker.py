@@ -19,7 +19,7 @@ from types import FrameType
 
 from filelock import Timeout
 
-from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
 from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.log import FORMAT, JobLogs
@@ -183,7 +183,7 @@ class Worker:
         """Import torch once while nobody waits for it. The first job reports what goes wrong."""
         if not self._is_warm:
             self._is_warm = True
-            with suppress(ImportError, OSError):
+            with suppress(ImportError, OSError, UserError):
                 self._ready_engine()
 
     # Recovery

@@ -1,1 +1,1 @@
-"""What the rooms of the page share: templates, events, layout, looks. It knows no room."""
+"""What the rooms of the page share: their contract, templates, events, layout, looks. It imports no room."""

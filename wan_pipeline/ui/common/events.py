@@ -14,7 +14,7 @@ Updates = dict[Any, Any]
 """New values or properties of components, as a handler returns them."""
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-"""How every event is bound. Handlers are quick, so none waits in Gradio's queue; long work is a job of the studio's."""
+"""How every event is bound: handlers are quick, so none waits in Gradio's queue. Long work is a job of the studio."""
 
 FORWARD_CLICKS = """
 const tell = (source, act, text) => {

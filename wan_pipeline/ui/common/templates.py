@@ -10,37 +10,60 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
-from wan_pipeline.wording import duration
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.ui.common.room import RoomId
+from wan_pipeline.wording import data_size, duration, plural
 
 UI = Path(__file__).parent.parent
-ROOMS = ("common", "create", "queue", "gallery", "models")
 
 
 class Templates:
-    """Renders `room/name.html`, a file of `ui/<room>/templates/`.
+    """Renders `room/name.html`, the file `ui/<room>/templates/<name>.html`; `common` counts as a room.
 
-    Values are escaped, whatever they are; a name that a template uses and nobody gives is an error. `shared` are
-    values that every template may use.
+    Every value is escaped. A name that a template uses and nobody gives is an error. `shared` are values that all
+    templates may use.
     """
 
     def __init__(self, shared: Mapping[str, Any] | None = None) -> None:
-        loader = PrefixLoader({room: FileSystemLoader(UI / room / "templates") for room in ROOMS})
+        folders = {room: FileSystemLoader(UI / room / "templates") for room in ("common", *RoomId)}
         self._environment = Environment(
-            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=PrefixLoader(folders),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        self._environment.filters |= {"duration": duration, "file_url": file_url, "webp_url": webp_url}
+        self._environment.filters |= {
+            "data_size": data_size,
+            "duration": duration,
+            "plural": plural,
+            "file_url": file_url,
+            "webp_url": webp_url,
+            "frame_size": frame_size,
+            "clip_length": clip_length,
+        }
         self._environment.globals |= dict(shared or {})
 
-    def render(self, name: str, **values: Any) -> str:
+    def render(self, name: str, /, **values: Any) -> str:
         """Equal values give equal HTML, so that a page can leave alone what has not changed."""
         return self._environment.get_template(name).render(values).strip()
 
 
 def file_url(path: Path) -> str:
-    """Where Gradio serves a file of an allowed folder. Relative, so that it holds behind a proxy too."""
+    """Where Gradio serves a file of an allowed folder. Relative, so that it works behind a proxy too."""
     return "gradio_api/file=" + quote(path.absolute().as_posix(), safe="/:")
 
 
 def webp_url(picture: bytes) -> str:
-    """The picture itself as a URL, where its file may be replaced while the browser loads it."""
+    """The picture itself as a URL, for a file that may be replaced while the browser loads it."""
     return f"data:image/webp;base64,{b64encode(picture).decode()}"
+
+
+def frame_size(request: GenerationRequest) -> str:
+    """For example: 832 × 480."""
+    return f"{request.width} × {request.height}"
+
+
+def clip_length(request: GenerationRequest) -> str:
+    """Seconds from the first frame to the last: 2 s."""
+    return f"{request.seconds:.3g} s"

@@ -1,0 +1,94 @@
+"""Settings in layers: each value is the highest layer's that sets it, and the layer is remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from wan_pipeline.errors import RequestError
+from wan_pipeline.models.registry import DEMO, WAN21_T2V_1_3B, WAN22_T2V_A14B
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.limits import MAX_SEED
+from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.request import Draft, SchedulerName
+from wan_pipeline.requests.resolve import LAYERED, Layer, merge, merge_settings, resolve
+from wan_pipeline.requests.speeds import load_speeds
+from wan_pipeline.settings import Settings
+
+NOIR = Preset(id="noir", title="Noir", description="", prompt="{prompt}, film noir", num_inference_steps=8, width=256)
+FAST = load_speeds(Settings().presets / "speeds")[0]["wan2.2-t2v-4-steps"]
+
+
+def test_higher_layers_win_whatever_their_order_in_the_call() -> None:
+    merged = merge(
+        {
+            Layer.FORM: {"a": 4, "b": None, "e": 0},
+            Layer.MODEL: {"a": 1, "b": 1, "c": 1, "d": None, "e": 1},
+            Layer.PRESET: {"a": 2, "b": 2},
+        }
+    )
+    assert merged.values == {"a": 4, "b": 2, "c": 1, "e": 0}
+    assert merged.origins == {"a": Layer.FORM, "b": Layer.PRESET, "c": Layer.MODEL, "e": Layer.FORM}
+
+
+def test_each_value_remembers_its_layer() -> None:
+    draft = Draft(prompt="a boat", height=512, first_block_cache=0.1)
+    merged = merge_settings(draft, WAN22_T2V_A14B, NOIR, speed=FAST)
+    layers = {layer: {name for name, origin in merged.origins.items() if origin is layer} for layer in Layer}
+    assert layers == {
+        Layer.FORM: {"height", "first_block_cache"},
+        Layer.SPEED: {"num_inference_steps", "guidance_scale", "guidance_scale_2", "flow_shift", "scheduler"},
+        Layer.PRESET: {"width"},
+        Layer.MODEL: {"num_frames", "fps", "negative_prompt"},
+    }
+    assert merged.values["num_inference_steps"] == 4 and merged.values["width"] == 256
+    assert set(LAYERED) == set(merged.values) | {"quantization"}  # which nobody sets: as memory allows
+
+
+def test_the_model_decides_what_nobody_else_does() -> None:
+    request = resolve(Draft(prompt=" a boat ", seed=7), DEMO, None, None, None)
+    assert (request.prompt, request.styled_prompt, request.seed) == ("a boat", "a boat", 7)
+    assert (request.width, request.height, request.num_frames, request.fps) == (320, 192, DEMO.num_frames, DEMO.fps)
+    assert (request.num_inference_steps, request.guidance_scale) == (DEMO.num_inference_steps, DEMO.guidance_scale)
+    assert (request.scheduler, request.mode, request.preset) == (SchedulerName.UNIPC, Mode.TEXT_TO_VIDEO, None)
+    assert (request.quantization, request.first_block_cache) == (None, 0.0)
+
+
+def test_preset_over_model_and_draft_over_preset() -> None:
+    request = resolve(Draft(prompt="a boat", width=192, height=320, scheduler="dpm++"), DEMO, NOIR, None, None)
+    assert (request.preset, request.styled_prompt) == ("noir", "a boat, film noir")
+    assert request.num_inference_steps == 8
+    assert (request.width, request.height, request.scheduler) == (192, 320, SchedulerName.DPMPP)
+
+
+def test_an_empty_negative_prompt_is_a_choice() -> None:
+    request = resolve(Draft(prompt="a boat", negative_prompt=""), WAN21_T2V_1_3B, None, None, None)
+    assert request.negative_prompt == ""
+    assert resolve(Draft(prompt="a boat"), WAN21_T2V_1_3B, None, None, None).negative_prompt != ""
+
+
+def test_zero_is_a_choice_too() -> None:
+    assert resolve(Draft(prompt="a boat", seed=0, guidance_scale=0.0), DEMO, None, None, None).guidance_scale == 0.0
+
+
+def test_braces_in_a_prompt_are_just_braces() -> None:
+    assert resolve(Draft(prompt="{prompt} {0}"), DEMO, NOIR, None, None).styled_prompt == "{prompt} {0}, film noir"
+
+
+@pytest.mark.parametrize(
+    ("image", "size"), [((4000, 3000), (320, 192)), ((1080, 1920), (192, 320)), ((500, 500), (256, 256))]
+)
+def test_an_image_chooses_the_nearest_shape(image: tuple[int, int], size: tuple[int, int]) -> None:
+    request = resolve(Draft(prompt="it moves"), DEMO, None, "ab" * 32, image)
+    assert request.mode is Mode.IMAGE_TO_VIDEO
+    assert (request.width, request.height) == size
+
+
+def test_seeds_are_drawn_when_not_given() -> None:
+    seeds = {resolve(Draft(prompt="a boat"), DEMO, None, None, None).seed for _ in range(8)}
+    assert len(seeds) > 1
+    assert all(0 <= seed <= MAX_SEED for seed in seeds)
+
+
+def test_an_unknown_scheduler_lists_the_known() -> None:
+    with pytest.raises(RequestError, match="'heun' is not known; choose one of: unipc, euler"):
+        resolve(Draft(prompt="a boat", scheduler="heun"), DEMO, None, None, None)

@@ -1,0 +1,103 @@
+"""The HTML of the stage and the strip: right for every state, equal for equal jobs, and typed text stays text."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, make_job
+from tests.support.requests import make_request
+from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.ui.create import html
+
+
+def stage(job: Job, preview: bytes | None = None) -> str:
+    return html.stage(TEMPLATES, NAMES, job, preview)
+
+
+def strip(*jobs: Job, shown: str = "") -> str:
+    return html.strip(TEMPLATES, jobs, shown)
+
+
+def text_of(state: JobState, **changes: Any) -> str:
+    return Reader(stage(make_job(state, **changes))).text
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_what_was_typed_is_shown_as_text(state: JobState) -> None:
+    request = replace(make_request(), prompt=NASTY, model=NASTY, preset=NASTY)
+    nasty = make_job(state, id=NASTY, request=request, error=NASTY, warnings=(NASTY,))
+    assert_harmless(stage(nasty))
+    tile = Reader(strip(nasty, shown=NASTY))
+    assert tile.attributes.count(("data-job", NASTY)) == 1 and ("title", NASTY) in tile.attributes
+    assert "script" not in tile.tags and not any(name.startswith("on") for name, _ in tile.attributes)
+
+
+def test_equal_jobs_give_equal_html() -> None:
+    """So that a clip that plays is not sent again."""
+    assert stage(make_job(JobState.DONE)) == stage(make_job(JobState.DONE))
+
+
+def test_a_running_job_says_where_it_is() -> None:
+    text = text_of(JobState.RUNNING)
+    assert "Denoising" in text and "step 4/16" in text and "3 s left" in text
+    assert "Stopping" in text_of(JobState.RUNNING, cancel_requested=True)
+    assert "step" not in text_of(JobState.RUNNING, total=0, eta_seconds=None)
+
+
+def test_a_preview_comes_with_the_page_for_its_file_changes_all_the_time() -> None:
+    page = stage(make_job(JobState.RUNNING, preview_version=1), b"a picture")
+    assert f'src="data:image/webp;base64,{b64encode(b"a picture").decode()}"' in page
+    assert "preview" not in stage(make_job(JobState.RUNNING))
+
+
+def test_a_finished_clip_plays_by_itself_and_tells_its_settings() -> None:
+    html = stage(make_job(JobState.DONE))
+    page = Reader(html)
+    assert {("autoplay", None), ("muted", None), ("loop", None), ("playsinline", None)} <= set(page.attributes)
+    assert str(make_request().seed) in page.text
+    assert "Made in7 s" in page.text
+    assert "a%20b.mp4" in html
+
+
+def test_what_was_skipped_is_said() -> None:
+    warning = "LoRA 'ink': 2 of 40 <keys> fit nothing."
+    assert warning in text_of(JobState.DONE, warnings=(warning,))
+
+
+def test_a_waiting_job_counts_those_before_it() -> None:
+    assert "2 clips before it" in text_of(JobState.QUEUED)
+    assert "1 clip before it" in text_of(JobState.QUEUED, jobs_ahead=1)
+    assert "starts in a moment" in text_of(JobState.QUEUED, jobs_ahead=0)
+    assert "2 clips before it" in text_of(JobState.INTERRUPTED)
+
+
+def test_a_held_job_has_not_failed() -> None:
+    assert "Held" in text_of(JobState.PAUSED) and "failed" not in text_of(JobState.PAUSED)
+
+
+def test_a_failure_is_an_alert_with_its_sentence() -> None:
+    page = stage(make_job(JobState.FAILED, error="The disk is full; free 2 GB."))
+    assert 'role="alert"' in page
+    assert "The disk is full; free 2 GB." in page
+
+
+def test_the_strip_marks_the_clip_on_stage() -> None:
+    page = strip(make_job(JobState.DONE, id="one"), make_job(JobState.RUNNING, id="two"), shown="one")
+    assert page.count("aria-current") == 1
+    assert page.index('data-job="one"') < page.index("aria-current") < page.index('data-job="two"')
+    assert strip() == ""
+
+
+def test_a_clip_that_is_gone_says_so() -> None:
+    gone = make_job(JobState.DONE, clip=None, poster=None)
+    assert "This clip is gone" in stage(gone)
+    assert "gone" in Reader(strip(gone)).text
+    assert html.download(TEMPLATES, gone) == ""
+
+
+def test_a_download_is_named_by_seed_and_job() -> None:
+    assert 'download="wan-studio-42-01234567.mp4"' in html.download(TEMPLATES, make_job(JobState.DONE))

@@ -1,0 +1,93 @@
+"""What the stage follows and shows, on a real studio without a worker."""
+
+from __future__ import annotations
+
+import gradio as gr
+import pytest
+
+from tests.support.pages import NAMES, TEMPLATES, page_links
+from tests.support.queues import OpenQueue
+from tests.support.requests import make_request
+from wan_pipeline.jobs.job import Finished
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.create.layout import StageLayout
+from wan_pipeline.ui.create.stage_events import StageEvents
+
+
+@pytest.fixture
+def queue(settings: Settings) -> OpenQueue:
+    return OpenQueue(settings.database)
+
+
+@pytest.fixture
+def stage(studio: Studio) -> StageEvents:
+    with gr.Blocks() as page:
+        layout, links = StageLayout(TEMPLATES, NAMES), page_links(page, studio)
+    return StageEvents(studio, TEMPLATES, NAMES, layout, links)
+
+
+def first_job(stage: StageEvents, wanted: str) -> str:
+    """The job that a fresh page with this address follows."""
+    [job_id] = stage.open_page(wanted).values()
+    return job_id
+
+
+def finish_one(queue: OpenQueue, settings: Settings) -> str:
+    """A finished job whose files are there, though they hold nothing."""
+    request = make_request()
+    queue.editor.submit(request)
+    job = queue.worker.claim()
+    assert job is not None
+    clip, poster = (settings.clips / f"{job.id}{suffix}" for suffix in (".mp4", ".webp"))
+    clip.touch()
+    poster.touch()
+    queue.worker.finish(job.id, Finished(request, clip, poster, clip.with_suffix(".json"), "", {}))
+    return job.id
+
+
+def test_a_fresh_page_follows_the_running_job(stage: StageEvents, queue: OpenQueue, settings: Settings) -> None:
+    assert first_job(stage, "") == ""
+    done, cancelled = finish_one(queue, settings), queue.editor.submit(make_request())
+    queue.editor.cancel(cancelled)
+    assert first_job(stage, "") == first_job(stage, "no such job") == done
+    assert first_job(stage, cancelled) == cancelled
+    running, waiting = queue.editor.submit(make_request()), queue.editor.submit(make_request())
+    assert queue.worker.claim().id == running
+    assert first_job(stage, "") == running
+    assert first_job(stage, waiting) == waiting
+
+
+def test_a_clip_that_was_moved_is_nowhere_offered(stage: StageEvents, queue: OpenQueue, settings: Settings) -> None:
+    job_id = finish_one(queue, settings)
+    shown = stage.shows(job_id)
+    assert shown["last_frame"]
+    assert "<img" in shown["strip"]
+    for file in settings.clips.iterdir():
+        file.unlink()
+    shown = stage.shows(job_id)
+    assert not shown["last_frame"]
+    assert shown["download"] == ""
+    assert "<img" not in shown["strip"]
+
+
+def test_the_page_polls_while_any_job_is_active(stage: StageEvents, queue: OpenQueue) -> None:
+    """However many newer jobs there are."""
+    active = queue.editor.submit(make_request())
+    for _ in range(30):
+        queue.editor.cancel(queue.editor.submit(make_request()))
+    assert stage.shows("")["timer"]
+    queue.editor.cancel(active)
+    assert not stage.shows("")["timer"]
+
+
+def test_only_what_has_changed_is_sent(stage: StageEvents, queue: OpenQueue, settings: Settings) -> None:
+    """A clip that is sent again starts again."""
+    layout, job_id = stage._layout, finish_one(queue, settings)
+    first = stage.refresh(job_id, {})
+    assert stage.refresh(job_id, first[layout.shown]) == {layout.shown: gr.skip()}
+    assert first[layout.cancel].visible is False and first[layout.reuse].visible is True
+    queue.editor.submit(make_request())
+    second = stage.refresh(job_id, first[layout.shown])
+    assert set(second) == {layout.shown, layout.strip, layout.timer, stage._links.badge}
+    assert second[layout.timer].active is True

@@ -1,0 +1,110 @@
+"""The handlers of the Gallery, on a real studio with clips in its folder."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.clips.test_gallery import put
+from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.gallery.events import GalleryEvents
+from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
+
+ELSEWHERE = SimpleNamespace(client=SimpleNamespace(host="192.168.1.7"), headers={"host": "192.168.1.2:7860"})
+
+
+class Tab:
+    """A browser tab that shows the gallery: it keeps what it has selected."""
+
+    def __init__(self, studio: Studio) -> None:
+        with gr.Blocks() as page:
+            self.layout = GalleryLayout()
+            self.links = page_links(page, studio)
+        self.events = GalleryEvents(studio, TEMPLATES, NAMES, self.layout, self.links)
+        self.values: dict[Any, Any] = {box: box.value for box in self.layout.inputs}
+        self.keep(self.events.enter(self.values))
+
+    @property
+    def selection(self) -> Selection:
+        return self.values[self.layout.selection]
+
+    def click(self, act: str, clip: str = "", text: str = "") -> Updates:
+        event = gr.EventData(None, {"act": act, "clip": clip and f"job-{clip}", "text": text})
+        return self.keep(self.events.act(self.values, event, ELSEWHERE))
+
+    def keep(self, updates: Updates) -> Updates:
+        self.values[self.layout.selection] = updates.get(self.layout.selection, self.selection)
+        return updates
+
+
+@pytest.fixture
+def tab(studio: Studio) -> Tab:
+    for hour, (name, preset) in enumerate((("a", None), ("b", None), ("c", "noir"))):
+        words = f"clip {name}"
+        put(studio.settings.clips, name, hour=hour, prompt=words, styled_prompt=words, seed=hour, preset=preset)
+    return Tab(studio)
+
+
+def test_what_is_in_the_folder_is_shown_and_offered_to_filter_by(tab: Tab) -> None:
+    assert tab.selection.ids == ("job-c", "job-b", "job-a")
+    entered = tab.events.enter(tab.values)
+    assert entered[tab.layout.preset].choices == [("All styles", ""), ("Noir", "noir")]
+    assert not entered[tab.layout.lora].visible
+    assert "3 clips" in entered[tab.layout.count]
+    found = tab.events.search({**tab.values, tab.layout.text: "clip b"})
+    assert "1 clip<" in found[tab.layout.count]
+
+
+def test_a_third_pick_replaces_the_first(tab: Tab) -> None:
+    for name in "abc":
+        tab.click("pick", name)
+    assert tab.selection.picked == ("job-b", "job-c")
+    compared = tab.click("compare")[tab.layout.over]
+    assert "clip b" in compared and "clip c" in compared
+    tab.click("pick", "b")
+    assert tab.selection.picked == ("job-c",)
+    assert tab.click("unpick")[tab.layout.picks] == ""
+
+
+def test_the_sheet_goes_from_clip_to_clip_and_stops_at_the_ends(tab: Tab) -> None:
+    assert "clip c" in tab.click("open", "c")[tab.layout.over]
+    assert [tab.click(act) and tab.selection.open for act in ("previous", "next", "next", "next")] == [
+        *("job-c", "job-b", "job-a", "job-a")
+    ]
+    assert tab.click("close")[tab.layout.over] == ""
+    assert tab.selection.open == ""
+
+
+def test_a_binned_clip_comes_back_by_undo(tab: Tab) -> None:
+    tab.click("pick", "b")
+    tab.click("open", "b")
+    binned = tab.click("bin", "b")
+    assert (binned[tab.layout.over], tab.selection.open, tab.selection.picked) == ("", "", ())
+    assert "undo" in Reader(binned[tab.layout.toast]).acts
+    assert tab.selection.ids == ("job-c", "job-a")
+    tab.click("undo", text="job-b")
+    assert tab.selection.ids == ("job-c", "job-b", "job-a")
+
+
+def test_an_error_is_said_where_the_person_looks(tab: Tab) -> None:
+    assert "no clip" in tab.click("star", "gone")[tab.layout.toast]
+    tab.click("open", "a")
+    assert "no clip" in tab.click("star", "gone")[tab.layout.report]
+
+
+def test_settings_go_back_to_the_form(tab: Tab) -> None:
+    form = tab.links.filler.forms[Mode.TEXT_TO_VIDEO].form
+    filled = tab.click("reuse", "b")
+    assert (filled[form["prompt"]], filled[form["seed"]]) == ("clip b", "1")
+    assert tab.click("vary", "b")[form["seed"]] == ""
+
+
+def test_folders_open_for_nobody_elsewhere(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a folder was opened"))
+    assert tab.click("folder", "a") == {tab.layout.report: gr.skip()}

@@ -1,0 +1,37 @@
+"""`serve`: the page in a browser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
+from wan_pipeline.errors import UserError
+
+SERVE = "Serve the page until Ctrl+C. Clips that are being made or wait go on without it."
+
+
+def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="open the page", description=SERVE, allow_abbrev=False)
+    add_address(parser)
+    add_memory(parser)
+    add_folders(parser)
+    parser.set_defaults(run=run)
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Where the page is served. Hugging Face Spaces names the host in the environment."""
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    parser.add_argument("--host", default=host, help="address to listen on (this computer only by default)")
+    parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860 by default)")
+    parser.add_argument("--share", action="store_true", help="also give a public address, through Gradio's servers")
+
+
+def run(options: argparse.Namespace) -> int:
+    from wan_pipeline.ui.serve import serve  # here: --help needs none of it
+
+    try:
+        serve(settings(options), options.host, options.port, share=options.share)
+    except OSError as error:
+        raise UserError(f"The page cannot be served: {error}") from error
+    return 0

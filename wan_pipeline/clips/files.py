@@ -1,0 +1,62 @@
+"""The three files of a clip, MP4, poster and receipt: listed, moved and deleted together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wan_pipeline.clips.naming import poster_path, receipt_path
+from wan_pipeline.errors import StorageError
+
+BIN = "bin"
+"""The folder of deleted clips, in the clips folder."""
+
+
+class ClipFileError(StorageError):
+    """A file that cannot be moved or deleted."""
+
+
+def list_clips(folder: Path) -> set[str]:
+    """The names of the MP4 files in a folder, none if there is no such folder. Raises StorageError."""
+    try:
+        with os.scandir(folder) as entries:  # much quicker than a glob for 10,000 clips
+            return {entry.name for entry in entries if entry.name.endswith(".mp4") and entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise StorageError(f"The folder {folder} cannot be read ({error.strerror}); check its permissions.") from error
+
+
+def move_files(clip: str, source: Path, target: Path) -> None:
+    """Move a clip from one folder to another. Raises ClipFileError.
+
+    The MP4 goes first: after a crash between two files, it tells where the clip belongs. Files that are not there are
+    passed over, for somebody may have moved them.
+    """
+    for name in _names(clip):
+        if not (source / name).exists():
+            continue
+        try:
+            target.mkdir(exist_ok=True)
+            (source / name).replace(target / name)
+        except OSError as error:
+            raise ClipFileError(
+                f"{name} cannot be moved to {target} ({error.strerror}); close what has it open and try again."
+            ) from error
+
+
+def delete_files(clip: str, folder: Path) -> None:
+    """Delete a clip from a folder. Raises ClipFileError."""
+    for name in _names(clip):
+        path = folder / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ClipFileError(
+                f"{path} cannot be deleted ({error.strerror}); close what has it open and try again."
+            ) from error
+
+
+def _names(clip: str) -> tuple[str, str, str]:
+    path = Path(clip)
+    return path.name, poster_path(path).name, receipt_path(path).name

@@ -1,0 +1,60 @@
+"""Memory plans for the clips of one engine: from what is free on its device now."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+
+from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.device.probe import probe
+from wan_pipeline.errors import StorageError
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.planning.forecast import Forecast
+from wan_pipeline.planning.hardware import save_hardware
+from wan_pipeline.planning.machine import Machine
+from wan_pipeline.planning.memory_plan import MemoryPlan
+from wan_pipeline.planning.planner import Planner
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class ClipPlanner:
+    """Probes the device before each clip, saves the result for the page, and chooses a memory plan."""
+
+    def __init__(self, settings: Settings, loras: LoraLibrary, placement: Placement, *, deterministic: bool) -> None:
+        self._settings = settings
+        self._placement = placement
+        self._deterministic = deterministic
+        self._planner = Planner(settings, loras)
+        self.attention = "native"
+        """The attention backend to use, by its diffusers name: the fastest, or torch's own in deterministic mode."""
+
+    def choose(self, request: GenerationRequest, model: InstalledModel, text: str, held_bytes: int) -> Forecast:
+        """The plan of this text, or the fastest that fits. Raises GenerationError.
+
+        A plan that does not fit is worth trying as well: forecasts err on the safe side. `held_bytes` is the host
+        memory of the loaded model.
+        """
+        chosen = self._planner.choose(request, model.spec, self.machine(held_bytes), text)
+        logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")
+        return chosen
+
+    def smaller(
+        self, request: GenerationRequest, model: InstalledModel, failed: MemoryPlan, machine: Machine
+    ) -> MemoryPlan | None:
+        """The plan to try after `failed` ran out of memory; None if no plan takes less."""
+        return self._planner.smaller(request, model.spec, machine, failed)
+
+    def machine(self, held_bytes: int) -> Machine:
+        """Free memory, including what this process could release, and the device's speeds. Raises StorageError."""
+        hardware = probe(self._placement.device, self._settings.cache)
+        hardware = replace(hardware, ram_free=hardware.ram_free + held_bytes, ram_own=held_bytes)
+        with suppress(StorageError):  # only the page reads it, and works without
+            save_hardware(hardware, self._settings.cache)
+        if hardware.speeds is not None and not self._deterministic:
+            self.attention = hardware.speeds.backend
+        return hardware.machine

@@ -1,0 +1,37 @@
+"""What the engine returns for a clip."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_pipeline.clips.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The frames of one clip, and how they were made."""
+
+    frames: NDArray[np.uint8]
+    """(T, H, W, 3)."""
+    sha256: str
+    """SHA-256 of the frames, as `frames_sha256` makes it."""
+    seconds: dict[str, float]
+    """By stage."""
+    peak_memory_mb: float
+    provenance: Provenance
+    """What the frames were made from, and how they were computed."""
+    resumed_from: int = 0
+    """Denoising steps that an earlier run had done."""
+    warnings: tuple[str, ...] = ()
+    """What was left out or degraded, one sentence each."""
+
+
+def frames_sha256(frames: NDArray[np.uint8]) -> str:
+    """SHA-256 of the shape and the bytes: equal exactly if two clips have the same frames."""
+    digest = hashlib.sha256(repr(frames.shape).encode())
+    digest.update(np.ascontiguousarray(frames).data)
+    return digest.hexdigest()

@@ -1,0 +1,53 @@
+"""What of a clip decides its memory and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Size of a clip in pixels and frames, and the work it asks of the transformer and the VAE."""
+
+    width: int
+    height: int
+    num_frames: int
+    passes: int
+    """Transformer passes: one a denoising step, two with classifier-free guidance."""
+    encodes: bool = False
+    """Whether the VAE encodes images or videos before denoising."""
+    caches: bool = False
+    """Whether a first-block cache keeps activations between steps."""
+    reference_images: int = 0
+    """VACE denoises each as a latent frame before the clip's own."""
+
+    @classmethod
+    def of(cls, request: GenerationRequest, spec: ModelSpec) -> Geometry:
+        """The geometry of a request for this model. For the model's own clip pass `own_request(spec)`."""
+        return cls(
+            request.width,
+            request.height,
+            request.num_frames,
+            passes=request.num_inference_steps * (2 if request.uses_guidance else 1),
+            encodes=request.image is not None or spec.takes_control,  # VACE encodes a blank video if none is given
+            caches=request.first_block_cache > 0,
+            reference_images=len(request.reference_images),
+        )
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one frame."""
+        return self.width * self.height
+
+    @property
+    def video_pixels(self) -> int:
+        """Pixels of all frames."""
+        return self.pixels * self.num_frames
+
+    def tokens(self, spec: ModelSpec) -> int:
+        """Latent tokens: the length of the transformer's sequence."""
+        frames = self.num_frames + self.reference_images * spec.temporal_compression
+        return spec.latent_tokens(self.width, self.height, frames)

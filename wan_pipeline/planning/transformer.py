@@ -1,0 +1,115 @@
+"""Memory, operations and seconds of a transformer, from its sizes and the clip's.
+
+Unless they say otherwise the constants were measured with benchmarks/gpu.py on an H100 with torch 2.11, at the real
+sizes with random weights. Activations are counted in units of one (tokens, width) tensor in 16 bits.
+"""
+
+from __future__ import annotations
+
+import math
+
+from wan_pipeline.models.memory import MemoryFacts
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import Machine
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+
+RING_BLOCKS = 2
+"""Blocks in the ring buffer on the device: one computes while the next is copied."""
+CHUNK_ROWS = 4096
+"""Tokens at a time in the chunked forward where each row is independent: enough to keep a GPU busy."""
+
+BLOCK_UNITS, FEED_FORWARD_UNITS = 10.5, 2.6
+"""Peak activations of a block in diffusers' own forward: the first, plus the second times feed_forward / width."""
+TOKEN_TIMESTEP_UNITS = 17.5
+"""Further peak activations there with per-token timestep embeddings (TI2V)."""
+CHUNKED_UNITS = 4.45
+"""Peak activations of the chunked forward: tokens, query, key, value, and the attention of some heads."""
+CHUNKED_BYTES = 0.25 * 2**30
+"""Peak of the chunked forward that does not grow with the clip: rows in fp32 and one dequantized weight."""
+TOKEN_TIMESTEP_BYTES = 60.0
+"""Bytes per row and width of the chunked forward with per-token timestep embeddings."""
+CACHE_UNITS = 7.0
+"""Activations that a first-block cache keeps: two blocks' inputs and one residual for each condition (counted)."""
+DEQUANTIZED_BYTES = 4.0
+"""Bytes per weight of the largest layer while it is dequantized."""
+
+CHUNKED_SECONDS, QUANTIZED_SECONDS, COMPILED_SECONDS, STREAMED_SECONDS = 1.03, 1.02, 0.85, 1.01
+"""Seconds of a pass relative to diffusers' own bf16 forward. The last where every block streams and compute is slower
+than copying."""
+PINNED_OVERHEAD = 1.1
+"""Pinned memory taken per byte used: torch's allocator rounds up to powers of two."""
+
+
+def block_bytes(facts: MemoryFacts, precision: Precision) -> float:
+    """Weights of one block."""
+    return facts.block_params * precision.bytes_per_weight
+
+
+def outer_bytes(facts: MemoryFacts) -> float:
+    """Weights of one expert outside its blocks: 16 bits, with a few layers in fp32."""
+    return 2.2 * facts.outer_params
+
+
+def transformer_bytes(facts: MemoryFacts, precision: Precision) -> float:
+    """Weights of all experts."""
+    outer = outer_bytes(facts) * (2.0 if precision is Precision.FP32 else 1.0)
+    return facts.experts * (facts.blocks * block_bytes(facts, precision) + outer)
+
+
+def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float:
+    """Peak activations of a block beside the weights, computed in 16 bits."""
+    unit, ratio = 2.0 * tokens * facts.width, facts.feed_forward / facts.width
+    stock_units = BLOCK_UNITS + FEED_FORWARD_UNITS * ratio
+    if not plan.chunk:
+        stock_units += TOKEN_TIMESTEP_UNITS if facts.expands_timesteps else 0.0
+        weight = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
+        return stock_units * unit + weight
+    if facts.control_layers:  # VACE's own blocks keep the stock forward, and each leaves a hint of one unit
+        return (facts.control_layers + stock_units) * unit + CHUNKED_BYTES
+    feed_forward_units = 1 + min(plan.chunk / max(tokens, 1), 1.0) * (2 * ratio + 2)
+    timesteps = TOKEN_TIMESTEP_BYTES * min(CHUNK_ROWS, tokens) * facts.width if facts.expands_timesteps else 0.0
+    return max(CHUNKED_UNITS, feed_forward_units) * unit + timesteps + CHUNKED_BYTES
+
+
+def cache_bytes(facts: MemoryFacts, tokens: int) -> float:
+    """Activations that a first-block cache keeps from step to step."""
+    return CACHE_UNITS * 2.0 * tokens * facts.width
+
+
+def chunk_tokens(facts: MemoryFacts, tokens: int) -> int:
+    """The largest equal chunk of tokens for which the feed-forward layers peak no higher than attention."""
+    share = (CHUNKED_UNITS - 1) / (2 * facts.feed_forward / facts.width + 2)
+    return math.ceil(tokens / math.ceil(1 / share))
+
+
+def operations(spec: ModelSpec, clip: Geometry) -> tuple[float, float]:
+    """Floating-point operations of one pass: those of matrix products and those of attention."""
+    facts, tokens = spec.memory, clip.tokens(spec)
+    matmul = 2.0 * facts.block_params * facts.blocks * tokens
+    return matmul, 4.0 * tokens * (tokens + spec.max_sequence_length) * facts.width * facts.blocks
+
+
+def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine) -> float:
+    """One pass in diffusers' own bf16 forward with all weights in place."""
+    matmul, attention = operations(spec, clip)
+    return matmul / machine.matmul_speed + attention / machine.attention_speed
+
+
+def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
+    """One pass by this plan: computing, or copying the streamed blocks where that takes longer.
+
+    Of two experts each does about half of the passes.
+    """
+    facts = spec.memory
+    compute = compute_seconds(spec, clip, machine) * (QUANTIZED_SECONDS if plan.precision.is_quantized else 1.0)
+    compute *= (CHUNKED_SECONDS if plan.chunk else 1.0) * (COMPILED_SECONDS if plan.compiled else 1.0)
+    if plan.residency is not Residency.STREAMED:
+        return compute
+    streamed = facts.blocks - min(plan.blocks, facts.blocks)
+    copied = streamed * block_bytes(facts, plan.precision)
+    from_ram, from_disk = (max(compute, copied / speed) for speed in (machine.copy_speed, machine.disk_speed))
+    disk_share = plan.disk / facts.experts
+    overhead = 1 + (STREAMED_SECONDS - 1) * streamed / facts.blocks
+    return overhead * (disk_share * from_disk + (1 - disk_share) * from_ram)

@@ -1,0 +1,149 @@
+"""Settings in layers: model defaults < style preset < speed < form. `resolve` makes a complete request of them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from wan_pipeline.errors import RequestError
+from wan_pipeline.models.spec import Mode, ModelSpec
+from wan_pipeline.requests.limits import MAX_SEED, check_request
+from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.request import Draft, GenerationRequest, SchedulerName
+from wan_pipeline.requests.speeds import Speed
+
+PENDING = "pending"
+"""Stands for the name of a file that is not saved in the workspace yet."""
+LAYERED = (
+    "width",
+    "height",
+    "num_frames",
+    "fps",
+    "num_inference_steps",
+    "guidance_scale",
+    "guidance_scale_2",
+    "flow_shift",
+    "scheduler",
+    "negative_prompt",
+    "quantization",
+    "first_block_cache",
+)
+"""Settings that any layer may set. The others of a request come from the form alone."""
+
+
+class Layer(StrEnum):
+    """Where a value may come from, lowest first."""
+
+    MODEL = "model"
+    PRESET = "preset"
+    SPEED = "speed"
+    FORM = "form"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The values that won, and the layer that each comes from."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, Layer]
+
+
+def merge(layers: Mapping[Layer, Mapping[str, Any]]) -> Merged:
+    """Merge settings, higher layers over lower ones. None leaves a setting to the layers below."""
+    values: dict[str, Any] = {}
+    origins: dict[str, Layer] = {}
+    for layer in Layer:
+        for name, value in layers.get(layer, {}).items():
+            if value is not None:
+                values[name], origins[name] = value, layer
+    return Merged(values, origins)
+
+
+def merge_settings(
+    draft: Draft,
+    spec: ModelSpec,
+    preset: Preset | None = None,
+    image_size: tuple[int, int] | None = None,
+    speed: Speed | None = None,
+) -> Merged:
+    """Merge the LAYERED settings. `image_size` (width, height) chooses among the model's sizes."""
+    return merge(
+        {
+            Layer.MODEL: _model_defaults(spec, image_size),
+            Layer.PRESET: _layered(preset),
+            Layer.SPEED: _layered(speed),
+            Layer.FORM: _layered(draft),
+        }
+    )
+
+
+def resolve(
+    draft: Draft,
+    spec: ModelSpec,
+    preset: Preset | None,
+    image: str | None,
+    image_size: tuple[int, int] | None,
+    speed: Speed | None = None,
+) -> GenerationRequest:
+    """Make a complete request of partial settings. Raises RequestError for a setting that the model cannot make.
+
+    `image` is the name of the normalised input image, or PENDING; `image_size` is its width and height. The draft's
+    other files are always PENDING.
+    """
+    if speed:
+        speed.check_model(spec)
+    values = merge_settings(draft, spec, preset, image_size, speed).values
+    prompt = draft.prompt.strip()
+    request = GenerationRequest(
+        model=spec.id,
+        mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
+        prompt=prompt,
+        styled_prompt=preset.styled(prompt) if preset else prompt,
+        seed=random.randint(0, MAX_SEED) if draft.seed is None else draft.seed,
+        preset=preset.id if preset else None,
+        loras=speed.loras(draft.loras) if speed else draft.loras,
+        image=image,
+        last_image=PENDING if draft.last_image else None,
+        control_video=PENDING if draft.control_video else None,
+        control_mask=PENDING if draft.control_mask else None,
+        reference_images=(PENDING,) * len(draft.reference_images),
+        **{**values, "scheduler": _scheduler(values["scheduler"])},
+    )
+    check_request(request, spec)
+    return request
+
+
+def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict[str, Any]:
+    width, height = _default_size(spec, image_size)
+    fixed = {"width": width, "height": height, "scheduler": SchedulerName.UNIPC, "first_block_cache": 0.0}
+    return _layered(spec) | fixed
+
+
+def _layered(source: ModelSpec | Preset | Speed | Draft | None) -> dict[str, Any]:
+    """The layered settings that the source's class has."""
+    if source is None:
+        return {}
+    names = {field.name for field in fields(source)}
+    return {name: getattr(source, name) for name in LAYERED if name in names}
+
+
+def _scheduler(name: str) -> SchedulerName:
+    try:
+        return SchedulerName(name)
+    except ValueError:
+        raise RequestError(
+            "scheduler", f"Scheduler '{name[:40]}' is not known; choose one of: {', '.join(SchedulerName)}."
+        ) from None
+
+
+def _default_size(spec: ModelSpec, image_size: tuple[int, int] | None) -> tuple[int, int]:
+    """The model's first size; with an image, the one nearest in shape, which crops least."""
+    if image_size is None:
+        return spec.sizes[0].width, spec.sizes[0].height
+    ratio = image_size[0] / image_size[1]
+    nearest = min(spec.sizes, key=lambda size: abs(math.log(size.width / size.height / ratio)))
+    return nearest.width, nearest.height

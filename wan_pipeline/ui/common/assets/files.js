@@ -1,0 +1,47 @@
+// Files dropped anywhere on the page, and links that download by themselves.
+(() => {
+  // A clip gives its settings to the form, a list goes to the queue; a dropped input file stays in its own box.
+  const homes = [[/\.mp4$/i, "clip-upload"], [/\.(csv|jsonl|zip)$/i, "queue-upload"]];
+  const home = file => homes.find(([pattern]) => pattern.test(file.name))?.[1];
+  const hasFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const inImageBox = event => event.target.closest?.(".first-frame");
+  let leaving = 0;
+  const dropping = is => document.body.classList.toggle("dropping", is);
+  document.addEventListener("dragover", event => {
+    if (!hasFiles(event) || inImageBox(event)) return;
+    event.preventDefault();
+    clearTimeout(leaving);
+    leaving = setTimeout(() => dropping(false), 200);
+    dropping(true);
+  });
+  document.addEventListener("drop", event => {
+    if (!hasFiles(event)) return;
+    const file = event.dataTransfer.files[0];
+    if (event.target.closest?.(".takes-video")) return;  // a control video, not a clip to take settings from
+    const id = file && home(file);
+    if (!id) {
+      if (!inImageBox(event)) event.preventDefault();  // else the browser would open the file in place of the page
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    give(id, file);
+  }, true);
+  const give = (id, file) => {
+    const input = document.querySelector(`#${id} input[type=file], input[type=file]#${id}`) ??
+      document.getElementById(id)?.parentElement?.querySelector("input[type=file]");
+    if (!input) return;
+    const files = new DataTransfer();
+    files.items.add(file);
+    input.files = files.files;
+    input.dispatchEvent(new Event("change", {bubbles: true}));
+  };
+
+  // A saving link is clicked once; it stays for a second time.
+  new MutationObserver(() => {
+    for (const link of document.querySelectorAll("a[data-auto]:not([data-done])")) {
+      link.dataset.done = "yes";
+      link.click();
+    }
+  }).observe(document.documentElement, {childList: true, subtree: true});
+})();

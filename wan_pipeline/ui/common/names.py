@@ -1,0 +1,55 @@
+"""What things are called on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wan_pipeline.jobs.job import UNFINISHED, JobState, QueueState
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.progress import Stage
+from wan_pipeline.studio import Studio
+
+MODE_TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
+STAGES = {
+    Stage.QUEUED: "Waiting",
+    Stage.LOADING: "Loading the model",
+    Stage.ENCODING_TEXT: "Reading the prompt",
+    Stage.DENOISING: "Denoising",
+    Stage.DECODING: "Decoding",
+    Stage.SAVING: "Saving",
+}
+
+
+@dataclass(frozen=True)
+class Names:
+    """Titles of models and presets, by id. Models added while the page is open are added to `models`."""
+
+    models: dict[str, str]
+    presets: dict[str, str]
+
+    @classmethod
+    def of(cls, studio: Studio) -> Names:
+        return cls(
+            models={spec.id: spec.title for spec in studio.models.specs().values()},
+            presets={preset.id: preset.title for preset in studio.presets.values()},
+        )
+
+    def model(self, model_id: str) -> str:
+        """Its title, or the id of a model that is not known here."""
+        return self.models.get(model_id, model_id)
+
+    def preset(self, preset_id: str | None) -> str:
+        """Its title, or the id of a preset that is not there any more; empty without a preset."""
+        return self.presets.get(preset_id or "", preset_id or "")
+
+
+def download_name(seed: int, clip_id: str) -> str:
+    """The name that a browser saves a clip under."""
+    return f"wan-studio-{seed}-{clip_id[:8]}.mp4"
+
+
+def badge_text(counts: Mapping[JobState, int], state: QueueState) -> str:
+    """The mark beside Queue in the page's head: how many clips run or wait, with "held" while the queue is paused."""
+    number = sum(counts[each] for each in UNFINISHED)
+    return f"{number or ''}{' held' if state.paused else ''}"

@@ -1,0 +1,44 @@
+"""The Create room: the forms on the left, the clip that they make on the right."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.projects import offer_projects
+from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create.choices import choices_of
+from wan_pipeline.ui.create.events import FormEvents
+from wan_pipeline.ui.create.filler import FormFiller
+from wan_pipeline.ui.create.layout import FormLayout, StageLayout
+from wan_pipeline.ui.create.stage_events import StageEvents
+
+
+class CreateRoom:
+    """The room that the page opens with."""
+
+    def __init__(self, studio: Studio, templates: Templates, names: Names) -> None:
+        self._studio, self._templates, self._names = studio, templates, names
+        with gr.Row(elem_id="studio"):
+            with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as self._tabs:
+                self._forms = {mode: FormLayout(choices_of(studio, mode), templates) for mode in Mode}
+            with gr.Column(elem_id="stage", min_width=0):
+                self._stage = StageLayout(templates, names)
+
+    @property
+    def job(self) -> gr.Textbox:
+        """Id of the job on the stage."""
+        return self._stage.job
+
+    def filler(self, rooms: gr.Tabs) -> FormFiller:
+        """What fills the forms; `rooms` are the tabs that this room is one of."""
+        return FormFiller(rooms, self._tabs, self._forms, self._templates)
+
+    def wire(self, links: PageLinks) -> None:
+        for layout in self._forms.values():
+            FormEvents(self._studio, self._templates, layout, links).wire(self._stage)
+        StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
+        offer_projects(links.page, self._studio, [layout.project for layout in self._forms.values()])

@@ -1,0 +1,168 @@
+"""What happens in a form of the Create room."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import gradio as gr
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.requests.limits import MAX_SEED
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import QUIET, Updates, Values
+from wan_pipeline.ui.common.messages import estimate, hint, notice
+from wan_pipeline.ui.common.projects import project_name
+from wan_pipeline.ui.common.room import PageLinks, RoomId
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create.examples import Picture
+from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
+from wan_pipeline.ui.create.fields.size import CUSTOM
+from wan_pipeline.ui.create.fields.table import model_choices
+from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
+from wan_pipeline.ui.create.layout import FormLayout, StageLayout
+from wan_pipeline.ui.create.saved_form import save_in_browser
+
+CLEAR = "() => ''"
+RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_SEED + 1}))"
+
+
+class FormEvents:
+    """The events of one form. `values` are those of all its fields."""
+
+    def __init__(self, studio: Studio, templates: Templates, layout: FormLayout, links: PageLinks) -> None:
+        self._studio, self._templates = studio, templates
+        self._layout, self._form, self._links = layout, layout.form, links
+
+    def wire(self, stage: StageLayout) -> None:
+        self._wire_bar(stage)
+        self._wire_choices()
+        self._wire_loras()
+        self._wire_examples()
+        save_in_browser(self._links.page, self._form)
+
+    # Which event does what
+
+    def _wire_bar(self, stage: StageLayout) -> None:
+        layout, form, links = self._layout, self._form, self._links
+        layout.generate.click(
+            self.generate,
+            form.inputs | {layout.editing, layout.project},
+            [layout.notice, layout.editing, links.job, links.rooms],
+            **QUIET,
+        )
+        layout.editing.change(self.show_editing, layout.editing, [layout.edit_bar, layout.generate], **QUIET)
+        layout.stop_editing.click(None, None, layout.editing, js=CLEAR)
+        gr.on([field.change for field in form.components.values()], None, None, layout.notice, js=CLEAR)
+        gr.on(
+            [links.page.load, stage.strip.change, *(field.change for field in form.timed)],
+            self.estimate,
+            form.inputs,
+            [layout.estimate],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+    def _wire_choices(self) -> None:
+        form, load = self._form, self._links.page.load
+        hinted = [form[name] for name in HINTED]
+        fitted = [form["speed"], form["size"], form["seconds"], *form.parts.values()]
+        custom = [self._layout.custom_size, form["width"], form["height"]]
+        form["size"].change(self.show_custom_size, form.inputs, custom, **QUIET)
+        form["model"].change(self.show_model, form.inputs, [*fitted, *hinted], **QUIET)
+        gr.on([load, form["preset"].change, form["speed"].change], self.show_hints, form.inputs, hinted, **QUIET)
+        entered = self._links.entered(RoomId.CREATE)
+        gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
+
+    def _wire_loras(self) -> None:
+        layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
+        gr.on([file.change for file in files], self.show_lora_rows, self._form.inputs, layout.lora_rows, **QUIET)
+        offered = [*files, layout.lora_hint, layout.lora_rows[0]]
+        self._links.page.load(self.offer_loras, None, offered, **QUIET)
+
+    def _wire_examples(self) -> None:
+        form, layout = self._form, self._layout
+        layout.dice.click(None, None, form["seed"], js=RANDOM_SEED)
+        for prompt, button in layout.prompts.items():
+            button.click(None, None, form["prompt"], js=f"() => {json.dumps(prompt)}")
+        for picture, button in layout.pictures.items():
+            button.click(partial(self.use_picture, picture), None, [form["image"], form["prompt"]], **QUIET)
+
+    # The bar at the foot
+
+    def generate(self, values: Values) -> Updates:
+        """Queue a new clip, or change the waiting one that is being edited."""
+        layout, editing = self._layout, values[self._layout.editing]
+        try:
+            draft = self._form.draft(values)
+            if editing:
+                self._studio.edit(editing, draft)
+                return {layout.notice: "", layout.editing: "", **self._links.open(RoomId.QUEUE)}
+            job_id = self._studio.submit(draft, project_name(values[layout.project]))
+        except UserError as error:
+            return {layout.notice: notice(self._templates, str(error))}
+        return {layout.notice: "", self._links.job: job_id}
+
+    def show_editing(self, editing: str) -> Updates:
+        """Say that a waiting clip is being edited, or that it no longer is."""
+        label = "Save changes" if editing else "Generate"
+        return {self._layout.edit_bar: gr.Row(visible=bool(editing)), self._layout.generate: gr.Button(label)}
+
+    def estimate(self, values: Values) -> Updates:
+        """How long the clip will take and whether it fits the memory, or what the form still lacks."""
+        try:
+            found = self._studio.estimates.of_draft(self._form.draft(values))
+        except UserError as error:
+            return {self._layout.estimate: hint(self._templates, str(error))}
+        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
+
+    # What a choice shows
+
+    def show_custom_size(self, values: Values) -> Updates:
+        """The boxes of a custom size, which start with the model's default."""
+        chosen = self._form.values(values)
+        is_custom = chosen["size"] == CUSTOM
+        updates: Updates = {self._layout.custom_size: gr.Row(visible=is_custom)}
+        if is_custom and not chosen["width"] and not chosen["height"]:
+            default = self._form.spec(chosen["model"]).sizes[0]
+            updates |= {self._form["width"]: str(default.width), self._form["height"]: str(default.height)}
+        return updates
+
+    def show_model(self, values: Values) -> Updates:
+        """The sizes, lengths and parts of the chosen model, and its settings as placeholders."""
+        chosen = self._form.values(values)
+        return {**fit_to_model(self._form, self._form.spec(chosen["model"]), chosen), **self.show_hints(values)}
+
+    def show_hints(self, values: Values) -> Updates:
+        """What the chosen style, speed and model set, as placeholders of blank fields."""
+        chosen = self._form.values(values)
+        preset, speed = self._studio.presets.get(chosen["preset"]), self._studio.speeds.get(chosen["speed"])
+        hints = placeholders(self._form.spec(chosen["model"]), preset, speed)
+        return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
+
+    def offer_models(self, values: Values) -> Updates:
+        """The models that are installed now: some may have come or gone since."""
+        specs, chosen = self._form.choices.offered_models(), values[self._form["model"]]
+        is_here = chosen in {spec.id for spec in specs}
+        changes = {} if is_here else {"value": specs[0].id}
+        return {self._form["model"]: gr.Dropdown(choices=model_choices(specs), **changes)}
+
+    def show_lora_rows(self, values: Values) -> Updates:
+        """The rows in use, and a free one."""
+        chosen = self._form.values(values)
+        used = [number for number, (file, _) in enumerate(LORA_ROWS) if chosen[file]]
+        last = max(used, default=-1) + bool(self._studio.loras.names())
+        return {row: gr.Row(visible=number <= last) for number, row in enumerate(self._layout.lora_rows)}
+
+    def offer_loras(self) -> Updates:
+        """The LoRA files that are in the folder now."""
+        names = self._studio.loras.names()
+        return {
+            **{self._form[file]: gr.Dropdown(choices=lora_choices(names)) for file, _ in LORA_ROWS},
+            self._layout.lora_hint: gr.HTML(visible=not names),
+            self._layout.lora_rows[0]: gr.Row(visible=bool(names)),
+        }
+
+    def use_picture(self, picture: Picture) -> Updates:
+        """Start from an example."""
+        return {self._form["image"]: str(picture.path), self._form["prompt"]: picture.prompt}

@@ -1,0 +1,60 @@
+"""The length of the clip: seconds for the person, frames of the form 4k+1 for the model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gradio as gr
+
+from wan_pipeline.errors import RequestError
+from wan_pipeline.models.spec import ModelSpec, clip_seconds
+from wan_pipeline.requests.limits import MAX_FPS
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, parse_number
+
+SHORTEST = 0.5
+"""Seconds. The slider starts here, unless the model cannot make that much."""
+QUARTER = 0.25
+"""Seconds. The slider's step."""
+
+
+def frames_of(seconds: float, fps: int, spec: ModelSpec) -> int:
+    """The inverse of `clip_seconds`, rounded to a number of frames that the model makes."""
+    group = spec.temporal_compression
+    return round(seconds * fps / group) * group + 1
+
+
+def length_bounds(spec: ModelSpec) -> tuple[float, float]:
+    """Seconds of the shortest and the longest clip that the slider offers."""
+    group = spec.temporal_compression
+    longest = clip_seconds((spec.max_frames - 1) // group * group + 1, spec.fps)
+    if longest < SHORTEST:
+        return longest, longest
+    return SHORTEST, math.floor(longest / QUARTER) * QUARTER
+
+
+def _build(choices: Choices) -> gr.Slider:
+    low, high = length_bounds(choices.spec)
+    value = clip_seconds(choices.spec.num_frames, choices.spec.fps)
+    return gr.Slider(low, high, value, step=QUARTER, label="Length in seconds", buttons=[], elem_classes="slim")
+
+
+def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
+    given = parse_number("fps", "Frames per second", values["fps"], int)
+    fps = int(given) if given and 1 <= given <= MAX_FPS else spec.fps  # a wrong one is refused when it is resolved
+    frames = frames_of(values["seconds"], fps, spec)
+    if frames > spec.max_frames:
+        raise RequestError(
+            "seconds",
+            f"{values['seconds']:g} s at {fps} frames per second are {frames} frames; {spec.title} makes at most "
+            f"{spec.max_frames}: choose a shorter clip or fewer frames per second.",
+        )
+    return {"num_frames": frames}
+
+
+def _show(draft: Draft, spec: ModelSpec) -> float:
+    return clip_seconds(draft.num_frames or spec.num_frames, draft.fps or spec.fps)
+
+
+LENGTH = Field(_build, _read, _show)

@@ -1,0 +1,59 @@
+"""What the form shows of the chosen model, style and speed: its choices, bounds and placeholders."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import merge_settings
+from wan_pipeline.requests.speeds import Speed
+from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.create.fields.field import FieldValues
+from wan_pipeline.ui.create.fields.length import length_bounds
+from wan_pipeline.ui.create.fields.size import size_choices
+from wan_pipeline.ui.create.fields.table import model_choices, speed_choices
+from wan_pipeline.ui.create.form import Form
+
+HINTED = {
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "guidance_2": "guidance_scale_2",
+    "flow_shift": "flow_shift",
+    "fps": "fps",
+}
+"""Number fields that may stay blank, and the setting that then holds."""
+
+
+def placeholders(spec: ModelSpec, preset: Preset | None, speed: Speed | None = None) -> dict[str, str]:
+    """The value that holds while a field is blank, by name of the field."""
+    values = merge_settings(Draft(), spec, preset, speed=speed).values
+    return {field: f"{values[setting]:g}" if setting in values else "" for field, setting in HINTED.items()}
+
+
+def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:
+    """The sizes, lengths, speeds and parts of a model. What was chosen stays chosen if the model has it."""
+    sizes, speeds = size_choices(spec, form.choices.mode), speed_choices(form.choices, spec)
+    size = values["size"] if values["size"] in dict(sizes).values() else sizes[0][1]
+    speed = values.get("speed") if values.get("speed") in dict(speeds).values() else ""
+    low, high = length_bounds(spec)
+    return {
+        form["speed"]: gr.Dropdown(choices=speeds, value=speed, visible=len(speeds) > 1),
+        form["size"]: gr.Radio(choices=sizes, value=size),
+        form["seconds"]: gr.Slider(minimum=low, maximum=high, value=min(max(values["seconds"], low), high)),
+        **form.show_parts(spec),
+    }
+
+
+def fill(form: Form, draft: Draft) -> Updates:
+    """The whole form as the draft has it. A component refuses values that it does not offer, so it offers them first.
+
+    Raises ModelError for a model that is not known here; one that is known and not installed is offered all the same,
+    and submitting says what to do.
+    """
+    updates = form.show(draft)
+    spec, offered = form.spec(draft.model), form.choices.offered_models()
+    models = offered if spec in offered else (*offered, spec)
+    model = gr.Dropdown(choices=model_choices(models), value=spec.id)
+    return {**updates, **fit_to_model(form, spec, form.values(updates)), form["model"]: model}

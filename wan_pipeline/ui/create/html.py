@@ -1,0 +1,48 @@
+"""The HTML of the stage and of the strip of recent clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wan_pipeline.jobs.job import Job
+from wan_pipeline.ui.common.names import STAGES, Names, download_name
+from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
+from wan_pipeline.wording import duration
+
+
+def stage(templates: Templates, names: Names, job: Job | None, preview: bytes | None = None) -> str:
+    """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on."""
+    if job is None:
+        return templates.render("create/empty_stage.html")
+    return templates.render("create/stage.html", job=job, preview=preview, stages=STAGES, facts=facts(job, names))
+
+
+def facts(job: Job, names: Names) -> dict[str, str]:
+    """The settings of a finished clip that a person asks for first."""
+    request = job.request
+    facts = {
+        "Seed": str(request.seed),
+        "Style": names.preset(request.preset) or "none",
+        "Size": frame_size(request),
+        "Length": clip_length(request),
+        "Steps": str(request.num_inference_steps),
+        "Guidance": f"{request.guidance_scale:g}",
+        "Model": names.model(request.model),
+    }
+    if request.loras:
+        facts["LoRAs"] = ", ".join(f"{lora.name} {lora.weight:g}" for lora in request.loras)
+    if job.started_at and job.finished_at:
+        facts["Made in"] = duration((job.finished_at - job.started_at).total_seconds())
+    return facts
+
+
+def download(templates: Templates, job: Job | None) -> str:
+    """A link that saves the clip; nothing without a clip."""
+    if job is None or job.clip is None:
+        return ""
+    return templates.render("create/download.html", clip=job.clip, name=download_name(job.request.seed, job.id))
+
+
+def strip(templates: Templates, jobs: Sequence[Job], shown: str) -> str:
+    """Tiles of recent jobs, newest first; that of the job `shown` is marked. A click on a tile names its `data-job`."""
+    return templates.render("create/strip.html", jobs=jobs, shown=shown)

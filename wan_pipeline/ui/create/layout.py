@@ -1,0 +1,133 @@
+"""The components of the Create room: a form for each mode, and the stage beside them."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.limits import MAX_REFERENCES
+from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.names import MODE_TITLES, Names
+from wan_pipeline.ui.common.projects import project_box
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create import examples, html
+from wan_pipeline.ui.create.fields.field import Choices
+from wan_pipeline.ui.create.fields.loras import LORA_ROWS
+from wan_pipeline.ui.create.form import Form, Part
+
+POLL_SECONDS = 0.8
+JOB_CLICKED = """
+element.addEventListener('click', event => {
+  const tile = event.target.closest('[data-job]');
+  if (tile) trigger('click', {job: tile.dataset.job});
+});
+"""
+
+
+class FormLayout(Layout):
+    """One tab of the form, from top to bottom."""
+
+    def __init__(self, choices: Choices, templates: Templates) -> None:
+        self.form, self._templates = Form(choices), templates
+        self.pictures: dict[examples.Picture, gr.Button] = {}
+        self.prompts: dict[str, gr.Button] = {}
+        self.lora_rows: list[gr.Row] = []
+        with gr.Tab(MODE_TITLES[choices.mode], id=choices.mode.value, elem_classes="form-tab"):
+            if choices.mode is Mode.IMAGE_TO_VIDEO:
+                self._image()
+            self.form.place("prompt")
+            if choices.mode is Mode.TEXT_TO_VIDEO:
+                self._example_prompts()
+                self._control()
+            self.form.place("negative_prompt", "preset")
+            self._size()
+            self.form.place("seconds", "model", "speed")
+            self._seed()
+            self._loras()
+            self._advanced()
+            self._generate_bar()
+
+    def _image(self) -> None:
+        self.form.place("image")
+        with gr.Row(elem_classes="pictures"):
+            self.pictures = {
+                picture: gr.Button(picture.title, icon=picture.path, size="sm", elem_classes="picture")
+                for picture in examples.PICTURES
+            }
+        with self.form.part(Part.LAST_IMAGE):
+            self.form.place("last_image")
+
+    def _example_prompts(self) -> None:
+        with gr.Row(elem_classes="chips"):
+            self.prompts = {
+                prompt: gr.Button(title, size="sm", elem_classes="chip") for title, prompt in examples.PROMPTS.items()
+            }
+
+    def _control(self) -> None:
+        with self.form.part(Part.CONTROL):
+            self.form.place("control_video", "control_mask", "reference_images")
+            hint = self._templates.render("create/control_hint.html", max_references=MAX_REFERENCES)
+            gr.HTML(hint, elem_classes="control-hint")
+
+    def _size(self) -> None:
+        self.form.place("size")
+        with gr.Row(visible=False, elem_classes="duo") as self.custom_size:
+            self.form.place("width", "height")
+
+    def _seed(self) -> None:
+        with gr.Row(elem_classes="seed"):
+            self.form.place("seed")
+            self.dice = gr.Button("Random seed", elem_classes="dice")
+
+    def _loras(self) -> None:
+        names = self.form.choices.loras
+        with gr.Accordion("LoRAs", open=False):
+            self.lora_hint = gr.HTML(self._templates.render("create/no_loras.html"), visible=not names)
+            for file, weight in LORA_ROWS:
+                is_visible = bool(names) and not self.lora_rows
+                with gr.Row(visible=is_visible, elem_classes="pair") as row:
+                    self.form.place(file, weight)
+                self.lora_rows.append(row)
+
+    def _advanced(self) -> None:
+        with gr.Accordion("Advanced", open=False):
+            with gr.Row(elem_classes="trio"):
+                self.form.place("steps", "guidance", "flow_shift")
+            with self.form.part(Part.SECOND_GUIDANCE):
+                self.form.place("guidance_2")
+            with gr.Row(elem_classes="pair"):
+                self.form.place("scheduler", "fps")
+            with gr.Row(elem_classes="pair"):
+                self.form.place("quantization", "first_block_cache")
+            gr.HTML(self._templates.render("create/advanced_hint.html"))
+            self.project = project_box()
+
+    def _generate_bar(self) -> None:
+        with gr.Column(elem_classes="generate-bar"):
+            self.notice = gr.HTML("", elem_classes="notice-slot")
+            self.editing = gr.Textbox(visible="hidden", container=False)
+            """Id of the waiting job that the form edits; empty when it makes a new clip."""
+            with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
+                gr.HTML(self._templates.render("create/editing.html"))
+                self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
+            with gr.Row(elem_classes="generate-row"):
+                self.estimate = gr.HTML("", elem_classes="estimate-slot")
+                self.generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")
+
+
+class StageLayout(Layout):
+    """The clip of one job, what can be done with it, and recent clips."""
+
+    def __init__(self, templates: Templates, names: Names) -> None:
+        self.job = gr.Textbox(visible="hidden", elem_id="job", container=False)
+        """Id of the job that this browser tab follows."""
+        self.view = gr.HTML(html.stage(templates, names, None), elem_id="view")
+        with gr.Row(elem_classes="actions"):
+            self.cancel = gr.Button("Cancel", visible=False, elem_classes="quiet")
+            self.reuse = gr.Button("Reuse settings", visible=False, elem_classes=["quiet", "to-form"])
+            self.last_frame = gr.Button("Use last frame as image", visible=False, elem_classes=["quiet", "to-form"])
+            self.download = gr.HTML("", elem_classes="download-slot")
+        self.strip = gr.HTML("", elem_id="recent", js_on_load=JOB_CLICKED)
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.shown = gr.State({})
+        """What this browser tab shows already, by name of the component."""

@@ -1,0 +1,132 @@
+"""What happens on the stage of the Create room: it follows one job, and leads back from it to the form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import QUIET, Updates
+from wan_pipeline.ui.common.names import Names, badge_text
+from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create import html
+from wan_pipeline.ui.create.layout import StageLayout
+
+RECENT = 24
+"""Tiles of the strip."""
+JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
+KEEP_JOB_IN_ADDRESS = "job => wanStudio.keepJob(job)"
+
+
+class StageEvents:
+    """The events of the stage. What it shows is sent only when it has changed, so that a playing clip plays on."""
+
+    def __init__(
+        self, studio: Studio, templates: Templates, names: Names, layout: StageLayout, links: PageLinks
+    ) -> None:
+        self._studio, self._templates, self._names = studio, templates, names
+        self._layout, self._links, self._filler = layout, links, links.filler
+
+    def wire(self) -> None:
+        layout, page, filled = self._layout, self._links.page, self._filler.outputs
+        page.load(self.open_page, layout.job, [layout.job], js=JOB_IN_ADDRESS, **QUIET)
+        gr.on(
+            [page.load, layout.job.change, layout.timer.tick],
+            self.refresh,
+            [layout.job, layout.shown],
+            [*layout.components, self._links.badge],
+            trigger_mode="always_last",  # one at a time and none lost: no answer can overtake a newer one
+            **QUIET,
+        )
+        layout.job.change(None, layout.job, None, js=KEEP_JOB_IN_ADDRESS)
+        layout.strip.click(self.open_job, None, [layout.job], **QUIET)
+        layout.cancel.click(self.cancel, layout.job, None, **QUIET)
+        layout.reuse.click(self.reuse, layout.job, filled, **QUIET)
+        layout.last_frame.click(self.use_last_frame, layout.job, filled, **QUIET)
+
+    # What the stage shows
+
+    def open_page(self, wanted: str) -> Updates:
+        """The job that a fresh page follows: that in its address, else the running one, else the newest clip."""
+        if wanted and self._studio.jobs.job(wanted):
+            return {self._layout.job: wanted}
+        clips = (job for job in self._studio.jobs.recent(RECENT) if job.state is JobState.DONE)
+        return {self._layout.job: next((job.id for job in (*self._studio.jobs.active(), *clips)), "")}
+
+    def open_job(self, event: gr.EventData) -> Updates:
+        """The job whose tile was clicked."""
+        return {self._layout.job: str(event.job)}
+
+    def refresh(self, job_id: str, shown: dict[str, Any]) -> Updates:
+        """Updates for what differs from what this browser tab shows already."""
+        wanted = self.shows(job_id)
+        changed = {name: value for name, value in wanted.items() if shown.get(name) != value}
+        if not changed:
+            return {self._layout.shown: gr.skip()}
+        parts = {**vars(self._layout), "badge": self._links.badge}
+        return {
+            **{parts[name]: _update(parts[name], value) for name, value in changed.items()},
+            self._layout.shown: wanted,
+        }
+
+    def shows(self, job_id: str) -> dict[str, Any]:
+        """What the stage shows of a job, by name of the component: HTML, or whether a button is visible."""
+        jobs, templates = self._studio.jobs, self._templates
+        job = jobs.job(job_id) if job_id else None
+        job = job and _without_lost_clip(job)
+        preview = jobs.preview(job.id) if job and job.state is JobState.RUNNING else None
+        recent = [_without_lost_clip(other) for other in jobs.recent(RECENT) if other.state is not JobState.CANCELLED]
+        counts = jobs.counts()
+        return {
+            "view": html.stage(templates, self._names, job, preview),
+            "cancel": job is not None and job.is_active,
+            "reuse": job is not None and not job.is_active,
+            "last_frame": job is not None and job.clip is not None,
+            "download": html.download(templates, job),
+            "strip": html.strip(templates, recent, job_id if job else ""),
+            "badge": badge_text(counts, jobs.queue_state()),
+            "timer": any(counts[state] for state in UNFINISHED),
+        }
+
+    # What can be done with the job
+
+    def cancel(self, job_id: str) -> None:
+        self._studio.queue.cancel(job_id)
+
+    def reuse(self, job_id: str) -> Updates:
+        """All settings of the job, the seed included, in the form."""
+        try:
+            draft = self._studio.draft_of_job(job_id)
+            self._studio.models.find(draft.model or "")
+        except UserError as error:
+            return self._filler.notices(str(error))
+        return self._filler.fill(draft)
+
+    def use_last_frame(self, job_id: str) -> Updates:
+        """The form for a clip that starts where this one ends."""
+        try:
+            frame, draft = self._studio.last_frame_of_job(job_id), self._studio.draft_of_job(job_id)
+            return self._filler.go_on_from(frame, draft)
+        except UserError as error:
+            return self._filler.notices(str(error))
+
+
+def _without_lost_clip(job: Job) -> Job:
+    """The job without a clip whose file is gone, so that the page says so and shows no dead player."""
+    return job if job.clip is None or job.clip.is_file() else replace(job, clip=None, poster=None)
+
+
+def _update(component: Component, value: Any) -> Any:
+    match component:
+        case gr.Button():
+            return gr.Button(visible=value)
+        case gr.Timer():
+            return gr.Timer(active=value)
+        case _:
+            return value

@@ -1,0 +1,225 @@
+"""Handlers of the Gallery's filters, of its clips and of their buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import gradio as gr
+
+from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.errors import UserError
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Click, Updates, Values
+from wan_pipeline.ui.common.files import served_copy
+from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
+from wan_pipeline.ui.common.messages import notice, toast
+from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.gallery import html
+from wan_pipeline.ui.gallery.html import PAGE_SIZE
+from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
+from wan_pipeline.wording import plural
+
+
+@dataclass(frozen=True)
+class Call:
+    """A click, and what it is about."""
+
+    click: Click
+    values: Values
+    selection: Selection
+    is_local: bool
+    """Whether the browser runs on the studio's own computer."""
+
+
+class GalleryEvents:
+    """Each handler takes the values of `layout.inputs` and returns updates."""
+
+    def __init__(
+        self, studio: Studio, templates: Templates, names: Names, layout: GalleryLayout, links: PageLinks
+    ) -> None:
+        self._studio, self._gallery, self._names = studio, studio.gallery, names
+        self._templates, self._layout, self._filler = templates, layout, links.filler
+        self._actions: Mapping[str, Callable[[Call], Updates]] = {
+            **dict.fromkeys(("older", "newer"), self._turn_page),
+            "open": lambda call: self._open(call, call.click.subject),
+            **dict.fromkeys(("next", "previous"), self._step),
+            "close": lambda call: self._close(call.selection),
+            "star": self._star,
+            "note": self._note,
+            "bin": self._bin,
+            **dict.fromkeys(("unbin", "undo"), self._unbin),
+            **dict.fromkeys(("pick", "unpick"), self._pick),
+            "compare": self._compare,
+            "folder": self._open_folder,
+            "share": self._share,
+            "verify": self._verify,
+            **dict.fromkeys(("reuse", "vary"), self._reuse),
+            "frame": self._use_last_frame,
+        }
+
+    def enter(self, values: Values) -> Updates:
+        """Show what is in the clips folder now, and what there is to filter by."""
+        self._gallery.rescan()
+        offered = self._layout.offer(self._gallery.facets(), self._names)
+        return {**offered, **self._grid(values, values[self._layout.selection])}
+
+    def search(self, values: Values) -> Updates:
+        """Other words or filters: show the first page of what they find."""
+        return self._grid(values, replace(values[self._layout.selection], offset=0))
+
+    def empty_bin(self, values: Values) -> Updates:
+        try:
+            text = f"{plural(self._gallery.empty_bin(), 'clip')} deleted for good"
+        except UserError as error:
+            text = str(error)
+        return {**self.search(values), **self._toast(text)}
+
+    def act(self, values: Values, event: gr.EventData, request: gr.Request) -> Updates:
+        """A click on any button, or an edited note. What goes wrong is said under the open clip, else in a toast."""
+        selection: Selection = values[self._layout.selection]
+        call = Call(Click.of(event), values, selection, is_at_this_computer(request))
+        try:
+            return self._actions[call.click.act](call)
+        except UserError as error:
+            if selection.open:
+                return self._layout.updates(report=notice(self._templates, str(error)))
+            return self._toast(str(error))
+
+    def follow_verification(self, values: Values) -> Updates:
+        """Show how verifying the open clip stands, and stop the timer when it is over."""
+        return self._follow(values[self._layout.selection].open)
+
+    # The grid
+
+    def _grid(self, values: Values, selection: Selection) -> Updates:
+        query, offset = self._layout.query(values), selection.offset
+        page = self._gallery.page(query, offset, PAGE_SIZE)
+        if not page.items and offset:  # the last clip of the last page is gone
+            return self._grid(values, replace(selection, offset=max(offset - PAGE_SIZE, 0)))
+        return self._layout.updates(
+            grid=html.grid(self._templates, page, query, offset, selection.picked),
+            count=html.count(self._templates, page.total),
+            empty_bin=gr.Button(visible=query.binned and page.total > 0),
+            selection=replace(selection, ids=tuple(clip.id for clip in page.items)),
+        )
+
+    def _turn_page(self, call: Call) -> Updates:
+        step = PAGE_SIZE if call.click.act == "older" else -PAGE_SIZE
+        return self._grid(call.values, replace(call.selection, offset=max(call.selection.offset + step, 0)))
+
+    def _pick(self, call: Call) -> Updates:
+        """Pick a clip, or drop it if it is picked; a third one replaces the first. "unpick" drops all."""
+        clip_id, picked = call.click.subject, call.selection.picked
+        if call.click.act == "unpick":
+            picked = ()
+        elif clip_id in picked:
+            picked = _without(picked, clip_id)
+        else:
+            picked = (*picked, clip_id)[-2:]
+        return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
+
+    def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
+        picks = html.picks(self._templates, [self._gallery.clip(clip_id) for clip_id in selection.picked])
+        return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
+
+    def _toast(self, text: str, undo: Sequence[str] = ()) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text, undo))
+
+    # What opens over the grid
+
+    def _open(self, call: Call, clip_id: str) -> Updates:
+        clip = self._gallery.clip(clip_id)
+        verification = self._studio.verifications.of(clip.path)
+        return self._layout.updates(
+            over=html.sheet(self._templates, self._names, clip, is_local=call.is_local),
+            report=html.verification(self._templates, verification),
+            timer=gr.Timer(active=verification is not None and not verification.is_over),
+            selection=replace(call.selection, open=clip_id),
+        )
+
+    def _step(self, call: Call) -> Updates:
+        """Open the clip beside the open one, on this page."""
+        ids, current = call.selection.ids, call.selection.open
+        step = 1 if call.click.act == "next" else -1
+        place = ids.index(current) + step if current in ids else 0
+        return self._open(call, ids[min(max(place, 0), len(ids) - 1)])
+
+    def _compare(self, call: Call) -> Updates:
+        one, two = (self._gallery.clip(clip_id) for clip_id in call.selection.picked)
+        return self._layout.updates(over=html.compare(self._templates, self._names, one, two))
+
+    def _close(self, selection: Selection) -> Updates:
+        return self._layout.updates(over="", report="", selection=replace(selection, open=""))
+
+    # What is done to a clip
+
+    def _star(self, call: Call) -> Updates:
+        """The open sheet is not sent again, which would restart its clip: gallery.js changes the star there."""
+        clip = self._gallery.clip(call.click.subject)
+        self._gallery.star(clip.id, not clip.starred)
+        return self._grid(call.values, call.selection)
+
+    def _note(self, call: Call) -> Updates:
+        self._gallery.note(call.click.subject, call.click.text)
+        return self._grid(call.values, call.selection)
+
+    def _bin(self, call: Call) -> Updates:
+        self._gallery.bin([call.click.subject])
+        return {**self._moved(call), **self._toast("Moved to the bin", undo=[call.click.subject])}
+
+    def _unbin(self, call: Call) -> Updates:
+        self._gallery.unbin(call.click.text.split() or [call.click.subject])
+        return {**self._moved(call), **self._toast("Back in the gallery")}
+
+    def _moved(self, call: Call) -> Updates:
+        """Close the sheet of a clip that went into the bin or came out of it."""
+        picked = _without(call.selection.picked, call.click.subject)
+        closed = replace(call.selection, picked=picked, open="")
+        return {**self._layout.updates(over="", report=""), **self._grid_and_picks(call.values, closed)}
+
+    def _open_folder(self, call: Call) -> Updates:
+        if call.is_local:
+            open_folder(self._gallery.clip(call.click.subject).path)
+        return self._layout.updates(report=gr.skip())  # to Gradio, an empty dict is no answer
+
+    def _share(self, call: Call) -> Updates:
+        copy = self._studio.share_copy(self._gallery.clip(call.click.subject).path)
+        return self._layout.updates(report=html.share_link(self._templates, served_copy(copy)))
+
+    def _verify(self, call: Call) -> Updates:
+        self._studio.verifications.start(self._gallery.clip(call.click.subject).path)
+        return {**self._follow(call.selection.open), **self._layout.updates(timer=gr.Timer(active=True))}
+
+    def _follow(self, clip_id: str) -> Updates:
+        verification = self._studio.verifications.of(self._gallery.clip(clip_id).path) if clip_id else None
+        if verification is None:
+            return self._layout.updates(timer=gr.Timer(active=False))
+        timer = gr.Timer(active=False) if verification.is_over else gr.skip()
+        return self._layout.updates(report=html.verification(self._templates, verification), timer=timer)
+
+    # Back to the form
+
+    def _reuse(self, call: Call) -> Updates:
+        draft = self._draft_of(self._gallery.clip(call.click.subject))
+        self._studio.models.find(draft.model or "")
+        if call.click.act == "vary":
+            draft = replace(draft, seed=None)
+        return {**self._filler.fill(draft), **self._close(call.selection)}
+
+    def _use_last_frame(self, call: Call) -> Updates:
+        clip = self._gallery.clip(call.click.subject)
+        image, draft = self._studio.last_frame(clip.path), self._draft_of(clip)
+        return {**self._filler.go_on_from(image, draft), **self._close(call.selection)}
+
+    def _draft_of(self, clip: Clip) -> Draft:
+        if clip.request_error:
+            raise UserError(clip.request_error)
+        return self._studio.requests.draft_of(clip.request)
+
+
+def _without(ids: Sequence[str], clip_id: str) -> tuple[str, ...]:
+    return tuple(other for other in ids if other != clip_id)

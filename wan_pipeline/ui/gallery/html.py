@@ -1,0 +1,105 @@
+"""What the Gallery shows, as HTML: values are prepared here, words and markup are in the templates.
+
+A button's `data-act` names what it does, and the nearest `data-clip` holds the clip's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wan_pipeline.clips.gallery import MAX_NOTE_CHARACTERS, Clip, GalleryPage, GalleryQuery
+from wan_pipeline.jobs.background.verifications import Verification
+from wan_pipeline.ui.common.names import STAGES, Names, download_name
+from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
+from wan_pipeline.ui.gallery.settings import differences, history, settings
+
+PAGE_SIZE = 48
+"""Clips shown at once."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A clip in the grid."""
+
+    clip: Clip
+    facts: str
+    """When it was made, its size, its length and its project, in one line."""
+    is_picked: bool
+    """To compare."""
+
+
+def grid(templates: Templates, page: GalleryPage, query: GalleryQuery, offset: int, picked: Sequence[str]) -> str:
+    """One page of what the query finds, or why there is nothing."""
+    tiles = [Tile(clip, _facts(clip), clip.id in picked) for clip in page.items]
+    return templates.render(
+        "gallery/grid.html",
+        tiles=tiles,
+        query=query,
+        is_filtered=query != GalleryQuery(binned=query.binned),
+        offset=offset,
+        total=page.total,
+        page_size=PAGE_SIZE,
+    )
+
+
+def count(templates: Templates, total: int) -> str:
+    return templates.render("gallery/count.html", total=total)
+
+
+def picks(templates: Templates, clips: Sequence[Clip]) -> str:
+    """The bar of the one or two clips picked to compare; empty without any."""
+    return templates.render("gallery/picks.html", clips=clips) if clips else ""
+
+
+def sheet(templates: Templates, names: Names, clip: Clip, *, is_local: bool = False) -> str:
+    """One clip, large. `is_local`: the browser runs on the studio's own computer, so a folder can be opened."""
+    facts = settings(clip.request, names) | history(clip)
+    del facts["Prompt"]  # it is the headline
+    return templates.render(
+        "gallery/sheet.html",
+        clip=clip,
+        rows=[(name, [value]) for name, value in facts.items()],
+        is_local=is_local,
+        download=download_name(clip.request.seed, clip.id),
+        max_note=MAX_NOTE_CHARACTERS,
+    )
+
+
+def compare(templates: Templates, names: Names, one: Clip, two: Clip) -> str:
+    """Two clips under one set of controls, and the settings in which they differ."""
+    return templates.render(
+        "gallery/compare.html",
+        one=one,
+        two=two,
+        rows=differences(one, two, names).items(),
+        same_frames=bool(one.frames_sha256) and one.frames_sha256 == two.frames_sha256,
+    )
+
+
+def verification(templates: Templates, verification: Verification | None) -> str:
+    """How verifying the clip stands, or what came of it; empty if it was never verified."""
+    if verification is None:
+        return ""
+    verdict = verification.verdict
+    return templates.render(
+        "gallery/verification.html",
+        state=verification.state,
+        stage=STAGES[verification.stage].lower(),
+        step=verification.step,
+        total=verification.total,
+        text=verification.error or (verdict.sentence if verdict else ""),
+        identical=verdict is not None and verdict.identical,
+    )
+
+
+def share_link(templates: Templates, copy: Path) -> str:
+    """Downloads the copy by itself, and offers it again. `copy` lies where Gradio serves it."""
+    return templates.render("gallery/share_link.html", copy=copy)
+
+
+def _facts(clip: Clip) -> str:
+    made = clip.made_at.astimezone().strftime("%d %b, %H:%M")
+    facts = (made, frame_size(clip.request), clip_length(clip.request), clip.project)
+    return " · ".join(fact for fact in facts if fact)

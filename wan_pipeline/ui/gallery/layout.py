@@ -1,0 +1,116 @@
+"""Components of the Gallery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from wan_pipeline.clips.gallery import Facets, GalleryQuery
+from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
+from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.names import Names
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a browser tab has selected."""
+
+    offset: int = 0
+    """Index of the first clip on the page."""
+    picked: tuple[str, ...] = ()
+    """Ids of at most two clips to compare."""
+    open: str = ""
+    """Id of the clip whose sheet is open; empty for none."""
+    ids: tuple[str, ...] = ()
+    """Ids of the clips on this page, in order."""
+
+
+class GalleryLayout(Layout):
+    """Search and filters, the grid, and what opens over it."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="filters"):
+            self.text = gr.Textbox(
+                placeholder="Search prompts and notes",
+                show_label=False,
+                max_lines=1,
+                elem_classes="search",
+                min_width=120,
+            )
+            self.project = _filter("Projects", "All projects")
+            self.model = _filter("Models", "All models")
+            self.preset = _filter("Styles", "All styles")
+            self.lora = _filter("LoRAs", "All LoRAs")
+            self.starred = gr.Checkbox(label="Starred", elem_classes="toggle star", container=False, min_width=0)
+            self.binned = gr.Checkbox(label="Bin", elem_classes="toggle bin", container=False, min_width=0)
+            self.empty_bin = gr.Button(
+                "Empty the bin", visible=False, elem_id="empty-bin", elem_classes=["quiet", "bad"], min_width=0
+            )
+            self.count = gr.HTML("", elem_classes="count-slot")
+        self.grid = _clickable("grid")
+        self.picks = _clickable("picks")
+        self.over = _clickable("over")
+        self.report = gr.HTML("", elem_id="report")  # not within `over`: the clip there plays on while this changes
+        self.toast = _clickable("toast")
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        """Ticks while the open clip is being verified."""
+        self.selection = gr.State(Selection())
+
+    @property
+    def clickable(self) -> tuple[gr.HTML, ...]:
+        """What has buttons."""
+        return self.grid, self.picks, self.over, self.toast
+
+    @property
+    def filters(self) -> tuple[Component, ...]:
+        return self.text, self.project, self.model, self.preset, self.lora, self.starred, self.binned
+
+    @property
+    def inputs(self) -> set[Block]:
+        return {*self.filters, self.selection}
+
+    def query(self, values: Values) -> GalleryQuery:
+        """What the filters ask for."""
+        return GalleryQuery(
+            text=values[self.text] or "",
+            project=values[self.project] or "",
+            model=values[self.model] or "",
+            preset=values[self.preset] or "",
+            lora=values[self.lora] or "",
+            starred=bool(values[self.starred]),
+            binned=bool(values[self.binned]),
+        )
+
+    def offer(self, facets: Facets, names: Names) -> Updates:
+        """Offer what there is to filter by now. A filter without a choice is hidden."""
+        choices = {
+            self.project: [(name, name) for name in facets.projects],
+            self.model: [(names.model(model), model) for model in facets.models],
+            self.preset: [(names.preset(preset), preset) for preset in facets.presets],
+            self.lora: [(name, name) for name in facets.loras],
+        }
+        return {
+            box: gr.Dropdown(choices=[box.choices[0], *found], visible=bool(found)) for box, found in choices.items()
+        }
+
+
+def _filter(label: str, everything: str) -> gr.Dropdown:
+    """A drop-down whose first choice filters nothing."""
+    return gr.Dropdown(
+        [(everything, "")],
+        value="",
+        label=label,
+        show_label=False,
+        visible=False,
+        min_width=120,
+        elem_classes="filter",
+    )
+
+
+def _clickable(elem_id: str) -> gr.HTML:
+    return gr.HTML("", elem_id=elem_id, js_on_load=FORWARD_CLICKS)

@@ -1,0 +1,74 @@
+"""The settings of a clip as a person reads them, and those in which two clips differ."""
+
+from __future__ import annotations
+
+from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.templates import clip_length, frame_size
+from wan_pipeline.wording import duration
+
+HASH_CHARACTERS = 12
+"""Shown of the hash that an input file is named by."""
+
+
+def settings(request: GenerationRequest, names: Names) -> dict[str, str]:
+    """All that decides the frames, by what the page calls it."""
+    return {
+        "Prompt": request.prompt,
+        "Negative prompt": request.negative_prompt or "none",
+        "Model": names.model(request.model),
+        "Style": names.preset(request.preset) or "none",
+        "LoRAs": ", ".join(f"{lora.name} {lora.weight:g}" for lora in request.loras) or "none",
+        "First frame": _short(request.image) or "none",
+        "Seed": str(request.seed),
+        "Size": frame_size(request),
+        "Length": f"{clip_length(request)}, {request.num_frames} frames at {request.fps}",
+        "Steps": str(request.num_inference_steps),
+        "Guidance": f"{request.guidance_scale:g}",
+        "Flow shift": f"{request.flow_shift:g}",
+        "Scheduler": request.scheduler.value,
+        "Weights": request.quantization or "automatic",
+        **_rare_settings(request),
+    }
+
+
+def history(clip: Clip) -> dict[str, str]:
+    """When and where a clip was made."""
+    return {
+        "Project": clip.project or "none",
+        "Made": clip.made_at.astimezone().strftime("%d %b %Y, %H:%M"),
+        "Made in": duration(clip.seconds),
+        "File": clip.path.name,
+        "Frames": f"{clip.frames_sha256[:16]}…" if clip.frames_sha256 else "unknown",
+    }
+
+
+def differences(one: Clip, two: Clip, names: Names) -> dict[str, tuple[str, str]]:
+    """The settings in which two clips differ, with the value of each.
+
+    A style may have been edited between two clips of equal settings: then their styled prompts differ.
+    """
+    first, second = settings(one.request, names), settings(two.request, names)
+    if one.request.preset == two.request.preset and one.request.prompt == two.request.prompt:
+        first["Prompt with style"], second["Prompt with style"] = one.request.styled_prompt, two.request.styled_prompt
+    pairs = {name: (first.get(name, "none"), second.get(name, "none")) for name in {**first, **second}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _rare_settings(request: GenerationRequest) -> dict[str, str]:
+    """Settings of few clips, left out where they are not used."""
+    cache, guidance_2 = request.first_block_cache, request.guidance_scale_2
+    used = {
+        "Guidance of the last steps": "" if guidance_2 is None else f"{guidance_2:g}",
+        "Last frame": _short(request.last_image),
+        "Control video": _short(request.control_video),
+        "Control mask": _short(request.control_mask),
+        "Reference images": ", ".join(_short(name) for name in request.reference_images),
+        "First-block cache": f"{cache:g}" if cache else "",
+    }
+    return {name: value for name, value in used.items() if value}
+
+
+def _short(file: str | None) -> str:
+    return (file or "")[:HASH_CHARACTERS]

@@ -1,0 +1,54 @@
+"""The head of the page, above the rooms: the header, notices about the workspace, and the button that opens a clip."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import QUIET, Updates
+from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.room import PageLinks, RoomId
+from wan_pipeline.ui.common.templates import Templates
+
+VIEWER = (
+    "Another Wan Studio has this workspace open and makes its clips. Here you can watch and add to the queue; "
+    "when the other one is closed, this one takes over."
+)
+SHOW_BADGE = "text => wanStudio.badge(text)"
+
+
+class PageHead(Layout):
+    """Drawn first, wired with the rooms."""
+
+    def __init__(self, studio: Studio, templates: Templates) -> None:
+        self._studio, self._templates = studio, templates
+        gr.HTML(templates.render("common/header.html"), elem_id="header")
+        self.upload = gr.UploadButton(
+            "Open a clip", file_types=[".mp4"], elem_id="clip-upload", elem_classes="quiet", size="sm"
+        )
+        self.banner = gr.HTML("", elem_id="banner")
+        self.badge = gr.Textbox(visible="hidden", container=False)
+
+    def wire(self, links: PageLinks) -> None:
+        links.page.load(self.show_notices, None, [self.banner], **QUIET)
+        self.badge.change(None, self.badge, None, js=SHOW_BADGE)
+        self.upload.upload(partial(self.open_clip, links), self.upload, links.outputs, **QUIET)
+
+    def show_notices(self) -> Updates:
+        """What was repaired in the workspace, and whether another app has it open."""
+        sentences = [*self._studio.notices, *([VIEWER] if self._studio.is_viewer else [])]
+        return {self.banner: self._templates.render("common/banner.html", sentences=sentences)}
+
+    def open_clip(self, links: PageLinks, path: str | None) -> Updates:
+        """The settings of a clip from anywhere, in the form; what of them is missing here is said."""
+        if not path:
+            return {links.rooms: gr.skip()}
+        try:
+            found = self._studio.draft_of_clip(Path(path))
+        except UserError as error:
+            return {**links.filler.notices(str(error)), **links.open(RoomId.CREATE)}
+        return links.filler.fill(found.draft, " ".join(found.missing), mode=found.request.mode)

@@ -1,0 +1,69 @@
+"""The HTML of the Models room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from wan_pipeline.models.entries import Entry, Status
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.models.card import Button, Card
+from wan_pipeline.wording import data_size
+
+if TYPE_CHECKING:
+    from wan_pipeline.models.download import DownloadPlan
+
+SHELVES = (
+    ("On this computer", (Status.INSTALLED, Status.DAMAGED, Status.PARTIAL, Status.MISSING)),
+    ("Available to download", (Status.AVAILABLE,)),
+    ("Not available yet", (Status.UNSUPPORTED, Status.ANNOUNCED)),
+)
+
+
+def head(templates: Templates, cards: Sequence[Card], free_bytes: int) -> str:
+    """How many models are ready, what they take on the disk, and what is free."""
+    ready = [card.entry for card in cards if card.entry.status is Status.INSTALLED]
+    used = sum(entry.gigabytes for entry in ready) * 1e9
+    return templates.render("models/head.html", count=len(ready), used_bytes=used, free_bytes=free_bytes)
+
+
+def grid(templates: Templates, cards: Sequence[Card], is_local: bool) -> str:
+    """All cards. `is_local` gives them the buttons that change what is on this computer."""
+    shelves = [(title, [card for card in cards if card.shelf_status in statuses]) for title, statuses in SHELVES]
+    return templates.render("models/grid.html", shelves=[shelf for shelf in shelves if shelf[1]], is_local=is_local)
+
+
+def asking(templates: Templates, title: str, subject: str) -> str:
+    """A dialog that waits for the answer about `subject`, a model's id or a repository."""
+    return templates.render("models/asking.html", title=title, subject=subject)
+
+
+def download_answer(templates: Templates, subject: str, entry: Entry, plan: DownloadPlan, free_bytes: int) -> str:
+    """The exact size, the free space and the origin; the button only if the disk has enough space."""
+    label = f"Download {data_size(plan.needed_bytes)}" if plan.needed_bytes else "Finish the download"
+    button = Button("fetch", label, "download", "main") if plan.needed_bytes <= free_bytes else None
+    return templates.render(
+        "models/answer_download.html",
+        subject=subject,
+        spec=entry.spec,
+        plan=plan,
+        free_bytes=free_bytes,
+        confirm=button,
+    )
+
+
+def refusal(templates: Templates, subject: str, message: str) -> str:
+    """The answer where there is nothing to download, and why."""
+    return templates.render("models/answer_refused.html", subject=subject, message=message)
+
+
+def ask_remove(templates: Templates, card: Card, needed_by: int) -> str:
+    """`needed_by` is the number of clips in the queue that use the model."""
+    return templates.render(
+        "models/ask_remove.html",
+        model_id=card.spec.id,
+        title=card.spec.title,
+        removal=card.removal,
+        needed_by=needed_by,
+        confirm=Button("remove", card.removal.verb, "bin", "bad"),
+    )

@@ -1,0 +1,51 @@
+"""The Queue room: the list of jobs, the one being made now, and a panel that adds many clips at once."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import QUIET
+from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.projects import offer_projects
+from wan_pipeline.ui.common.room import PageLinks, RoomId
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.queue.add_many import AddManyEvents
+from wan_pipeline.ui.queue.events import QueueEvents
+from wan_pipeline.ui.queue.layout import QueueLayout
+
+
+class QueueRoom:
+    """Drawn where it is constructed; `wire` binds its events."""
+
+    def __init__(self, studio: Studio, templates: Templates, names: Names) -> None:
+        self._studio, self._templates, self._names = studio, templates, names
+        self._layout = QueueLayout(studio.presets.values(), templates)
+
+    def wire(self, links: PageLinks) -> None:
+        self._wire_list(QueueEvents(self._studio, self._templates, self._names, self._layout, links), links)
+        self._wire_add_many(AddManyEvents(self._studio, self._templates, self._layout, links.filler), links)
+        offer_projects(links.page, self._studio, [self._layout.add_many.project])
+
+    def _wire_list(self, events: QueueEvents, links: PageLinks) -> None:
+        layout, inputs, outputs = self._layout, events.inputs, events.outputs
+        links.entered(RoomId.QUEUE)(events.enter, inputs, outputs, **QUIET)
+        gr.on(links.left(RoomId.QUEUE), events.leave, None, [layout.timer], **QUIET)
+        layout.timer.tick(events.refresh, inputs, outputs, trigger_mode="always_last", **QUIET)
+        for part in layout.clickable:
+            # By default, Gradio drops a click while the one before it is being answered.
+            part.click(events.act, inputs, [*outputs, *links.outputs], trigger_mode="multiple", **QUIET)
+
+    def _wire_add_many(self, events: AddManyEvents, links: PageLinks) -> None:
+        panel = self._layout.add_many
+        gr.on(
+            [links.entered(RoomId.QUEUE), *(box.change for box in panel.inputs)],
+            events.forecast,
+            events.inputs,
+            [panel.estimate],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        panel.add.click(events.add, events.inputs, events.outputs, **QUIET)
+        panel.upload.upload(events.report_file, panel.upload, events.outputs, **QUIET)
+        panel.add_file.click(events.add_file, {panel.file, panel.project}, events.outputs, **QUIET)

@@ -1,0 +1,92 @@
+"""Handlers of the panel that adds many clips at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import Block
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Updates, Values
+from wan_pipeline.ui.common.messages import estimate, hint, notice, toast
+from wan_pipeline.ui.common.projects import project_name
+from wan_pipeline.ui.common.room import Filler
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.queue import html
+from wan_pipeline.ui.queue.layout import QueueLayout
+from wan_pipeline.wording import plural
+
+
+class AddManyEvents:
+    """Each handler takes the values of its inputs and returns updates."""
+
+    def __init__(self, studio: Studio, templates: Templates, layout: QueueLayout, forms: Filler) -> None:
+        self._studio, self._templates, self._forms = studio, templates, forms
+        self._panel, self._toast = layout.add_many, layout.toast
+
+    @property
+    def inputs(self) -> set[Block]:
+        """What the clips are made of: the panel, and the forms of Create."""
+        return {*self._panel.inputs, *self._forms.inputs}
+
+    @property
+    def outputs(self) -> list[Block]:
+        return [*self._panel.components, self._toast]
+
+    def forecast(self, values: Values) -> Updates:
+        """How many clips these are, and how long they take."""
+        try:
+            found = self._studio.estimates.of_drafts(self._drafts(values))
+        except UserError as error:
+            return self._panel.updates(estimate=hint(self._templates, str(error)))
+        return self._panel.updates(estimate=estimate(self._templates, found.text, found.fits))
+
+    def add(self, values: Values) -> Updates:
+        try:
+            ids = self._studio.submit_many(self._drafts(values), project_name(values[self._panel.project]))
+        except UserError as error:
+            return self._panel.updates(estimate=hint(self._templates, str(error)))
+        return {**self._panel.updates(prompts=""), **self._added(ids)}
+
+    def report_file(self, path: str | None) -> Updates:
+        """Show what is in an uploaded file, before anything of it is queued."""
+        if not path:
+            return self._panel.updates(report=gr.skip())
+        try:
+            with self._studio.read_list(Path(path)) as content:
+                drafts = [row.draft for row in content.rows]
+                text = self._studio.estimates.of_drafts(drafts).text if drafts else ""
+        except UserError as error:
+            return self._no_file(notice(self._templates, str(error)))
+        label = f"Add {'the good ' if content.problems else ''}{plural(len(drafts), 'clip')}"
+        return self._panel.updates(
+            report=html.file_report(self._templates, Path(path).name, text, content.problems),
+            add_file=gr.Button(label, visible=bool(drafts)),
+            file=path if drafts else "",
+        )
+
+    def add_file(self, values: Values) -> Updates:
+        path, project = values[self._panel.file], project_name(values[self._panel.project])
+        try:
+            with self._studio.read_list(Path(path)) as content:
+                ids = self._studio.submit_rows(content, skip_bad=True, project=project)
+        except UserError as error:
+            return self._no_file(notice(self._templates, str(error)))
+        return {**self._no_file(""), **self._added(ids)}
+
+    def _drafts(self, values: Values) -> list[Draft]:
+        panel = self._panel
+        form = self._forms.draft(Mode(values[panel.mode]), values)
+        prompts, seeds = prompts_in(values[panel.prompts] or ""), seeds_in(values[panel.seeds] or "")
+        return grid(form, prompts, seeds, values[panel.presets] or ())
+
+    def _added(self, ids: list[str]) -> Updates:
+        return {self._toast: toast(self._templates, f"{plural(len(ids), 'clip')} added to the queue")}
+
+    def _no_file(self, report: str) -> Updates:
+        return self._panel.updates(report=report, add_file=gr.Button(visible=False), file="")

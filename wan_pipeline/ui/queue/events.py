@@ -1,0 +1,174 @@
+"""Handlers of the queue as a whole, of its rows and of their buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import Block
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Click, Updates, Values
+from wan_pipeline.ui.common.files import served_copy
+from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.names import Names, badge_text
+from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.queue import html
+from wan_pipeline.ui.queue.layout import QueueLayout
+from wan_pipeline.ui.queue.shelves import PAGE_SIZE, SHELVES, Selection
+from wan_pipeline.wording import plural
+
+MOVABLE = (JobState.QUEUED, JobState.PAUSED)
+
+
+class QueueEvents:
+    """Each handler takes the values of `inputs` and returns updates."""
+
+    def __init__(
+        self, studio: Studio, templates: Templates, names: Names, layout: QueueLayout, links: PageLinks
+    ) -> None:
+        self._studio, self._jobs, self._queue = studio, studio.jobs, studio.queue
+        self._templates, self._names, self._layout, self._links = templates, names, layout, links
+        # What a button does to the queue, or to the job of this id; the list then shows the rest.
+        self._changes: Mapping[str, Callable[[str], object]] = {
+            "pause-all": lambda _: self._queue.pause_queue(),
+            "resume-all": lambda _: self._queue.resume_queue(),
+            "stop-after": lambda _: self._queue.stop_after_current(),
+            "cancel": self._queue.cancel,
+            "hold": self._queue.pause,
+            "release": self._queue.unpause,
+            "duplicate": self._queue.duplicate,
+            "retry": self._queue.retry,
+        }
+        # All other buttons return their own updates.
+        self._answers: Mapping[str, Callable[[Click, Values], Updates]] = {
+            **dict.fromkeys(("shelf", "back", "next"), self._select),
+            **dict.fromkeys(("top", "up", "down", "move-before", "move-after"), self._move),
+            "retry-failed": lambda _, values: self._count(values, self._queue.retry_failed(), "queued again"),
+            "clear": lambda _, values: self._count(values, self._queue.clear_finished(), "removed from the list"),
+            "export": lambda *_: self._export(),
+            "history": lambda click, _: self._history(click.subject),
+            "close": lambda *_: self._layout.updates(dialog=""),
+            "show": lambda click, _: self._links.show_job(click.subject),
+            "edit": lambda click, _: self._fill_form(click.subject, editing=click.subject),
+            "reuse": lambda click, _: self._fill_form(click.subject),
+        }
+
+    @property
+    def inputs(self) -> set[Block]:
+        return {self._layout.selection, self._layout.shown}
+
+    @property
+    def outputs(self) -> list[Block]:
+        return [*self._layout.components, self._links.badge]
+
+    def enter(self, values: Values) -> Updates:
+        """Show the queue and keep following it."""
+        return {**self.refresh(values), **self._layout.updates(timer=gr.Timer(active=True))}
+
+    def leave(self) -> Updates:
+        return self._layout.updates(timer=gr.Timer(active=False))
+
+    def refresh(self, values: Values) -> Updates:
+        """Updates for what differs from what the browser shows."""
+        return self._refresh(values, values[self._layout.selection])
+
+    def act(self, values: Values, event: gr.EventData) -> Updates:
+        """A click on any button, or a dragged row. A toast says what went wrong."""
+        click = Click.of(event)
+        try:
+            if change := self._changes.get(click.act):
+                change(click.subject)
+                return self.refresh(values)
+            return self._answers[click.act](click, values)
+        except UserError as error:
+            return {**self.refresh(values), **self._toast(str(error))}
+
+    # What is shown
+
+    def _refresh(self, values: Values, selection: Selection) -> Updates:
+        wanted, shown = self._wanted(selection), values[self._layout.shown]
+        changed = {part: value for part, value in wanted.items() if shown.get(part._id) != value}
+        if not changed:
+            return self._layout.updates(shown=gr.skip())
+        return changed | self._layout.updates(shown={part._id: value for part, value in wanted.items()})
+
+    def _wanted(self, selection: Selection) -> dict[Block, str]:
+        """What each part of the page shows now."""
+        counts, state = self._jobs.counts(), self._jobs.queue_state()
+        running = next(iter(self._jobs.jobs((JobState.RUNNING,), limit=1)), None)
+        preview = self._jobs.preview(running.id) if running else None
+        shelf, seconds_left = SHELVES[selection.shelf], self._studio.estimates.queue_seconds()
+        jobs, total = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE), sum(counts[s] for s in shelf.states)
+        parts = self._layout.updates(
+            head=html.head(self._templates, counts, state, seconds_left, running=running is not None),
+            actions=html.head_actions(self._templates, counts, state, running=running is not None),
+            now=html.now(self._templates, self._names, running, preview),
+            now_actions=html.now_actions(self._templates, running),
+            shelves=html.shelves(self._templates, counts, selection.shelf),
+            rows=html.rows(self._templates, self._names, jobs, selection, total),
+        )
+        return {**parts, self._links.badge: badge_text(counts, state)}
+
+    def _select(self, click: Click, values: Values) -> Updates:
+        """Another shelf, or another page of this one."""
+        selection: Selection = values[self._layout.selection]
+        match click.act:
+            case "shelf":
+                selection = Selection(click.text)
+            case "back":
+                selection = replace(selection, offset=max(selection.offset - PAGE_SIZE, 0))
+            case "next":
+                selection = replace(selection, offset=selection.offset + PAGE_SIZE)
+        return {**self._refresh(values, selection), **self._layout.updates(selection=selection)}
+
+    def _toast(self, text: str, download: Path | None = None) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text, download=download))
+
+    def _count(self, values: Values, count: int, what: str) -> Updates:
+        return {**self.refresh(values), **self._toast(f"{plural(count, 'clip')} {what}")}
+
+    # What the buttons do
+
+    def _move(self, click: Click, values: Values) -> Updates:
+        before = self._next_after_move(click, values[self._layout.selection].offset)
+        if before != click.subject:
+            self._queue.move(click.subject, before)
+        return self.refresh(values)
+
+    def _next_after_move(self, click: Click, offset: int) -> str | None:
+        """The job that the moved one then comes before; None at the end, its own id where it cannot go further."""
+        start = 0 if click.act == "top" else max(offset - PAGE_SIZE, 0)  # a job may move to the page before or after
+        waiting = [job.id for job in self._jobs.jobs(MOVABLE, start, 3 * PAGE_SIZE)]
+        if click.subject not in waiting:
+            raise UserError("This clip is not waiting any more, so it cannot be moved; look at the list.")
+        place = waiting.index(click.subject)
+        others = [*waiting[:place], *waiting[place + 1 :], None]
+        match click.act:
+            case "top":
+                return others[0]
+            case "up":
+                return others[place - 1] if place else click.subject
+            case "down":
+                return others[place + 1] if place + 1 < len(others) else click.subject
+            case "move-before":
+                return click.text
+            case _:
+                return others[others.index(click.text) + 1] if click.text in others else click.subject
+
+    def _history(self, job_id: str) -> Updates:
+        job = self._jobs.existing(job_id)
+        dialog = html.history(self._templates, job, self._jobs.events(job_id), self._jobs.log_excerpt(job_id))
+        return self._layout.updates(dialog=dialog)
+
+    def _export(self) -> Updates:
+        path = self._studio.export_queue()
+        return self._toast(f"Exported as {path.name}", download=served_copy(path))
+
+    def _fill_form(self, job_id: str, editing: str = "") -> Updates:
+        return self._links.filler.fill(self._studio.draft_of_job(job_id), editing=editing)

@@ -1,0 +1,69 @@
+"""The parts of the list of jobs, and what can be done to a job in each state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wan_pipeline.jobs.job import JobState
+
+PAGE_SIZE = 50
+"""Jobs shown at once."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One part of the list, and what it says when it is empty."""
+
+    title: str
+    states: tuple[JobState, ...]
+    empty_title: str
+    empty_text: str
+
+
+SHELVES = {
+    "next": Shelf(
+        "Up next",
+        (JobState.INTERRUPTED, JobState.QUEUED, JobState.PAUSED),
+        "Nothing is waiting",
+        "Add many clips above, or make one under Create. The queue keeps running when this page is closed.",
+    ),
+    "done": Shelf("Done", (JobState.DONE,), "Nothing done yet", "Finished clips are listed here and in the gallery."),
+    "problems": Shelf(
+        "Problems",
+        (JobState.FAILED, JobState.QUARANTINED),
+        "No problems",
+        "Clips that fail are listed here with the reason.",
+    ),
+    "cancelled": Shelf("Cancelled", (JobState.CANCELLED,), "Nothing cancelled", "Clips that you stop are listed here."),
+}
+
+STATE_WORDS = {
+    JobState.QUEUED: "Waiting",
+    JobState.RUNNING: "Being made",
+    JobState.INTERRUPTED: "Interrupted, resumes next",
+    JobState.PAUSED: "Held",
+    JobState.DONE: "Done",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
+    JobState.QUARANTINED: "Quarantined",
+}
+
+_MOVE_AND_EDIT = ("top", "up", "down", "edit", "duplicate")
+ACTIONS = {
+    JobState.RUNNING: ("show", "duplicate", "history", "cancel"),
+    JobState.QUEUED: (*_MOVE_AND_EDIT, "hold", "history", "cancel"),
+    JobState.PAUSED: (*_MOVE_AND_EDIT, "release", "history", "cancel"),
+    JobState.INTERRUPTED: ("hold", "history", "cancel"),
+    JobState.DONE: ("reuse", "duplicate", "history"),
+    **dict.fromkeys(SHELVES["problems"].states, ("retry", "reuse", "duplicate", "history")),
+    JobState.CANCELLED: ("retry", "reuse", "duplicate", "history"),
+}
+"""The buttons of a job, in order: names of `queue/actions.html`, handled by `QueueEvents.act`."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which jobs a browser tab shows: PAGE_SIZE of a shelf, from `offset` on."""
+
+    shelf: str = "next"
+    offset: int = 0
