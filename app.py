@@ -13,7 +13,7 @@ from wan_pipeline.ui.serve import serve
 def main(arguments: list[str] | None = None) -> None:
     try:
         options = parse(arguments)
-        serve(settings(options), options.host, options.port, share=options.share)
+        serve(settings(options), options.host, options.port, share=options.share, host_names=options.host_name)
     except (UserError, OSError) as error:  # a bad option, preset file or workspace, a port in use
         raise SystemExit(f"Wan Studio cannot start: {error}") from error
     except KeyboardInterrupt:  # Ctrl+C before Gradio's own handling of it is in place

@@ -39,10 +39,6 @@ class ModelError(UserError):
     """A model that is unknown, not installed, or whose files do not hold together."""
 
 
-class AccessError(UserError):
-    """Something that the caller's key does not allow."""
-
-
 class StorageError(UserError):
     """The disk refused: full, read-only, or not there."""
 

@@ -136,7 +136,7 @@ def test_an_invitation_becomes_a_cookie_and_leaves_the_address(server: Server) -
     assert cookie.startswith(f"{COOKIE}={secret};")
     assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert server.ask(host=TUNNEL, cookie=f"a=b; {COOKIE}={secret}").status == 200
-    assert (server.callers[-1].role, server.callers[-1].key_id) == (Role.MAKE, key.id)
+    assert (server.callers[-1].role, server.callers[-1].key.id) == (Role.MAKE, key.id)
 
 
 def test_a_framed_page_has_a_partitioned_cookie_and_the_hub_as_ancestor(database: Path) -> None:
@@ -237,3 +237,12 @@ def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> No
 def test_descriptions_of_the_server_are_closed(server: Server) -> None:
     for path in ("/openapi.json", "/docs", "/docs/", "/redoc"):
         assert server.ask(path).status == 404
+
+
+def test_a_role_that_the_server_cannot_tell_apart_is_not_let_in(database: Path) -> None:
+    server = Server(Keys(Database(database)), Rules(roles=frozenset({Role.OWNER})))
+    secret, _ = server.keys.create(Role.MAKE)
+    for host in (TUNNEL, "127.0.0.1:7860"):
+        answer = server.ask(host=host, authorization=f"Bearer {secret}")
+        assert (answer.status, server.callers) == (403, [])
+        assert "Keys for 'make'" in answer.body

@@ -1,8 +1,8 @@
-"""Rates, wrong keys and quotas, by a clock of the test's own."""
+"""Rates and wrong keys, by a clock of the test's own."""
 
 from __future__ import annotations
 
-from wan_pipeline.access.limits import MAX_BUCKETS, Quota, Rate, WrongKeys
+from wan_pipeline.access.limits import MAX_BUCKETS, Rate, WrongKeys
 
 
 class Clock:
@@ -36,14 +36,3 @@ def test_wrong_keys_cost_time_by_peer_and_in_all() -> None:
     assert [wrong.wait_seconds("a") for _ in range(3)] == [0.0, 0.0, 5.0]
     assert wrong.wait_seconds("b") == wrong.wait_seconds("c") == 0.0
     assert wrong.wait_seconds("d") > 0, "many peers together are slowed too"
-
-
-def test_uploads_are_counted_by_caller_and_in_all_until_they_are_deleted() -> None:
-    clock = Clock()
-    quota = Quota(by_caller=100, in_all=150, lifetime=60, clock=clock)
-    assert quota.take("a", 80)
-    assert not quota.take("a", 30)
-    assert quota.take("b", 70)
-    assert not quota.take("c", 1)
-    clock.now += 61
-    assert quota.take("c", 100)

@@ -18,7 +18,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from wan_pipeline.access.keys import Key
-from wan_pipeline.access.roles import Action, Role, check, may
+from wan_pipeline.access.roles import Role
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 GUEST_DOMAINS = ("gradio.live", "hf.space")
@@ -37,23 +37,6 @@ class Caller:
     """None for the owner at this computer."""
     is_local: bool = False
     """Whether they sit at this computer, and may be shown its folders."""
-
-    @property
-    def project(self) -> str:
-        """The project they are confined to; empty: the whole studio."""
-        return self.key.project if self.key else ""
-
-    @property
-    def key_id(self) -> str:
-        """What their jobs are marked with; empty for the owner at this computer."""
-        return self.key.id if self.key and self.key.role is not Role.OWNER else ""
-
-    def may(self, action: Action) -> bool:
-        return may(self.role, action)
-
-    def check(self, action: Action) -> None:
-        """Raise AccessError unless they may do this."""
-        check(self.role, action)
 
 
 OWNER_HERE = Caller(Role.OWNER, is_local=True)

@@ -59,6 +59,8 @@ class Rules:
     max_upload_bytes: int = 128 * 2**20
     upload_paths: tuple[str, ...] = ("/gradio_api/upload",)
     closed_paths: tuple[str, ...] = ("/docs", "/redoc", "/openapi.json")
+    roles: frozenset[Role] = frozenset(Role)
+    """Whom the server behind the guard can tell apart; keys of other roles are refused."""
 
 
 @dataclass
@@ -124,6 +126,8 @@ class Guard:
         is_here = is_owner_here(request, self._rules.host_names)
         for secret, is_in_address in _secrets(scope, request):
             key = self._find(secret)
+            if key is not None and key.role not in self._rules.roles:
+                raise _Refusal(403, f"Keys for '{key.role}' are not let in here; ask the owner for another.")
             if key is not None:
                 is_local = is_here and key.role is Role.OWNER
                 return Caller(key.role, key, is_local=is_local), secret if is_in_address else ""
@@ -152,7 +156,7 @@ class Guard:
     def _check_rate(self, request: Request, caller: Caller) -> None:
         if caller.role is Role.OWNER:
             return
-        wait = max(self._limits.guest.take(caller.key_id), self._limits.guests_in_all.take("all"))
+        wait = max(self._limits.guest.take(caller.key.id if caller.key else ""), self._limits.guests_in_all.take("all"))
         if wait:
             raise _Refusal(429, "Too many requests; wait a little.", wait)
 
@@ -200,6 +204,11 @@ class Guard:
             await send(message)
 
         return send_with_headers
+
+
+def invitation(address: str, secret: str) -> str:
+    """The link that lets its bearer in."""
+    return f"{address.rstrip('/')}/?{urlencode({PARAMETER: secret})}"
 
 
 def caller_of(scope: Scope) -> Caller:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from wan_pipeline.access.caps import Caps
 from wan_pipeline.access.roles import Role
 from wan_pipeline.errors import UserError
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 KEY_BYTES = 16
 """128 random bits: no dictionary and no luck finds one, so a plain SHA-256 is enough to store it."""
@@ -35,7 +32,6 @@ class Key:
     role: Role
     project: str
     """What it covers; empty: the whole studio."""
-    caps: Caps
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -50,20 +46,15 @@ class Keys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(
-        self, role: Role, project: str = "", expires: timedelta | None = DEFAULT_EXPIRY, caps: Caps | None = None
-    ) -> tuple[str, Key]:
+    def create(self, role: Role, project: str = "", expires: timedelta | None = DEFAULT_EXPIRY) -> tuple[str, Key]:
         """Make a key. Returns the secret, which is shown this once, and its record."""
         secret, now = secrets.token_urlsafe(KEY_BYTES), datetime.now(UTC)
         end = None if expires is None else now + expires
-        key = Key(secrets.token_hex(4), role, project, caps or Caps(), now, end, None)
+        key = Key(secrets.token_hex(4), role, project, now, end, None)
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO keys (id, hash, role, project, caps, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(key.id, _hash(secret), role, project, json.dumps(asdict(key.caps)), now.isoformat()),
-                    None if end is None else end.isoformat(),
-                ),
+                "INSERT INTO keys (id, hash, role, project, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (key.id, _hash(secret), role, project, now.isoformat(), None if end is None else end.isoformat()),
             )
         return secret, key
 
@@ -121,12 +112,11 @@ def _key(row: sqlite3.Row) -> Key | None:
             id=row["id"],
             role=Role(row["role"]),
             project=row["project"],
-            caps=parse(Caps, parse_json(row["caps"])),
             created_at=datetime.fromisoformat(row["created_at"]),
             expires_at=_time(row["expires_at"]),
             last_used_at=_time(row["last_used_at"]),
         )
-    except (OutsideDataError, ValueError):
+    except ValueError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""How often and how much: rates by key and in all, a delay for wrong keys, quotas of uploaded bytes.
+"""How often: rates by key and in all, and a delay for wrong keys.
 
 All of it is in memory, for one server process, and its size is bounded.
 """
@@ -57,26 +57,3 @@ class WrongKeys:
     def wait_seconds(self, peer: str) -> float:
         """After a wrong key: 0 if it may simply be refused, else how long this peer is to wait."""
         return max(self.by_peer.take(peer), self.in_all.take("all"))
-
-
-@dataclass
-class Quota:
-    """Bytes that a caller, and all together, may have uploaded and not yet lost to the clean-up."""
-
-    by_caller: int
-    in_all: int
-    lifetime: float = 3600.0
-    """Seconds after which an upload no longer counts: its file is deleted then."""
-    clock: Callable[[], float] = time.monotonic
-    _uploads: list[tuple[float, str, int]] = field(default_factory=list)
-
-    def take(self, caller: str, count: int) -> bool:
-        """Whether these bytes may come; counts them if so."""
-        horizon = self.clock() - self.lifetime
-        self._uploads = [upload for upload in self._uploads if upload[0] > horizon]
-        own = sum(size for _, who, size in self._uploads if who == caller)
-        total = sum(size for _, _, size in self._uploads)
-        if own + count > self.by_caller or total + count > self.in_all:
-            return False
-        self._uploads.append((self.clock(), caller, count))
-        return True

@@ -25,13 +25,15 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=host, help="address to listen on (this computer only by default)")
     parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860 by default)")
     parser.add_argument("--share", action="store_true", help="also give a public address, through Gradio's servers")
+    name = "another name of this computer that the page answers to, such as studio.lan; repeatable"
+    parser.add_argument("--host-name", action="append", default=[], metavar="NAME", help=name)
 
 
 def run(options: argparse.Namespace) -> int:
     from wan_pipeline.ui.serve import serve  # here: --help needs none of it
 
     try:
-        serve(settings(options), options.host, options.port, share=options.share)
+        serve(settings(options), options.host, options.port, share=options.share, host_names=options.host_name)
     except OSError as error:
         raise UserError(f"The page cannot be served: {error}") from error
     return 0

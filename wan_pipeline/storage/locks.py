@@ -41,10 +41,6 @@ class WorkspaceLocks:
         """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
-    def public_address(self) -> FileLock:
-        """Held by the app that can be reached from outside."""
-        return FileLock(self._folder / "public-address.lock", timeout=LOCK_SECONDS, thread_local=False)
-
     def device(self) -> FileLock:
         """Held while a clip is rendered, by the worker or the verifier, so that the two never share its memory."""
         return FileLock(self._folder / "device.lock", timeout=DEVICE_SECONDS)

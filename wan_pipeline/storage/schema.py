@@ -88,24 +88,10 @@ MIGRATIONS: tuple[str, ...] = (
         hash TEXT NOT NULL UNIQUE,
         role TEXT NOT NULL,
         project TEXT NOT NULL,
-        caps TEXT NOT NULL,
         created_at TEXT NOT NULL,
         expires_at TEXT,
         last_used_at TEXT
     );
-    ALTER TABLE jobs ADD COLUMN key_id TEXT NOT NULL DEFAULT '';
-    ALTER TABLE clips ADD COLUMN key_id TEXT NOT NULL DEFAULT '';
-    CREATE INDEX jobs_by_key ON jobs (key_id, state);
-    CREATE INDEX clips_by_key ON clips (key_id, project, binned_at);
-    CREATE TABLE comments (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        clip_id TEXT NOT NULL,
-        key_id TEXT NOT NULL,
-        author TEXT NOT NULL,
-        text TEXT NOT NULL,
-        made_at TEXT NOT NULL
-    );
-    CREATE INDEX comments_by_clip ON comments (clip_id, number);
     """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
