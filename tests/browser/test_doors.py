@@ -19,7 +19,7 @@ ROUTES = (
     *("/", "/config", "/theme.css", "/gradio_api/info", "/gradio_api/file=/etc/passwd", "/gradio_api/startup-events"),
     *("/gradio_api/heartbeat/x", "/gradio_api/queue/data?session_hash=x", "/static/img/logo.svg", "/nothing"),
 )
-CHANGES = (
+CHANGES = ("/gradio_api/run/predict", "/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/call/x", "/run/x")
     "/gradio_api/run/predict",
     "/gradio_api/queue/join",
     "/gradio_api/upload",
