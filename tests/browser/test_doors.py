@@ -20,12 +20,6 @@ ROUTES = (
     *("/gradio_api/heartbeat/x", "/gradio_api/queue/data?session_hash=x", "/static/img/logo.svg", "/nothing"),
 )
 CHANGES = ("/gradio_api/run/predict", "/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/call/x", "/run/x")
-    "/gradio_api/run/predict",
-    "/gradio_api/queue/join",
-    "/gradio_api/upload",
-    "/gradio_api/call/x",
-    "/run/predict",
-)
 
 
 def ask(address: str, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> tuple[HTTPResponse, bytes]:
