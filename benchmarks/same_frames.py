@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-CLIP = ("--seed", "7", "--width", "160", "--height", "96", "--frames", "9", "--steps", "4", "--preset", "natural")
+CLIP = ("--seed", "7", "--width", "160", "--height", "160", "--frames", "9", "--steps", "4", "--preset", "natural")
 PROMPT = "a red balloon flies up over green hills"
 MODULES = ("blocks.0.attn1.to_q", "blocks.3.attn2.to_v", "blocks.7.attn1.to_out.0")
 """Of the demo's transformer; all are 320 x 320."""

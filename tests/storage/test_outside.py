@@ -137,7 +137,7 @@ def test_the_bytes_of_a_file_name_become_printable() -> None:
     assert printable("b\udcff 红.toml") == "b? 红.toml"
 
 
-@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, {"a": "\ud800"}], ids=str)
+@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, {"a": "\ud800"}], ids=["NaN", "an object", "half a surrogate"])
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(OutsideDataError):
         parse(dict[str, Any], value)

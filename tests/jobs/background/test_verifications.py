@@ -140,9 +140,9 @@ def test_an_idle_worker_leaves_the_verifier_the_memory(studio: Studio) -> None:
         thread = Thread(target=worker.run, daemon=True)
         thread.start()
         wait_for(lambda: studio.jobs.job(job_id).state is JobState.DONE, "the clip")
-        assert worker._engine._loaded is not None
+        assert worker._engine._holder.loaded is not None
         with locks.verifier():
-            wait_for(lambda: worker._engine._loaded is None, "the model is let go")
+            wait_for(lambda: worker._engine._holder.loaded is None, "the model is let go")
         again = studio.queue.submit(studio.requests.resolve(DRAFT))
         wait_for(lambda: studio.jobs.job(again).state is JobState.DONE, "the next clip")
     thread.join(PATIENCE)
