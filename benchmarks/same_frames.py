@@ -84,20 +84,22 @@ def write_inputs(folder: Path) -> None:
 
 def compare(case: Case, before: Path, after: Path, folder: Path) -> bool:
     """Make the clip with both checkouts and verify the first one's with the second. Prints one line."""
+    checkouts = (before, after)
     clips = [folder / f"{case.name} {name}.mp4" for name in ("before", "after")]
-    hashes = [generate(checkout, case, folder, clip) for checkout, clip in zip((before, after), clips, strict=True)]
-    verdict = run(after, folder, "verify", str(clips[0]))
+    workspaces = [folder / f"{case.name} workspace {name}" for name in ("before", "after")]
+    hashes = [generate(*made, case, folder) for made in zip(checkouts, clips, workspaces, strict=True)]
+    # In the workspace of the clip, which holds its input image: so an old workspace is opened too.
+    verdict = run(after, folder, "verify", str(clips[0]), "--workspace", str(workspaces[0]))
     is_same = hashes[0] == hashes[1] and verdict["identical"] is True
     verified = "verified" if verdict["identical"] else f"not verified: {' '.join(verdict['differences'])}"
     print(f"{case.name:<24} {' '.join(text[:16] for text in hashes)}  {verified}", flush=True)
     return is_same
 
 
-def generate(checkout: Path, case: Case, folder: Path, clip: Path) -> str:
+def generate(checkout: Path, clip: Path, workspace: Path, case: Case, folder: Path) -> str:
     """The SHA-256 of the frames."""
-    with TemporaryDirectory(dir=folder, prefix="workspace-", ignore_cleanup_errors=True) as workspace:
-        options = (*CLIP, *case.options, "--prompt", PROMPT, "--output", str(clip), "--workspace", workspace)
-        return str(run(checkout, folder, "generate", *options)["frames_sha256"])
+    options = (*CLIP, *case.options, "--prompt", PROMPT, "--output", str(clip), "--workspace", str(workspace))
+    return str(run(checkout, folder, "generate", *options)["frames_sha256"])
 
 
 def run(checkout: Path, folder: Path, command: str, *options: str) -> dict[str, object]:

@@ -48,14 +48,14 @@ def import_repository(settings, server: HubServer) -> None:
 def test_a_bad_configuration_is_a_sentence_and_no_model(settings, server, published, name, text):
     (published / name).write_bytes(text)
     server.publish(REPO, published)
-    with pytest.raises(ModelError, match=rf"{name} of {REPO} cannot be read: it "):
+    with pytest.raises(ModelError, match=rf"{name} of {REPO} cannot be read: (it|'a') "):
         import_repository(settings, server)
     assert list(settings.imported.glob("*")) == []
 
 
 def test_a_configuration_is_not_downloaded_to_its_end(settings, server, published):
     (published / "model_index.json").write_bytes(b" " * (MAX_CONFIG_BYTES + 10**6))
-    with pytest.raises(ModelError, match=f"{MAX_CONFIG_BYTES:,}"):
+    with pytest.raises(ModelError, match=f"larger than {MAX_CONFIG_BYTES >> 20} MB"):
         import_repository(settings, server)
 
 

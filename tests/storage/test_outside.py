@@ -137,7 +137,9 @@ def test_the_bytes_of_a_file_name_become_printable() -> None:
     assert printable("b\udcff 红.toml") == "b? 红.toml"
 
 
-@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, {"a": "\ud800"}], ids=["NaN", "an object", "half a surrogate"])
+@pytest.mark.parametrize(
+    "value", [{"a": float("nan")}, {"a": object()}, {"a": "\ud800"}], ids=("nan", "object", "surrogate")
+)
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(OutsideDataError):
         parse(dict[str, Any], value)
