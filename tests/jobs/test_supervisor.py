@@ -157,11 +157,11 @@ def test_silence_counts_only_while_somebody_looks() -> None:
     stall = StallDetector(limit_seconds=0.5, longest_gap=0.1)
     looks = 0
     assert not stall.is_stalled(beats=1)
-    stall._looked_at -= 3600
+    stall._polled_at -= 3600
     assert not stall.is_stalled(beats=1)
     while not stall.is_stalled(beats=1):
         looks += 1
-        stall._looked_at -= 3600
+        stall._polled_at -= 3600
     assert looks == 4
     assert not stall.is_stalled(beats=2)
 
