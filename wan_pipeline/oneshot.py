@@ -1,4 +1,4 @@
-"""The short way to one clip, for scripts and notebooks."""
+"""One clip by one call, for scripts and notebooks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def generate(
     clips. `options` are the other fields of `Draft`, such as `model`, `preset`, `seed` and `num_frames`; what is left
     out comes from the preset, then from the model. `observer` is told the progress and can cancel.
 
-    The weights are loaded anew for each call: for several clips put them in a `Studio`'s queue.
+    Each call loads the weights again: put several clips into a `Studio`'s queue.
 
     Raises UserError for a setting that cannot be used, before any weights are loaded; GenerationError if the model
     fails; Cancelled if the observer asks for it.

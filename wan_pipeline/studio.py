@@ -86,7 +86,7 @@ class Studio:
     # Opening and closing
 
     def start(self) -> None:
-        """Begin to work the queue off, in a worker process. For an app, once."""
+        """Start to process the queue in a worker process. Call it once, from an app."""
         self._back_up()
         self.gallery.rescan()  # lists clips made elsewhere, by an older version, or after a restored backup
         self._supervisor.start()
@@ -153,10 +153,16 @@ class Studio:
     def export_queue(self, target: Path | None = None) -> Path:
         """Write all that runs, waits or is held to a file that `read_list` reads, and return its path.
 
-        Without a target it goes to the cache, as ZIP if there are input pictures, else as JSONL. Raises UserError.
+        Without a target it goes to the cache, as ZIP if there are input pictures, else as JSONL. Raises UserError if
+        not all of the queue can go into one file.
         """
-        states = (*UNFINISHED, JobState.PAUSED)
-        jobs = [job for job in self.jobs.jobs(states, limit=MAX_ROWS) if not job.request_error]
+        jobs = self.jobs.jobs((*UNFINISHED, JobState.PAUSED), limit=MAX_ROWS + 1)
+        if len(jobs) > MAX_ROWS:
+            raise UserError(f"The queue has more than {MAX_ROWS:,} unfinished clips, and a list holds no more.")
+        if unreadable := next((job for job in jobs if job.request_error), None):
+            raise UserError(
+                f"Clip {unreadable.id[:8]} of the queue cannot be exported; cancel it first. {unreadable.request_error}"
+            )
         rows = [Row(number, self.requests.draft_of(job.request), job.project) for number, job in enumerate(jobs, 1)]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
         path = target or self.settings.cache / f"queue_{datetime.now().astimezone():%Y-%m-%d_%H%M}.{ending}"
@@ -164,7 +170,7 @@ class Studio:
         return path
 
     def work(self, on_tick: Callable[[], None]) -> None:
-        """Work the queue off until it is empty or paused, calling `on_tick` about once a second."""
+        """Process the queue until it is empty or paused, calling `on_tick` about once a second."""
         self._back_up()
         self._supervisor.work(on_tick)
 

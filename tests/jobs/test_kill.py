@@ -25,7 +25,13 @@ ENDS = {EventKind.DONE, EventKind.ADOPTED, EventKind.FAILED, EventKind.CANCELLED
 EXPLAINS_A_START = {EventKind.SUBMITTED, EventKind.INTERRUPTED, EventKind.RELEASED, EventKind.PLAN_LOWERED}
 
 
-@pytest.mark.timeout(1200)  # a minute on two quiet cores
+@pytest.mark.timeout(1200)
+def test_80_jobs_and_at_least_20_kills(settings: Settings, warm: Warm, tmp_path: Path) -> None:
+    assert kill(settings, warm, tmp_path, jobs=80, random_lives=5, app_kills=2, seed=7) >= 20
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_200_jobs_and_at_least_30_kills(settings: Settings, warm: Warm, tmp_path: Path) -> None:
     assert kill(settings, warm, tmp_path, jobs=200, random_lives=14, app_kills=4, seed=7) >= 30
 

@@ -385,7 +385,7 @@ def test_a_clock_set_back_changes_no_order(queue: OpenQueue, database: Path) -> 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda stored: stored | {"upscale": 2}, "unknown setting 'upscale'"),
+        (lambda stored: stored | {"upscale": 2}, "'upscale' is not a known key"),
         (lambda stored: {key: value for key, value in stored.items() if key != "seed"}, "cannot be read"),
         (lambda stored: stored | {"scheduler": "magic"}, "cannot be read"),
         (lambda stored: [], ""),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import zipfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +246,17 @@ def test_a_queue_moves_to_another_workspace(with_image: bool, studio: Studio, se
         assert [copy.request for copy in copies] == [studio.jobs.job(job_id).request for job_id in ids]
         assert {copy.project for copy in copies} == {"night"}
         assert list(other.settings.cache.glob("import-*")) == []
+
+
+def test_a_queue_is_exported_whole_or_not_at_all(studio: Studio, settings: Settings) -> None:
+    job_id = studio.submit(BALL)
+    with closing(sqlite3.connect(settings.database)) as connection, connection:
+        connection.execute("UPDATE jobs SET request = '{}' WHERE id = ?", (job_id,))
+    with pytest.raises(UserError, match=f"Clip {job_id[:8]} of the queue cannot be exported; cancel it first"):
+        studio.export_queue()
+    studio.queue.cancel(job_id)
+    studio.submit_many([BALL] * 3)
+    assert len(studio.export_queue().read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_nothing_is_queued_unless_all_is_right_or_bad_rows_are_skipped(studio: Studio, tmp_path: Path) -> None:

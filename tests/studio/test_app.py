@@ -66,8 +66,14 @@ def test_addresses_that_cannot_be_listened_on(host: str, port: int | None) -> No
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])  # noqa: S104
-def test_any_free_port_will_do(host: str) -> None:
-    check_address(host, None)
+def test_without_a_port_any_free_one_will_do(host: str) -> None:
+    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as taken:
+        taken.bind(address)
+        taken.listen()
+        with pytest.raises(UserError, match="cannot be listened on"):
+            check_address(host, taken.getsockname()[1])
+        check_address(host, None)
 
 
 def test_only_clips_are_served_and_nothing_is_sent(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 RANK = 4
-SHAPES = {  # (outputs, inputs) of some modules of tests/tiny.py's transformer
+SHAPES = {  # (outputs, inputs) of some modules of tests/support/tiny.py's transformer
     "blocks.0.attn1.to_q": (48, 48),
     "blocks.0.attn1.to_out.0": (48, 48),
     "blocks.1.attn2.to_k": (48, 48),

@@ -58,7 +58,7 @@ def app(options: str, socket: str, lives: str, jobs: str) -> None:
         return Warm(socket).start("tests.support.kills:worker", options, lives, log=worker_log(settings))
 
     settings = read_settings(options)
-    with Studio(settings, partial(Supervisor, launch=launch, look_seconds=0.05)) as studio:
+    with Studio(settings, partial(Supervisor, launch=launch, poll_seconds=0.05)) as studio:
         studio.start()
         queued = {number_of(job.request) for job in studio.jobs.recent(10**6)}
         for number in range(int(jobs)):

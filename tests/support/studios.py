@@ -111,7 +111,7 @@ def hurried(warm: Warm, launched: list[WarmProcess], stall_seconds: float = 60.0
         )
         return launched[-1]
 
-    return partial(Supervisor, launch=launch, look_seconds=0.05, stall_seconds=stall_seconds)
+    return partial(Supervisor, launch=launch, poll_seconds=0.05, stall_seconds=stall_seconds)
 
 
 def warm_worker(options: str) -> int:

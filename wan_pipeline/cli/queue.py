@@ -29,7 +29,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     work = _action(actions, "work", _work, "make the clips that wait, until there are none")
     add_memory(work)
     work.set_defaults(stopped="stopped; the clip that was being made waits again.")
-    pause = _action(actions, "pause", _pause, "take up no further clip; the one that is being made goes on")
+    pause = _action(actions, "pause", _pause, "start no further clip; the one that is being made goes on")
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")
     _action(actions, "resume", _resume, "go on after a pause")
     _add_ids(_action(actions, "retry", _retry, "start failed clips afresh"), "*", "all that failed")

@@ -66,7 +66,7 @@ class AdapterHome:
 
 
 def read_weights(adapter: Adapter, home: AdapterHome) -> Layers:
-    """The adapter's updates, times its weight, stored at home. Raises LoraError for values that are not numbers."""
+    """The adapter's updates, times its weight, on its home device. Raises LoraError for values that are not numbers."""
     try:
         with safe_open(adapter.path, framework="pt") as file:
             return {module: _low_rank(adapter, file.get_tensor, pair, home) for module, pair in adapter.pairs.items()}

@@ -15,18 +15,18 @@ class JobState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Its worker died. It is taken up again before any other job."""
+    """Its worker died. It is claimed again before any other job."""
     PAUSED = "paused"
-    """Held by a person."""
+    """Paused by the user."""
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
-    """Several workers died while running it. Only a person can retry it."""
+    """Several workers died while running it. Only the user can retry it."""
 
 
 WAITING = (JobState.QUEUED, JobState.INTERRUPTED)
-"""States that a worker takes up."""
+"""States that a worker claims."""
 UNFINISHED = (JobState.RUNNING, *WAITING)
 FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED)
 
@@ -34,18 +34,18 @@ FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUARANT
 class EventKind(StrEnum):
     SUBMITTED = "submitted"
     STARTED = "started"
-    """A worker took it up; the detail names the attempt and the process."""
+    """A worker claimed it; the detail names the attempt and the process."""
     RESUMED = "resumed"
     """It resumed from a checkpoint; the detail names the step."""
     INTERRUPTED = "interrupted"
     HUNG = "hung"
     """Its worker hung and was ended."""
     RELEASED = "released"
-    """Its worker was asked to stop and put it back."""
+    """Its worker was asked to stop and released it."""
     PLAN_LOWERED = "plan_lowered"
     DONE = "done"
     ADOPTED = "adopted"
-    """Its clip was found whole on the disk; only the row was missing."""
+    """Its clip was found complete on the disk; only the row was not up to date."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
@@ -74,15 +74,15 @@ class QueueState:
     """State of the queue as a whole."""
 
     paused: bool
-    """No further job is taken up."""
+    """No further job is claimed."""
     stops_after_current: bool
     """It will be paused when the running job has ended."""
     heartbeat_at: datetime | None
     """Last heartbeat by the wall clock, for display. None: never."""
     beats: int
-    """Count of heartbeats. A stall is measured by how long this stands still on a monotonic clock."""
+    """Count of heartbeats. A stall is measured by how long this does not change, by a monotonic clock."""
     worker_pid: int | None
-    """Process of the last heartbeat. Whether it lives is told by the worker lock alone."""
+    """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
     worker_job: str | None
 
 
@@ -122,9 +122,9 @@ class Job:
     """Grows with each preview written; 0 means there is none yet."""
     cancel_requested: bool
     attempts: int
-    """Times a worker took it up, not counting those in which the worker put it back in good order."""
+    """Times a worker claimed it, not counting those in which the worker released it cleanly."""
     error: str | None
-    """One sentence for the person, if failed or quarantined."""
+    """One sentence for the user, if failed or quarantined."""
     clip: Path | None
     poster: Path | None
     frames_sha256: str | None
@@ -135,14 +135,14 @@ class Job:
     jobs_ahead: int
     """Unfinished jobs before it; 0 unless waiting."""
     position: float = 0.0
-    """Place in the queue; smaller comes first."""
+    """Smaller comes first in the queue."""
     project: str = ""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
     plan_steps_down: int = 0
     """Times it ran out of memory and got a smaller plan."""
     resumed_from: int = 0
-    """Denoising step it resumed from when it was last taken up; 0: from the start."""
+    """Denoising step it resumed from when it was last claimed; 0: from the start."""
     request_error: str | None = None
     """Why the stored request cannot be run; `request` then holds what could be read of it."""
 

@@ -136,7 +136,7 @@ class JobReader:
         )
 
     def starts(self) -> int:
-        """How many times any job has been taken up. It grows when a worker gets to work, and never shrinks."""
+        """How many times any job has been claimed. It grows when a worker starts one, and never shrinks."""
         with self._database.connection() as connection:
             return int(get_setting(connection, "starts", "0"))
 

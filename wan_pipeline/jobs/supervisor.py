@@ -25,7 +25,7 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 STALL_SECONDS = 120.0
 """A worker without a heartbeat for so long hangs. (Another program may hold the database for a while.)"""
 
@@ -46,7 +46,7 @@ class Supervisor:
         queue: WorkerQueue,
         locks: WorkspaceLocks,
         launch: Launch = launch_worker,
-        look_seconds: float = LOOK_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self._settings = settings
@@ -54,7 +54,7 @@ class Supervisor:
         self._queue = queue
         self._locks = locks
         self._launch = launch
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
         self._app_lock = locks.app()
         self._main_lock = locks.main_app()
         self._process: RunningWorker | None = None
@@ -63,7 +63,7 @@ class Supervisor:
         """What was repaired meanwhile, one sentence each, for the person."""
         self._backups = Backups(settings.database)
         self._backoff = RestartBackoff()
-        self._stall = StallDetector(stall_seconds, 2 * look_seconds)
+        self._stall = StallDetector(stall_seconds, 2 * poll_seconds)
         self._wake = Event()
         self._closing = Event()
         self._thread = Thread(target=self._run, name="supervisor", daemon=True)
@@ -107,16 +107,16 @@ class Supervisor:
                 self._process.wait()
             raise
         while self._process is not None and self._process.poll() is None and not self._locks.any_app_is_alive():
-            time.sleep(self._look_seconds / 10)  # it ends by itself
+            time.sleep(self._poll_seconds / 10)  # it ends by itself
 
     def _work(self, on_tick: Callable[[], None]) -> None:
         while True:
             with self._repaired_database():
                 if not self._has_work():
                     return
-                self._look()
+                self._poll()
                 on_tick()
-            self._wake.wait(self._look_seconds)
+            self._wake.wait(self._poll_seconds)
 
     def _has_work(self) -> bool:
         if self._jobs.queue_state().paused:
@@ -128,10 +128,10 @@ class Supervisor:
             try:
                 if self._is_main():
                     with self._repaired_database():
-                        self._look()
+                        self._poll()
             except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
-            self._wake.wait(self._look_seconds)
+            self._wake.wait(self._poll_seconds)
             self._wake.clear()
 
     def _is_main(self) -> bool:
@@ -142,7 +142,7 @@ class Supervisor:
                 return False
         return True
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
             self._process = None
             self._handle_exit(code)
@@ -164,7 +164,7 @@ class Supervisor:
         if code == Ending.NOTHING_TO_DO or self._jobs.starts() != self._starts_at_launch:
             self._backoff = RestartBackoff()
             return
-        logger.warning("The worker ended with exit status %d before it took up a job.", code)
+        logger.warning("The worker ended with exit status %d before it claimed a job.", code)
         self._backoff.add(code)
         if self._backoff.failed_starts >= MAX_FAILED_STARTS:
             self._backoff = RestartBackoff()

@@ -29,7 +29,7 @@ class RestartBackoff:
         self._not_before = 0.0
 
     def add(self, code: int) -> None:
-        """A worker ended with this exit status before it took up a job."""
+        """A worker ended with this exit status before it claimed a job."""
         self._count += 1
         self.failed_starts = 0 if code in self.FROM_OUTSIDE else self.failed_starts + 1
         if self._count > MAX_FAILED_STARTS:
@@ -44,7 +44,7 @@ class RestartBackoff:
 class StallDetector:
     """Measures how long the count of heartbeats has stood still.
 
-    Neither the wall clock nor a sleep of the computer counts: a gap between two looks is cut to `longest_gap`.
+    Neither the wall clock nor a sleep of the computer counts: a gap between two polls is cut to `longest_gap`.
     """
 
     def __init__(self, limit_seconds: float, longest_gap: float) -> None:
@@ -52,7 +52,7 @@ class StallDetector:
         self._longest_gap = longest_gap
         self._beats = -1
         self._seconds = 0.0
-        self._looked_at = time.monotonic()
+        self._polled_at = time.monotonic()
 
     def reset(self) -> None:
         self._seconds = 0.0
@@ -60,7 +60,7 @@ class StallDetector:
     def is_stalled(self, beats: int) -> bool:
         """Whether the count has been `beats` for longer than the limit."""
         now = time.monotonic()
-        gap = min(now - self._looked_at, self._longest_gap)
+        gap = min(now - self._polled_at, self._longest_gap)
         self._seconds = self._seconds + gap if beats == self._beats else 0.0
-        self._beats, self._looked_at = beats, now
+        self._beats, self._polled_at = beats, now
         return self._seconds > self._limit

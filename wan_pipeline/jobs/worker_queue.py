@@ -39,7 +39,7 @@ class WorkerQueue:
         Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs go
         before those of other models, but never before one that was moved by hand, and past any one job at most
         MAX_OVERTAKEN times, so every job gets its turn. A job whose request cannot be read fails here. After
-        `stop_after_current` only an interrupted job is still taken up; then the queue is paused.
+        `stop_after_current` only an interrupted job is still claimed; then the queue is paused.
         """
         with self._database.transaction() as connection:
             while (row := _next(connection, loaded)) is not None:
@@ -110,7 +110,7 @@ class WorkerQueue:
             _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
 
     def lower_plan(self, job_id: str, plan: str, why: str) -> None:
-        """Put a running job back after it ran out of memory, to be taken up first and with the smaller `plan`.
+        """Put a running job back after it ran out of memory, to be claimed first and with the smaller `plan`.
 
         The attempt does not count: the number of smaller plans bounds the tries.
         """
@@ -176,7 +176,7 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
 
 
 def _next(connection: sqlite3.Connection, loaded: str | None) -> sqlite3.Row | None:
-    """The row to take up, by the rule in `claim`."""
+    """The row to claim, by the rule in `claim`."""
     if get_setting(connection, "paused", "0") == "1":
         return None
     row = _first(connection, "state = 'interrupted'")

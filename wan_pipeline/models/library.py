@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from wan_pipeline.errors import ModelError
@@ -38,7 +39,11 @@ class InstalledModel:
 
     spec: ModelSpec
     folder: Path
-    fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `fingerprint`. Only on demand: lists of models are shown without reading their weights."""
+        return fingerprint(self.folder)
 
     def index(self) -> Config:
         """`model_index.json`: the pipeline's class, settings and components. Raises ModelError."""
@@ -123,7 +128,7 @@ class ModelLibrary:
                 command = f"python -m wan_pipeline models download {spec.id}"
                 raise ModelError(f"{error.problem}; run: {command}") from error
             raise
-        return InstalledModel(spec, folder, fingerprint(folder))
+        return InstalledModel(spec, folder)
 
     def folder(self, spec: ModelSpec) -> Path | None:
         """Where the model's files are, complete or not; None if there is no model index."""

@@ -1,4 +1,4 @@
-"""The ways each stage of a clip could be done, best first, for the planner to choose from."""
+"""The candidate plans of each stage of a clip, best first, for the planner to choose from."""
 
 from __future__ import annotations
 
@@ -57,12 +57,23 @@ def stage_candidates(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Me
     beside_model = _beside(machine, resident)
     beside_vae = _beside(machine, resident + 4 * facts.vae_params) if resident else machine
     return [
-        Candidates(_text(machine, plan), lambda way: text_cost(facts, machine, way.text), beside_vae, TEXT_TOLERANCE),
         Candidates(
-            _denoising(spec, clip, machine, plan), lambda way: denoising_cost(spec, clip, machine, way), machine
+            _text(machine, plan),
+            lambda candidate: text_cost(facts, machine, candidate.text),
+            beside_vae,
+            TEXT_TOLERANCE,
         ),
-        Candidates(_encoding(clip, plan), lambda way: encoding_cost(facts, clip, machine, way.encode), beside_model),
-        Candidates(_decoding(machine, plan), lambda way: decoding_cost(facts, clip, machine, way), beside_model),
+        Candidates(
+            _denoising(spec, clip, machine, plan),
+            lambda candidate: denoising_cost(spec, clip, machine, candidate),
+            machine,
+        ),
+        Candidates(
+            _encoding(clip, plan), lambda candidate: encoding_cost(facts, clip, machine, candidate.encode), beside_model
+        ),
+        Candidates(
+            _decoding(machine, plan), lambda candidate: decoding_cost(facts, clip, machine, candidate), beside_model
+        ),
     ]
 
 

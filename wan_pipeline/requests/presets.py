@@ -78,16 +78,21 @@ def load_presets(folder: Path) -> tuple[dict[str, Preset], tuple[str, ...]]:
 
 def find_preset(presets: Mapping[str, Preset], preset_id: str) -> Preset:
     """Raises PresetError listing the known ids."""
-    try:
-        return presets[preset_id]
-    except KeyError:
-        offer = ", ".join(presets) or "none installed"
-        raise PresetError(f"There is no preset '{preset_id[:80]}'; choose one of: {offer}.") from None
+    return find_loaded(presets, preset_id, "preset")
 
 
 # Files of presets, and of speeds
 
 T = TypeVar("T")
+
+
+def find_loaded(loaded: Mapping[str, T], name: str, what: str) -> T:
+    """One of the presets or speeds of a folder. `what` names the kind. Raises PresetError listing the known ids."""
+    try:
+        return loaded[name]
+    except KeyError:
+        offer = ", ".join(loaded) or "none installed"
+        raise PresetError(f"There is no {what} '{name[:80]}'; choose one of: {offer}.") from None
 
 
 def load_file(path: Path, kind: type[T], what: str) -> T:

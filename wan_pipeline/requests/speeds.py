@@ -14,12 +14,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from wan_pipeline.errors import LoraError, PresetError, RequestError
+from wan_pipeline.errors import LoraError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.limits import FlowShift, Guidance, LoraWeight, Name, Steps
-from wan_pipeline.requests.presets import Line, load_file, load_folder
+from wan_pipeline.requests.presets import Line, find_loaded, load_file, load_folder
 from wan_pipeline.requests.request import LoraChoice, SchedulerName
 
 
@@ -112,8 +112,4 @@ def load_speeds(folder: Path) -> tuple[dict[str, Speed], tuple[str, ...]]:
 
 def find_speed(speeds: Mapping[str, Speed], speed_id: str) -> Speed:
     """Raises PresetError listing the known ids."""
-    try:
-        return speeds[speed_id]
-    except KeyError:
-        offer = ", ".join(speeds) or "none installed"
-        raise PresetError(f"There is no speed '{speed_id[:80]}'; choose one of: {offer}.") from None
+    return find_loaded(speeds, speed_id, "speed")

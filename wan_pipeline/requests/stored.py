@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, SchedulerName
@@ -26,6 +28,7 @@ UNREADABLE = GenerationRequest(
 """Stands for a request of which nothing can be read."""
 
 
+@lru_cache(maxsize=8192)  # more than a page's poll, once a second, can hold: a list has 5000 rows at most
 def read_request(text: str) -> tuple[GenerationRequest, str | None]:
     """The request, and None or why it cannot be run: then the request holds only what could be read, to be shown."""
     try:

@@ -56,8 +56,12 @@ class Backups:
         A damaged database is not copied: it would push good backups out.
         """
         backups = self.newest_first()
-        changed_at = self._database.stat().st_mtime_ns
-        if backups and backups[0].stat().st_mtime_ns == changed_at:
+        try:
+            changed_at = self._database.stat().st_mtime_ns
+            is_unchanged = bool(backups) and backups[0].stat().st_mtime_ns == changed_at
+        except OSError as error:  # one of them was removed from outside
+            raise StorageError(f"The database {self._database} cannot be backed up ({error}).") from error
+        if is_unchanged:
             return None
         target = self._folder / f"studio-{_number(backups[0]) + 1 if backups else 1:06d}.sqlite3"
         with whole_file(target) as part:

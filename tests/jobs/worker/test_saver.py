@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, current_thread
+from threading import Event, Thread, current_thread
 
 import pytest
 
@@ -38,7 +38,17 @@ def test_what_goes_wrong_reaches_the_caller_once(ask: object) -> None:
     assert saver.is_idle()
 
 
-def test_who_closes_is_told_nothing() -> None:
-    saver = Saver()
-    saver.start(lambda: 1 / 0)
-    saver.close()
+def test_closing_waits_and_raises_nothing() -> None:
+    saver, may_end, closed = Saver(), Event(), Event()
+
+    def save() -> None:
+        may_end.wait(10)
+        raise ZeroDivisionError
+
+    saver.start(save)
+    closing = Thread(target=lambda: (saver.close(), closed.set()))
+    closing.start()
+    assert not closed.wait(0.1)
+    may_end.set()
+    assert closed.wait(10)
+    closing.join()

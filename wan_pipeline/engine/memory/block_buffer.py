@@ -35,7 +35,7 @@ class BlockBuffer:
 
 @dataclass(frozen=True)
 class _Span:
-    """Where an inner tensor lies in a slab."""
+    """Span of an inner tensor in a slab."""
 
     offset: int
     shape: torch.Size

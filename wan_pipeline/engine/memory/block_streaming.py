@@ -195,7 +195,7 @@ class BlockStream:
 def streaming(models: Sequence[StreamedModel], device: torch.device, resident: int = 0) -> Iterator[BlockStream]:
     """Within the block the models compute on `device`, each with `resident` of its blocks kept there.
 
-    Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back home.
+    Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back on its home device.
     """
     stream = BlockStream([model.blocks for model in models], device, resident)
     outside = [entry for model in models for entry in model.outside_blocks()]

@@ -125,7 +125,7 @@ class BackgroundProcess:
         state = file.read()
         if state is None or state.is_over or self.is_alive:
             return state
-        state = file.read()  # again: it may have written its last state and ended between the two looks
+        state = file.read()  # again: it may have written its last state and ended between the two polls
         return state if state is None or state.is_over else state.died(self._log)
 
 

@@ -1,1 +1,1 @@
-"""The process that works the queue off."""
+"""The process that processes the queue."""

@@ -1,4 +1,4 @@
-"""`python -m wan_pipeline.jobs.worker`: work a queue off."""
+"""`python -m wan_pipeline.jobs.worker`: process a queue."""
 
 from __future__ import annotations
 

@@ -47,8 +47,9 @@ def remove_stray_parts(settings: Settings) -> None:
     oldest = time.time() - STRAY_SECONDS
     for folder in settings.written:
         for path in folder.rglob("*.part"):
-            if path.stat().st_mtime < oldest:
-                _remove(path)
+            with suppress(FileNotFoundError):  # another process has just renamed it
+                if path.stat().st_mtime < oldest:
+                    _remove(path)
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The process that works the queue off, one job at a time, with the model kept in memory between jobs.
+"""The process that processes the queue, one job at a time, with the model kept in memory between jobs.
 
 `python -m wan_pipeline.jobs.worker --workspace DIR`. One per workspace, by a lock of the operating system. It outlives
 the app and ends when the queue is empty and no app is open. While one clip is rendered the one before is saved.
@@ -226,7 +226,7 @@ class Worker:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    settings = settings_of(settings_parser("wan_pipeline.jobs.worker", "Work a queue off.").parse_args(arguments))
+    settings = settings_of(settings_parser("wan_pipeline.jobs.worker", "Process a queue.").parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     faulthandler.enable()
     sys.exit(work(settings))

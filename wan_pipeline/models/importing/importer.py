@@ -97,7 +97,7 @@ class ModelImporter:
         if has_index(folder):
             folder = folder.resolve()
             check_files(folder, folder.name)
-            return InstalledModel(inspect("config", folder.name, lambda file: read_config(folder / file)), folder, "")
+            return InstalledModel(inspect("config", folder.name, lambda file: read_config(folder / file)), folder)
         known = next((spec.id for spec in self._library.specs().values() if name == spec.repo), name)
         return self._library.find(known)
 

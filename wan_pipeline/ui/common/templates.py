@@ -1,4 +1,4 @@
-"""HTML from jinja2 templates with automatic escaping. A template lies in the folder `templates` of its room."""
+"""HTML from jinja2 templates with automatic escaping. A template is in the folder `templates` of its room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UI = Path(__file__).parent.parent
 class Templates:
     """Renders `room/name.html`, the file `ui/<room>/templates/<name>.html`; `common` counts as a room.
 
-    Every value is escaped. A name that a template uses and nobody gives is an error. `shared` are values that all
+    Every value is escaped. An undefined variable raises. `shared` are values that all
     templates may use.
     """
 

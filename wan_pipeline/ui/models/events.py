@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -64,11 +64,15 @@ class ModelsEvents:
 
     def follow(self, shown: dict[str, str], request: gr.Request) -> Updates:
         """Poll the transfers. The cards are drawn anew only when one has started or ended, here or elsewhere."""
-        states = self._states(shown)
-        if states == shown:
-            return self._layout.updates(progress=self._progress(shown))
+        transfers = {model_id: self._studio.transfers.of(model_id) for model_id in shown}
+        if all(_state(transfer) == shown[model_id] for model_id, transfer in transfers.items()):
+            return self._layout.updates(progress=_progress(transfers))
         updates = self._show(is_at_this_computer(request))
-        ended = [self._names.model(model_id) for model_id in states if self._has_arrived(model_id, shown[model_id])]
+        ended = [
+            self._names.model(model_id)
+            for model_id, transfer in transfers.items()
+            if _has_arrived(transfer, shown[model_id])
+        ]
         if ended:
             updates |= self._toast(f"{' and '.join(ended)} {'is' if len(ended) == 1 else 'are'} ready to use")
         return updates
@@ -135,21 +139,6 @@ class ModelsEvents:
             shown={card.spec.id: _state(card.transfer) for card in cards},
         )
 
-    def _states(self, model_ids: Iterable[str]) -> dict[str, str]:
-        return {model_id: _state(self._studio.transfers.of(model_id)) for model_id in model_ids}
-
-    def _progress(self, model_ids: Iterable[str]) -> str:
-        transfers = {model_id: self._studio.transfers.of(model_id) for model_id in model_ids}
-        return json.dumps(
-            {model_id: progress_texts(each) for model_id, each in transfers.items() if each and each.is_running}
-        )
-
-    def _has_arrived(self, model_id: str, before: str) -> bool:
-        """Whether a download that was running has succeeded. `before` is its state then."""
-        transfer = self._studio.transfers.of(model_id)
-        was_downloading = before.startswith(f"{TransferTask.DOWNLOAD} {TransferState.RUNNING}")
-        return was_downloading and transfer is not None and transfer.state is TransferState.DONE
-
     def _toast(self, text: str) -> Updates:
         return self._layout.updates(toast=toast(self._templates, text))
 
@@ -213,3 +202,16 @@ def _check_is_local(request: gr.Request) -> None:
     """Raises ModelError for a browser on another computer."""
     if not is_at_this_computer(request):
         raise ModelError(ONLY_LOCAL)
+
+
+def _progress(transfers: dict[str, ModelTransfer | None]) -> str:
+    """How far the running transfers are, as JSON for models.js."""
+    return json.dumps(
+        {model_id: progress_texts(each) for model_id, each in transfers.items() if each and each.is_running}
+    )
+
+
+def _has_arrived(transfer: ModelTransfer | None, before: str) -> bool:
+    """Whether a download that was running has succeeded. `before` is its state then."""
+    was_downloading = before.startswith(f"{TransferTask.DOWNLOAD} {TransferState.RUNNING}")
+    return was_downloading and transfer is not None and transfer.state is TransferState.DONE
