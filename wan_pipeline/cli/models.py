@@ -14,8 +14,8 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.wording import duration
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import DownloadPlan
     from wan_pipeline.models.entries import Entry
+    from wan_pipeline.models.hub.download import DownloadPlan
     from wan_pipeline.models.manager import ModelManager
     from wan_pipeline.models.transfer import TransferProgress
 

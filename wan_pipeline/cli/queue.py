@@ -157,7 +157,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _template(options: argparse.Namespace) -> int:
-    from wan_pipeline.requests.list_file import CSV_TEMPLATE
+    from wan_pipeline.requests.lists.files import CSV_TEMPLATE
 
     sys.stdout.write(CSV_TEMPLATE)
     return 0

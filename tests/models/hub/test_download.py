@@ -14,9 +14,9 @@ import pytest
 from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.errors import Cancelled, ModelError, StorageError
 from wan_pipeline.models import transfer
-from wan_pipeline.models.cache import CachedRepository
-from wan_pipeline.models.download import damaged_files, download, plan_download
-from wan_pipeline.models.hub import Hub
+from wan_pipeline.models.hub.cache import CachedRepository
+from wan_pipeline.models.hub.client import Hub
+from wan_pipeline.models.hub.download import damaged_files, download, plan_download
 from wan_pipeline.models.transfer import TransferProgress
 
 REPO = "tiny/wan"
