@@ -120,6 +120,12 @@ class JobReader:
         counts = self.counts()
         return sum(counts[state] for state in UNFINISHED)
 
+    def has_work(self) -> bool:
+        """Whether a job runs, or one waits and the queue is not paused."""
+        if self.queue_state().paused:
+            return self.counts()[JobState.RUNNING] > 0
+        return self.unfinished() > 0
+
     # The queue as a whole
 
     def queue_state(self) -> QueueState:

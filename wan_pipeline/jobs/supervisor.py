@@ -112,16 +112,11 @@ class Supervisor:
     def _work(self, on_tick: Callable[[], None]) -> None:
         while True:
             with self._repaired_database():
-                if not self._has_work():
+                if not self._jobs.has_work():
                     return
                 self._poll()
                 on_tick()
             self._wake.wait(self._poll_seconds)
-
-    def _has_work(self) -> bool:
-        if self._jobs.queue_state().paused:
-            return self._jobs.counts()[JobState.RUNNING] > 0
-        return self._jobs.unfinished() > 0
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -194,7 +189,7 @@ class Supervisor:
 
     def _end_if_hung(self) -> None:
         """End a worker that lives and makes no progress: the next one goes on with the queue."""
-        if not self._has_work():
+        if not self._jobs.has_work():
             self._stall.reset()
             return
         state = self._jobs.queue_state()
