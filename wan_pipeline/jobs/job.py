@@ -25,10 +25,14 @@ class JobState(StrEnum):
     """Several workers died while running it. Only the user can retry it."""
 
 
+RUNNING = (JobState.RUNNING,)
 WAITING = (JobState.QUEUED, JobState.INTERRUPTED)
 """States that a worker claims."""
-UNFINISHED = (JobState.RUNNING, *WAITING)
-FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED)
+HELD_OR_WAITING = (*WAITING, JobState.PAUSED)
+UNFINISHED = (*RUNNING, *WAITING)
+PROBLEMS = (JobState.FAILED, JobState.QUARANTINED)
+RETRIABLE = (*PROBLEMS, JobState.CANCELLED)
+FINISHED = (JobState.DONE, *RETRIABLE)
 
 
 class EventKind(StrEnum):

@@ -10,7 +10,7 @@ from wan_pipeline.clips.receipt import Seconds
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.rows import ORDER_OF_WORK, get_setting, read_heartbeat, sql_list
+from wan_pipeline.jobs.rows import ORDER_OF_WORK, QueueKey, get_setting, read_heartbeat, sql_list
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.settings import Settings
@@ -131,10 +131,10 @@ class JobReader:
     def queue_state(self) -> QueueState:
         with self._database.connection() as connection:
             values = dict(connection.execute("SELECT key, value FROM queue").fetchall())
-        beat = read_heartbeat(values.get("heartbeat", "{}"))
+        beat = read_heartbeat(values.get(QueueKey.HEARTBEAT, "{}"))
         return QueueState(
-            paused=values.get("paused") == "1",
-            stops_after_current=values.get("stop_after_current") == "1",
+            paused=values.get(QueueKey.PAUSED) == "1",
+            stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
             heartbeat_at=beat.at,
             beats=beat.count,
             worker_pid=beat.pid,
@@ -144,7 +144,7 @@ class JobReader:
     def starts(self) -> int:
         """How many times any job has been claimed. It grows when a worker starts one, and never shrinks."""
         with self._database.connection() as connection:
-            return int(get_setting(connection, "starts", "0"))
+            return int(get_setting(connection, QueueKey.STARTS, "0"))
 
     def _jobs(self, clause: str, *values: object) -> list[Job]:
         with self._database.connection() as connection:

@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
-from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.job import RUNNING, EventKind
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
@@ -199,7 +199,7 @@ class Supervisor:
         if pid is None or not _is_worker(pid):
             return
         logger.warning("The worker, process %d, has had no heartbeat for too long and is ended.", pid)
-        for job in self._jobs.jobs((JobState.RUNNING,)):
+        for job in self._jobs.jobs(RUNNING):
             self._queue.record_event(job.id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
         psutil.Process(pid).kill()
         self._stall.reset()
