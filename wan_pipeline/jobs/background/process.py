@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from wan_pipeline.jobs.launch import launch
+from wan_pipeline.jobs.log import FORMAT
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.locks import is_held
@@ -147,7 +148,7 @@ class Throttle:
 
 def run_alone(lock: FileLock, work: Callable[[], object], description: str) -> None:
     """The main function of a background process: do the work while holding the lock, or leave it to the holder."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=FORMAT)
     try:
         lock.acquire()
     except Timeout:
