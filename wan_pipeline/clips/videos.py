@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from wan_pipeline.errors import ImageError, StorageError
+from wan_pipeline.models.spec import frames_up_to
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.hashes import CHUNK_BYTES
 
@@ -38,7 +39,7 @@ def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
     """The error for a video that has only `found` frames at the clip's frame rate."""
     return ImageError(
         f"The {name} has {found} frames at {fps} a second and the clip takes {num_frames}; "
-        f"ask for at most {(found - 1) // 4 * 4 + 1} frames, or give a longer video."
+        f"ask for at most {frames_up_to(found)} frames, or give a longer video."
     )
 
 
