@@ -114,7 +114,7 @@ def test_the_estimate_is_cheap_and_does_not_wait_for_words(studio: Studio, photo
 
 def test_no_room_for_a_clip_is_said_before_the_job(settings: Settings) -> None:
     with Studio(settings) as studio, small_disk(settings.clips, "1m"):
-        with pytest.raises(StorageError, match=f"The folder {settings.clips} has 1 MB free and a clip .* may need"):
+        with pytest.raises(StorageError, match=f"The folder {settings.clips} has 1.0 MB free and a clip .* may need"):
             studio.submit(BALL)
         assert studio.jobs.recent() == []
 

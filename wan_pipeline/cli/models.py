@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
 from wan_pipeline.errors import ModelError
-from wan_pipeline.wording import duration
+from wan_pipeline.wording import data_size, duration
 
 if TYPE_CHECKING:
     from wan_pipeline.models.entries import Entry
@@ -148,8 +148,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    freed = _manager(options).remove(options.model) / 1e9
-    print(json.dumps({"id": options.model, "freed_gb": round(freed, 3)}) if options.json else f"{freed:,.1f} GB freed")
+    freed = _manager(options).remove(options.model)
+    facts = {"id": options.model, "freed_gb": round(freed / 1e9, 3)}
+    print(json.dumps(facts) if options.json else f"{data_size(freed)} freed")
     return 0
 
 
@@ -160,15 +161,15 @@ def _print(entry: Entry, options: argparse.Namespace) -> int:
 
 def _line(entry: Entry) -> str:
     """For example: wan2.2-t2v-a14b  available  126.0 GB  text-to-video  Wan-AI/…"""
-    size = f"{entry.gigabytes:.1f} GB" if entry.gigabytes else ""
+    size = data_size(entry.gigabytes * 1e9) if entry.gigabytes else ""
     modes = ", ".join(entry.spec.abilities)
     end = " ".join((entry.problem or str(entry.folder or entry.spec.repo or "")).split())
     return f"{entry.spec.id:<20}  {entry.status:<11}  {size:>8}  {modes:<31}  {end}".rstrip()
 
 
 def _plan_line(plan: DownloadPlan) -> str:
-    name, needed, total = plan.repository.name, plan.needed_bytes / 1e9, plan.total_bytes / 1e9
-    return f"{name} at {plan.repository.commit[:12]}: {needed:,.2f} of {total:,.2f} GB to download"
+    needed, total = data_size(plan.needed_bytes), data_size(plan.total_bytes)
+    return f"{plan.repository.name} at {plan.repository.commit[:12]}: {needed} of {total} to download"
 
 
 def _plan_facts(plan: DownloadPlan) -> dict[str, object]:
