@@ -33,7 +33,6 @@ def done(request: GenerationRequest, **seconds: float) -> Job:
         step=0,
         total=0,
         eta_seconds=None,
-        preview_version=0,
         cancel_requested=False,
         attempts=1,
         error=None,

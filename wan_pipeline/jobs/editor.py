@@ -24,10 +24,10 @@ class QueueEditor:
 
     # One job
 
-    def submit(self, request: GenerationRequest, project: str = "", *, paused: bool = False) -> str:
-        """Append a request to the queue, held if `paused`. Returns the job id."""
+    def submit(self, request: GenerationRequest, project: str = "") -> str:
+        """Append a request to the queue. Returns the job id."""
         with self._database.transaction() as connection:
-            return _insert(connection, request, project, JobState.PAUSED if paused else JobState.QUEUED)
+            return _insert(connection, request, project)
 
     def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]]) -> list[str]:
         """Append requests, each with its project: all of them or, on an error, none. Returns the job ids."""
@@ -132,16 +132,23 @@ class QueueEditor:
             return changed
 
 
-def _insert(
-    connection: sqlite3.Connection, request: GenerationRequest, project: str, state: JobState = JobState.QUEUED
-) -> str:
+def _insert(connection: sqlite3.Connection, request: GenerationRequest, project: str) -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
         "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (job_id, state, request.model, request.to_json(), now(), Stage.QUEUED, _last_position(connection) + 1, project),
+        (
+            job_id,
+            JobState.QUEUED,
+            request.model,
+            request.to_json(),
+            now(),
+            Stage.QUEUED,
+            _last_position(connection) + 1,
+            project,
+        ),
     )
-    record_event(connection, job_id, EventKind.SUBMITTED, "held" if state is JobState.PAUSED else "")
+    record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
 
 

@@ -34,7 +34,6 @@ class Estimate:
     """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""
     seconds: float
     """For these clips alone, without those ahead in the queue."""
-    jobs_ahead: int = 0
     fits: bool = True
     """Whether the clip fits the machine's memory, as far as is known."""
     forecast: Forecast | None = None
@@ -61,16 +60,15 @@ class Estimator:
 
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""
-        ahead = self._jobs.unfinished()
-        return replace(self._estimate(request, self._hardware(), after_other_clips(ahead)), jobs_ahead=ahead)
+        return self._estimate(request, self._hardware(), after_other_clips(self._jobs.unfinished()))
 
     def of_requests(self, requests: Sequence[GenerationRequest]) -> Estimate:
         """For clips that are made one after another, when all that run or wait are done. Raises ModelError."""
-        ahead, models = self._jobs.unfinished(), {request.model for request in requests}
+        models = {request.model for request in requests}
         throughputs = self._throughputs(self._models.spec(model_id) for model_id in models)
         seconds = sum(throughputs[request.model].seconds(request) for request in requests)
-        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(ahead)}"
-        return Estimate(text, seconds, ahead)
+        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._jobs.unfinished())}"
+        return Estimate(text, seconds)
 
     def of_model(self, model_id: str) -> Estimate | None:
         """For the model's own clip: fits: 4.8 of 8.0 GB, about 4 min at 832 x 480. None while nothing is known.

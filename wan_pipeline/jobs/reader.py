@@ -67,7 +67,7 @@ class JobReader:
         """A job's history, oldest first."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM events WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
-        return [Event(row["id"], job_id, stored_time(row["at"]), EventKind(row["kind"]), row["detail"]) for row in rows]
+        return [Event(row["id"], stored_time(row["at"]), EventKind(row["kind"]), row["detail"]) for row in rows]
 
     def preview(self, job_id: str) -> bytes | None:
         """The running job's preview, an animated WebP. Bytes and no path: the worker replaces the file all the time."""
@@ -135,10 +135,8 @@ class JobReader:
         return QueueState(
             paused=values.get(QueueKey.PAUSED) == "1",
             stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
-            heartbeat_at=beat.at,
             beats=beat.count,
             worker_pid=beat.pid,
-            worker_job=beat.job,
         )
 
     def starts(self) -> int:
@@ -164,7 +162,6 @@ class JobReader:
             step=row["step"],
             total=row["total"],
             eta_seconds=row["eta_seconds"],
-            preview_version=row["preview_version"],
             cancel_requested=bool(row["cancel_requested"]),
             attempts=row["attempts"],
             error=row["error"],
@@ -174,7 +171,6 @@ class JobReader:
             seconds=stored_json(dict[str, Seconds], row["seconds"], {}),
             warnings=stored_json(tuple[str, ...], row["warnings"], ()),
             jobs_ahead=row["jobs_ahead"],
-            position=row["position"],
             project=row["project"],
             plan=row["plan"],
             plan_steps_down=row["plan_steps_down"],

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.storage.outside import Time, stored_json
+from wan_pipeline.storage.outside import stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
 """SQL order of unfinished jobs: running, then interrupted, then by their place in the queue."""
@@ -58,9 +58,7 @@ class Heartbeat:
     """The last heartbeat of a worker, as the queue holds it."""
 
     count: int = 0
-    at: Time | None = None
     pid: int | None = None
-    job: str | None = None
 
 
 def read_heartbeat(stored: str) -> Heartbeat:

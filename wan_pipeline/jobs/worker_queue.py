@@ -57,14 +57,13 @@ class WorkerQueue:
                 _end(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
         return self._jobs.job(row["id"]) if row else None
 
-    def heartbeat(self, pid: int, job_id: str | None) -> None:
-        """Record that the worker lives, and which job it has."""
+    def heartbeat(self, pid: int) -> None:
+        """Record that the worker lives."""
         with self._database.transaction() as connection:
             count = read_heartbeat(get_setting(connection, QueueKey.HEARTBEAT, "{}")).count + 1
-            beat = {"count": count, "at": now(), "pid": pid, "job": job_id}
-            set_setting(connection, QueueKey.HEARTBEAT, json.dumps(beat))
+            set_setting(connection, QueueKey.HEARTBEAT, json.dumps({"count": count, "pid": pid}))
 
-    def progress(self, job_id: str, progress: Progress, preview_version: int) -> None:
+    def progress(self, job_id: str, progress: Progress) -> None:
         with self._database.transaction() as connection:
             update_job(
                 connection,
@@ -74,7 +73,6 @@ class WorkerQueue:
                 step=progress.step,
                 total=progress.total,
                 eta_seconds=progress.eta_seconds,
-                preview_version=preview_version,
             )
 
     def is_cancel_requested(self, job_id: str) -> bool:
@@ -210,7 +208,7 @@ def _first(connection: sqlite3.Connection, condition: str, *values: object) -> s
 def _start(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
     connection.execute(
         "UPDATE jobs SET state = ?, stage = ?, started_at = ?, attempts = attempts + 1, resumed_from = 0, "
-        "step = 0, total = 0, eta_seconds = NULL, preview_version = 0 WHERE number = ?",
+        "step = 0, total = 0, eta_seconds = NULL WHERE number = ?",
         (JobState.RUNNING, Stage.LOADING, now(), row["number"]),
     )
     if row["state"] == JobState.QUEUED:
