@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
 from wan_pipeline.errors import ModelError
-from wan_pipeline.wording import data_size, duration
+from wan_pipeline.wording import data_size, duration, upper_first
 
 if TYPE_CHECKING:
     from wan_pipeline.models.entries import Entry
@@ -66,7 +66,7 @@ def _add_import(actions: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False)
+    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
     parser.set_defaults(run=run)
     add_folders(parser)
