@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
 from wan_pipeline.errors import ModelError
+from wan_pipeline.progress import Throttle
 from wan_pipeline.wording import data_size, duration, upper_first
 
 if TYPE_CHECKING:
@@ -187,16 +187,14 @@ class _TransferLine:
     def __init__(self, stream: TextIO, verb: str) -> None:
         self._stream, self._verb = stream, verb
         self._is_terminal = stream.isatty()
-        self._interval = 0.2 if self._is_terminal else LOG_SECONDS
-        self._printed_at = time.monotonic()
+        self._throttle = Throttle(0.2 if self._is_terminal else LOG_SECONDS, is_due_at_first=False)
         self._has_printed = False
 
     def transferred(self, progress: TransferProgress) -> None:
-        now = time.monotonic()
         is_end = progress.done_bytes == progress.total_bytes and self._has_printed
-        if now - self._printed_at < self._interval and not is_end:
+        if not self._throttle.is_due() and not is_end:
             return
-        self._printed_at, self._has_printed = now, True
+        self._has_printed = True
         line = self._line(progress)
         self._stream.write(f"\r\x1b[2K{line}" if self._is_terminal else f"{line}\n")
         self._stream.flush()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -128,22 +127,6 @@ class BackgroundProcess:
             return state
         state = file.read()  # again: it may have written its last state and ended between the two polls
         return state if state is None or state.is_over else state.died(self._log)
-
-
-class Throttle:
-    """Limits how often something is done."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last = float("-inf")
-
-    def is_due(self) -> bool:
-        """True at first, and then at most once in `seconds`."""
-        now = time.monotonic()
-        if now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
 
 
 def run_alone(lock: FileLock, work: Callable[[], object], description: str) -> None:
