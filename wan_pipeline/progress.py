@@ -1,7 +1,8 @@
-"""How the engine tells what it is doing, and how it is asked to stop. No torch."""
+"""How long work tells what it is doing, how often, and how it is asked to stop. No torch."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -39,6 +40,22 @@ class Observer(Protocol):
     def progress(self, progress: Progress) -> None: ...
 
     def cancelled(self) -> bool: ...
+
+
+class Throttle:
+    """Limits how often something is done."""
+
+    def __init__(self, seconds: float, *, is_due_at_first: bool = True) -> None:
+        self._seconds = seconds
+        self._last = float("-inf") if is_due_at_first else time.monotonic()
+
+    def is_due(self) -> bool:
+        """True at most once in `seconds`."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
 
 
 def check_cancelled(observer: Observer) -> None:

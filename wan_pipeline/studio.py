@@ -33,7 +33,7 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.limits import check_project
-from wan_pipeline.requests.list_file import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
+from wan_pipeline.requests.lists.files import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft, GenerationRequest

@@ -18,6 +18,11 @@ def lower_first(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
+def upper_first(sentence: str) -> str:
+    """A sentence of its own. Unlike `capitalize` it leaves the other letters as they are."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def duration(seconds: float) -> str:
     """For example: 6 s, 2 min 30 s, 1 h 5 min."""
     whole = max(round(seconds), 1)

@@ -19,7 +19,7 @@ from tests.support.studios import QUICK, finish, wait_for
 from wan_pipeline.cli import main
 from wan_pipeline.errors import ModelError
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.models.cache import CachedRepository
+from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.studio import Studio
 

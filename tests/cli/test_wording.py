@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wan_pipeline.wording import after_other_clips, data_size, duration, lower_first, plural
+from wan_pipeline.wording import after_other_clips, data_size, duration, lower_first, plural, upper_first
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,6 @@ def test_who_is_ahead(count: int, text: str) -> None:
     assert after_other_clips(count) == text
 
 
-def test_a_sentence_that_continues_another() -> None:
+def test_a_sentence_that_continues_another_or_stands_alone() -> None:
     assert (lower_first("It needs 8 GB."), lower_first("")) == ("it needs 8 GB.", "")
+    assert (upper_first("it needs 8 GB."), upper_first("")) == ("It needs 8 GB.", "")

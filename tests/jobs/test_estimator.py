@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,8 +12,9 @@ from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.estimator import Estimator
 from wan_pipeline.models.registry import WAN22_TI2V_5B
-from wan_pipeline.planning.hardware import Hardware, Speeds, save_hardware
+from wan_pipeline.planning.hardware import Hardware, Speeds, load_hardware, save_hardware
 from wan_pipeline.planning.machine import GIB
+from wan_pipeline.planning.planner import Planner
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.studio import Studio
 
@@ -49,6 +51,15 @@ def test_a_card_is_told_what_a_clip_takes_and_how_long(estimator, settings, monk
     assert estimator.of_model("wan2.2-t2v-a14b").text.endswith(" at 832 x 480")
     small = estimator.of_request(replace(LARGE, width=832, height=480))
     assert small.seconds < told.seconds / 3  # attention is quadratic
+
+
+def test_a_models_own_clip_takes_one_plan_and_one_reading_of_the_hardware(estimator, settings, monkeypatch):
+    save_hardware(CARD, settings.cache)
+    calls = {name: Mock(wraps=function) for name, function in (("load", load_hardware), ("plan", Planner.choose))}
+    monkeypatch.setattr("wan_pipeline.jobs.estimator.load_hardware", calls["load"])
+    monkeypatch.setattr(Planner, "choose", lambda *arguments: calls["plan"](*arguments))
+    estimator.of_model("wan2.1-t2v-14b")
+    assert (calls["load"].call_count, calls["plan"].call_count) == (1, 1)
 
 
 def test_a_cpu_is_told_the_time_alone(estimator, settings, monkeypatch):
@@ -94,7 +105,7 @@ def test_a_clip_waits_for_those_ahead(ahead, words, estimator, queue, database):
     for seed in range(ahead):
         queue.editor.submit(make_request(seed=seed))
     told = estimator.of_request(make_request())
-    assert (told.jobs_ahead, told.text) == (ahead, f"about 9 s{words}")
+    assert told.text == f"about 9 s{words}"
     assert told.seconds == pytest.approx(9.0)  # its own alone
     assert estimator.queue_seconds() == pytest.approx(ahead * 9.0)
 

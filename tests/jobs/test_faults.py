@@ -82,7 +82,7 @@ def test_a_disk_without_room_for_a_clip_costs_no_computing(studio: Studio, setti
         assert list(settings.clips.iterdir()) == []
     job = studio.jobs.job(job_id)
     assert (job.state, job.stage) == (JobState.FAILED, Stage.LOADING)
-    assert f"The folder {settings.clips} has 0 MB free and a clip like this may need 32 MB" in job.error
+    assert f"The folder {settings.clips} has 4 kB free and a clip like this may need 33.7 MB" in job.error
 
 
 def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: Settings) -> None:

@@ -52,9 +52,9 @@ def test_a_job_from_submit_to_done(queue: OpenQueue, database: Path) -> None:
     claimed = queue.worker.claim()
     assert claimed is not None
     assert (claimed.id, claimed.state, claimed.stage, claimed.attempts) == (job_id, "running", Stage.LOADING, 1)
-    queue.worker.progress(job_id, Progress(Stage.DENOISING, 3, 16, 4.5), preview_version=2)
+    queue.worker.progress(job_id, Progress(Stage.DENOISING, 3, 16, 4.5))
     job = queue.jobs.job(job_id)
-    assert (job.stage, job.step, job.total, job.eta_seconds, job.preview_version) == (Stage.DENOISING, 3, 16, 4.5, 2)
+    assert (job.stage, job.step, job.total, job.eta_seconds) == (Stage.DENOISING, 3, 16, 4.5)
 
     queue.worker.finish(job_id, finished(database))
     job = queue.jobs.job(job_id)
@@ -120,7 +120,7 @@ def test_what_is_finished_stays_finished(queue: OpenQueue, database: Path) -> No
     queue.worker.mark_cancelled(job_id)
     queue.worker.fail(job_id, "late")
     queue.worker.release(job_id)
-    queue.worker.progress(job_id, Progress(Stage.LOADING), 9)
+    queue.worker.progress(job_id, Progress(Stage.LOADING))
     assert queue.worker.recover() == []
     assert queue.jobs.job(job_id) == before
 

@@ -47,12 +47,12 @@ def test_a_bad_column_breaks_no_list(queue: OpenQueue, database: Path, column: s
     assert queue.worker.claim().id == bad
 
 
-@pytest.mark.parametrize("value", ["", "[]", '{"count": "x"}', '{"count": NaN}', '{"at": "0001-01-01"}'])
+@pytest.mark.parametrize("value", ["", "[]", '{"count": "x"}', '{"count": NaN}', '{"pid": "x"}'])
 def test_a_bad_heartbeat_is_none(queue: OpenQueue, database: Path, value: str) -> None:
     with Database(database).transaction() as connection:
         connection.execute("INSERT INTO queue (key, value) VALUES ('heartbeat', ?)", (value,))
-    assert (queue.jobs.queue_state().beats, queue.jobs.queue_state().heartbeat_at) == (0, None)
-    queue.worker.heartbeat(7, None)
+    assert (queue.jobs.queue_state().beats, queue.jobs.queue_state().worker_pid) == (0, None)
+    queue.worker.heartbeat(7)
     assert (queue.jobs.queue_state().beats, queue.jobs.queue_state().worker_pid) == (1, 7)
 
 

@@ -33,7 +33,6 @@ def done(request: GenerationRequest, **seconds: float) -> Job:
         step=0,
         total=0,
         eta_seconds=None,
-        preview_version=0,
         cancel_requested=False,
         attempts=1,
         error=None,
@@ -51,7 +50,7 @@ def own_forecast(spec: ModelSpec):
 
 
 def learned(*finished: Job, spec: ModelSpec = DEMO) -> Throughput:
-    return Throughput.learned(finished, spec, own_forecast(spec))
+    return Throughput.learned(finished, spec, lambda: own_forecast(spec))
 
 
 @pytest.mark.parametrize("spec", [DEMO, WAN22_TI2V_5B, WAN21_VACE_1_3B])
@@ -74,6 +73,11 @@ def test_the_same_clip_again_takes_what_it_took() -> None:
     request = make_request()
     job = done(request, denoising=5.0, decoding=3.0, loading=0.5, saving=0.5)
     assert learned(job).seconds(request) == pytest.approx(9.0)
+
+
+def test_nothing_is_planned_once_both_rates_are_measured() -> None:
+    job = done(make_request(), denoising=5.0, decoding=3.0)
+    assert Throughput.learned([job], DEMO, pytest.fail) == learned(job)
 
 
 def test_learning_scales_with_the_work() -> None:

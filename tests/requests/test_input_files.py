@@ -18,7 +18,7 @@ from wan_pipeline.errors import ImageError, RequestError
 from wan_pipeline.models.registry import DEMO, WAN21_FLF2V, WAN21_VACE_1_3B, WAN22_T2V_A14B
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.limits import check_request
-from wan_pipeline.requests.list_file import Row, read_queue_file, write_queue_file
+from wan_pipeline.requests.lists.files import Row, read_queue_file, write_queue_file
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.studio import Studio
 

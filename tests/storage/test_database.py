@@ -73,7 +73,9 @@ def test_a_database_of_the_first_release_is_backed_up_and_migrated(database: Pat
     write_version_1(database)
     assert repair_if_corrupt(database) == []
     queue = OpenQueue(database)
-    assert [(job.id[0], job.state, job.position) for job in queue.jobs.jobs()] == [("1", "queued", 1), ("2", "done", 2)]
+    assert [(job.id[0], job.state) for job in queue.jobs.jobs()] == [("1", "queued"), ("2", "done")]
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT position FROM jobs ORDER BY number").fetchall() == [(1,), (2,)]
     assert queue.worker.claim().id == "1" * 32
     (copy,) = Backups(database).newest_first()
     with sqlite3.connect(copy) as connection:

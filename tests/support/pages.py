@@ -39,7 +39,6 @@ def make_job(state: JobState, **changes: Any) -> Job:
         step=4,
         total=16,
         eta_seconds=3.2,
-        preview_version=0,
         cancel_requested=False,
         attempts=1,
         error=None,

@@ -15,6 +15,7 @@ from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
+from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
@@ -36,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as every other user error here, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+        raise UserError(f"{upper_first(message)}; see {self.prog} --help.")
 
 
 def add_folders(parser: argparse.ArgumentParser, *, with_defaults: bool = False) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
 from wan_pipeline.errors import ModelError
-from wan_pipeline.wording import duration
+from wan_pipeline.progress import Throttle
+from wan_pipeline.wording import data_size, duration, upper_first
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import DownloadPlan
     from wan_pipeline.models.entries import Entry
+    from wan_pipeline.models.hub.download import DownloadPlan
     from wan_pipeline.models.manager import ModelManager
     from wan_pipeline.models.transfer import TransferProgress
 
@@ -66,7 +66,7 @@ def _add_import(actions: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False)
+    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
     parser.set_defaults(run=run)
     add_folders(parser)
@@ -148,8 +148,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    freed = _manager(options).remove(options.model) / 1e9
-    print(json.dumps({"id": options.model, "freed_gb": round(freed, 3)}) if options.json else f"{freed:,.1f} GB freed")
+    freed = _manager(options).remove(options.model)
+    facts = {"id": options.model, "freed_gb": round(freed / 1e9, 3)}
+    print(json.dumps(facts) if options.json else f"{data_size(freed)} freed")
     return 0
 
 
@@ -160,15 +161,15 @@ def _print(entry: Entry, options: argparse.Namespace) -> int:
 
 def _line(entry: Entry) -> str:
     """For example: wan2.2-t2v-a14b  available  126.0 GB  text-to-video  Wan-AI/…"""
-    size = f"{entry.gigabytes:.1f} GB" if entry.gigabytes else ""
+    size = data_size(entry.gigabytes * 1e9) if entry.gigabytes else ""
     modes = ", ".join(entry.spec.abilities)
     end = " ".join((entry.problem or str(entry.folder or entry.spec.repo or "")).split())
     return f"{entry.spec.id:<20}  {entry.status:<11}  {size:>8}  {modes:<31}  {end}".rstrip()
 
 
 def _plan_line(plan: DownloadPlan) -> str:
-    name, needed, total = plan.repository.name, plan.needed_bytes / 1e9, plan.total_bytes / 1e9
-    return f"{name} at {plan.repository.commit[:12]}: {needed:,.2f} of {total:,.2f} GB to download"
+    needed, total = data_size(plan.needed_bytes), data_size(plan.total_bytes)
+    return f"{plan.repository.name} at {plan.repository.commit[:12]}: {needed} of {total} to download"
 
 
 def _plan_facts(plan: DownloadPlan) -> dict[str, object]:
@@ -186,16 +187,14 @@ class _TransferLine:
     def __init__(self, stream: TextIO, verb: str) -> None:
         self._stream, self._verb = stream, verb
         self._is_terminal = stream.isatty()
-        self._interval = 0.2 if self._is_terminal else LOG_SECONDS
-        self._printed_at = time.monotonic()
+        self._throttle = Throttle(0.2 if self._is_terminal else LOG_SECONDS, is_due_at_first=False)
         self._has_printed = False
 
     def transferred(self, progress: TransferProgress) -> None:
-        now = time.monotonic()
         is_end = progress.done_bytes == progress.total_bytes and self._has_printed
-        if now - self._printed_at < self._interval and not is_end:
+        if not self._throttle.is_due() and not is_end:
             return
-        self._printed_at, self._has_printed = now, True
+        self._has_printed = True
         line = self._line(progress)
         self._stream.write(f"\r\x1b[2K{line}" if self._is_terminal else f"{line}\n")
         self._stream.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Job
@@ -41,7 +42,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False)
+    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
     parser.set_defaults(run=run)
     add_folders(parser)
     return parser
@@ -157,7 +158,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _template(options: argparse.Namespace) -> int:
-    from wan_pipeline.requests.list_file import CSV_TEMPLATE
+    from wan_pipeline.requests.lists.files import CSV_TEMPLATE
 
     sys.stdout.write(CSV_TEMPLATE)
     return 0

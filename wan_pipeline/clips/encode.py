@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from wan_pipeline.clips.ffmpeg import last_line
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.files import whole_file
 
@@ -83,5 +84,4 @@ def _failure(destination: Path, log: TextIO) -> OSError | StorageError:
     for code, message in disk_errors.items():
         if message in text:
             return OSError(code, message)
-    last = text.strip().splitlines()[-1] if text.strip() else "no message"
-    return StorageError(f"The clip {destination} could not be encoded; ffmpeg says: {last}")
+    return StorageError(f"The clip {destination} could not be encoded; ffmpeg says: {last_line(text)}")

@@ -13,11 +13,9 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from wan_pipeline.clips.ffmpeg import SAFE_OPTIONS, file_url, reading
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.outside import MAX_BYTES, OutsideDataError, parse_json
-
-# A "video" may be a playlist that makes ffmpeg open other files or addresses.
-SAFE_OPTIONS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska"]
 
 
 def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -27,7 +25,9 @@ def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8
     """
     rate = [] if fps is None else ["-vf", f"fps={fps}"]
     try:
-        reader = imageio_ffmpeg.read_frames(_url(clip), pix_fmt="rgb24", input_params=SAFE_OPTIONS, output_params=rate)
+        reader = imageio_ffmpeg.read_frames(
+            file_url(clip), pix_fmt="rgb24", input_params=SAFE_OPTIONS, output_params=rate
+        )
         width, height = next(reader)["size"]
         for frame in reader:
             yield np.frombuffer(frame, np.uint8).reshape(height, width, 3)
@@ -40,7 +40,7 @@ def count_frames(clip: Path, fps: int, at_most: int) -> int:
     small = ["-vf", f"fps={fps},scale=16:16", "-frames:v", str(at_most)]
     try:
         reader = imageio_ffmpeg.read_frames(
-            _url(clip), pix_fmt="gray", bits_per_pixel=8, input_params=SAFE_OPTIONS, output_params=small
+            file_url(clip), pix_fmt="gray", bits_per_pixel=8, input_params=SAFE_OPTIONS, output_params=small
         )
         next(reader)
         return sum(1 for _ in reader)
@@ -70,8 +70,8 @@ def read_receipt(clip: Path) -> dict[str, Any] | None:
 
 def _metadata(clip: Path) -> str:
     """ffmpeg's listing of a file's tags. Raises StorageError for no video, and if it is larger than MAX_BYTES."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *SAFE_OPTIONS, "-i", _url(clip), "-f", "ffmetadata", "-"]
     nothing = subprocess.DEVNULL
+    command = [*reading(clip), "-f", "ffmetadata", "-"]
     with subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing) as process:
         listing = cast(IO[bytes], process.stdout).read(MAX_BYTES + 1)
         if len(listing) > MAX_BYTES:
@@ -83,11 +83,6 @@ def _metadata(clip: Path) -> str:
     if process.returncode != 0:
         raise _unreadable(clip)
     return listing.decode("utf-8", errors="replace")
-
-
-def _url(clip: Path) -> str:
-    """A URL that makes ffmpeg open a file, whatever characters its name has."""
-    return f"file:{clip.resolve()}"
 
 
 def _unreadable(clip: Path) -> StorageError:

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from wan_pipeline.errors import ImageError, StorageError
+from wan_pipeline.models.spec import frames_up_to
 from wan_pipeline.storage.files import whole_file
-from wan_pipeline.storage.hashes import CHUNK_BYTES
 
 MAX_VIDEO_BYTES = 2 * 2**30
 
@@ -38,7 +38,7 @@ def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
     """The error for a video that has only `found` frames at the clip's frame rate."""
     return ImageError(
         f"The {name} has {found} frames at {fps} a second and the clip takes {num_frames}; "
-        f"ask for at most {(found - 1) // 4 * 4 + 1} frames, or give a longer video."
+        f"ask for at most {frames_up_to(found)} frames, or give a longer video."
     )
 
 
@@ -56,12 +56,10 @@ def ingest_video(path: Path, inputs: Path) -> str:
         found = None
     if found is None:
         raise ImageError(f"The video {path.name} cannot be read here; save it as MP4, MOV, MKV or WebM.")
-    digest = hashlib.sha256()
     with path.open("rb") as content:
-        while chunk := content.read(CHUNK_BYTES):
-            digest.update(chunk)
-    target = video_path(inputs, digest.hexdigest())
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    target = video_path(inputs, sha256)
     if not target.exists():
         with whole_file(target) as part:
             shutil.copyfile(path, part)
-    return digest.hexdigest()
+    return sha256

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import WAITING, EventKind, JobState
+from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, RETRIABLE, RUNNING, WAITING, EventKind, JobState
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import now, record_event, set_setting, sql_list, update_job
+from wan_pipeline.jobs.rows import QueueKey, now, record_event, set_setting, sql_list, update_job
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
-
-HELD_OR_WAITING = (*WAITING, JobState.PAUSED)
-RETRIABLE = (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELLED)
 
 
 class QueueEditor:
@@ -27,10 +24,10 @@ class QueueEditor:
 
     # One job
 
-    def submit(self, request: GenerationRequest, project: str = "", *, paused: bool = False) -> str:
-        """Append a request to the queue, held if `paused`. Returns the job id."""
+    def submit(self, request: GenerationRequest, project: str = "") -> str:
+        """Append a request to the queue. Returns the job id."""
         with self._database.transaction() as connection:
-            return _insert(connection, request, project, JobState.PAUSED if paused else JobState.QUEUED)
+            return _insert(connection, request, project)
 
     def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]]) -> list[str]:
         """Append requests, each with its project: all of them or, on an error, none. Returns the job ids."""
@@ -50,7 +47,7 @@ class QueueEditor:
             if update_job(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
                 record_event(connection, job_id, EventKind.CANCELLED)
             else:
-                update_job(connection, job_id, (JobState.RUNNING,), cancel_requested=1)
+                update_job(connection, job_id, RUNNING, cancel_requested=1)
 
     def pause(self, job_id: str) -> bool:
         """Hold a waiting job; it keeps its place. Returns whether it was waiting."""
@@ -89,7 +86,7 @@ class QueueEditor:
         """Retry all failed and quarantined jobs, in their old order. Returns how many."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT id FROM jobs WHERE state IN ('failed', 'quarantined') AND cleared = 0 ORDER BY position"
+                f"SELECT id FROM jobs WHERE state IN {sql_list(PROBLEMS)} AND cleared = 0 ORDER BY position"  # noqa: S608
             ).fetchall()
             return sum(_retry(connection, row["id"]) for row in rows)
 
@@ -111,18 +108,18 @@ class QueueEditor:
 
     def pause_queue(self) -> None:
         """Take up no further job. A running one goes on."""
-        self._set(paused="1", stop_after_current="0")
+        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0"})
 
     def resume_queue(self) -> None:
-        self._set(paused="0", stop_after_current="0")
+        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0"})
 
     def stop_after_current(self) -> None:
         """Pause the queue when the running job has ended, or at once if none runs."""
         with self._database.transaction() as connection:
             running = connection.execute("SELECT 1 FROM jobs WHERE state IN ('running', 'interrupted')").fetchone()
-            set_setting(connection, "stop_after_current" if running else "paused", "1")
+            set_setting(connection, QueueKey.STOP_AFTER_CURRENT if running else QueueKey.PAUSED, "1")
 
-    def _set(self, **values: str) -> None:
+    def _set(self, values: Mapping[QueueKey, str]) -> None:
         with self._database.transaction() as connection:
             for key, value in values.items():
                 set_setting(connection, key, value)
@@ -135,16 +132,23 @@ class QueueEditor:
             return changed
 
 
-def _insert(
-    connection: sqlite3.Connection, request: GenerationRequest, project: str, state: JobState = JobState.QUEUED
-) -> str:
+def _insert(connection: sqlite3.Connection, request: GenerationRequest, project: str) -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
         "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (job_id, state, request.model, request.to_json(), now(), Stage.QUEUED, _last_position(connection) + 1, project),
+        (
+            job_id,
+            JobState.QUEUED,
+            request.model,
+            request.to_json(),
+            now(),
+            Stage.QUEUED,
+            _last_position(connection) + 1,
+            project,
+        ),
     )
-    record_event(connection, job_id, EventKind.SUBMITTED, "held" if state is JobState.PAUSED else "")
+    record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
 
 

@@ -13,7 +13,7 @@ from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.hardware import Hardware, load_hardware
-from wan_pipeline.planning.machine import GIB, Machine, without_device
+from wan_pipeline.planning.machine import GIB, without_device
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.selection import select_plan
 from wan_pipeline.requests.own_clip import own_request
@@ -34,7 +34,6 @@ class Estimate:
     """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""
     seconds: float
     """For these clips alone, without those ahead in the queue."""
-    jobs_ahead: int = 0
     fits: bool = True
     """Whether the clip fits the machine's memory, as far as is known."""
     forecast: Forecast | None = None
@@ -61,26 +60,26 @@ class Estimator:
 
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""
-        ahead = self._jobs.unfinished()
-        return replace(self._estimate(request, after_other_clips(ahead)), jobs_ahead=ahead)
+        return self._estimate(request, self._hardware(), after_other_clips(self._jobs.unfinished()))
 
     def of_requests(self, requests: Sequence[GenerationRequest]) -> Estimate:
         """For clips that are made one after another, when all that run or wait are done. Raises ModelError."""
-        throughputs, ahead = self._throughputs(request.model for request in requests), self._jobs.unfinished()
+        models = {request.model for request in requests}
+        throughputs = self._throughputs(self._models.spec(model_id) for model_id in models)
         seconds = sum(throughputs[request.model].seconds(request) for request in requests)
-        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(ahead)}"
-        return Estimate(text, seconds, ahead)
+        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._jobs.unfinished())}"
+        return Estimate(text, seconds)
 
     def of_model(self, model_id: str) -> Estimate | None:
         """For the model's own clip: fits: 4.8 of 8.0 GB, about 4 min at 832 x 480. None while nothing is known.
 
         Raises ModelError for an unknown id.
         """
-        spec = self._models.spec(model_id)
-        if spec.missing or spec.availability is Availability.ANNOUNCED or self._hardware() is None:
+        spec, hardware = self._models.spec(model_id), self._hardware()
+        if spec.missing or spec.availability is Availability.ANNOUNCED or hardware is None:
             return None
         request = own_request(spec)
-        found = self._estimate(request, f" at {request.width} x {request.height}")
+        found = self._estimate(request, hardware, f" at {request.width} x {request.height}")
         if found.forecast is not None and not found.fits:
             return replace(found, text=f"does not fit: {lower_first(found.forecast.reason)}")
         return found
@@ -89,20 +88,24 @@ class Estimator:
         """Until all running and waiting jobs are done. Jobs of unknown models count nothing, for they will fail."""
         known = self._models.specs()
         jobs = [job for job in self._jobs.active() if job.request.model in known]
-        throughputs = self._throughputs(job.request.model for job in jobs)
+        throughputs = self._throughputs(known[model_id] for model_id in {job.request.model for job in jobs})
         return sum(throughputs[job.request.model].seconds_left(job) for job in jobs)
 
-    def _estimate(self, request: GenerationRequest, suffix: str) -> Estimate:
+    def _estimate(self, request: GenerationRequest, hardware: Hardware | None, suffix: str) -> Estimate:
         """One clip by itself. `suffix` ends the sentence about its time."""
-        spec, hardware = self._models.spec(request.model), self._hardware()
-        seconds = self._throughputs([spec.id])[spec.id].seconds(request)
+        spec, forecast, error = self._models.spec(request.model), None, ""
+        if hardware is not None:
+            try:
+                forecast = self._planner.choose(request, spec, hardware.machine)
+            except GenerationError as wrong:  # the settings name no plan
+                error = str(wrong)
+        own = forecast if request == own_request(spec) else None
+        seconds = self._throughput(spec, hardware, own).seconds(request)
         time = f"about {duration(seconds)}{suffix}"
-        if hardware is None:
+        if error:
+            return Estimate(error, seconds, fits=False)
+        if hardware is None or forecast is None:
             return Estimate(time, seconds)
-        try:
-            forecast = self._planner.choose(request, spec, hardware.machine)
-        except GenerationError as error:  # the settings name no plan
-            return Estimate(str(error), seconds, fits=False)
         if not forecast.fits:
             return Estimate(forecast.reason, seconds, fits=False, forecast=forecast)
         memory = self._memory(forecast, hardware)
@@ -115,20 +118,19 @@ class Estimator:
         total = min(hardware.vram_total / GIB, self._settings.memory_limit or math.inf)
         return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB"
 
-    def _throughputs(self, model_ids: Iterable[str]) -> dict[str, Throughput]:
-        """By model id. Until the hardware is known, two CPU cores are assumed. Raises ModelError."""
+    def _throughputs(self, specs: Iterable[ModelSpec]) -> dict[str, Throughput]:
+        """By model id."""
         hardware = self._hardware()
-        machine = hardware.machine if hardware else without_device(math.inf)
-        specs = {model_id: self._models.spec(model_id) for model_id in set(model_ids)}
-        return {
-            model_id: Throughput.learned(
-                self._jobs.finished(model_id, LEARN_FROM), spec, self._own_forecast(spec, machine)
-            )
-            for model_id, spec in specs.items()
-        }
+        return {spec.id: self._throughput(spec, hardware) for spec in specs}
 
-    def _own_forecast(self, spec: ModelSpec, machine: Machine) -> Forecast:
-        request = own_request(spec)
+    def _throughput(self, spec: ModelSpec, hardware: Hardware | None, own: Forecast | None = None) -> Throughput:
+        """`own` is the forecast of the model's own clip, if it is known; it is made only if nothing was learned."""
+        finished = self._jobs.finished(spec.id, LEARN_FROM)
+        return Throughput.learned(finished, spec, lambda: own or self._own_forecast(spec, hardware))
+
+    def _own_forecast(self, spec: ModelSpec, hardware: Hardware | None) -> Forecast:
+        """Until the hardware is known, two CPU cores are assumed."""
+        request, machine = own_request(spec), hardware.machine if hardware else without_device(math.inf)
         try:
             return self._planner.choose(request, spec, machine)
         except GenerationError:  # the settings name no plan, which `_estimate` tells

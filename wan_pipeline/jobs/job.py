@@ -25,10 +25,14 @@ class JobState(StrEnum):
     """Several workers died while running it. Only the user can retry it."""
 
 
+RUNNING = (JobState.RUNNING,)
 WAITING = (JobState.QUEUED, JobState.INTERRUPTED)
 """States that a worker claims."""
-UNFINISHED = (JobState.RUNNING, *WAITING)
-FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED)
+HELD_OR_WAITING = (*WAITING, JobState.PAUSED)
+UNFINISHED = (*RUNNING, *WAITING)
+PROBLEMS = (JobState.FAILED, JobState.QUARANTINED)
+RETRIABLE = (*PROBLEMS, JobState.CANCELLED)
+FINISHED = (JobState.DONE, *RETRIABLE)
 
 
 class EventKind(StrEnum):
@@ -62,7 +66,6 @@ class Event:
 
     id: int
     """Grows with time, even when the clock is set back."""
-    job_id: str
     at: datetime
     """Aware UTC. For display: order by `id`."""
     kind: EventKind
@@ -77,13 +80,10 @@ class QueueState:
     """No further job is claimed."""
     stops_after_current: bool
     """It will be paused when the running job has ended."""
-    heartbeat_at: datetime | None
-    """Last heartbeat by the wall clock, for display. None: never."""
     beats: int
     """Count of heartbeats. A stall is measured by how long this does not change, by a monotonic clock."""
     worker_pid: int | None
     """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
-    worker_job: str | None
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,6 @@ class Job:
     """`step` of `total` steps of the stage are done; 0 of 0 for a stage without steps."""
     eta_seconds: float | None
     """Until the stage is done."""
-    preview_version: int
-    """Grows with each preview written; 0 means there is none yet."""
     cancel_requested: bool
     attempts: int
     """Times a worker claimed it, not counting those in which the worker released it cleanly."""
@@ -134,8 +132,6 @@ class Job:
     """What was skipped or degraded, one sentence each."""
     jobs_ahead: int
     """Unfinished jobs before it; 0 unless waiting."""
-    position: float = 0.0
-    """Smaller comes first in the queue."""
     project: str = ""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""

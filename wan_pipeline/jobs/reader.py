@@ -10,7 +10,7 @@ from wan_pipeline.clips.receipt import Seconds
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.rows import ORDER_OF_WORK, get_setting, read_heartbeat, sql_list
+from wan_pipeline.jobs.rows import ORDER_OF_WORK, QueueKey, get_setting, read_heartbeat, sql_list
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.settings import Settings
@@ -67,7 +67,7 @@ class JobReader:
         """A job's history, oldest first."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM events WHERE job_id = ? ORDER BY id", (job_id,)).fetchall()
-        return [Event(row["id"], job_id, stored_time(row["at"]), EventKind(row["kind"]), row["detail"]) for row in rows]
+        return [Event(row["id"], stored_time(row["at"]), EventKind(row["kind"]), row["detail"]) for row in rows]
 
     def preview(self, job_id: str) -> bytes | None:
         """The running job's preview, an animated WebP. Bytes and no path: the worker replaces the file all the time."""
@@ -120,25 +120,29 @@ class JobReader:
         counts = self.counts()
         return sum(counts[state] for state in UNFINISHED)
 
+    def has_work(self) -> bool:
+        """Whether a job runs, or one waits and the queue is not paused."""
+        if self.queue_state().paused:
+            return self.counts()[JobState.RUNNING] > 0
+        return self.unfinished() > 0
+
     # The queue as a whole
 
     def queue_state(self) -> QueueState:
         with self._database.connection() as connection:
             values = dict(connection.execute("SELECT key, value FROM queue").fetchall())
-        beat = read_heartbeat(values.get("heartbeat", "{}"))
+        beat = read_heartbeat(values.get(QueueKey.HEARTBEAT, "{}"))
         return QueueState(
-            paused=values.get("paused") == "1",
-            stops_after_current=values.get("stop_after_current") == "1",
-            heartbeat_at=beat.at,
+            paused=values.get(QueueKey.PAUSED) == "1",
+            stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
             beats=beat.count,
             worker_pid=beat.pid,
-            worker_job=beat.job,
         )
 
     def starts(self) -> int:
         """How many times any job has been claimed. It grows when a worker starts one, and never shrinks."""
         with self._database.connection() as connection:
-            return int(get_setting(connection, "starts", "0"))
+            return int(get_setting(connection, QueueKey.STARTS, "0"))
 
     def _jobs(self, clause: str, *values: object) -> list[Job]:
         with self._database.connection() as connection:
@@ -158,7 +162,6 @@ class JobReader:
             step=row["step"],
             total=row["total"],
             eta_seconds=row["eta_seconds"],
-            preview_version=row["preview_version"],
             cancel_requested=bool(row["cancel_requested"]),
             attempts=row["attempts"],
             error=row["error"],
@@ -168,7 +171,6 @@ class JobReader:
             seconds=stored_json(dict[str, Seconds], row["seconds"], {}),
             warnings=stored_json(tuple[str, ...], row["warnings"], ()),
             jobs_ahead=row["jobs_ahead"],
-            position=row["position"],
             project=row["project"],
             plan=row["plan"],
             plan_steps_down=row["plan_steps_down"],

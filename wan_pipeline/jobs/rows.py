@@ -6,13 +6,25 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.storage.outside import Time, stored_json
+from wan_pipeline.storage.outside import stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
 """SQL order of unfinished jobs: running, then interrupted, then by their place in the queue."""
+
+
+class QueueKey(StrEnum):
+    """A setting of the queue as a whole: a key of the table `queue`."""
+
+    PAUSED = "paused"
+    STOP_AFTER_CURRENT = "stop_after_current"
+    STARTS = "starts"
+    """How many times a job was claimed."""
+    HEARTBEAT = "heartbeat"
+    """A `Heartbeat` as JSON."""
 
 
 def sql_list(states: Collection[JobState]) -> str:
@@ -43,23 +55,20 @@ def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[J
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The last heartbeat of a worker, as the queue's setting `heartbeat` holds it."""
+    """The last heartbeat of a worker, as the queue holds it."""
 
     count: int = 0
-    at: Time | None = None
     pid: int | None = None
-    job: str | None = None
 
 
 def read_heartbeat(stored: str) -> Heartbeat:
     return stored_json(Heartbeat, stored, Heartbeat())
 
 
-def get_setting(connection: sqlite3.Connection, key: str, default: str) -> str:
-    """A setting of the queue as a whole."""
+def get_setting(connection: sqlite3.Connection, key: QueueKey, default: str) -> str:
     row = connection.execute("SELECT value FROM queue WHERE key = ?", (key,)).fetchone()
     return row["value"] if row else default
 
 
-def set_setting(connection: sqlite3.Connection, key: str, value: str) -> None:
+def set_setting(connection: sqlite3.Connection, key: QueueKey, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO queue (key, value) VALUES (?, ?)", (key, value))

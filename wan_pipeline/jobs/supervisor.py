@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
-from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.job import RUNNING, EventKind
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
@@ -112,16 +112,11 @@ class Supervisor:
     def _work(self, on_tick: Callable[[], None]) -> None:
         while True:
             with self._repaired_database():
-                if not self._has_work():
+                if not self._jobs.has_work():
                     return
                 self._poll()
                 on_tick()
             self._wake.wait(self._poll_seconds)
-
-    def _has_work(self) -> bool:
-        if self._jobs.queue_state().paused:
-            return self._jobs.counts()[JobState.RUNNING] > 0
-        return self._jobs.unfinished() > 0
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -194,7 +189,7 @@ class Supervisor:
 
     def _end_if_hung(self) -> None:
         """End a worker that lives and makes no progress: the next one goes on with the queue."""
-        if not self._has_work():
+        if not self._jobs.has_work():
             self._stall.reset()
             return
         state = self._jobs.queue_state()
@@ -204,7 +199,7 @@ class Supervisor:
         if pid is None or not _is_worker(pid):
             return
         logger.warning("The worker, process %d, has had no heartbeat for too long and is ended.", pid)
-        for job in self._jobs.jobs((JobState.RUNNING,)):
+        for job in self._jobs.jobs(RUNNING):
             self._queue.record_event(job.id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
         psutil.Process(pid).kill()
         self._stall.reset()

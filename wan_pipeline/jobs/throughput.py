@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -32,18 +32,19 @@ class Throughput:
     """Seconds of the other stages: loading, encoding text and saving."""
 
     @classmethod
-    def learned(cls, finished: Sequence[Job], spec: ModelSpec, forecast: Forecast) -> Throughput:
-        """The median over `finished` jobs of the model; without any, what `forecast` says of the model's own clip."""
-        finished, own = [job for job in finished if not job.request_error], own_request(spec)
-        rates = {
-            stage: _median_rate(finished, stage, spec) or forecast.costs[stage].seconds / _work(own, stage, spec)
-            for stage in MEASURED
-        }
-        if finished:
-            overhead = median(_overhead(job.seconds) for job in finished)
-        else:
-            overhead = _overhead({stage: cost.seconds for stage, cost in forecast.costs.items()})
-        return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], overhead)
+    def learned(cls, finished: Sequence[Job], spec: ModelSpec, forecast: Callable[[], Forecast]) -> Throughput:
+        """The median over `finished` jobs of the model.
+
+        What they do not tell comes from the `forecast` of the model's own clip, which is asked for only then.
+        """
+        finished = [job for job in finished if not job.request_error]
+        rates = {stage: rate for stage in MEASURED if (rate := _median_rate(finished, stage, spec))}
+        overheads = [_overhead(job.seconds) for job in finished]
+        if len(rates) < len(MEASURED):
+            costs, own = forecast().costs, own_request(spec)
+            rates = {stage: costs[stage].seconds / _work(own, stage, spec) for stage in MEASURED} | rates
+            overheads = overheads or [_overhead({stage: cost.seconds for stage, cost in costs.items()})]
+        return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads))
 
     def seconds(self, request: GenerationRequest) -> float:
         """The whole clip."""

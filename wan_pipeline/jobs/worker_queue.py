@@ -11,9 +11,18 @@ import sqlite3
 
 from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
-from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState
+from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import get_setting, now, read_heartbeat, record_event, set_setting, sql_list, update_job
+from wan_pipeline.jobs.rows import (
+    QueueKey,
+    get_setting,
+    now,
+    read_heartbeat,
+    record_event,
+    set_setting,
+    sql_list,
+    update_job,
+)
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
@@ -22,8 +31,6 @@ MAX_ATTEMPTS = 2
 """Workers that may die with a job before it is quarantined."""
 MAX_OVERTAKEN = 8
 """Jobs of another model that may go before one, to spare the loading of weights."""
-
-RUNNING = (JobState.RUNNING,)
 
 
 class WorkerQueue:
@@ -50,14 +57,13 @@ class WorkerQueue:
                 _end(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
         return self._jobs.job(row["id"]) if row else None
 
-    def heartbeat(self, pid: int, job_id: str | None) -> None:
-        """Record that the worker lives, and which job it has."""
+    def heartbeat(self, pid: int) -> None:
+        """Record that the worker lives."""
         with self._database.transaction() as connection:
-            count = read_heartbeat(get_setting(connection, "heartbeat", "{}")).count + 1
-            beat = {"count": count, "at": now(), "pid": pid, "job": job_id}
-            set_setting(connection, "heartbeat", json.dumps(beat))
+            count = read_heartbeat(get_setting(connection, QueueKey.HEARTBEAT, "{}")).count + 1
+            set_setting(connection, QueueKey.HEARTBEAT, json.dumps({"count": count, "pid": pid}))
 
-    def progress(self, job_id: str, progress: Progress, preview_version: int) -> None:
+    def progress(self, job_id: str, progress: Progress) -> None:
         with self._database.transaction() as connection:
             update_job(
                 connection,
@@ -67,7 +73,6 @@ class WorkerQueue:
                 step=progress.step,
                 total=progress.total,
                 eta_seconds=progress.eta_seconds,
-                preview_version=preview_version,
             )
 
     def is_cancel_requested(self, job_id: str) -> bool:
@@ -177,12 +182,12 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
 
 def _next(connection: sqlite3.Connection, loaded: str | None) -> sqlite3.Row | None:
     """The row to claim, by the rule in `claim`."""
-    if get_setting(connection, "paused", "0") == "1":
+    if get_setting(connection, QueueKey.PAUSED, "0") == "1":
         return None
     row = _first(connection, "state = 'interrupted'")
-    if row is None and get_setting(connection, "stop_after_current", "0") == "1":
-        set_setting(connection, "paused", "1")
-        set_setting(connection, "stop_after_current", "0")
+    if row is None and get_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0") == "1":
+        set_setting(connection, QueueKey.PAUSED, "1")
+        set_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0")
         return None
     return row or (loaded and _of_model(connection, loaded)) or _first(connection, "state = 'queued'")
 
@@ -203,14 +208,14 @@ def _first(connection: sqlite3.Connection, condition: str, *values: object) -> s
 def _start(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
     connection.execute(
         "UPDATE jobs SET state = ?, stage = ?, started_at = ?, attempts = attempts + 1, resumed_from = 0, "
-        "step = 0, total = 0, eta_seconds = NULL, preview_version = 0 WHERE number = ?",
+        "step = 0, total = 0, eta_seconds = NULL WHERE number = ?",
         (JobState.RUNNING, Stage.LOADING, now(), row["number"]),
     )
     if row["state"] == JobState.QUEUED:
         connection.execute(
             "UPDATE jobs SET overtaken = overtaken + 1 WHERE state = 'queued' AND position < ?", (row["position"],)
         )
-    set_setting(connection, "starts", str(int(get_setting(connection, "starts", "0")) + 1))
+    set_setting(connection, QueueKey.STARTS, str(int(get_setting(connection, QueueKey.STARTS, "0")) + 1))
     record_event(connection, row["id"], EventKind.STARTED, f"attempt {row['attempts'] + 1}, process {os.getpid()}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.cache import CachedRepository
+from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.library import ModelLibrary, check_files, folder_bytes, revision_of
 from wan_pipeline.models.spec import Availability, ModelSpec
 

@@ -255,6 +255,6 @@ def _sample(path: Path) -> bytes:
 
 def _cached_snapshot(repo: str) -> Path | None:
     """The repository's snapshot in the Hugging Face cache, if there is one."""
-    from wan_pipeline.models.cache import CachedRepository  # here: huggingface_hub is slow to import
+    from wan_pipeline.models.hub.cache import CachedRepository  # here: huggingface_hub is slow to import
 
     return CachedRepository(repo).snapshot()

@@ -11,8 +11,8 @@ from huggingface_hub import constants
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
-from wan_pipeline.models.cache import CachedRepository
 from wan_pipeline.models.entries import Entry, make_entry
+from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.importing.importer import ModelImporter
 from wan_pipeline.models.library import ModelLibrary, check_files, revision_of
 from wan_pipeline.models.names import check_repository
@@ -22,7 +22,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import storage_error
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import DownloadPlan
+    from wan_pipeline.models.hub.download import DownloadPlan
     from wan_pipeline.models.transfer import TransferObserver
 
 
@@ -49,8 +49,8 @@ class ModelManager:
 
         A model that is pinned to a commit stays at it, unless a revision is given.
         """
-        from wan_pipeline.models.download import plan_download  # here and below: the Hub's client is slow to import
-        from wan_pipeline.models.hub import Hub
+        from wan_pipeline.models.hub.client import Hub
+        from wan_pipeline.models.hub.download import plan_download  # here and below: the Hub's client is slow to import
 
         repo = self._repository_of(name)
         return plan_download(Hub(self._endpoint), repo, revision or CachedRepository(repo).pinned())
@@ -60,8 +60,8 @@ class ModelManager:
 
         Raises ModelError, StorageError, Cancelled.
         """
-        from wan_pipeline.models.download import download
-        from wan_pipeline.models.hub import Hub
+        from wan_pipeline.models.hub.client import Hub
+        from wan_pipeline.models.hub.download import download
 
         model_id = name
         if "/" in name:
@@ -97,7 +97,7 @@ class ModelManager:
         Without published hashes, as for a plain folder, files are only checked against their own headers. Damaged
         files are removed from the cache, so that the next download replaces them. Raises ModelError, Cancelled.
         """
-        from wan_pipeline.models.download import damaged_files
+        from wan_pipeline.models.hub.download import damaged_files
 
         spec = self._library.spec(model_id)
         folder = self._library.folder(spec)

@@ -7,10 +7,18 @@ from enum import StrEnum
 
 from wan_pipeline.models.memory import WAN_1_3B, MemoryFacts
 
+TEMPORAL_COMPRESSION = 4
+"""Frames per latent frame after the first, in every Wan model."""
+
 
 def clip_seconds(num_frames: int, fps: int) -> float:
     """Length of a clip as the Wan authors count it, from its first frame to its last: 81 frames at 16 fps are 5 s."""
     return (num_frames - 1) / fps
+
+
+def frames_up_to(count: int, group: int = TEMPORAL_COMPRESSION) -> int:
+    """The longest clip of at most `count` frames: one frame, and after it whole groups."""
+    return (count - 1) // group * group + 1
 
 
 class Mode(StrEnum):
@@ -72,7 +80,7 @@ class ModelSpec:
     min_side: int = 128
     max_pixels: int = 1920 * 1088
     spatial_compression: int = 8
-    temporal_compression: int = 4
+    temporal_compression: int = TEMPORAL_COMPRESSION
     """Frames per latent frame after the first, which has one of its own: a clip has 4k + 1 frames."""
     num_frames: int = 81
     max_frames: int = 161
@@ -95,6 +103,11 @@ class ModelSpec:
         """The modes and the other inputs it takes, in the words of the command line."""
         last = () if self.last_image is LastImage.NO else ("first-last-frame",)
         return (*sorted(self.modes), *last, *(("control",) if self.takes_control else ()))
+
+    def frames_of(self, seconds: float, fps: int) -> int:
+        """The inverse of `clip_seconds`, rounded to a number of frames that the model makes."""
+        group = self.temporal_compression
+        return round(seconds * fps / group) * group + 1
 
     def latent_tokens(self, width: int, height: int, num_frames: int) -> int:
         """Length of the transformer's sequence for a clip of this size in pixels and frames."""

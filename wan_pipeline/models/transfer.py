@@ -13,6 +13,7 @@ from pydantic import Field
 
 from wan_pipeline.errors import Cancelled, ModelError
 from wan_pipeline.storage.files import RESERVE_BYTES
+from wan_pipeline.wording import data_size
 
 READ_BYTES = 8 * 2**20
 SPEED_SECONDS = 10.0
@@ -89,6 +90,6 @@ def check_free_space(folder: Path, needed_bytes: int, name: str, remedy: str) ->
     free = free_bytes(folder)
     if free < needed_bytes:
         raise ModelError(
-            f"{name} needs {needed_bytes / 1e9:,.1f} GB more and the disk of {folder} has {free / 1e9:,.1f} GB free; "
+            f"{name} needs {data_size(needed_bytes)} more and the disk of {folder} has {data_size(free)} free; "
             f"free some space, or {remedy}."
         )

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
+from wan_pipeline.models.spec import LastImage, Mode, ModelSpec, frames_up_to
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.request import GenerationRequest
@@ -184,8 +184,8 @@ def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:
     frames, step = request.num_frames, spec.temporal_compression
     if not _is_whole(frames) or not 1 <= frames <= spec.max_frames:
         raise RequestError("num_frames", f"{frames} frames is out of range; {spec.title} makes 1 to {spec.max_frames}.")
-    if (frames - 1) % step:
-        below = (frames - 1) // step * step + 1
+    below = frames_up_to(frames, step)
+    if below != frames:
         above = below + step
         way_out = f"{below} or {above}" if above <= spec.max_frames else f"{below}"
         raise RequestError(

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -20,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import StorageError
+from wan_pipeline.progress import Throttle
 from wan_pipeline.storage.database import BUSY_SECONDS, DAMAGED, database_error, primary_code
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.schema import MIGRATIONS
@@ -38,13 +38,12 @@ class Backups:
     def __init__(self, database: Path) -> None:
         self._database = database
         self._folder = database.parent / "backups"
-        self._due = time.monotonic() + INTERVAL_SECONDS
+        self._throttle = Throttle(INTERVAL_SECONDS, is_due_at_first=False)
 
     def tick(self) -> None:
         """Back up if INTERVAL_SECONDS have passed. Long-running processes call it often; errors are logged."""
-        if time.monotonic() < self._due:
+        if not self._throttle.is_due():
             return
-        self._due = time.monotonic() + INTERVAL_SECONDS
         try:
             self.backup()
         except StorageError as error:

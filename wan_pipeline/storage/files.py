@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.wording import data_size
 
 RESERVE_BYTES = 32 * 2**20
 """Left free beside a clip, for its poster and receipt, the database and the log."""
@@ -56,8 +57,8 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + RESERVE_BYTES:
         raise StorageError(
-            f"The folder {folder} has {_megabytes(free)} free and a clip like this may need "
-            f"{_megabytes(needed_bytes + RESERVE_BYTES)}; free some space or choose a folder on another disk."
+            f"The folder {folder} has {data_size(free)} free and a clip like this may need "
+            f"{data_size(needed_bytes + RESERVE_BYTES)}; free some space or choose a folder on another disk."
         )
 
 
@@ -96,7 +97,3 @@ def _remove(path: Path) -> None:
     except OSError as error:  # the folder is gone or not a folder: nothing to delete
         if error.errno not in (errno.ENOTDIR, errno.ENOENT, errno.EROFS):
             raise storage_error(path.parent, error) from error
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 2**20:,.0f} MB"

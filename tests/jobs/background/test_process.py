@@ -11,7 +11,7 @@ import pytest
 from tests.support.counting import Count, lock, process, state_file
 from tests.support.hostile import BAD_JSON, BAD_VALUES, short
 from tests.support.studios import wait_for
-from wan_pipeline.jobs.background.process import BackgroundProcess, Throttle, run_alone
+from wan_pipeline.jobs.background.process import BackgroundProcess, run_alone
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import is_held
 
@@ -98,10 +98,3 @@ def test_a_value_of_another_kind_counts_as_none(settings, key, value):
     (settings.cache / "counts" / "count.json").write_text(json.dumps({key: value}))
     state = file.read()
     assert state is None or getattr(state, key) == value
-
-
-def test_a_throttle_lets_one_pass():
-    throttle = Throttle(1000.0)
-    assert throttle.is_due() and not throttle.is_due()
-    throttle = Throttle(0.0)
-    assert throttle.is_due() and throttle.is_due()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,27 @@ def job_id(queue: OpenQueue) -> str:
     return job_id
 
 
+@contextmanager
+def observing(
+    queue: OpenQueue, job_id: str, preview: Path, on_activity: Callable[[], None] | None = None
+) -> Iterator[JobObserver]:
+    observer = JobObserver(queue.worker, job_id, preview, on_activity)
+    observer.start()
+    with closing(observer):
+        yield observer
+
+
 def picture(value: int) -> np.ndarray:
     """Three frames, which differ: WebP joins equal ones."""
     frames = np.full((3, 48, 80, 3), value, np.uint8)
     frames[1:, 20:] += np.array([20, 40], np.uint8)[:, None, None, None]
     return frames
+
+
+def red_of(path: Path) -> int:
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+        return image.convert("RGB").getpixel((9, 9))[0]
 
 
 def wait_for(condition: object, seconds: float = 10.0) -> None:
@@ -47,45 +64,45 @@ def wait_for(condition: object, seconds: float = 10.0) -> None:
 
 
 def test_the_last_word_is_always_written(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
-    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
+    with observing(queue, job_id, tmp_path / "p.webp") as observer:
         for step in range(500):
             observer.progress(Progress(Stage.DENOISING, step + 1, 500, 1.0))
     job = queue.jobs.job(job_id)
     assert (job.stage, job.step, job.total) == (Stage.DENOISING, 500, 500)
 
 
-def test_a_burst_costs_the_engine_nothing(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
+def test_a_burst_costs_the_engine_nothing(
+    queue: OpenQueue, job_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """1000 reports with pictures, of which a handful is written."""
-    frames = picture(9)
-    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
+    frames, written = picture(9), []
+    monkeypatch.setattr("wan_pipeline.jobs.worker.observer.write_preview", lambda *picture: written.append(picture))
+    with observing(queue, job_id, tmp_path / "p.webp") as observer:
         started = time.monotonic()
         for step in range(1000):
             observer.progress(Progress(Stage.DENOISING, step, 1000, preview=frames))
         seconds = time.monotonic() - started
         wait_for(lambda: queue.jobs.job(job_id).step == 999)
-        assert queue.jobs.job(job_id).preview_version <= seconds / INTERVAL_SECONDS + 2
+        assert len(written) <= seconds / INTERVAL_SECONDS + 2
     assert seconds < 1.0
 
 
-def test_previews_are_counted_shown_and_cleared(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
+def test_previews_are_shown_and_cleared(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     path = tmp_path / "p.webp"
-    with JobObserver(queue.worker, job_id, path) as observer:
+    with observing(queue, job_id, path) as observer:
         observer.progress(Progress(Stage.LOADING))
         wait_for(lambda: queue.jobs.job(job_id).stage is Stage.LOADING)
-        assert (queue.jobs.job(job_id).preview_version, path.exists()) == (0, False)
-        for version, value in ((1, 40), (2, 200)):
-            observer.progress(Progress(Stage.DENOISING, version, 9, preview=picture(value)))
+        assert not path.exists()
+        for value in (40, 200):
+            observer.progress(Progress(Stage.DENOISING, 1, 9, preview=picture(value)))
             observer.progress(Progress(Stage.DECODING))  # must not swallow the picture before it
-            wait_for(lambda version=version: queue.jobs.job(job_id).preview_version == version)
-            with Image.open(path) as image:
-                assert image.n_frames == 3
-                assert abs(image.convert("RGB").getpixel((9, 9))[0] - value) < 8
-        assert queue.jobs.job(job_id).stage is Stage.DECODING
+            wait_for(lambda value=value: path.exists() and abs(red_of(path) - value) < 8)
+        wait_for(lambda: queue.jobs.job(job_id).stage is Stage.DECODING)
     assert not path.exists()
 
 
 def test_cancel_is_seen_soon(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
-    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
+    with observing(queue, job_id, tmp_path / "p.webp") as observer:
         assert not observer.cancelled()
         OpenQueue(tmp_path / "studio.sqlite3").editor.cancel(job_id)
         wait_for(observer.cancelled)
@@ -93,7 +110,7 @@ def test_cancel_is_seen_soon(queue: OpenQueue, job_id: str, tmp_path: Path) -> N
 
 def test_a_cancel_from_before_the_start_is_seen_at_once(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     queue.editor.cancel(job_id)
-    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
+    with observing(queue, job_id, tmp_path / "p.webp") as observer:
         assert observer.cancelled()
 
 
@@ -103,7 +120,7 @@ def test_a_locked_database_neither_stops_nor_delays_the_engine(
     """A backup program holds the file: the job goes on, and is not taken for cancelled."""
     monkeypatch.setattr("wan_pipeline.storage.database.BUSY_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "studio.sqlite3", isolation_level=None)
-    with closing(other), JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
+    with closing(other), observing(queue, job_id, tmp_path / "p.webp") as observer:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         observer.progress(Progress(Stage.DENOISING, 1, 2))
@@ -117,7 +134,7 @@ def test_a_locked_database_neither_stops_nor_delays_the_engine(
 
 @pytest.mark.parametrize(("first", "told"), [(0, []), (7, ["from step 7"])])
 def test_a_resumed_job_says_so_once(queue: OpenQueue, job_id: str, tmp_path: Path, first: int, told: list[str]) -> None:
-    with JobObserver(queue.worker, job_id, tmp_path / "p.webp") as observer:
+    with observing(queue, job_id, tmp_path / "p.webp") as observer:
         observer.progress(Progress(Stage.LOADING))
         for step in range(first, 10):
             observer.progress(Progress(Stage.DENOISING, step, 10))
@@ -128,7 +145,7 @@ def test_a_resumed_job_says_so_once(queue: OpenQueue, job_id: str, tmp_path: Pat
 
 def test_every_report_is_a_sign_of_life(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     stirs: list[int] = []
-    with JobObserver(queue.worker, job_id, tmp_path / "p.webp", lambda: stirs.append(1)) as observer:
+    with observing(queue, job_id, tmp_path / "p.webp", lambda: stirs.append(1)) as observer:
         observer.progress(Progress(Stage.LOADING))
         observer.progress(Progress(Stage.SAVING))
     assert len(stirs) == 2
@@ -137,7 +154,7 @@ def test_every_report_is_a_sign_of_life(queue: OpenQueue, job_id: str, tmp_path:
 def test_a_full_disk_does_not_stop_the_job(
     queue: OpenQueue, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with small_disk(tmp_path / "disk", "4k") as disk, JobObserver(queue.worker, job_id, disk / "p.webp") as observer:
+    with small_disk(tmp_path / "disk", "4k") as disk, observing(queue, job_id, disk / "p.webp") as observer:
         noise = np.random.default_rng(0).integers(0, 255, (5, 96, 96, 3), dtype=np.uint8)
         observer.progress(Progress(Stage.DENOISING, 1, 2, preview=noise))
         wait_for(lambda: "could not be written" in caplog.text)

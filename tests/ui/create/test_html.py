@@ -49,7 +49,7 @@ def test_a_running_job_says_where_it_is() -> None:
 
 
 def test_a_preview_comes_with_the_page_for_its_file_changes_all_the_time() -> None:
-    page = stage(make_job(JobState.RUNNING, preview_version=1), b"a picture")
+    page = stage(make_job(JobState.RUNNING), b"a picture")
     assert f'src="data:image/webp;base64,{b64encode(b"a picture").decode()}"' in page
     assert "preview" not in stage(make_job(JobState.RUNNING))
 

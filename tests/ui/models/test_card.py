@@ -69,7 +69,7 @@ def test_a_verification_tells_what_it_found() -> None:
 
 
 def test_a_forecast_that_does_not_fit_stands_out() -> None:
-    fits = Estimate(text="fits: 4.8 of 8.0 GB", seconds=240.0, jobs_ahead=0)
+    fits = Estimate(text="fits: 4.8 of 8.0 GB", seconds=240.0)
     assert Card(entry(Status.INSTALLED), estimate=fits).forecast == Remark("Fits: 4.8 of 8.0 GB")
     too_large = replace(fits, text="does not fit: it needs 12 GB", fits=False)
     assert Card(entry(Status.INSTALLED), estimate=too_large).forecast == Remark("Does not fit: it needs 12 GB", "bad")

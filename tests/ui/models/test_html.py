@@ -8,9 +8,9 @@ from tests.support.pages import NASTY, TEMPLATES, Reader, assert_harmless
 from tests.ui.models.cards import OWN, RUNNING, card, entry
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
 from wan_pipeline.jobs.estimator import Estimate
-from wan_pipeline.models.cache import RemoteFile, Repository
-from wan_pipeline.models.download import DownloadPlan
 from wan_pipeline.models.entries import Status
+from wan_pipeline.models.hub.cache import RemoteFile, Repository
+from wan_pipeline.models.hub.download import DownloadPlan
 from wan_pipeline.ui.models import html
 from wan_pipeline.ui.models.card import Card, progress_texts
 
@@ -44,7 +44,7 @@ def test_a_card_without_buttons_has_no_room_for_them() -> None:
 def test_names_from_outside_are_shown_as_text() -> None:
     nasty = entry(Status.DAMAGED, replace(OWN, title=NASTY, repo=NASTY, licence=NASTY), problem=NASTY)
     failed = ModelTransfer(TransferTask.DOWNLOAD, TransferState.FAILED, error=NASTY)
-    estimate = Estimate(text=NASTY, seconds=1.0, jobs_ahead=0)
+    estimate = Estimate(text=NASTY, seconds=1.0)
     for page in (
         html.grid(TEMPLATES, [Card(nasty, failed, estimate)], is_local=True),
         html.download_answer(TEMPLATES, NASTY, nasty, download_plan(NASTY, 10**9), 10**12),

@@ -60,9 +60,9 @@ def test_an_unchanged_queue_sends_nothing(studio: Studio, tab: Tab) -> None:
     assert tab.refresh() == {tab.layout.shown: gr.skip()}
     worker = OpenQueue(studio.settings.database).worker
     assert worker.claim() is not None
-    worker.progress(job_id, Progress(Stage.DENOISING, 1, 4, 3.0), 0)
+    worker.progress(job_id, Progress(Stage.DENOISING, 1, 4, 3.0))
     tab.refresh()
-    worker.progress(job_id, Progress(Stage.DENOISING, 2, 4, 2.0), 0)
+    worker.progress(job_id, Progress(Stage.DENOISING, 2, 4, 2.0))
     changed = tab.refresh()
     assert tab.layout.now in changed
     assert tab.layout.rows not in changed, "a list that is sent anew loses what is being dragged or clicked"

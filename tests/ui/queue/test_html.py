@@ -15,7 +15,7 @@ from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.shelves import ACTIONS, SHELVES, STATE_WORDS, Selection
 
-STATE = QueueState(False, False, None, 0, None, None)
+STATE = QueueState(False, False, 0, None)
 NONE = dict.fromkeys(JobState, 0)
 
 
@@ -36,7 +36,7 @@ def head_acts(counts: dict[JobState, int], state: QueueState, *, running: bool =
 def test_what_was_typed_is_shown_as_text(state: JobState) -> None:
     request = replace(make_request(), prompt=NASTY, model=NASTY, preset=NASTY, loras=(LoraChoice(NASTY),))
     nasty = make_job(state, id=NASTY, request=request, error=NASTY, project=NASTY, plan=NASTY, plan_steps_down=1)
-    event = Event(1, NASTY, datetime.now(UTC), EventKind.FAILED, NASTY)
+    event = Event(1, datetime.now(UTC), EventKind.FAILED, NASTY)
     assert_harmless(html.rows(TEMPLATES, NAMES, [nasty], Selection(), 1))
     assert_harmless(html.now(TEMPLATES, NAMES, nasty, None) + html.now_actions(TEMPLATES, nasty))
     assert_harmless(html.history(TEMPLATES, nasty, [event], NASTY))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors, rewrap, set_tensor
+from wan_pipeline.wording import data_size
 
 SLAB_ALIGNMENT = 256
 """Bytes between the starts of tensors in a slab: what CUDA's own allocator gives, and more than any kernel needs."""
@@ -126,7 +127,7 @@ def host_memory(size: int, pinned: bool) -> torch.Tensor:
         try:
             return torch.empty(size, dtype=torch.uint8, pin_memory=True)
         except RuntimeError:  # over the system's limit; pageable memory is correct too, only slower
-            logger.warning("The system has no more pinned memory: %.1f GB are pageable.", size / 1e9)
+            logger.warning("The system has no more pinned memory: %s are pageable.", data_size(size))
     return torch.empty(size, dtype=torch.uint8)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from wan_pipeline.jobs.launch import launch
+from wan_pipeline.jobs.log import FORMAT
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.locks import is_held
@@ -129,25 +129,9 @@ class BackgroundProcess:
         return state if state is None or state.is_over else state.died(self._log)
 
 
-class Throttle:
-    """Limits how often something is done."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last = float("-inf")
-
-    def is_due(self) -> bool:
-        """True at first, and then at most once in `seconds`."""
-        now = time.monotonic()
-        if now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
-
-
 def run_alone(lock: FileLock, work: Callable[[], object], description: str) -> None:
     """The main function of a background process: do the work while holding the lock, or leave it to the holder."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=FORMAT)
     try:
         lock.acquire()
     except Timeout:

@@ -10,12 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from wan_pipeline.errors import Cancelled, StudioError, UserError
-from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, Throttle, run_alone
+from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.models.names import check_id
 from wan_pipeline.models.transfer import TransferProgress
+from wan_pipeline.progress import Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks
 

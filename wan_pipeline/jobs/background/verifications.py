@@ -14,12 +14,11 @@ import psutil
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, StudioError, UserError
-from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, Throttle, run_alone
+from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.background.verify import Verdict, verify
-from wan_pipeline.jobs.job import UNFINISHED, JobState
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.progress import Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
@@ -93,9 +92,7 @@ class _YieldingObserver:
 
     def cancelled(self) -> bool:
         """Whether a clip is being rendered, or will be at once."""
-        counts = self._jobs.counts()
-        has_work = any(counts[state] for state in UNFINISHED)
-        return counts[JobState.RUNNING] > 0 or (has_work and not self._jobs.queue_state().paused)
+        return self._jobs.has_work()
 
     def wait_until_idle(self) -> None:
         while self.cancelled():

@@ -43,7 +43,7 @@ class Heartbeat:
 
     def __enter__(self) -> Heartbeat:
         """Write the first beat, so that the process can be found. Raises StorageError."""
-        self._queue.heartbeat(os.getpid(), None)
+        self._queue.heartbeat(os.getpid())
         self._thread.start()
         return self
 
@@ -54,14 +54,10 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
-        last = None
         while not self._closing.wait(BEAT_SECONDS):
-            job_id = self._job_id
-            is_idle = job_id is None and last is None
-            if is_idle or time.monotonic() - self._active_at > self._stall_seconds:
+            if self._job_id is None or time.monotonic() - self._active_at > self._stall_seconds:
                 continue
             try:
-                self._queue.heartbeat(os.getpid(), job_id)
-                last = job_id
+                self._queue.heartbeat(os.getpid())
             except StorageError:
                 logger.warning("The heartbeat could not be written.", exc_info=True)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import TracebackType
 
 from wan_pipeline.clips.poster import write_preview
 from wan_pipeline.errors import StorageError
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobObserver:
-    """The observer of one running job. A context manager: on leaving, the last progress has been written.
+    """The observer of one running job, from `start` to `close`, which writes the last progress.
 
     Every INTERVAL_SECONDS the newest progress is written and the queue is asked whether the job is to be cancelled.
     `on_activity` is called at every report.
@@ -35,7 +34,6 @@ class JobObserver:
         self._job_id = job_id
         self._preview = preview
         self._on_activity = on_activity
-        self._preview_version = 0
         self._lock = Lock()
         self._newest: Progress | None = None
         self._first_step: int | None = None
@@ -70,15 +68,6 @@ class JobObserver:
         with suppress(PermissionError):  # on Windows, while a page reads it
             self._preview.unlink(missing_ok=True)
 
-    def __enter__(self) -> JobObserver:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _run(self) -> None:
         while not self._closing.wait(INTERVAL_SECONDS):
             self._check_cancel_request()
@@ -101,8 +90,7 @@ class JobObserver:
             self._record_resumed()
             if progress.preview is not None:
                 write_preview(progress.preview, self._preview)
-                self._preview_version += 1
-            self._queue.progress(self._job_id, progress, self._preview_version)
+            self._queue.progress(self._job_id, progress)
             crash_point(CrashPoint.PROGRESS_WRITTEN)
         except StorageError:  # the clip itself may still be saved; if not, saving says so
             logger.warning("The progress of job %s could not be written.", self._job_id, exc_info=True)

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.cache import CachedRepository
 from wan_pipeline.models.configs import INDEX, ReadConfig, read_config
+from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.importing.imported import ImportedModel
 from wan_pipeline.models.inspect import inspect
 from wan_pipeline.models.library import InstalledModel, ModelLibrary, check_files, folder_bytes, has_index
@@ -106,8 +106,8 @@ class ModelImporter:
         snapshot = CachedRepository(repo).snapshot()
         if snapshot is not None and revision in (None, snapshot.name):
             return (lambda name: read_config(snapshot / name)), "unknown", folder_bytes(snapshot)
-        from wan_pipeline.models.download import needed_files  # here: the Hub's client is slow to import
-        from wan_pipeline.models.hub import Hub
+        from wan_pipeline.models.hub.client import Hub
+        from wan_pipeline.models.hub.download import needed_files  # here: the Hub's client is slow to import
 
         hub = Hub(self._endpoint)
         repository = hub.look_up(repo, revision)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.wording import upper_first
 
 
 def notice(templates: Templates, text: str, kind: str = "") -> str:
@@ -16,7 +17,7 @@ def notice(templates: Templates, text: str, kind: str = "") -> str:
 
 def estimate(templates: Templates, text: str, fits: bool = True) -> str:
     """How long a clip will take and whether the memory is enough; if it is not, what to change."""
-    return templates.render("common/estimate.html", text=text[:1].upper() + text[1:], kind="" if fits else "warning")
+    return templates.render("common/estimate.html", text=upper_first(text), kind="" if fits else "warning")
 
 
 def hint(templates: Templates, text: str) -> str:

@@ -10,7 +10,7 @@ from wan_pipeline.jobs.estimator import Estimate
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.spec import Availability, ModelSpec
-from wan_pipeline.wording import data_size, duration
+from wan_pipeline.wording import data_size, duration, upper_first
 
 ABILITIES = {
     "text-to-video": "Text to video",
@@ -107,7 +107,7 @@ class Card:
         if self.estimate is None:
             return None
         text = self.estimate.text
-        return Remark(text[:1].upper() + text[1:], "" if self.estimate.fits else "bad")
+        return Remark(upper_first(text), "" if self.estimate.fits else "bad")
 
     @property
     def remarks(self) -> list[Remark]:

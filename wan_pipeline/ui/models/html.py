@@ -11,7 +11,7 @@ from wan_pipeline.ui.models.card import Button, Card
 from wan_pipeline.wording import data_size
 
 if TYPE_CHECKING:
-    from wan_pipeline.models.download import DownloadPlan
+    from wan_pipeline.models.hub.download import DownloadPlan
 
 SHELVES = (
     ("On this computer", (Status.INSTALLED, Status.DAMAGED, Status.PARTIAL, Status.MISSING)),

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.job import RUNNING, JobState
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.files import served_copy
@@ -101,7 +101,7 @@ class QueueEvents:
     def _wanted(self, selection: Selection) -> dict[Block, str]:
         """What each part of the page shows now."""
         counts, state = self._jobs.counts(), self._jobs.queue_state()
-        running = next(iter(self._jobs.jobs((JobState.RUNNING,), limit=1)), None)
+        running = next(iter(self._jobs.jobs(RUNNING, limit=1)), None)
         preview = self._jobs.preview(running.id) if running else None
         shelf, seconds_left = SHELVES[selection.shelf], self._studio.estimates.queue_seconds()
         jobs, total = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE), sum(counts[s] for s in shelf.states)

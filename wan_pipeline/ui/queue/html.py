@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wan_pipeline.jobs.job import FINISHED, WAITING, Event, Job, JobState, QueueState
-from wan_pipeline.requests.list_file import CSV_TEMPLATE
+from wan_pipeline.requests.lists.files import CSV_TEMPLATE
 from wan_pipeline.ui.common.names import STAGES, Names
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue.row import Row, facts_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, JobState
 
 PAGE_SIZE = 50
 """Jobs shown at once."""
@@ -23,14 +23,14 @@ class Shelf:
 SHELVES = {
     "next": Shelf(
         "Up next",
-        (JobState.INTERRUPTED, JobState.QUEUED, JobState.PAUSED),
+        HELD_OR_WAITING,
         "Nothing is waiting",
         "Add many clips above, or make one under Create. The queue keeps running when this page is closed.",
     ),
     "done": Shelf("Done", (JobState.DONE,), "Nothing done yet", "Finished clips are listed here and in the gallery."),
     "problems": Shelf(
         "Problems",
-        (JobState.FAILED, JobState.QUARANTINED),
+        PROBLEMS,
         "No problems",
         "Clips that fail are listed here with the reason.",
     ),
@@ -55,7 +55,7 @@ ACTIONS = {
     JobState.PAUSED: (*_MOVE_AND_EDIT, "release", "history", "cancel"),
     JobState.INTERRUPTED: ("hold", "history", "cancel"),
     JobState.DONE: ("reuse", "duplicate", "history"),
-    **dict.fromkeys(SHELVES["problems"].states, ("retry", "reuse", "duplicate", "history")),
+    **dict.fromkeys(PROBLEMS, ("retry", "reuse", "duplicate", "history")),
     JobState.CANCELLED: ("retry", "reuse", "duplicate", "history"),
 }
 """The buttons of a job, in order: names of `queue/actions.html`, handled by `QueueEvents.act`."""

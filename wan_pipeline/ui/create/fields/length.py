@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec, clip_seconds
+from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
 from wan_pipeline.requests.limits import MAX_FPS
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, parse_number
@@ -19,16 +19,9 @@ QUARTER = 0.25
 """Seconds. The slider's step."""
 
 
-def frames_of(seconds: float, fps: int, spec: ModelSpec) -> int:
-    """The inverse of `clip_seconds`, rounded to a number of frames that the model makes."""
-    group = spec.temporal_compression
-    return round(seconds * fps / group) * group + 1
-
-
 def length_bounds(spec: ModelSpec) -> tuple[float, float]:
     """Seconds of the shortest and the longest clip that the slider offers."""
-    group = spec.temporal_compression
-    longest = clip_seconds((spec.max_frames - 1) // group * group + 1, spec.fps)
+    longest = clip_seconds(frames_up_to(spec.max_frames, spec.temporal_compression), spec.fps)
     if longest < SHORTEST:
         return longest, longest
     return SHORTEST, math.floor(longest / QUARTER) * QUARTER
@@ -43,7 +36,7 @@ def _build(choices: Choices) -> gr.Slider:
 def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
     given = parse_number("fps", "Frames per second", values["fps"], int)
     fps = int(given) if given and 1 <= given <= MAX_FPS else spec.fps  # a wrong one is refused when it is resolved
-    frames = frames_of(values["seconds"], fps, spec)
+    frames = spec.frames_of(values["seconds"], fps)
     if frames > spec.max_frames:
         raise RequestError(
             "seconds",

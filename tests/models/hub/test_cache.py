@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.hostile import BAD_JSON, BAD_VALUES, short
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.cache import CachedRepository, RemoteFile, Repository
 from wan_pipeline.models.entries import Status
+from wan_pipeline.models.hub.cache import CachedRepository, RemoteFile, Repository
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 

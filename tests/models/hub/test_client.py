@@ -13,8 +13,8 @@ from tests.support.hostile import BAD_JSON
 from tests.support.hub_server import HubServer, hub_server
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.configs import MAX_CONFIG_BYTES
-from wan_pipeline.models.download import plan_download
-from wan_pipeline.models.hub import Hub
+from wan_pipeline.models.hub.client import Hub
+from wan_pipeline.models.hub.download import plan_download
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 

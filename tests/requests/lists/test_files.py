@@ -14,9 +14,9 @@ from PIL import Image
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.requests import list_file, list_pictures
 from wan_pipeline.requests.grid import MAX_CLIPS, grid, prompts_in, seeds_in
-from wan_pipeline.requests.list_file import CSV_TEMPLATE, QueueFile, Row, read_queue_file, write_queue_file
+from wan_pipeline.requests.lists import files, pictures
+from wan_pipeline.requests.lists.files import CSV_TEMPLATE, QueueFile, Row, read_queue_file, write_queue_file
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -89,7 +89,7 @@ def test_quoted_texts_and_row_numbers_are_those_of_a_spreadsheet(tmp_path: Path)
         ('prompt\n"never closed\n', "is no CSV file"),
         ("prompt\n" + "a\n" * 5001, "more than 5,000 rows; split it"),
         (b"prompt\n\xe4\xf6\xfc\n", 'not UTF-8 text; save it as "CSV UTF-8"'),
-        (b"prompt\n" + b"x" * list_file.MAX_LIST_BYTES, "larger than 16 MB"),
+        (b"prompt\n" + b"x" * files.MAX_LIST_BYTES, "larger than 16 MB"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "not UTF-8"),
     ],
     ids=lambda value: str(value)[:20],
@@ -171,7 +171,7 @@ def test_a_list_from_elsewhere_reads_nothing_on_this_disk(tmp_path: Path, photo:
 
 def make_zip(path: Path, *lines: dict, **images: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(list_pictures.LIST_NAME, "\n".join(map(json.dumps, lines)))
+        archive.writestr(pictures.LIST_NAME, "\n".join(map(json.dumps, lines)))
         for name, content in images.items():
             archive.writestr(name.replace("__", "/"), content)
     return path
@@ -202,8 +202,8 @@ def test_a_bad_zip_is_refused_in_a_sentence(spoil: str, tmp_path: Path, monkeypa
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("other.txt", "a")
     else:
-        monkeypatch.setattr(list_file, "MAX_LIST_BYTES", 10_000)
-        monkeypatch.setattr(list_pictures, "MAX_PICTURE_BYTES", 10_000)
+        monkeypatch.setattr(files, "MAX_LIST_BYTES", 10_000)
+        monkeypatch.setattr(pictures, "MAX_PICTURE_BYTES", 10_000)
         listed = {"prompt": "a" * 20_000} if spoil == "bomb" else {"prompt": "a", "image": "p"}
         make_zip(path, listed, p=bytes(20_000))
     with pytest.raises(UserError, match=r"cannot be read|holds no queue.jsonl|larger than") as raised:

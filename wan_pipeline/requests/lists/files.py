@@ -17,7 +17,7 @@ from typing import Any
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.limits import check_project
-from wan_pipeline.requests.list_pictures import (
+from wan_pipeline.requests.lists.pictures import (
     LIST_NAME,
     PICTURE_FOLDER,
     NoPictures,
@@ -27,7 +27,7 @@ from wan_pipeline.requests.list_pictures import (
     check_size,
     read_member,
 )
-from wan_pipeline.requests.list_rows import LISTS, TEXTS, Values, csv_rows, json_rows
+from wan_pipeline.requests.lists.rows import LISTS, TEXTS, Values, csv_rows, json_rows
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.wording import plural

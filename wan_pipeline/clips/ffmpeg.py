@@ -1,0 +1,25 @@
+"""What all calls of ffmpeg share: how a file is opened, and the reason in its output when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio_ffmpeg
+
+# A "video" may be a playlist that makes ffmpeg open other files or addresses.
+SAFE_OPTIONS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska"]
+
+
+def file_url(path: Path) -> str:
+    """A URL that makes ffmpeg open a file, whatever characters its name has."""
+    return f"file:{path.resolve()}"
+
+
+def reading(clip: Path) -> list[str]:
+    """The beginning of a command line that reads a video."""
+    return [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *SAFE_OPTIONS, "-i", file_url(clip)]
+
+
+def last_line(output: str) -> str:
+    """The end of what ffmpeg wrote: why it failed."""
+    return (output.strip().splitlines() or ["no message"])[-1]
