@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from wan_pipeline.api.serve import serve
 from wan_pipeline.cli.common import add_folders, add_memory, settings
 from wan_pipeline.cli.serve import add_address
 from wan_pipeline.errors import UserError
-from wan_pipeline.ui.serve import serve
 
 
 def main(arguments: list[str] | None = None) -> None:

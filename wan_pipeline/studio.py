@@ -13,6 +13,8 @@ from uuid import uuid4
 
 from PIL import Image
 
+from wan_pipeline.access.keys import Keys
+from wan_pipeline.clips.comments import Comments
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.input_files import InputFiles
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
@@ -78,6 +80,8 @@ class Studio:
         self.queue = QueueEditor(database, self.jobs)
         self.estimates = Estimator(settings, self.requests, self.jobs)
         self.gallery = Gallery(database, settings.clips)
+        self.comments = Comments(database)
+        self.keys = Keys(database)
         self.verifications = Verifications(settings)
         worker_queue = WorkerQueue(database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
@@ -119,9 +123,9 @@ class Studio:
 
     # Into the queue
 
-    def submit(self, draft: Draft, project: str = "") -> str:
-        """Queue a clip and return its job id at once. Raises UserError."""
-        return self.submit_many([draft], project)[0]
+    def submit(self, draft: Draft, project: str = "", made_by: str = "") -> str:
+        """Queue a clip and return its job id at once. `made_by` is the id of a guest's key. Raises UserError."""
+        return self._submit([(draft, project)], made_by)[0]
 
     def submit_many(self, drafts: Sequence[Draft], project: str = "") -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
@@ -209,7 +213,9 @@ class Studio:
     def share_copy(self, clip: Path) -> Path:
         """A copy in the cache to give away: without the receipt, and without the prompt in its name."""
         name = hashlib.sha256(clip.name.encode()).hexdigest()[:8]
-        return make_share_copy(clip, self.settings.cache / "share" / f"clip_{name}.mp4")
+        copy = self.settings.cache / "share" / f"clip_{name}.mp4"
+        is_made = copy.is_file() and copy.stat().st_mtime >= clip.stat().st_mtime
+        return copy if is_made else make_share_copy(clip, copy)
 
     # In this process, without the queue
 
@@ -242,7 +248,7 @@ class Studio:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
         return verify(clip, self.settings, observer, deterministic=deterministic)
 
-    def _submit(self, clips: Sequence[tuple[Draft, str]]) -> list[str]:
+    def _submit(self, clips: Sequence[tuple[Draft, str]], made_by: str = "") -> list[str]:
         for _, project in clips:
             check_project(project)
         checked = [(self.requests.check(draft), draft, project) for draft, project in clips]
@@ -250,7 +256,7 @@ class Studio:
         requests: list[tuple[GenerationRequest, str]] = [
             (self.requests.with_files(request, draft), project) for request, draft, project in checked
         ]
-        ids = self.queue.submit_many(requests)
+        ids = self.queue.submit_many(requests, made_by)
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
         if len(ids) > 1:

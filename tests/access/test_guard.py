@@ -237,12 +237,3 @@ def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> No
 def test_descriptions_of_the_server_are_closed(server: Server) -> None:
     for path in ("/openapi.json", "/docs", "/docs/", "/redoc"):
         assert server.ask(path).status == 404
-
-
-def test_a_role_that_the_server_cannot_tell_apart_is_not_let_in(database: Path) -> None:
-    server = Server(Keys(Database(database)), Rules(roles=frozenset({Role.OWNER})))
-    secret, _ = server.keys.create(Role.MAKE)
-    for host in (TUNNEL, "127.0.0.1:7860"):
-        answer = server.ask(host=host, authorization=f"Bearer {secret}")
-        assert (answer.status, server.callers) == (403, [])
-        assert "Keys for 'make'" in answer.body

@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from wan_pipeline.api.serve import serve
 from wan_pipeline.settings import Settings
-from wan_pipeline.ui.serve import serve
 
 if __name__ == "__main__":  # the worker process imports this file again
     port, workspace, checkpoint, loras, models = sys.argv[1:]

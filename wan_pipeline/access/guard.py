@@ -57,10 +57,8 @@ class Rules:
     max_body_bytes: int = 4 * 2**20
     """Of a request of a guest; uploads have their own limit."""
     max_upload_bytes: int = 128 * 2**20
-    upload_paths: tuple[str, ...] = ("/gradio_api/upload",)
+    upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
     closed_paths: tuple[str, ...] = ("/docs", "/redoc", "/openapi.json")
-    roles: frozenset[Role] = frozenset(Role)
-    """Whom the server behind the guard can tell apart; keys of other roles are refused."""
 
 
 @dataclass
@@ -110,7 +108,8 @@ class Guard:
             await _redirect_with_cookie(scope, request, send, secret_in_address, framed=self._rules.framed)
             return
         scope[CALLER] = caller
-        await self._app(scope, _bounded(receive, limit), self._with_headers(send))
+        body = _BoundedBody(receive, limit)
+        await self._app(scope, body.receive, body.refusing(self._with_headers(send), _too_large(limit)))
 
     # Who asks
 
@@ -126,8 +125,6 @@ class Guard:
         is_here = is_owner_here(request, self._rules.host_names)
         for secret, is_in_address in _secrets(scope, request):
             key = self._find(secret)
-            if key is not None and key.role not in self._rules.roles:
-                raise _Refusal(403, f"Keys for '{key.role}' are not let in here; ask the owner for another.")
             if key is not None:
                 is_local = is_here and key.role is Role.OWNER
                 return Caller(key.role, key, is_local=is_local), secret if is_in_address else ""
@@ -171,7 +168,7 @@ class Guard:
         limit = rules.max_upload_bytes if is_upload or caller.role is Role.OWNER else rules.max_body_bytes
         announced = request.headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced) > limit:
-            raise _Refusal(413, f"That is more than {limit // 2**20} MB, the most at a time; send less.")
+            raise _Refusal(413, _too_large(limit))
         return limit
 
     # Answers
@@ -280,14 +277,40 @@ async def _redirect_with_cookie(scope: Scope, request: Request, send: Send, secr
     await send({"type": "http.response.body", "body": b""})
 
 
-def _bounded(receive: Receive, limit: int) -> Receive:
-    """Ends the request when more than `limit` bytes of body have come, also if it did not announce them."""
-    received = 0
+def _too_large(limit: int) -> str:
+    return f"That is more than {limit // 2**20} MB, the most at a time; send less."
 
-    async def receive_bounded() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-        return {"type": "http.disconnect"} if received > limit else message
 
-    return receive_bounded
+class _BoundedBody:
+    """Ends a request when more than `limit` bytes of body have come, also if it did not announce them."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._received = 0
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._received > self._limit
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+        return {"type": "http.disconnect"} if self.is_too_large else message
+
+    def refusing(self, send: Send, sentence: str) -> Send:
+        """`send`, but whatever the app makes of a body that ended too early is answered with 413."""
+        body = sentence.encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        refused = False
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and self.is_too_large:
+                refused = True
+                await send({"type": "http.response.start", "status": 413, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+            elif not refused:
+                await send(message)
+
+        return send_or_refuse

@@ -35,6 +35,8 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    max_clips: int | None = None
+    """Clips that it may make in all; None: no limit but the caps of every key."""
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
@@ -46,15 +48,22 @@ class Keys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, role: Role, project: str = "", expires: timedelta | None = DEFAULT_EXPIRY) -> tuple[str, Key]:
+    def create(
+        self,
+        role: Role,
+        project: str = "",
+        expires: timedelta | None = DEFAULT_EXPIRY,
+        max_clips: int | None = None,
+    ) -> tuple[str, Key]:
         """Make a key. Returns the secret, which is shown this once, and its record."""
         secret, now = secrets.token_urlsafe(KEY_BYTES), datetime.now(UTC)
         end = None if expires is None else now + expires
-        key = Key(secrets.token_hex(4), role, project, now, end, None)
+        key = Key(secrets.token_hex(4), role, project, now, end, None, max_clips)
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO keys (id, hash, role, project, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (key.id, _hash(secret), role, project, now.isoformat(), None if end is None else end.isoformat()),
+                "INSERT INTO keys (id, hash, role, project, max_clips, created_at, expires_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key.id, _hash(secret), role, project, max_clips, now.isoformat(), end.isoformat() if end else None),
             )
         return secret, key
 
@@ -78,6 +87,13 @@ class Keys:
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM keys ORDER BY created_at DESC, id").fetchall()
         return [key for row in rows if (key := _key(row))]
+
+    def is_valid(self, key_id: str) -> bool:
+        """Whether the key still lets its bearer in."""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT * FROM keys WHERE id = ?", (key_id,)).fetchone()
+        key = _key(row) if row else None
+        return key is not None and not key.is_expired(datetime.now(UTC))
 
     def revoke(self, key_id: str) -> Key:
         """Delete a key; its open pages end with their next request. Raises UserError for an unknown id."""
@@ -115,6 +131,7 @@ def _key(row: sqlite3.Row) -> Key | None:
             created_at=datetime.fromisoformat(row["created_at"]),
             expires_at=_time(row["expires_at"]),
             last_used_at=_time(row["last_used_at"]),
+            max_clips=row["max_clips"],
         )
     except ValueError:
         return None

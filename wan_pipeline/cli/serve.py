@@ -30,7 +30,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from wan_pipeline.ui.serve import serve  # here: --help needs none of it
+    from wan_pipeline.api.serve import serve  # here: --help needs none of it
 
     try:
         serve(settings(options), options.host, options.port, share=options.share, host_names=options.host_name)

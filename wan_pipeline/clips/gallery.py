@@ -44,6 +44,8 @@ class Clip:
     starred: bool
     note: str
     is_binned: bool
+    made_by: str = ""
+    """Id of the key of the guest who made it; empty for the owner's."""
     request_error: str | None = None
     """Why the stored request cannot be run here; `request` then holds only what could be read."""
 
@@ -59,6 +61,8 @@ class GalleryQuery:
     lora: str = ""
     starred: bool = False
     binned: bool = False
+    made_by: tuple[str, ...] = ()
+    """Ids of the keys whose clips to show, "" for the owner's; none means all."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,14 @@ def add(connection: sqlite3.Connection, entry: Entry) -> None:
     )  # if a rescan was quicker
     connection.execute(
         "INSERT INTO clips (id, clip, poster, made_at, request, prompt, model, preset, project, loras, words, seconds,"
-        " frames_sha256, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-        "clip = excluded.clip, poster = excluded.poster, seconds = excluded.seconds, project = excluded.project, "
+        " frames_sha256, made_by, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) "
+        "DO UPDATE SET clip = excluded.clip, poster = excluded.poster, seconds = excluded.seconds, "
+        "project = excluded.project, "
         "frames_sha256 = excluded.frames_sha256",
         (
             *(entry.id, entry.clip, entry.poster, entry.made_at, request.to_json(), request.prompt, request.model),
             *(request.preset or "", entry.project, _join(lora.name for lora in request.loras)),
-            *(request.prompt.casefold(), entry.seconds, entry.frames_sha256, entry.binned_at),
+            *(request.prompt.casefold(), entry.seconds, entry.frames_sha256, entry.made_by, entry.binned_at),
         ),
     )
 
@@ -230,6 +235,7 @@ class Gallery:
             starred=bool(row["starred"]),
             note=row["note"],
             is_binned=row["binned_at"] is not None,
+            made_by=row["made_by"],
             request_error=request_error,
         )
 
@@ -251,6 +257,9 @@ def _where(query: GalleryQuery) -> tuple[str, list[str]]:
     for word in query.text.casefold().split():
         conditions.append("instr(words, ?)")
         values.append(word)
+    if query.made_by:
+        conditions.append(f"made_by IN ({', '.join('?' * len(query.made_by))})")
+        values.extend(query.made_by)
     if query.starred:
         conditions.append("starred")
     return " AND ".join(conditions), [printable(value) for value in values]

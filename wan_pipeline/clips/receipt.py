@@ -49,6 +49,8 @@ class Receipt:
     job: JobId = ""
     """Id of the job; empty for a clip of the command line."""
     project: Text = ""
+    made_by: Text = ""
+    """Id of the key that a guest made it with; empty for the owner's."""
     attempt: Count = 1
     resumed_from: Count = 0
     """Denoising steps that an earlier attempt had done."""
@@ -62,6 +64,7 @@ class Receipt:
             "made_at": self.made_at.isoformat(),
             "job": self.job,
             "project": self.project,
+            "made_by": self.made_by,
             "attempt": self.attempt,
             "resumed_from": self.resumed_from,
             "request": self.request.to_dict(),

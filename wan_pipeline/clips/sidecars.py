@@ -31,6 +31,8 @@ class Entry:
     seconds: float
     """Time that the clip took to make."""
     project: str = ""
+    made_by: str = ""
+    """Id of a guest's key; empty for the owner's clips."""
     binned_at: str | None = None
 
 
@@ -86,6 +88,7 @@ def read_entry(clip: Path, binned_at: str | None = None) -> Entry | None:
         frames_sha256=receipt.frames_sha256,
         seconds=sum(receipt.seconds.values()),
         project=receipt.project,
+        made_by=receipt.made_by,
         binned_at=binned_at,
     )
 

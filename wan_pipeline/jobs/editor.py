@@ -29,10 +29,13 @@ class QueueEditor:
         with self._database.transaction() as connection:
             return _insert(connection, request, project)
 
-    def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]]) -> list[str]:
-        """Append requests, each with its project: all of them or, on an error, none. Returns the job ids."""
+    def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]], made_by: str = "") -> list[str]:
+        """Append requests, each with its project: all of them or, on an error, none. Returns the job ids.
+
+        `made_by` is the id of a guest's key; empty for the owner.
+        """
         with self._database.transaction() as connection:
-            return [_insert(connection, request, project) for request, project in requests]
+            return [_insert(connection, request, project, made_by) for request, project in requests]
 
     def duplicate(self, job_id: str) -> str:
         """Queue the same request again. Returns the new job's id. Raises UserError for an unknown or unreadable job."""
@@ -132,11 +135,11 @@ class QueueEditor:
             return changed
 
 
-def _insert(connection: sqlite3.Connection, request: GenerationRequest, project: str) -> str:
+def _insert(connection: sqlite3.Connection, request: GenerationRequest, project: str, made_by: str = "") -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
-        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, made_by) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             job_id,
             JobState.QUEUED,
@@ -146,6 +149,7 @@ def _insert(connection: sqlite3.Connection, request: GenerationRequest, project:
             Stage.QUEUED,
             _last_position(connection) + 1,
             project,
+            made_by,
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)

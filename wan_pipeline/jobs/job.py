@@ -133,6 +133,8 @@ class Job:
     jobs_ahead: int
     """Unfinished jobs before it; 0 unless waiting."""
     project: str = ""
+    made_by: str = ""
+    """Id of the key of the guest who queued it; empty for the owner's."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
     plan_steps_down: int = 0

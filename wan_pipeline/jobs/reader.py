@@ -109,6 +109,10 @@ class JobReader:
         """The newest finished jobs of a model, cleared ones too: time estimates learn from them."""
         return self._jobs("WHERE state = 'done' AND model = ? ORDER BY number DESC LIMIT ?", model_id, limit)
 
+    def of_maker(self, made_by: str, limit: int) -> list[Job]:
+        """The newest jobs of a guest, by the id of their key, newest first; cleared ones too."""
+        return self._jobs("WHERE made_by = ? ORDER BY number DESC LIMIT ?", made_by, limit)
+
     def counts(self) -> dict[JobState, int]:
         """Listed jobs in each state, zeros included."""
         with self._database.connection() as connection:
@@ -172,6 +176,7 @@ class JobReader:
             warnings=stored_json(tuple[str, ...], row["warnings"], ()),
             jobs_ahead=row["jobs_ahead"],
             project=row["project"],
+            made_by=row["made_by"],
             plan=row["plan"],
             plan_steps_down=row["plan_steps_down"],
             resumed_from=row["resumed_from"],

@@ -167,7 +167,7 @@ class WorkerQueue:
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
     """The gallery's row for a job's clip."""
-    project = connection.execute("SELECT project FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+    job = connection.execute("SELECT project, made_by FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return Entry(
         id=job_id,
         request=clip.request,
@@ -176,7 +176,8 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
         made_at=now(),
         frames_sha256=clip.frames_sha256,
         seconds=sum(clip.seconds.values()),
-        project=project,
+        project=job["project"],
+        made_by=job["made_by"],
     )
 
 

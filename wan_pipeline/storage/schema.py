@@ -88,10 +88,22 @@ MIGRATIONS: tuple[str, ...] = (
         hash TEXT NOT NULL UNIQUE,
         role TEXT NOT NULL,
         project TEXT NOT NULL,
+        max_clips INTEGER,
         created_at TEXT NOT NULL,
         expires_at TEXT,
         last_used_at TEXT
     );
+    ALTER TABLE jobs ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE clips ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
+    CREATE INDEX jobs_by_maker ON jobs (made_by, number);
+    CREATE TABLE comments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        clip_id TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        at TEXT NOT NULL,
+        text TEXT NOT NULL
+    );
+    CREATE INDEX comments_by_clip ON comments (clip_id, id);
     """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""

@@ -42,6 +42,7 @@ class Label:
 
     job: str = ""
     project: str = ""
+    made_by: str = ""
     attempt: int = 1
     strip_metadata: bool = False
 
@@ -113,6 +114,7 @@ def _receipt(request: GenerationRequest, rendered: Rendered, label: Label) -> Re
         warnings=rendered.warnings,
         job=label.job,
         project=label.project,
+        made_by=label.made_by,
         attempt=label.attempt,
         resumed_from=rendered.resumed_from,
     )

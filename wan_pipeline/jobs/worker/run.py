@@ -67,7 +67,7 @@ class JobRun:
 
     def _save_files(self, rendered: Rendered) -> Finished | None:
         with self._ending_job():
-            label = Label(self.job.id, self.job.project, self.job.attempts)
+            label = Label(self.job.id, self.job.project, self.job.made_by, self.job.attempts)
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._clean_up()
             return finished

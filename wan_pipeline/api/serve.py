@@ -1,4 +1,4 @@
-"""Serves the page, behind a guard. Importing this module does not import Gradio yet."""
+"""Serves the studio behind its guard. Importing this module does not import Gradio yet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.access.callers import LOOPBACK_NAMES, host_name
 from wan_pipeline.access.guard import Guard, Limits, Rules, invitation
-from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.database import Database
 from wan_pipeline.ui.address import check_address
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ def serve(
     with Studio(replace(settings, workspace=settings.workspace.absolute())) as studio:
         studio.start()
         page = build_ui(studio)
-        options = serve_options(studio, Rules(host_names=names, roles=frozenset({Role.OWNER})))
+        options = serve_options(studio, Rules(host_names=names))
         page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
         public = [page.share_url] if page.share_url else []
         if host not in LOOPBACK_NAMES:
@@ -56,9 +54,11 @@ def serve(
 
 
 def serve_options(studio: Studio, rules: Rules) -> dict[str, Any]:
-    """Arguments for `Blocks.launch`: the looks of the page, and the guard before every route of the server."""
+    """Arguments for `Blocks.launch`: the looks of the page, and what stands before every route of the server."""
     from starlette.middleware import Middleware
 
+    from wan_pipeline.api.app import shared_app
+    from wan_pipeline.api.doors import Doors
     from wan_pipeline.ui.common.templates import Templates
     from wan_pipeline.ui.theme import launch_options
 
@@ -67,14 +67,15 @@ def serve_options(studio: Studio, rules: Rules) -> dict[str, Any]:
     def refused_page(status: int, sentence: str) -> str:
         return templates.render("common/refused.html", status=status, sentence=sentence)
 
-    guard: Any = Middleware(Guard, Keys(Database(studio.settings.database)), rules, Limits(), refused_page)
-    return {**launch_options(studio), "app_kwargs": {"middleware": [guard]}}
+    guard: Any = Middleware(Guard, studio.keys, rules, Limits(), refused_page)
+    doors: Any = Middleware(Doors, shared_app(studio, templates))
+    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors]}}
 
 
 @contextmanager
 def _owner_invited(studio: Studio, addresses: Iterable[str]) -> Iterator[None]:
     """Print a link with a key of the owner's for each public address. The key ends with the block."""
-    keys, addresses = Keys(Database(studio.settings.database)), list(addresses)
+    keys, addresses = studio.keys, list(addresses)
     if not addresses:
         yield
         return

@@ -1,0 +1,54 @@
+"""The server behind its guard, in this process on a real port, over a studio whose workers start in milliseconds."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Thread
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+
+from tests.support.studios import opened_warm, wait_for
+from tests.support.warm import Warm
+from wan_pipeline.access.guard import Guard, Limits, Rules
+from wan_pipeline.access.roles import Role
+from wan_pipeline.api.app import shared_app
+from wan_pipeline.api.doors import Doors
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.templates import Templates
+
+OWNERS_PAGE = "the owner's page"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server. In place of the owner's page, which takes seconds to build, there is one sentence."""
+
+    address: str
+    studio: Studio
+
+    def key(self, role: Role, project: str = "", max_clips: int | None = None) -> str:
+        return self.studio.keys.create(role, project, max_clips=max_clips)[0]
+
+
+@pytest.fixture
+def served(settings: Settings, warm: Warm) -> Iterator[Served]:
+    with opened_warm(settings, warm) as studio:
+        studio.start()
+        templates = Templates()
+        owners_page = PlainTextResponse(OWNERS_PAGE)
+        doors = Doors(owners_page, shared_app(studio, templates))
+        guard = Guard(doors, studio.keys, Rules(), Limits(), lambda status, sentence: f"{status} {sentence}")
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            server = uvicorn.Server(uvicorn.Config(guard, log_level="error", lifespan="off"))
+            thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+            thread.start()
+            wait_for(lambda: server.started, "the server")
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", studio)
+            server.should_exit = True
+            thread.join(20)

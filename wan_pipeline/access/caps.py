@@ -1,0 +1,59 @@
+"""What a guest may ask for at most, so that nobody else's clips wait for it all day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.wording import plural
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Of each `make` key. The owner has none."""
+
+    max_pixels: int = 1280 * 720
+    """Width times height."""
+    max_seconds: float = 10.0
+    """Length of a clip."""
+    max_steps: int = 50
+    max_waiting: int = 4
+    """Clips that wait or run at a time."""
+    minutes_a_day: float = 60.0
+    """Of computing, in the last 24 hours."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a key has had so far."""
+
+    clips: int
+    waiting: int
+    minutes_today: float
+    """In the last 24 hours, with the estimates of those that wait."""
+
+
+def check_caps(request: GenerationRequest, caps: Caps) -> None:
+    """Raise UserError for a clip that is larger than a guest may have."""
+    if request.width * request.height > caps.max_pixels:
+        raise UserError(
+            f"{request.width} x {request.height} is more than guests may have here "
+            f"({caps.max_pixels:,} pixels); choose a smaller size."
+        )
+    if request.seconds > caps.max_seconds:
+        raise UserError(f"{request.seconds:.3g} s is longer than guests' clips may be; choose {caps.max_seconds:g} s.")
+    if request.num_inference_steps > caps.max_steps:
+        raise UserError(f"{request.num_inference_steps} steps are more than guests may have; use {caps.max_steps}.")
+
+
+def check_usage(usage: Usage, minutes: float, caps: Caps, max_clips: int | None) -> None:
+    """Raise UserError if a key's share is used up. `minutes` is the estimate of the clip that is asked for."""
+    if max_clips is not None and usage.clips >= max_clips:
+        raise UserError(f"This link was for {plural(max_clips, 'clip')}, which have been made; ask the owner for more.")
+    if usage.waiting >= caps.max_waiting:
+        raise UserError(f"{plural(usage.waiting, 'clip')} of yours are waiting, the most at a time; wait for one.")
+    if usage.minutes_today + minutes > caps.minutes_a_day:
+        raise UserError(
+            f"This clip would take more than your {caps.minutes_a_day:g} minutes a day; try a shorter one, or tomorrow."
+        )

@@ -1,0 +1,131 @@
+"""Answers of the HTTP API: videos and errors in the shape of OpenAI's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from wan_pipeline.access.roles import NotAllowed
+from wan_pipeline.caller_studio import NotFound
+from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.errors import RequestError, StorageError, StudioError, UserError
+from wan_pipeline.jobs.job import PROBLEMS, Job, JobState
+from wan_pipeline.progress import Stage
+from wan_pipeline.requests.request import GenerationRequest
+
+PREFIX = "video_"
+Handler = Callable[[Request], Awaitable[Response]]
+
+STATUS = {
+    JobState.QUEUED: "queued",
+    JobState.INTERRUPTED: "queued",
+    JobState.PAUSED: "queued",
+    JobState.RUNNING: "in_progress",
+    JobState.DONE: "completed",
+    JobState.FAILED: "failed",
+    JobState.QUARANTINED: "failed",
+    JobState.CANCELLED: "failed",
+}
+DENOISING_SHARE = 0.85
+"""Of the time of a clip; the rest is decoding and saving."""
+
+
+def video_of_job(job: Job) -> dict[str, Any]:
+    """An object of `/v1/videos` for a job of the caller's own."""
+    return {
+        **_video(job.id, job.created_at, job.request),
+        "status": STATUS[job.state],
+        "progress": _percent(job),
+        "completed_at": _seconds(job.finished_at) if job.state is JobState.DONE else None,
+        "error": _error_of(job),
+    }
+
+
+def video_of_clip(clip: Clip, *, is_own: bool) -> dict[str, Any]:
+    """The same for a finished clip. The prompt of somebody else's is left out."""
+    video = _video(clip.id, clip.made_at, clip.request)
+    video |= {"status": "completed", "progress": 100, "completed_at": _seconds(clip.made_at), "error": None}
+    return video if is_own else {**video, "prompt": None}
+
+
+def id_of(text: str) -> str:
+    return text.removeprefix(PREFIX)
+
+
+def error(status: int, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+
+
+def answers_errors(handler: Handler) -> Handler:
+    """A handler whose StudioErrors become answers."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except StudioError as wrong:
+            return _answer_of(wrong)
+
+    return answered
+
+
+def _answer_of(wrong: StudioError) -> JSONResponse:
+    match wrong:
+        case NotAllowed():
+            return error(403, str(wrong), code="not_allowed")
+        case NotFound():
+            return error(404, str(wrong), code="not_found")
+        case StorageError():
+            return error(503, "The studio's disk or database is not available just now; try again in a moment.")
+        case UserError():
+            return error(400, str(wrong), param=wrong.field if isinstance(wrong, RequestError) else None)
+        case _:
+            return error(500, str(wrong))
+
+
+def _video(clip_id: str, created_at: datetime, request: GenerationRequest) -> dict[str, Any]:
+    return {
+        "id": f"{PREFIX}{clip_id}",
+        "object": "video",
+        "model": request.model,
+        "created_at": _seconds(created_at),
+        "expires_at": None,
+        "size": f"{request.width}x{request.height}",
+        "seconds": f"{request.seconds:g}",
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "remixed_from_video_id": None,
+    }
+
+
+def _seconds(time: datetime | None) -> int | None:
+    return None if time is None else int(time.timestamp())
+
+
+def _percent(job: Job) -> int:
+    if job.state is JobState.DONE:
+        return 100
+    if job.state is not JobState.RUNNING or job.total == 0:
+        return 0
+    done = job.step / job.total
+    match job.stage:
+        case Stage.DENOISING:
+            return int(100 * DENOISING_SHARE * done)
+        case Stage.DECODING:
+            return int(100 * (DENOISING_SHARE + (0.99 - DENOISING_SHARE) * done))
+        case Stage.SAVING:
+            return 99
+        case _:
+            return 0
+
+
+def _error_of(job: Job) -> dict[str, str] | None:
+    if job.state is JobState.CANCELLED:
+        return {"code": "cancelled", "message": "The clip was cancelled."}
+    if job.state in PROBLEMS:
+        return {"code": job.state.value, "message": job.error or "The clip could not be made."}
+    return None

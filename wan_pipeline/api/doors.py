@@ -1,0 +1,82 @@
+"""Which part of the server answers: the owner's page, the guests' page, or what both may ask by HTTP.
+
+The owner's page is an app of its own that no guest's request ever reaches. What a guest may reach is in GUEST_ROUTES,
+each with the action that the table of roles has to allow; all else is not there for them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from starlette.responses import PlainTextResponse
+
+from wan_pipeline.access.guard import App, Receive, Scope, Send, caller_of
+from wan_pipeline.access.roles import ALLOWED, Action, Role
+
+
+@dataclass(frozen=True)
+class Door:
+    """A route that guests may use, if the table allows them its action."""
+
+    methods: frozenset[str]
+    path: re.Pattern[str]
+    action: Action
+
+
+def door(methods: str, path: str, action: Action) -> Door:
+    """`path` is a pattern in which {id} stands for one part of a path."""
+    pattern = re.escape(path).replace(r"\{id\}", "[^/]+").replace(r"\{path\}", ".+")
+    return Door(frozenset(methods.split()), re.compile(pattern), action)
+
+
+GUEST_ROUTES = (
+    door("GET HEAD", "/", Action.OPEN),
+    door("GET HEAD", "/guest/{id}", Action.OPEN),
+    door("GET", "/v1/videos", Action.WATCH),
+    door("GET", "/v1/videos/{id}", Action.WATCH),
+    door("GET HEAD", "/v1/videos/{id}/content", Action.WATCH),
+    door("POST", "/v1/videos", Action.GENERATE),
+    door("POST", "/v1/videos/{id}/remix", Action.GENERATE),
+    door("DELETE", "/v1/videos/{id}", Action.CANCEL),
+    door("GET", "/v1/videos/{id}/preview", Action.FOLLOW),
+    door("GET", "/v1/videos/{id}/comments", Action.WATCH),
+    door("POST", "/v1/videos/{id}/comments", Action.COMMENT),
+    door("GET", "/v1/models", Action.CHOICES),
+    door("POST", "/v1/forecast", Action.FORECAST),
+)
+"""Each route asks for its action again, by name, where it is handled."""
+SHARED = ("/v1/", "/mcp", "/guest/")
+"""Beginnings of the paths that the owner and guests have in common."""
+
+
+class Doors:
+    """An ASGI app behind the guard."""
+
+    def __init__(self, owners_page: App, shared: App) -> None:
+        self._owners_page = owners_page
+        self._shared = shared
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._owners_page(scope, receive, send)
+            return
+        role, path = caller_of(scope).role, scope["path"]
+        if role is Role.OWNER:
+            app = self._shared if path.startswith(SHARED) else self._owners_page
+            await app(scope, receive, send)
+        elif (status := guest_status(role, scope.get("method", "WEBSOCKET"), path)) == 200:
+            await self._shared(scope, receive, send)
+        elif scope["type"] == "http":
+            sentence = "There is nothing here." if status == 404 else "Your link does not allow that; ask the owner."
+            await PlainTextResponse(sentence, status)(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+
+def guest_status(role: Role, method: str, path: str) -> int:
+    """200 if the table lets the role through, 403 if not, 404 for what is no door of guests'."""
+    actions = [door.action for door in GUEST_ROUTES if method in door.methods and door.path.fullmatch(path)]
+    if not actions:
+        return 404
+    return 200 if any(action in ALLOWED[role] for action in actions) else 403
