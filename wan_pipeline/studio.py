@@ -144,7 +144,7 @@ class Studio:
         no list.
         """
         with TemporaryDirectory(dir=self.settings.cache, prefix="import-") as folder:
-            yield check_rows(read_queue_file(path, Path(folder), own_disk=own_disk), self.requests.check)
+            yield check_rows(read_queue_file(path, Path(folder), own_disk=own_disk), self.requests.checker())
 
     def submit_rows(self, content: QueueFile, *, skip_bad: bool = False, project: str = "") -> list[str]:
         """Queue the clips of a list; `project` is for rows that name none.
@@ -251,7 +251,8 @@ class Studio:
     def _submit(self, clips: Sequence[tuple[Draft, str]], made_by: str = "") -> list[str]:
         for _, project in clips:
             check_project(project)
-        checked = [(self.requests.check(draft), draft, project) for draft, project in clips]
+        check = self.requests.checker()
+        checked = [(check(draft), draft, project) for draft, project in clips]
         check_room(self.settings.clips, max((clip_bytes(request) for request, _, _ in checked), default=0))
         requests: list[tuple[GenerationRequest, str]] = [
             (self.requests.with_files(request, draft), project) for request, draft, project in checked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,15 +25,8 @@ from wan_pipeline.requests.limits import (
     Steps,
     Text,
 )
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
-
-
-class SchedulerName(StrEnum):
-    """Flow-matching solvers. All integrate the same ODE; they differ in how few steps they need."""
-
-    UNIPC = "unipc"
-    EULER = "euler"
-    DPMPP = "dpm++"
 
 
 @dataclass(frozen=True)

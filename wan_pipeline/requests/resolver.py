@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from wan_pipeline.errors import ImageError
+from wan_pipeline.errors import ImageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class RequestResolver:
@@ -41,16 +46,32 @@ class RequestResolver:
 
     def check(self, draft: Draft) -> GenerationRequest:
         """As `resolve`, but no file is saved: their names are PENDING."""
-        model = self.models.find(draft.model or registry.DEFAULT_MODEL)
-        request = self.resolve_settings(draft)
-        for lora in request.loras:
-            match_adapters(self.loras.find(lora.name), model)
-        self._check_lengths(draft, request)
-        return request
+        return self.checker()(draft)
+
+    def checker(self) -> Callable[[Draft], GenerationRequest]:
+        """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
+        find = _once_each(self.models.find)
+
+        @_once_each
+        def match(choice: tuple[str, str]) -> None:
+            lora, model_id = choice
+            match_adapters(self.loras.find(lora), find(model_id))
+
+        def check(draft: Draft) -> GenerationRequest:
+            model = find(draft.model or registry.DEFAULT_MODEL)
+            request = self._resolve_settings(draft, model.spec)
+            for lora in request.loras:
+                match((lora.name, model.spec.id))
+            self._check_lengths(draft, request)
+            return request
+
+        return check
 
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
-        spec = self.models.spec(draft.model or registry.DEFAULT_MODEL)
+        return self._resolve_settings(draft, self.models.spec(draft.model or registry.DEFAULT_MODEL))
+
+    def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
         preset = find_preset(self.presets, draft.preset) if draft.preset else None
         speed = find_speed(self.speeds, draft.speed) if draft.speed else None
         size = self.pictures.measure(draft.image) if draft.image else None
@@ -129,3 +150,21 @@ class RequestResolver:
 
     def _find(self, name: str | None) -> Path | None:
         return None if name is None else self.pictures.find(name)
+
+
+def _once_each(function: Callable[[Key], Value]) -> Callable[[Key], Value]:
+    """Call the function once for each key; what it returned or raised for it comes again."""
+    outcomes: dict[Key, Value | UserError] = {}
+
+    def call(key: Key) -> Value:
+        if key not in outcomes:
+            try:
+                outcomes[key] = function(key)
+            except UserError as error:
+                outcomes[key] = error
+        outcome = outcomes[key]
+        if isinstance(outcome, UserError):
+            raise outcome.with_traceback(None)
+        return outcome
+
+    return call
