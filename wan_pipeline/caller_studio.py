@@ -60,6 +60,11 @@ class CallerStudio:
     def caller(self) -> Caller:
         return self._caller
 
+    @property
+    def key_id(self) -> str:
+        """Whom the caller's clips and comments are of: the id of a guest's key, or "" for the owner."""
+        return self._key.id if self._key else ""
+
     def allows(self, action: Action) -> bool:
         """Whether the table allows the action to the caller."""
         return action in ALLOWED[self._caller.role]
@@ -182,7 +187,7 @@ class CallerStudio:
     def comment(self, clip_id: str, text: str) -> None:
         """Raises NotFound or UserError."""
         self._check(Action.COMMENT)
-        self._studio.comments.add(self.clip(clip_id).id, text, self._key.id if self._key else "")
+        self._studio.comments.add(self.clip(clip_id).id, text, self.key_id)
 
     def comments(self, clip_id: str) -> list[Comment]:
         """What the owner and, for a guest, they themselves wrote. Raises NotFound."""

@@ -11,14 +11,22 @@ from typing import Any
 
 import pytest
 
+from wan_pipeline.access import guard
 from wan_pipeline.access.callers import Caller
-from wan_pipeline.access.guard import COOKIE, Guard, Limits, Rules, caller_of
+from wan_pipeline.access.guard import Guard, Limits, caller_of
+from wan_pipeline.access.http import COOKIE, Rules
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.limits import Rate, WrongKeys
+from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
+from wan_pipeline.errors import UserError
 from wan_pipeline.storage.database import Database
 
 TUNNEL = "abc.gradio.live"
+
+
+def refused_page(status: int, sentence: str, asks_password: bool) -> str:
+    return f"<p>{status} {sentence}{' password?' if asks_password else ''}"
 
 
 @dataclass
@@ -37,15 +45,18 @@ class Server:
     limits: Limits = field(default_factory=Limits)
     callers: list[Caller] = field(default_factory=list)
     received: int = 0
+    password: Password | None = None
 
     def __post_init__(self) -> None:
-        self._guard = Guard(self._app, self.keys, self.rules, self.limits, lambda status, text: f"<p>{status} {text}")
+        self._guard = Guard(self._app, self.keys, self.rules, self.limits, refused_page, self.password)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         self.callers.append(caller_of(scope))
         while scope["type"] == "http":
             message = await receive()
-            if message["type"] == "http.disconnect":
+            if message["type"] == "http.disconnect":  # as Starlette answers a body that broke off
+                await send({"type": "http.response.start", "status": 400, "headers": []})
+                await send({"type": "http.response.body", "body": b"broken off"})
                 return
             self.received += len(message.get("body", b""))
             if not message.get("more_body"):
@@ -218,7 +229,7 @@ def test_bodies_are_bounded_whether_announced_or_not(database: Path) -> None:
     assert server.ask(**guest, content_length="many").status == 413
     assert server.ask("/gradio_api/upload", **guest, content_length=str(2**20 + 1)).status == 200
     server.received = 0
-    assert server.ask(**guest, body=[b"x" * 2**19] * 5).status == 0, "the request ends"
+    assert server.ask(**guest, body=[b"x" * 2**19] * 5).status == 413
     assert server.received <= 2**20
 
 
@@ -237,3 +248,51 @@ def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> No
 def test_descriptions_of_the_server_are_closed(server: Server) -> None:
     for path in ("/openapi.json", "/docs", "/docs/", "/redoc"):
         assert server.ask(path).status == 404
+
+
+def test_the_password_lets_the_owner_in_from_other_computers(database: Path) -> None:
+    server = Server(
+        Keys(Database(database)), Rules(host_names=frozenset({"studio.lan"})), password=Password("a long one")
+    )
+    lan = {"host": "studio.lan:7860", "peer": "192.168.1.9"}
+    assert "password?" in server.ask(**lan, accept="text/html").body
+    form = {"path": "/login", "method": "POST", "accept": "text/html"}
+    assert server.ask(**lan, **form, body=[b"password=wrong"]).status == 401
+    assert server.ask(**lan, **form, body=[b"password=a+long+one"], origin="http://evil.example").status == 403
+    entered = server.ask(**lan, **form, body=[b"password=a+long+one"], origin="http://studio.lan:7860")
+    assert (entered.status, entered.headers["location"]) == (303, "./")
+    cookie = entered.headers["set-cookie"].partition(";")[0]
+    assert server.ask(**lan, cookie=cookie).status == 200
+    assert server.callers[-1].role is Role.OWNER
+    tries = [server.ask(**lan, **form, body=[b"password=guess"]).status for _ in range(20)]
+    assert 429 in tries, "guessing is slow"
+
+
+def test_a_password_that_is_easily_guessed_is_refused() -> None:
+    with pytest.raises(UserError, match="at least 8"):
+        Password("short")
+
+
+def test_a_stream_ends_when_its_key_is_revoked(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "STREAM_CHECK_SECONDS", 0.0)
+    keys = Keys(Database(database))
+    secret, key = keys.create(Role.VIEW)
+    sent: list[Any] = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        keys.revoke(key.id)
+        await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    headers = [(b"host", TUNNEL.encode()), (b"authorization", f"Bearer {secret}".encode())]
+    scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": ("1.2.3.4", 5)}
+    app = Guard(stream, keys, Rules(), Limits(), refused_page)
+    with pytest.raises(ConnectionAbortedError):
+        asyncio.run(app({**scope, "method": "GET", "scheme": "http"}, receive, send))
+    assert [message["type"] for message in sent] == ["http.response.start"]

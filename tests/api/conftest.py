@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse
 
 from tests.support.studios import opened_warm, wait_for
 from tests.support.warm import Warm
-from wan_pipeline.access.guard import Guard, Limits, Rules
+from wan_pipeline.access.guard import Guard, Limits
+from wan_pipeline.access.http import Rules
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.app import shared_app
 from wan_pipeline.api.doors import Doors
@@ -42,7 +43,7 @@ def served(settings: Settings, warm: Warm) -> Iterator[Served]:
         templates = Templates()
         owners_page = PlainTextResponse(OWNERS_PAGE)
         doors = Doors(owners_page, shared_app(studio, templates))
-        guard = Guard(doors, studio.keys, Rules(), Limits(), lambda status, sentence: f"{status} {sentence}")
+        guard = Guard(doors, studio.keys, Rules(), Limits(), lambda status, sentence, _: f"{status} {sentence}")
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             server = uvicorn.Server(uvicorn.Config(guard, log_level="error", lifespan="off"))

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from wan_pipeline.access.guard import COOKIE
+from wan_pipeline.access.http import COOKIE
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.roles import Role
 from wan_pipeline.storage.database import Database

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from starlette.responses import PlainTextResponse
 
-from wan_pipeline.access.guard import App, Receive, Scope, Send, caller_of
+from wan_pipeline.access.guard import caller_of
+from wan_pipeline.access.http import App, Receive, Scope, Send
 from wan_pipeline.access.roles import ALLOWED, Action, Role
 
 
@@ -33,16 +34,16 @@ def door(methods: str, path: str, action: Action) -> Door:
 GUEST_ROUTES = (
     door("GET HEAD", "/", Action.OPEN),
     door("GET HEAD", "/guest/{id}", Action.OPEN),
-    door("GET", "/v1/videos", Action.WATCH),
-    door("GET", "/v1/videos/{id}", Action.WATCH),
+    door("GET HEAD", "/v1/videos", Action.WATCH),
+    door("GET HEAD", "/v1/videos/{id}", Action.WATCH),
     door("GET HEAD", "/v1/videos/{id}/content", Action.WATCH),
     door("POST", "/v1/videos", Action.GENERATE),
     door("POST", "/v1/videos/{id}/remix", Action.GENERATE),
     door("DELETE", "/v1/videos/{id}", Action.CANCEL),
-    door("GET", "/v1/videos/{id}/preview", Action.FOLLOW),
-    door("GET", "/v1/videos/{id}/comments", Action.WATCH),
+    door("GET HEAD", "/v1/videos/{id}/preview", Action.FOLLOW),
+    door("GET HEAD", "/v1/videos/{id}/comments", Action.WATCH),
     door("POST", "/v1/videos/{id}/comments", Action.COMMENT),
-    door("GET", "/v1/models", Action.CHOICES),
+    door("GET HEAD", "/v1/models", Action.CHOICES),
     door("POST", "/v1/forecast", Action.FORECAST),
 )
 """Each route asks for its action again, by name, where it is handled."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.access.callers import LOOPBACK_NAMES, host_name
-from wan_pipeline.access.guard import Guard, Limits, Rules, invitation
+from wan_pipeline.access.guard import Guard, Limits
+from wan_pipeline.access.http import Rules, invitation
+from wan_pipeline.access.password import Password
+from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.address import check_address
@@ -22,17 +25,26 @@ if TYPE_CHECKING:
 WIDENING = ("GRADIO_VIBE_MODE", "GRADIO_ALLOWED_PATHS", "GRADIO_SHARE", "GRADIO_MCP_SERVER", "GRADIO_ROOT_PATH")
 """Gradio's own switches that would serve more than this program does."""
 
+SHARED_PROJECT = "Shared"
+"""Of the invitation that `--share` prints, so that whoever gets it does not see the studio's other clips."""
+
 logger = logging.getLogger(__name__)
 
 
 def serve(
-    settings: Settings, host: str, port: int | None, *, share: bool = False, host_names: Iterable[str] = ()
+    settings: Settings,
+    host: str,
+    port: int | None,
+    *,
+    share: bool = False,
+    host_names: Iterable[str] = (),
+    password: str | None = None,
 ) -> None:
     """Serve the page until it is stopped.
 
     Without a port it takes the first free one from 7860. `share` also gives the page a public address, through
     Gradio's servers. `host_names` are other names that the page answers to. Whoever is not at this computer needs the
-    owner's key, which is printed as a link. Raises UserError or OSError if the page cannot be served.
+    owner's key, which is printed as a link, or the `password`. Raises UserError or OSError if it cannot be served.
     """
     check_address(host, port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
@@ -44,16 +56,16 @@ def serve(
     with Studio(replace(settings, workspace=settings.workspace.absolute())) as studio:
         studio.start()
         page = build_ui(studio)
-        options = serve_options(studio, Rules(host_names=names))
+        options = serve_options(studio, Rules(host_names=names), Password(password) if password else None)
         page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
         public = [page.share_url] if page.share_url else []
         if host not in LOOPBACK_NAMES:
             public += [f"http://{name}:{page.server_port}" for name in sorted(names)]
-        with _owner_invited(studio, public):
+        with _invited(studio, public, is_shared=bool(page.share_url)):
             page.block_thread()
 
 
-def serve_options(studio: Studio, rules: Rules) -> dict[str, Any]:
+def serve_options(studio: Studio, rules: Rules, password: Password | None = None) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: the looks of the page, and what stands before every route of the server."""
     from starlette.middleware import Middleware
 
@@ -64,28 +76,39 @@ def serve_options(studio: Studio, rules: Rules) -> dict[str, Any]:
 
     templates = Templates()
 
-    def refused_page(status: int, sentence: str) -> str:
-        return templates.render("common/refused.html", status=status, sentence=sentence)
+    def refused_page(status: int, sentence: str, asks_password: bool) -> str:
+        return templates.render("common/refused.html", status=status, sentence=sentence, asks_password=asks_password)
 
-    guard: Any = Middleware(Guard, studio.keys, rules, Limits(), refused_page)
+    guard: Any = Middleware(Guard, studio.keys, rules, Limits(), refused_page, password)
     doors: Any = Middleware(Doors, shared_app(studio, templates))
     return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors]}}
 
 
 @contextmanager
-def _owner_invited(studio: Studio, addresses: Iterable[str]) -> Iterator[None]:
-    """Print a link with a key of the owner's for each public address. The key ends with the block."""
-    keys, addresses = studio.keys, list(addresses)
+def _invited(studio: Studio, addresses: Sequence[str], *, is_shared: bool) -> Iterator[None]:
+    """Tell the public addresses, each with the owner's key, and with an invitation if it is shared with the world.
+
+    Both keys end with the block.
+    """
     if not addresses:
         yield
         return
-    secret, key = keys.create(Role.OWNER)
-    for address in addresses:
-        print(f"Your own link, which may do everything: {invitation(address, secret)}", file=sys.stderr, flush=True)  # noqa: T201
+    secret, owner = studio.keys.create(Role.OWNER)
+    told = [f"Your own link, which may do everything: {invitation(address, secret)}" for address in addresses]
+    keys = [owner]
+    if is_shared:
+        guest_secret, guest = studio.keys.create(Role.MAKE, SHARED_PROJECT)
+        keys.append(guest)
+        told.append(
+            f"An invitation, to make clips in the project {SHARED_PROJECT}: {invitation(addresses[0], guest_secret)}"
+        )
+    print(*told, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
     try:
-        yield
+        with PublicAddress(studio.settings.workspace).published(addresses[0]):
+            yield
     finally:
-        keys.revoke(key.id)
+        for key in keys:
+            studio.keys.revoke(key.id)
 
 
 def _narrow_environment() -> None:

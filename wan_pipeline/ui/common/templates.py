@@ -25,7 +25,7 @@ class Templates:
     """
 
     def __init__(self, shared: Mapping[str, Any] | None = None) -> None:
-        folders = {room: FileSystemLoader(UI / room / "templates") for room in ("common", *RoomId)}
+        folders = {room: FileSystemLoader(UI / room / "templates") for room in ("common", "guest", *RoomId)}
         self._environment = Environment(
             loader=PrefixLoader(folders),
             autoescape=True,

@@ -1,0 +1,45 @@
+"""What a guest may ask for at most."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from wan_pipeline.access.caps import Caps, Usage, check_caps, check_usage
+from wan_pipeline.errors import UserError
+from wan_pipeline.models import registry
+from wan_pipeline.requests.own_clip import own_request
+
+REQUEST = own_request(registry.MODELS["wan2.2-t2v-a14b"])
+
+
+def test_a_clip_of_the_models_own_settings_is_within_the_caps() -> None:
+    check_caps(REQUEST, Caps())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"width": 1920, "height": 1088}, "choose a smaller size"),
+        ({"num_frames": 161, "fps": 12}, "longer than guests' clips"),
+        ({"num_inference_steps": 51}, "51 steps are more"),
+    ],
+)
+def test_a_larger_one_is_refused(change: dict[str, int], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        check_caps(replace(REQUEST, **change), Caps())
+
+
+@pytest.mark.parametrize(
+    ("usage", "sentence"),
+    [
+        (Usage(clips=5, waiting=0, minutes_today=0), "was for 5 clips"),
+        (Usage(clips=1, waiting=4, minutes_today=0), "4 clips of yours are waiting"),
+        (Usage(clips=1, waiting=0, minutes_today=59), "60 minutes a day"),
+    ],
+)
+def test_a_share_that_is_used_up_is_refused(usage: Usage, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        check_usage(usage, minutes=2, caps=Caps(), max_clips=5)
+    check_usage(Usage(4, 3, 57), minutes=2, caps=Caps(), max_clips=5)

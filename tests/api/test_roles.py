@@ -1,0 +1,174 @@
+"""Who may ask what by HTTP: every route of the server, with each role and with none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from tests.api.conftest import OWNERS_PAGE, Served
+from tests.support.studios import QUICK, wait_for
+from wan_pipeline.access.callers import Caller
+from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role
+from wan_pipeline.api.app import shared_app
+from wan_pipeline.api.doors import GUEST_ROUTES
+from wan_pipeline.caller_studio import CallerStudio, NotFound
+from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.ui.common.templates import Templates
+
+TUNNEL = {"host": "abc.gradio.live"}
+PICTURE = "/gradio_api/file=/etc/hostname"
+OWNERS_ROUTES = (
+    "/config",
+    "/gradio_api/info",
+    PICTURE,
+    "/gradio_api/queue/join",
+    "/gradio_api/run/predict",
+    "/theme.css",
+)
+
+
+def client(served: Served, key: str = "", **headers: str) -> httpx.Client:
+    bearer = {"authorization": f"Bearer {key}"} if key else {}
+    return httpx.Client(base_url=served.address, headers={**bearer, **headers}, timeout=60, trust_env=False)
+
+
+def test_every_route_is_in_the_table(served: Served) -> None:
+    """A route of the shared app that no door names could not be reached by guests."""
+    routes = shared_app(served.studio, Templates()).routes
+    for route in routes:
+        path = route.path.replace("{video_id}", "x").replace("{name}", "x")  # type: ignore[attr-defined]
+        for method in route.methods:  # type: ignore[attr-defined]
+            assert [door for door in GUEST_ROUTES if method in door.methods and door.path.fullmatch(path)], (
+                method,
+                path,
+            )
+    assert {door.action for door in GUEST_ROUTES} <= ALLOWED[Role.MAKE]
+    assert Action.OWN not in ALLOWED[Role.MAKE] | ALLOWED[Role.VIEW]
+
+
+@pytest.mark.parametrize("role", [Role.VIEW, Role.MAKE, None])
+def test_a_walk_over_all_routes(served: Served, role: Role | None) -> None:
+    """Each door with each role: what the table refuses is 403 before anything is read, without a key all is 401."""
+    with client(served, served.key(role) if role else "", **TUNNEL) as guest:
+        for door in GUEST_ROUTES:
+            path = door.path.pattern.replace("[^/]+", "x").replace("\\", "").replace(".+", "x")
+            for method in door.methods:
+                status = guest.request(method, path, json={}).status_code
+                if role is None:
+                    assert status == 401, (method, path)
+                elif door.action in ALLOWED[role]:
+                    assert status in (200, 204, 400, 404), (method, path, status)
+                else:
+                    assert status == 403, (method, path)
+        for path in OWNERS_ROUTES:
+            for method in ("GET", "POST"):
+                answer = guest.request(method, path)
+                assert answer.status_code == (404 if role else 401), path
+                assert OWNERS_PAGE not in answer.text
+    with client(served) as owner:
+        assert owner.get("/config").text == OWNERS_PAGE
+
+
+def test_two_guests_see_nothing_of_each_other(served: Served) -> None:
+    one, two = served.key(Role.MAKE, "film"), served.key(Role.MAKE, "film")
+    small = {"prompt": "a secret plan", "size": "160x160", "num_frames": 5, "steps": 2, "seed": 1}
+    with client(served, one, **TUNNEL) as first, client(served, two, **TUNNEL) as second:
+        video = first.post("/v1/videos", json=small).json()
+        path = f"/v1/videos/{video['id']}"
+        wait_for(lambda: first.get(path).json()["status"] == "completed", "the clip")
+        for method, more in (
+            ("GET", ""),
+            ("GET", "/content"),
+            ("GET", "/comments"),
+            ("GET", "/preview"),
+            ("DELETE", ""),
+        ):
+            assert second.request(method, path + more).status_code == 404, more
+        assert second.post(f"{path}/remix", json={"prompt": "x"}).status_code == 404
+        assert second.get("/v1/videos").json()["data"] == []
+        assert first.post(f"{path}/comments", json={"text": "mine"}).status_code == 204
+        content = first.get(f"{path}/content")
+        assert content.status_code == 200
+        assert b"secret plan" not in content.content, "a guest's copy holds no receipt"
+        assert first.get(f"{path}/content", headers={"range": "bytes=0-9"}).status_code == 206
+    with client(served, served.key(Role.VIEW, "film"), **TUNNEL) as viewer:
+        (seen,) = viewer.get("/v1/videos").json()["data"]
+        assert seen["prompt"] is None, "other people's prompts are the owner's"
+        assert viewer.get(f"{path}/comments").json()["data"] == []
+        assert viewer.delete(path).status_code == 403
+    with client(served, served.key(Role.VIEW, "another"), **TUNNEL) as stranger:
+        assert stranger.get("/v1/videos").json()["data"] == []
+        assert stranger.get(path).status_code == 404
+    with client(served) as owner:
+        (comment,) = owner.get(f"{path}/comments").json()["data"]
+        assert (comment["text"], comment["author"][:5]) == ("mine", "Guest")
+
+
+def test_a_guest_bins_only_what_they_made(served: Served) -> None:
+    job_id = served.studio.submit(QUICK, "film")
+    wait_for(lambda: served.studio.jobs.existing(job_id).clip, "the owner's clip")
+    with client(served, served.key(Role.MAKE, "film"), **TUNNEL) as guest:
+        assert [video["id"] for video in guest.get("/v1/videos").json()["data"]] == [f"video_{job_id}"]
+        assert guest.delete(f"/v1/videos/video_{job_id}").status_code == 403
+        assert guest.get(f"/v1/videos/video_{job_id}").json()["prompt"] is None
+    clip: Clip = served.studio.gallery.clip(job_id)
+    assert not clip.is_binned
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"size": "1920x1088"}, "out of range"),
+        ({"steps": 51}, "51 steps"),
+        ({"image": "/etc/hostname"}, "is a file: send it as an upload"),
+        ({"input_reference": "file:///etc/hostname"}, "data: URL"),
+        ({"input_reference": "https://example.com/a.png"}, "data: URL"),
+        ({"project": "another"}, "leave the project out"),
+        ({"size": "1x"}, "write it as 832x480"),
+        ({"steps": [1]}, "is a list"),
+        ({"nonsense": 1}, "There is no setting 'nonsense'"),
+        ({"seconds": "1e999"}, "no length"),
+        ({"seed": "\ud800"}, "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence(served: Served, values: dict[str, object], sentence: str) -> None:
+    with client(served, served.key(Role.MAKE), **TUNNEL) as guest:
+        content = json.dumps({"prompt": "a red ball", **values})
+        answer = guest.post("/v1/videos", content=content, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert sentence in answer.json()["error"]["message"]
+        assert str(served.studio.settings.workspace) not in answer.text
+    assert served.studio.jobs.recent() == []
+
+
+def test_caps_of_a_key(served: Served) -> None:
+    served.studio.queue.pause_queue()
+    long = {"prompt": "a red ball", "size": "160x160", "num_frames": 5, "steps": 2}
+    with client(served, served.key(Role.MAKE, max_clips=1), **TUNNEL) as guest:
+        assert guest.post("/v1/videos", json=long).status_code == 200
+        assert "was for 1 clip" in guest.post("/v1/videos", json=long).json()["error"]["message"]
+    with client(served, served.key(Role.MAKE), **TUNNEL) as guest:
+        statuses = [guest.post("/v1/videos", json=long).status_code for _ in range(6)]
+        assert statuses == [200] * 4 + [400] * 2
+
+
+def test_a_body_without_an_end_is_413(served: Served) -> None:
+    def endless() -> object:
+        for _ in range(40):
+            yield b"x" * 2**20
+
+    with client(served, served.key(Role.VIEW), **TUNNEL) as guest:
+        answer = guest.post("/v1/videos/x/comments", content=endless(), headers={"content-type": "application/json"})
+        assert answer.status_code == 413
+
+
+def test_python_asks_the_same_table(served: Served) -> None:
+    _, key = served.studio.keys.create(Role.VIEW)
+    viewer = CallerStudio(served.studio, Caller(key.role, key))
+    with pytest.raises(NotAllowed, match="may not make a clip"):
+        viewer.generate(replace(QUICK))
+    with pytest.raises(NotFound):
+        viewer.clip("0" * 32)

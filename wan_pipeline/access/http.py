@@ -1,0 +1,150 @@
+"""The pieces of HTTP that the guard is made of: keys in requests, cookies, bounded bodies, headers of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from wan_pipeline.access.callers import Request
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE = "wan_studio_key"
+PARAMETER = "key"
+"""Of the address that an invitation is."""
+COOKIE_SECONDS = 30 * 86_400
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the guard of one server keeps to."""
+
+    host_names: frozenset[str] = frozenset()
+    """Of `--host-name`."""
+    frame_ancestors: tuple[str, ...] = ("'none'",)
+    """Who may frame the page: nobody, or on a Space the Hub."""
+    framed: bool = False
+    """Whether the page is framed by another site, so that its cookie has to be partitioned."""
+    max_body_bytes: int = 4 * 2**20
+    """Of a request of a guest; uploads have their own limit."""
+    max_upload_bytes: int = 128 * 2**20
+    upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
+    closed_paths: tuple[str, ...] = ("/docs", "/redoc", "/openapi.json")
+
+
+def invitation(address: str, secret: str) -> str:
+    """The link that lets its bearer in."""
+    return f"{address.rstrip('/')}/?{urlencode({PARAMETER: secret})}"
+
+
+def security_headers(rules: Rules, *, for_gradio: bool) -> list[tuple[bytes, bytes]]:
+    """Of every answer. Gradio itself needs inline scripts, and only the owner's page is Gradio's.
+
+    Nothing comes from another origin.
+    """
+    policy = {
+        "default-src": ("'self'",),
+        "script-src": ("'self'", "'unsafe-inline'", "'unsafe-eval'") if for_gradio else ("'self'",),
+        "style-src": ("'self'", "'unsafe-inline'"),
+        "img-src": ("'self'", "data:", "blob:"),
+        "media-src": ("'self'", "data:", "blob:"),
+        "font-src": ("'self'", "data:"),
+        "connect-src": ("'self'",),
+        "worker-src": ("'self'", "blob:"),
+        "object-src": ("'none'",),
+        "base-uri": ("'self'",),
+        "form-action": ("'self'",),
+        "frame-ancestors": rules.frame_ancestors,
+    }
+    text = "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+    headers = [
+        (b"content-security-policy", text.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
+    return headers if rules.framed else [*headers, (b"x-frame-options", b"DENY")]
+
+
+def secrets_in(scope: Scope, request: Request) -> Iterable[tuple[str, bool]]:
+    """The keys that a request bears, the most deliberate first, each with whether it is in the address."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        yield token.strip(), False
+        return  # a program says who it is; a cookie beside it does not count
+    if scope["type"] == "http" and request.method == "GET":
+        for name, value in parse_qsl(scope.get("query_string", b"").decode("latin-1")):
+            if name == PARAMETER and value:
+                yield value, True
+    try:
+        morsel = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        morsel = None
+    if morsel is not None and morsel.value:
+        yield morsel.value, False
+
+
+async def redirect_with_cookie(scope: Scope, request: Request, send: Send, secret: str, *, framed: bool) -> None:
+    """Keep the key in a cookie that no script reads, and leave it out of the address."""
+    rest = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != PARAMETER]
+    target = "./" + (f"?{urlencode(rest)}" if rest else "")
+    is_secure = framed or request.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    flags = "SameSite=None; Secure; Partitioned" if framed else "SameSite=Lax" + ("; Secure" if is_secure else "")
+    cookie = f"{COOKIE}={secret}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; {flags}"
+    headers = [(b"location", target.encode()), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
+    headers += [(b"content-length", b"0"), (b"referrer-policy", b"no-referrer")]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The body, up to `limit` bytes."""
+    body = b""
+    while len(body) <= limit:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return body[:limit]
+
+
+class BoundedBody:
+    """Ends a request when more than `limit` bytes of body have come, also if it did not announce them."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._received = 0
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._received > self._limit
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+        return {"type": "http.disconnect"} if self.is_too_large else message
+
+    def refusing(self, send: Send, sentence: str) -> Send:
+        """`send`, but whatever the app makes of a body that ended too early is answered with 413."""
+        body = sentence.encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        refused = False
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and self.is_too_large:
+                refused = True
+                await send({"type": "http.response.start", "status": 413, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+            elif not refused:
+                await send(message)
+
+        return send_or_refuse
