@@ -8,7 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.visitor import Visitor, new_profile
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.roles import Role
@@ -72,7 +74,7 @@ def test_strangers_change_nothing(address: str, headers: dict[str, str]) -> None
 
 
 @pytest.mark.browser
-def test_the_owners_key_lets_in_by_a_link_and_a_guests_does_not_yet(address: str, workspace: Path) -> None:
+def test_the_owners_key_lets_in_by_a_link(address: str, workspace: Path) -> None:
     keys = Keys(Database(workspace / "studio.sqlite3"))
     secret, key = keys.create(Role.OWNER)
     response, _ = ask(address, f"/?key={secret}", host=TUNNEL)
@@ -82,8 +84,68 @@ def test_the_owners_key_lets_in_by_a_link_and_a_guests_does_not_yet(address: str
     assert b"Wan Studio" in content
     keys.revoke(key.id)
     assert ask(address, "/config", host=TUNNEL, cookie=f"{COOKIE}={secret}")[0].status == 401
-    guest, _ = keys.create(Role.MAKE)
-    assert ask(address, "/config", host=TUNNEL, authorization=f"Bearer {guest}")[0].status == 403
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("role", [Role.VIEW, Role.MAKE])
+def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace: Path, role: Role) -> None:
+    """All that Gradio serves, by the paths that its server itself names, and the endpoints of the page."""
+    keys = Keys(Database(workspace / "studio.sqlite3"))
+    config = json.loads(ask(address, "/config")[1])
+    names = sorted({str(dependency["api_name"] or dependency["id"]) for dependency in config["dependencies"]})
+    assert len(config["dependencies"]) > 50
+    body = json.dumps({"data": [], "fn_index": 0, "session_hash": "x"}).encode()
+    asked = [("GET", path) for path in ROUTES[1:]] + [("POST", path) for path in CHANGES]
+    asked += [
+        ("POST", f"/gradio_api/{kind}/{name}")
+        for name in names
+        for kind in ("run", "call", "api")[: 1 + 2 * (name == names[0])]
+    ]
+    for number, (method, path) in enumerate(asked):
+        if number % 50 == 0:  # a key may ask so often a second
+            secret, _ = keys.create(role)
+        response, _ = ask(address, path, method, body, host=TUNNEL, authorization=f"Bearer {secret}")
+        assert response.status == 404, (method, path)
+
+
+@pytest.mark.browser
+def test_two_browsers_with_two_keys(browser: Browser, address: str, workspace: Path) -> None:
+    """The owner makes the links on the page; each guest makes a clip, sees it alone, and is out when it is revoked."""
+    with Visitor(new_profile(browser), address) as owner:
+        page = owner.open()
+        page.get_by_role("button", name="Share").click()
+        links = [make_link(page) for _ in range(2)]
+        guests = [new_profile(browser).new_page() for _ in links]
+        for guest, link, colour in zip(guests, links, ("red", "blue"), strict=True):
+            guest.goto(address.rstrip("/") + link)
+            expect(guest.locator("#estimate")).to_contain_text("About")
+            assert "key=" not in guest.url
+            guest.get_by_label("What should be seen?").fill(f"a {colour} ball")
+            guest.get_by_role("button", name="Generate").click()
+            expect(guest.locator(".clip.completed")).to_have_count(1)
+            expect(guest.locator(".clip")).to_contain_text(f"a {colour} ball")
+        guests[0].locator(".clip .picture").click()
+        guests[0].get_by_label("Your comment").fill("The second take, please.")
+        guests[0].get_by_role("button", name="Send").click()
+        expect(guests[0].locator("#comments")).to_contain_text("The second take")
+        revoke = page.locator("#share-keys").get_by_role("button", name="Revoke")
+        count = revoke.count()
+        revoke.first.click()
+        expect(revoke).to_have_count(count - 1)
+        expect(guests[1].get_by_text("This studio is private")).to_be_visible()  # the newest key is on top
+        expect(guests[0].locator(".clip.completed")).to_have_count(1)
+        for guest in guests:
+            guest.context.close()
+
+
+def make_link(page: Page) -> str:
+    page.get_by_label("May").select_option("make")
+    page.get_by_label("Project").fill("film")
+    link = page.get_by_label("The link")
+    before = link.input_value() if link.is_visible() else ""
+    page.get_by_role("button", name="Make a link").click()
+    expect(link).not_to_have_value(before)
+    return link.input_value()
 
 
 @pytest.mark.browser

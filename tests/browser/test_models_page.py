@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.form import FORECAST, fill, model_choices, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
+from tests.browser.visitor import TEST_SECONDS, Visitor
 from tests.support import tiny
 from tests.support.hub_server import Faults, HubServer
 from tests.support.queues import OpenQueue
@@ -162,11 +162,3 @@ def test_a_model_that_came_meanwhile_makes_a_clip_led_by_a_video(visitor: Visito
     form.get_by_role("button", name="Generate").click()
     page.wait_for_url(lambda url: "?job=" in url and url != first)
     visitor.forgive_an_estimate_that_met_other_sizes()
-
-
-def test_who_comes_over_the_network_may_only_look(browser: Browser, address: str, workspace: Path) -> None:
-    with Visitor(new_profile(browser, {"X-Forwarded-For": "203.0.113.9"}), address) as guest:
-        page = open_models(guest)
-        expect(card(page, VACE)).to_be_visible()
-        expect(page.get_by_placeholder("owner/name")).to_be_hidden()
-        assert {button.inner_text() for button in page.locator(".model").get_by_role("button").all()} == {"Use"}

@@ -16,6 +16,7 @@ from wan_pipeline.errors import RequestError, StorageError, StudioError, UserErr
 from wan_pipeline.jobs.job import PROBLEMS, Job, JobState
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.storage.outside import OutsideDataError, parse_json
 
 PREFIX = "video_"
 Handler = Callable[[Request], Awaitable[Response]]
@@ -50,6 +51,17 @@ def video_of_clip(clip: Clip, *, is_own: bool) -> dict[str, Any]:
     video = _video(clip.id, clip.made_at, clip.request)
     video |= {"status": "completed", "progress": 100, "completed_at": _seconds(clip.made_at), "error": None}
     return video if is_own else {**video, "prompt": None}
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The JSON object of a request. Raises RequestError."""
+    try:
+        values = parse_json(await request.body() or b"{}")
+    except OutsideDataError as wrong:
+        raise RequestError("body", f"The body cannot be read: {wrong}.") from wrong
+    if not isinstance(values, dict):
+        raise RequestError("body", "The body is no JSON object.")
+    return values
 
 
 def id_of(text: str) -> str:

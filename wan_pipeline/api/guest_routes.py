@@ -11,13 +11,12 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.answers import Handler, answers_errors, id_of
+from wan_pipeline.api.answers import Handler, answers_errors, id_of, read_json
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.caller_studio import CallerStudio, NotFound
 from wan_pipeline.clips.comments import Comment
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
-from wan_pipeline.storage.outside import OutsideDataError, parse_json
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.guest import FILES, KINDS, guest_page
@@ -65,7 +64,7 @@ class GuestRoutes:
         return JSONResponse({"object": "list", "data": [_model(spec) for spec in models], "presets": styles})
 
     async def forecast(self, request: Request) -> Response:
-        studio, values = self._for(request), await _read_json(request)
+        studio, values = self._for(request), await read_json(request)
         wait = await _run(lambda: studio.forecast(draft_of(values, {}, self._studio.requests)))
         text = f"About {duration(wait.clip_seconds)}"
         text += f", after a wait of about {duration(wait.queue_seconds)}." if wait.queue_seconds >= 1 else "."
@@ -83,7 +82,7 @@ class GuestRoutes:
 
     async def comment(self, request: Request) -> Response:
         studio, video_id = self._for(request), _id(request)
-        values = await _read_json(request)
+        values = await read_json(request)
         text = values.get("text")
         if not isinstance(text, str):
             raise RequestError("text", 'A comment is a text; send one such as {"text": "The second take, please."}.')
@@ -100,17 +99,6 @@ def _route(path: str, handler: Handler, method: str) -> Route:
 
 async def _run(work: Callable[[], Any]) -> Any:
     return await to_thread.run_sync(work)
-
-
-async def _read_json(request: Request) -> dict[str, Any]:
-    """Raises RequestError."""
-    try:
-        values = parse_json(await request.body() or b"{}")
-    except OutsideDataError as wrong:
-        raise RequestError("body", f"The body cannot be read: {wrong}.") from wrong
-    if not isinstance(values, dict):
-        raise RequestError("body", "The body is no JSON object.")
-    return values
 
 
 def _id(request: Request) -> str:

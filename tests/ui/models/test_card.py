@@ -35,8 +35,7 @@ DAMAGED = ModelTransfer(
     ],
 )
 def test_a_card_has_the_buttons_that_do_something(card: Card, acts: list[str]) -> None:
-    assert [button.act for button in card.buttons(is_local=True)] == acts
-    assert [button.act for button in card.buttons(is_local=False)] == [act for act in acts if act == "use"]
+    assert [button.act for button in card.buttons] == acts
 
 
 def test_progress_is_told_in_numbers() -> None:

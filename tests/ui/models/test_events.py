@@ -15,7 +15,7 @@ from tests.support.pages import TEMPLATES
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
-from wan_pipeline.ui.models.events import ONLY_LOCAL, ModelsEvents, Question, repository_of
+from wan_pipeline.ui.models.events import ModelsEvents, Question, repository_of
 from wan_pipeline.ui.models.layout import ModelsLayout
 
 
@@ -28,43 +28,29 @@ def room(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mod
     return ModelsEvents(studio, TEMPLATES, Names({}, {}), layout, filler)
 
 
-def visitor(address: str) -> gr.Request:
-    return gr.Request(SimpleNamespace(client=SimpleNamespace(host=address), headers={"host": "127.0.0.1:7860"}))
-
-
 def clicked(act: str, model_id: str) -> Any:
     return SimpleNamespace(act=act, clip=model_id, text="")
-
-
-@pytest.mark.parametrize("act", ["ask", "fetch", "verify", "stop", "ask-remove", "remove"])
-def test_a_browser_on_another_computer_changes_nothing(room: ModelsEvents, settings: Settings, act: str) -> None:
-    answer = room.act(clicked(act, "demo"), visitor("203.0.113.9"))
-    assert any(ONLY_LOCAL in str(value) for value in answer.values())
-    assert not (settings.cache / "fetches").exists()
-    assert room.act(clicked("use", "demo"), visitor("203.0.113.9")) == {"chosen": "demo"}
-    assert ONLY_LOCAL in str(room.add("me/own", visitor("203.0.113.9")))
-    assert ONLY_LOCAL in str(room.look_up(Question("me/own", is_new=True), visitor("203.0.113.9")))
 
 
 @pytest.mark.parametrize("model_id", ["nothing", "../../etc/passwd", ""])
 def test_only_known_models_are_downloaded(room: ModelsEvents, settings: Settings, model_id: str) -> None:
     for act in ("fetch", "verify", "stop", "remove", "ask-remove", "ask", "use"):
-        assert "There is no model" in str(room.act(clicked(act, model_id), visitor("127.0.0.1")))
+        assert "There is no model" in str(room.act(clicked(act, model_id)))
     assert not (settings.cache / "fetches").exists()
 
 
 def test_the_bundled_model_stays(room: ModelsEvents) -> None:
-    assert "cannot be removed" in str(room.act(clicked("remove", "demo"), visitor("127.0.0.1")))
+    assert "cannot be removed" in str(room.act(clicked("remove", "demo")))
 
 
 def test_nothing_is_drawn_anew_while_nothing_happens(room: ModelsEvents) -> None:
-    shown = next(value for value in room.enter(visitor("127.0.0.1")).values() if isinstance(value, dict))
-    assert list(room.follow(shown, visitor("127.0.0.1")).values()) == [json.dumps({})]
+    shown = next(value for value in room.enter().values() if isinstance(value, dict))
+    assert list(room.follow(shown).values()) == [json.dumps({})]
 
 
 def test_a_question_is_answered_once(room: ModelsEvents) -> None:
-    assert list(room.look_up(None, visitor("127.0.0.1")).values()) == [""]
-    assert None in room.look_up(Question("demo"), visitor("127.0.0.1")).values()
+    assert list(room.look_up(None).values()) == [""]
+    assert None in room.look_up(Question("demo")).values()
 
 
 @pytest.mark.parametrize(

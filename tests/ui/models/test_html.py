@@ -26,19 +26,18 @@ def acts(page: str) -> list[str]:
 
 def test_a_card_has_its_buttons() -> None:
     cards = [card(Status.INSTALLED)]
-    assert acts(html.grid(TEMPLATES, cards, is_local=True)) == ["use", "verify", "ask-remove"]
-    assert acts(html.grid(TEMPLATES, cards, is_local=False)) == ["use"]
+    assert acts(html.grid(TEMPLATES, cards)) == ["use", "verify", "ask-remove"]
 
 
 def test_a_running_download_is_on_the_first_shelf_with_its_progress() -> None:
-    text = Reader(html.grid(TEMPLATES, [card(Status.AVAILABLE, transfer=RUNNING)], is_local=True)).text
+    text = Reader(html.grid(TEMPLATES, [card(Status.AVAILABLE, transfer=RUNNING)])).text
     assert all(part in text for name, part in progress_texts(RUNNING).items() if name != "share")
     assert "On this computer" in text and "Available to download" not in text
 
 
 def test_a_card_without_buttons_has_no_room_for_them() -> None:
     """`.model-acts:empty` in models.css, which a space would defeat."""
-    assert '<div class="model-acts"></div>' in html.grid(TEMPLATES, [card(Status.ANNOUNCED)], is_local=True)
+    assert '<div class="model-acts"></div>' in html.grid(TEMPLATES, [card(Status.ANNOUNCED)])
 
 
 def test_names_from_outside_are_shown_as_text() -> None:
@@ -46,7 +45,7 @@ def test_names_from_outside_are_shown_as_text() -> None:
     failed = ModelTransfer(TransferTask.DOWNLOAD, TransferState.FAILED, error=NASTY)
     estimate = Estimate(text=NASTY, seconds=1.0)
     for page in (
-        html.grid(TEMPLATES, [Card(nasty, failed, estimate)], is_local=True),
+        html.grid(TEMPLATES, [Card(nasty, failed, estimate)]),
         html.download_answer(TEMPLATES, NASTY, nasty, download_plan(NASTY, 10**9), 10**12),
         html.refusal(TEMPLATES, NASTY, NASTY),
         html.ask_remove(TEMPLATES, Card(nasty), 2),

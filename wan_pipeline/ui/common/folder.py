@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shutil
 import subprocess
@@ -11,25 +10,13 @@ from pathlib import Path
 
 import gradio as gr
 
+from wan_pipeline.access.guard import caller_of
 from wan_pipeline.errors import UserError
-
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def is_at_this_computer(request: gr.Request) -> bool:
-    """Whether the browser runs on this computer.
-
-    The address it comes from must be the loopback, and so must the name it asked for: what comes through a tunnel or
-    a proxy has a loopback address as well.
-    """
-    client = request.client.host if request.client else ""
-    host = request.headers.get("host", "")
-    name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
-    forwarded = any(header in request.headers for header in ("x-forwarded-for", "forwarded", "x-forwarded-host"))
-    try:
-        return ipaddress.ip_address(client).is_loopback and name in LOCAL_NAMES and not forwarded
-    except ValueError:
-        return False
+    """Whether the browser runs on this computer, as the guard before the page has found."""
+    return caller_of(request.request.scope).is_local if request.request else False
 
 
 def open_folder(path: Path) -> None:

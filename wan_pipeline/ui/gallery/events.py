@@ -135,7 +135,13 @@ class GalleryEvents:
         clip = self._gallery.clip(clip_id)
         verification = self._studio.verifications.of(clip.path)
         return self._layout.updates(
-            over=html.sheet(self._templates, self._names, clip, is_local=call.is_local),
+            over=html.sheet(
+                self._templates,
+                self._names,
+                clip,
+                self._studio.comments.of_clip(clip.id),
+                is_local=call.is_local,
+            ),
             report=html.verification(self._templates, verification),
             timer=gr.Timer(active=verification is not None and not verification.is_over),
             selection=replace(call.selection, open=clip_id),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wan_pipeline.clips.comments import Comment
 from wan_pipeline.clips.gallery import MAX_NOTE_CHARACTERS, Clip, GalleryPage, GalleryQuery
 from wan_pipeline.jobs.background.verifications import Verification
 from wan_pipeline.ui.common.names import STAGES, Names, download_name
@@ -53,7 +54,9 @@ def picks(templates: Templates, clips: Sequence[Clip]) -> str:
     return templates.render("gallery/picks.html", clips=clips) if clips else ""
 
 
-def sheet(templates: Templates, names: Names, clip: Clip, *, is_local: bool = False) -> str:
+def sheet(
+    templates: Templates, names: Names, clip: Clip, comments: Sequence[Comment] = (), *, is_local: bool = False
+) -> str:
     """One clip, large. `is_local`: the browser runs on the studio's own computer, so a folder can be opened."""
     facts = settings(clip.request, names) | history(clip)
     del facts["Prompt"]  # it is the headline
@@ -61,6 +64,7 @@ def sheet(templates: Templates, names: Names, clip: Clip, *, is_local: bool = Fa
         "gallery/sheet.html",
         clip=clip,
         rows=[(name, [value]) for name, value in facts.items()],
+        comments=comments,
         is_local=is_local,
         download=download_name(clip.request.seed, clip.id),
         max_note=MAX_NOTE_CHARACTERS,

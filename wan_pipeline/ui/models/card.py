@@ -124,11 +124,11 @@ class Card:
         text = REMARKS.get(status, self.entry.problem)
         return [Remark(text, "bad" if status is Status.DAMAGED else "")] if text else []
 
-    def buttons(self, is_local: bool) -> list[Button]:
-        """`is_local`: the browser runs on the studio's own computer, so the user may change what is on its disk."""
+    @property
+    def buttons(self) -> list[Button]:
         is_ready = self.entry.status is Status.INSTALLED and not self.running
         use = [Button("use", "Use", "play", "main")] if is_ready else []
-        return use + (self._changes() if is_local else [])
+        return use + self._changes()
 
     @property
     def removal(self) -> Removal:

@@ -14,7 +14,6 @@ from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState,
 from wan_pipeline.models.entries import Status
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates
-from wan_pipeline.ui.common.folder import is_at_this_computer
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import Filler
@@ -23,8 +22,6 @@ from wan_pipeline.ui.models import html
 from wan_pipeline.ui.models.card import Card, progress_texts
 from wan_pipeline.ui.models.layout import ModelsLayout
 from wan_pipeline.wording import data_size
-
-ONLY_LOCAL = "Models can only be added, downloaded and removed on the computer that runs Wan Studio."
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,20 @@ class ModelsEvents:
             "remove": self._remove,
         }
 
-    def enter(self, request: gr.Request) -> Updates:
+    def enter(self) -> Updates:
         """The room is opened."""
-        return self._show(is_at_this_computer(request))
+        return self._show()
 
     def leave(self) -> Updates:
         """Another room is opened: stop polling."""
         return self._layout.updates(timer=gr.Timer(active=False))
 
-    def follow(self, shown: dict[str, str], request: gr.Request) -> Updates:
+    def follow(self, shown: dict[str, str]) -> Updates:
         """Poll the transfers. The cards are drawn anew only when one has started or ended, here or elsewhere."""
         transfers = {model_id: self._studio.transfers.of(model_id) for model_id in shown}
         if all(_state(transfer) == shown[model_id] for model_id, transfer in transfers.items()):
             return self._layout.updates(progress=_progress(transfers))
-        updates = self._show(is_at_this_computer(request))
+        updates = self._show()
         ended = [
             self._names.model(model_id)
             for model_id, transfer in transfers.items()
@@ -77,7 +74,7 @@ class ModelsEvents:
             updates |= self._toast(f"{' and '.join(ended)} {'is' if len(ended) == 1 else 'are'} ready to use")
         return updates
 
-    def act(self, event: gr.EventData, request: gr.Request) -> Updates:
+    def act(self, event: gr.EventData) -> Updates:
         """A click on a card or in a dialog. An error closes the dialog, becomes a toast, and refreshes the cards."""
         click = Click.of(event)
         try:
@@ -87,43 +84,40 @@ class ModelsEvents:
                 case "use":
                     return self._filler.choose(self._studio.models.spec(click.subject))
                 case change:
-                    _check_is_local(request)
                     return self._changes[change](click.subject)
         except UserError as error:
-            return {**self._show(is_at_this_computer(request)), **self._close(), **self._toast(str(error))}
+            return {**self._show(), **self._close(), **self._toast(str(error))}
 
-    def add(self, text: str, request: gr.Request) -> Updates:
+    def add(self, text: str) -> Updates:
         """Open the dialog for a repository that is to be added. `look_up` answers it."""
         repository = repository_of(text or "")
         try:
-            _check_is_local(request)
             if not repository:
                 raise ModelError("No repository was entered; write it as owner/name.")
         except UserError as error:
             return self._toast(str(error))
         return self._ask(f"Add {repository}", Question(repository, is_new=True))
 
-    def look_up(self, question: Question | None, request: gr.Request) -> Updates:
+    def look_up(self, question: Question | None) -> Updates:
         """Ask the Hub, and answer the open dialog."""
         if question is None:
             return self._layout.updates(answer="")
         try:
-            _check_is_local(request)
             answer = self._answer(question)
         except UserError as error:
             answer = html.refusal(self._templates, question.subject, str(error))
         return self._layout.updates(answer=answer, question=None)
 
-    def refresh_after_adding(self, text: str, request: gr.Request) -> Updates:
+    def refresh_after_adding(self, text: str) -> Updates:
         """Show the new card. The box is emptied if its repository is among the models now."""
         repositories = {spec.repo for spec in self._studio.models.specs().values()}
         is_added = repository_of(text or "") in repositories
-        updates = self._show(is_at_this_computer(request))
+        updates = self._show()
         return updates | (self._layout.updates(repository="") if is_added else {})
 
     # What is shown
 
-    def _show(self, is_local: bool) -> Updates:
+    def _show(self) -> Updates:
         """The whole room, as the disk and the transfers are now."""
         studio = self._studio
         cards = [
@@ -133,8 +127,7 @@ class ModelsEvents:
         self._names.models.update({card.spec.id: card.spec.title for card in cards})
         return self._layout.updates(
             head=html.head(self._templates, cards, studio.model_manager.free_bytes()),
-            adding=gr.Row(visible=is_local),
-            grid=html.grid(self._templates, cards, is_local),
+            grid=html.grid(self._templates, cards),
             timer=gr.Timer(active=any(card.running for card in cards)),
             shown={card.spec.id: _state(card.transfer) for card in cards},
         )
@@ -165,12 +158,12 @@ class ModelsEvents:
     def _start(self, task: TransferTask, model_id: str) -> Updates:
         self._studio.models.spec(model_id)  # raises for an unknown model
         self._studio.transfers.start(task, model_id)
-        return {**self._show(is_local=True), **self._close()}
+        return {**self._show(), **self._close()}
 
     def _stop(self, model_id: str) -> Updates:
         self._studio.models.spec(model_id)
         self._studio.transfers.stop(model_id)
-        return self._show(is_local=True)
+        return self._show()
 
     def _ask_remove(self, model_id: str) -> Updates:
         card = Card(self._studio.model_manager.entry(model_id))
@@ -182,7 +175,7 @@ class ModelsEvents:
         self._studio.transfers.forget(model_id)
         freed = self._studio.model_manager.remove(model_id)
         text = f"{title} removed, {data_size(freed)} freed" if freed else f"{title} removed from the list"
-        return {**self._show(is_local=True), **self._close(), **self._toast(text)}
+        return {**self._show(), **self._close(), **self._toast(text)}
 
 
 def repository_of(text: str) -> str:
@@ -196,12 +189,6 @@ def repository_of(text: str) -> str:
 def _state(transfer: ModelTransfer | None) -> str:
     """While this stays the same, so does the card, apart from its progress."""
     return f"{transfer.task} {transfer.state} {transfer.is_stopping}" if transfer else ""
-
-
-def _check_is_local(request: gr.Request) -> None:
-    """Raises ModelError for a browser on another computer."""
-    if not is_at_this_computer(request):
-        raise ModelError(ONLY_LOCAL)
 
 
 def _progress(transfers: dict[str, ModelTransfer | None]) -> str:

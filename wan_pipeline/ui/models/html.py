@@ -27,10 +27,10 @@ def head(templates: Templates, cards: Sequence[Card], free_bytes: int) -> str:
     return templates.render("models/head.html", count=len(ready), used_bytes=used, free_bytes=free_bytes)
 
 
-def grid(templates: Templates, cards: Sequence[Card], is_local: bool) -> str:
-    """All cards. `is_local` gives them the buttons that change what is on this computer."""
+def grid(templates: Templates, cards: Sequence[Card]) -> str:
+    """All cards."""
     shelves = [(title, [card for card in cards if card.shelf_status in statuses]) for title, statuses in SHELVES]
-    return templates.render("models/grid.html", shelves=[shelf for shelf in shelves if shelf[1]], is_local=is_local)
+    return templates.render("models/grid.html", shelves=[shelf for shelf in shelves if shelf[1]])
 
 
 def asking(templates: Templates, title: str, subject: str) -> str:

@@ -16,7 +16,7 @@ class ModelsLayout(Layout):
     def __init__(self) -> None:
         with gr.Row(elem_classes="queue-head"):
             self.head = gr.HTML("", elem_classes="queue-words")
-            with gr.Row(visible=False, elem_id="add-model") as self.adding:
+            with gr.Row(elem_id="add-model"):
                 self.repository = gr.Textbox(
                     placeholder="owner/name", show_label=False, label="Repository", max_lines=1, min_width=120, scale=1
                 )
