@@ -117,7 +117,7 @@ def test_two_browsers_with_two_keys(browser: Browser, address: str, workspace: P
         links = [make_link(page) for _ in range(2)]
         guests = [new_profile(browser).new_page() for _ in links]
         for guest, link, colour in zip(guests, links, ("red", "blue"), strict=True):
-            guest.goto(address.rstrip("/") + link)
+            guest.goto(address.rstrip("/").replace("127.0.0.1", TUNNEL) + link)
             expect(guest.locator("#estimate")).to_contain_text("About")
             assert "key=" not in guest.url
             guest.get_by_label("What should be seen?").fill(f"a {colour} ball")

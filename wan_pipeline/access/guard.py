@@ -202,7 +202,8 @@ class Guard:
         """The most bytes that the body may have. Raises _Refusal if the request announces more."""
         rules = self._rules
         is_upload = scope["path"] in rules.upload_paths
-        limit = rules.max_upload_bytes if is_upload or caller.role is Role.OWNER else rules.max_body_bytes
+        guest_limit = rules.max_guest_upload_bytes if is_upload else rules.max_body_bytes
+        limit = rules.max_upload_bytes if caller.role is Role.OWNER else guest_limit
         announced = request.headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced) > limit:
             raise _Refusal(413, _too_large(limit))

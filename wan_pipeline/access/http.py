@@ -34,7 +34,9 @@ class Rules:
     """Whether the page is framed by another site, so that its cookie has to be partitioned."""
     max_body_bytes: int = 4 * 2**20
     """Of a request of a guest; uploads have their own limit."""
+    max_guest_upload_bytes: int = 32 * 2**20
     max_upload_bytes: int = 128 * 2**20
+    """Of the owner."""
     upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
     closed_paths: tuple[str, ...] = ("/docs", "/redoc", "/openapi.json")
 

@@ -8,19 +8,22 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.uploads import check_boxes
 from wan_pipeline.ui.create import CreateRoom
 from wan_pipeline.ui.gallery import GalleryRoom
 from wan_pipeline.ui.head import PageHead
 from wan_pipeline.ui.models import ModelsRoom
 from wan_pipeline.ui.queue import QueueRoom
 
+CACHE_LIFE = (3600, 86_400)
+"""Seconds: how often to look for uploads and other temporary files, and the age at which they go."""
 OPEN_ROOM_IN_ADDRESS = "() => wanStudio.openRoom()"
 
 
 def build_ui(studio: Studio) -> gr.Blocks:
     """Draw all rooms, then wire them, for what one room does may show in another."""
     templates, names = Templates(), Names.of(studio)
-    with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False) as page:
+    with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False, delete_cache=CACHE_LIFE) as page:
         head = PageHead(studio, templates)
         tabs: dict[RoomId, gr.Tab] = {}
         with gr.Tabs(elem_id="rooms", selected=RoomId.CREATE.value) as rooms:
@@ -38,6 +41,7 @@ def build_ui(studio: Studio) -> gr.Blocks:
         for room, tab in tabs.items():
             tab.select(None, None, None, js=f"() => wanStudio.enter('{room}')")
         page.load(None, None, None, js=OPEN_ROOM_IN_ADDRESS)
+    check_boxes(page)
     return page
 
 

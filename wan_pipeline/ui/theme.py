@@ -25,6 +25,10 @@ ASSETS = UI / "common" / "assets"
 THUMBNAILS = ASSETS / "presets"
 
 
+MAX_SESSIONS = 64
+"""Tabs whose state is kept; of one that is older, the state starts anew."""
+
+
 def launch_options(studio: Studio) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: the looks of the page, and what it serves: clips, their posters, nothing else."""
     return {
@@ -38,6 +42,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "enable_monitoring": False,
+        "state_session_capacity": MAX_SESSIONS,
         "pwa": False,
         "mcp_server": False,
         # Without Gradio's check that its page answers within 3 s, which a busy machine or a proxy fails.
