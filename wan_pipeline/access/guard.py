@@ -201,7 +201,8 @@ class Guard:
     def _check_size(self, scope: Scope, request: Request, caller: Caller) -> int:
         """The most bytes that the body may have. Raises _Refusal if the request announces more."""
         rules = self._rules
-        is_upload = scope["path"] in rules.upload_paths
+        is_form = request.headers.get("content-type", "").startswith("multipart/")  # it goes to the disk, part by part
+        is_upload = is_form and scope["path"] in rules.upload_paths
         guest_limit = rules.max_guest_upload_bytes if is_upload else rules.max_body_bytes
         limit = rules.max_upload_bytes if caller.role is Role.OWNER else guest_limit
         announced = request.headers.get("content-length", "0")
