@@ -138,7 +138,7 @@ def test_folders_that_refuse(folders: list[str], tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         result = generate(folders, *QUICK, "--output", disk / "a.mp4")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-        assert f"error: The folder {disk} has 1 MB free" in result.stderr
+        assert f"error: The folder {disk} has 1.0 MB free" in result.stderr
         assert list(disk.iterdir()) == []
     (tmp_path / "taken").write_text("a file")
     result = generate(folders, *QUICK, f"--workspace={tmp_path / 'taken'}")

@@ -86,7 +86,7 @@ class GenerationRequest:
     model: Name
     mode: Mode
     prompt: Text
-    """As typed."""
+    """The prompt as the user typed it, before the style."""
     styled_prompt: Text
     """The prompt inside its preset's template: what the text encoder reads."""
     negative_prompt: Text
