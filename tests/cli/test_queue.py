@@ -158,7 +158,10 @@ def test_bad_rows_are_all_named(folders: list[str], tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(f"{HEADER}\na,{ROW}\n,{ROW}\nb,{MODEL},161,128,5,2\n")
     result = queue(folders, "add", "--file", tmp_path / "jobs.csv")
     assert (result.returncode, result.stdout) == (2, "")
-    assert [line.partition(":")[2][:7] for line in result.stderr.splitlines()[:2]] == [" Row 3:", " Row 4:"]
+    assert [line.split(":")[1] for line in result.stderr.splitlines()[:2]] == [
+        " Row 3, column prompt",
+        " Row 4, column width",
+    ]
     assert result.stderr.splitlines()[2].startswith("error: Nothing was queued: 2 of 3 rows")
     skipped = queue(folders, "add", "--file", tmp_path / "jobs.csv", "--skip-bad", "--json")
     assert [json.loads(line)["request"]["prompt"] for line in skipped.stdout.splitlines()] == ["a"]

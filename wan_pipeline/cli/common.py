@@ -57,7 +57,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reference-image",
-        type=Path,
+        type=words.path,
         metavar="FILE",
         action="append",
         default=[],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests.options import path as options_path
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.wording import upper_first
 
@@ -52,7 +53,9 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
     parser = _action(actions, "add", _add, "put clips at the end of the queue and print their job ids, one a line")
     add_settings(parser)
     parser.add_argument("--project", default="", metavar="NAME", help="what the clips belong to")
-    parser.add_argument("--file", type=Path, metavar="FILE", help="a CSV, JSONL or exported ZIP file, one clip a row")
+    parser.add_argument(
+        "--file", type=options_path, metavar="FILE", help="a CSV, Excel, JSON or exported ZIP file, one clip a row"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="queue the good rows of the file if some are bad")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job instead")
 
@@ -82,7 +85,7 @@ def _add(options: argparse.Namespace) -> int:
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
     with studio.read_list(options.file, own_disk=True) as content:
-        for problem in content.problems:
+        for problem in (*content.warnings, *content.problems):
             warn(problem)
         return studio.submit_rows(content, skip_bad=options.skip_bad, project=options.project)
 

@@ -17,13 +17,12 @@ from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_file
 from wan_pipeline.clips.receipt import MAX_SECONDS
 from wan_pipeline.clips.sidecars import Entry, FolderScan
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests.limits import check_note
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.outside import printable, stored_time
 from wan_pipeline.wording import plural
-
-MAX_NOTE_CHARACTERS = 2000
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +85,16 @@ def add(connection: sqlite3.Connection, entry: Entry) -> None:
     )  # if a rescan was quicker
     connection.execute(
         "INSERT INTO clips (id, clip, poster, made_at, request, prompt, model, preset, project, loras, words, seconds,"
-        " frames_sha256, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+        " frames_sha256, note, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET "
         "clip = excluded.clip, poster = excluded.poster, seconds = excluded.seconds, project = excluded.project, "
+        "words = CASE note WHEN '' THEN excluded.words ELSE words END, "
+        "note = CASE note WHEN '' THEN excluded.note ELSE note END, "
         "frames_sha256 = excluded.frames_sha256",
         (
             *(entry.id, entry.clip, entry.poster, entry.made_at, request.to_json(), request.prompt, request.model),
             *(request.preset or "", entry.project, _join(lora.name for lora in request.loras)),
-            *(request.prompt.casefold(), entry.seconds, entry.frames_sha256, entry.binned_at),
+            *(_words(request.prompt, entry.note), entry.seconds, entry.frames_sha256, entry.note, entry.binned_at),
         ),
     )
 
@@ -155,11 +157,8 @@ class Gallery:
     def note(self, clip_id: str, text: str) -> None:
         """Raises UserError for a note that is too long."""
         text = printable(text.strip())
-        if len(text) > MAX_NOTE_CHARACTERS:
-            raise UserError(
-                f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it."
-            )
-        words = f"{self.clip(clip_id).request.prompt}\n{text}".casefold()
+        check_note(text)
+        words = _words(self.clip(clip_id).request.prompt, text)
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET note = ?, words = ? WHERE id = ?", (text, words, clip_id))
 
@@ -254,6 +253,11 @@ def _where(query: GalleryQuery) -> tuple[str, list[str]]:
     if query.starred:
         conditions.append("starred")
     return " AND ".join(conditions), [printable(value) for value in values]
+
+
+def _words(prompt: str, note: str) -> str:
+    """What a search looks through."""
+    return f"{prompt}\n{note}".casefold()
 
 
 def _join(names: Iterable[str]) -> str:

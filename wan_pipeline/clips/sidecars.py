@@ -31,6 +31,8 @@ class Entry:
     seconds: float
     """Time that the clip took to make."""
     project: str = ""
+    note: str = ""
+    """What the clip's job had for a note."""
     binned_at: str | None = None
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, RETRIABLE, RUNNING, WAITING, EventKind, JobState
+from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, RETRIABLE, RUNNING, WAITING, EventKind, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.rows import QueueKey, now, record_event, set_setting, sql_list, update_job
 from wan_pipeline.progress import Stage
@@ -27,19 +27,19 @@ class QueueEditor:
     def submit(self, request: GenerationRequest, project: str = "") -> str:
         """Append a request to the queue. Returns the job id."""
         with self._database.transaction() as connection:
-            return _insert(connection, request, project)
+            return _insert(connection, NewJob(request, project))
 
-    def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]]) -> list[str]:
-        """Append requests, each with its project: all of them or, on an error, none. Returns the job ids."""
+    def submit_many(self, jobs: Sequence[NewJob | tuple[GenerationRequest, str]]) -> list[str]:
+        """Append jobs, or requests with their projects: all of them or, on an error, none. Returns the job ids."""
         with self._database.transaction() as connection:
-            return [_insert(connection, request, project) for request, project in requests]
+            return [_insert(connection, NewJob(*job)) for job in jobs]
 
     def duplicate(self, job_id: str) -> str:
         """Queue the same request again. Returns the new job's id. Raises UserError for an unknown or unreadable job."""
         job = self._jobs.existing(job_id)
         if job.request_error:
             raise UserError(job.request_error)
-        return self.submit(job.request, job.project)
+        return self.submit_many([NewJob(job.request, job.project, job.note, job.deterministic)])[0]
 
     def cancel(self, job_id: str) -> None:
         """Cancel a waiting or held job at once; ask a running one to stop. A finished job stays as it is."""
@@ -132,20 +132,14 @@ class QueueEditor:
             return changed
 
 
-def _insert(connection: sqlite3.Connection, request: GenerationRequest, project: str) -> str:
+def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
-        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            job_id,
-            JobState.QUEUED,
-            request.model,
-            request.to_json(),
-            now(),
-            Stage.QUEUED,
-            _last_position(connection) + 1,
-            project,
+            *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
+            *(_last_position(connection) + 1, job.project, job.note, job.deterministic),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)

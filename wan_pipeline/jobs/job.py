@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
@@ -102,6 +103,15 @@ class Finished:
     """What was skipped or degraded, one sentence each."""
 
 
+class NewJob(NamedTuple):
+    """What is put into the queue."""
+
+    request: GenerationRequest
+    project: str = ""
+    note: str = ""
+    deterministic: bool = False
+
+
 @dataclass(frozen=True)
 class Job:
     """A request and its state. Times are aware UTC."""
@@ -133,6 +143,10 @@ class Job:
     jobs_ahead: int
     """Unfinished jobs before it; 0 unless waiting."""
     project: str = ""
+    note: str = ""
+    """The note that its clip gets in the gallery."""
+    deterministic: bool = False
+    """Rendered in deterministic mode."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
     plan_steps_down: int = 0

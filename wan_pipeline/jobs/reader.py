@@ -172,6 +172,8 @@ class JobReader:
             warnings=stored_json(tuple[str, ...], row["warnings"], ()),
             jobs_ahead=row["jobs_ahead"],
             project=row["project"],
+            note=row["note"],
+            deterministic=bool(row["deterministic"]),
             plan=row["plan"],
             plan_steps_down=row["plan_steps_down"],
             resumed_from=row["resumed_from"],

@@ -167,7 +167,7 @@ class WorkerQueue:
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
     """The gallery's row for a job's clip."""
-    project = connection.execute("SELECT project FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+    project, note = connection.execute("SELECT project, note FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return Entry(
         id=job_id,
         request=clip.request,
@@ -177,6 +177,7 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
         frames_sha256=clip.frames_sha256,
         seconds=sum(clip.seconds.values()),
         project=project,
+        note=note,
     )
 
 

@@ -23,6 +23,8 @@ MAX_TEXT_CHARACTERS = 20_000
 """Length of a stored text; a prompt in its preset's template is longer than what was typed."""
 MAX_NAME_CHARACTERS = 255
 """Length of a file name."""
+MAX_NOTE_CHARACTERS = 2000
+"""Length of a clip's note."""
 MAX_SIDE = 16_384
 MAX_FRAMES = 100_000
 MAX_FPS = 120
@@ -31,7 +33,12 @@ MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 MAX_FLOW_SHIFT = 30.0
 MAX_LORA_WEIGHT = 4.0
-MAX_SEED = 2**32 - 1
+MAX_SEED = 2**64 - 1
+"""The largest that torch takes. Of its bits the CPU's generator uses the lower 32, here as in ComfyUI."""
+MAX_RANDOM_SEED = 2**32 - 1
+"""Random seeds are as short as they can be without being fewer."""
+RANDOM_SEED = -1
+"""Stands for a random seed in lists and settings of other programs."""
 MAX_REFERENCES = 4
 MAX_FIRST_BLOCK_CACHE = 0.5
 
@@ -88,6 +95,16 @@ def check_project(name: str) -> None:
             f"The project has {len(name):,} characters; at most {MAX_NAME_CHARACTERS} are allowed: shorten it.",
         )
     _check_characters("project", name)
+
+
+def check_note(text: str) -> None:
+    """Check the note of a clip. Raises RequestError."""
+    if len(text) > MAX_NOTE_CHARACTERS:
+        raise RequestError(
+            "note",
+            f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it.",
+        )
+    _check_characters("note", text, allowed="\n\r\t")
 
 
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:

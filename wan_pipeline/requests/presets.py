@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Protocol, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -83,16 +83,28 @@ def find_preset(presets: Mapping[str, Preset], preset_id: str) -> Preset:
 
 # Files of presets, and of speeds
 
-T = TypeVar("T")
+
+class Titled(Protocol):
+    @property
+    def title(self) -> str: ...
+
+
+T = TypeVar("T", bound=Titled)
 
 
 def find_loaded(loaded: Mapping[str, T], name: str, what: str) -> T:
-    """One of the presets or speeds of a folder. `what` names the kind. Raises PresetError listing the known ids."""
-    try:
+    """One of the presets or speeds of a folder, by its id or title. `what` names the kind.
+
+    Raises PresetError listing the known ids.
+    """
+    if name in loaded:
         return loaded[name]
-    except KeyError:
-        offer = ", ".join(loaded) or "none installed"
-        raise PresetError(f"There is no {what} '{name[:80]}'; choose one of: {offer}.") from None
+    wanted = name.strip().casefold()
+    for loaded_id, one in loaded.items():
+        if wanted in (loaded_id.casefold(), one.title.casefold()):
+            return one
+    offer = ", ".join(loaded) or "none installed"
+    raise PresetError(f"There is no {what} '{name[:80]}'; choose one of: {offer}.")
 
 
 def load_file(path: Path, kind: type[T], what: str) -> T:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from wan_pipeline.errors import ImageError, UserError
+from wan_pipeline.errors import ImageError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class RequestResolver:
@@ -48,20 +45,24 @@ class RequestResolver:
         """As `resolve`, but no file is saved: their names are PENDING."""
         return self.checker()(draft)
 
+    def batch(self) -> RequestResolver:
+        """For many drafts in a row: each picture and video is read and saved once, presets and speeds stay as now."""
+        pictures = PicturesOnce(self.pictures)
+        return RequestResolver(self.models, dict(self.presets), dict(self.speeds), self.loras, pictures)
+
     def checker(self) -> Callable[[Draft], GenerationRequest]:
         """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
-        find = _once_each(self.models.find)
+        find = once_each(self.models.find)
 
-        @_once_each
-        def match(choice: tuple[str, str]) -> None:
-            lora, model_id = choice
+        @once_each
+        def match(lora: str, model_id: str) -> None:
             match_adapters(self.loras.find(lora), find(model_id))
 
         def check(draft: Draft) -> GenerationRequest:
             model = find(draft.model or registry.DEFAULT_MODEL)
             request = self._resolve_settings(draft, model.spec)
             for lora in request.loras:
-                match((lora.name, model.spec.id))
+                match(lora.name, model.spec.id)
             self._check_lengths(draft, request)
             return request
 
@@ -150,21 +151,3 @@ class RequestResolver:
 
     def _find(self, name: str | None) -> Path | None:
         return None if name is None else self.pictures.find(name)
-
-
-def _once_each(function: Callable[[Key], Value]) -> Callable[[Key], Value]:
-    """Call the function once for each key; what it returned or raised for it comes again."""
-    outcomes: dict[Key, Value | UserError] = {}
-
-    def call(key: Key) -> Value:
-        if key not in outcomes:
-            try:
-                outcomes[key] = function(key)
-            except UserError as error:
-                outcomes[key] = error
-        outcome = outcomes[key]
-        if isinstance(outcome, UserError):
-            raise outcome.with_traceback(None)
-        return outcome
-
-    return call

@@ -82,6 +82,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX clips_by_name ON clips (clip, id, binned_at);
     CREATE INDEX clips_by_facet ON clips (binned_at, project, model, preset, loras);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN deterministic INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

@@ -8,7 +8,7 @@ from functools import partial
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.limits import MAX_SEED
+from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate, hint, notice
@@ -24,7 +24,7 @@ from wan_pipeline.ui.create.layout import FormLayout, StageLayout
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 CLEAR = "() => ''"
-RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_SEED + 1}))"
+RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_RANDOM_SEED + 1}))"
 
 
 class FormEvents:
