@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files
 from wan_pipeline.clips.receipt import MAX_SECONDS
-from wan_pipeline.clips.sidecars import Entry, FolderScan
+from wan_pipeline.clips.sidecars import Entry, FolderScan, id_of_file
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.limits import check_note
 from wan_pipeline.requests.request import GenerationRequest
@@ -77,9 +77,14 @@ class Facets:
     loras: tuple[str, ...]
 
 
-def add(connection: sqlite3.Connection, entry: Entry) -> None:
-    """Add a clip, in the caller's transaction. Adding it again keeps star, note and bin."""
+def add(connection: sqlite3.Connection, entry: Entry, folder: Path | None = None) -> None:
+    """Add a clip, in the caller's transaction. Adding it again keeps star, note and bin.
+
+    A clip of the same id that is in `folder` under another name is a copy, and gets an id of its own.
+    """
     request = entry.request
+    if folder is not None:
+        _part_from_copy(connection, entry, folder)
     connection.execute(
         "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (entry.id, entry.clip)
     )  # if a rescan was quicker
@@ -230,6 +235,15 @@ class Gallery:
             note=row["note"],
             is_binned=row["binned_at"] is not None,
             request_error=request_error,
+        )
+
+
+def _part_from_copy(connection: sqlite3.Connection, entry: Entry, folder: Path) -> None:
+    query = "SELECT clip FROM clips WHERE id = ? AND clip != ?"
+    other = connection.execute(query, (entry.id, entry.clip)).fetchone()
+    if other is not None and (folder / other["clip"]).is_file():
+        connection.execute(
+            "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (id_of_file(other["clip"]), other["clip"])
         )
 
 

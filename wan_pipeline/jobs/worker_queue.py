@@ -162,7 +162,7 @@ class WorkerQueue:
                 warnings=json.dumps(clip.warnings),
             ):
                 record_event(connection, job_id, kind, clip.clip.name)
-                gallery.add(connection, _entry(connection, job_id, clip))
+                gallery.add(connection, _entry(connection, job_id, clip), clip.clip.parent)
 
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
