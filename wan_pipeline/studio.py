@@ -41,11 +41,11 @@ from wan_pipeline.requests.lists.files import (
     read_queue_file,
     write_queue_file,
 )
-from wan_pipeline.requests.presets import load_presets
+from wan_pipeline.requests.presets import preset_folder
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.speeds import load_speeds
+from wan_pipeline.requests.speeds import speed_folder
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -74,9 +74,8 @@ class Studio:
         database = Database(settings.database)
 
         self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
-        self.presets, bad_presets = load_presets(settings.presets)
-        self.speeds, bad_speeds = load_speeds(settings.presets / "speeds")
-        self._notices = [*repairs, *bad_presets, *bad_speeds]
+        self.presets, self.speeds = preset_folder(settings.presets), speed_folder(settings.presets / "speeds")
+        self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
         self.model_manager = ModelManager(settings, self.models)
@@ -122,7 +121,8 @@ class Studio:
     def notices(self) -> tuple[str, ...]:
         """What was repaired or left out when the workspace was opened, and since: one sentence each."""
         left_out = [self.gallery.notice] if self.gallery.notice else []
-        return (*self._notices, *left_out, *self._supervisor.notices)
+        bad_files = (*self.presets.current().problems, *self.speeds.current().problems)
+        return (*self._notices, *bad_files, *left_out, *self._supervisor.notices)
 
     # Into the queue
 

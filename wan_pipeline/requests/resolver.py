@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from wan_pipeline.errors import ImageError
 from wan_pipeline.lora.check import match_adapters
@@ -12,12 +13,15 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
+
+T = TypeVar("T")
 
 
 class RequestResolver:
@@ -48,7 +52,7 @@ class RequestResolver:
     def batch(self) -> RequestResolver:
         """For many drafts in a row: each picture and video is read and saved once, presets and speeds stay as now."""
         pictures = PicturesOnce(self.pictures)
-        return RequestResolver(self.models, dict(self.presets), dict(self.speeds), self.loras, pictures)
+        return RequestResolver(self.models, _now(self.presets), _now(self.speeds), self.loras, pictures)
 
     def checker(self) -> Callable[[Draft], GenerationRequest]:
         """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
@@ -151,3 +155,7 @@ class RequestResolver:
 
     def _find(self, name: str | None) -> Path | None:
         return None if name is None else self.pictures.find(name)
+
+
+def _now(folder: Mapping[str, T]) -> Mapping[str, T]:
+    return folder.current() if isinstance(folder, LiveFolder) else folder

@@ -73,6 +73,7 @@ class FormEvents:
         gr.on([load, form["preset"].change, form["speed"].change], self.show_hints, form.inputs, hinted, **QUIET)
         entered = self._links.entered(RoomId.CREATE)
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
+        gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
 
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
@@ -146,6 +147,12 @@ class FormEvents:
         is_here = chosen in {spec.id for spec in specs}
         changes = {} if is_here else {"value": specs[0].id}
         return {self._form["model"]: gr.Dropdown(choices=model_choices(specs), **changes)}
+
+    def offer_presets(self, values: Values) -> Updates:
+        """The styles whose files are there now."""
+        presets, chosen = self._studio.presets.current(), values[self._form["preset"]]
+        changes = {} if chosen in (None, *presets) else {"value": None}
+        return {self._form["preset"]: gr.Radio([(preset.title, key) for key, preset in presets.items()], **changes)}
 
     def show_lora_rows(self, values: Values) -> Updates:
         """The rows in use, and a free one."""
