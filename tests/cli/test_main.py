@@ -97,7 +97,7 @@ def test_an_image_gives_the_same_frames_in_another_process(folders: list[str], t
         ([*QUICK, "--frames", "34"], "use 33 or 37"),
         ([*QUICK, "--frames", "1e3"], "The frames '1e3' is not a whole number"),
         ([*QUICK, "--steps", "0"], "Steps 0 is out of range"),
-        ([*QUICK, "--seed", "-1"], "Seed -1 is out of range"),
+        ([*QUICK, "--seed", "-2"], "Seed -2 is out of range"),
         ([*QUICK, "--seed", "9" * 5000], "is not a whole number"),
         ([*QUICK, "--guidance", "nan"], "Guidance nan is out of range"),
         ([*QUICK, "--guidance", "high"], "The guidance 'high' is not a number"),
@@ -138,7 +138,7 @@ def test_folders_that_refuse(folders: list[str], tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         result = generate(folders, *QUICK, "--output", disk / "a.mp4")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-        assert f"error: The folder {disk} has 1 MB free" in result.stderr
+        assert f"error: The folder {disk} has 1.0 MB free" in result.stderr
         assert list(disk.iterdir()) == []
     (tmp_path / "taken").write_text("a file")
     result = generate(folders, *QUICK, f"--workspace={tmp_path / 'taken'}")

@@ -244,12 +244,14 @@ def test_rows_of_an_older_version_break_no_page(
     assert names(gallery, GalleryQuery(binned=True)) == ["a"]
 
 
-def test_texts_that_are_none_match_nothing(gallery: Gallery, folder: Path) -> None:
+def test_16_texts_that_are_none_are_refused(gallery: Gallery, folder: Path) -> None:
     put(folder, "a")
     gallery.rescan()
-    assert names(gallery, GalleryQuery(text="\ud800")) == names(gallery, GalleryQuery(project="\ud800")) == []
-    gallery.note("job-a", "half \ud800")
-    assert gallery.clip("job-a").note == "half ?"
+    assert names(gallery, GalleryQuery(project="\ud800")) == []
+    with pytest.raises(UserError, match=r"The search holds a control character \(U\+D800\)"):
+        names(gallery, GalleryQuery(text="\ud800"))
+    with pytest.raises(UserError, match=r"The note holds a control character \(U\+D800\)"):
+        gallery.note("job-a", "half \ud800")
 
 
 def test_words_are_found_in_any_order_and_case(gallery: Gallery, folder: Path) -> None:

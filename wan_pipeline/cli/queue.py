@@ -56,6 +56,8 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--file", type=options_path, metavar="FILE", help="a CSV, Excel, JSON or exported ZIP file, one clip a row"
     )
+    deterministic = "compute with deterministic algorithms only; may be slower"
+    parser.add_argument("--deterministic", "--strict", action="store_true", help=deterministic)
     parser.add_argument("--skip-bad", action="store_true", help="queue the good rows of the file if some are bad")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job instead")
 
@@ -73,7 +75,9 @@ def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
 def _add(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         if options.file is None:
-            ids = [studio.submit(draft(options), options.project)]
+            ids = [studio.submit(draft(options), options.project, deterministic=options.deterministic)]
+            for note in _job(studio, ids[0]).request.notes:
+                warn(note)
         elif draft(options) != Draft():
             raise UserError("Options for one clip do not go with --file; write them into its columns.")
         else:
@@ -87,7 +91,12 @@ def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
     with studio.read_list(options.file, own_disk=True) as content:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
-        return studio.submit_rows(content, skip_bad=options.skip_bad, project=options.project)
+        return studio.submit_rows(
+            content,
+            skip_bad=options.skip_bad,
+            project=options.project,
+            deterministic=options.deterministic,
+        )
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_file
 from wan_pipeline.clips.receipt import MAX_SECONDS
 from wan_pipeline.clips.sidecars import Entry, FolderScan, id_of_file
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.limits import check_note
+from wan_pipeline.requests.limits import check_note, check_search
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
@@ -127,7 +127,8 @@ class Gallery:
         return f"{plural(len(self._problems), 'file')} of {self._folder} cannot be listed. {self._problems[0]}"
 
     def page(self, query: GalleryQuery, offset: int, limit: int) -> GalleryPage:
-        """One page of the clips that match, newest first."""
+        """One page of the clips that match, newest first. Raises RequestError for words that are no text."""
+        check_search(query.text)
         where, values = _where(query)
         with self._database.connection() as connection:
             count = f"SELECT count(*) FROM clips WHERE {where}"  # noqa: S608 (see _where)
@@ -160,8 +161,8 @@ class Gallery:
             connection.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip_id))
 
     def note(self, clip_id: str, text: str) -> None:
-        """Raises UserError for a note that is too long."""
-        text = printable(text.strip())
+        """Raises RequestError for a note that is too long or no text."""
+        text = text.strip()
         check_note(text)
         words = _words(self.clip(clip_id).request.prompt, text)
         with self._database.transaction() as connection:

@@ -44,6 +44,7 @@ MAX_FIRST_BLOCK_CACHE = 0.5
 
 # Types of a stored request's fields, and of presets.
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+Note = Annotated[str, Field(max_length=1000)]
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -105,6 +106,11 @@ def check_note(text: str) -> None:
             f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it.",
         )
     _check_characters("note", text, allowed="\n\r\t")
+
+
+def check_search(text: str) -> None:
+    """Check the words of a search. Raises RequestError."""
+    _check_characters("search", text, allowed="\n\r\t")
 
 
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:

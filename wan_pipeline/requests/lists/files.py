@@ -37,6 +37,8 @@ from wan_pipeline.wording import plural
 
 MAX_LIST_BYTES = 16 * 2**20
 MAX_ROWS = 5000
+MAX_NOTES = 12
+"""Notes about prompts that are told."""
 CSV_TEMPLATE = """\
 prompt,negative-prompt,preset,seed,steps,guidance,width,height,frames,fps,image,model,lora,project
 a red ball bounces over green hills,,natural,1,,,,,,,,,,hills
@@ -104,7 +106,10 @@ def check_rows(content: QueueFile, check: Callable[[Draft], GenerationRequest]) 
             good.append(replace(row, request=check(row.draft)))
         except UserError as error:
             bad.append(BadRow.of(row.number, error))
-    return replace(content, rows=tuple(good), bad_rows=tuple(bad))
+    notes = [f"Row {row.number}: {note}" for row in good if row.request for note in row.request.notes]
+    more = [f"There are {len(notes) - MAX_NOTES:,} more such notes."] if len(notes) > MAX_NOTES else []
+    warnings = (*content.warnings, *notes[:MAX_NOTES], *more)
+    return replace(content, rows=tuple(good), bad_rows=tuple(bad), warnings=warnings)
 
 
 def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:

@@ -55,7 +55,13 @@ class FormEvents:
         layout.stop_editing.click(None, None, layout.editing, js=CLEAR)
         gr.on([field.change for field in form.components.values()], None, None, layout.notice, js=CLEAR)
         gr.on(
-            [links.page.load, stage.strip.change, *(field.change for field in form.timed)],
+            [
+                links.page.load,
+                stage.strip.change,
+                form["prompt"].blur,
+                form["preset"].change,
+                *(field.change for field in form.timed),
+            ],
             self.estimate,
             form.inputs,
             [layout.estimate],
@@ -110,12 +116,14 @@ class FormEvents:
         return {self._layout.edit_bar: gr.Row(visible=bool(editing)), self._layout.generate: gr.Button(label)}
 
     def estimate(self, values: Values) -> Updates:
-        """How long the clip will take and whether it fits the memory, or what the form still lacks."""
+        """How long the clip will take, whether it fits, what of the prompt is not read; or what the form lacks."""
         try:
-            found = self._studio.estimates.of_draft(self._form.draft(values))
+            draft = self._form.draft(values)
+            found = self._studio.estimates.of_draft(draft)
         except UserError as error:
             return {self._layout.estimate: hint(self._templates, str(error))}
-        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
+        notes = "".join(hint(self._templates, note) for note in self._studio.requests.notes(draft))
+        return {self._layout.estimate: estimate(self._templates, found.text, found.fits) + notes}
 
     # What a choice shows
 
