@@ -35,7 +35,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")
     _action(actions, "resume", _resume, "go on after a pause")
     _add_ids(_action(actions, "retry", _retry, "start failed clips afresh"), "*", "all that failed")
-    _add_ids(_action(actions, "cancel", _cancel, "take clips out of the queue, or stop them"), "+", "")
+    _add_cancel(actions)
     _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
     export = _action(actions, "export", _export, "write all that waits to a file that `add --file` reads")
     export.add_argument("output", type=Path, metavar="FILE", help="a .jsonl file; a .zip if there are input images")
@@ -65,6 +65,13 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
 def _add_list(actions: Commands[argparse.ArgumentParser]) -> None:
     parser = _action(actions, "list", _list, "show the jobs: those at work, those that wait, then the finished")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job, one a line")
+
+
+def _add_cancel(actions: Commands[argparse.ArgumentParser]) -> None:
+    parser = _action(actions, "cancel", _cancel, "take clips out of the queue, or stop them")
+    _add_ids(parser, "*", "")
+    parser.add_argument("--project", metavar="NAME", help="all of a project that run, wait or are held")
+    parser.add_argument("--all", action="store_true", help="all that run, wait or are held")
 
 
 def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
@@ -103,8 +110,7 @@ def _list(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         for job in studio.jobs.jobs(limit=ALL):
             print(json.dumps(_report(job)) if options.json else _line(job))
-        if studio.jobs.queue_state().paused:
-            warn("The queue is paused; `queue resume` lets it go on.")
+        _warn_if_paused(studio)
     return 0
 
 
@@ -112,7 +118,13 @@ def _work(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         seen = {job.id: job.state for job in studio.jobs.jobs(limit=ALL)}
 
+        waits = False
+
         def tell() -> None:
+            nonlocal waits
+            before, waits = waits, studio.jobs.queue_state().no_room is not None
+            if waits and not before:
+                _warn_if_paused(studio)
             for job in studio.jobs.jobs(limit=ALL):
                 if seen.get(job.id) is not job.state:
                     seen[job.id] = job.state
@@ -120,9 +132,16 @@ def _work(options: argparse.Namespace) -> int:
 
         studio.work(tell)
         tell()
-        if studio.jobs.queue_state().paused:
-            warn("The queue is paused; `queue resume` lets it go on.")
+        _warn_if_paused(studio)
     return 0
+
+
+def _warn_if_paused(studio: Studio) -> None:
+    state = studio.jobs.queue_state()
+    if state.no_room is not None:
+        warn(f"The queue waits for room. {state.no_room.reason} It goes on by itself; `queue resume` tries at once.")
+    elif state.paused:
+        warn("The queue is paused; `queue resume` lets it go on.")
 
 
 def _pause(options: argparse.Namespace) -> int:
@@ -151,9 +170,14 @@ def _retry(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
+    if sum((bool(options.ids), options.project is not None, options.all)) != 1:
+        raise UserError("One of these is required: ID, --project NAME or --all; see queue cancel --help.")
     with opened_studio(options) as studio:
-        for job_id in [studio.jobs.find(text) for text in options.ids]:
-            studio.queue.cancel(job_id)
+        if options.ids:
+            for job_id in [studio.jobs.find(text) for text in options.ids]:
+                studio.queue.cancel(job_id)
+        else:
+            print(studio.queue.cancel_all(options.project))
     return 0
 
 

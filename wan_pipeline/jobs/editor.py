@@ -44,10 +44,7 @@ class QueueEditor:
     def cancel(self, job_id: str) -> None:
         """Cancel a waiting or held job at once; ask a running one to stop. A finished job stays as it is."""
         with self._database.transaction() as connection:
-            if update_job(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
-                record_event(connection, job_id, EventKind.CANCELLED)
-            else:
-                update_job(connection, job_id, RUNNING, cancel_requested=1)
+            _cancel(connection, job_id)
 
     def pause(self, job_id: str) -> bool:
         """Hold a waiting job; it keeps its place. Returns whether it was waiting."""
@@ -90,6 +87,18 @@ class QueueEditor:
             ).fetchall()
             return sum(_retry(connection, row["id"]) for row in rows)
 
+    def cancel_all(self, project: str | None = None) -> int:
+        """Cancel all jobs that run, wait or are held; those of a project, if it is given. Returns how many."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT id FROM jobs WHERE state IN {sql_list((*RUNNING, *HELD_OR_WAITING))} "  # noqa: S608
+                "AND (?1 IS NULL OR project = ?1)",
+                (project,),
+            ).fetchall()
+            for row in rows:
+                _cancel(connection, row["id"])
+        return len(rows)
+
     def clear_finished(self) -> int:
         """Take finished jobs off the list; their clips stay. Returns how many.
 
@@ -108,16 +117,18 @@ class QueueEditor:
 
     def pause_queue(self) -> None:
         """Take up no further job. A running one goes on."""
-        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0"})
+        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
 
     def resume_queue(self) -> None:
-        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0"})
+        """Go on, also where the queue waits for room on a disk."""
+        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
 
     def stop_after_current(self) -> None:
         """Pause the queue when the running job has ended, or at once if none runs."""
         with self._database.transaction() as connection:
             running = connection.execute("SELECT 1 FROM jobs WHERE state IN ('running', 'interrupted')").fetchone()
             set_setting(connection, QueueKey.STOP_AFTER_CURRENT if running else QueueKey.PAUSED, "1")
+            set_setting(connection, QueueKey.NO_ROOM, "")
 
     def _set(self, values: Mapping[QueueKey, str]) -> None:
         with self._database.transaction() as connection:
@@ -144,6 +155,13 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     )
     record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
+
+
+def _cancel(connection: sqlite3.Connection, job_id: str) -> None:
+    if update_job(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
+        record_event(connection, job_id, EventKind.CANCELLED)
+    else:
+        update_job(connection, job_id, RUNNING, cancel_requested=1)
 
 
 def _retry(connection: sqlite3.Connection, job_id: str) -> bool:

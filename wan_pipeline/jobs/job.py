@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 
@@ -46,7 +47,7 @@ class EventKind(StrEnum):
     HUNG = "hung"
     """Its worker hung and was ended."""
     RELEASED = "released"
-    """Its worker was asked to stop and released it."""
+    """Its worker was asked to stop, or a disk was full, and released it; the detail says which."""
     PLAN_LOWERED = "plan_lowered"
     DONE = "done"
     ADOPTED = "adopted"
@@ -85,6 +86,8 @@ class QueueState:
     """Count of heartbeats. A stall is measured by how long this does not change, by a monotonic clock."""
     worker_pid: int | None
     """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
+    no_room: NoRoom | None = None
+    """Why it is paused, if it is until a disk has room again."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import asdict
 
 from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.rows import (
     QueueKey,
     get_setting,
@@ -124,6 +126,25 @@ class WorkerQueue:
                 connection.execute(
                     "UPDATE jobs SET plan = ?, plan_steps_down = plan_steps_down + 1 WHERE id = ?", (plan, job_id)
                 )
+
+    def wait_for_room(self, job_id: str, no_room: NoRoom) -> None:
+        """Put a running job back because a disk is full, and pause the queue until there is room.
+
+        The attempt does not count. A queue that the person has paused stays so.
+        """
+        with self._database.transaction() as connection:
+            _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED, no_room.reason)
+            is_paused = get_setting(connection, QueueKey.PAUSED, "0") == "1"
+            if not is_paused or get_setting(connection, QueueKey.NO_ROOM, ""):
+                set_setting(connection, QueueKey.PAUSED, "1")
+                set_setting(connection, QueueKey.NO_ROOM, json.dumps(asdict(no_room)))
+
+    def end_wait_for_room(self) -> None:
+        """Go on if the queue still waits for room."""
+        with self._database.transaction() as connection:
+            if get_setting(connection, QueueKey.NO_ROOM, ""):
+                set_setting(connection, QueueKey.PAUSED, "0")
+                set_setting(connection, QueueKey.NO_ROOM, "")
 
     # After a crash
 

@@ -29,6 +29,7 @@ def head(
         seconds_left=seconds_left,
         paused=state.paused,
         stops_after_current=state.stops_after_current,
+        no_room=state.no_room,
         running=running,
     )
 
