@@ -49,7 +49,8 @@ from wan_pipeline.planning.machine import GIB
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.transformer import chunk_tokens
 from wan_pipeline.progress import Progress, Stage
-from wan_pipeline.requests.request import GenerationRequest, SchedulerName
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.settings import Settings
 
 SMALL, MIDDLE, LARGE = (Geometry(*size, 81, 1) for size in ((832, 480), (1280, 720), (1920, 1088)))

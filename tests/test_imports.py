@@ -40,8 +40,8 @@ for room in {LIGHT_ROOMS}:
     [
         ("import wan_pipeline", ANY_LIBRARY),
         ("import wan_pipeline.settings, wan_pipeline.errors, wan_pipeline.wording", ANY_LIBRARY),
-        (HELP, ANY_LIBRARY - {"pydantic"}),  # which the options' types are made of
-        ("import app", ANY_LIBRARY - {"pydantic"}),
+        (HELP, ANY_LIBRARY),
+        ("import app", ANY_LIBRARY),
         ("from wan_pipeline import Draft, GenerationRequest, LoraChoice, ModelSpec, Settings, Studio, generate", HEAVY),
         (REFUSED, HEAVY),
         (EVERY_MODULE, HEAVY),

@@ -24,7 +24,8 @@ from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
-from wan_pipeline.requests.request import GenerationRequest, SchedulerName
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.settings import REPOSITORY
 
 STEPS = 5

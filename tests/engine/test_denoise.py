@@ -14,7 +14,7 @@ from wan_pipeline.engine.denoise import ExecutionDevice, estimate_clean, initial
 from wan_pipeline.engine.load import load_denoiser, quiet_libraries
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.requests.request import SchedulerName
+from wan_pipeline.requests.scheduler import SchedulerName
 
 ON_CPU = ExecutionDevice(torch.device("cpu"))
 

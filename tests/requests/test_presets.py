@@ -16,8 +16,9 @@ from wan_pipeline.errors import PresetError
 from wan_pipeline.models.registry import MODELS
 from wan_pipeline.models.spec import LastImage, Mode
 from wan_pipeline.requests.presets import Preset, find_preset, load_preset, load_presets
-from wan_pipeline.requests.request import Draft, SchedulerName
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import resolve
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 

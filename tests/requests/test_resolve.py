@@ -9,8 +9,9 @@ from wan_pipeline.models.registry import DEMO, WAN21_T2V_1_3B, WAN22_T2V_A14B
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.presets import Preset
-from wan_pipeline.requests.request import Draft, SchedulerName
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import LAYERED, Layer, merge, merge_settings, resolve
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import Settings
 

@@ -13,11 +13,11 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.planning.machine import parse_gib
 from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
-from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
+    from wan_pipeline.requests.request import Draft
     from wan_pipeline.studio import Studio
 
 Commands = argparse._SubParsersAction  # what add_subparsers gives; it has no public name
@@ -106,6 +106,8 @@ def opened_studio(options: argparse.Namespace) -> Iterator[Studio]:
 
 
 def draft(options: argparse.Namespace) -> Draft:
+    from wan_pipeline.requests.request import Draft  # here: --help needs none of it
+
     values: dict[str, Any] = {option.field: getattr(options, option.name.replace("-", "_")) for option in words.OPTIONS}
     several = {"loras": tuple(options.lora), "reference_images": tuple(options.reference_image)}
     return Draft(**{**values, "prompt": values["prompt"] or "", **several})

@@ -6,21 +6,20 @@ import argparse
 import json
 import shutil
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
-from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
-from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Availability, ModelSpec
-from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.machine import GIB, Machine, parse_gib, without_device
-from wan_pipeline.planning.planner import Planner
-from wan_pipeline.requests.own_clip import own_request
-from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.wording import duration
+
+if TYPE_CHECKING:
+    from wan_pipeline.planning.forecast import Forecast
+    from wan_pipeline.planning.planner import Planner
+    from wan_pipeline.requests.request import Draft
 
 PLAN = "Forecast the memory plan, memory and time of a clip, on this machine or another, without making it."
 DOCTOR = "Show what this machine has, and which models it can run at their own settings."
@@ -53,6 +52,9 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run_plan(options: argparse.Namespace) -> int:
+    from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
+    from wan_pipeline.requests.own_clip import own_request
+
     folders = settings(options)
     spec = ModelLibrary(folders).spec(options.model)
     request = own_request(spec, _draft(options))
@@ -69,6 +71,7 @@ def run_plan(options: argparse.Namespace) -> int:
 def run_doctor(options: argparse.Namespace) -> int:
     from wan_pipeline.engine.device.placement import choose_device  # here and below: importing torch takes seconds
     from wan_pipeline.engine.device.probe import probe
+    from wan_pipeline.requests.own_clip import own_request
 
     folders = settings(options)
     hardware, planner = probe(choose_device(folders.device), folders.cache), _planner(folders)
@@ -91,6 +94,8 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 
 def _draft(options: argparse.Namespace) -> Draft:
+    from wan_pipeline.requests.request import Draft
+
     return Draft(
         width=options.width,
         height=options.height,
@@ -101,6 +106,9 @@ def _draft(options: argparse.Namespace) -> Draft:
 
 
 def _planner(folders: Settings) -> Planner:
+    from wan_pipeline.lora.library import LoraLibrary
+    from wan_pipeline.planning.planner import Planner
+
     return Planner(folders, LoraLibrary(folders.loras))
 
 

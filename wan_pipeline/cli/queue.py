@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
-from wan_pipeline.requests.request import Draft
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
+    from wan_pipeline.requests.request import Draft  # here: --help needs none of it
+
     with opened_studio(options) as studio:
         if options.file is None:
             ids = [studio.submit(draft(options), options.project, deterministic=options.deterministic)]

@@ -76,7 +76,7 @@ def read_weights(adapter: Adapter, home: AdapterHome) -> Layers:
 
 @contextmanager
 def applied(transformer: torch.nn.Module, adapters: Sequence[Layers]) -> Iterator[None]:
-    """Within the block the transformer computes with the adapters; after it, bit for bit as before."""
+    """Context manager: the transformer computes with the adapters, and afterwards bit for bit as before."""
     hooks = []
     try:
         for layers in adapters:

@@ -150,7 +150,8 @@ class Engine:
     ) -> None:
         """Encode the texts of coming clips into the cache, loading each model's text encoder once.
 
-        The cache holds MAX_CACHED texts. Raises ModelError, OutOfMemory, GenerationError, StorageError or Cancelled.
+        The cache holds at most MAX_CACHED embeddings. Raises ModelError, OutOfMemory, GenerationError, StorageError or
+        Cancelled.
         """
         by_model: dict[str, list[GenerationRequest]] = {}
         for request in requests:

@@ -55,7 +55,7 @@ class Loaded:
 
     @contextmanager
     def denoising(self, plan: MemoryPlan, device: torch.device, first_block_cache: float) -> Iterator[None]:
-        """Within the block the transformers compute on the device by this plan, and the VAE encodes there."""
+        """Context manager: the transformers compute on the device by this plan, and the VAE encodes there."""
         with ExitStack() as stack:
             for mechanism in self._mechanisms(plan, device, first_block_cache):
                 stack.enter_context(mechanism)
@@ -63,7 +63,7 @@ class Loaded:
 
     @contextmanager
     def decoding(self, plan: MemoryPlan, device: torch.device) -> Iterator[Any]:
-        """The VAE, on the device and in the plan's dtype within the block."""
+        """Context manager: the VAE, on the device and in the plan's dtype."""
         vae = self.denoiser.vae
         if plan.vae == "bf16":
             yield deepcopy(vae).to(device, torch.bfloat16)

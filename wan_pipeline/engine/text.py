@@ -25,7 +25,7 @@ from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.storage.files import whole_file
 
 MAX_CACHED = 256
-"""Texts."""
+"""Maximum number of prompt embeddings in the cache."""
 
 logger = logging.getLogger(__name__)
 

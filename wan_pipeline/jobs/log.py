@@ -31,7 +31,7 @@ class JobLogs:
 
     @contextmanager
     def attached(self, job_id: str) -> Iterator[TextIO | None]:
-        """Within the block this thread and the job's progress thread log into the job's file too. Yields the file."""
+        """Context manager: this thread and the job's progress thread log into the job's file too. Yields the file."""
         thread = get_ident()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class JobLogs:
 
 @contextmanager
 def native_crashes_logged(file: TextIO | None) -> Iterator[None]:
-    """Within the block a crash of native code writes its traceback to `file`, if `faulthandler` is enabled."""
+    """Context manager: a crash of native code writes its traceback to `file`, if `faulthandler` is enabled."""
     if file is None or not faulthandler.is_enabled():
         yield
         return

@@ -47,7 +47,7 @@ def record_event(connection: sqlite3.Connection, job_id: str, kind: EventKind, d
 
 
 def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[JobState], **values: Any) -> bool:
-    """Set columns of a job, if it is in one of `states`. Returns whether it was."""
+    """Set columns of a job, if it is in one of `states`. Returns whether a row changed."""
     assignments = ", ".join(f"{name} = ?" for name in values)
     cursor = connection.execute(
         f"UPDATE jobs SET {assignments} WHERE id = ? AND state IN {sql_list(states)}",  # noqa: S608 (our own names)

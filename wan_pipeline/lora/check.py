@@ -34,7 +34,7 @@ def _only_file(lora: Lora, model: InstalledModel) -> Path:
     if lora.is_pair:
         halves = " or ".join(path.stem for path in lora.paths)
         raise LoraError(
-            f"LoRA '{lora.name}' is a pair for the two experts of Wan 2.2 A14B, and {model.spec.title} has one; "
-            f"choose another LoRA, or one half by its own name: {halves}."
+            f"LoRA '{lora.name}' is a pair for the two experts of Wan 2.2 A14B, and {model.spec.title} has only one "
+            f"expert; choose another LoRA, or one half by its own name: {halves}."
         )
     return lora.paths[0]

@@ -19,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lora:
-    """A file, or a pair of files for the two experts of Wan 2.2 A14B. A file for no particular expert is both."""
+    """A file, or a pair of files for the two experts of Wan 2.2 A14B.
+
+    A file that names no expert is applied to both.
+    """
 
     name: str
     high: Path | None

@@ -1,4 +1,4 @@
-"""What a clip takes by a given memory plan, and whether that fits the machine."""
+"""Forecasts a clip's memory and time under a memory plan, and whether it fits the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROCESS_BYTES = 3.0 * GIB
 
 @dataclass(frozen=True)
 class Forecast:
-    """A memory plan with what a clip made by it takes. `reason` says why it does not fit and what to change."""
+    """A memory plan, and a clip's memory and time under it. `reason` says why it does not fit and what to change."""
 
     plan: MemoryPlan
     costs: dict[Stage, StageCost]
@@ -92,7 +92,7 @@ class Forecast:
 
 
 def forecast(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> Forecast:
-    """What the clip takes by this plan."""
+    """The memory and time of the clip under this plan."""
     facts, resident = spec.memory, resident_bytes(spec.memory, machine, plan)
     vae = 4 * facts.vae_params if resident else 0.0
     denoising = denoising_cost(spec, clip, machine, plan)

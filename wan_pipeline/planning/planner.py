@@ -1,4 +1,4 @@
-"""The memory plan of one clip on this machine: by its own plan, else the settings', else the fastest that fits."""
+"""Chooses a clip's memory plan: the job's own, else that of the settings, else the fastest that fits."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 from wan_pipeline.requests.own_clip import own_request
 
 SMALLER = 0.8
-"""Share of the memory that a plan which ran out of it was to take, which the next one may take."""
+"""After running out of memory, the next plan may use at most this fraction of the failed plan's forecast."""
 
 
 def select_plan(

@@ -74,7 +74,7 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_loras(request)
     _check_quantization(request)
     if request.first_block_cache and spec.takes_control:
-        raise RequestError("first_block_cache", f"{spec.title} cannot be made with a first-block cache; leave it out.")
+        raise RequestError("first_block_cache", f"{spec.title} does not support the first-block cache; set it to 0.")
     _check_number("first_block_cache", "First-block cache", request.first_block_cache, 0.0, MAX_FIRST_BLOCK_CACHE)
 
 

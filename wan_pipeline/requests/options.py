@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.requests.request import LoraChoice, SchedulerName
+from wan_pipeline.requests.scheduler import SchedulerName
+
+if TYPE_CHECKING:
+    from wan_pipeline.requests.request import LoraChoice
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def number(name: str) -> Callable[[str], float]:
 
 def lora(text: str) -> LoraChoice:
     """Parse NAME or NAME=WEIGHT; a name with "=" in it needs a weight. Raises UserError."""
+    from wan_pipeline.requests.request import LoraChoice  # here: --help needs none of it
+
     name, equals, weight = text.strip().rpartition("=")
     if not equals:
         return LoraChoice(text.strip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,15 +26,8 @@ from wan_pipeline.requests.limits import (
     Steps,
     Text,
 )
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
-
-
-class SchedulerName(StrEnum):
-    """Flow-matching solvers. All integrate the same ODE; they differ in how few steps they need."""
-
-    UNIPC = "unipc"
-    EULER = "euler"
-    DPMPP = "dpm++"
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ class GenerationRequest:
     model: Name
     mode: Mode
     prompt: Text
-    """As typed."""
+    """The prompt as the user typed it, before the style."""
     styled_prompt: Text
     """The prompt inside its preset's template, cut to what the text encoder reads."""
     negative_prompt: Text

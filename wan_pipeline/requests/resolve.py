@@ -13,7 +13,8 @@ from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_request
 from wan_pipeline.requests.presets import Preset
-from wan_pipeline.requests.request import Draft, GenerationRequest, SchedulerName
+from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.requests.speeds import Speed
 
 PENDING = "pending"

@@ -21,7 +21,8 @@ from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.limits import FlowShift, Guidance, LoraWeight, Name, Steps
 from wan_pipeline.requests.live_folder import LiveFolder, LoadedFolder
 from wan_pipeline.requests.presets import Line, find_loaded, load_file
-from wan_pipeline.requests.request import LoraChoice, SchedulerName
+from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.requests.scheduler import SchedulerName
 
 
 def _check_known(model: str) -> str:

@@ -32,7 +32,7 @@ class CrashPoint(StrEnum):
     CHECKPOINT_SAVED = "checkpoint-saved"
     """The latents of a denoising step are on the disk."""
     RENDERED = "rendered"
-    """All frames are made, none is saved."""
+    """All frames are rendered; no file of the clip is written yet."""
     PART_WRITTEN = "part-written"
     """A file is complete under its `.part` name."""
     PART_RENAMED = "part-renamed"

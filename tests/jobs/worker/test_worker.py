@@ -69,15 +69,15 @@ def test_a_clip_is_saved_while_the_next_is_made(studio: Studio, settings: Settin
     assert [job.state for job in jobs] == [JobState.DONE] * 6
 
 
-def test_texts_of_waiting_jobs_are_encoded_in_one_visit(
+def test_prompts_of_waiting_jobs_are_encoded_by_one_load_of_the_text_encoder(
     studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visits: list[str] = []
+    loads: list[str] = []
     load = text_module.load_text_encoder
-    monkeypatch.setattr(text_module, "load_text_encoder", lambda model, *rest: visits.append("") or load(model, *rest))
+    monkeypatch.setattr(text_module, "load_text_encoder", lambda model, *rest: loads.append("") or load(model, *rest))
     jobs = finish(studio, settings, *(replace(QUICK, prompt=f"{color} moon") for color in ("red", "blue", "over")))
     assert [job.state for job in jobs] == [JobState.DONE] * 3
-    assert len(visits) == 1
+    assert len(loads) == 1
 
 
 def test_a_cancel_is_heard_between_two_texts_that_are_encoded_ahead(

@@ -209,7 +209,7 @@ def test_two_experts_are_two_files(settings, models, tmp_path):
             {"patch_embedding.bias": None},
             "lacks 1 tensors of .*, such as patch_embedding.bias; name the model .* --config",
         ),
-        ({"first_stage_model.x": torch.zeros(1)}, "has 1 tensors that .* has not, such as first_stage_model.x"),
+        ({"first_stage_model.x": torch.zeros(1)}, "has 1 tensors that .* does not have, such as first_stage_model.x"),
         (
             {"head.head.weight": torch.zeros(192, 48)},
             r"another size: proj_out.weight is \(192, 48\) in it and \(64, 48\)",
@@ -237,7 +237,7 @@ def test_other_files_and_models_that_are_not_here_are_sentences(settings, models
     save_file({"unet.x": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:-1])
     for path, config, words in (
-        (tmp_path / "other.safetensors", "wan2.1-t2v-14b", "is no Wan transformer: none of its 1 tensors is one of"),
+        (tmp_path / "other.safetensors", "wan2.1-t2v-14b", "is not a Wan transformer: none of its 1 tensors match"),
         (tmp_path / "cut.safetensors", "wan2.1-t2v-14b", "cannot be read: it has .* bytes where its header describes"),
         (tmp_path / "gone.safetensors", "wan2.1-t2v-14b", "cannot be read"),
         (file, "wan2.1-t2v-1.3b", "is not installed; run: python -m wan_pipeline models download wan2.1-t2v-1.3b"),

@@ -21,7 +21,7 @@ might choose another one on the next machine."""
 
 @contextmanager
 def deterministic(threads: int | None) -> Iterator[None]:
-    """Within the block: deterministic algorithms, no TF32, one order of attention backends, this many CPU threads.
+    """Context manager: deterministic algorithms, no TF32, one order of attention backends, this many CPU threads.
 
     None keeps the number of threads. Raises GenerationError for an operation that has no deterministic form.
     """

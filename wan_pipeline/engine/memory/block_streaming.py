@@ -193,7 +193,7 @@ class BlockStream:
 
 @contextmanager
 def streaming(models: Sequence[StreamedModel], device: torch.device, resident: int = 0) -> Iterator[BlockStream]:
-    """Within the block the models compute on `device`, each with `resident` of its blocks kept there.
+    """Context manager: the models compute on `device`, each with `resident` of its blocks kept there.
 
     Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back on its home device.
     """

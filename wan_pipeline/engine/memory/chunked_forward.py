@@ -44,7 +44,7 @@ class _Timesteps:
 def chunked(
     transformer: torch.nn.Module, tokens: int, keep_inputs: int = 0, *, compiled: bool = False
 ) -> Iterator[None]:
-    """Within the block the transformer computes by chunked forward, `tokens` at a time in feed-forward layers.
+    """Context manager: the transformer computes by chunked forward, `tokens` at a time in feed-forward layers.
 
     0 tokens leaves the stock forward. The first `keep_inputs` blocks do not write over their input, for a cache that
     compares it. `compiled` compiles the pointwise operations. VACE's control blocks and output keep the stock forward.

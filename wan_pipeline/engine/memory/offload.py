@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan
 
 @contextmanager
 def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Within the block the module is on `device`; after it, on its home device."""
+    """Context manager: the module is on `device`, afterwards on its home device again."""
     home = next(module.parameters()).device
     module.to(device)
     try:
@@ -23,7 +23,7 @@ def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def offloaded(pipeline: Any, device: torch.device) -> Iterator[None]:
-    """Within the block each of the pipeline's models is on `device` only while it computes, by accelerate's hooks."""
+    """Context manager: each of the pipeline's models is on `device` only while it computes, by accelerate's hooks."""
     pipeline.enable_model_cpu_offload(device=device)
     try:
         yield
@@ -34,7 +34,7 @@ def offloaded(pipeline: Any, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def tiled_encode(vae: AutoencoderKLWan) -> Iterator[None]:
-    """Within the block `vae.encode` takes frames larger than a tile in tiles."""
+    """Context manager: `vae.encode` works in tiles on frames larger than a tile."""
     vae.enable_tiling()
     try:
         yield
@@ -44,7 +44,7 @@ def tiled_encode(vae: AutoencoderKLWan) -> Iterator[None]:
 
 @contextmanager
 def encode_on_device(vae: AutoencoderKLWan, device: torch.device) -> Iterator[None]:
-    """Within the block `vae.encode` computes on `device`; the VAE is on its home device before and after each call."""
+    """Context manager: `vae.encode` computes on `device`; between calls the VAE is on its home device."""
     encode = vae.encode
 
     def encode_there(*arguments: Any, **options: Any) -> Any:
@@ -60,7 +60,7 @@ def encode_on_device(vae: AutoencoderKLWan, device: torch.device) -> Iterator[No
 
 @contextmanager
 def forward_on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Within the block the module moves to `device` before each forward, and to its home device after it."""
+    """Context manager: the module moves to `device` before each forward, and to its home device after it."""
     home = next(module.parameters()).device
     hooks = [
         module.register_forward_pre_hook(lambda part, _: part.to(device) and None),

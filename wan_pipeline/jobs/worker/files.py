@@ -43,7 +43,7 @@ class JobFiles:
 
 
 def remove_stray_parts(settings: Settings) -> None:
-    """Remove what processes that died long ago had begun to write."""
+    """Remove stale `.part` files left by dead processes."""
     oldest = time.time() - STRAY_SECONDS
     for folder in settings.written:
         for path in folder.rglob("*.part"):

@@ -123,7 +123,10 @@ def _check_same_tensors(source: Source, base: InstalledModel, wanted: dict[str, 
     file, title = source.path.name, base.spec.title
     missing, foreign = sorted(wanted.keys() - source.names.keys()), sorted(source.names.keys() - wanted.keys())
     if len(missing) == len(wanted):
-        raise ModelError(f"{file} is no Wan transformer: none of its {len(source.names):,} tensors is one of {title}.")
+        raise ModelError(
+            f"{file} is not a Wan transformer: none of its {len(source.names):,} tensors match {title}; "
+            "choose another file."
+        )
     if missing:
         raise ModelError(
             f"{file} lacks {len(missing)} tensors of {title}, such as {missing[0]}; "
@@ -131,7 +134,7 @@ def _check_same_tensors(source: Source, base: InstalledModel, wanted: dict[str, 
         )
     if foreign:
         raise ModelError(
-            f"{file} has {len(foreign)} tensors that {title} has not, such as {source.names[foreign[0]][:80]}; "
+            f"{file} has {len(foreign)} tensors that {title} does not have, such as {source.names[foreign[0]][:80]}; "
             "name the model that it was made from with --config."
         )
     for name, info in wanted.items():

@@ -73,7 +73,7 @@ class QueueFile:
         bad, count = len(self.bad_rows), len(self.bad_rows) + len(self.rows)
         if bad and not (skip_bad and self.rows):
             more = f" (and {bad - 1} more)" if bad > 1 else ""
-            raise UserError(f"Nothing was queued: {bad} of {count} rows cannot be made. {self.problems[0]}{more}")
+            raise UserError(f"Nothing was queued: {bad} of {count} rows are invalid. {self.problems[0]}{more}")
         if not self.rows:
             raise UserError("The file holds no clips; write one a row below the names of the columns.")
 

@@ -53,6 +53,6 @@ def download_name(seed: int, clip_id: str) -> str:
 
 
 def badge_text(counts: Mapping[JobState, int], state: QueueState) -> str:
-    """The mark beside Queue in the page's head: how many clips run or wait, with "held" while the queue is paused."""
+    """The mark beside Queue in the page's head: how many clips run or wait, with "paused" while the queue is paused."""
     number = sum(counts[each] for each in UNFINISHED)
-    return f"{number or ''}{' held' if state.paused else ''}"
+    return f"{number or ''}{' paused' if state.paused else ''}"

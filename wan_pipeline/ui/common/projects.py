@@ -24,7 +24,7 @@ def project_name(value: str | None) -> str:
 
 
 def offer_projects(page: gr.Blocks, studio: Studio, boxes: Sequence[gr.Dropdown]) -> None:
-    """Let the boxes offer the projects that there are when the page is opened."""
+    """Fill the project boxes with the existing projects when the page loads."""
 
     def offer() -> dict[Any, Any]:
         names = [("None", ""), *((name, name) for name in studio.gallery.facets().projects)]

@@ -19,7 +19,7 @@ from wan_pipeline.ui.create import html
 from wan_pipeline.ui.create.layout import StageLayout
 
 RECENT = 24
-"""Tiles of the strip."""
+"""Maximum number of clips in the Recent strip."""
 JOB_IN_ADDRESS = "() => new URLSearchParams(location.search).get('job') || ''"
 KEEP_JOB_IN_ADDRESS = "job => wanStudio.keepJob(job)"
 

@@ -83,7 +83,7 @@ def rows(templates: Templates, names: Names, jobs: Sequence[Job], selection: Sel
 
 
 def history(templates: Templates, job: Job, events: Sequence[Event], log: str) -> str:
-    """A dialog with all that has happened to a job, and the end of its log."""
+    """A dialog with all that has happened to a job, and the last lines of its log."""
     return templates.render("queue/history.html", job=job, events=events, log=log)
 
 

@@ -62,7 +62,7 @@
       const tab = tabOf("queue");
       if (!tab) return;
       tab.dataset.count = (text || "").split(" ")[0];
-      tab.dataset.held = (text || "").endsWith("held");
+      tab.dataset.paused = (text || "").endsWith("paused");
     },
   };
 })();

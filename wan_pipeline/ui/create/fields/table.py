@@ -8,7 +8,7 @@ import gradio as gr
 
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec
-from wan_pipeline.requests.request import SchedulerName
+from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.ui.create.fields.field import Choices, Field, number, only_if, plain
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.length import LENGTH
