@@ -158,12 +158,13 @@ def test_14_home_folder_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("row", "says"),
     [
+        ("a,,,ghost", "Row 2, column lora: There is no LoRA 'ghost'"),
         ("a,500,", "Row 2, column steps: Steps 500 is out of range; use a whole number from 1 to 200."),
         ("a,,330", "Row 2, column width: Width 330 is not a multiple of 32"),
     ],
 )
 def test_14_a_problem_names_row_column_value_and_rule(row: str, says: str, studio: Studio, tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_text(f"prompt,num_inference_steps,width\n{row}\n")
+    (tmp_path / "jobs.csv").write_text(f"prompt,num_inference_steps,width,lora\n{row}\n")
     with studio.read_list(tmp_path / "jobs.csv") as content:
         assert content.problems[0].startswith(says)
 

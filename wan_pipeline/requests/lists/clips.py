@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wan_pipeline.errors import RequestError, UserError
+from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.limits import check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
@@ -46,8 +46,16 @@ class BadRow:
 
     @classmethod
     def of(cls, number: int, error: UserError) -> BadRow:
-        fault = error.field if isinstance(error, RequestError) else ""
-        return cls(number, str(error), FIELDS.get(fault, fault if fault in COLUMNS else ""))
+        match error:
+            case RequestError(field=fault):
+                column = FIELDS.get(fault, fault if fault in COLUMNS else "")
+            case LoraError():
+                column = "lora"
+            case ModelError():
+                column = "model"
+            case _:
+                column = ""
+        return cls(number, str(error), column)
 
     def __str__(self) -> str:
         column = f", column {self.column}" if self.column else ""
