@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from wan_pipeline.errors import (
     Cancelled,
     DamagedDatabaseError,
+    DiskFullError,
     GenerationError,
     ImageError,
     LoraError,
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cancelled",
     "DamagedDatabaseError",
+    "DiskFullError",
     "Draft",
     "Finished",
     "GenerationError",

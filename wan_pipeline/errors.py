@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class StudioError(Exception):
     """Anything this project raises on purpose."""
@@ -41,6 +46,14 @@ class ModelError(UserError):
 
 class StorageError(UserError):
     """The disk refused: full, read-only, or not there."""
+
+
+class DiskFullError(StorageError):
+    """A disk without room for what is to be written: the queue waits for some."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class DamagedDatabaseError(StorageError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,7 @@ from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState
+from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -35,12 +34,20 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.limits import check_project
-from wan_pipeline.requests.lists.files import MAX_ROWS, QueueFile, Row, check_rows, read_queue_file, write_queue_file
-from wan_pipeline.requests.presets import load_presets
+from wan_pipeline.requests.lists.clips import Row
+from wan_pipeline.requests.lists.files import (
+    MAX_ROWS,
+    CheckedList,
+    QueueFile,
+    check_rows,
+    read_queue_file,
+    write_queue_file,
+)
+from wan_pipeline.requests.presets import preset_folder
 from wan_pipeline.requests.recover import Recovered, recover
-from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.speeds import load_speeds
+from wan_pipeline.requests.speeds import speed_folder
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -69,9 +76,8 @@ class Studio:
         database = Database(settings.database)
 
         self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
-        self.presets, bad_presets = load_presets(settings.presets)
-        self.speeds, bad_speeds = load_speeds(settings.presets / "speeds")
-        self._notices = [*repairs, *bad_presets, *bad_speeds]
+        self.presets, self.speeds = preset_folder(settings.presets), speed_folder(settings.presets / "speeds")
+        self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
         self.model_manager = ModelManager(settings, self.models)
@@ -119,40 +125,64 @@ class Studio:
     def notices(self) -> tuple[str, ...]:
         """What was repaired or left out when the workspace was opened, and since: one sentence each."""
         left_out = [self.gallery.notice] if self.gallery.notice else []
-        return (*self._notices, *left_out, *self._supervisor.notices)
+        bad_files = (*self.presets.current().problems, *self.speeds.current().problems)
+        return (*self._notices, *bad_files, *left_out, *self._supervisor.notices)
 
     # Into the queue
 
-    def submit(self, draft: Draft, project: str = "", made_by: str = "") -> str:
+    def submit(self, draft: Draft, project: str = "", *, deterministic: bool = False, made_by: str = "") -> str:
         """Queue a clip and return its job id at once. `made_by` is the id of a guest's key. Raises UserError."""
-        return self._submit([(draft, project)], made_by)[0]
+        check_project(project)
+        batch = self.requests.batch()
+        request = batch.checker()(draft)
+        return self._submit([(draft, NewJob(request, project, deterministic=deterministic, made_by=made_by))], batch)[0]
 
-    def submit_many(self, drafts: Sequence[Draft], project: str = "") -> list[str]:
+    def submit_many(self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
-        return self._submit([(draft, project) for draft in drafts])
+        check_project(project)
+        batch = self.requests.batch()
+        check = batch.checker()
+        return self._submit(
+            [(draft, NewJob(check(draft), project, deterministic=deterministic)) for draft in drafts], batch
+        )
 
     def edit(self, job_id: str, draft: Draft) -> None:
         """Give a waiting job other settings; it keeps its place. Raises UserError."""
         self.queue.edit(job_id, self.requests.resolve(draft))
 
-    @contextmanager
-    def read_list(self, path: Path, *, own_disk: bool = False) -> Iterator[QueueFile]:
-        """The clips of a CSV, JSONL or exported ZIP file, and a sentence for each row that cannot be queued.
+    def read_list(self, path: Path, *, own_disk: bool = False) -> CheckedList:
+        """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 
-        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. The result
-        holds within the context only: pictures of a ZIP are removed after it. Raises UserError for a file that is
-        no list.
+        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. The result is
+        to be closed, or used as a context manager: then pictures of a ZIP are removed. Raises UserError for a file
+        that is no list.
         """
-        with TemporaryDirectory(dir=self.settings.cache, prefix="import-") as folder:
-            yield check_rows(read_queue_file(path, Path(folder), own_disk=own_disk), self.requests.checker())
+        folder = TemporaryDirectory(dir=self.settings.cache, prefix="import-")
+        try:
+            content = read_queue_file(path, Path(folder.name), own_disk=own_disk)
+            return CheckedList(check_rows(content, self.requests.batch().checker()), folder)
+        except BaseException:
+            folder.cleanup()
+            raise
 
-    def submit_rows(self, content: QueueFile, *, skip_bad: bool = False, project: str = "") -> list[str]:
-        """Queue the clips of a list; `project` is for rows that name none.
+    def submit_rows(
+        self, content: QueueFile, *, skip_bad: bool = False, project: str = "", deterministic: bool = False
+    ) -> list[str]:
+        """Queue the clips of a list, which are not checked again; `project` is for rows that name none.
 
         Raises UserError, and queues nothing, if there are bad rows that are not to be skipped, or no good ones.
         """
         content.check(skip_bad)
-        return self._submit([(row.draft, row.project or project) for row in content.rows])
+        check_project(project)
+        batch = self.requests.batch()
+        check = batch.checker()
+        jobs = [
+            NewJob(
+                row.request or check(row.draft), row.project or project, row.note, row.deterministic or deterministic
+            )
+            for row in content.rows
+        ]
+        return self._submit([(row.draft, job) for row, job in zip(content.rows, jobs, strict=True)], batch)
 
     def export_queue(self, target: Path | None = None) -> Path:
         """Write all that runs, waits or is held to a file that `read_list` reads, and return its path.
@@ -167,7 +197,10 @@ class Studio:
             raise UserError(
                 f"Clip {unreadable.id[:8]} of the queue cannot be exported; cancel it first. {unreadable.request_error}"
             )
-        rows = [Row(number, self.requests.draft_of(job.request), job.project) for number, job in enumerate(jobs, 1)]
+        rows = [
+            Row(number, self.requests.draft_of(job.request), job.project, job.note, job.deterministic)
+            for number, job in enumerate(jobs, 1)
+        ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
         path = target or self.settings.cache / f"queue_{datetime.now().astimezone():%Y-%m-%d_%H%M}.{ending}"
         write_queue_file(rows, path)
@@ -248,16 +281,12 @@ class Studio:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
         return verify(clip, self.settings, observer, deterministic=deterministic)
 
-    def _submit(self, clips: Sequence[tuple[Draft, str]], made_by: str = "") -> list[str]:
-        for _, project in clips:
-            check_project(project)
-        check = self.requests.checker()
-        checked = [(check(draft), draft, project) for draft, project in clips]
-        check_room(self.settings.clips, max((clip_bytes(request) for request, _, _ in checked), default=0))
-        requests: list[tuple[GenerationRequest, str]] = [
-            (self.requests.with_files(request, draft), project) for request, draft, project in checked
-        ]
-        ids = self.queue.submit_many(requests, made_by)
+    def _submit(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
+        """Queue clips that have been checked. `batch` saves their files."""
+        check_room(self.settings.clips, max((clip_bytes(job.request) for _, job in clips), default=0))
+        ids = self.queue.submit_many(
+            [job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips]
+        )
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
         if len(ids) > 1:

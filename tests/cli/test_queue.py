@@ -16,7 +16,10 @@ from PIL import Image
 from tests.support.commands import MODEL, PATIENCE, QUICK, command, make_folders, wan
 from tests.support.disks import read_only_disk
 from tests.support.queues import OpenQueue
+from tests.support.requests import make_request
 from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.settings import REPOSITORY
 
 CLIP = ["--model", MODEL, *QUICK]
@@ -139,7 +142,8 @@ def test_the_template_is_a_list(folders: list[str], tmp_path: Path) -> None:
         (["add", "--file", "gone.csv"], "gone.csv cannot be read (No such file"),
         (["add", "--file", "pyproject.toml"], "unknown column '[build-system]'"),
         (["add", "--file", "x.csv", "--seed", "1"], "Options for one clip do not go with --file"),
-        (["cancel"], "required: ID"),
+        (["cancel"], "required: ID, --project NAME or --all"),
+        (["cancel", "--all", "--project", "night"], "One of these is required"),
         (["cancel", "beef"], "No job's id begins with 'beef'"),
         (["retry", "beef"], "No job's id begins with 'beef'"),
         (["dance"], "invalid choice: 'dance'"),
@@ -158,7 +162,10 @@ def test_bad_rows_are_all_named(folders: list[str], tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(f"{HEADER}\na,{ROW}\n,{ROW}\nb,{MODEL},161,128,5,2\n")
     result = queue(folders, "add", "--file", tmp_path / "jobs.csv")
     assert (result.returncode, result.stdout) == (2, "")
-    assert [line.partition(":")[2][:7] for line in result.stderr.splitlines()[:2]] == [" Row 3:", " Row 4:"]
+    assert [line.split(":")[1] for line in result.stderr.splitlines()[:2]] == [
+        " Row 3, column prompt",
+        " Row 4, column width",
+    ]
     assert result.stderr.splitlines()[2].startswith("error: Nothing was queued: 2 of 3 rows")
     skipped = queue(folders, "add", "--file", tmp_path / "jobs.csv", "--skip-bad", "--json")
     assert [json.loads(line)["request"]["prompt"] for line in skipped.stdout.splitlines()] == ["a"]
@@ -209,3 +216,56 @@ def test_work_goes_on_from_a_backup(folders: list[str], tmp_path: Path) -> None:
     assert worked.returncode == 0
     assert worked.stderr.startswith("warning: The database was damaged")
     assert [(job["id"], job["state"]) for job in reversed(listed(folders))] == [(job_id, "done") for job_id in ids]
+
+
+# Number 23 of issue 11
+
+
+@pytest.mark.parametrize("arguments", [["queue", "list"], ["queue", "list", "--json"], ["models"], ["--help"]])
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+def test_23_a_reader_that_has_enough_ends_a_command_without_traceback(
+    arguments: list[str], folders: list[str], tmp_path: Path
+) -> None:
+    OpenQueue(tmp_path / "workspace" / "studio.sqlite3").editor.submit_many([(make_request(), "")] * 20)
+    process = subprocess.Popen(
+        command(*folders, *arguments), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        process.stdout.close()  # before it has written a word
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) in (141, 0)  # argparse itself passes over it
+
+
+def test_23_a_deterministic_clip_of_the_queue(folders: list[str], tmp_path: Path) -> None:
+    add(folders, *CLIP, "--seed", "1")
+    add(folders, *CLIP, "--seed", "1", "--deterministic")
+    (tmp_path / "jobs.csv").write_text(f"{HEADER}\na red ball,{ROW}\n")
+    add(folders, "--file", tmp_path / "jobs.csv", "--deterministic")
+    worked = queue(folders, "work")
+    assert (worked.returncode, worked.stderr) == (0, "")
+    modes = [load_receipt(Path(job["clip"])).provenance.environment.get("strict") for job in reversed(listed(folders))]
+    assert modes[1:] == ["yes", "yes"] and modes[0] != "yes"
+
+
+def test_23_cancel_a_project_and_all(folders: list[str], tmp_path: Path) -> None:
+    opened = OpenQueue(tmp_path / "workspace" / "studio.sqlite3")
+    rows = [(make_request(), project) for project in ("night", "night", "day", "")]
+    _, held, day, none = opened.editor.submit_many(rows)
+    opened.editor.pause(held)
+    assert queue(folders, "cancel", "--project", "night").stdout == "2\n"
+    assert {job.id for job in opened.jobs.active()} == {day, none}
+    assert queue(folders, "cancel", "--all").stdout == "2\n"
+    assert opened.jobs.counts()[JobState.CANCELLED] == 4
+    assert queue(folders, "cancel", "--project", "night").stdout == "0\n"
+
+
+def test_23_a_queue_that_waits_for_room_says_so(folders: list[str], tmp_path: Path) -> None:
+    opened = OpenQueue(tmp_path / "workspace" / "studio.sqlite3")
+    job_id = opened.editor.submit(make_request())
+    opened.worker.claim()
+    opened.worker.wait_for_room(job_id, NoRoom("The disk is full.", (str(tmp_path),), 1))
+    listing = queue(folders, "list")
+    assert "warning: The queue waits for room. The disk is full. It goes on by itself" in listing.stderr
+    assert opened.jobs.has_work()
+    assert queue(folders, "resume").returncode == 0
+    assert opened.jobs.queue_state().no_room is None and not opened.jobs.queue_state().paused

@@ -244,12 +244,14 @@ def test_rows_of_an_older_version_break_no_page(
     assert names(gallery, GalleryQuery(binned=True)) == ["a"]
 
 
-def test_texts_that_are_none_match_nothing(gallery: Gallery, folder: Path) -> None:
+def test_16_texts_that_are_none_are_refused(gallery: Gallery, folder: Path) -> None:
     put(folder, "a")
     gallery.rescan()
-    assert names(gallery, GalleryQuery(text="\ud800")) == names(gallery, GalleryQuery(project="\ud800")) == []
-    gallery.note("job-a", "half \ud800")
-    assert gallery.clip("job-a").note == "half ?"
+    assert names(gallery, GalleryQuery(project="\ud800")) == []
+    with pytest.raises(UserError, match=r"The search holds a control character \(U\+D800\)"):
+        names(gallery, GalleryQuery(text="\ud800"))
+    with pytest.raises(UserError, match=r"The note holds a control character \(U\+D800\)"):
+        gallery.note("job-a", "half \ud800")
 
 
 def test_words_are_found_in_any_order_and_case(gallery: Gallery, folder: Path) -> None:
@@ -405,3 +407,25 @@ def test_faults_are_sentences(gallery: Gallery, folder: Path) -> None:
     with pytest.raises(StorageError, match=r"a\.mp4 cannot be moved"):
         gallery.bin(["job-a"])
     assert names(gallery) == ["a"]
+
+
+@pytest.mark.parametrize("prefix", ["copy of ", "0 "])
+@pytest.mark.parametrize("is_copy_first", [True, False])
+def test_17_a_copied_clip_and_the_original_are_both_shown(
+    gallery: Gallery, folder: Path, tmp_path: Path, prefix: str, is_copy_first: bool
+) -> None:
+    """At every rescan, and when the worker's own row comes after that of the copy."""
+    put(folder, "ball", receipt={"job": "0" * 32})
+    if not is_copy_first:
+        gallery.rescan()
+    for path in list(folder.iterdir()):
+        (folder / f"{prefix}{path.name}").write_bytes(path.read_bytes())
+    for _ in range(3):
+        gallery.rescan()
+        assert sorted(names(gallery)) == sorted(["ball", f"{prefix}ball"])
+    entry = Entry("0" * 32, make_request(), "ball.mp4", "ball.webp", NOON.isoformat(), "0" * 64, 3.0)
+    with Database(tmp_path / "studio.sqlite3").transaction() as connection:
+        room.add(connection, entry, folder)
+    assert gallery.clip("0" * 32).path.stem == "ball"
+    assert sorted(names(gallery)) == sorted(["ball", f"{prefix}ball"])
+    assert gallery.rescan() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -73,3 +74,26 @@ def test_an_output_does_not_take_a_strangers_files_with_it(tmp_path: Path) -> No
         check_output(tmp_path / "report.mp4")
     (tmp_path / "report.mp4").touch()
     check_output(tmp_path / "report.mp4")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("लाल गेंद पहाड़ी पर", "लाल-गेंद-पहाड़ी-पर"),
+        ("ลูกบอลสีแดงกระเด้ง", "ลูกบอลสีแดงกระเด้ง"),
+        ("Cafe\u0301 am Fluß", "café-am-fluß"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("שָׁלוֹם", unicodedata.normalize("NFC", "שָׁלוֹם")),
+    ],
+)
+def test_17_combining_marks_stay_in_names(prompt: str, words: str, tmp_path: Path) -> None:
+    name = clip_name(make_request(prompt=prompt), NOW, JOB)
+    assert name.split("_")[2] == unicodedata.normalize("NFC", words)
+    assert unicodedata.is_normalized("NFC", name)
+    (tmp_path / name).touch()
+
+
+def test_17_a_long_word_is_cut_before_a_letter_and_not_before_its_mark() -> None:
+    words = clip_name(make_request(prompt="สี" * 30), NOW, JOB).split("_")[2]
+    assert words == "สี" * 20
+    assert clip_name(make_request(prompt="x" + "สี" * 30), NOW, JOB).split("_")[2] == "x" + "สี" * 19

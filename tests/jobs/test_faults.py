@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 
 from tests.support.disks import read_only_disk, small_disk
-from tests.support.studios import QUICK, finish, leftovers
+from tests.support.studios import QUICK, finish, leftovers, wait_for, working
+from wan_pipeline.errors import DiskFullError
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.room import RoomPatience
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker import retry as patience
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.worker import Ending, Worker, work
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.files import RESERVE_BYTES
+from wan_pipeline.storage.files import RESERVE_BYTES, check_room
 from wan_pipeline.studio import Studio
 
 ROOM = f"{RESERVE_BYTES // 2**20 + 8}m"
@@ -60,38 +62,87 @@ def full(folder: Path) -> str:
     return f"The disk of the folder {folder} is full; free some space or choose a folder on another disk."
 
 
+def waits(studio: Studio) -> bool:
+    return studio.jobs.queue_state().no_room is not None
+
+
 @pytest.mark.parametrize("write", ["encode", "write_poster", "write_receipt"])
-def test_a_disk_that_fills_up_while_a_clip_is_saved_leaves_nothing_half_written(
+def test_23_a_disk_that_fills_up_while_a_clip_is_saved_fails_nothing(
     studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
+    """Nothing half written is left, the queue says why it waits, and goes on by itself when there is room."""
     job_id = studio.submit(QUICK)
     with small_disk(settings.clips, ROOM):
         at(monkeypatch, render_module, write, lambda: fill(settings.clips))
-        Worker(settings).run()
-        assert [path.name for path in settings.clips.iterdir()] == ["filler"]
-    assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).error) == (JobState.FAILED, full(settings.clips))
-    assert studio.queue.retry_failed() == 1
-    Worker(settings).run()
-    assert studio.jobs.job(job_id).state is JobState.DONE
+        with working(settings):
+            wait_for(lambda: waits(studio), "the wait for room")
+            assert [path.name for path in settings.clips.iterdir()] == ["filler"]
+            job, state = studio.jobs.existing(job_id), studio.jobs.queue_state()
+            assert (job.state, job.attempts, job.error, state.paused) == (JobState.QUEUED, 0, None, True)
+            assert state.no_room is not None and state.no_room.reason == full(settings.clips)
+            assert studio.jobs.events(job_id)[-1].detail == full(settings.clips)
+            (settings.clips / "filler").unlink()
+        assert studio.jobs.existing(job_id).state is JobState.DONE
+        assert not studio.jobs.queue_state().paused and not waits(studio)
 
 
-def test_a_disk_without_room_for_a_clip_costs_no_computing(studio: Studio, settings: Settings) -> None:
+def test_23_a_night_without_room_fails_nothing_and_computes_nothing(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(5)]
+    with small_disk(settings.clips, ROOM):
+        filler = settings.clips / "filler"
+        filler.write_bytes(bytes(9 * 2**20))
+        with working(settings):
+            wait_for(lambda: waits(studio), "the wait for room")
+            job = studio.jobs.existing(ids[0])
+            assert (job.state, job.attempts, job.stage) == (JobState.QUEUED, 0, Stage.QUEUED)
+            assert studio.jobs.counts()[JobState.QUEUED] == 5
+            filler.unlink()
+        assert [studio.jobs.existing(job_id).state for job_id in ids] == [JobState.DONE] * 5
+
+
+def test_23_resume_tries_again_and_a_pause_of_the_person_stays(studio: Studio, settings: Settings) -> None:
     job_id = studio.submit(QUICK)
-    with small_disk(settings.clips, "4k"):
-        Worker(settings).run()
-        assert list(settings.clips.iterdir()) == []
-    job = studio.jobs.job(job_id)
-    assert (job.state, job.stage) == (JobState.FAILED, Stage.LOADING)
-    assert f"The folder {settings.clips} has 4 kB free and a clip like this may need 33.7 MB" in job.error
+    with small_disk(settings.clips, ROOM) as disk:
+        (disk / "filler").write_bytes(bytes(9 * 2**20))
+        with working(settings):
+            wait_for(lambda: waits(studio), "the wait for room")
+            studio.queue.resume_queue()
+            wait_for(lambda: waits(studio), "the wait for room after Resume")
+            assert [event.kind for event in studio.jobs.events(job_id)].count(EventKind.RELEASED) == 2
+            studio.queue.pause_queue()
+        state = studio.jobs.queue_state()
+        assert (state.paused, state.no_room, studio.jobs.has_work()) == (True, None, False)
 
 
-def test_a_cache_without_room_fails_the_job_in_words(studio: Studio, settings: Settings) -> None:
+def test_23_the_reserve_is_at_most_32_megabytes(settings: Settings) -> None:
+    with small_disk(settings.clips, f"{32 * 10**6 // 1024 + 8}k"):
+        check_room(settings.clips, 0)
+        with pytest.raises(DiskFullError, match=r"may need 33\.0 MB; free some space"):
+            check_room(settings.clips, 10**6)
+
+
+def test_23_a_cache_without_room_is_waited_for(studio: Studio, settings: Settings) -> None:
     job_id = studio.submit(QUICK)
-    with small_disk(settings.cache, "4k"):
-        Worker(settings).run()
-    job = studio.jobs.job(job_id)
-    assert job.state is JobState.FAILED
-    assert f"The disk of the folder {settings.cache}" in job.error
+    with small_disk(settings.cache, "60m"):
+        filler = fill(settings.cache)
+        with working(settings):
+            wait_for(lambda: waits(studio), "the wait for room")
+            no_room = studio.jobs.queue_state().no_room
+            assert no_room is not None and f"The disk of the folder {settings.cache}" in no_room.reason
+            filler.unlink()
+        assert studio.jobs.existing(job_id).state is JobState.DONE
+
+
+def test_23_clips_that_find_no_room_again_and_again_are_tried_ever_more_seldom() -> None:
+    patience = RoomPatience()
+    patience.clip_found_none()
+    assert patience.may_look()
+    patience.clip_found_none()
+    assert not patience.may_look()
+    patience.clip_was_saved()
+    assert patience.may_look()
 
 
 @pytest.mark.parametrize("folder", ["previews", "checkpoints", "job_logs"])
@@ -104,11 +155,10 @@ def test_what_only_helps_may_find_no_room(settings: Settings, caplog: pytest.Log
         assert (job.state, job.error) == (JobState.DONE, None)
 
 
-def test_a_database_without_room_loses_no_finished_clip(
+def test_23_a_database_without_room_loses_no_finished_clip(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is full when the clip is there and its row is to be written. The next worker adopts the clip."""
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    """The disk is full when the clip is there and its row is to be written. The worker waits until it can be."""
     with small_disk(tmp_path / "disk", "60m") as disk:
         settings = replace(settings, workspace=disk / "workspace")
         with Studio(settings) as studio:
@@ -120,14 +170,18 @@ def test_a_database_without_room_loses_no_finished_clip(
                 fill(disk)
                 return path
 
-            with monkeypatch.context() as filling:
-                filling.setattr(render_module, "write_receipt", then_fill)
-                assert work(settings) is Ending.NO_DATABASE
-            assert studio.jobs.job(job_id).state is JobState.RUNNING
-            (disk / "filler").unlink()
+            pauses = []
+
+            def make_room(seconds: float) -> None:
+                pauses.append(seconds)
+                if len(pauses) > patience.TRIES:
+                    (disk / "filler").unlink(missing_ok=True)
+
+            monkeypatch.setattr(render_module, "write_receipt", then_fill)
+            monkeypatch.setattr(patience, "pause", make_room)
             assert work(settings) is Ending.NOTHING_TO_DO
+            assert len(pauses) > patience.TRIES
             assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.DONE, 1)
-            assert studio.jobs.events(job_id)[-1].kind is EventKind.ADOPTED
 
 
 def test_a_read_only_workspace_is_said_by_the_app_and_survived_by_the_worker(settings: Settings) -> None:

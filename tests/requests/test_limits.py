@@ -89,8 +89,8 @@ def test_the_edges_pass(change: dict[str, Any]) -> None:
         ("num_frames", {"num_frames": 34}, r"34 frames is not of the form 4k\+1.*use 33 or 37"),
         ("num_frames", {"num_frames": 53}, "53 frames is out of range"),
         ("num_frames", {"num_frames": 33.0}, "out of range"),
-        ("seed", {"seed": -1}, "Seed -1 is out of range; use a whole number from 0 to 4,294,967,295"),
-        ("seed", {"seed": 2**32}, "out of range"),
+        ("seed", {"seed": -2}, "Seed -2 is out of range; use a whole number from 0 to 18,446,744,073,709,551,615"),
+        ("seed", {"seed": 2**64}, "out of range"),
         ("seed", {"seed": 1.5}, "out of range"),
         (
             "num_inference_steps",

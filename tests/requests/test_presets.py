@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,3 +162,38 @@ def test_a_styled_prompt_always_fits_a_stored_request() -> None:
     longest = replace(NOIR, prompt="{prompt}" + "x" * (4000 - len("{prompt}")))
     request = make_request(styled_prompt=longest.styled("p" * 4000))
     assert type(request).from_json(request.to_json()) == request
+
+
+# Number 18 of issue 11
+
+
+def test_18_a_wrong_key_leaves_out_that_preset_and_is_told(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(settings.presets, tmp_path / "presets")
+    write(tmp_path / "presets" / "mine.toml", WHOLE + 'mood = "grim"\n')
+    folders = ["--workspace", str(settings.workspace), "--presets-folder", str(tmp_path / "presets")]
+    assert main(["queue", "list", *folders]) == 0
+    assert "warning: Preset file mine.toml has an unknown key 'mood'" in capsys.readouterr().err
+    with Studio(replace(settings, presets=tmp_path / "presets")) as studio:
+        assert studio.submit(Draft(prompt="a red ball", preset="noir"))
+        with pytest.raises(PresetError, match=r"'mine' is left out: Preset file mine\.toml has an unknown key 'mood'"):
+            studio.submit(Draft(prompt="a red ball", preset="mine"))
+
+
+def test_18_presets_are_read_again_when_their_files_change(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "presets"
+    (folder / "speeds").mkdir(parents=True)
+    with Studio(replace(settings, presets=folder)) as studio:
+        draft = Draft(prompt="a red ball", preset="mine")
+        with pytest.raises(PresetError, match="no preset 'mine'"):
+            studio.submit(draft)
+        write(folder / "mine.toml", WHOLE + 'prompt = "{prompt}, in rain"\n')
+        assert studio.jobs.existing(studio.submit(draft)).request.styled_prompt == "a red ball, in rain"
+        write(folder / "mine.toml", WHOLE + 'prompt = "{prompt}, in snow"\n')
+        os.utime(folder / "mine.toml", (1, 1))  # a clock with coarse ticks would give both files one time
+        assert studio.jobs.existing(studio.submit(draft)).request.styled_prompt == "a red ball, in snow"
+        write(folder / "mine.toml", WHOLE + "mood = 1\n")
+        assert "mine.toml has an unknown key 'mood'" in studio.notices[0]
+        (folder / "mine.toml").unlink()
+        assert studio.notices == () and list(studio.presets) == []

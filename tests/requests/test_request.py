@@ -58,7 +58,7 @@ BAD_VALUES = [
     ({"shutter": 1}, "shutter", "'shutter' is not a known key"),
     ({"seed": ...}, "seed", "'seed' is missing"),
     ({"seed": -1}, "seed", "'seed' = -1: Input should be greater than or equal to 0"),
-    ({"seed": 2**32}, "seed", "'seed' = 4294967296"),
+    ({"seed": 2**64}, "seed", "'seed' = 18446744073709551616"),
     ({"mode": "mime"}, "mode", "'mode' = 'mime': Input should be 'text-to-video' or 'image-to-video'"),
     ({"scheduler": "heun"}, "scheduler", "'scheduler' = 'heun'"),
     ({"loras": [{"file": "x"}]}, "loras", "'loras.0.name' is missing"),

@@ -7,7 +7,7 @@ import pytest
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.registry import DEMO, WAN21_T2V_1_3B, WAN22_T2V_A14B
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.requests.limits import MAX_SEED
+from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import LAYERED, Layer, merge, merge_settings, resolve
@@ -87,7 +87,7 @@ def test_an_image_chooses_the_nearest_shape(image: tuple[int, int], size: tuple[
 def test_seeds_are_drawn_when_not_given() -> None:
     seeds = {resolve(Draft(prompt="a boat"), DEMO, None, None, None).seed for _ in range(8)}
     assert len(seeds) > 1
-    assert all(0 <= seed <= MAX_SEED for seed in seeds)
+    assert all(0 <= seed <= MAX_RANDOM_SEED for seed in seeds)
 
 
 def test_an_unknown_scheduler_lists_the_known() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -56,10 +57,12 @@ def test_reused_settings_give_the_same_request(draft: Draft, studio: Studio, pho
         assert studio.requests.resolve(studio.draft_of_job(job_id)) == studio.jobs.job(job_id).request
 
 
-def test_settings_of_a_preset_that_is_gone_keep_its_words(studio: Studio) -> None:
+def test_settings_of_a_preset_that_is_gone_keep_its_words(settings: Settings, tmp_path: Path) -> None:
+    shutil.copytree(settings.presets, tmp_path / "presets")
+    studio = Studio(replace(settings, presets=tmp_path / "presets"))
     job_id = studio.submit(replace(BALL, preset=next(iter(studio.presets))))
     styled = studio.jobs.job(job_id).request.styled_prompt
-    studio.presets.clear()
+    shutil.rmtree(tmp_path / "presets")
     assert studio.requests.resolve(studio.draft_of_job(job_id)).styled_prompt == styled
 
 
@@ -71,7 +74,7 @@ def test_settings_of_a_preset_that_is_gone_keep_its_words(studio: Studio) -> Non
         ({"prompt": "a\0b"}, RequestError, "control character"),
         ({"width": 330}, RequestError, "use 320 or 352"),
         ({"num_frames": 34}, RequestError, "use 33 or 37"),
-        ({"seed": -1}, RequestError, "Seed -1"),
+        ({"seed": -2}, RequestError, "Seed -2"),
         ({"guidance_scale": float("nan")}, RequestError, "Guidance nan"),
         ({"scheduler": "magic"}, RequestError, "'magic' is not known"),
         ({"model": "wan9"}, ModelError, "no model 'wan9'; choose one of: demo"),

@@ -13,6 +13,8 @@ import gradio as gr
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.presets import load_presets
+from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks, RoomId
@@ -20,7 +22,7 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import CreateRoom
 
 TEMPLATES = Templates()
-NAMES = Names(models={"demo": "Demo"}, presets={"noir": "Noir"})
+NAMES = Names(models={"demo": "Demo"}, presets=load_presets(REPOSITORY / "presets")[0])
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' onclick=alert(3) ${alert(4)} {{x}} &amp;"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

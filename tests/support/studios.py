@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from threading import Thread
 
 import psutil
 
@@ -47,6 +48,16 @@ def finish(studio: Studio, settings: Settings, *drafts: Draft) -> list[Job]:
     ids = [studio.submit(draft) for draft in drafts]
     Worker(settings).run()
     return [job for job_id in ids if (job := studio.jobs.job(job_id))]
+
+
+@contextmanager
+def working(settings: Settings) -> Iterator[None]:
+    """A worker at work in a thread, until it has nothing to do."""
+    worker = Thread(target=Worker(settings).run, daemon=True)
+    worker.start()
+    yield
+    worker.join(PATIENCE)
+    assert not worker.is_alive()
 
 
 def leftovers(settings: Settings) -> list[str]:

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from pathlib import Path
 
 from wan_pipeline import __version__
 from wan_pipeline.cli import clips, generate, models, plan, queue, serve, share
-from wan_pipeline.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, Parser, add_folders, complain
+from wan_pipeline.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NO_READER,
+    EXIT_USER_ERROR,
+    Parser,
+    add_folders,
+    complain,
+)
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and give the exit status: 0 done, 1 failed, 2 to be put right by the user, 130 interrupted."""
+    """Run one command and give the exit status.
+
+    0 done, 1 failed, 2 to be put right by the user, 130 interrupted, 141 no reader: `queue list | head` has enough.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # also what --help printed
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        return EXIT_NO_READER
+
+
+def _run(arguments: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold letters that the terminal's code lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     stopped = "stopped."

@@ -24,6 +24,8 @@ Commands = argparse._SubParsersAction  # what add_subparsers gives; it has no pu
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141
+"""As of a program that SIGPIPE ends."""
 
 _FOLDERS = (
     ("--workspace", Settings.workspace, "the studio's own folder"),
@@ -57,7 +59,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reference-image",
-        type=Path,
+        type=words.path,
         metavar="FILE",
         action="append",
         default=[],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests.options import path as options_path
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")
     _action(actions, "resume", _resume, "go on after a pause")
     _add_ids(_action(actions, "retry", _retry, "start failed clips afresh"), "*", "all that failed")
-    _add_ids(_action(actions, "cancel", _cancel, "take clips out of the queue, or stop them"), "+", "")
+    _add_cancel(actions)
     _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
     export = _action(actions, "export", _export, "write all that waits to a file that `add --file` reads")
     export.add_argument("output", type=Path, metavar="FILE", help="a .jsonl file; a .zip if there are input images")
@@ -51,7 +52,11 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
     parser = _action(actions, "add", _add, "put clips at the end of the queue and print their job ids, one a line")
     add_settings(parser)
     parser.add_argument("--project", default="", metavar="NAME", help="what the clips belong to")
-    parser.add_argument("--file", type=Path, metavar="FILE", help="a CSV, JSONL or exported ZIP file, one clip a row")
+    parser.add_argument(
+        "--file", type=options_path, metavar="FILE", help="a CSV, Excel, JSON or exported ZIP file, one clip a row"
+    )
+    deterministic = "compute with deterministic algorithms only; may be slower"
+    parser.add_argument("--deterministic", "--strict", action="store_true", help=deterministic)
     parser.add_argument("--skip-bad", action="store_true", help="queue the good rows of the file if some are bad")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job instead")
 
@@ -59,6 +64,13 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
 def _add_list(actions: Commands[argparse.ArgumentParser]) -> None:
     parser = _action(actions, "list", _list, "show the jobs: those at work, those that wait, then the finished")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job, one a line")
+
+
+def _add_cancel(actions: Commands[argparse.ArgumentParser]) -> None:
+    parser = _action(actions, "cancel", _cancel, "take clips out of the queue, or stop them")
+    _add_ids(parser, "*", "")
+    parser.add_argument("--project", metavar="NAME", help="all of a project that run, wait or are held")
+    parser.add_argument("--all", action="store_true", help="all that run, wait or are held")
 
 
 def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
@@ -71,7 +83,9 @@ def _add(options: argparse.Namespace) -> int:
 
     with opened_studio(options) as studio:
         if options.file is None:
-            ids = [studio.submit(draft(options), options.project)]
+            ids = [studio.submit(draft(options), options.project, deterministic=options.deterministic)]
+            for note in _job(studio, ids[0]).request.notes:
+                warn(note)
         elif draft(options) != Draft():
             raise UserError("Options for one clip do not go with --file; write them into its columns.")
         else:
@@ -83,17 +97,21 @@ def _add(options: argparse.Namespace) -> int:
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
     with studio.read_list(options.file, own_disk=True) as content:
-        for problem in content.problems:
+        for problem in (*content.warnings, *content.problems):
             warn(problem)
-        return studio.submit_rows(content, skip_bad=options.skip_bad, project=options.project)
+        return studio.submit_rows(
+            content,
+            skip_bad=options.skip_bad,
+            project=options.project,
+            deterministic=options.deterministic,
+        )
 
 
 def _list(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         for job in studio.jobs.jobs(limit=ALL):
             print(json.dumps(_report(job)) if options.json else _line(job))
-        if studio.jobs.queue_state().paused:
-            warn("The queue is paused; `queue resume` lets it go on.")
+        _warn_if_paused(studio)
     return 0
 
 
@@ -101,7 +119,13 @@ def _work(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         seen = {job.id: job.state for job in studio.jobs.jobs(limit=ALL)}
 
+        waits = False
+
         def tell() -> None:
+            nonlocal waits
+            before, waits = waits, studio.jobs.queue_state().no_room is not None
+            if waits and not before:
+                _warn_if_paused(studio)
             for job in studio.jobs.jobs(limit=ALL):
                 if seen.get(job.id) is not job.state:
                     seen[job.id] = job.state
@@ -109,9 +133,16 @@ def _work(options: argparse.Namespace) -> int:
 
         studio.work(tell)
         tell()
-        if studio.jobs.queue_state().paused:
-            warn("The queue is paused; `queue resume` lets it go on.")
+        _warn_if_paused(studio)
     return 0
+
+
+def _warn_if_paused(studio: Studio) -> None:
+    state = studio.jobs.queue_state()
+    if state.no_room is not None:
+        warn(f"The queue waits for room. {state.no_room.reason} It goes on by itself; `queue resume` tries at once.")
+    elif state.paused:
+        warn("The queue is paused; `queue resume` lets it go on.")
 
 
 def _pause(options: argparse.Namespace) -> int:
@@ -140,9 +171,14 @@ def _retry(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
+    if sum((bool(options.ids), options.project is not None, options.all)) != 1:
+        raise UserError("One of these is required: ID, --project NAME or --all; see queue cancel --help.")
     with opened_studio(options) as studio:
-        for job_id in [studio.jobs.find(text) for text in options.ids]:
-            studio.queue.cancel(job_id)
+        if options.ids:
+            for job_id in [studio.jobs.find(text) for text in options.ids]:
+                studio.queue.cancel(job_id)
+        else:
+            print(studio.queue.cancel_all(options.project))
     return 0
 
 

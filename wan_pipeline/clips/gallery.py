@@ -15,15 +15,14 @@ from pathlib import Path
 
 from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files
 from wan_pipeline.clips.receipt import MAX_SECONDS
-from wan_pipeline.clips.sidecars import Entry, FolderScan
+from wan_pipeline.clips.sidecars import Entry, FolderScan, id_of_file
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests.limits import check_note, check_search
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.outside import printable, stored_time
 from wan_pipeline.wording import plural
-
-MAX_NOTE_CHARACTERS = 2000
 
 logger = logging.getLogger(__name__)
 
@@ -82,22 +81,30 @@ class Facets:
     loras: tuple[str, ...]
 
 
-def add(connection: sqlite3.Connection, entry: Entry) -> None:
-    """Add a clip, in the caller's transaction. Adding it again keeps star, note and bin."""
+def add(connection: sqlite3.Connection, entry: Entry, folder: Path | None = None) -> None:
+    """Add a clip, in the caller's transaction. Adding it again keeps star, note and bin.
+
+    A clip of the same id that is in `folder` under another name is a copy, and gets an id of its own.
+    """
     request = entry.request
+    if folder is not None:
+        _part_from_copy(connection, entry, folder)
     connection.execute(
         "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (entry.id, entry.clip)
     )  # if a rescan was quicker
     connection.execute(
         "INSERT INTO clips (id, clip, poster, made_at, request, prompt, model, preset, project, loras, words, seconds,"
-        " frames_sha256, made_by, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) "
-        "DO UPDATE SET clip = excluded.clip, poster = excluded.poster, seconds = excluded.seconds, "
-        "project = excluded.project, "
+        " frames_sha256, note, made_by, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET "
+        "clip = excluded.clip, poster = excluded.poster, seconds = excluded.seconds, project = excluded.project, "
+        "words = CASE note WHEN '' THEN excluded.words ELSE words END, "
+        "note = CASE note WHEN '' THEN excluded.note ELSE note END, "
         "frames_sha256 = excluded.frames_sha256",
         (
             *(entry.id, entry.clip, entry.poster, entry.made_at, request.to_json(), request.prompt, request.model),
             *(request.preset or "", entry.project, _join(lora.name for lora in request.loras)),
-            *(request.prompt.casefold(), entry.seconds, entry.frames_sha256, entry.made_by, entry.binned_at),
+            *(_words(request.prompt, entry.note), entry.seconds, entry.frames_sha256, entry.note),
+            *(entry.made_by, entry.binned_at),
         ),
     )
 
@@ -125,7 +132,8 @@ class Gallery:
         return f"{plural(len(self._problems), 'file')} of {self._folder} cannot be listed. {self._problems[0]}"
 
     def page(self, query: GalleryQuery, offset: int, limit: int) -> GalleryPage:
-        """One page of the clips that match, newest first."""
+        """One page of the clips that match, newest first. Raises RequestError for words that are no text."""
+        check_search(query.text)
         where, values = _where(query)
         with self._database.connection() as connection:
             count = f"SELECT count(*) FROM clips WHERE {where}"  # noqa: S608 (see _where)
@@ -158,13 +166,10 @@ class Gallery:
             connection.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip_id))
 
     def note(self, clip_id: str, text: str) -> None:
-        """Raises UserError for a note that is too long."""
-        text = printable(text.strip())
-        if len(text) > MAX_NOTE_CHARACTERS:
-            raise UserError(
-                f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it."
-            )
-        words = f"{self.clip(clip_id).request.prompt}\n{text}".casefold()
+        """Raises RequestError for a note that is too long or no text."""
+        text = text.strip()
+        check_note(text)
+        words = _words(self.clip(clip_id).request.prompt, text)
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET note = ?, words = ? WHERE id = ?", (text, words, clip_id))
 
@@ -240,6 +245,15 @@ class Gallery:
         )
 
 
+def _part_from_copy(connection: sqlite3.Connection, entry: Entry, folder: Path) -> None:
+    query = "SELECT clip FROM clips WHERE id = ? AND clip != ?"
+    other = connection.execute(query, (entry.id, entry.clip)).fetchone()
+    if other is not None and (folder / other["clip"]).is_file():
+        connection.execute(
+            "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (id_of_file(other["clip"]), other["clip"])
+        )
+
+
 _NOT_BINNED = "binned_at IS NULL"
 
 
@@ -263,6 +277,11 @@ def _where(query: GalleryQuery) -> tuple[str, list[str]]:
     if query.starred:
         conditions.append("starred")
     return " AND ".join(conditions), [printable(value) for value in values]
+
+
+def _words(prompt: str, note: str) -> str:
+    """What a search looks through."""
+    return f"{prompt}\n{note}".casefold()
 
 
 def _join(names: Iterable[str]) -> str:

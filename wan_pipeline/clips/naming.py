@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from wan_pipeline.errors import StorageError
 from wan_pipeline.requests.request import GenerationRequest
 
 MAX_WORDS_CHARACTERS = 40
+JOINERS = "\u200c\u200d\u2060"
+"""Shape the letters beside them, and are of no use in a name."""
 
 
 def clip_name(request: GenerationRequest, created_at: datetime, job_id: str) -> str:
@@ -41,9 +44,24 @@ def check_output(clip: Path) -> None:
 
 
 def _words(prompt: str) -> str:
-    """A slug of letters and digits of any script, cut between words if possible."""
-    slug = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")
+    """A slug of letters, their marks and digits of any script, cut between words if possible."""
+    slug = re.sub("-+", "-", "".join(map(_slug_character, unicodedata.normalize("NFC", prompt.lower())))).strip("-")
     if len(slug) <= MAX_WORDS_CHARACTERS:
         return slug
-    whole, _, rest = slug[: MAX_WORDS_CHARACTERS + 1].rpartition("-")
-    return whole or rest[:MAX_WORDS_CHARACTERS]
+    whole = slug[: MAX_WORDS_CHARACTERS + 1].rpartition("-")[0]
+    return whole or _cut(slug)
+
+
+def _slug_character(character: str) -> str:
+    """Hindi and Thai need their marks (Mn, Mc) and joiners (Cf) within words; a mark of its own is no word."""
+    if character.isalnum() or unicodedata.category(character) in ("Mn", "Mc"):
+        return character
+    return "" if character in JOINERS else "-"
+
+
+def _cut(word: str) -> str:
+    """The beginning of a long word, with no letter separated from its marks."""
+    end = MAX_WORDS_CHARACTERS
+    while end > 1 and unicodedata.category(word[end]) in ("Mn", "Mc"):
+        end -= 1
+    return word[:end]

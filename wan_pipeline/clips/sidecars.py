@@ -33,6 +33,8 @@ class Entry:
     project: str = ""
     made_by: str = ""
     """Id of a guest's key; empty for the owner's clips."""
+    note: str = ""
+    """What the clip's job had for a note."""
     binned_at: str | None = None
 
 
@@ -80,7 +82,7 @@ def read_entry(clip: Path, binned_at: str | None = None) -> Entry | None:
     if receipt is None:  # not ours, or not finished: the receipt is written last
         return None
     return Entry(
-        id=receipt.job or _id_of_file(clip.name),
+        id=receipt.job or id_of_file(clip.name),
         request=receipt.request,
         clip=clip.name,
         poster=poster_path(clip).name,
@@ -97,12 +99,12 @@ def _with_own_ids(entries: Iterable[Entry], taken: set[str]) -> list[Entry]:
     """Give copies of a clip, whose receipts all name the same job, ids of their own."""
     own = []
     for entry in entries:
-        own.append(replace(entry, id=_id_of_file(entry.clip)) if entry.id in taken else entry)
+        own.append(replace(entry, id=id_of_file(entry.clip)) if entry.id in taken else entry)
         taken.add(own[-1].id)
     return own
 
 
-def _id_of_file(name: str) -> str:
+def id_of_file(name: str) -> str:
     """An id for a clip without a job: the file's stem, or its hash if it holds what an id does not."""
     stem = Path(name).stem
     return stem if re.fullmatch(r"[\w-]{1,64}", stem, re.ASCII) else hashlib.sha256(stem.encode()).hexdigest()[:32]

@@ -72,7 +72,8 @@ class ProvenanceRecorder:
         """
         if path is None or request.first_block_cache:
             return None
-        decisive = [request.to_dict(), model.fingerprint, provenance.loras, provenance.environment, plan.arithmetic]
+        settings = {name: value for name, value in request.to_dict().items() if name != "notes"}
+        decisive = [settings, model.fingerprint, provenance.loras, provenance.environment, plan.arithmetic]
         identity = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
         return Checkpoint(path, identity, self._settings.checkpoint_seconds, self._place.device)
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, RETRIABLE, RUNNING, WAITING, EventKind, JobState
+from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, RETRIABLE, RUNNING, WAITING, EventKind, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.rows import QueueKey, now, record_event, set_setting, sql_list, update_job
 from wan_pipeline.progress import Stage
@@ -27,30 +27,24 @@ class QueueEditor:
     def submit(self, request: GenerationRequest, project: str = "") -> str:
         """Append a request to the queue. Returns the job id."""
         with self._database.transaction() as connection:
-            return _insert(connection, request, project)
+            return _insert(connection, NewJob(request, project))
 
-    def submit_many(self, requests: Sequence[tuple[GenerationRequest, str]], made_by: str = "") -> list[str]:
-        """Append requests, each with its project: all of them or, on an error, none. Returns the job ids.
-
-        `made_by` is the id of a guest's key; empty for the owner.
-        """
+    def submit_many(self, jobs: Sequence[NewJob | tuple[GenerationRequest, str]]) -> list[str]:
+        """Append jobs, or requests with their projects: all of them or, on an error, none. Returns the job ids."""
         with self._database.transaction() as connection:
-            return [_insert(connection, request, project, made_by) for request, project in requests]
+            return [_insert(connection, NewJob(*job)) for job in jobs]
 
     def duplicate(self, job_id: str) -> str:
         """Queue the same request again. Returns the new job's id. Raises UserError for an unknown or unreadable job."""
         job = self._jobs.existing(job_id)
         if job.request_error:
             raise UserError(job.request_error)
-        return self.submit(job.request, job.project)
+        return self.submit_many([NewJob(job.request, job.project, job.note, job.deterministic)])[0]
 
     def cancel(self, job_id: str) -> None:
         """Cancel a waiting or held job at once; ask a running one to stop. A finished job stays as it is."""
         with self._database.transaction() as connection:
-            if update_job(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
-                record_event(connection, job_id, EventKind.CANCELLED)
-            else:
-                update_job(connection, job_id, RUNNING, cancel_requested=1)
+            _cancel(connection, job_id)
 
     def pause(self, job_id: str) -> bool:
         """Hold a waiting job; it keeps its place. Returns whether it was waiting."""
@@ -93,6 +87,18 @@ class QueueEditor:
             ).fetchall()
             return sum(_retry(connection, row["id"]) for row in rows)
 
+    def cancel_all(self, project: str | None = None) -> int:
+        """Cancel all jobs that run, wait or are held; those of a project, if it is given. Returns how many."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT id FROM jobs WHERE state IN {sql_list((*RUNNING, *HELD_OR_WAITING))} "  # noqa: S608
+                "AND (?1 IS NULL OR project = ?1)",
+                (project,),
+            ).fetchall()
+            for row in rows:
+                _cancel(connection, row["id"])
+        return len(rows)
+
     def clear_finished(self) -> int:
         """Take finished jobs off the list; their clips stay. Returns how many.
 
@@ -111,16 +117,18 @@ class QueueEditor:
 
     def pause_queue(self) -> None:
         """Take up no further job. A running one goes on."""
-        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0"})
+        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
 
     def resume_queue(self) -> None:
-        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0"})
+        """Go on, also where the queue waits for room on a disk."""
+        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
 
     def stop_after_current(self) -> None:
         """Pause the queue when the running job has ended, or at once if none runs."""
         with self._database.transaction() as connection:
             running = connection.execute("SELECT 1 FROM jobs WHERE state IN ('running', 'interrupted')").fetchone()
             set_setting(connection, QueueKey.STOP_AFTER_CURRENT if running else QueueKey.PAUSED, "1")
+            set_setting(connection, QueueKey.NO_ROOM, "")
 
     def _set(self, values: Mapping[QueueKey, str]) -> None:
         with self._database.transaction() as connection:
@@ -135,25 +143,25 @@ class QueueEditor:
             return changed
 
 
-def _insert(connection: sqlite3.Connection, request: GenerationRequest, project: str, made_by: str = "") -> str:
+def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
-        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, made_by) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic, made_by) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            job_id,
-            JobState.QUEUED,
-            request.model,
-            request.to_json(),
-            now(),
-            Stage.QUEUED,
-            _last_position(connection) + 1,
-            project,
-            made_by,
+            *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
+            *(_last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
+
+
+def _cancel(connection: sqlite3.Connection, job_id: str) -> None:
+    if update_job(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
+        record_event(connection, job_id, EventKind.CANCELLED)
+    else:
+        update_job(connection, job_id, RUNNING, cancel_requested=1)
 
 
 def _retry(connection: sqlite3.Connection, job_id: str) -> bool:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 
@@ -45,7 +47,7 @@ class EventKind(StrEnum):
     HUNG = "hung"
     """Its worker hung and was ended."""
     RELEASED = "released"
-    """Its worker was asked to stop and released it."""
+    """Its worker was asked to stop, or a disk was full, and released it; the detail says which."""
     PLAN_LOWERED = "plan_lowered"
     DONE = "done"
     ADOPTED = "adopted"
@@ -84,6 +86,8 @@ class QueueState:
     """Count of heartbeats. A stall is measured by how long this does not change, by a monotonic clock."""
     worker_pid: int | None
     """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
+    no_room: NoRoom | None = None
+    """Why it is paused, if it is until a disk has room again."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,17 @@ class Finished:
     """Seconds by stage."""
     warnings: tuple[str, ...] = ()
     """What was skipped or degraded, one sentence each."""
+
+
+class NewJob(NamedTuple):
+    """What is put into the queue."""
+
+    request: GenerationRequest
+    project: str = ""
+    note: str = ""
+    deterministic: bool = False
+    made_by: str = ""
+    """Id of the key of the guest who queues it; empty for the owner."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,10 @@ class Job:
     project: str = ""
     made_by: str = ""
     """Id of the key of the guest who queued it; empty for the owner's."""
+    note: str = ""
+    """The note that its clip gets in the gallery."""
+    deterministic: bool = False
+    """Rendered in deterministic mode."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
     plan_steps_down: int = 0

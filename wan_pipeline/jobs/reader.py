@@ -10,7 +10,7 @@ from wan_pipeline.clips.receipt import Seconds
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.rows import ORDER_OF_WORK, QueueKey, get_setting, read_heartbeat, sql_list
+from wan_pipeline.jobs.rows import ORDER_OF_WORK, QueueKey, get_setting, read_heartbeat, read_no_room, sql_list
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.settings import Settings
@@ -125,8 +125,9 @@ class JobReader:
         return sum(counts[state] for state in UNFINISHED)
 
     def has_work(self) -> bool:
-        """Whether a job runs, or one waits and the queue is not paused."""
-        if self.queue_state().paused:
+        """Whether a job runs, or one waits and the queue is not paused, or only until a disk has room."""
+        state = self.queue_state()
+        if state.paused and state.no_room is None:
             return self.counts()[JobState.RUNNING] > 0
         return self.unfinished() > 0
 
@@ -139,6 +140,7 @@ class JobReader:
         return QueueState(
             paused=values.get(QueueKey.PAUSED) == "1",
             stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
+            no_room=read_no_room(values.get(QueueKey.NO_ROOM, "")),
             beats=beat.count,
             worker_pid=beat.pid,
         )
@@ -177,6 +179,8 @@ class JobReader:
             jobs_ahead=row["jobs_ahead"],
             project=row["project"],
             made_by=row["made_by"],
+            note=row["note"],
+            deterministic=bool(row["deterministic"]),
             plan=row["plan"],
             plan_steps_down=row["plan_steps_down"],
             resumed_from=row["resumed_from"],

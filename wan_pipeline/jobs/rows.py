@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.storage.outside import stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
@@ -21,6 +22,8 @@ class QueueKey(StrEnum):
 
     PAUSED = "paused"
     STOP_AFTER_CURRENT = "stop_after_current"
+    NO_ROOM = "no_room"
+    """A `NoRoom` as JSON while the queue is paused until a disk has room; empty otherwise."""
     STARTS = "starts"
     """How many times a job was claimed."""
     HEARTBEAT = "heartbeat"
@@ -63,6 +66,10 @@ class Heartbeat:
 
 def read_heartbeat(stored: str) -> Heartbeat:
     return stored_json(Heartbeat, stored, Heartbeat())
+
+
+def read_no_room(stored: str) -> NoRoom | None:
+    return stored_json(NoRoom | None, stored, None) if stored else None  # type: ignore[arg-type]  # a union of types
 
 
 def get_setting(connection: sqlite3.Connection, key: QueueKey, default: str) -> str:

@@ -23,6 +23,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.files import has_room
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 POLL_SECONDS = 1.0
@@ -189,10 +190,10 @@ class Supervisor:
 
     def _end_if_hung(self) -> None:
         """End a worker that lives and makes no progress: the next one goes on with the queue."""
-        if not self._jobs.has_work():
-            self._stall.reset()
-            return
         state = self._jobs.queue_state()
+        if not self._jobs.has_work() or state.no_room is not None or not has_room(self._settings.workspace):
+            self._stall.reset()  # without room no heartbeat can be written
+            return
         if not self._stall.is_stalled(state.beats):
             return
         pid = self._process.pid if self._process is not None else state.worker_pid

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import asdict
 
 from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.rows import (
     QueueKey,
     get_setting,
@@ -125,6 +127,25 @@ class WorkerQueue:
                     "UPDATE jobs SET plan = ?, plan_steps_down = plan_steps_down + 1 WHERE id = ?", (plan, job_id)
                 )
 
+    def wait_for_room(self, job_id: str, no_room: NoRoom) -> None:
+        """Put a running job back because a disk is full, and pause the queue until there is room.
+
+        The attempt does not count. A queue that the person has paused stays so.
+        """
+        with self._database.transaction() as connection:
+            _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED, no_room.reason)
+            is_paused = get_setting(connection, QueueKey.PAUSED, "0") == "1"
+            if not is_paused or get_setting(connection, QueueKey.NO_ROOM, ""):
+                set_setting(connection, QueueKey.PAUSED, "1")
+                set_setting(connection, QueueKey.NO_ROOM, json.dumps(asdict(no_room)))
+
+    def end_wait_for_room(self) -> None:
+        """Go on if the queue still waits for room."""
+        with self._database.transaction() as connection:
+            if get_setting(connection, QueueKey.NO_ROOM, ""):
+                set_setting(connection, QueueKey.PAUSED, "0")
+                set_setting(connection, QueueKey.NO_ROOM, "")
+
     # After a crash
 
     def recover(self) -> list[Job]:
@@ -162,12 +183,12 @@ class WorkerQueue:
                 warnings=json.dumps(clip.warnings),
             ):
                 record_event(connection, job_id, kind, clip.clip.name)
-                gallery.add(connection, _entry(connection, job_id, clip))
+                gallery.add(connection, _entry(connection, job_id, clip), clip.clip.parent)
 
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
     """The gallery's row for a job's clip."""
-    job = connection.execute("SELECT project, made_by FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    job = connection.execute("SELECT project, note, made_by FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return Entry(
         id=job_id,
         request=clip.request,
@@ -178,6 +199,7 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
         seconds=sum(clip.seconds.values()),
         project=job["project"],
         made_by=job["made_by"],
+        note=job["note"],
     )
 
 

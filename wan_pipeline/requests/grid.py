@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from dataclasses import replace
 from wan_pipeline.errors import RequestError
 from wan_pipeline.requests.limits import MAX_SEED
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import seed_of
 from wan_pipeline.wording import plural
 
 MAX_CLIPS = 1000
@@ -28,7 +28,7 @@ def grid(
         raise RequestError("prompt", f"That makes {plural(count, 'clip')}; at most {MAX_CLIPS:,} at once: take fewer.")
     clips = []
     for prompt in prompts or (base.prompt,):
-        own_seeds = seeds or (random.randint(0, MAX_SEED) if base.seed is None else base.seed,)
+        own_seeds = seeds or (seed_of(base),)
         for preset in presets or (base.preset,):
             clips += [replace(base, prompt=prompt, preset=preset, seed=seed) for seed in own_seeds]
     return clips
@@ -46,7 +46,7 @@ def seeds_in(text: str) -> list[int]:
     if len(parts) > MAX_CLIPS:
         raise RequestError("seed", f"There are {len(parts):,} seeds and ranges; use at most {MAX_CLIPS:,}.")
     for part in parts:
-        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
+        match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", part, re.ASCII)
         if match is None:
             raise RequestError("seed", f"The seeds '{part[:80]}' cannot be read; write them as 1-5, 9.")
         first, last = int(match[1]), int(match[2] or match[1])

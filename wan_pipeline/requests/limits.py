@@ -23,6 +23,8 @@ MAX_TEXT_CHARACTERS = 20_000
 """Length of a stored text; a prompt in its preset's template is longer than what was typed."""
 MAX_NAME_CHARACTERS = 255
 """Length of a file name."""
+MAX_NOTE_CHARACTERS = 2000
+"""Length of a clip's note."""
 MAX_SIDE = 16_384
 MAX_FRAMES = 100_000
 MAX_FPS = 120
@@ -31,12 +33,18 @@ MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 MAX_FLOW_SHIFT = 30.0
 MAX_LORA_WEIGHT = 4.0
-MAX_SEED = 2**32 - 1
+MAX_SEED = 2**64 - 1
+"""The largest that torch takes. Of its bits the CPU's generator uses the lower 32, here as in ComfyUI."""
+MAX_RANDOM_SEED = 2**32 - 1
+"""Random seeds are as short as they can be without being fewer."""
+RANDOM_SEED = -1
+"""Stands for a random seed in lists and settings of other programs."""
 MAX_REFERENCES = 4
 MAX_FIRST_BLOCK_CACHE = 0.5
 
 # Types of a stored request's fields, and of presets.
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+Note = Annotated[str, Field(max_length=1000)]
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -88,6 +96,21 @@ def check_project(name: str) -> None:
             f"The project has {len(name):,} characters; at most {MAX_NAME_CHARACTERS} are allowed: shorten it.",
         )
     _check_characters("project", name)
+
+
+def check_note(text: str) -> None:
+    """Check the note of a clip. Raises RequestError."""
+    if len(text) > MAX_NOTE_CHARACTERS:
+        raise RequestError(
+            "note",
+            f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it.",
+        )
+    _check_characters("note", text, allowed="\n\r\t")
+
+
+def check_search(text: str) -> None:
+    """Check the words of a search. Raises RequestError."""
+    _check_characters("search", text, allowed="\n\r\t")
 
 
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:

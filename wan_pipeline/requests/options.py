@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,20 @@ class Option:
     help: str
 
 
+def path(text: str) -> Path:
+    """A path, in which `~` is the home folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of a user who is not known
+        return Path(text)
+
+
 def whole(name: str) -> Callable[[str], int]:
+    """Reads 42, and 42.0 as spreadsheets write it; not 4.2E+14, which they write for a number that they have cut."""
+
     def parse(text: str) -> int:
         try:
-            return int(text)
+            return int(re.sub(r"(?<=\d)[.,]00?$", "", text.strip()))
         except ValueError:
             raise UserError(f"The {name} '{text[:80]}' is not a whole number; use one such as 16.") from None
 
@@ -38,9 +49,12 @@ def whole(name: str) -> Callable[[str], int]:
 
 
 def number(name: str) -> Callable[[str], float]:
+    """Reads 3.5, and 3,5 too; 3,500 only as 3.5 or 3500, for it may be either."""
+
     def parse(text: str) -> float:
+        is_thousands = re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text.strip())
         try:
-            return float(text)
+            return float(text if is_thousands else text.replace(",", "."))
         except ValueError:
             raise UserError(f"The {name} '{text[:80]}' is not a number; use one such as 3.5.") from None
 
@@ -59,17 +73,17 @@ def lora(text: str) -> LoraChoice:
 
 OPTIONS = (
     Option("prompt", "prompt", str, "TEXT", "what should be seen"),
-    Option("image", "image", Path, "FILE", "a picture to start from"),
-    Option("last-image", "last_image", Path, "FILE", "a picture to end with"),
-    Option("control-video", "control_video", Path, "FILE", "a video to follow (VACE)"),
+    Option("image", "image", path, "FILE", "a picture to start from"),
+    Option("last-image", "last_image", path, "FILE", "a picture to end with"),
+    Option("control-video", "control_video", path, "FILE", "a video to follow (VACE)"),
     Option(
-        "control-mask", "control_mask", Path, "FILE", "a picture or video, white where the video is repainted (VACE)"
+        "control-mask", "control_mask", path, "FILE", "a picture or video, white where the video is repainted (VACE)"
     ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
     Option("speed", "speed", str, "ID", "few steps by a distilled LoRA: a file of presets/speeds"),
     Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
-    Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (random)"),
+    Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (-1, random)"),
     Option("steps", "num_inference_steps", whole("steps"), "N", "denoising steps"),
     Option("guidance", "guidance_scale", number("guidance"), "X", "how closely to follow the prompt"),
     Option(
@@ -91,4 +105,4 @@ OPTIONS = (
     Option("fps", "fps", whole("frames per second"), "N", "frames per second"),
 )
 """All settings but LoRAs and reference images, of which there may be several."""
-FILES = tuple(option for option in OPTIONS if option.parse is Path)
+FILES = tuple(option for option in OPTIONS if option.parse is path)

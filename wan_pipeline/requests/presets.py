@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Protocol, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from wan_pipeline.errors import PresetError
 from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, FlowShift, Frames, Guidance, Name, Side, Steps
+from wan_pipeline.requests.live_folder import LiveFolder, LoadedFolder
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, printable, read_toml_file
 
@@ -69,11 +70,15 @@ def load_preset(path: Path) -> Preset:
     return load_file(path, Preset, "Preset")
 
 
-def load_presets(folder: Path) -> tuple[dict[str, Preset], tuple[str, ...]]:
-    """The presets of a folder by id (the file's stem), in card order, and one sentence for each file left out."""
-    presets, problems = load_folder(folder, load_preset)
-    ordered = sorted(presets.values(), key=lambda preset: (preset.order, preset.title))
-    return {preset.id: preset for preset in ordered}, problems
+def preset_folder(folder: Path) -> LiveFolder[Preset]:
+    """The presets of a folder by id (the file's stem), in card order, as the files are now."""
+    return LiveFolder(folder, load_preset, lambda preset: (preset.order, preset.title))
+
+
+def load_presets(folder: Path) -> tuple[LoadedFolder[Preset], tuple[str, ...]]:
+    """The presets of `preset_folder` as they are now, and one sentence for each file left out."""
+    loaded = preset_folder(folder).current()
+    return loaded, loaded.problems
 
 
 def find_preset(presets: Mapping[str, Preset], preset_id: str) -> Preset:
@@ -83,16 +88,31 @@ def find_preset(presets: Mapping[str, Preset], preset_id: str) -> Preset:
 
 # Files of presets, and of speeds
 
-T = TypeVar("T")
+
+class Titled(Protocol):
+    @property
+    def title(self) -> str: ...
+
+
+T = TypeVar("T", bound=Titled)
 
 
 def find_loaded(loaded: Mapping[str, T], name: str, what: str) -> T:
-    """One of the presets or speeds of a folder. `what` names the kind. Raises PresetError listing the known ids."""
-    try:
+    """One of the presets or speeds of a folder, by its id or title. `what` names the kind.
+
+    Raises PresetError listing the known ids.
+    """
+    if name in loaded:
         return loaded[name]
-    except KeyError:
-        offer = ", ".join(loaded) or "none installed"
-        raise PresetError(f"There is no {what} '{name[:80]}'; choose one of: {offer}.") from None
+    wanted = name.strip().casefold()
+    for loaded_id, one in loaded.items():
+        if wanted in (loaded_id.casefold(), one.title.casefold()):
+            return one
+    now = loaded.current() if isinstance(loaded, LiveFolder) else loaded
+    if isinstance(now, LoadedFolder) and name in now.left_out:
+        raise PresetError(f"The {what} '{name[:80]}' is left out: {now.left_out[name]}")
+    offer = ", ".join(loaded) or "none installed"
+    raise PresetError(f"There is no {what} '{name[:80]}'; choose one of: {offer}.")
 
 
 def load_file(path: Path, kind: type[T], what: str) -> T:
@@ -111,15 +131,3 @@ def load_file(path: Path, kind: type[T], what: str) -> T:
         return parse(kind, {"id": path.stem, **data})
     except (OutsideDataError, OSError) as error:
         raise PresetError(f"{file} cannot be read: {printable(str(error))}.") from error
-
-
-def load_folder(folder: Path, load: Callable[[Path], T]) -> tuple[dict[str, T], tuple[str, ...]]:
-    """Load each TOML file of a folder by its stem, and leave out those for which `load` raises PresetError."""
-    loaded: dict[str, T] = {}
-    problems: list[str] = []
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            loaded[path.stem] = load(path)
-        except PresetError as error:
-            problems.append(f"{error} It is left out.")
-    return loaded, tuple(problems)

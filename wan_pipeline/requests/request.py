@@ -19,6 +19,7 @@ from wan_pipeline.requests.limits import (
     Guidance,
     LoraWeight,
     Name,
+    Note,
     References,
     Seed,
     Side,
@@ -88,7 +89,7 @@ class GenerationRequest:
     prompt: Text
     """The prompt as the user typed it, before the style."""
     styled_prompt: Text
-    """The prompt inside its preset's template: what the text encoder reads."""
+    """The prompt inside its preset's template, cut to what the text encoder reads."""
     negative_prompt: Text
     seed: Seed
     width: Side
@@ -113,6 +114,8 @@ class GenerationRequest:
     reference_images: References = ()
     quantization: Name | None = None
     """Precision of the transformer's weights, a value of `Precision`; None: as memory allows."""
+    notes: tuple[Note, ...] = ()
+    """What of the prompt is not read, or is not read as it seems meant, one sentence each. Decides no frames."""
     first_block_cache: FirstBlockCache = 0.0
     """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
 
@@ -129,7 +132,8 @@ class GenerationRequest:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON. Without notes it can be read by versions that know none."""
+        return {name: value for name, value in asdict(self).items() if name != "notes" or value}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec
-from wan_pipeline.requests.limits import MAX_SEED, check_request
+from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_request
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.scheduler import SchedulerName
@@ -104,7 +104,7 @@ def resolve(
         mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
         prompt=prompt,
         styled_prompt=preset.styled(prompt) if preset else prompt,
-        seed=random.randint(0, MAX_SEED) if draft.seed is None else draft.seed,
+        seed=seed_of(draft),
         preset=preset.id if preset else None,
         loras=speed.loras(draft.loras) if speed else draft.loras,
         image=image,
@@ -116,6 +116,13 @@ def resolve(
     )
     check_request(request, spec)
     return request
+
+
+def seed_of(draft: Draft) -> int:
+    """The draft's seed, or a random one if it leaves the choice."""
+    if draft.seed is None or draft.seed == RANDOM_SEED:
+        return random.randint(0, MAX_RANDOM_SEED)
+    return draft.seed
 
 
 def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict[str, Any]:

@@ -11,16 +11,19 @@ from wan_pipeline.errors import ImageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
-from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.models.tokens import TokenCounter
+from wan_pipeline.requests.live_folder import LiveFolder
+from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset
+from wan_pipeline.requests.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 
 class RequestResolver:
@@ -33,12 +36,14 @@ class RequestResolver:
         speeds: Mapping[str, Speed],
         loras: LoraLibrary,
         pictures: Pictures,
+        tokens: TokenCounter | None = None,
     ) -> None:
         self.models = models
         self.presets = presets
         self.speeds = speeds
         self.loras = loras
         self.pictures = pictures
+        self.tokens = tokens or TokenCounter()
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The complete request, its files saved. Raises every UserError that can be known before weights are loaded."""
@@ -48,24 +53,35 @@ class RequestResolver:
         """As `resolve`, but no file is saved: their names are PENDING."""
         return self.checker()(draft)
 
+    def batch(self) -> RequestResolver:
+        """For many drafts in a row: each picture and video is read and saved once, presets and speeds stay as now."""
+        pictures = PicturesOnce(self.pictures)
+        return RequestResolver(self.models, _now(self.presets), _now(self.speeds), self.loras, pictures, self.tokens)
+
     def checker(self) -> Callable[[Draft], GenerationRequest]:
         """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
-        find = _once_each(self.models.find)
+        find = once_each(self.models.find)
 
-        @_once_each
-        def match(choice: tuple[str, str]) -> None:
-            lora, model_id = choice
+        @once_each
+        def match(lora: str, model_id: str) -> None:
             match_adapters(self.loras.find(lora), find(model_id))
 
         def check(draft: Draft) -> GenerationRequest:
             model = find(draft.model or registry.DEFAULT_MODEL)
-            request = self._resolve_settings(draft, model.spec)
+            request = self._read_prompt(self._resolve_settings(draft, model.spec), model)
             for lora in request.loras:
-                match((lora.name, model.spec.id))
+                match(lora.name, model.spec.id)
             self._check_lengths(draft, request)
             return request
 
         return check
+
+    def notes(self, draft: Draft) -> tuple[str, ...]:
+        """What of the draft's prompt will not be read as it stands. None for a draft that is not complete."""
+        try:
+            return self.check(draft).notes
+        except UserError:
+            return ()
 
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
@@ -98,7 +114,7 @@ class RequestResolver:
     def draft_of(self, request: GenerationRequest) -> Draft:
         """A draft that resolves to this request again, even if its preset is gone or has changed."""
         preset = self.presets.get(request.preset or "")
-        is_same = preset is not None and preset.styled(request.prompt) == request.styled_prompt
+        is_same = preset is not None and _is_styled(request, preset)
         references = (self._find(name) for name in request.reference_images)
         return Draft(
             prompt=request.prompt if is_same or request.preset is None else request.styled_prompt,
@@ -124,6 +140,11 @@ class RequestResolver:
             control_mask=self._find(request.control_mask),
             reference_images=tuple(path for path in references if path is not None),
         )
+
+    def _read_prompt(self, request: GenerationRequest, model: InstalledModel) -> GenerationRequest:
+        preset = self.presets.get(request.preset or "")
+        limit, loras = model.spec.max_sequence_length, self.loras.names() if "<" in request.prompt else ()
+        return read_prompt(request, preset, self.tokens.of(model), limit, loras)
 
     def _check_lengths(self, draft: Draft, request: GenerationRequest) -> None:
         """Raise ImageError for a control video or mask that is too short."""
@@ -152,19 +173,15 @@ class RequestResolver:
         return None if name is None else self.pictures.find(name)
 
 
-def _once_each(function: Callable[[Key], Value]) -> Callable[[Key], Value]:
-    """Call the function once for each key; what it returned or raised for it comes again."""
-    outcomes: dict[Key, Value | UserError] = {}
+def _is_styled(request: GenerationRequest, preset: Preset) -> bool:
+    """Whether the preset makes this request's styled prompt, of the prompt or of the part that is read."""
+    before, after = preset.prompt.split("{prompt}")
+    styled = request.styled_prompt
+    if not (styled.startswith(before) and styled.endswith(after) and len(styled) >= len(before) + len(after)):
+        return False
+    read = styled[len(before) : len(styled) - len(after)]
+    return read == request.prompt or (bool(read) and request.prompt.startswith(read))
 
-    def call(key: Key) -> Value:
-        if key not in outcomes:
-            try:
-                outcomes[key] = function(key)
-            except UserError as error:
-                outcomes[key] = error
-        outcome = outcomes[key]
-        if isinstance(outcome, UserError):
-            raise outcome.with_traceback(None)
-        return outcome
 
-    return call
+def _now(folder: Mapping[str, T]) -> Mapping[str, T]:
+    return folder.current() if isinstance(folder, LiveFolder) else folder

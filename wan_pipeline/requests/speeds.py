@@ -19,7 +19,8 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.limits import FlowShift, Guidance, LoraWeight, Name, Steps
-from wan_pipeline.requests.presets import Line, find_loaded, load_file, load_folder
+from wan_pipeline.requests.live_folder import LiveFolder, LoadedFolder
+from wan_pipeline.requests.presets import Line, find_loaded, load_file
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.requests.scheduler import SchedulerName
 
@@ -106,9 +107,15 @@ def load_speed(path: Path) -> Speed:
     return load_file(path, Speed, "Speed")
 
 
-def load_speeds(folder: Path) -> tuple[dict[str, Speed], tuple[str, ...]]:
-    """The speeds of a folder by id (the file's stem), and one sentence for each file left out."""
-    return load_folder(folder, load_speed)
+def speed_folder(folder: Path) -> LiveFolder[Speed]:
+    """The speeds of a folder by id (the file's stem), as the files are now."""
+    return LiveFolder(folder, load_speed, lambda speed: speed.id)
+
+
+def load_speeds(folder: Path) -> tuple[LoadedFolder[Speed], tuple[str, ...]]:
+    """The speeds of `speed_folder` as they are now, and one sentence for each file left out."""
+    loaded = speed_folder(folder).current()
+    return loaded, loaded.problems
 
 
 def find_speed(speeds: Mapping[str, Speed], speed_id: str) -> Speed:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wan_pipeline.errors import DamagedDatabaseError, StorageError
+from wan_pipeline.errors import DamagedDatabaseError, DiskFullError, StorageError
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.schema import migrate
 
@@ -68,7 +68,7 @@ def database_error(path: Path, error: Exception) -> StorageError:
             "(a backup, a sync or a database tool) and try again."
         )
     if code in _FULL:
-        return StorageError(f"The disk of the database {path} is full; free some space and try again.")
+        return DiskFullError(f"The disk of the database {path} is full; free some space and try again.", path.parent)
     if code in DAMAGED:
         return DamagedDatabaseError(
             f"The database {path} is damaged ({error}); Wan Studio restores its newest backup, in a moment or at its "

@@ -11,12 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from wan_pipeline.errors import StorageError
+from wan_pipeline.errors import DiskFullError, StorageError
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.wording import data_size
 
-RESERVE_BYTES = 32 * 2**20
+RESERVE_BYTES = 32 * 10**6
 """Left free beside a clip, for its poster and receipt, the database and the log."""
+
+SMALL_BYTES = 2**20
 
 
 @contextmanager
@@ -52,22 +54,33 @@ def check_writable(folder: Path) -> None:
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise StorageError unless `folder` is writable and has `needed_bytes` and RESERVE_BYTES free."""
+    """Raise StorageError unless `folder` is writable, DiskFullError unless it has that and RESERVE_BYTES free."""
     check_writable(folder)
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + RESERVE_BYTES:
-        raise StorageError(
+        raise DiskFullError(
             f"The folder {folder} has {data_size(free)} free and a clip like this may need "
-            f"{data_size(needed_bytes + RESERVE_BYTES)}; free some space or choose a folder on another disk."
+            f"{data_size(needed_bytes + RESERVE_BYTES)}; free some space or choose a folder on another disk.",
+            folder,
         )
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a small file can be written."""
+    try:
+        return shutil.disk_usage(folder).free > SMALL_BYTES
+    except OSError:
+        return False
 
 
 def storage_error(folder: Path, error: OSError) -> StorageError:
     """The StorageError that says what an OSError while writing to `folder` means for the user."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or getattr(error, "winerror", None) == 112:
-        return StorageError(
-            f"The disk of the folder {folder} is full; free some space or choose a folder on another disk."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or getattr(error, "winerror", None) == 112:
+        return DiskFullError(
+            f"The disk of the folder {folder} is full; free some space or choose a folder on another disk.", folder
         )
+    if error.errno == errno.EFBIG:
+        return StorageError(f"The disk of the folder {folder} takes no file of this size; choose another disk.")
     reason = error.strerror or str(error)
     return StorageError(
         f"The folder {folder} cannot be written to ({reason}); choose another folder or change its permissions."

@@ -105,6 +105,10 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX comments_by_clip ON comments (clip_id, id);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN deterministic INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

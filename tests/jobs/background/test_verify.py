@@ -220,9 +220,12 @@ def test_what_is_missing_is_left_out_and_told(studio, settings, photo):
     assert recovered.draft.seed == 1
 
 
-def test_a_style_worded_otherwise_gives_the_words_themselves(studio):
+def test_a_style_worded_otherwise_gives_the_words_themselves(settings, tmp_path):
+    shutil.copytree(settings.presets, tmp_path / "presets")
+    studio = Studio(replace(settings, presets=tmp_path / "presets"))
     clip = make(studio, replace(DRAFT, preset="noir"))
-    studio.presets["noir"] = replace(studio.presets["noir"], prompt="{prompt}, in grey")
+    noir = tmp_path / "presets" / "noir.toml"
+    noir.write_text(noir.read_text().replace(studio.presets["noir"].prompt, "{prompt}, in grey"))
     draft = studio.draft_of_clip(clip).draft
     assert (
         draft.preset is None

@@ -16,7 +16,8 @@ from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.requests.grid import MAX_CLIPS, grid, prompts_in, seeds_in
 from wan_pipeline.requests.lists import files, pictures
-from wan_pipeline.requests.lists.files import CSV_TEMPLATE, QueueFile, Row, read_queue_file, write_queue_file
+from wan_pipeline.requests.lists.clips import Row
+from wan_pipeline.requests.lists.files import CSV_TEMPLATE, QueueFile, read_queue_file, write_queue_file
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -75,7 +76,7 @@ def test_a_csv_of_any_spreadsheet(separator: str, encoding: str, newline: str, t
 def test_quoted_texts_and_row_numbers_are_those_of_a_spreadsheet(tmp_path: Path) -> None:
     content = read(tmp_path, 'prompt,seed\n"two\nlines, and ""quotes""",1\n\nb,x\n')
     assert content.rows == (Row(2, Draft(prompt='two\nlines, and "quotes"', seed=1)),)
-    assert content.problems == ("Row 4: The seed 'x' is not a whole number; use one such as 16.",)
+    assert content.problems == ("Row 4, column seed: The seed 'x' is not a whole number; use one such as 16.",)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +85,10 @@ def test_quoted_texts_and_row_numbers_are_those_of_a_spreadsheet(tmp_path: Path)
         ("", "is empty; its first row must name the columns"),
         ("\n\n", "is empty"),
         ("a red ball\na blue fish\n", "unknown column 'a red ball'; known: prompt, image"),
-        ("prompt,pace\na,1\n", "unknown column 'pace'"),
         ("prompt,prompt\na,b\n", "two columns 'prompt'"),
         ('prompt\n"never closed\n', "is no CSV file"),
         ("prompt\n" + "a\n" * 5001, "more than 5,000 rows; split it"),
-        (b"prompt\n\xe4\xf6\xfc\n", 'not UTF-8 text; save it as "CSV UTF-8"'),
+        (b"prompt\n\x81\xf6\xfc\n", 'not UTF-8 text; save it as "CSV UTF-8"'),
         (b"prompt\n" + b"x" * files.MAX_LIST_BYTES, "larger than 16 MB"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "not UTF-8"),
     ],
@@ -104,15 +104,15 @@ def test_a_file_that_is_no_list_is_one_sentence(content: str | bytes, says: str,
     ("row", "says"),
     [
         ("a,1,,,surplus", "It has 5 cells, the header 4"),
-        ("a,1.5,,", "The seed '1.5' is not a whole number"),
-        ('a,,"3,5",', "The guidance '3,5' is not a number"),
-        ("a,,,film=much", "The weight of LoRA 'film' 'much' is not a number"),
+        ("a,1.5,,", "column seed: The seed '1.5' is not a whole number"),
+        ('a,,"3,500",', "column guidance: The guidance '3,500' is not a number"),
+        ("a,,,film=much", "column lora: The weight of LoRA 'film' 'much' is not a number"),
     ],
 )
 def test_a_bad_row_is_named_and_the_others_are_read(row: str, says: str, tmp_path: Path) -> None:
     content = read(tmp_path, f"prompt,seed,guidance,lora\n{row}\ngood,2,,\n")
     assert content.rows == (Row(3, Draft(prompt="good", seed=2)),)
-    assert content.problems[0].startswith(f"Row 2: {says}")
+    assert content.problems[0].startswith("Row 2") and says in content.problems[0]
 
 
 # JSONL
@@ -140,7 +140,6 @@ def test_jsonl_takes_numbers_lists_and_either_spelling(tmp_path: Path) -> None:
         ('{"prompt": "a", "seed": 1e400}', "It cannot be read: 'seed' is inf"),
         ('{"prompt": "a", "project": "' + "x" * 256 + '"}', "The project has 256 characters; at most 255"),
         ('["a"]', "It is a JSON list, not an object"),
-        ('{"prompt": "a", "sead": 1}', "Its key 'sead' is unknown; known: prompt"),
         ('{"prompt": {"a": 1}}', 'Its prompt is {"a": 1}; write text or a number'),
         ('{"prompt": "a", "seed": true}', "Its seed is true"),
         ('{"prompt": "a", "seed": 1.5}', "The seed '1.5' is not a whole number"),
@@ -152,7 +151,7 @@ def test_jsonl_takes_numbers_lists_and_either_spelling(tmp_path: Path) -> None:
 def test_a_bad_line_is_named(line: str, says: str, tmp_path: Path) -> None:
     content = read(tmp_path, f'{{"prompt": "good"}}\n{line}\n')
     assert [row.number for row in content.rows] == [1]
-    assert content.problems[0].startswith(f"Row 2: {says}")
+    assert content.problems[0].startswith("Row 2") and says in content.problems[0]
 
 
 # Pictures, and hostile files
@@ -262,9 +261,13 @@ def test_a_queue_is_exported_whole_or_not_at_all(studio: Studio, settings: Setti
 def test_nothing_is_queued_unless_all_is_right_or_bad_rows_are_skipped(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("prompt,seed,width\na,x,\nb,2,330\n,3,\nc,4,\n")
     with studio.read_list(tmp_path / "jobs.csv") as content:
-        assert [problem.partition(":")[0] for problem in content.problems] == ["Row 2", "Row 3", "Row 4"]
+        assert [problem.partition(":")[0] for problem in content.problems] == [
+            "Row 2, column seed",
+            "Row 3, column width",
+            "Row 4, column prompt",
+        ]
         assert "use 320 or 352" in content.problems[1]
-        with pytest.raises(UserError, match=r"Nothing was queued: 3 of 4 rows .* Row 2: The seed .* \(and 2 more\)"):
+        with pytest.raises(UserError, match=r"3 of 4 rows .* Row 2, column seed: The seed .* \(and 2 more\)"):
             studio.submit_rows(content)
         assert studio.jobs.recent() == []
         (job_id,) = studio.submit_rows(content, skip_bad=True, project="night")
@@ -349,7 +352,7 @@ def test_prompts_and_seeds_as_people_write_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "1.5", "0-999 " * 1001, "-1", "3-1", "4294967296", "0-4294967295", "9" * 5000, "٣"]
+    "text", ["a", "1.5", "0-999 " * 1001, "-1", "3-1", str(2**64), "0-4294967295", "9" * 5000, "٣"]
 )
 def test_seeds_that_cannot_be(text: str) -> None:
     with pytest.raises(RequestError, match=r"write them as 1-5, 9|out of range|use at most 1,000"):

@@ -108,3 +108,14 @@ def test_settings_go_back_to_the_form(tab: Tab) -> None:
 def test_folders_open_for_nobody_elsewhere(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a folder was opened"))
     assert tab.click("folder", "a") == {tab.layout.report: gr.skip()}
+
+
+def test_16_half_a_character_in_search_and_note_is_one_sentence(tab: Tab) -> None:
+    """A lone surrogate, which no answer to the browser may hold."""
+    for updates in (
+        tab.events.search({**tab.values, tab.layout.text: "ball \ud83d"}),
+        tab.click("note", "a", "note \ud83d"),
+    ):
+        shown = " ".join(str(value) for value in updates.values())
+        assert "holds a control character (U+D83D); only printable text is allowed: remove it." in shown
+        assert shown.encode()

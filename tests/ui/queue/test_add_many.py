@@ -78,3 +78,17 @@ def test_a_file_that_is_no_list_cannot_be_added(panel: Panel, tmp_path: Path) ->
     reported = panel.events.report_file(str(listed))
     assert "unknown column" in reported[panel.layout.report]
     assert reported[panel.layout.file] == ""
+
+
+def test_15_a_reported_file_is_not_checked_again(
+    studio: Studio, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "shots.csv"
+    listed.write_text("prompt,camera\none,dolly\n", encoding="utf-8")
+    reported = panel.events.report_file(str(listed))
+    assert "kept as the clip&#39;s note" in reported[panel.layout.report]
+    listed.unlink()
+    monkeypatch.setattr(studio.models, "find", lambda model: pytest.fail(f"{model} is checked again"))
+    assert "1 clip added" in panel.events.add_file(panel.values(file=str(listed)))[panel.toast]
+    assert studio.jobs.waiting(1)[0].note == "camera: dolly"
+    assert list(studio.settings.cache.glob("import-*")) == []

@@ -11,6 +11,7 @@ import pytest
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, make_job
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Event, EventKind, JobState, QueueState
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.shelves import ACTIONS, SHELVES, STATE_WORDS, Selection
@@ -96,3 +97,10 @@ def test_only_some_of_many_bad_rows_are_named() -> None:
     assert "no clip that can be made" in text
     assert "Row 12" in text and "Row 13" not in text
     assert "and 8 more" in text
+
+
+def test_23_a_queue_that_waits_for_room_says_how_much_and_no_path() -> None:
+    state = replace(STATE, paused=True, no_room=NoRoom("The disk of /home/me is full.", ("/home/me",), 10**6))
+    shown = html.head(TEMPLATES, dict.fromkeys(JobState, 0), state, 0.0, running=False)
+    assert "a clip needs 33.0 MB free. The queue goes on by itself when there is room." in shown
+    assert "/home" not in shown

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
+from time import sleep as pause
 from typing import TypeVar
 
-from wan_pipeline.errors import StorageError
+from wan_pipeline.errors import DiskFullError, StorageError
 
 TRIES = 5
 PAUSE_SECONDS = 2.0
@@ -18,11 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 def retry_on_busy(use: Callable[[], T]) -> T:
-    """What `use` returns, tried up to TRIES times. Raises StorageError when the database stays out of reach."""
-    for _ in range(TRIES - 1):
+    """What `use` returns, tried up to TRIES times, and for as long as the disk is full.
+
+    Raises StorageError when the database stays out of reach for another reason.
+    """
+    tries = 0
+    while True:
         try:
             return use()
-        except StorageError:
+        except StorageError as error:
+            tries += not isinstance(error, DiskFullError)
+            if tries == TRIES:
+                raise
             logger.warning("The database could not be used; trying again.", exc_info=True)
-            time.sleep(PAUSE_SECONDS)
-    return use()
+            pause(PAUSE_SECONDS)

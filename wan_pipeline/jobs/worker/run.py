@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wan_pipeline.clips.naming import clip_bytes
-from wan_pipeline.errors import Cancelled, OutOfMemory, StudioError
+from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
 from wan_pipeline.jobs.job import Finished, Job
 from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
+from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.render import Label, Renderer, save_clip
@@ -38,6 +39,8 @@ class JobRun:
         self.files = JobFiles(settings, job)
         self.spoils_process = False
         """Whether a fresh process should go on: this one's memory or device may be in disorder."""
+        self.found_no_room = False
+        """Whether it went back into the queue because a disk is full."""
         self._settings = settings
         self._queue = queue
         self._logs = JobLogs(settings.job_logs)
@@ -85,6 +88,8 @@ class JobRun:
         except OutOfMemory as error:
             self.spoils_process = True
             self._lower_plan(error)
+        except DiskFullError as error:
+            self._wait_for_room(error)
         except StudioError as error:
             self._end(partial(self._queue.fail, job_id, str(error)))
             logger.warning("Job %s failed: %s", job_id, error)
@@ -97,6 +102,14 @@ class JobRun:
         except BaseException:  # the worker was asked to stop, and puts back what it has not finished
             self.observer.close()
             raise
+
+    def _wait_for_room(self, error: DiskFullError) -> None:
+        """Put the job back. Its checkpoint stays, so that little is computed again."""
+        self.observer.close()
+        self.found_no_room = True
+        no_room = NoRoom.of(error, self._settings.clips, clip_bytes(self.job.request))
+        retry_on_busy(partial(self._queue.wait_for_room, self.job.id, no_room))
+        logger.warning("Job %s waits until there is room: %s", self.job.id, error)
 
     def _lower_plan(self, error: OutOfMemory) -> None:
         job, plan = self.job, error.smaller_plan

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
@@ -24,6 +25,7 @@ from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.log import FORMAT, JobLogs
 from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.room import RoomPatience
 from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.render import Renderer
@@ -37,6 +39,9 @@ from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+
+if TYPE_CHECKING:
+    from wan_pipeline.engine.rendered import Rendered
 
 POLL_SECONDS = 0.2
 TEXTS_AHEAD = 64
@@ -67,6 +72,9 @@ class Worker:
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
         self._engine: Renderer | None = None
+        self._room = RoomPatience()
+        self._is_deterministic = False
+        """What the engine is."""
         self._is_warm = False
         self._loaded: str | None = None
         self._encoded_ahead: set[str] = set()
@@ -106,7 +114,7 @@ class Worker:
                 heart.set_job(job.id)
                 if not self._run_job(job, heart):
                     return Ending.FRESH_PROCESS
-            elif nothing_is_saved and not self._locks.any_app_is_alive():
+            elif nothing_is_saved and not self._waits_for_room() and not self._locks.any_app_is_alive():
                 return Ending.NOTHING_TO_DO
             else:
                 self._idle()
@@ -125,15 +133,32 @@ class Worker:
             rendered = run.make(self._prepared_engine)
         self._loaded = job.request.model
         if rendered is not None:
-            self._saver.start(partial(run.save, rendered))
+            self._saver.start(partial(self._save, run, rendered))
+        elif run.found_no_room:
+            self._room.clip_found_none()
         if is_suspect:
             self._saver.wait()
         return not run.spoils_process
 
+    def _waits_for_room(self) -> bool:
+        """Whether the queue waits until a disk has room again. When it has, the queue goes on."""
+        no_room = self._jobs.queue_state().no_room
+        if no_room is not None and self._room.may_look() and no_room.is_over():
+            self._queue.end_wait_for_room()
+            logger.info("There is room again; the queue goes on.")
+        return no_room is not None
+
+    def _save(self, run: JobRun, rendered: Rendered) -> None:
+        run.save(rendered)
+        if run.found_no_room:
+            self._room.clip_found_none()
+        else:
+            self._room.clip_was_saved()
+
     # The engine
 
     def _prepared_engine(self, run: JobRun) -> Renderer:
-        engine = self._ready_engine()
+        engine = self._ready_engine(deterministic=run.job.deterministic)
         if run.job.id not in self._encoded_ahead:
             run.observer.progress(Progress(Stage.ENCODING_TEXT))
             self._encode_texts(engine, run.job, run.observer)
@@ -143,7 +168,7 @@ class Worker:
     def _encode_texts(self, engine: Renderer, job: Job, observer: Observer) -> None:
         """Encode the prompts of this job and of those that wait behind it with one load of the text encoder."""
         try:
-            behind = [other for other in self._jobs.waiting(TEXTS_AHEAD) if other.request.model == job.request.model]
+            behind = [other for other in self._jobs.waiting(TEXTS_AHEAD) if _are_alike(job, other)]
             self._encoded_ahead = {job.id, *(other.id for other in behind)}
             engine.encode_texts([job.request, *(other.request for other in behind)], job.plan, observer)
         except (OutOfMemory, Cancelled):
@@ -151,11 +176,13 @@ class Worker:
         except StudioError:  # each job encodes for itself what is missing, and fails for itself if that is its fault
             logger.warning("The texts of waiting jobs could not be encoded ahead.", exc_info=True)
 
-    def _ready_engine(self) -> Renderer:
-        if self._engine is None:
+    def _ready_engine(self, *, deterministic: bool = False) -> Renderer:
+        if self._engine is None or self._is_deterministic is not deterministic:
             from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and a fault in it is the job's
 
-            self._engine = Engine(self._settings)
+            if self._engine is not None:
+                self._engine.close()
+            self._engine, self._is_deterministic = Engine(self._settings, deterministic=deterministic), deterministic
         return self._engine
 
     @contextmanager
@@ -223,6 +250,11 @@ class Worker:
         for job in self._jobs.active():
             if job.state is JobState.RUNNING:
                 self._queue.release(job.id)
+
+
+def _are_alike(job: Job, other: Job) -> bool:
+    """Whether one load of the text encoder does for both."""
+    return other.request.model == job.request.model and other.deterministic is job.deterministic
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A list of clips in one file: CSV from a spreadsheet, JSONL from a script, or a ZIP of JSONL and input pictures.
+"""A list of clips in one file: a spreadsheet, JSON from a script, or a ZIP of JSONL and input pictures.
 
 Columns and keys are the option names of `generate`. A file may come from anywhere: its sizes are bounded, and pictures
 of a ZIP are read by name and written under names of our own.
@@ -7,19 +7,21 @@ of a ZIP are read by name and written under names of our own.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from types import TracebackType
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests import options
-from wan_pipeline.requests.limits import check_project
+from wan_pipeline.requests.lists.clips import BadRow, Row, member_name, read_row, row_values, unknown_columns
+from wan_pipeline.requests.lists.columns import unknown_warning
+from wan_pipeline.requests.lists.encoding import decode
 from wan_pipeline.requests.lists.pictures import (
     LIST_NAME,
-    PICTURE_FOLDER,
     NoPictures,
     PicturesInArchive,
     PicturesOnDisk,
@@ -27,31 +29,28 @@ from wan_pipeline.requests.lists.pictures import (
     check_size,
     read_member,
 )
-from wan_pipeline.requests.lists.rows import LISTS, TEXTS, Values, csv_rows, json_rows
-from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.lists.rows import NumberedRow, csv_rows, json_rows, table_rows
+from wan_pipeline.requests.lists.sheet import is_workbook, workbook_rows
+from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.wording import plural
 
 MAX_LIST_BYTES = 16 * 2**20
 MAX_ROWS = 5000
+MAX_NOTES = 12
+"""Notes about prompts that are told."""
 CSV_TEMPLATE = """\
 prompt,negative-prompt,preset,seed,steps,guidance,width,height,frames,fps,image,model,lora,project
 a red ball bounces over green hills,,natural,1,,,,,,,,,,hills
 "a blue fish swims left, slowly",,,2,12,3.5,,,,,,,,sea
 """
 """Two sample rows. An empty cell leaves the choice to preset and model."""
+ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".xlsx", ".zip")
+"""Of the files that can be read."""
 
-_OPTIONS = {option.name: option for option in options.OPTIONS}
-_FILES = {option.name: option for option in options.FILES}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One clip of a list. `number` is its row in the spreadsheet or its line in the file, from 1."""
-
-    number: int
-    draft: Draft
-    project: str = ""
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+_OTHER_SHEETS = ("content.xml", "Index/Document.iwa")
+"""Members of the ZIP files that LibreOffice (.ods) and Numbers write."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,14 @@ class QueueFile:
 
     rows: tuple[Row, ...]
     """The good rows."""
-    bad_rows: tuple[tuple[int, str], ...] = ()
-    """The number of each bad row, and a sentence that says why."""
+    bad_rows: tuple[BadRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What was read otherwise than it may have been meant, one sentence each."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One sentence for each bad row, in order."""
-        return tuple(f"Row {number}: {reason}" for number, reason in sorted(self.bad_rows))
+        return tuple(str(row) for row in sorted(self.bad_rows, key=lambda row: row.number))
 
     def check(self, skip_bad: bool) -> None:
         """Raise UserError if there are bad rows that are not to be skipped, or no good ones."""
@@ -78,36 +78,59 @@ class QueueFile:
             raise UserError("The file holds no clips; write one a row below the names of the columns.")
 
 
-def check_rows(content: QueueFile, check: Callable[[Draft], object]) -> QueueFile:
-    """Move rows for which `check` raises UserError to the bad ones."""
+class CheckedList:
+    """A list whose rows have been checked, with the folder that holds the pictures of a ZIP until it is closed."""
+
+    def __init__(self, content: QueueFile, folder: TemporaryDirectory[str]) -> None:
+        self.content = content
+        self._folder = folder
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def __enter__(self) -> QueueFile:
+        return self.content
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_rows(content: QueueFile, check: Callable[[Draft], GenerationRequest]) -> QueueFile:
+    """Give each row the request that `check` makes of its draft; rows for which it raises UserError are bad."""
     good: list[Row] = []
     bad = list(content.bad_rows)
     for row in content.rows:
         try:
-            check(row.draft)
-            good.append(row)
+            good.append(replace(row, request=check(row.draft)))
         except UserError as error:
-            bad.append((row.number, str(error)))
-    return QueueFile(tuple(good), tuple(bad))
+            bad.append(BadRow.of(row.number, error))
+    notes = [f"Row {row.number}: {note}" for row in good if row.request for note in row.request.notes]
+    more = [f"There are {len(notes) - MAX_NOTES:,} more such notes."] if len(notes) > MAX_NOTES else []
+    warnings = (*content.warnings, *notes[:MAX_NOTES], *more)
+    return replace(content, rows=tuple(good), bad_rows=tuple(bad), warnings=warnings)
 
 
 def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
-    """Read a CSV, JSONL or ZIP file. Raises UserError if it is none of these or has unknown columns.
+    """Read a spreadsheet, JSON or a ZIP file. Raises UserError if it is none of these or has no column of ours.
 
     Pictures of a ZIP are written to `folder`. `own_disk`: rows may name pictures on this computer's disk.
     """
+    on_disk = PicturesOnDisk(path.parent) if own_disk else NoPictures()
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                text = _decode(read_member(archive, LIST_NAME, MAX_LIST_BYTES), path)
-                return _collect(json_rows(text), PicturesInArchive(archive, folder))
-        text = _decode(_read(path), path)
+            return _read_zip(path, folder, on_disk)
+        content = _read(path)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{path.name} is a ZIP file that cannot be read ({error}); export it again.") from error
     except OSError as error:
         raise UserError(f"{path.name} cannot be read ({error.strerror}); choose another file.") from error
-    rows = json_rows(text) if _looks_like_json(text, path) else csv_rows(text, path.name)
-    return _collect(rows, PicturesOnDisk(path.parent) if own_disk else NoPictures())
+    if content.startswith(_OLD_EXCEL):
+        raise UserError(f"{path.name} is a workbook of an old Excel; save it as .xlsx or as CSV.")
+    text, warning = decode(content, path.name)
+    rows = json_rows(text, path.name) if _looks_like_json(text, path) else csv_rows(text, path.name)
+    return _collect(rows, on_disk, warning)
 
 
 def write_queue_file(rows: Sequence[Row], target: Path) -> None:
@@ -119,7 +142,7 @@ def write_queue_file(rows: Sequence[Row], target: Path) -> None:
     if pictures and target.suffix.lower() != ".zip":
         count = plural(len(pictures), "input image")
         raise UserError(f"The queue uses {count}, which {target.name} cannot hold; choose a name that ends in .zip.")
-    lines = "".join(json.dumps(_to_values(row), ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(json.dumps(row_values(row), ensure_ascii=False) + "\n" for row in rows)
     with whole_file(target) as part:
         if target.suffix.lower() != ".zip":
             part.write_text(lines, encoding="utf-8", newline="\n")
@@ -127,96 +150,44 @@ def write_queue_file(rows: Sequence[Row], target: Path) -> None:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(LIST_NAME, lines)
             for picture in sorted(pictures):
-                archive.write(picture, _member_name(picture), zipfile.ZIP_STORED)
+                archive.write(picture, member_name(picture), zipfile.ZIP_STORED)
+
+
+def _read_zip(path: Path, folder: Path, on_disk: PictureSource) -> QueueFile:
+    """A workbook, or a list with its pictures. Raises UserError, and what `zipfile` raises."""
+    with zipfile.ZipFile(path) as archive:
+        if is_workbook(archive):
+            return _collect(table_rows(workbook_rows(path), path.name), on_disk)
+        if any(name in archive.namelist() for name in _OTHER_SHEETS):
+            raise UserError(f"{path.name} is a spreadsheet that is not read here; save it as .xlsx or as CSV.")
+        text, _ = decode(read_member(archive, LIST_NAME, MAX_LIST_BYTES), path.name)
+        return _collect(json_rows(text, path.name), PicturesInArchive(archive, folder))
 
 
 def _looks_like_json(text: str, path: Path) -> bool:
-    return path.suffix.lower() in (".json", ".jsonl", ".ndjson") or text.lstrip().startswith("{")
+    is_named_so = path.suffix.lower() in (".json", ".jsonl", ".ndjson")
+    return is_named_so or re.match(r"\s*(\{|\[\s*[{\]])", text) is not None
 
 
-# From values to drafts and back
-
-
-def _collect(rows: Iterable[tuple[int, Values]], pictures: PictureSource) -> QueueFile:
+def _collect(rows: Iterable[NumberedRow], pictures: PictureSource, warning: str = "") -> QueueFile:
     good: list[Row] = []
-    bad: list[tuple[int, str]] = []
+    bad: list[BadRow] = []
+    unknown: dict[str, None] = {}
     for number, values in rows:
         if len(good) + len(bad) >= MAX_ROWS:
             raise UserError(f"The file has more than {MAX_ROWS:,} rows; split it.")
         try:
             if isinstance(values, UserError):
                 raise values
-            good.append(_row(number, values, pictures))
+            unknown |= dict.fromkeys(unknown_columns(values))
+            good.append(read_row(number, values, pictures))
         except UserError as error:
-            bad.append((number, str(error)))
-    return QueueFile(tuple(good), tuple(bad))
-
-
-def _row(number: int, values: Mapping[str, Any], pictures: PictureSource) -> Row:
-    settings = {
-        _OPTIONS[name].field: _OPTIONS[name].parse(_text(name, value))
-        for name, value in values.items()
-        if name in _OPTIONS
-    }
-    settings |= {
-        option.field: pictures.find(_text(name, values[name])) for name, option in _FILES.items() if name in values
-    }
-    loras, references = (_texts(name, values.get(name, [])) for name in LISTS)
-    draft = Draft(
-        **settings,
-        loras=tuple(options.lora(lora) for lora in loras),
-        reference_images=tuple(pictures.find(name.strip()) for name in references),
-    )
-    return Row(number, draft, _project(_text("project", values.get("project", "")).strip()))
-
-
-def _project(name: str) -> str:
-    check_project(name)
-    return name
-
-
-def _text(name: str, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UserError(f"Its {name} is {json.dumps(value)[:80]}; write text or a number.")
-    return value if name in TEXTS and isinstance(value, str) else str(value).strip()
-
-
-def _texts(column: str, value: object) -> list[str]:
-    """The texts of a list, or of one text with semicolons."""
-    names = value.split(";") if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        one = "NAME=WEIGHT" if column == "lora" else "FILE"
-        raise UserError(f"Its {column} is {json.dumps(value)[:80]}; write {one};{one} or a list of such texts.")
-    return [name for name in names if name.strip()]
-
-
-def _to_values(row: Row) -> dict[str, Any]:
-    draft = row.draft
-    values = {name: getattr(draft, option.field) for name, option in _OPTIONS.items()}
-    values |= {name: _member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
-    values["reference-image"] = [_member_name(path) for path in draft.reference_images] or None
-    values["lora"] = [f"{lora.name}={lora.weight!r}" for lora in draft.loras] or None
-    values["project"] = row.project or None
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _member_name(path: Path | None) -> str | None:
-    return None if path is None else f"{PICTURE_FOLDER}{path.name}"
-
-
-# Bytes
+            bad.append(BadRow.of(number, error))
+    warnings = [warning] if warning else []
+    return QueueFile(tuple(good), tuple(bad), (*warnings, *([unknown_warning(unknown)] if unknown else [])))
 
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MAX_LIST_BYTES + 1)
     return check_size(content, path.name, MAX_LIST_BYTES)
-
-
-def _decode(content: bytes, path: Path) -> str:
-    """Decode UTF-8, or the UTF-16 that spreadsheets save as "Unicode text"."""
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError:
-        raise UserError(f'{path.name} is not UTF-8 text; save it as "CSV UTF-8" and choose it again.') from None

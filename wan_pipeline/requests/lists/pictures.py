@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests import options
 
 LIST_NAME = "queue.jsonl"
 PICTURE_FOLDER = "images/"
@@ -30,13 +31,13 @@ class NoPictures:
 
 
 class PicturesOnDisk:
-    """For a list of the person at this computer: names are relative to the list's folder."""
+    """For a list of the person at this computer: names are relative to the list's folder, `~` is the home folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find(self, name: str) -> Path:
-        return self._folder / name
+        return self._folder / options.path(name)
 
 
 class PicturesInArchive:

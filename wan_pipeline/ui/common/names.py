@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wan_pipeline.jobs.job import UNFINISHED, JobState, QueueState
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.presets import Preset
 from wan_pipeline.studio import Studio
 
 MODE_TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
@@ -26,13 +27,14 @@ class Names:
     """Titles of models and presets, by id. Models added while the page is open are added to `models`."""
 
     models: dict[str, str]
-    presets: dict[str, str]
+    presets: Mapping[str, Preset]
+    """As the files are now."""
 
     @classmethod
     def of(cls, studio: Studio) -> Names:
         return cls(
             models={spec.id: spec.title for spec in studio.models.specs().values()},
-            presets={preset.id: preset.title for preset in studio.presets.values()},
+            presets=studio.presets,
         )
 
     def model(self, model_id: str) -> str:
@@ -41,7 +43,8 @@ class Names:
 
     def preset(self, preset_id: str | None) -> str:
         """Its title, or the id of a preset that is not there any more; empty without a preset."""
-        return self.presets.get(preset_id or "", preset_id or "")
+        preset = self.presets.get(preset_id or "")
+        return preset.title if preset else preset_id or ""
 
 
 def download_name(seed: int, clip_id: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.limits import MAX_SEED
+from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate, hint, notice
@@ -24,7 +24,7 @@ from wan_pipeline.ui.create.layout import FormLayout, StageLayout
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 CLEAR = "() => ''"
-RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_SEED + 1}))"
+RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_RANDOM_SEED + 1}))"
 
 
 class FormEvents:
@@ -55,7 +55,13 @@ class FormEvents:
         layout.stop_editing.click(None, None, layout.editing, js=CLEAR)
         gr.on([field.change for field in form.components.values()], None, None, layout.notice, js=CLEAR)
         gr.on(
-            [links.page.load, stage.strip.change, *(field.change for field in form.timed)],
+            [
+                links.page.load,
+                stage.strip.change,
+                form["prompt"].blur,
+                form["preset"].change,
+                *(field.change for field in form.timed),
+            ],
             self.estimate,
             form.inputs,
             [layout.estimate],
@@ -73,6 +79,7 @@ class FormEvents:
         gr.on([load, form["preset"].change, form["speed"].change], self.show_hints, form.inputs, hinted, **QUIET)
         entered = self._links.entered(RoomId.CREATE)
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
+        gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
 
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
@@ -109,12 +116,14 @@ class FormEvents:
         return {self._layout.edit_bar: gr.Row(visible=bool(editing)), self._layout.generate: gr.Button(label)}
 
     def estimate(self, values: Values) -> Updates:
-        """How long the clip will take and whether it fits the memory, or what the form still lacks."""
+        """How long the clip will take, whether it fits, what of the prompt is not read; or what the form lacks."""
         try:
-            found = self._studio.estimates.of_draft(self._form.draft(values))
+            draft = self._form.draft(values)
+            found = self._studio.estimates.of_draft(draft)
         except UserError as error:
             return {self._layout.estimate: hint(self._templates, str(error))}
-        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
+        notes = "".join(hint(self._templates, note) for note in self._studio.requests.notes(draft))
+        return {self._layout.estimate: estimate(self._templates, found.text, found.fits) + notes}
 
     # What a choice shows
 
@@ -146,6 +155,12 @@ class FormEvents:
         is_here = chosen in {spec.id for spec in specs}
         changes = {} if is_here else {"value": specs[0].id}
         return {self._form["model"]: gr.Dropdown(choices=model_choices(specs), **changes)}
+
+    def offer_presets(self, values: Values) -> Updates:
+        """The styles whose files are there now."""
+        presets, chosen = self._studio.presets.current(), values[self._form["preset"]]
+        changes = {} if chosen in (None, *presets) else {"value": None}
+        return {self._form["preset"]: gr.Radio([(preset.title, key) for key, preset in presets.items()], **changes)}
 
     def show_lora_rows(self, values: Values) -> Updates:
         """The rows in use, and a free one."""

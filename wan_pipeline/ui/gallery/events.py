@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from wan_pipeline.clips.gallery import Clip
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
@@ -97,7 +97,10 @@ class GalleryEvents:
 
     def _grid(self, values: Values, selection: Selection) -> Updates:
         query, offset = self._layout.query(values), selection.offset
-        page = self._gallery.page(query, offset, PAGE_SIZE)
+        try:
+            page = self._gallery.page(query, offset, PAGE_SIZE)
+        except RequestError as error:
+            return self._toast(str(error))
         if not page.items and offset:  # the last clip of the last page is gone
             return self._grid(values, replace(selection, offset=max(offset - PAGE_SIZE, 0)))
         return self._layout.updates(

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.clips.comments import Comment
-from wan_pipeline.clips.gallery import MAX_NOTE_CHARACTERS, Clip, GalleryPage, GalleryQuery
+from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
 from wan_pipeline.jobs.background.verifications import Verification
+from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.names import STAGES, Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.gallery.settings import differences, history, settings

@@ -10,6 +10,7 @@ from gradio.blocks import Block
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
+from wan_pipeline.requests.lists.files import CheckedList
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates, Values
@@ -21,6 +22,9 @@ from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.wording import plural
 
+MAX_HELD = 8
+"""Lists that are held between the look at them and *Add*."""
+
 
 class AddManyEvents:
     """Each handler takes the values of its inputs and returns updates."""
@@ -28,6 +32,8 @@ class AddManyEvents:
     def __init__(self, studio: Studio, templates: Templates, layout: QueueLayout, forms: Filler) -> None:
         self._studio, self._templates, self._forms = studio, templates, forms
         self._panel, self._toast = layout.add_many, layout.toast
+        self._checked: dict[str, CheckedList] = {}
+        """Lists that were reported and not added yet, by their paths, newest last."""
 
     @property
     def inputs(self) -> set[Block]:
@@ -58,26 +64,38 @@ class AddManyEvents:
         if not path:
             return self._panel.updates(report=gr.skip())
         try:
-            with self._studio.read_list(Path(path)) as content:
-                drafts = [row.draft for row in content.rows]
-                text = self._studio.estimates.of_drafts(drafts).text if drafts else ""
+            checked = self._check(path)
+            content = checked.content
+            requests = [row.request for row in content.rows if row.request]
+            text = self._studio.estimates.of_requests(requests).text if requests else ""
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
-        label = f"Add {'the good ' if content.problems else ''}{plural(len(drafts), 'clip')}"
+        label = f"Add {'the good ' if content.problems else ''}{plural(len(requests), 'clip')}"
         return self._panel.updates(
-            report=html.file_report(self._templates, Path(path).name, text, content.problems),
-            add_file=gr.Button(label, visible=bool(drafts)),
-            file=path if drafts else "",
+            report=html.file_report(self._templates, Path(path).name, text, content.problems, content.warnings),
+            add_file=gr.Button(label, visible=bool(requests)),
+            file=path if requests else "",
         )
 
     def add_file(self, values: Values) -> Updates:
+        """Queue the clips of the file as they were checked when it was reported."""
         path, project = values[self._panel.file], project_name(values[self._panel.project])
         try:
-            with self._studio.read_list(Path(path)) as content:
+            with self._checked.pop(path, None) or self._studio.read_list(Path(path)) as content:
                 ids = self._studio.submit_rows(content, skip_bad=True, project=project)
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
         return {**self._no_file(""), **self._added(ids)}
+
+    def _check(self, path: str) -> CheckedList:
+        """Read a list, and hold it until it is added, or MAX_HELD others have come since."""
+        checked = self._studio.read_list(Path(path))
+        held = self._checked.pop(path, None)
+        self._checked[path] = checked
+        for old in [held, *(self._checked.pop(other) for other in list(self._checked)[:-MAX_HELD])]:
+            if old is not None:
+                old.close()
+        return checked
 
     def _drafts(self, values: Values) -> list[Draft]:
         panel = self._panel

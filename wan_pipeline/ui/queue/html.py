@@ -29,6 +29,7 @@ def head(
         seconds_left=seconds_left,
         paused=state.paused,
         stops_after_current=state.stops_after_current,
+        no_room=state.no_room,
         running=running,
     )
 
@@ -96,8 +97,15 @@ def csv_template(templates: Templates) -> str:
     return templates.render("queue/csv_template.html", csv=CSV_TEMPLATE)
 
 
-def file_report(templates: Templates, name: str, estimate: str, problems: Sequence[str]) -> str:
+def file_report(
+    templates: Templates, name: str, estimate: str, problems: Sequence[str], warnings: Sequence[str] = ()
+) -> str:
     """What an uploaded list holds. An empty `estimate` means that no row of it can be queued."""
     return templates.render(
-        "queue/file_report.html", file_name=name, estimate=estimate, problems=problems, max_problems=MAX_PROBLEMS
+        "queue/file_report.html",
+        file_name=name,
+        estimate=estimate,
+        problems=problems,
+        warnings=warnings,
+        max_problems=MAX_PROBLEMS,
     )

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.lists.files import ENDINGS
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
@@ -90,7 +91,7 @@ class AddManyLayout(Layout):
         gr.HTML(html.file_help(templates))
         self.upload = gr.UploadButton(
             "Choose or drop a file",
-            file_types=[".csv", ".jsonl", ".zip"],
+            file_types=list(ENDINGS),
             elem_id="queue-upload",
             elem_classes=["quiet"],
         )

@@ -88,6 +88,8 @@ def number(
 
     def show(draft: Draft, spec: ModelSpec) -> str:
         value = getattr(draft, setting)
+        if isinstance(value, int):  # a seed may have twenty digits
+            return str(value)
         return "" if value is None else f"{value:.10g}"
 
     return Field(
