@@ -146,8 +146,8 @@ class QueueEditor:
 def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
-        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic, made_by) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic, "
+        "made_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
             *(_last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
