@@ -14,11 +14,13 @@ from wan_pipeline.caller_studio import NotFound
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import RequestError, StorageError, StudioError, UserError
 from wan_pipeline.jobs.job import PROBLEMS, Job, JobState
+from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.outside import OutsideDataError, parse_json
 
 PREFIX = "video_"
+SHORTEST_SECONDS = 0.25
 Handler = Callable[[Request], Awaitable[Response]]
 
 STATUS = {
@@ -51,6 +53,25 @@ def video_of_clip(clip: Clip, *, is_own: bool) -> dict[str, Any]:
     video = _video(clip.id, clip.made_at, clip.request)
     video |= {"status": "completed", "progress": 100, "completed_at": _seconds(clip.made_at), "error": None}
     return video if is_own else {**video, "prompt": None}
+
+
+def model_facts(spec: ModelSpec) -> dict[str, Any]:
+    """An object of `/v1/models`: in OpenAI's shape, and what a form or an agent needs to know."""
+    longest = clip_seconds(frames_up_to(spec.max_frames, spec.temporal_compression), spec.fps)
+    return {
+        "id": spec.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": "wan-studio",
+        "title": spec.title,
+        "modes": sorted(spec.modes),
+        "sizes": [f"{size.width}x{size.height}" for size in spec.sizes],
+        "seconds": clip_seconds(spec.num_frames, spec.fps),
+        "min_seconds": min(SHORTEST_SECONDS, longest),
+        "max_seconds": longest // SHORTEST_SECONDS * SHORTEST_SECONDS or longest,
+        "fps": spec.fps,
+        "steps": spec.num_inference_steps,
+    }
 
 
 async def read_json(request: Request) -> dict[str, Any]:

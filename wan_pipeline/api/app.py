@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from wan_pipeline.api.guest_routes import GuestRoutes
 from wan_pipeline.api.key_routes import KeyRoutes
+from wan_pipeline.api.tools import PATH, McpRoute
 from wan_pipeline.api.videos import Videos
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 
 
 def shared_app(studio: Studio, templates: Templates) -> Starlette:
-    return Starlette(routes=[*Videos(studio).routes, *KeyRoutes(studio).routes, *GuestRoutes(studio, templates).routes])
+    parts = (Videos(studio), KeyRoutes(studio), GuestRoutes(studio, templates))
+    return Starlette(routes=[*(route for part in parts for route in part.routes), Route(PATH, McpRoute(studio))])

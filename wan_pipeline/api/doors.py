@@ -45,6 +45,7 @@ GUEST_ROUTES = (
     door("POST", "/v1/videos/{id}/comments", Action.COMMENT),
     door("GET HEAD", "/v1/models", Action.CHOICES),
     door("POST", "/v1/forecast", Action.FORECAST),
+    door("GET POST DELETE", "/mcp", Action.WATCH),
 )
 """Each route asks for its action again, by name, where it is handled."""
 SHARED = ("/v1/", "/mcp", "/guest/")

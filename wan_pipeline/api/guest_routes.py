@@ -11,12 +11,11 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.answers import Handler, answers_errors, id_of, read_json
+from wan_pipeline.api.answers import Handler, answers_errors, id_of, model_facts, read_json
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.caller_studio import CallerStudio, NotFound
 from wan_pipeline.clips.comments import Comment
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.guest import FILES, KINDS, guest_page
@@ -61,7 +60,7 @@ class GuestRoutes:
         studio = self._for(request)
         models, presets = await _run(lambda: (studio.models(), studio.presets()))
         styles = [{"id": preset.id, "title": preset.title, "description": preset.description} for preset in presets]
-        return JSONResponse({"object": "list", "data": [_model(spec) for spec in models], "presets": styles})
+        return JSONResponse({"object": "list", "data": [model_facts(spec) for spec in models], "presets": styles})
 
     async def forecast(self, request: Request) -> Response:
         studio, values = self._for(request), await read_json(request)
@@ -103,24 +102,6 @@ async def _run(work: Callable[[], Any]) -> Any:
 
 def _id(request: Request) -> str:
     return id_of(request.path_params["video_id"])
-
-
-def _model(spec: ModelSpec) -> dict[str, Any]:
-    longest = clip_seconds(frames_up_to(spec.max_frames, spec.temporal_compression), spec.fps)
-    return {
-        "id": spec.id,
-        "object": "model",
-        "created": 0,
-        "owned_by": "wan-studio",
-        "title": spec.title,
-        "modes": sorted(spec.modes),
-        "sizes": [f"{size.width}x{size.height}" for size in spec.sizes],
-        "seconds": clip_seconds(spec.num_frames, spec.fps),
-        "min_seconds": min(SHORTEST_SECONDS, longest),
-        "max_seconds": longest // SHORTEST_SECONDS * SHORTEST_SECONDS or longest,
-        "fps": spec.fps,
-        "steps": spec.num_inference_steps,
-    }
 
 
 def _comment(studio: CallerStudio, comment: Comment) -> dict[str, Any]:

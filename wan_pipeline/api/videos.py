@@ -28,11 +28,12 @@ from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, Role, check
-from wan_pipeline.api.answers import Handler, answers_errors, id_of, video_of_clip, video_of_job
+from wan_pipeline.api.answers import Handler, answers_errors, id_of, video_of_job
 from wan_pipeline.api.drafts import REFERENCE, draft_of, save_data_url
-from wan_pipeline.caller_studio import CallerStudio, NotFound
+from wan_pipeline.api.lists import delete_video, one_video, videos_of
+from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError
-from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
+from wan_pipeline.jobs.job import Job
 from wan_pipeline.storage.outside import OutsideDataError, parse_json
 from wan_pipeline.studio import Studio
 
@@ -87,7 +88,7 @@ class Videos:
         limit = query.get("limit", "20")
         if not limit.isdecimal() or not 0 < int(limit[:6]) <= MAX_LIST:
             raise RequestError("limit", f"The limit '{limit[:20]}' is not one; use 1 to {MAX_LIST}.")
-        videos = await self._run(lambda: _videos(studio))
+        videos = await self._run(lambda: videos_of(studio))
         after = query.get("after")
         if after is not None:
             places = [place for place, video in enumerate(videos) if video["id"] == after]
@@ -98,7 +99,7 @@ class Videos:
 
     async def retrieve(self, request: Request) -> Response:
         studio, video_id = self._for(request), id_of(request.path_params["video_id"])
-        return JSONResponse(await self._run(lambda: _video(studio, video_id)))
+        return JSONResponse(await self._run(lambda: one_video(studio, video_id)))
 
     async def content(self, request: Request) -> Response:
         studio, video_id = self._for(request), id_of(request.path_params["video_id"])
@@ -123,7 +124,7 @@ class Videos:
 
     async def delete(self, request: Request) -> Response:
         studio, video_id = self._for(request), id_of(request.path_params["video_id"])
-        await self._run(lambda: _delete(studio, video_id))
+        await self._run(lambda: delete_video(studio, video_id))
         return JSONResponse({"id": request.path_params["video_id"], "object": "video.deleted", "deleted": True})
 
     # What they share
@@ -157,42 +158,6 @@ class Videos:
 
 
 PRIVATE = {"Cache-Control": "private, no-cache"}
-
-
-def _videos(studio: CallerStudio) -> list[dict[str, Any]]:
-    """Jobs of the caller, and finished clips that they may watch, newest first. What was binned is gone."""
-    clips = {clip.id: clip for clip in studio.clips(limit=1000)}
-    videos = {clip.id: video_of_clip(clip, is_own=studio.is_own(clip)) for clip in clips.values()}
-    for job in studio.jobs(limit=1000) if studio.allows(Action.FOLLOW) else ():
-        if job.state is not JobState.DONE or job.id in clips:
-            videos[job.id] = video_of_job(job)
-    return sorted(videos.values(), key=lambda video: video["created_at"], reverse=True)
-
-
-def _video(studio: CallerStudio, video_id: str) -> dict[str, Any]:
-    """Raises NotFound."""
-    job = _own_job(studio, video_id)
-    if job is not None and job.state is not JobState.DONE:
-        return video_of_job(job)
-    clip = studio.clip(video_id)
-    return video_of_job(job) if job is not None else video_of_clip(clip, is_own=studio.is_own(clip))
-
-
-def _own_job(studio: CallerStudio, video_id: str) -> Job | None:
-    if not studio.allows(Action.FOLLOW):
-        return None
-    try:
-        return studio.job(video_id)
-    except NotFound:  # a clip that the caller did not queue
-        return None
-
-
-def _delete(studio: CallerStudio, video_id: str) -> None:
-    job = _own_job(studio, video_id)
-    if job is not None and job.state in (*UNFINISHED, JobState.PAUSED):
-        studio.cancel(video_id)
-    elif job is None or job.state is JobState.DONE:
-        studio.bin(video_id)
 
 
 async def _read_body(request: Request, folder: Path) -> Body:

@@ -1,0 +1,150 @@
+"""Tools for agents, by the Model Context Protocol over streamable HTTP at `/mcp`.
+
+Each request gets a server of its own with the tools that its caller may use, so nothing is remembered between requests
+and a revoked key ends at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from wan_pipeline.access.guard import caller_of
+from wan_pipeline.access.roles import Action
+from wan_pipeline.api.answers import id_of, model_facts
+from wan_pipeline.api.drafts import draft_of
+from wan_pipeline.api.lists import delete_video, one_video, videos_of
+from wan_pipeline.caller_studio import CallerStudio
+from wan_pipeline.errors import StudioError
+from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.studio import Studio
+
+PATH = "/mcp"
+INSTRUCTIONS = (
+    "Makes short videos with Wan models on the owner's own computer. `generate` queues a clip and answers at once; ask "
+    "`status` until it is completed, then fetch the MP4 from the url that `clip` gives, with the same authorization."
+)
+MAX_LISTED = 50
+
+
+class AgentTools:
+    """The tools, as functions whose names, types and docstrings an agent reads."""
+
+    def __init__(self, studio: CallerStudio, requests: RequestResolver, address: str) -> None:
+        self._studio = studio
+        self._requests = requests
+        self._address = address
+
+    def allowed(self) -> list[tuple[str, Callable[..., Any]]]:
+        """The tools that the caller's role allows, by name."""
+        table: tuple[tuple[str, Action, Callable[..., Any]], ...] = (
+            ("models", Action.CHOICES, self.models),
+            ("presets", Action.CHOICES, self.presets),
+            ("forecast", Action.FORECAST, self.forecast),
+            ("generate", Action.GENERATE, self.generate),
+            ("status", Action.WATCH, self.status),
+            ("clip", Action.WATCH, self.clip),
+            ("list", Action.WATCH, self.list),
+            ("cancel", Action.CANCEL, self.cancel),
+        )
+        return [(name, tool) for name, action, tool in table if self._studio.allows(action)]
+
+    def models(self) -> dict[str, Any]:
+        """List the video models on this computer, with their sizes in pixels, frames per second and longest clip."""
+        return {"models": [model_facts(spec) for spec in self._studio.models()]}
+
+    def presets(self) -> dict[str, Any]:
+        """List the styles that a clip can be made in."""
+        presets = self._studio.presets()
+        return {"presets": [{"id": each.id, "title": each.title, "description": each.description} for each in presets]}
+
+    def forecast(
+        self, model: str = "", size: str = "", seconds: float | None = None, steps: int | None = None, preset: str = ""
+    ) -> dict[str, Any]:
+        """Tell how many seconds a clip would take to make, and how long the queue before it is. Makes nothing."""
+        values = {"model": model, "size": size, "seconds": seconds, "steps": steps, "preset": preset, "prompt": "any"}
+        wait = self._studio.forecast(draft_of(values, {}, self._requests))
+        return {"clip_seconds": round(wait.clip_seconds, 1), "queue_seconds": round(wait.queue_seconds, 1)}
+
+    def generate(  # noqa: PLR0913 (the arguments that an agent may give)
+        self,
+        prompt: str,
+        model: str = "",
+        preset: str = "",
+        size: str = "",
+        seconds: float | None = None,
+        seed: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative_prompt: str = "",
+        num_frames: int | None = None,
+    ) -> dict[str, Any]:
+        """Queue one clip and answer at once with its id. What is left out comes from the preset, then from the model.
+
+        size: such as "832x480", one of the model's. seconds: length of the clip; or num_frames, of the form 4k + 1.
+        seed: the same seed and settings give the same clip.
+        """
+        values = {"prompt": prompt, "model": model, "preset": preset, "size": size, "seconds": seconds, "seed": seed}
+        values |= {"steps": steps, "guidance": guidance, "negative_prompt": negative_prompt, "num_frames": num_frames}
+        job = self._studio.generate(draft_of(values, {}, self._requests))
+        return one_video(self._studio, job.id)
+
+    def status(self, id: str) -> dict[str, Any]:
+        """Tell a clip's status (queued, in_progress, completed, failed), its progress in percent, and its error."""
+        return one_video(self._studio, id_of(id))
+
+    def clip(self, id: str) -> dict[str, Any]:
+        """Tell where a finished clip's MP4 and thumbnail can be fetched, with this connection's authorization."""
+        clip = self._studio.clip(id_of(id))
+        url = f"{self._address}/v1/videos/video_{clip.id}/content"
+        return {"id": f"video_{clip.id}", "url": url, "thumbnail_url": f"{url}?variant=thumbnail", "type": "video/mp4"}
+
+    def list(self) -> dict[str, Any]:
+        """List the newest clips that may be seen, finished or not."""
+        return {"videos": videos_of(self._studio)[:MAX_LISTED]}
+
+    def cancel(self, id: str) -> dict[str, Any]:
+        """Cancel a clip that waits or is being made; a finished one goes to the bin, and the owner can get it back."""
+        delete_video(self._studio, id_of(id))
+        return {"id": id, "deleted": True}
+
+
+class McpRoute:
+    """The ASGI app of `/mcp`."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from mcp.server import MCPServer  # here: it takes a second to import, and few use it
+        from mcp.server.transport_security import TransportSecuritySettings
+
+        request = Request(scope)
+        address = f"{request.url.scheme}://{request.headers.get('host', '')}"
+        tools = AgentTools(CallerStudio(self._studio, caller_of(scope)), self._studio.requests, address)
+        server = MCPServer("Wan Studio", instructions=INSTRUCTIONS, log_level="WARNING")
+        for name, tool in tools.allowed():
+            server.tool(name=name)(_telling(tool))
+        # The guard has looked at host and origin.
+        guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        app = server.streamable_http_app(stateless_http=True, json_response=True, transport_security=guarded)
+        async with server.session_manager.run():
+            await app(scope, receive, send)
+
+
+def _telling(tool: Callable[..., Any]) -> Callable[..., Any]:
+    """The tool with its errors as sentences for the agent."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    @wraps(tool)
+    def telling(*args: Any, **values: Any) -> Any:
+        try:
+            return tool(*args, **values)
+        except StudioError as error:
+            raise ToolError(str(error)) from error
+
+    return telling
