@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.address import check_address
+from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
 
 
 def serve(settings: Settings, host: str, port: int | None, *, share: bool = False) -> None:
@@ -19,10 +20,17 @@ def serve(settings: Settings, host: str, port: int | None, *, share: bool = Fals
     check_address(host, port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
-    from wan_pipeline.studio import Studio
-    from wan_pipeline.ui.page import build_ui
-    from wan_pipeline.ui.theme import launch_options
+    bypass_proxies(host)
+    with without_unknown_proxies():
+        from wan_pipeline.studio import Studio
+        from wan_pipeline.ui.page import build_ui
+        from wan_pipeline.ui.theme import launch_options
 
     with Studio(replace(settings, workspace=settings.workspace.absolute())) as studio:
         studio.start()
-        build_ui(studio).launch(server_name=host, server_port=port, share=share, **launch_options(studio))
+        with without_unknown_proxies():
+            page = build_ui(studio)
+            page.launch(
+                server_name=host, server_port=port, share=share, prevent_thread_lock=True, **launch_options(studio)
+            )
+        page.block_thread()
