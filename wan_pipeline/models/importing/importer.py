@@ -85,7 +85,8 @@ class ModelImporter:
         sources = {name: read_source(path, base, name) for name, path in zip(base.transformers, files, strict=True)}
         convert(sources, base, target, observer)
         own = replace(base.spec, id=new_id, title=title, repo=None, licence="unknown")
-        return self._add(replace(own, availability=Availability.RELEASED, download_gb=0.0), target)
+        memory = inspect(new_id, title, lambda name: read_config(target / name)).memory  # its own, whatever the base is
+        return self._add(replace(own, availability=Availability.RELEASED, download_gb=0.0, memory=memory), target)
 
     def _add(self, spec: ModelSpec, folder: Path | None) -> ModelSpec:
         self._library.imported.add(ImportedModel(spec, folder))
