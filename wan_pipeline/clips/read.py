@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,12 +18,14 @@ from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.outside import MAX_BYTES, OutsideDataError, parse_json
 
 
-def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def read_frames(clip: Path, fps: int | None = None, filters: Sequence[str] = ()) -> Iterator[NDArray[np.uint8]]:
     """Decode each frame as (H, W, 3) RGB; with `fps`, frames are dropped or repeated to that rate.
 
-    Raises StorageError if the file is gone or cannot be decoded.
+    `filters` are ffmpeg's, such as those of `probe_stream`. Raises StorageError if the file is gone or cannot be
+    decoded.
     """
-    rate = [] if fps is None else ["-vf", f"fps={fps}"]
+    chain = ",".join([*([] if fps is None else [f"fps={fps}"]), *filters])
+    rate = ["-vf", chain] if chain else []
     try:
         reader = imageio_ffmpeg.read_frames(
             file_url(clip), pix_fmt="rgb24", input_params=SAFE_OPTIONS, output_params=rate

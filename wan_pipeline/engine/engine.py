@@ -194,7 +194,7 @@ class Engine:
             peak_memory_mb=stages.memory.peak_mb,
             provenance=prepared.provenance,
             resumed_from=prepared.steps_done,
-            warnings=prepared.warnings,
+            warnings=(*prepared.warnings, *conditioning.warnings),
         )
 
     def _match_adapters(self, clip: _Clip) -> list[Adapter]:
