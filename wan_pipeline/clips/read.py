@@ -60,14 +60,23 @@ def last_frame(clip: Path) -> NDArray[np.uint8]:
 
 def read_receipt(clip: Path) -> dict[str, Any] | None:
     """Read the JSON object in a video's comment tag; None if it holds none. Raises StorageError for no video."""
-    found = re.search(r"^comment=((?:\\.|[^\\\n])*)$", _metadata(clip), re.MULTILINE | re.DOTALL | re.IGNORECASE)
-    if found is None:
+    comment = read_tags(clip).get("comment")
+    if comment is None:
         return None
     try:
-        receipt = parse_json(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))
+        receipt = parse_json(comment)
     except OutsideDataError:
         return None  # a comment of another program
     return receipt if isinstance(receipt, dict) else None
+
+
+def read_tags(clip: Path) -> dict[str, str]:
+    """Read the tags of a video, by their names in small letters. Raises StorageError for no video."""
+    found = re.findall(r"^([\w-]+)=((?:\\.|[^\\\n])*)$", _metadata(clip), re.MULTILINE | re.DOTALL)
+    tags: dict[str, str] = {}
+    for name, value in found:  # those of the file come before those of its streams
+        tags.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL))
+    return tags
 
 
 def _metadata(clip: Path) -> str:
@@ -79,7 +88,7 @@ def _metadata(clip: Path) -> str:
         if len(listing) > MAX_BYTES:
             process.kill()
             raise StorageError(
-                f"The clip {clip} holds more than {MAX_BYTES // 2**20} MB of notes, "
+                f"The clip {clip.name} holds more than {MAX_BYTES // 2**20} MB of notes, "
                 "which is no receipt of this studio; choose another file."
             )
     if process.returncode != 0:
@@ -88,4 +97,4 @@ def _metadata(clip: Path) -> str:
 
 
 def _unreadable(clip: Path) -> StorageError:
-    return StorageError(f"The clip {clip} cannot be read; it may have been moved, deleted or damaged.")
+    return StorageError(f"The clip {clip.name} cannot be read; it may have been moved, deleted or damaged.")
