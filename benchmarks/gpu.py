@@ -32,6 +32,7 @@ from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, va
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
 from wan_pipeline.engine.decode import decode as decode_frames
+from wan_pipeline.engine.device.placement import choose_device
 from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
@@ -405,6 +406,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="models of three layers, to try the program itself")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # this program as its own child
     options = parser.parse_args()
+    if options.cases and not options.tiny:
+        check_accelerator()
     if options.inside:
         print(json.dumps(run_case(options.cases[0], options.tiny, options.rounds, options.folder)))
         return
@@ -419,6 +422,17 @@ def main() -> None:
     if options.table:
         options.table.write_text(table(results), encoding="utf-8")
     print(table(results))
+
+
+def check_accelerator() -> None:
+    """End the program with status 2 and one sentence where only a CPU computes: the real shapes would take hours."""
+    if choose_device(Settings().device).type == "cpu":
+        print(
+            "error: the cases need an accelerator, and this machine has none that torch can use; "
+            "run them on one that has, or add --tiny to try the program itself.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
 
 
 def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -40,6 +40,10 @@ class ReceiptError(UserError):
     """A clip without a receipt, or with one that cannot be read."""
 
 
+class NoReceiptError(ReceiptError):
+    """A clip without a receipt of this studio."""
+
+
 class ModelError(UserError):
     """A model that is unknown, not installed, or whose files do not hold together."""
 

@@ -227,6 +227,13 @@ class Studio:
         """
         return recover(load_receipt(path).request, self.requests)
 
+    def draft_of_foreign_clip(self, path: Path) -> Draft | None:
+        """The prompt and seed that another program noted in a clip; None if there are none. Raises StorageError."""
+        from wan_pipeline.clips.foreign import read_foreign  # here: it brings in ffmpeg's wrapper
+        from wan_pipeline.clips.read import read_tags
+
+        return read_foreign(read_tags(path))
+
     def last_frame(self, clip: Path) -> Path:
         """The clip's last frame as a PNG in the cache, to go on from. Raises StorageError."""
         from wan_pipeline.clips.read import last_frame  # here: it brings in ffmpeg's wrapper

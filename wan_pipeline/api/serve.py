@@ -18,6 +18,7 @@ from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.address import check_address
+from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
 
 if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
@@ -49,15 +50,18 @@ def serve(
     check_address(host, port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     _narrow_environment()
-    from wan_pipeline.studio import Studio
-    from wan_pipeline.ui.page import build_ui
+    bypass_proxies(host)
+    with without_unknown_proxies():
+        from wan_pipeline.studio import Studio
+        from wan_pipeline.ui.page import build_ui
 
     names = frozenset(host_name(name) for name in host_names)
     with Studio(replace(settings, workspace=settings.workspace.absolute())) as studio:
         studio.start()
-        page = build_ui(studio)
-        options = serve_options(studio, Rules(host_names=names), Password(password) if password else None)
-        page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
+        with without_unknown_proxies():
+            page = build_ui(studio)
+            options = serve_options(studio, Rules(host_names=names), Password(password) if password else None)
+            page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
         public = [page.share_url] if page.share_url else []
         if host not in LOOPBACK_NAMES:
             public += [f"http://{name}:{page.server_port}" for name in sorted(names)]

@@ -130,7 +130,12 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _import_file(manager: ModelManager, file: Path, options: argparse.Namespace) -> Entry:
+    from wan_pipeline.models.importing.source import check_weights
+
+    if file.is_dir():
+        raise ModelError(f"{file.name} is a folder, and --config goes with a .safetensors file; leave --config out.")
     if not options.config:
+        check_weights(file)
         raise ModelError(f"{file.name} is a transformer alone; name the model that it was made from with --config ID.")
     files = [file] if options.low_noise is None else [file, options.low_noise]
     with _TransferLine(sys.stderr, "copied") as observer:

@@ -84,4 +84,4 @@ def _failure(destination: Path, log: TextIO) -> OSError | StorageError:
     for code, message in disk_errors.items():
         if message in text:
             return OSError(code, message)
-    return StorageError(f"The clip {destination} could not be encoded; ffmpeg says: {last_line(text)}")
+    return StorageError(f"The clip {destination.name} could not be encoded; ffmpeg says: {last_line(text)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 # A "video" may be a playlist that makes ffmpeg open other files or addresses.
-SAFE_OPTIONS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska"]
+SAFE_OPTIONS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska,avi"]
 
 
 def file_url(path: Path) -> str:
@@ -15,9 +15,9 @@ def file_url(path: Path) -> str:
     return f"file:{path.resolve()}"
 
 
-def reading(clip: Path) -> list[str]:
+def reading(clip: Path, verbosity: str = "error") -> list[str]:
     """The beginning of a command line that reads a video."""
-    return [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *SAFE_OPTIONS, "-i", file_url(clip)]
+    return [imageio_ffmpeg.get_ffmpeg_exe(), "-v", verbosity, *SAFE_OPTIONS, "-i", file_url(clip)]
 
 
 def last_line(output: str) -> str:

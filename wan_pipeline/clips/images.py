@@ -54,15 +54,20 @@ def measure(path: Path) -> tuple[int, int]:
 
 def ingest(path: Path, inputs: Path) -> InputImage:
     """Normalise an image and save it in `inputs` as an RGB PNG. Raises ImageError or StorageError."""
-    with _opened(path) as image:
-        image.load()
-        rgb = _to_rgb(ImageOps.exif_transpose(image), path)
+    rgb = read_rgb(path)
     sha256 = pixels_sha256(rgb)
     target = image_path(inputs, sha256)
     if not target.exists():
         with whole_file(target) as part:
             rgb.save(part, format="PNG", compress_level=1)
     return InputImage(sha256, target, rgb.width, rgb.height)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Decode an image, normalised. Raises ImageError."""
+    with _opened(path) as image:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image), path)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class InputFiles:
     def save_picture(self, path: Path) -> str:
         return images.ingest(path, self._folder).sha256
 
-    def save_video(self, path: Path) -> str:
-        return videos.ingest_video(path, self._folder)
+    def save_video(self, path: Path, fps: int) -> str:
+        return videos.ingest_video(path, self._folder, fps)
 
     def find(self, name: str) -> Path | None:
         if not SHA256.fullmatch(name):

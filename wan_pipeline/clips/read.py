@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,12 +18,14 @@ from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.outside import MAX_BYTES, OutsideDataError, parse_json
 
 
-def read_frames(clip: Path, fps: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def read_frames(clip: Path, fps: int | None = None, filters: Sequence[str] = ()) -> Iterator[NDArray[np.uint8]]:
     """Decode each frame as (H, W, 3) RGB; with `fps`, frames are dropped or repeated to that rate.
 
-    Raises StorageError if the file is gone or cannot be decoded.
+    `filters` are ffmpeg's, such as those of `probe_stream`. Raises StorageError if the file is gone or cannot be
+    decoded.
     """
-    rate = [] if fps is None else ["-vf", f"fps={fps}"]
+    chain = ",".join([*([] if fps is None else [f"fps={fps}"]), *filters])
+    rate = ["-vf", chain] if chain else []
     try:
         reader = imageio_ffmpeg.read_frames(
             file_url(clip), pix_fmt="rgb24", input_params=SAFE_OPTIONS, output_params=rate
@@ -58,14 +60,23 @@ def last_frame(clip: Path) -> NDArray[np.uint8]:
 
 def read_receipt(clip: Path) -> dict[str, Any] | None:
     """Read the JSON object in a video's comment tag; None if it holds none. Raises StorageError for no video."""
-    found = re.search(r"^comment=((?:\\.|[^\\\n])*)$", _metadata(clip), re.MULTILINE | re.DOTALL | re.IGNORECASE)
-    if found is None:
+    comment = read_tags(clip).get("comment")
+    if comment is None:
         return None
     try:
-        receipt = parse_json(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))
+        receipt = parse_json(comment)
     except OutsideDataError:
         return None  # a comment of another program
     return receipt if isinstance(receipt, dict) else None
+
+
+def read_tags(clip: Path) -> dict[str, str]:
+    """Read the tags of a video, by their names in small letters. Raises StorageError for no video."""
+    found = re.findall(r"^([\w-]+)=((?:\\.|[^\\\n])*)$", _metadata(clip), re.MULTILINE | re.DOTALL)
+    tags: dict[str, str] = {}
+    for name, value in found:  # those of the file come before those of its streams
+        tags.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL))
+    return tags
 
 
 def _metadata(clip: Path) -> str:
@@ -77,7 +88,7 @@ def _metadata(clip: Path) -> str:
         if len(listing) > MAX_BYTES:
             process.kill()
             raise StorageError(
-                f"The clip {clip} holds more than {MAX_BYTES // 2**20} MB of notes, "
+                f"The clip {clip.name} holds more than {MAX_BYTES // 2**20} MB of notes, "
                 "which is no receipt of this studio; choose another file."
             )
     if process.returncode != 0:
@@ -86,4 +97,4 @@ def _metadata(clip: Path) -> str:
 
 
 def _unreadable(clip: Path) -> StorageError:
-    return StorageError(f"The clip {clip} cannot be read; it may have been moved, deleted or damaged.")
+    return StorageError(f"The clip {clip.name} cannot be read; it may have been moved, deleted or damaged.")

@@ -14,7 +14,7 @@ from wan_pipeline import __version__
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.clips.read import read_receipt
-from wan_pipeline.errors import ReceiptError
+from wan_pipeline.errors import NoReceiptError, ReceiptError
 from wan_pipeline.requests.limits import Text
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.files import whole_file
@@ -22,6 +22,9 @@ from wan_pipeline.storage.outside import OutsideDataError, Time, parse, read_jso
 
 RECEIPT_VERSION = 2
 """Version 1 had no hashes of files, and `environment` at the top instead of `provenance`."""
+
+OWN_KEYS = frozenset({"receipt", "request", "frames_sha256"})
+"""Any of these makes a JSON comment a receipt of this studio, perhaps a damaged one."""
 
 MAX_SECONDS = 1e9
 """Thirty years."""
@@ -111,14 +114,16 @@ def load_receipt(path: Path) -> Receipt:
     Raises ReceiptError if there is none that can be read, StorageError for a file that is no video.
     """
     data = None if path.suffix.lower() == ".json" else read_receipt(path)
+    if data is not None and not OWN_KEYS & data.keys():
+        data = None  # the notes of another program
     try:
         receipt = receipt_beside(path) if data is None else Receipt.from_dict(data)
     except ReceiptError as error:
         raise ReceiptError(f"{path.name}: {error}") from error
     if receipt is None:
-        raise ReceiptError(
-            f"{path.name}: There is no receipt inside it or beside it; only clips of Wan Studio that were not stripped "
-            "have one."
+        raise NoReceiptError(
+            f"{path.name}: There is no receipt of this studio inside it or beside it; only clips of Wan Studio that "
+            "were not stripped have one."
         )
     return receipt
 

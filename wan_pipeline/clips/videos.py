@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from wan_pipeline.clips.sequence import find_frames, is_sequence, write_video
 from wan_pipeline.errors import ImageError, StorageError
 from wan_pipeline.models.spec import frames_up_to
-from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.files import storage_error, whole_file
 
 MAX_VIDEO_BYTES = 2 * 2**30
 
@@ -20,18 +22,23 @@ def video_path(inputs: Path, name: str) -> Path:
 
 def check_length(path: Path, name: str, fps: int, num_frames: int) -> None:
     """Raise ImageError unless the video has `num_frames` at `fps`. `name`: "control video" or the like."""
+    found = len(find_frames(path)) if is_sequence(path) else _count(path, name, fps, num_frames)
+    if found < num_frames:
+        raise too_short(name, found, fps, num_frames)
+
+
+def _count(path: Path, name: str, fps: int, at_most: int) -> int:
     from wan_pipeline.clips.read import count_frames  # here: it imports ffmpeg's wrapper
 
     if not path.is_file():
         raise ImageError(f"The {name} {path.name} is not there; choose another file.")
     try:
-        found = count_frames(path, fps, num_frames)
+        found = count_frames(path, fps, at_most)
     except StorageError:
         found = 0
     if found == 0:
-        raise ImageError(f"The {name} {path.name} cannot be read here; save it as MP4, MOV, MKV or WebM.")
-    if found < num_frames:
-        raise too_short(name, found, fps, num_frames)
+        raise _unreadable(name, path)
+    return found
 
 
 def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
@@ -42,8 +49,35 @@ def too_short(name: str, found: int, fps: int, num_frames: int) -> ImageError:
     )
 
 
-def ingest_video(path: Path, inputs: Path) -> str:
-    """Copy a video to `inputs` and return its name there. Raises ImageError for no video, StorageError."""
+def ingest_video(path: Path, inputs: Path, fps: int = 16) -> str:
+    """Copy a video to `inputs` and return its name there. Raises ImageError for no video, StorageError.
+
+    Pictures in a row become a video of `fps` frames a second.
+    """
+    if is_sequence(path):
+        return _ingest_sequence(path, inputs, fps)
+    _check_video(path)
+    target = video_path(inputs, sha256 := _sha256(path))
+    if not target.exists():
+        with whole_file(target) as part:
+            shutil.copyfile(path, part)
+    return sha256
+
+
+def _ingest_sequence(path: Path, inputs: Path, fps: int) -> str:
+    with TemporaryDirectory(dir=inputs, prefix=".frames-", ignore_cleanup_errors=True) as folder:
+        made = Path(folder, "video.mkv")
+        write_video(find_frames(path), fps, made)
+        sha256 = _sha256(made)
+        try:
+            made.replace(video_path(inputs, sha256))
+        except OSError as error:
+            raise storage_error(inputs, error) from error
+    return sha256
+
+
+def _check_video(path: Path) -> None:
+    """Raise ImageError unless the first frame can be decoded."""
     from wan_pipeline.clips.read import read_frames  # here: it imports ffmpeg's wrapper
 
     if not path.is_file():
@@ -55,11 +89,13 @@ def ingest_video(path: Path, inputs: Path) -> str:
     except StorageError:
         found = None
     if found is None:
-        raise ImageError(f"The video {path.name} cannot be read here; save it as MP4, MOV, MKV or WebM.")
+        raise _unreadable("video", path)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    target = video_path(inputs, sha256)
-    if not target.exists():
-        with whole_file(target) as part:
-            shutil.copyfile(path, part)
-    return sha256
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _unreadable(name: str, path: Path) -> ImageError:
+    return ImageError(f"The {name} {path.name} cannot be read here; save it as MP4, MOV, MKV, WebM or AVI.")

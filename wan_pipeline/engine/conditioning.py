@@ -22,11 +22,14 @@ class Conditioning:
     video: tuple[Image.Image, ...] = ()
     mask: tuple[Image.Image, ...] = ()
     references: tuple[Image.Image, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What was assumed of the videos, a sentence each."""
 
 
 def load_conditioning(inputs: Path, request: GenerationRequest) -> Conditioning:
     """Read what the request names. Raises ImageError for a file that is gone from `inputs`, or a video too short."""
     size = (request.width, request.height)
+    videos = {"control video": request.control_video, "control mask": request.control_mask}
     return Conditioning(
         image=_fitted(inputs, request.image, size),
         last_image=_fitted(inputs, request.last_image, size),
@@ -35,6 +38,7 @@ def load_conditioning(inputs: Path, request: GenerationRequest) -> Conditioning:
         references=tuple(
             image for name in request.reference_images if (image := _fitted(inputs, name, size)) is not None
         ),
+        warnings=tuple(text for what, name in videos.items() if (text := _assumption(inputs, what, name))),
     )
 
 
@@ -71,10 +75,25 @@ def _frames(inputs: Path, what: str, name: str | None, request: GenerationReques
     if not path.is_file():
         image = _fitted(inputs, name, size)
         return () if image is None else (image,) * count
-    from wan_pipeline.clips.read import read_frames  # here: it imports ffmpeg's wrapper
+    from wan_pipeline.clips.read import read_frames  # here and below: they import ffmpeg's wrapper
+    from wan_pipeline.clips.stream import probe_stream
 
-    images = (Image.fromarray(frame) for frame in islice(read_frames(path, request.fps), count))
+    read = read_frames(path, request.fps, probe_stream(path).filters)
+    images = (Image.fromarray(frame) for frame in islice(read, count))
     frames = tuple(_cover(image, size) for image in images)
     if len(frames) < count:
         raise too_short(what, len(frames), request.fps, count)
     return frames
+
+
+def _assumption(inputs: Path, what: str, name: str | None) -> str:
+    """What is assumed of a video's colours, as a sentence; empty where nothing is, or for a picture."""
+    if name is None or not video_path(inputs, name).is_file():
+        return ""
+    from wan_pipeline.clips.stream import probe_stream
+
+    stream = probe_stream(video_path(inputs, name))
+    lines = f"{stream.width}x{stream.height}"
+    if not stream.assumption:
+        return ""
+    return f"The {what} names no colour matrix; {stream.assumption} was assumed, as is usual at {lines}."

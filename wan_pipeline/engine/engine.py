@@ -195,7 +195,7 @@ class Engine:
             peak_memory_mb=stages.memory.peak_mb,
             provenance=prepared.provenance,
             resumed_from=prepared.steps_done,
-            warnings=(*clip.request.notes, *prepared.warnings),
+            warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings),
         )
 
     def _match_adapters(self, clip: _Clip) -> list[Adapter]:

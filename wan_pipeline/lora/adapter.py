@@ -12,7 +12,7 @@ from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.keys import Role, Spellings, split_key
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
+from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header, with_remedy
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 MAX_HEADER_BYTES = 4 * 2**20
@@ -110,7 +110,8 @@ def _read_header(path: Path) -> Header:
     try:
         header = read_header(path, MAX_HEADER_BYTES, MAX_TENSORS)
     except (DamagedFileError, OSError) as error:
-        raise LoraError(f"LoRA '{path.stem}' cannot be read: {error}; download or export it again.") from error
+        reason = with_remedy(error, "download or export it again")
+        raise LoraError(f"LoRA '{path.stem}' cannot be read: {reason}.") from error
     for key in header.tensors:
         if len(key) > MAX_KEY_LENGTH or not key.isprintable() or any(part in key for part in ("/", "\\", "..")):
             raise LoraError(f"LoRA '{path.stem}' has an unsafe key {key[:60]!r}; use a file from a source you trust.")

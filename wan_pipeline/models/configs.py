@@ -70,13 +70,21 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """What is needed of the configuration of an AutoencoderKLWan. Scales are None in those of Wan 2.1."""
+    """What is needed of the configuration of an AutoencoderKLWan. Scales are None in those of Wan 2.1.
+
+    What a configuration leaves out is as in diffusers, here and below.
+    """
 
     z_dim: Positive
     latents_mean: tuple[float, ...]
     latents_std: tuple[float, ...]
     scale_factor_spatial: Positive | None = None
     scale_factor_temporal: Positive | None = None
+    base_dim: Positive = 96
+    decoder_base_dim: Positive | None = None
+    dim_mult: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = (1, 2, 4, 4)
+    num_res_blocks: Positive = 2
+    temperal_downsample: tuple[bool, ...] = (False, True, True)
 
     @property
     def spatial_compression(self) -> int:
@@ -91,8 +99,24 @@ class VaeConfig:
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
+    """Of a UMT5EncoderModel."""
+
     d_model: Positive
     """Width of the embeddings."""
+    vocab_size: Positive = 250_112
+    d_kv: Positive = 64
+    d_ff: Positive = 1024
+    num_layers: Positive = 8
+    num_heads: Positive = 6
+
+
+@dataclass(frozen=True)
+class ImageEncoderConfig:
+    """Of a CLIPVisionModel."""
+
+    hidden_size: Positive = 768
+    intermediate_size: Positive = 3072
+    num_hidden_layers: Positive = 12
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from wan_pipeline.models.configs import (
     INDEX,
     TRANSFORMERS,
     Config,
+    ImageEncoderConfig,
     PipelineConfig,
     ReadConfig,
     SchedulerConfig,
@@ -21,6 +22,7 @@ from wan_pipeline.models.configs import (
     components,
 )
 from wan_pipeline.models.memory import MemoryFacts
+from wan_pipeline.models.parameters import image_encoder_params, text_params, text_table_params, vae_params
 from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
 
 TEXT_PIPELINE, IMAGE_PIPELINE, VACE_PIPELINE = "WanPipeline", "WanImageToVideoPipeline", "WanVACEPipeline"
@@ -87,14 +89,14 @@ def inspect(
         temporal_compression=vae.temporal_compression,
         last_image=_last_image(layout, transformer),
         flow_shift=scheduler.flow_shift or base.flow_shift,
-        memory=_memory(base.memory, layout, transformer),
+        memory=_memory(title, layout, read),
     )
 
 
 def check_parts(title: str, layout: Layout, read: ReadConfig) -> None:
     """Raise ModelError if the configurations of two components disagree, or one of them is malformed."""
     vae = _vae(title, read)
-    text = as_kind(TextEncoderConfig, read("text_encoder/config.json"), title, "text_encoder/config.json")
+    text = _text_encoder(title, read)
     takes_image = layout.pipeline == IMAGE_PIPELINE and not layout.expand_timesteps
     inputs = vae.z_dim + (vae.z_dim + MASK_CHANNELS if takes_image else 0)
     transformers = {name: _transformer(title, name, read) for name in layout.transformers}
@@ -130,6 +132,10 @@ def _transformer(title: str, name: str, read: ReadConfig) -> TransformerConfig:
     return as_kind(TransformerConfig, read(f"{name}/config.json"), title, f"{name}/config.json")
 
 
+def _text_encoder(title: str, read: ReadConfig) -> TextEncoderConfig:
+    return as_kind(TextEncoderConfig, read("text_encoder/config.json"), title, "text_encoder/config.json")
+
+
 def _vae(title: str, read: ReadConfig) -> VaeConfig:
     return as_kind(VaeConfig, read("vae/config.json"), title, "vae/config.json")
 
@@ -148,10 +154,10 @@ def _closest(layout: Layout, vae: VaeConfig) -> ModelSpec:
     return replace(base, sizes=on_grid or (Size(step * 26, step * 15),))
 
 
-def _memory(like: MemoryFacts, layout: Layout, transformer: TransformerConfig) -> MemoryFacts:
-    """Sizes of the model's own transformer; encoders and VAE are taken to be those of the released model."""
-    return replace(
-        like,
+def _memory(title: str, layout: Layout, read: ReadConfig) -> MemoryFacts:
+    """Sizes of the model's own parts, from their configurations."""
+    transformer, text = _transformer(title, "transformer", read), _text_encoder(title, read)
+    return MemoryFacts(
         layers=transformer.num_layers,
         width=transformer.num_attention_heads * transformer.attention_head_dim,
         feed_forward=transformer.ffn_dim,
@@ -160,7 +166,19 @@ def _memory(like: MemoryFacts, layout: Layout, transformer: TransformerConfig) -
         reads_images=transformer.added_kv_proj_dim is not None,
         control_layers=len(transformer.vace_layers or ()),
         expands_timesteps=layout.expand_timesteps,
+        text_params=text_params(text),
+        text_table_params=text_table_params(text),
+        text_layers=text.num_layers,
+        vae_params=vae_params(_vae(title, read)),
+        image_encoder_params=_image_encoder_params(title, layout, read),
     )
+
+
+def _image_encoder_params(title: str, layout: Layout, read: ReadConfig) -> float:
+    name = "image_encoder/config.json"
+    if "image_encoder" not in layout.components:
+        return 0.0
+    return image_encoder_params(as_kind(ImageEncoderConfig, read(name), title, name))
 
 
 def _last_image(layout: Layout, transformer: TransformerConfig) -> LastImage:

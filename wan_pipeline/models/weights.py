@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from wan_pipeline.models.foreign import HEAD_BYTES, what_it_is
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 MAX_HEADER_BYTES = 32 * 2**20
@@ -33,6 +34,15 @@ _NotNegative = Annotated[int, Field(ge=0)]
 
 class DamagedFileError(Exception):
     """The file is no complete safetensors file; the text says why, as the end of a sentence."""
+
+
+class ForeignFileError(DamagedFileError):
+    """The file is something else than safetensors; the text says what, and the way out."""
+
+
+def with_remedy(error: Exception, remedy: str) -> str:
+    """The end of a sentence about a file that cannot be read: the error's own way out, or this one."""
+    return str(error) if isinstance(error, ForeignFileError) else f"{error}; {remedy}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,17 @@ class _Entry:
 
 def read_header(path: Path, max_bytes: int = MAX_HEADER_BYTES, max_tensors: int = MAX_TENSORS) -> Header:
     """The names, dtypes and shapes of a file's tensors. Raises DamagedFileError, OSError."""
+    try:
+        return _read_header(path, max_bytes, max_tensors)
+    except DamagedFileError as error:
+        with path.open("rb") as file:
+            found = what_it_is(file.read(HEAD_BYTES))
+        if not found:
+            raise
+        raise ForeignFileError(found) from error
+
+
+def _read_header(path: Path, max_bytes: int, max_tensors: int) -> Header:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

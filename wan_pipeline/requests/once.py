@@ -38,5 +38,5 @@ class PicturesOnce:
         self.measure: Callable[[Path], tuple[int, int]] = once_each(pictures.measure)
         self.check_length: Callable[[Path, str, int, int], None] = once_each(pictures.check_length)
         self.save_picture: Callable[[Path], str] = once_each(pictures.save_picture)
-        self.save_video: Callable[[Path], str] = once_each(pictures.save_video)
+        self.save_video: Callable[[Path, int], str] = once_each(pictures.save_video)
         self.find: Callable[[str], Path | None] = pictures.find

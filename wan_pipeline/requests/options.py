@@ -75,7 +75,13 @@ OPTIONS = (
     Option("prompt", "prompt", str, "TEXT", "what should be seen"),
     Option("image", "image", path, "FILE", "a picture to start from"),
     Option("last-image", "last_image", path, "FILE", "a picture to end with"),
-    Option("control-video", "control_video", path, "FILE", "a video to follow (VACE)"),
+    Option(
+        "control-video",
+        "control_video",
+        path,
+        "FILE",
+        "a video to follow (VACE), a folder of pictures, or frame.%%04d.png",
+    ),
     Option(
         "control-mask", "control_mask", path, "FILE", "a picture or video, white where the video is repainted (VACE)"
     ),

@@ -18,8 +18,11 @@ class Pictures(Protocol):
     def save_picture(self, path: Path) -> str:
         """Copy a picture, normalised, and return its name. Raises ImageError or StorageError."""
 
-    def save_video(self, path: Path) -> str:
-        """Copy a video and return its name. Raises ImageError or StorageError."""
+    def save_video(self, path: Path, fps: int) -> str:
+        """Copy a video and return its name. Raises ImageError or StorageError.
+
+        A folder of pictures, or a name such as `frame.%04d.png`, is a video of `fps` frames a second.
+        """
 
     def find(self, name: str) -> Path | None:
         """The saved file of that name, or where it would be; None for a name that is no SHA-256, perhaps a path."""

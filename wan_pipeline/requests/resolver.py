@@ -106,8 +106,8 @@ class RequestResolver:
             request,
             image=self._save_picture(draft.image),
             last_image=self._save_picture(draft.last_image),
-            control_video=None if video is None else pictures.save_video(video),
-            control_mask=self._save_mask(draft.control_mask),
+            control_video=None if video is None else pictures.save_video(video, request.fps),
+            control_mask=self._save_mask(draft.control_mask, request.fps),
             reference_images=tuple(pictures.save_picture(path) for path in draft.reference_images),
         )
 
@@ -157,10 +157,10 @@ class RequestResolver:
     def _save_picture(self, path: Path | None) -> str | None:
         return None if path is None else self.pictures.save_picture(path)
 
-    def _save_mask(self, path: Path | None) -> str | None:
+    def _save_mask(self, path: Path | None, fps: int) -> str | None:
         if path is None or self._is_picture(path):
             return self._save_picture(path)
-        return self.pictures.save_video(path)
+        return self.pictures.save_video(path, fps)
 
     def _is_picture(self, path: Path) -> bool:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import NoReceiptError, UserError
+from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.layout import Layout
@@ -18,6 +20,9 @@ VIEWER = (
     "Another Wan Studio has this workspace open and makes its clips. Here you can watch and add to the queue; "
     "when the other one is closed, this one takes over."
 )
+CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
+"""What `show` opens; `assets/files.js` names them too."""
+FOREIGN = "What another program noted in it, its prompt or seed, is in the form."
 SHOW_BADGE = "text => wanStudio.badge(text)"
 
 
@@ -28,7 +33,7 @@ class PageHead(Layout):
         self._studio, self._templates = studio, templates
         gr.HTML(templates.render("common/header.html"), elem_id="header")
         self.upload = gr.UploadButton(
-            "Open a clip", file_types=[".mp4"], elem_id="clip-upload", elem_classes="quiet", size="sm"
+            "Open a clip", file_types=CLIPS, elem_id="clip-upload", elem_classes="quiet", size="sm"
         )
         self.banner = gr.HTML("", elem_id="banner")
         self.badge = gr.Textbox(visible="hidden", container=False)
@@ -49,6 +54,15 @@ class PageHead(Layout):
             return {links.rooms: gr.skip()}
         try:
             found = self._studio.draft_of_clip(Path(path))
+        except NoReceiptError as error:
+            return self._open_foreign(links, Path(path), str(error))
         except UserError as error:
             return {**links.filler.notices(str(error)), **links.open(RoomId.CREATE)}
         return links.filler.fill(found.draft, " ".join(found.missing), mode=found.request.mode)
+
+    def _open_foreign(self, links: PageLinks, path: Path, problem: str) -> Updates:
+        """What can be read of a clip of another program, in the form."""
+        found = self._studio.draft_of_foreign_clip(path)
+        if found is None:
+            return {**links.filler.notices(problem), **links.open(RoomId.CREATE)}
+        return links.filler.fill(replace(found, model=DEFAULT_MODEL), f"{problem} {FOREIGN}")

@@ -244,7 +244,7 @@ def test_a_path_in_a_receipt_is_never_followed(studio, settings, tmp_path, photo
 
 def test_a_clip_of_somebody_else_is_a_sentence(studio, tmp_path):
     encode(np.zeros((3, 64, 64, 3), np.uint8), 16, tmp_path / "holiday.mp4", None)
-    with pytest.raises(ReceiptError, match="no receipt inside it or beside it"):
+    with pytest.raises(ReceiptError, match="no receipt of this studio inside it or beside it"):
         studio.draft_of_clip(tmp_path / "holiday.mp4")
 
 

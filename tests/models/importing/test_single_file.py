@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.support import tiny
 from tests.support.adapters import AUTHORS
-from tests.support.observers import Recorder
+from tests.support.observers import Recorder, Watcher
 from tests.support.requests import make_request
 from wan_pipeline.cli import main
 from wan_pipeline.engine.engine import Engine
@@ -75,17 +75,6 @@ def write_file(folder: Path, path: Path, prefix: str = "", component: str = "tra
     tensors = {prefix + authors_name(name): value for name, value in load_file(weights).items()}
     save_file({name: value for name, value in (tensors | changes).items() if value is not None}, path)
     return path
-
-
-class Watcher:
-    def __init__(self, stop_at: float = 2.0) -> None:
-        self.seen, self._stop_at = [], stop_at
-
-    def transferred(self, transfer) -> None:
-        self.seen.append(transfer)
-
-    def cancelled(self) -> bool:
-        return bool(self.seen) and self.seen[-1].done_bytes >= self._stop_at * self.seen[-1].total_bytes
 
 
 @pytest.fixture
@@ -214,8 +203,15 @@ def test_two_experts_are_two_files(settings, models, tmp_path):
             {"head.head.weight": torch.zeros(192, 48)},
             r"another size: proj_out.weight is \(192, 48\) in it and \(64, 48\)",
         ),
-        ({"blocks.0.self_attn.q.scale_weight": torch.ones(1)}, r"quantized for another program \(scaled weights\)"),
-        ({"head.head.weight": torch.zeros(64, 48).to(torch.float8_e4m3fn)}, r"another program \(F8_E4M3\); choose the"),
+        (
+            {"blocks.0.self_attn.q.scale_weight": torch.ones(7)},
+            r"another program .*scale_weight is no scale of a layer",
+        ),
+        (
+            {"blocks.9.self_attn.q.scale_weight": torch.ones(1)},
+            r"another program .*scale_weight is no scale of a layer",
+        ),
+        ({"head.head.weight": torch.zeros(64, 48, dtype=torch.int8)}, r"another program \(I8\); choose the BF16"),
         ({"motion_encoder.enc.fc.0.weight": torch.zeros(1)}, "is a Wan Animate transformer, which cannot be used yet"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ class Hub:
 @contextmanager
 def model_errors(name: str, endpoint: str) -> Iterator[None]:
     """Turn what the Hub and the network raise for the repository `name` into a ModelError with a way out."""
+    _check_proxies(name)
     try:
         yield
     except GatedRepoError as error:
@@ -108,6 +110,18 @@ def model_errors(name: str, endpoint: str) -> Iterator[None]:
         reason = str(error) or type(error).__name__
         raise ModelError(
             f"{endpoint} cannot be reached for {name} ({reason}); check the network and try again: {RESUMED}."
+        ) from error
+
+
+def _check_proxies(name: str) -> None:
+    """Raise ModelError if the HTTP client cannot use the proxies of the environment, whose addresses may be secret."""
+    try:
+        get_session()
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        named = [key for key in os.environ if key.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+        raise ModelError(
+            f"{name} cannot be downloaded through the proxy in {' or '.join(named) or 'the system settings'}: it must "
+            "be http://, https:// or socks5://, and the last needs the package socksio; change it, or unset it."
         ) from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.configs import INDEX, ReadConfig, read_config
+from wan_pipeline.models.foreign import check_not_authors
 from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.importing.imported import ImportedModel
 from wan_pipeline.models.inspect import inspect
@@ -32,6 +33,7 @@ class ModelImporter:
         """Add a folder in diffusers layout. Its files stay where they are. Raises ModelError, StorageError."""
         folder = folder.expanduser().resolve()
         if not has_index(folder):
+            check_not_authors(folder)
             raise ModelError(
                 f"{folder} has no {INDEX}, so it is not a model in diffusers layout; choose its top folder."
             )
@@ -70,7 +72,8 @@ class ModelImporter:
 
         `config` is another model's id, repository or folder. Raises ModelError, StorageError, Cancelled.
         """
-        from wan_pipeline.models.importing.single_file import convert, read_source
+        from wan_pipeline.models.importing.single_file import convert
+        from wan_pipeline.models.importing.source import read_source
 
         base = self._installed(config)
         if len(files) != len(base.transformers):
@@ -85,7 +88,8 @@ class ModelImporter:
         sources = {name: read_source(path, base, name) for name, path in zip(base.transformers, files, strict=True)}
         convert(sources, base, target, observer)
         own = replace(base.spec, id=new_id, title=title, repo=None, licence="unknown")
-        return self._add(replace(own, availability=Availability.RELEASED, download_gb=0.0), target)
+        memory = inspect(new_id, title, lambda name: read_config(target / name)).memory  # its own, whatever the base is
+        return self._add(replace(own, availability=Availability.RELEASED, download_gb=0.0, memory=memory), target)
 
     def _add(self, spec: ModelSpec, folder: Path | None) -> ModelSpec:
         self._library.imported.add(ImportedModel(spec, folder))

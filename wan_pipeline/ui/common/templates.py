@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.ui.common.paths import without_folders
 from wan_pipeline.ui.common.room import RoomId
 from wan_pipeline.wording import data_size, duration, plural
 
@@ -35,6 +36,7 @@ class Templates:
         )
         self._environment.filters |= {
             "data_size": data_size,
+            "without_folders": without_folders,
             "duration": duration,
             "plural": plural,
             "file_url": file_url,
