@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from wan_pipeline.api.serve import serve
-from wan_pipeline.cli.common import add_folders, add_memory, settings
-from wan_pipeline.cli.serve import add_address
+from wan_pipeline.cli.common import add_folders, add_memory
+from wan_pipeline.cli.serve import add_address, run
 from wan_pipeline.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> None:
     try:
-        options = parse(arguments)
-        serve(settings(options), options.host, options.port, share=options.share, host_names=options.host_name)
-    except (UserError, OSError) as error:  # a bad option, preset file or workspace, a port in use
+        run(parse(arguments))
+    except UserError as error:  # a bad option, preset file or workspace, a port in use
         raise SystemExit(f"Wan Studio cannot start: {error}") from error
     except KeyboardInterrupt:  # Ctrl+C before Gradio's own handling of it is in place
         raise SystemExit(130) from None

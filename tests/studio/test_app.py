@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import app
+from wan_pipeline.cli.common import settings
 from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -28,9 +29,9 @@ def test_a_space_names_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_how_the_device_is_used_is_a_setting() -> None:
-    plain = app.settings(app.parse([]))
+    plain = settings(app.parse([]))
     assert (plain.memory_limit, plain.plan, plain.compiled) == (0.0, "", False)
-    told = app.settings(app.parse(["--memory-limit", "8GB", "--plan", "streamed,int8,blocks=2", "--compiled"]))
+    told = settings(app.parse(["--memory-limit", "8GB", "--plan", "streamed,int8,blocks=2", "--compiled"]))
     assert told.memory_limit == pytest.approx(7.45, abs=0.01)
     assert (told.plan, told.compiled) == ("streamed,int8,blocks=2", True)
 

@@ -67,7 +67,7 @@ class Receipt:
             "made_at": self.made_at.isoformat(),
             "job": self.job,
             "project": self.project,
-            "made_by": self.made_by,
+            **({"made_by": self.made_by} if self.made_by else {}),
             "attempt": self.attempt,
             "resumed_from": self.resumed_from,
             "request": self.request.to_dict(),

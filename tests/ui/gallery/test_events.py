@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from tests.clips.test_gallery import put
 from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
+from wan_pipeline.access.callers import Caller
+from wan_pipeline.access.guard import CALLER
+from wan_pipeline.access.roles import Role
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.gallery.events import GalleryEvents
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
 
-ELSEWHERE = SimpleNamespace(client=SimpleNamespace(host="192.168.1.7"), headers={"host": "192.168.1.2:7860"})
+ELSEWHERE = gr.Request(Request({"type": "http", CALLER: Caller(Role.OWNER)}))
+"""An owner who comes by a key from another computer."""
 
 
 class Tab:
