@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+
+if os.environ.get("SPACES_ZERO_GPU"):  # a Space on ZeroGPU: this goes before anything that imports torch or Gradio
+    import spaces  # noqa: F401
 
 from wan_pipeline.cli.common import add_folders, add_memory
 from wan_pipeline.cli.serve import add_address, run

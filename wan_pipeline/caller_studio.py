@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from wan_pipeline.access.callers import Caller
-from wan_pipeline.access.caps import Caps, Usage, check_caps, check_usage
+from wan_pipeline.access.caps import Caps, Usage, check_caps, check_queue, check_usage
 from wan_pipeline.access.keys import Key
 from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role, check
 from wan_pipeline.clips.comments import Comment
@@ -54,7 +54,7 @@ class CallerStudio:
     def __init__(self, studio: Studio, caller: Caller, caps: Caps | None = None) -> None:
         self._studio = studio
         self._caller = caller
-        self._caps = caps or Caps()
+        self._caps = caps or caller.caps or Caps()
 
     @property
     def caller(self) -> Caller:
@@ -98,6 +98,7 @@ class CallerStudio:
             request = self._studio.requests.check(draft)
             check_caps(request, self._caps)
             with _submitting:
+                check_queue(self._studio.jobs.unfinished(), self._caps)
                 check_usage(self._usage(self._key), self._minutes(request), self._caps, self._key.max_clips)
                 job_id = self._studio.submit(draft, self._key.project, made_by=self._key.id)
             return self._studio.jobs.existing(job_id)
@@ -208,6 +209,8 @@ class CallerStudio:
     def _query(self) -> GalleryQuery:
         if self._key is None:
             return GalleryQuery()
+        if self._key.is_visitor:
+            return GalleryQuery(made_by=(self._key.id,))
         made_by = ("", self._key.id) if self._caller.role is Role.MAKE else ()
         return GalleryQuery(project=self._key.project, made_by=made_by)
 

@@ -1,4 +1,7 @@
-"""The error tree. A user error states the value, the rule and the way out, in one sentence for one reader."""
+"""The error tree. A user error states the value, the rule and the way out, in one sentence for one reader.
+
+All of them can be pickled, for one may come from another process.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,9 @@ class RequestError(UserError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+    def __reduce__(self) -> tuple[type[RequestError], tuple[str, str]]:
+        return type(self), (self.field, str(self))
 
 
 class ImageError(UserError):
@@ -75,6 +81,9 @@ class OutOfMemory(GenerationError):
         """`smaller_plan` names the memory plan to try next; None where there is none that takes less."""
         super().__init__(message)
         self.smaller_plan = smaller_plan
+
+    def __reduce__(self) -> tuple[type[OutOfMemory], tuple[str, str | None]]:
+        return type(self), (str(self), self.smaller_plan)
 
 
 class Cancelled(StudioError):

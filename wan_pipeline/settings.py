@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,25 @@ _HOME = Path.home() / "Wan Studio" if _IS_INSTALLED else REPOSITORY
 DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
 """By torch's names; ROCm is `cuda` there too."""
+WORKSPACE_VARIABLE = "WAN_STUDIO_WORKSPACE"
+SPACE_VARIABLE = "SPACE_ID"
+"""Set by the Hugging Face Hub where the app runs as a Space: "namespace/name"."""
+SPACE_STORAGE = Path("/data")
+"""Where a Space has its storage mounted, if it has any."""
+
+
+def is_on_space() -> bool:
+    return bool(os.environ.get(SPACE_VARIABLE))
+
+
+def default_workspace() -> Path:
+    """What the environment names; else the storage of a Space, or its temporary folder; else the usual place."""
+    if named := os.environ.get(WORKSPACE_VARIABLE):
+        return Path(named)
+    if not is_on_space():
+        return _HOME / "workspace"
+    storage = SPACE_STORAGE if os.access(SPACE_STORAGE, os.W_OK) else Path(tempfile.gettempdir())
+    return storage / "wan-studio"
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class Settings:
     which come with the package.
     """
 
-    workspace: Path = _HOME / "workspace"
+    workspace: Path = field(default_factory=default_workspace)
     presets: Path = _SHIPPED_PRESETS if _IS_INSTALLED else REPOSITORY / "presets"
     loras: Path = _HOME / "loras"
     models: Path = _HOME / "models"

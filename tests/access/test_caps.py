@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from wan_pipeline.access.caps import Caps, Usage, check_caps, check_usage
+from wan_pipeline.access.caps import Caps, Usage, check_caps, check_queue, check_usage
 from wan_pipeline.errors import UserError
 from wan_pipeline.models import registry
 from wan_pipeline.requests.own_clip import own_request
@@ -43,3 +43,10 @@ def test_a_share_that_is_used_up_is_refused(usage: Usage, sentence: str) -> None
     with pytest.raises(UserError, match=sentence):
         check_usage(usage, minutes=2, caps=Caps(), max_clips=5)
     check_usage(Usage(4, 3, 57), minutes=2, caps=Caps(), max_clips=5)
+
+
+def test_a_queue_that_is_full_takes_no_more() -> None:
+    check_queue(10_000, Caps())
+    check_queue(4, Caps(max_queue=5))
+    with pytest.raises(UserError, match="5 clips are waiting here"):
+        check_queue(5, Caps(max_queue=5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,3 +82,22 @@ def test_lifetimes_as_people_write_them() -> None:
     for wrong in ("", "0h", "-1h", "2y", "999999w", "1.5h", "48"):
         with pytest.raises(UserError, match="no lifetime"):
             parse_expiry(wrong)
+
+
+def test_a_visitors_key_is_told_by_its_id_and_not_listed(keys: Keys) -> None:
+    secret, visitor = keys.create_for_visitor(timedelta(days=1))
+    found = keys.find(secret)
+    assert found == visitor
+    assert (visitor.is_visitor, visitor.role, visitor.project) == (True, Role.MAKE, "")
+    others = [keys.create(Role.MAKE)[1] for _ in range(50)]
+    assert not any(key.is_visitor for key in others)
+    assert visitor not in keys.list()
+
+
+def test_expired_keys_are_removed_and_no_others(keys: Keys) -> None:
+    kept = [keys.create(Role.VIEW, expires=expires)[0] for expires in (None, timedelta(days=1))]
+    keys.create(Role.OWNER, expires=timedelta(seconds=-1))
+    keys.create_for_visitor(timedelta(seconds=-1))
+    assert keys.remove_expired(datetime.now(UTC)) == 2
+    assert all(keys.find(secret) for secret in kept)
+    assert keys.remove_expired(datetime.now(UTC)) == 0

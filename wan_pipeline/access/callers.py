@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
+from wan_pipeline.access.caps import Caps
 from wan_pipeline.access.keys import Key
 from wan_pipeline.access.roles import Role
 
@@ -37,6 +38,8 @@ class Caller:
     """None for the owner at this computer."""
     is_local: bool = False
     """Whether they sit at this computer, and may be shown its folders."""
+    caps: Caps | None = None
+    """What they may ask for at most, where it is not what every guest may."""
 
 
 OWNER_HERE = Caller(Role.OWNER, is_local=True)

@@ -22,6 +22,8 @@ class Caps:
     """Clips that wait or run at a time."""
     minutes_a_day: float = 60.0
     """Of computing, in the last 24 hours."""
+    max_queue: int | None = None
+    """Clips of all that may wait or run; a guest's does not join a longer queue. None: no limit."""
 
 
 @dataclass(frozen=True)
@@ -56,4 +58,12 @@ def check_usage(usage: Usage, minutes: float, caps: Caps, max_clips: int | None)
     if usage.minutes_today + minutes > caps.minutes_a_day:
         raise UserError(
             f"This clip would take more than your {caps.minutes_a_day:g} minutes a day; try a shorter one, or tomorrow."
+        )
+
+
+def check_queue(unfinished: int, caps: Caps) -> None:
+    """Raise UserError if the queue of all is longer than a guest may join."""
+    if caps.max_queue is not None and unfinished >= caps.max_queue:
+        raise UserError(
+            f"{plural(unfinished, 'clip')} are waiting here, and no more are taken; try again in a few minutes."
         )

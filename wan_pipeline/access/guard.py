@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import parse_qsl
 
@@ -25,6 +25,7 @@ from wan_pipeline.access.callers import (
     is_owner_here,
     is_same_origin,
 )
+from wan_pipeline.access.caps import Caps
 from wan_pipeline.access.http import (
     App,
     BoundedBody,
@@ -33,15 +34,20 @@ from wan_pipeline.access.http import (
     Rules,
     Scope,
     Send,
+    key_cookie,
     read_body,
     redirect_with_cookie,
+    request_of,
     secrets_in,
     security_headers,
+    with_cookie,
+    with_headers,
 )
 from wan_pipeline.access.keys import Key, Keys
-from wan_pipeline.access.limits import Rate, WrongKeys
+from wan_pipeline.access.limits import Limits
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
+from wan_pipeline.access.visitors import VISIT, Strangers, client_address
 from wan_pipeline.errors import StorageError
 
 CALLER = "wan_studio.caller"
@@ -56,21 +62,22 @@ RefusedPage = Callable[[int, str, bool], str]
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Limits:
-    """Rates of one server. The owner at this computer has a lane of their own."""
-
-    guest: Rate = field(default_factory=lambda: Rate(per_second=8, burst=80))
-    guests_in_all: Rate = field(default_factory=lambda: Rate(per_second=24, burst=240))
-    strangers: Rate = field(default_factory=lambda: Rate(per_second=4, burst=40))
-    wrong_keys: WrongKeys = field(default_factory=WrongKeys)
-
-
 @dataclass(frozen=True)
 class _Refusal(Exception):
     status: int
     sentence: str
     retry_after: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Who was let in, and what becomes of their key."""
+
+    caller: Caller
+    secret_in_address: str = ""
+    """To be taken out of it."""
+    new_secret: str = ""
+    """Of the key that a visitor was given just now."""
 
 
 class Guard:
@@ -84,35 +91,45 @@ class Guard:
         limits: Limits,
         refused_page: RefusedPage,
         password: Password | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
-        """`password` lets the owner in from other computers: a page asks for it."""
+        """`password` lets the owner in from other computers: a page asks for it. `strangers` is for a Space."""
         self._app = app
         self._keys = keys
         self._rules = rules
         self._limits = limits
         self._refused_page = refused_page
         self._password = password
+        self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request = _request(scope)
+        request = request_of(scope)
         try:
             self._check_host(request)
             if self._password is not None and scope["path"] == LOGIN and request.method == "POST":
                 await self._log_in(request, receive, send)
                 return
-            caller, secret_in_address = self._identify(scope, request)
+            if self._strangers is not None and scope["path"] in self._strangers.login_paths:
+                await self._let_log_in(self._strangers, scope, request, receive, send)
+                return
+            entry = self._identify(scope, request)
+            caller = entry.caller
             self._check_rate(request, caller)
             self._check_path(scope)
             limit = self._check_size(scope, request, caller)
         except _Refusal as refusal:
             await self._refuse(scope, request, receive, send, refusal)
             return
-        if secret_in_address:
-            await redirect_with_cookie(scope, request, send, secret_in_address, framed=self._rules.framed)
+        framed = self._rules.framed
+        if entry.secret_in_address:
+            await redirect_with_cookie(scope, request, send, entry.secret_in_address, framed=framed)
             return
+        if entry.new_secret:
+            lasts = int(VISIT.total_seconds())
+            send = with_cookie(send, key_cookie(request, entry.new_secret, framed=framed, seconds=lasts))
         scope[CALLER] = caller
         body = BoundedBody(receive, limit)
         answer = body.refusing(self._with_headers(send, caller), _too_large(limit))
@@ -125,21 +142,50 @@ class Guard:
             name = host_name(request.host)[:80] or "without a name"
             raise _Refusal(403, f"This studio does not answer to the host {name}; its owner can add --host-name.")
 
-    def _identify(self, scope: Scope, request: Request) -> tuple[Caller, str]:
-        """The caller, and the key to be taken out of the address, if it is right. Raises _Refusal."""
+    def _identify(self, scope: Scope, request: Request) -> _Entry:
+        """Raises _Refusal for whoever is not let in."""
         if request.changes_something and not is_same_origin(request):
             raise _Refusal(403, "Another web page sent this; only the studio's own page may.")
-        is_here = is_owner_here(request, self._rules.host_names)
+        is_here = not self._rules.behind_proxy and is_owner_here(request, self._rules.host_names)
         for secret, is_in_address in secrets_in(scope, request):
             key = self._find(secret)
             if key is not None:
                 is_local = is_here and key.role is Role.OWNER
-                return Caller(key.role, key, is_local=is_local), secret if is_in_address else ""
+                caller = Caller(key.role, key, is_local=is_local, caps=self._caps(key))
+                return _Entry(caller, secret_in_address=secret if is_in_address else "")
             if not is_here:  # an owner's browser may still hold the cookie of a key that was revoked
                 self._delay_guessing(request)
         if is_here:
-            return OWNER_HERE, ""
+            return _Entry(OWNER_HERE)
+        if self._strangers is not None and scope["path"] == "/" and request.method == "GET":
+            return self._admit(self._strangers, request)
         raise _Refusal(401, "This studio is private. Open it by an invitation: a link that ends in a key.")
+
+    def _admit(self, strangers: Strangers, request: Request) -> _Entry:
+        """Give a visitor a key. Raises _Refusal."""
+        if wait := strangers.visitors.wait_seconds(self._peer(request)):
+            raise _Refusal(429, "Many people have just come here; wait a little, then open the page again.", wait)
+        try:
+            secret, key = strangers.visitors.admit()
+        except StorageError as error:
+            raise self._unavailable(error) from error
+        return _Entry(Caller(key.role, key, caps=self._caps(key)), new_secret=secret)
+
+    def _caps(self, key: Key) -> Caps | None:
+        return self._strangers.visitors.caps if self._strangers is not None and key.is_visitor else None
+
+    def _peer(self, request: Request) -> str:
+        return client_address(request) if self._rules.behind_proxy else request.peer
+
+    async def _let_log_in(
+        self, strangers: Strangers, scope: Scope, request: Request, receive: Receive, send: Send
+    ) -> None:
+        """Anybody may ask for the routes of the login. Raises _Refusal for whoever asks too often."""
+        if wait := self._limits.strangers.take(self._peer(request)):
+            raise _Refusal(429, "Too many tries; wait a little.", wait)
+        if strangers.login is None or scope["type"] != "http":
+            raise _Refusal(404, "There is nothing here.")
+        await strangers.login(scope, BoundedBody(receive, MAX_LOGIN_BYTES).receive, self._with_headers(send, None))
 
     def _find(self, secret: str) -> Key | None:
         try:
@@ -147,15 +193,19 @@ class Guard:
             if key is not None:
                 self._keys.record_use(key)
         except StorageError as error:
-            logger.warning("A key could not be checked: %s", error)
-            raise _Refusal(503, "Keys cannot be checked just now; try again in a moment.", 2.0) from error
+            raise self._unavailable(error) from error
         return key
+
+    @staticmethod
+    def _unavailable(error: StorageError) -> _Refusal:
+        logger.warning("A key could not be checked: %s", error)
+        return _Refusal(503, "Keys cannot be checked just now; try again in a moment.", 2.0)
 
     async def _log_in(self, request: Request, receive: Receive, send: Send) -> None:
         """Check the password of a form and give the browser an owner's key. Raises _Refusal."""
         if not is_same_origin(request):
             raise _Refusal(403, "Another web page sent this; only the studio's own page may.")
-        if wait := self._limits.wrong_keys.wait_seconds(request.peer):
+        if wait := self._limits.wrong_keys.wait_seconds(self._peer(request)):
             raise _Refusal(429, "Too many tries; wait a little.", wait)
         body = await read_body(receive, MAX_LOGIN_BYTES)
         typed = dict(parse_qsl(body.decode("utf-8", "replace"))).get("password", "")
@@ -182,7 +232,7 @@ class Guard:
         return send_while_valid
 
     def _delay_guessing(self, request: Request) -> None:
-        if wait := self._limits.wrong_keys.wait_seconds(request.peer):
+        if wait := self._limits.wrong_keys.wait_seconds(self._peer(request)):
             raise _Refusal(429, "Too many wrong keys; wait a little.", wait)
 
     # How much
@@ -233,27 +283,13 @@ class Guard:
 
     def _with_headers(self, send: Send, caller: Caller | None) -> Send:
         added = security_headers(self._rules, for_gradio=caller is not None and caller.role is Role.OWNER)
-        names = {name for name, _ in added} | {b"access-control-allow-origin", b"access-control-allow-credentials"}
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                kept = [(name, value) for name, value in message.get("headers", []) if name.lower() not in names]
-                message["headers"] = [*kept, *added]
-            await send(message)
-
-        return send_with_headers
+        return with_headers(send, added)
 
 
 def caller_of(scope: Scope) -> Caller:
     """Who sent the request of this scope. Raises KeyError where no guard stands before: then nobody is let in."""
     caller: Caller = scope[CALLER]
     return caller
-
-
-def _request(scope: Scope) -> Request:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    client = scope.get("client")
-    return Request(client[0] if client else "", scope.get("method", "GET"), scope.get("scheme", "http"), headers)
 
 
 def _too_large(limit: int) -> str:

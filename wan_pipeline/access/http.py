@@ -32,6 +32,8 @@ class Rules:
     """Who may frame the page: nobody, or on a Space the Hub."""
     framed: bool = False
     """Whether the page is framed by another site, so that its cookie has to be partitioned."""
+    behind_proxy: bool = False
+    """Whether all requests come through a proxy that says who sent them. Then nobody sits at this computer."""
     max_body_bytes: int = 4 * 2**20
     """Of a request of a guest; uploads have their own limit."""
     max_guest_upload_bytes: int = 32 * 2**20
@@ -39,6 +41,12 @@ class Rules:
     """Of the owner."""
     upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
     closed_paths: tuple[str, ...] = ("/docs", "/redoc", "/openapi.json")
+
+
+def request_of(scope: Scope) -> Request:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    client = scope.get("client")
+    return Request(client[0] if client else "", scope.get("method", "GET"), scope.get("scheme", "http"), headers)
 
 
 def invitation(address: str, secret: str) -> str:
@@ -93,13 +101,43 @@ def secrets_in(scope: Scope, request: Request) -> Iterable[tuple[str, bool]]:
         yield morsel.value, False
 
 
+def key_cookie(request: Request, secret: str, *, framed: bool, seconds: int = COOKIE_SECONDS) -> str:
+    """The value of a `Set-Cookie` header: no script reads it, and no other site sends it, unless it frames the page."""
+    is_secure = framed or request.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    flags = "SameSite=None; Secure; Partitioned" if framed else "SameSite=Lax" + ("; Secure" if is_secure else "")
+    return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; {flags}"
+
+
+def with_headers(send: Send, added: list[tuple[bytes, bytes]]) -> Send:
+    """`send` whose answers bear these headers, in place of others of their names, and let no other site read them."""
+    names = {name for name, _ in added} | {b"access-control-allow-origin", b"access-control-allow-credentials"}
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [(name, value) for name, value in message.get("headers", []) if name.lower() not in names]
+            message["headers"] = [*kept, *added]
+        await send(message)
+
+    return send_with_headers
+
+
+def with_cookie(send: Send, cookie: str) -> Send:
+    """`send` that adds a cookie to the answer, which is then for nobody else to keep."""
+
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            added = [(b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
+            message["headers"] = [*message.get("headers", []), *added]
+        await send(message)
+
+    return send_with_cookie
+
+
 async def redirect_with_cookie(scope: Scope, request: Request, send: Send, secret: str, *, framed: bool) -> None:
     """Keep the key in a cookie that no script reads, and leave it out of the address."""
     rest = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != PARAMETER]
     target = "./" + (f"?{urlencode(rest)}" if rest else "")
-    is_secure = framed or request.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
-    flags = "SameSite=None; Secure; Partitioned" if framed else "SameSite=Lax" + ("; Secure" if is_secure else "")
-    cookie = f"{COOKIE}={secret}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; {flags}"
+    cookie = key_cookie(request, secret, framed=framed)
     headers = [(b"location", target.encode()), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
     headers += [(b"content-length", b"0"), (b"referrer-policy", b"no-referrer")]
     await send({"type": "http.response.start", "status": 303, "headers": headers})

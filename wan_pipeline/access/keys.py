@@ -17,6 +17,9 @@ KEY_BYTES = 16
 """128 random bits: no dictionary and no luck finds one, so a plain SHA-256 is enough to store it."""
 DEFAULT_EXPIRY = timedelta(hours=48)
 MAX_EXPIRY = timedelta(days=366)
+VISITOR = "v"
+"""Begins the ids of keys that a Space gave to visitors by itself; those of other keys are hexadecimal. A clip holds the
+id of the key it was made by, and so tells that it is a visitor's when the key is long gone."""
 USE_SECONDS = 60.0
 """The last use is written at most this often."""
 
@@ -38,6 +41,11 @@ class Key:
     max_clips: int | None = None
     """Clips that it may make in all; None: no limit but the caps of every key."""
 
+    @property
+    def is_visitor(self) -> bool:
+        """Whether a Space gave it to somebody who came without one: they see only what they made themselves."""
+        return self.id.startswith(VISITOR)
+
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
 
@@ -56,9 +64,18 @@ class Keys:
         max_clips: int | None = None,
     ) -> tuple[str, Key]:
         """Make a key. Returns the secret, which is shown this once, and its record."""
+        return self._create(secrets.token_hex(4), role, project, expires, max_clips)
+
+    def create_for_visitor(self, expires: timedelta) -> tuple[str, Key]:
+        """The same for somebody who came to a Space without a key."""
+        return self._create(VISITOR + secrets.token_hex(8), Role.MAKE, "", expires, None)
+
+    def _create(
+        self, key_id: str, role: Role, project: str, expires: timedelta | None, max_clips: int | None
+    ) -> tuple[str, Key]:
         secret, now = secrets.token_urlsafe(KEY_BYTES), datetime.now(UTC)
         end = None if expires is None else now + expires
-        key = Key(secrets.token_hex(4), role, project, now, end, None, max_clips)
+        key = Key(key_id, role, project, now, end, None, max_clips)
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO keys (id, hash, role, project, max_clips, created_at, expires_at) "
@@ -83,9 +100,11 @@ class Keys:
             connection.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (now.isoformat(), key.id))
 
     def list(self) -> list[Key]:
-        """All keys, the newest first, expired ones too."""
+        """All keys but those of visitors, the newest first, expired ones too."""
         with self._database.connection() as connection:
-            rows = connection.execute("SELECT * FROM keys ORDER BY created_at DESC, id").fetchall()
+            rows = connection.execute(
+                "SELECT * FROM keys WHERE substr(id, 1, 1) != ? ORDER BY created_at DESC, id", (VISITOR,)
+            ).fetchall()
         return [key for row in rows if (key := _key(row))]
 
     def is_valid(self, key_id: str) -> bool:
@@ -94,6 +113,14 @@ class Keys:
             row = connection.execute("SELECT * FROM keys WHERE id = ?", (key_id,)).fetchone()
         key = _key(row) if row else None
         return key is not None and not key.is_expired(datetime.now(UTC))
+
+    def remove_expired(self, now: datetime) -> int:
+        """Delete the keys that let nobody in any more. Returns how many."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT * FROM keys WHERE expires_at IS NOT NULL").fetchall()
+            expired = [key.id for row in rows if (key := _key(row)) and key.is_expired(now)]
+            connection.executemany("DELETE FROM keys WHERE id = ?", [(key_id,) for key_id in expired])
+        return len(expired)
 
     def revoke(self, key_id: str) -> Key:
         """Delete a key; its open pages end with their next request. Raises UserError for an unknown id."""

@@ -57,3 +57,13 @@ class WrongKeys:
     def wait_seconds(self, peer: str) -> float:
         """After a wrong key: 0 if it may simply be refused, else how long this peer is to wait."""
         return max(self.by_peer.take(peer), self.in_all.take("all"))
+
+
+@dataclass
+class Limits:
+    """Rates of one server. The owner at this computer has a lane of their own."""
+
+    guest: Rate = field(default_factory=lambda: Rate(per_second=8, burst=80))
+    guests_in_all: Rate = field(default_factory=lambda: Rate(per_second=24, burst=240))
+    strangers: Rate = field(default_factory=lambda: Rate(per_second=4, burst=40))
+    wrong_keys: WrongKeys = field(default_factory=WrongKeys)

@@ -6,22 +6,24 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.access.callers import LOOPBACK_NAMES, host_name
-from wan_pipeline.access.guard import Guard, Limits
+from wan_pipeline.access.guard import Guard
 from wan_pipeline.access.http import Rules, invitation
+from wan_pipeline.access.limits import Limits
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Role
+from wan_pipeline.api.space.environment import Space, space_of
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.address import check_address
 from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
 
 if TYPE_CHECKING:
-    from wan_pipeline.studio import Studio
+    from wan_pipeline.studio import Studio, Supervise
 
 WIDENING = ("GRADIO_VIBE_MODE", "GRADIO_ALLOWED_PATHS", "GRADIO_SHARE", "GRADIO_MCP_SERVER", "GRADIO_ROOT_PATH")
 """Gradio's own switches that would serve more than this program does."""
@@ -45,8 +47,10 @@ def serve(
 
     Without a port it takes the first free one from 7860. `share` also gives the page a public address, through
     Gradio's servers. `host_names` are other names that the page answers to. Whoever is not at this computer needs the
-    owner's key, which is printed as a link, or the `password`. Raises UserError or OSError if it cannot be served.
+    owner's key, which is printed as a link, or the `password`. On a Space everybody else is a visitor. Raises
+    UserError or OSError if it cannot be served.
     """
+    space = space_of(os.environ)
     check_address(host, port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     _narrow_environment()
@@ -56,20 +60,38 @@ def serve(
         from wan_pipeline.ui.page import build_ui
 
     names = frozenset(host_name(name) for name in host_names)
-    with Studio(replace(settings, workspace=settings.workspace.absolute())) as studio:
+    with ExitStack() as stack:
+        settings = replace(settings, workspace=settings.workspace.absolute())
+        studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():
             page = build_ui(studio)
-            options = serve_options(studio, Rules(host_names=names), Password(password) if password else None)
+            rules = space.rules(names) if space else Rules(host_names=names)
+            options = serve_options(studio, rules, Password(password) if password else None, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
         public = [page.share_url] if page.share_url else []
         if host not in LOOPBACK_NAMES:
             public += [f"http://{name}:{page.server_port}" for name in sorted(names)]
-        with _invited(studio, public, is_shared=bool(page.share_url)):
-            page.block_thread()
+        stack.enter_context(_invited(studio, public, is_shared=bool(page.share_url)))
+        if space is not None:
+            stack.enter_context(_serving_visitors(studio, space))
+        page.block_thread()
 
 
-def serve_options(studio: Studio, rules: Rules, password: Password | None = None) -> dict[str, Any]:
+def supervise_for(space: Space | None) -> Supervise:
+    """What keeps a worker running: a process of its own, or on ZeroGPU a thread of this one."""
+    from wan_pipeline.jobs.supervisor import Supervisor
+
+    if space is None or not space.on_zero_gpu:
+        return Supervisor
+    from wan_pipeline.api.space.zero_gpu import ZeroGpu
+
+    return ZeroGpu().supervisor
+
+
+def serve_options(
+    studio: Studio, rules: Rules, password: Password | None = None, space: Space | None = None
+) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: the looks of the page, and what stands before every route of the server."""
     from starlette.middleware import Middleware
 
@@ -83,7 +105,8 @@ def serve_options(studio: Studio, rules: Rules, password: Password | None = None
     def refused_page(status: int, sentence: str, asks_password: bool) -> str:
         return templates.render("common/refused.html", status=status, sentence=sentence, asks_password=asks_password)
 
-    guard: Any = Middleware(Guard, studio.keys, rules, Limits(), refused_page, password)
+    limits, strangers = (space.limits(), space.strangers(studio.keys)) if space else (Limits(), None)
+    guard: Any = Middleware(Guard, studio.keys, rules, limits, refused_page, password, strangers)
     doors: Any = Middleware(Doors, shared_app(studio, templates))
     return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors]}}
 
@@ -113,6 +136,18 @@ def _invited(studio: Studio, addresses: Sequence[str], *, is_shared: bool) -> It
     finally:
         for key in keys:
             studio.keys.revoke(key.id)
+
+
+@contextmanager
+def _serving_visitors(studio: Studio, space: Space) -> Iterator[None]:
+    """What visitors leave is cleaned away, and links of the owner's page begin with the Space's address."""
+    from wan_pipeline.api.space.cleaner import Cleaner
+
+    with ExitStack() as stack:
+        stack.enter_context(Cleaner(studio))
+        if space.address is not None:
+            stack.enter_context(PublicAddress(studio.settings.workspace).published(space.address))
+        yield
 
 
 def _narrow_environment() -> None:

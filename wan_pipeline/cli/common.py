@@ -13,7 +13,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.planning.machine import parse_gib
 from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
-from wan_pipeline.settings import Settings
+from wan_pipeline.settings import WORKSPACE_VARIABLE, Settings, default_workspace
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ EXIT_NO_READER = 141
 """As of a program that SIGPIPE ends."""
 
 _FOLDERS = (
-    ("--workspace", Settings.workspace, "the studio's own folder"),
-    ("--models-folder", Settings.models, "where model folders lie"),
-    ("--loras-folder", Settings.loras, "where LoRA files lie"),
-    ("--presets-folder", Settings.presets, "where preset files lie"),
+    ("--workspace", default_workspace, f"the studio's own folder (also by {WORKSPACE_VARIABLE})"),
+    ("--models-folder", lambda: Settings.models, "where model folders lie"),
+    ("--loras-folder", lambda: Settings.loras, "where LoRA files lie"),
+    ("--presets-folder", lambda: Settings.presets, "where preset files lie"),
 )
 
 
@@ -46,7 +46,7 @@ def add_folders(parser: argparse.ArgumentParser, *, with_defaults: bool = False)
     """The folders, with their defaults before the command; after it they win over those before it."""
     group = parser.add_argument_group("folders", "before or after the command")
     for name, default, text in _FOLDERS:
-        value = default if with_defaults else argparse.SUPPRESS
+        value = default() if with_defaults else argparse.SUPPRESS
         group.add_argument(name, type=Path, metavar="DIR", default=value, help=text)
 
 

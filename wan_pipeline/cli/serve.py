@@ -7,6 +7,7 @@ import os
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
 from wan_pipeline.errors import UserError
+from wan_pipeline.settings import is_on_space
 
 PASSWORD_VARIABLE = "WAN_STUDIO_PASSWORD"  # noqa: S105 (its name)
 SERVE = "Serve the page until Ctrl+C. Clips that are being made or wait go on without it."
@@ -22,7 +23,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def add_address(parser: argparse.ArgumentParser) -> None:
     """Where the page is served. Hugging Face Spaces names the host in the environment."""
-    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if is_on_space() else "127.0.0.1")  # noqa: S104
     parser.add_argument("--host", default=host, help="address to listen on (this computer only by default)")
     parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860 by default)")
     text = f"for you from other computers: asked for here, or taken from {PASSWORD_VARIABLE}"

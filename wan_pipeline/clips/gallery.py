@@ -186,11 +186,18 @@ class Gallery:
         """Delete the clips in the bin for good. Returns how many there were."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM clips WHERE binned_at IS NOT NULL").fetchall()
-        for row in rows:
-            delete_files(row["clip"], self._folder / BIN)
-            with self._database.transaction() as connection:
-                connection.execute("DELETE FROM clips WHERE id = ?", (row["id"],))
+        self._delete(rows)
         return len(rows)
+
+    def delete_of(self, makers: str, before: datetime) -> list[Clip]:
+        """Delete for good the clips made earlier by guests whose ids begin with `makers`. Returns what they were."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM clips WHERE substr(made_by, 1, ?) = ?", (len(makers), makers)
+            ).fetchall()
+        old = [row for row in rows if stored_time(row["made_at"]) < before]
+        self._delete(old)
+        return [self._clip(row) for row in old]
 
     def rescan(self) -> int:
         """Follow the folder: list new clips and note which were moved. Returns how many are new; sets `problems`."""
@@ -210,6 +217,13 @@ class Gallery:
                     add(connection, entry)
         self._report(scan.problems)
         return len(entries)
+
+    def _delete(self, rows: Iterable[sqlite3.Row]) -> None:
+        for row in rows:
+            delete_files(row["clip"], self._folder / BIN if row["binned_at"] else self._folder)
+            with self._database.transaction() as connection:
+                connection.execute("DELETE FROM comments WHERE clip_id = ?", (row["id"],))
+                connection.execute("DELETE FROM clips WHERE id = ?", (row["id"],))
 
     def _report(self, problems: Iterable[str]) -> None:
         found = tuple(sorted(problems))

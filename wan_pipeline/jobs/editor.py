@@ -5,14 +5,26 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import HELD_OR_WAITING, PROBLEMS, RETRIABLE, RUNNING, WAITING, EventKind, JobState, NewJob
+from wan_pipeline.jobs.job import (
+    FINISHED,
+    HELD_OR_WAITING,
+    PROBLEMS,
+    RETRIABLE,
+    RUNNING,
+    WAITING,
+    EventKind,
+    JobState,
+    NewJob,
+)
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.rows import QueueKey, now, record_event, set_setting, sql_list, update_job
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.outside import stored_time
 
 
 class QueueEditor:
@@ -112,6 +124,28 @@ class QueueEditor:
             deleted = connection.execute(f"DELETE FROM jobs WHERE state IN {without_clip}").rowcount  # noqa: S608
             hidden = connection.execute("UPDATE jobs SET cleared = 1 WHERE state = 'done' AND cleared = 0").rowcount
         return deleted + hidden
+
+    def forget(self, makers: str, before: datetime) -> list[str]:
+        """Cancel or delete, with their history, the jobs queued earlier by guests whose ids begin with `makers`.
+
+        Returns the ids of those deleted. One that runs is asked to stop, and is deleted the next time.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT id, created_at FROM jobs WHERE substr(made_by, 1, ?) = ?", (len(makers), makers)
+            ).fetchall()
+        old = [row["id"] for row in rows if stored_time(row["created_at"]) < before]
+        for job_id in old:
+            self.cancel(job_id)
+        ended = sql_list(FINISHED)
+        with self._database.transaction() as connection:
+            deleted = [
+                job_id
+                for job_id in old
+                if connection.execute(f"DELETE FROM jobs WHERE id = ? AND state IN {ended}", (job_id,)).rowcount  # noqa: S608
+            ]
+            connection.executemany("DELETE FROM events WHERE job_id = ?", [(job_id,) for job_id in deleted])
+        return deleted
 
     # The queue as a whole
 

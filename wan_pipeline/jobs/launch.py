@@ -6,7 +6,8 @@ What a process gets of this one's environment:
 - a process that talks to the Hugging Face Hub (a download): the Hub's tokens as well.
 
 A secret is a variable with a word such as TOKEN, KEY or PASSWORD in its name. Workers and verifiers use local files
-alone and need none.
+alone and need none. On a Space a secret may have any name, so a process gets only the variables that are known to be
+needed.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from wan_pipeline.settings import REPOSITORY, Settings
+from wan_pipeline.settings import REPOSITORY, Settings, is_on_space
 
 MAX_LOG_BYTES = 4 * 2**20
 SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_|$)", re.IGNORECASE)
+NEEDED_ON_SPACE = re.compile(
+    r"(PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|TEMP|TMP|LD_LIBRARY_PATH|(HTTPS?|NO)_PROXY|SSL_CERT_(FILE|DIR)|VIRTUAL_ENV"
+    r"|PYTHON.*|(CUDA|NVIDIA|NCCL|PYTORCH|TORCH|OMP|GOMP|MKL|OPENBLAS|TOKENIZERS|XDG)_.*|CPU_CORES|MEMORY"
+    r"|HF_(HOME|ENDPOINT|HUB_.*)|TRANSFORMERS_.*|WAN_STUDIO_.*|SPACE_ID)",
+    re.IGNORECASE,
+)
 HUB = re.compile(r"HF_|HUGGING_?FACE_", re.IGNORECASE)
 
 
@@ -71,6 +78,8 @@ def launch(
 def environment(*, uses_hub: bool = False) -> dict[str, str]:
     """The variables for a process, which finds this package wherever the app was started from."""
     kept = {name: value for name, value in os.environ.items() if not SECRET.search(name)}
+    if is_on_space():
+        kept = {name: value for name, value in kept.items() if NEEDED_ON_SPACE.fullmatch(name)}
     if uses_hub:
         kept |= {name: value for name, value in os.environ.items() if HUB.match(name)}
     paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]

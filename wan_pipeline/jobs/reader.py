@@ -113,6 +113,12 @@ class JobReader:
         """The newest jobs of a guest, by the id of their key, newest first; cleared ones too."""
         return self._jobs("WHERE made_by = ? ORDER BY number DESC LIMIT ?", made_by, limit)
 
+    def stored_requests(self) -> list[str]:
+        """The requests of all jobs and of all clips, as they are stored, also those that cannot be read here."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT request FROM jobs UNION SELECT request FROM clips").fetchall()
+        return [row["request"] for row in rows]
+
     def counts(self) -> dict[JobState, int]:
         """Listed jobs in each state, zeros included."""
         with self._database.connection() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,7 +208,9 @@ class Supervisor:
 
 
 def _is_worker(pid: int) -> bool:
-    """Whether the process is ours: its number may belong to another program by now."""
+    """Whether the process is ours: its number may belong to another program by now. A thread cannot be ended."""
+    if pid == os.getpid():
+        return False
     try:
         return any("wan_pipeline" in part for part in psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:

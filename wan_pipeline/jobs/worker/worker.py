@@ -10,11 +10,11 @@ import faulthandler
 import logging
 import signal
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import partial
+from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,9 @@ TEXTS_AHEAD = 64
 logger = logging.getLogger(__name__)
 
 
+MakeEngine = Callable[[Settings, bool], Renderer]
+
+
 class Ending(IntEnum):
     """Why a worker ended: its exit status, for the supervisor."""
 
@@ -63,8 +66,16 @@ class Ending(IntEnum):
 class Worker:
     """Works for one workspace. Holds the engine from the first job on, and the loaded model between jobs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, make_engine: MakeEngine | None = None, stopping: Event | None = None
+    ) -> None:
+        """`make_engine` makes the renderer when it is first needed; the engine in this process if it is left out.
+
+        When `stopping` is set the worker ends after the clip that it is making.
+        """
         self._settings = settings
+        self._make_engine = make_engine or _engine_here
+        self._stopping = stopping or Event()
         database = Database(settings.database)
         self._jobs = JobReader(database, settings)
         self._queue = WorkerQueue(database, self._jobs)
@@ -105,7 +116,7 @@ class Worker:
 
     def _work(self, heart: Heartbeat) -> Ending:
         backups = Backups(self._settings.database)
-        while True:
+        while not self._stopping.is_set():
             backups.tick()
             heart.set_job(None)
             nothing_is_saved = self._saver.is_idle()
@@ -118,7 +129,8 @@ class Worker:
                 return Ending.NOTHING_TO_DO
             else:
                 self._idle()
-                time.sleep(POLL_SECONDS)
+                self._stopping.wait(POLL_SECONDS)
+        return Ending.NOTHING_TO_DO
 
     def _run_job(self, job: Job, heart: Heartbeat) -> bool:
         """Render the clip and begin to save it. Returns whether this process may go on to the next job.
@@ -178,11 +190,9 @@ class Worker:
 
     def _ready_engine(self, *, deterministic: bool = False) -> Renderer:
         if self._engine is None or self._is_deterministic is not deterministic:
-            from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and a fault in it is the job's
-
             if self._engine is not None:
                 self._engine.close()
-            self._engine, self._is_deterministic = Engine(self._settings, deterministic=deterministic), deterministic
+            self._engine, self._is_deterministic = self._make_engine(self._settings, deterministic), deterministic
         return self._engine
 
     @contextmanager
@@ -255,6 +265,12 @@ class Worker:
 def _are_alike(job: Job, other: Job) -> bool:
     """Whether one load of the text encoder does for both."""
     return other.request.model == job.request.model and other.deterministic is job.deterministic
+
+
+def _engine_here(settings: Settings, deterministic: bool) -> Renderer:
+    from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and a fault in it is the job's
+
+    return Engine(settings, deterministic=deterministic)
 
 
 def main(arguments: list[str] | None = None) -> None:
