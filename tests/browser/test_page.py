@@ -139,7 +139,7 @@ def test_two_tabs_follow_their_own_jobs(visitor: Visitor) -> None:
 BAD_INPUT = (
     ("Prompt", "", "The prompt is empty"),
     ("Prompt", "x" * 100_000, "at most 4,000 are allowed"),
-    ("Seed", "-1", "Seed -1 is out of range"),
+    ("Seed", "-2", "Seed -2 is out of range"),
     ("Seed", "abc", "Seed 'abc' is not a whole number"),
     ("Steps", "1000", "Steps 1000 is out of range"),
     ("Guidance", "nan", "Guidance nan is out of range"),
