@@ -97,6 +97,7 @@ def test_a_model_is_downloaded_stopped_resumed_used_verified_and_removed(visitor
     expect(panel(page).get_by_label("Model")).not_to_have_value(VACE)
 
 
+@pytest.mark.soak
 def test_a_repository_is_added_by_its_name(visitor: Visitor, faults: Faults) -> None:
     page = open_models(visitor)
     box = page.get_by_placeholder("owner/name")
@@ -123,6 +124,7 @@ def test_a_repository_is_added_by_its_name(visitor: Visitor, faults: Faults) -> 
     visitor.forgive_an_estimate_that_met_other_sizes()
 
 
+@pytest.mark.soak
 def test_what_the_hub_refuses_is_said(visitor: Visitor, faults: Faults) -> None:
     faults.gated = True
     page = open_models(visitor)

@@ -62,6 +62,7 @@ def reuse(visitor: Visitor, workspace: Path, request: GenerationRequest) -> Page
     return page
 
 
+@pytest.mark.soak
 def test_settings_of_another_model_come_back(visitor: Visitor, workspace: Path) -> None:
     request = make_request(model="wan2.2-ti2v-5b", width=1280, height=704, num_frames=121, fps=24)
     page = reuse(visitor, workspace, request)
@@ -70,6 +71,7 @@ def test_settings_of_another_model_come_back(visitor: Visitor, workspace: Path) 
     expect(page.locator(FORECAST)).to_be_visible()
 
 
+@pytest.mark.soak
 def test_a_length_between_the_sliders_steps_comes_back(visitor: Visitor, workspace: Path) -> None:
     """3 s at 10 frames a second are made as 33 frames: 3.2 s, and the slider ends at 3."""
     page = reuse(visitor, workspace, make_request(fps=10, num_frames=33))
@@ -77,6 +79,7 @@ def test_a_length_between_the_sliders_steps_comes_back(visitor: Visitor, workspa
     expect(page.locator(".estimate:visible")).to_contain_text("About")
 
 
+@pytest.mark.soak
 def test_settings_with_a_lora_that_is_gone_get_a_sentence(visitor: Visitor, workspace: Path) -> None:
     page = reuse(visitor, workspace, make_request(loras=(LoraChoice("gone"),)))
     generate(page)
@@ -121,6 +124,7 @@ def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
     expect(again.get_by_role("button", name="Cancel")).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_two_tabs_follow_their_own_jobs(visitor: Visitor) -> None:
     one, two = visitor.open(), visitor.open()
     for page, prompt in ((one, "A ball in the first tab"), (two, "A box in the second tab")):
@@ -159,6 +163,7 @@ def test_bad_input_gets_a_sentence_and_the_form_is_kept(visitor: Visitor) -> Non
         expect(page.locator(".estimate:visible")).to_contain_text("About")
 
 
+@pytest.mark.soak
 def test_a_custom_size_off_the_grid_gets_a_sentence(visitor: Visitor) -> None:
     page = visitor.open()
     panel(page).get_by_label("Custom").check()
@@ -236,6 +241,7 @@ def test_the_form_survives_a_reload(visitor: Visitor) -> None:
     visitor.forgive_an_estimate_that_met_other_sizes()
 
 
+@pytest.mark.soak
 def test_dark_stays_dark(visitor: Visitor) -> None:
     page = visitor.open()
     page.get_by_role("button", name="Switch between light and dark").click()

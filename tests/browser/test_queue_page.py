@@ -53,6 +53,7 @@ def drag(page: Page, prompt: str, below: str) -> None:
     page.mouse.up()
 
 
+@pytest.mark.soak
 def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: OpenQueue) -> None:
     page = open_queue(visitor)
     expect(page.locator(".queue-words.prose")).to_contain_text("The queue is empty")
@@ -165,6 +166,7 @@ def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: OpenQue
     expect(page.locator("#add-many .notice")).to_contain_text("unknown column 'colour'")
 
 
+@pytest.mark.soak
 def test_a_long_queue_comes_in_pages_and_a_reload_stays_here(visitor: Visitor, queue: OpenQueue) -> None:
     queue.editor.submit_many([(make_request(prompt=f"clip {number}"), "") for number in range(1, 71)])
     page = open_queue(visitor)

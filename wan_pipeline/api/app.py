@@ -15,4 +15,6 @@ from wan_pipeline.ui.common.templates import Templates
 
 def shared_app(studio: Studio, templates: Templates) -> Starlette:
     parts = (Videos(studio), KeyRoutes(studio), GuestRoutes(studio, templates))
-    return Starlette(routes=[*(route for part in parts for route in part.routes), Route(PATH, McpRoute(studio), methods=["POST"])])
+    return Starlette(
+        routes=[*(route for part in parts for route in part.routes), Route(PATH, McpRoute(studio), methods=["POST"])]
+    )
