@@ -13,6 +13,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.api.conftest import Served
 from wan_pipeline.access.roles import Role
+from wan_pipeline.api.answers import UNAVAILABLE, sentence_of
+from wan_pipeline.errors import StorageError
 
 SMALL = {"prompt": "a red ball", "size": "160x160", "num_frames": 5, "steps": 2, "seed": 3}
 
@@ -76,3 +78,7 @@ def test_without_a_right_key_there_are_no_tools(served: Served) -> None:
     for headers in ({"host": "abc.gradio.live"}, {"host": "abc.gradio.live", "authorization": "Bearer guess"}):
         answer = httpx.post(f"{served.address}/mcp", json={}, headers=headers, trust_env=False)
         assert answer.status_code == 401
+
+
+def test_no_program_is_told_where_the_disk_failed() -> None:
+    assert sentence_of(StorageError("/home/someone/workspace/studio.sqlite3 is locked")) == UNAVAILABLE

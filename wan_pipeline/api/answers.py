@@ -33,6 +33,7 @@ STATUS = {
     JobState.QUARANTINED: "failed",
     JobState.CANCELLED: "failed",
 }
+UNAVAILABLE = "The studio's disk or database is not available just now; try again in a moment."
 DENOISING_SHARE = 0.85
 """Of the time of a clip; the rest is decoding and saving."""
 
@@ -94,6 +95,11 @@ def error(status: int, message: str, param: str | None = None, code: str | None 
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
 
 
+def sentence_of(wrong: StudioError) -> str:
+    """What a program is told. Which disk failed, and where, is in the log."""
+    return UNAVAILABLE if isinstance(wrong, StorageError) else str(wrong)
+
+
 def answers_errors(handler: Handler) -> Handler:
     """A handler whose StudioErrors become answers."""
 
@@ -113,7 +119,7 @@ def _answer_of(wrong: StudioError) -> JSONResponse:
         case NotFound():
             return error(404, str(wrong), code="not_found")
         case StorageError():
-            return error(503, "The studio's disk or database is not available just now; try again in a moment.")
+            return error(503, sentence_of(wrong))
         case UserError():
             return error(400, str(wrong), param=wrong.field if isinstance(wrong, RequestError) else None)
         case _:

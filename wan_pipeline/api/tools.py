@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.answers import id_of, model_facts
+from wan_pipeline.api.answers import id_of, model_facts, sentence_of
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.api.lists import delete_video, one_video, videos_of
 from wan_pipeline.caller_studio import CallerStudio
@@ -145,6 +145,6 @@ def _telling(tool: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return tool(*args, **values)
         except StudioError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(sentence_of(error)) from error
 
     return telling
