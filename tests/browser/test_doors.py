@@ -21,6 +21,8 @@ ROUTES = (
     *("/", "/config", "/theme.css", "/gradio_api/info", "/gradio_api/file=/etc/passwd", "/gradio_api/startup-events"),
     *("/gradio_api/heartbeat/x", "/gradio_api/queue/data?session_hash=x", "/static/img/logo.svg", "/nothing"),
 )
+PROGRAMS = ("/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x", "/gradio_api/queue/join")
+"""By which a guest's program finds and calls the named endpoints."""
 CHANGES = ("/gradio_api/run/predict", "/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/call/x", "/run/x")
 
 
@@ -104,8 +106,14 @@ def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace:
     for number, (method, path) in enumerate(asked):
         if number % 50 == 0:  # a key may ask so often a second
             secret, _ = keys.create(role)
-        response, _ = ask(address, path, method, body, host=TUNNEL, authorization=f"Bearer {secret}")
-        assert response.status == 404, (method, path)
+        response, content = ask(address, path, method, body, host=TUNNEL, authorization=f"Bearer {secret}")
+        if path not in (*PROGRAMS, "/gradio_api/upload"):
+            assert response.status == 404, (method, path)
+        elif role is Role.VIEW:
+            assert response.status == 403, (method, path)
+        else:
+            assert response.status in (200, 400, 404), (method, path)
+            assert path != "/config" or len(json.loads(content)["dependencies"]) == 3, "the endpoints, and no page"
 
 
 @pytest.mark.browser

@@ -1,86 +1,126 @@
-"""Which caller uploaded which file through Gradio's route, so that no one names a file that is not theirs."""
+"""Files that guests sent to be used in a later request: each by a name that nobody guesses, for the key that sent it.
+
+A guest never names a path: what is no name of an upload is not looked for on the disk.
+"""
 
 from __future__ import annotations
 
-import json
+import io
+import logging
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
+from threading import Lock
+from typing import BinaryIO
+from uuid import uuid4
+from weakref import finalize
 
-from wan_pipeline.access.http import App, Message, Receive, Scope, Send
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import StorageError, UserError
 
 MAX_BYTES_OF_KEY = 256 * 2**20
 MAX_BYTES = 2 * 2**30
+"""Of all keys."""
 LIFE_SECONDS = 86_400.0
+PREFIX = "uploads-"
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Upload:
+    path: Path
     key_id: str
     size: int
     at: float
 
 
-@dataclass
 class Uploads:
-    """Files by their paths, with the id of the key that brought them; empty for the owner's."""
+    """Uploads of one server, in a folder of their own that goes when the server ends.
 
-    _files: dict[Path, _Upload] = field(default_factory=dict)
+    What is older than a day is removed when the next file comes.
+    """
 
-    def add(self, path: Path, key_id: str) -> None:
-        """Remember a file. One that is beyond the quota of its key, or of all, is deleted instead."""
-        self._forget_old()
-        size = path.stat().st_size if path.is_file() else 0
-        of_key = sum(upload.size for upload in self._files.values() if upload.key_id == key_id)
-        in_all = sum(upload.size for upload in self._files.values())
-        if key_id and (of_key + size > MAX_BYTES_OF_KEY or in_all + size > MAX_BYTES):
-            _delete(path)
-        else:
-            self._files[path.resolve()] = _Upload(key_id, size, time.monotonic())
+    def __init__(
+        self,
+        parent: Path,
+        max_of_key: int = MAX_BYTES_OF_KEY,
+        max_in_all: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`parent` is where the folder is made, with the first file. Sizes are in bytes."""
+        self._parent = parent
+        self._max_of_key = max_of_key
+        self._max_in_all = max_in_all
+        self._clock = clock
+        self._folder: Path | None = None
+        self._files: dict[str, _Upload] = {}
+        self._lock = Lock()
 
-    def checked(self, path: Path, key_id: str) -> Path:
-        """The path, if this caller uploaded it. Raises UserError for any other, whether it exists or not."""
-        upload = self._files.get(path.resolve())
+    def add(self, content: BinaryIO, ending: str, key_id: str) -> str:
+        """Keep a file and give its name. Raises UserError if it is more than the key may have, or StorageError."""
+        size = content.seek(0, io.SEEK_END)
+        content.seek(0)
+        name = f"{uuid4().hex}{ending}"
+        try:
+            with self._lock:
+                self._forget_old()
+                self._check_room(size, key_id)
+                path = self._made_folder() / name
+                self._files[name] = _Upload(path, key_id, size, self._clock())
+            with path.open("wb") as file:
+                shutil.copyfileobj(content, file)
+        except OSError as error:
+            with self._lock:
+                self._forget(name)
+            logger.warning("An upload could not be kept: %s", error)
+            raise StorageError("The file could not be kept; ask the owner to look at the disk.") from error
+        return name
+
+    def path(self, name: str, key_id: str) -> Path:
+        """Where a file of this key lies. Raises UserError for any other name, whether there is such a file or not."""
+        with self._lock:
+            self._forget_old()
+            upload = self._files.get(name)
         if upload is None or upload.key_id != key_id:
-            raise UserError("That is not a file that you uploaded; send it again, at most 256 MB in a day.")
-        return path
+            raise UserError(f"'{name[:80]}' is no file that you uploaded in the last day; upload it, then try again.")
+        return upload.path
+
+    def _check_room(self, size: int, key_id: str) -> None:
+        uploads, megabytes = self._files.values(), f"{size / 2**20:.1f} MB"
+        if sum(upload.size for upload in uploads if upload.key_id == key_id) + size > self._max_of_key:
+            raise UserError(
+                f"With this file of {megabytes} you would have sent more than {self._max_of_key // 2**20} MB in a day; "
+                "use one that you sent before, or wait until tomorrow."
+            )
+        if sum(upload.size for upload in uploads) + size > self._max_in_all:
+            raise UserError(f"There is no room for this file of {megabytes} just now; try again in some hours.")
+
+    def _made_folder(self) -> Path:
+        if self._folder is None:
+            _remove_left_over(self._parent)
+            self._folder = Path(mkdtemp(dir=self._parent, prefix=PREFIX))
+            finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
     def _forget_old(self) -> None:
-        ended = time.monotonic() - LIFE_SECONDS
-        for path in [path for path, upload in self._files.items() if upload.at < ended]:
-            del self._files[path]
-            _delete(path)
+        ended = self._clock() - LIFE_SECONDS
+        for name in [name for name, upload in self._files.items() if upload.at < ended]:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if (upload := self._files.pop(name, None)) is not None:
+            with suppress(OSError):
+                upload.path.unlink(missing_ok=True)
 
 
-def recording(app: App, uploads: Uploads, key_id_of: Callable[[Scope], str]) -> App:
-    """`app`, whose answers to uploads are read: a list of the paths at which they lie."""
-
-    async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-
-        async def send_recorded(message: Message) -> None:
-            nonlocal body
-            if message["type"] == "http.response.body":
-                body += message.get("body", b"")
-                if not message.get("more_body"):
-                    _record(body, uploads, key_id_of(scope))
-            await send(message)
-
-        await app(scope, receive, send_recorded)
-
-    return recorded
-
-
-def _record(body: bytes, uploads: Uploads, key_id: str) -> None:
-    with suppress(ValueError):  # an error of the route is no list
-        paths = json.loads(body)
-        for path in paths if isinstance(paths, list) else ():
-            uploads.add(Path(str(path)), key_id)
-
-
-def _delete(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+def _remove_left_over(parent: Path) -> None:
+    """Folders of servers that did not come to remove them."""
+    ended = time.time() - LIFE_SECONDS
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < ended:
+                shutil.rmtree(folder, ignore_errors=True)

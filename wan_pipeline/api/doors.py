@@ -46,8 +46,16 @@ GUEST_ROUTES = (
     door("GET HEAD", "/v1/models", Action.CHOICES),
     door("POST", "/v1/forecast", Action.FORECAST),
     door("GET POST DELETE", "/mcp", Action.WATCH),
+    door("GET HEAD", "/config", Action.CHOICES),
+    door("GET HEAD", "/gradio_api/info", Action.CHOICES),
+    door("POST", "/gradio_api/upload", Action.UPLOAD),
+    door("POST", "/gradio_api/queue/join", Action.GENERATE),
+    door("GET HEAD", "/gradio_api/queue/data", Action.FOLLOW),
 )
-"""Each route asks for its action again, by name, where it is handled."""
+"""Each route asks for its action again, by name, where it is handled.
+
+Those of Gradio are not the owner's page's: for guests they lead to the named endpoints of `gradio_client` alone.
+"""
 SHARED = ("/v1/", "/mcp", "/guest/")
 """Beginnings of the paths that the owner and guests have in common."""
 

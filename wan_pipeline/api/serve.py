@@ -56,6 +56,7 @@ def serve(
     _narrow_environment()
     bypass_proxies(host)
     with without_unknown_proxies():
+        from wan_pipeline.api.endpoints import Endpoints, owners_upload
         from wan_pipeline.studio import Studio
         from wan_pipeline.ui.page import build_ui
 
@@ -65,7 +66,7 @@ def serve(
         studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():
-            page = build_ui(studio)
+            page = build_ui(studio, Endpoints(studio, owners_upload).add)
             rules = space.rules(names) if space else Rules(host_names=names)
             options = serve_options(studio, rules, Password(password) if password else None, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
@@ -97,6 +98,7 @@ def serve_options(
 
     from wan_pipeline.api.app import shared_app
     from wan_pipeline.api.doors import Doors
+    from wan_pipeline.api.endpoint_routes import EndpointRoutes
     from wan_pipeline.ui.common.templates import Templates
     from wan_pipeline.ui.theme import launch_options
 
@@ -107,7 +109,9 @@ def serve_options(
 
     limits, strangers = (space.limits(), space.strangers(studio.keys)) if space else (Limits(), None)
     guard: Any = Middleware(Guard, studio.keys, rules, limits, refused_page, password, strangers)
-    doors: Any = Middleware(Doors, shared_app(studio, templates))
+    endpoints = EndpointRoutes(studio)
+    endpoints.build()
+    doors: Any = Middleware(Doors, shared_app(studio, templates, endpoints))
     return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors]}}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gradio as gr
 
 from wan_pipeline.studio import Studio
@@ -20,8 +22,11 @@ CACHE_LIFE = (3600, 86_400)
 OPEN_ROOM_IN_ADDRESS = "() => wanStudio.openRoom()"
 
 
-def build_ui(studio: Studio) -> gr.Blocks:
-    """Draw all rooms, then wire them, for what one room does may show in another."""
+def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) -> gr.Blocks:
+    """Draw all rooms, then wire them, for what one room does may show in another.
+
+    `add_endpoints` adds those for programs.
+    """
     templates, names = Templates(), Names.of(studio)
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False, delete_cache=CACHE_LIFE) as page:
         head = PageHead(studio, templates)
@@ -41,6 +46,8 @@ def build_ui(studio: Studio) -> gr.Blocks:
         for room, tab in tabs.items():
             tab.select(None, None, None, js=f"() => wanStudio.enter('{room}')")
         page.load(None, None, None, js=OPEN_ROOM_IN_ADDRESS)
+        if add_endpoints is not None:
+            add_endpoints()
     check_boxes(page)
     return page
 

@@ -1,0 +1,71 @@
+"""Whose upload is whose, how much may be sent, and for how long it is kept."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from wan_pipeline.access.uploads import LIFE_SECONDS, PREFIX, Uploads
+from wan_pipeline.errors import StorageError, UserError
+
+
+def test_a_file_is_its_keys_alone(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path)
+    name = uploads.add(io.BytesIO(b"a picture"), ".png", "one")
+    path = uploads.path(name, "one")
+    assert (path.read_bytes(), path.suffix) == (b"a picture", ".png")
+    for other in ("two", ""):
+        with pytest.raises(UserError, match="no file that you uploaded"):
+            uploads.path(name, other)
+    for made_up in ("/etc/passwd", str(path), f"./{name}", f"../{path.parent.name}/{name}", ""):
+        with pytest.raises(UserError, match="no file that you uploaded"):
+            uploads.path(made_up, "one")
+
+
+def test_quotas_of_a_key_and_of_all(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, max_of_key=10, max_in_all=25)
+    uploads.add(io.BytesIO(b"x" * 10), "", "one")
+    with pytest.raises(UserError, match="wait until tomorrow"):
+        uploads.add(io.BytesIO(b"x"), "", "one")
+    uploads.add(io.BytesIO(b"x" * 10), "", "two")
+    with pytest.raises(UserError, match="no room for this file"):
+        uploads.add(io.BytesIO(b"x" * 6), "", "three")
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) == 20
+
+
+def test_after_a_day_a_file_goes_and_makes_room(tmp_path: Path) -> None:
+    now = 0.0
+    uploads = Uploads(tmp_path, max_of_key=10, clock=lambda: now)
+    old = uploads.add(io.BytesIO(b"x" * 10), "", "one")
+    path = uploads.path(old, "one")
+    now = LIFE_SECONDS + 1
+    uploads.add(io.BytesIO(b"y" * 10), "", "one")
+    assert not path.exists()
+    with pytest.raises(UserError):
+        uploads.path(old, "one")
+
+
+def test_a_server_leaves_nothing_and_removes_what_another_left(tmp_path: Path) -> None:
+    left_over, of_another = tmp_path / f"{PREFIX}old", tmp_path / f"{PREFIX}new"
+    for folder in (left_over, of_another):
+        folder.mkdir()
+        (folder / "a.png").touch()
+    long_ago = time.time() - LIFE_SECONDS - 60
+    os.utime(left_over, (long_ago, long_ago))
+    uploads = Uploads(tmp_path)
+    uploads.add(io.BytesIO(b"x"), "", "one")
+    del uploads
+    gc.collect()
+    assert list(tmp_path.iterdir()) == [of_another]
+
+
+def test_a_disk_that_refuses_is_one_sentence_without_its_path(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "gone")
+    with pytest.raises(StorageError) as told:
+        uploads.add(io.BytesIO(b"x"), "", "one")
+    assert str(tmp_path) not in str(told.value)
