@@ -12,17 +12,24 @@ import pytest
 
 from tests.api.conftest import Served
 from tests.support.studios import wait_for
+from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import REPOSITORY
 
 BLOCKS = re.findall(
     r"```(python|bash)\n(.*?)```", (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL
 )
-SMALL = (('seconds="2"', 'seconds="0.25"'), ('size="320x192"', 'size="160x160"'))
+SMALL = (
+    ('seconds="2"', 'seconds="0.25"'),
+    ("seconds=1", "seconds=0.25, steps=2"),
+    ('size="320x192"', 'size="160x160"'),
+    ("sleep(2)", "sleep(0.2)"),
+)
 
 
 @pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "python" and "Settings()" not in text])
 def test_a_program_of_the_docs(served: Served, block: str, tmp_path: Path) -> None:
-    for old, new in (("http://127.0.0.1:7860", served.address), *SMALL):
+    key = served.key(Role.MAKE)
+    for old, new in (("http://127.0.0.1:7860", served.address), ("Bearer KEY", f"Bearer {key}"), *SMALL):
         block = block.replace(old, new)
     assert len(block.strip().splitlines()) <= 10
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
