@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_pipeline.access.uploads import LIFE_SECONDS, PREFIX, Uploads
+from wan_pipeline.access.uploads import LEAST_BYTES, LIFE_SECONDS, PREFIX, Uploads
 from wan_pipeline.errors import StorageError, UserError
 
 
@@ -28,23 +28,27 @@ def test_a_file_is_its_keys_alone(tmp_path: Path) -> None:
 
 
 def test_quotas_of_a_key_and_of_all(tmp_path: Path) -> None:
-    uploads = Uploads(tmp_path, max_of_key=10, max_in_all=25)
-    uploads.add(io.BytesIO(b"x" * 10), "", "one")
+    large, small = b"x" * 10 * LEAST_BYTES, b""
+    uploads = Uploads(tmp_path, max_of_key=10 * LEAST_BYTES, max_in_all=25 * LEAST_BYTES)
+    uploads.add(io.BytesIO(large), "", "one")
     with pytest.raises(UserError, match="wait until tomorrow"):
-        uploads.add(io.BytesIO(b"x"), "", "one")
-    uploads.add(io.BytesIO(b"x" * 10), "", "two")
+        uploads.add(io.BytesIO(small), "", "one")
+    for _ in range(10):
+        uploads.add(io.BytesIO(small), "", "two")
+    with pytest.raises(UserError, match="wait until tomorrow"):
+        uploads.add(io.BytesIO(small), "", "two")
     with pytest.raises(UserError, match="no room for this file"):
-        uploads.add(io.BytesIO(b"x" * 6), "", "three")
-    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) == 20
+        uploads.add(io.BytesIO(large), "", "three")
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) == len(large)
 
 
 def test_after_a_day_a_file_goes_and_makes_room(tmp_path: Path) -> None:
     now = 0.0
-    uploads = Uploads(tmp_path, max_of_key=10, clock=lambda: now)
-    old = uploads.add(io.BytesIO(b"x" * 10), "", "one")
+    uploads = Uploads(tmp_path, max_of_key=LEAST_BYTES, clock=lambda: now)
+    old = uploads.add(io.BytesIO(b"x"), "", "one")
     path = uploads.path(old, "one")
     now = LIFE_SECONDS + 1
-    uploads.add(io.BytesIO(b"y" * 10), "", "one")
+    uploads.add(io.BytesIO(b"y"), "", "one")
     assert not path.exists()
     with pytest.raises(UserError):
         uploads.path(old, "one")

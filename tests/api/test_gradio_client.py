@@ -26,7 +26,7 @@ from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.ui.page import build_ui
 
 SMALL = {"size": "160x160", "num_frames": 5, "steps": 2, "seed": 3}
-TUNNEL = {"host": "abc.gradio.live"}
+TUNNEL = {"host": "abc.gradio.live", "x-forwarded-proto": "https"}
 JOIN = "/gradio_api/queue/join"
 DATA = "/gradio_api/queue/data"
 TEXT, IMAGE, STATUS = range(3)
@@ -69,6 +69,7 @@ def make_clips(served: Served, key: str, picture: Path, **headers: str) -> None:
         wait_for(lambda job_id=job_id: served.studio.jobs.existing(job_id).clip, "the clip")
         status = program.predict(clip_id, api_name="/status")
         assert (status["status"], status["progress"], status["error"]) == ("completed", 100, None)
+        assert status["url"].startswith("https://abc.gradio.live/" if headers else served.address)
         path = httpx.URL(status["url"]).path
         bearer = {"authorization": f"Bearer {key}"} if key else {}
         content = httpx.get(f"{served.address}{path}", headers={**bearer, **headers}, trust_env=False)

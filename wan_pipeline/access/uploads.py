@@ -24,6 +24,8 @@ from wan_pipeline.errors import StorageError, UserError
 MAX_BYTES_OF_KEY = 256 * 2**20
 MAX_BYTES = 2 * 2**30
 """Of all keys."""
+LEAST_BYTES = 2**16
+"""That a file counts for, so that nobody sends a million of empty ones."""
 LIFE_SECONDS = 86_400.0
 PREFIX = "uploads-"
 
@@ -62,7 +64,7 @@ class Uploads:
 
     def add(self, content: BinaryIO, ending: str, key_id: str) -> str:
         """Keep a file and give its name. Raises UserError if it is more than the key may have, or StorageError."""
-        size = content.seek(0, io.SEEK_END)
+        size = max(content.seek(0, io.SEEK_END), LEAST_BYTES)
         content.seek(0)
         name = f"{uuid4().hex}{ending}"
         try:

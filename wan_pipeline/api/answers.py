@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from wan_pipeline.access.roles import NotAllowed
@@ -84,6 +84,12 @@ async def read_json(request: Request) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RequestError("body", "The body is no JSON object.")
     return values
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where the program that asks finds this server. A tunnel takes the TLS off and says so."""
+    is_secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    return f"{'https' if is_secure else 'http'}://{request.headers.get('host', '')}"
 
 
 def id_of(text: str) -> str:

@@ -15,7 +15,7 @@ from gradio.routes import App
 from gradio.utils import get_upload_folder
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.answers import id_of, sentence_of
+from wan_pipeline.api.answers import address_of, id_of, sentence_of
 from wan_pipeline.api.drafts import REFERENCE, draft_of
 from wan_pipeline.api.endpoint_routes import NAMES
 from wan_pipeline.api.lists import one_video
@@ -97,8 +97,7 @@ The size is such as "832x480", one of the model's; give either the seconds or nu
 and the url of its MP4 once it is completed, to be fetched with the same authorization."""
         with _told():
             video = one_video(self._for(request), id_of(str(id)))
-        is_done, asked = video["status"] == "completed", request.request
-        address = f"{asked.url.scheme}://{asked.headers.get('host', '')}"
+        is_done, address = video["status"] == "completed", address_of(request.request)
         return {
             "status": video["status"],
             "progress": video["progress"],

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.answers import id_of, model_facts, sentence_of
+from wan_pipeline.api.answers import address_of, id_of, model_facts, sentence_of
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.api.lists import delete_video, one_video, videos_of
 from wan_pipeline.caller_studio import CallerStudio
@@ -123,8 +123,7 @@ class McpRoute:
         from mcp.server import MCPServer  # here: it takes a second to import, and few use it
         from mcp.server.transport_security import TransportSecuritySettings
 
-        request = Request(scope)
-        address = f"{request.url.scheme}://{request.headers.get('host', '')}"
+        address = address_of(Request(scope))
         tools = AgentTools(CallerStudio(self._studio, caller_of(scope)), self._studio.requests, address)
         server = MCPServer("Wan Studio", instructions=INSTRUCTIONS, log_level="WARNING")
         for name, tool in tools.allowed():

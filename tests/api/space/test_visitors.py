@@ -74,7 +74,8 @@ def test_two_visitors_and_the_owner_see_what_they_may(space: ServedSpace) -> Non
             assert two.get(f"/v1/videos/{other}").status_code == 404
             assert two.get(f"/v1/videos/{other}/content").status_code == 404
         assert one.get(f"/v1/videos/video_{owners}").status_code == 404
-        assert one.get("/config").status_code == 404
+        assert len(one.get("/config").json()["dependencies"]) == 3  # the endpoints for programs, and no page
+        assert one.get("/gradio_api/file=/etc/hostname").status_code == 404
 
 
 def test_a_visitor_has_smaller_caps_and_a_queue_that_is_full_takes_no_more(space: ServedSpace) -> None:
