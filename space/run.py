@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from space.folder import front_matter
+from wan_pipeline.storage.locks import WorkspaceLocks
 
 HOST = "somebody-wan-studio.hf.space"
 HUB = {
@@ -33,7 +34,7 @@ HUB = {
 CLIP = {"prompt": "a red ball", "size": "160x160", "num_frames": 9, "steps": 4, "seed": 1}
 ADDED_BY_HUB = "spaces"
 """Beside the SDK; Gradio misses it where it finds itself in a Space."""
-START_SECONDS, CLIP_SECONDS = 300.0, 600.0
+START_SECONDS, CLIP_SECONDS, END_SECONDS = 300.0, 600.0, 60.0
 REACH_SECONDS = 5.0
 
 
@@ -123,6 +124,8 @@ def _app(folder: Path, python: Path, scratch: Path) -> Iterator[int]:
             with suppress(subprocess.TimeoutExpired):
                 app.wait(20)
             app.kill()
+            app.wait()
+            _wait_for_worker(scratch / "workspace")
 
 
 def _wait_for_answer(port: int, app: subprocess.Popen[bytes]) -> None:
@@ -135,6 +138,15 @@ def _wait_for_answer(port: int, app: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.5)
     raise SpaceError(f"app.py did not answer within {START_SECONDS:.0f} s.")
+
+
+def _wait_for_worker(workspace: Path) -> None:
+    """It outlives the app, and ends when it has nothing to do. Raises SpaceError."""
+    locks, deadline = WorkspaceLocks(workspace), time.monotonic() + END_SECONDS
+    while locks.worker_is_alive():
+        if time.monotonic() > deadline:
+            raise SpaceError(f"The worker did not end within {END_SECONDS:.0f} s of the app.")
+        time.sleep(0.2)
 
 
 def _visit(port: int) -> None:
