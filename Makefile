@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-gpu check bench demo-model soak
+.PHONY: help setup run demo test test-gpu check bench demo-model soak space
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
 
 demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
 	$(BIN)/python -m training all $(ARGS)
+
+space: setup  ## write build/space, to be pushed as a Hugging Face Space (ARGS="--hardware zerogpu --run")
+	$(BIN)/python -m space $(ARGS)
 
 soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: training, whole grids, 2000 jobs and 300 kills
 	$(BIN)/python -m pytest -m soak $(ARGS)

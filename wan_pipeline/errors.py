@@ -65,6 +65,9 @@ class DiskFullError(StorageError):
         super().__init__(message)
         self.folder = folder
 
+    def __reduce__(self) -> tuple[type[DiskFullError], tuple[str, Path]]:
+        return type(self), (str(self), self.folder)
+
 
 class DamagedDatabaseError(StorageError):
     """The workspace's database is corrupt; `storage.backups.repair_if_corrupt` restores its newest backup."""

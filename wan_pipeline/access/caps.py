@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.wording import plural
+
+if TYPE_CHECKING:  # the server's entry point needs the caps and no requests
+    from wan_pipeline.requests.request import GenerationRequest
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ class Guard:
         """Raises _Refusal for whoever is not let in."""
         if request.changes_something and not is_same_origin(request):
             raise _Refusal(403, "Another web page sent this; only the studio's own page may.")
-        is_here = not self._rules.behind_proxy and is_owner_here(request, self._rules.host_names)
+        has_owner = not self._rules.behind_proxy or scope["path"] in self._rules.own_paths
+        is_here = has_owner and is_owner_here(request, self._rules.host_names)
         for secret, is_in_address in secrets_in(scope, request):
             key = self._find(secret)
             if key is not None:

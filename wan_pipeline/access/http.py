@@ -34,6 +34,8 @@ class Rules:
     """Whether the page is framed by another site, so that its cookie has to be partitioned."""
     behind_proxy: bool = False
     """Whether all requests come through a proxy that says who sent them. Then nobody sits at this computer."""
+    own_paths: tuple[str, ...] = ("/gradio_api/startup-events",)
+    """What the server asks itself for when it starts, from this computer, also behind a proxy."""
     max_body_bytes: int = 4 * 2**20
     """Of a request of a guest; uploads have their own limit."""
     max_guest_upload_bytes: int = 32 * 2**20

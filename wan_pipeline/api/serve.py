@@ -15,7 +15,6 @@ from wan_pipeline.access.guard import Guard
 from wan_pipeline.access.http import Rules, invitation
 from wan_pipeline.access.limits import Limits
 from wan_pipeline.access.password import Password
-from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.space.environment import Space, space_of
 from wan_pipeline.settings import Settings
@@ -124,6 +123,8 @@ def _invited(studio: Studio, addresses: Sequence[str], *, is_shared: bool) -> It
     if not addresses:
         yield
         return
+    from wan_pipeline.access.public_address import PublicAddress
+
     secret, owner = studio.keys.create(Role.OWNER)
     told = [f"Your own link, which may do everything: {invitation(address, secret)}" for address in addresses]
     keys = [owner]
@@ -145,6 +146,7 @@ def _invited(studio: Studio, addresses: Sequence[str], *, is_shared: bool) -> It
 @contextmanager
 def _serving_visitors(studio: Studio, space: Space) -> Iterator[None]:
     """What visitors leave is cleaned away, and links of the owner's page begin with the Space's address."""
+    from wan_pipeline.access.public_address import PublicAddress
     from wan_pipeline.api.space.cleaner import Cleaner
 
     with ExitStack() as stack:

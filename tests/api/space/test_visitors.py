@@ -57,9 +57,12 @@ def test_only_the_page_itself_gives_a_key(space: ServedSpace) -> None:
 
 
 def test_nobody_sits_at_the_computer_of_a_space(space: ServedSpace) -> None:
-    """Not even who comes from inside the container by a name of this computer."""
+    """Not even who comes from inside the container by a name of this computer. Gradio asks itself to start."""
     with httpx.Client(base_url=space.address, trust_env=False) as inside:
         assert inside.get("/config").status_code == 401
+        assert inside.get("/gradio_api/startup-events").status_code == 200
+    with space.visitor() as visitor:
+        assert visitor.get("/gradio_api/startup-events").status_code == 401
 
 
 def test_two_visitors_and_the_owner_see_what_they_may(space: ServedSpace) -> None:

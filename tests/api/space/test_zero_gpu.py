@@ -26,7 +26,15 @@ from wan_pipeline.api.space.zero_gpu import (
     decorated,
     gpu_seconds,
 )
-from wan_pipeline.errors import Cancelled, GenerationError, ModelError, OutOfMemory, RequestError, StudioError
+from wan_pipeline.errors import (
+    Cancelled,
+    DiskFullError,
+    GenerationError,
+    ModelError,
+    OutOfMemory,
+    RequestError,
+    StudioError,
+)
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.progress import Progress, SilentObserver, Stage
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -90,8 +98,12 @@ def test_all_that_goes_to_the_gpus_process_and_back_can_be_pickled(studio: Studi
 def test_all_errors_can_be_pickled() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StudioError)]
     for kind in kinds:
-        arguments = {RequestError: ("steps", "too many"), OutOfMemory: ("full", "offload")}.get(kind, ("a sentence",))
-        error = kind(*arguments)
+        arguments = {
+            RequestError: ("steps", "too many"),
+            OutOfMemory: ("full", "offload"),
+            DiskFullError: ("full", Path("clips")),
+        }
+        error = kind(*arguments.get(kind, ("a sentence",)))
         again = pickle.loads(pickle.dumps(error))  # noqa: S301
         assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
 
