@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.browser.visitor import WAIT_SECONDS, Visitor, new_profile
-from tests.support.hub_server import HubServer, hub_server
+from tests.support.servers.hub import HubServer, hub_server
 from wan_pipeline.settings import REPOSITORY
 
 START_SECONDS = 120

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.test_doors import ask
-from wan_pipeline.ui.common.uploads import REFUSED
+from wan_pipeline.ui.create.fields.uploads import REFUSED
 
 
 @pytest.mark.browser

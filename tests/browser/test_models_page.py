@@ -14,8 +14,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.form import FORECAST, fill, model_choices, panel
 from tests.browser.visitor import TEST_SECONDS, Visitor
 from tests.support import tiny
-from tests.support.hub_server import Faults, HubServer
 from tests.support.queues import OpenQueue
+from tests.support.servers.hub import Faults, HubServer
 from wan_pipeline.clips.encode import encode
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]

@@ -13,8 +13,8 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from tests.support.commands import PATIENCE, program
-from tests.support.hub_server import HubServer, hub_server
-from tests.support.socks import socks_proxy
+from tests.support.servers.hub import HubServer, hub_server
+from tests.support.servers.socks import socks_proxy
 from tests.support.studios import wait_for
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies

@@ -10,7 +10,6 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.common.uploads import check_boxes
 from wan_pipeline.ui.create import CreateRoom
 from wan_pipeline.ui.gallery import GalleryRoom
 from wan_pipeline.ui.head import PageHead
@@ -48,7 +47,6 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
         page.load(None, None, None, js=OPEN_ROOM_IN_ADDRESS)
         if add_endpoints is not None:
             add_endpoints()
-    check_boxes(page)
     return page
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pytest
+from gradio.components.gallery import GalleryData, GalleryImage
+from gradio.data_classes import ImageData
 from PIL import Image
 
 from wan_pipeline.ui.create.fields import uploads
@@ -27,3 +32,22 @@ def test_a_box_that_gradio_constructs_anew_opens_no_file(name: str, tmp_path: Pa
     else:
         assert Path(again.preprocess(again.postprocess(broken))).read_bytes() == b"no picture"
         assert again.preprocess(None) is None and again.postprocess(None) is None
+
+
+@pytest.mark.parametrize("maker", [uploads.image_upload, uploads.video_upload, uploads.file_upload])
+def test_a_box_opens_nothing_outside_gradios_folders(maker: Callable[..., Any], tmp_path: Path) -> None:
+    """Neither the box of the page nor the one that Gradio constructs anew for a tab."""
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (4, 4)).save(secret)
+    box = maker(None) if maker is uploads.image_upload else maker()
+    for each in (box, box.__class__(**{**box.constructor_args, "render": False})):
+        with pytest.raises(gr.Error, match="was uploaded here"):
+            each.preprocess(each.data_model(path=str(secret), meta={"_type": "gradio.FileData"}))
+
+
+def test_a_gallery_opens_nothing_outside_gradios_folders(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (4, 4)).save(secret)
+    box = uploads.gallery_upload()
+    with pytest.raises(gr.Error, match="was uploaded here"):
+        box.preprocess(GalleryData(root=[GalleryImage(image=ImageData(path=str(secret)))]))

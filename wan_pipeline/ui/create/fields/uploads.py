@@ -1,7 +1,8 @@
-"""Upload boxes that never decode what they are given: `clips.images` and `clips.videos` check uploads, with limits.
+"""Upload boxes that never decode what they are given: `clips.inputs` checks uploads, with limits.
 
-Gradio accepts only files of its upload folder as their values. They are subclasses, not wrapped components, for Gradio
-constructs a component anew, by its class, whenever an event that may change it has run.
+They open nothing outside Gradio's own folders: Gradio checks the paths of `FileData`, and of `ImageData` none. They are
+subclasses, not wrapped components, for Gradio constructs a component anew, by its class, whenever an event that may
+change it has run.
 """
 
 from __future__ import annotations
@@ -16,18 +17,30 @@ from gradio import processing_utils
 from gradio.component_meta import ComponentMeta
 from gradio.components.gallery import GalleryData, GalleryImage
 from gradio.data_classes import FileData, ImageData
+from gradio.utils import get_upload_folder
 
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"]
 VIDEOS = [".mp4", ".mov", ".mkv", ".webm", ".avi", ".video"]
 
 
+REFUSED = "That is not a file that was uploaded here; drop it on the box again."
+
+
 def _path_of(box: Any, payload: FileData | ImageData | None) -> str | None:
-    return payload.path if payload else None
+    return _checked(box, payload.path) if payload and payload.path else None
 
 
 def _paths_of(box: Any, payload: GalleryData | None) -> list[str]:
     pictures = [item for item in payload.root if isinstance(item, GalleryImage)] if payload else []
-    return [item.image.path for item in pictures if item.image.path]
+    return [_checked(box, item.image.path) for item in pictures if item.image.path]
+
+
+def _checked(box: Any, path: str) -> str:
+    """The path of a file that was uploaded to this page or shown by it. Raises gr.Error for any other."""
+    folders = [Path(folder).resolve() for folder in (box.GRADIO_CACHE, get_upload_folder())]
+    if not any(Path(path).resolve().is_relative_to(folder) for folder in folders):
+        raise gr.Error(REFUSED, print_exception=False)
+    return path
 
 
 def _image(box: Any, value: str | Path | None) -> ImageData | None:
