@@ -29,7 +29,7 @@ from PIL import Image
 
 from benchmarks.demo_report import Measured, describe, table, weights_sha256
 from training.judge import Judge, Verdict
-from wan_pipeline.clips.images import ingest
+from wan_pipeline.clips.inputs.images import ingest
 from wan_pipeline.demo.captions import SceneWords, full_caption
 from wan_pipeline.demo.scenes import CHANCES, Scenes, render, split
 from wan_pipeline.demo.vocabulary import COLORS, MOTIONS, OBJECTS, PLACES

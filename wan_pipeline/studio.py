@@ -15,7 +15,7 @@ from PIL import Image
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.clips.comments import Comments
 from wan_pipeline.clips.gallery import Gallery
-from wan_pipeline.clips.input_files import InputFiles
+from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Thread
 
 import pytest
-import uvicorn
 from starlette.responses import PlainTextResponse
 
-from tests.support.studios import opened_warm, wait_for
+from tests.support.servers.asgi import serving
+from tests.support.studios import opened_warm
 from tests.support.warm import Warm
 from wan_pipeline.access.guard import Guard, Limits
 from wan_pipeline.access.http import Rules
@@ -44,12 +42,5 @@ def served(settings: Settings, warm: Warm) -> Iterator[Served]:
         owners_page = PlainTextResponse(OWNERS_PAGE)
         doors = Doors(owners_page, shared_app(studio, templates))
         guard = Guard(doors, studio.keys, Rules(), Limits(), lambda status, sentence, _: f"{status} {sentence}")
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            server = uvicorn.Server(uvicorn.Config(guard, log_level="error", lifespan="off"))
-            thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-            thread.start()
-            wait_for(lambda: server.started, "the server")
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", studio)
-            server.should_exit = True
-            thread.join(20)
+        with serving(guard) as address:
+            yield Served(address, studio)

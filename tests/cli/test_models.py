@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import tiny
 from tests.support.disks import small_disk
-from tests.support.hub_server import hub_server
+from tests.support.servers.hub import hub_server
 from tests.support.studios import QUICK, finish, wait_for
 from wan_pipeline.cli import main
 from wan_pipeline.errors import ModelError

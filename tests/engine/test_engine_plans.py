@@ -22,8 +22,8 @@ from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.shortage import fault_in, no_room_for
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.clips.images import ingest
-from wan_pipeline.clips.videos import ingest_video
+from wan_pipeline.clips.inputs.images import ingest
+from wan_pipeline.clips.inputs.videos import ingest_video
 from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors
 from wan_pipeline.errors import Cancelled, GenerationError, ModelError, OutOfMemory

@@ -16,8 +16,8 @@ from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.clips.images import ingest
-from wan_pipeline.clips.videos import ingest_video
+from wan_pipeline.clips.inputs.images import ingest
+from wan_pipeline.clips.inputs.videos import ingest_video
 from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support import adapters
 from tests.support.receipts import EXTREME_RECEIPTS
 from tests.support.requests import make_request
-from wan_pipeline.clips.input_files import InputFiles
+from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Mode

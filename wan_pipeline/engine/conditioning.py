@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from wan_pipeline.clips.videos import too_short, video_path
+from wan_pipeline.clips.inputs.videos import too_short, video_path
 from wan_pipeline.errors import ImageError
 from wan_pipeline.requests.request import GenerationRequest
 
@@ -75,8 +75,8 @@ def _frames(inputs: Path, what: str, name: str | None, request: GenerationReques
     if not path.is_file():
         image = _fitted(inputs, name, size)
         return () if image is None else (image,) * count
+    from wan_pipeline.clips.inputs.stream import probe_stream
     from wan_pipeline.clips.read import read_frames  # here and below: they import ffmpeg's wrapper
-    from wan_pipeline.clips.stream import probe_stream
 
     read = read_frames(path, request.fps, probe_stream(path).filters)
     images = (Image.fromarray(frame) for frame in islice(read, count))
@@ -90,7 +90,7 @@ def _assumption(inputs: Path, what: str, name: str | None) -> str:
     """What is assumed of a video's colours, as a sentence; empty where nothing is, or for a picture."""
     if name is None or not video_path(inputs, name).is_file():
         return ""
-    from wan_pipeline.clips.stream import probe_stream
+    from wan_pipeline.clips.inputs.stream import probe_stream
 
     stream = probe_stream(video_path(inputs, name))
     lines = f"{stream.width}x{stream.height}"

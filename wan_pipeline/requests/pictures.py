@@ -1,4 +1,4 @@
-"""What requests need of input pictures and videos. `clips.input_files` implements it over the workspace's files."""
+"""What requests need of input pictures and videos. `clips.inputs.files` implements it over the workspace's files."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.support.servers import serving
+from tests.support.servers.asgi import serving
 from tests.support.studios import opened_warm
 from tests.support.warm import Warm
 from wan_pipeline.access.guard import Guard

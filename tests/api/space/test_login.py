@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.api.space.conftest import CLIENT, ENVIRONMENT, HOST, OWNERS_PAGE, Provider, ServedSpace, served_space
-from tests.support.servers import serving
+from tests.support.servers.asgi import serving
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.space.environment import space_of

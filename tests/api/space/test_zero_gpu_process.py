@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.support.servers import serving
+from tests.support.servers.asgi import serving
 from tests.support.studios import QUICK, finish, opened, write_settings
 from wan_pipeline.api.space.zero_gpu import MAX_SECONDS, MIN_SECONDS
 from wan_pipeline.settings import REPOSITORY, Settings

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from wan_pipeline.clips.images import MAX_PIXELS, MIN_SIDE, ingest, measure
+from wan_pipeline.clips.inputs.images import MAX_PIXELS, MIN_SIDE, ingest, measure
 from wan_pipeline.errors import ImageError, StorageError
 
 SIZE = (64, 48)

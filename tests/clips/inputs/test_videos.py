@@ -14,10 +14,10 @@ from PIL import Image
 from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
+from wan_pipeline.clips.inputs.sequence import find_frames
+from wan_pipeline.clips.inputs.stream import probe_stream
+from wan_pipeline.clips.inputs.videos import check_length, ingest_video, video_path
 from wan_pipeline.clips.read import read_frames
-from wan_pipeline.clips.sequence import find_frames
-from wan_pipeline.clips.stream import probe_stream
-from wan_pipeline.clips.videos import check_length, ingest_video, video_path
 from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import ImageError

@@ -12,7 +12,7 @@ import huggingface_hub.constants
 import psutil
 import pytest
 
-from tests.support.hub_server import HubServer, hub_server
+from tests.support.servers.hub import HubServer, hub_server
 from tests.support.studios import wait_for
 from wan_pipeline.errors import ModelError, UserError
 from wan_pipeline.jobs.background.transfers import ModelTransfer, Transfers, TransferState, TransferTask, run

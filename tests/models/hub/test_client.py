@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 
 from tests.support.hostile import BAD_JSON
-from tests.support.hub_server import HubServer, hub_server
+from tests.support.servers.hub import HubServer, hub_server
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.configs import MAX_CONFIG_BYTES
 from wan_pipeline.models.hub.client import Hub

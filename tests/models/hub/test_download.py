@@ -11,7 +11,7 @@ import huggingface_hub
 import huggingface_hub.constants
 import pytest
 
-from tests.support.hub_server import HubServer, hub_server
+from tests.support.servers.hub import HubServer, hub_server
 from wan_pipeline.errors import Cancelled, ModelError, StorageError
 from wan_pipeline.models import transfer
 from wan_pipeline.models.hub.cache import CachedRepository

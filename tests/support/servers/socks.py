@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
+from tests.support.servers import running
+
 BY_NAME = 3
 """How a client gives the host: as a name, which the proxy looks up."""
 
@@ -28,15 +30,8 @@ class SocksProxy(ThreadingTCPServer):
 
 @contextmanager
 def socks_proxy(target: tuple[str, int]) -> Iterator[SocksProxy]:
-    server = SocksProxy(target)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with running(SocksProxy(target)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseRequestHandler):

@@ -201,7 +201,7 @@ def _followed(items: Iterator[Yielded], observer: Observer) -> Rendered:
 
 
 def _estimator(settings: Settings, jobs: JobReader) -> Estimator:
-    from wan_pipeline.clips.input_files import InputFiles
+    from wan_pipeline.clips.inputs.files import InputFiles
     from wan_pipeline.lora.library import LoraLibrary
     from wan_pipeline.models.library import ModelLibrary
     from wan_pipeline.requests.resolver import RequestResolver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wan_pipeline.clips import images, videos
+from wan_pipeline.clips.inputs import images, videos
 from wan_pipeline.storage.hashes import SHA256
 
 

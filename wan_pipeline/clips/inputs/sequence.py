@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
-from wan_pipeline.clips.images import read_rgb
+from wan_pipeline.clips.inputs.images import read_rgb
 from wan_pipeline.errors import ImageError, StorageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})

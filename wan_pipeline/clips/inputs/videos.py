@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wan_pipeline.clips.sequence import find_frames, is_sequence, write_video
+from wan_pipeline.clips.inputs.sequence import find_frames, is_sequence, write_video
 from wan_pipeline.errors import ImageError, StorageError
 from wan_pipeline.models.spec import frames_up_to
 from wan_pipeline.storage.files import storage_error, whole_file

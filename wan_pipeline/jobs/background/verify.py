@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.clips.input_files import InputFiles
+from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.provenance import SETUP, UNLIKELY, Provenance
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
