@@ -9,6 +9,7 @@ from wan_pipeline.requests.limits import MAX_REFERENCES
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
 from wan_pipeline.ui.common.projects import project_box
+from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
 from wan_pipeline.ui.create.fields.field import Choices
@@ -129,5 +130,4 @@ class StageLayout(Layout):
             self.download = gr.HTML("", elem_classes="download-slot")
         self.strip = gr.HTML("", elem_id="recent", js_on_load=JOB_CLICKED)
         self.timer = gr.Timer(POLL_SECONDS, active=False)
-        self.shown = gr.State({})
-        """What this browser tab shows already, by name of the component."""
+        self.shown = shown_box()

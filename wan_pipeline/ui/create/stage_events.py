@@ -14,6 +14,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.names import Names, badge_text
 from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
 from wan_pipeline.ui.create.layout import StageLayout
@@ -63,16 +64,17 @@ class StageEvents:
         """The job whose tile was clicked."""
         return {self._layout.job: str(event.job)}
 
-    def refresh(self, job_id: str, shown: dict[str, Any]) -> Updates:
+    def refresh(self, job_id: str, shown: object) -> Updates:
         """Updates for what differs from what this browser tab shows already."""
         wanted = self.shows(job_id)
-        changed = {name: value for name, value in wanted.items() if shown.get(name) != value}
-        if not changed:
+        now_shown = digests(wanted)
+        names = changed(now_shown, shown)
+        if not names:
             return {self._layout.shown: gr.skip()}
         parts = {**vars(self._layout), "badge": self._links.badge}
         return {
-            **{parts[name]: _update(parts[name], value) for name, value in changed.items()},
-            self._layout.shown: wanted,
+            **{parts[name]: _update(parts[name], wanted[name]) for name in names},
+            self._layout.shown: now_shown,
         }
 
     def shows(self, job_id: str) -> dict[str, Any]:

@@ -59,16 +59,20 @@ class ModelsEvents:
         """Another room is opened: stop polling."""
         return self._layout.updates(timer=gr.Timer(active=False))
 
-    def follow(self, shown: dict[str, str]) -> Updates:
-        """Poll the transfers. The cards are drawn anew only when one has started or ended, here or elsewhere."""
-        transfers = {model_id: self._studio.transfers.of(model_id) for model_id in shown}
-        if all(_state(transfer) == shown[model_id] for model_id, transfer in transfers.items()):
+    def follow(self, shown: object) -> Updates:
+        """Poll the transfers. The cards are drawn anew only when one has started or ended, here or elsewhere.
+
+        `shown` comes from the browser: the states of the transfers that its cards show, by model.
+        """
+        shown = shown if isinstance(shown, dict) else {}
+        transfers = {model_id: self._studio.transfers.of(model_id) for model_id in self._studio.models.specs()}
+        if shown and all(_state(transfer) == shown.get(model_id) for model_id, transfer in transfers.items()):
             return self._layout.updates(progress=_progress(transfers))
         updates = self._show()
         ended = [
             self._names.model(model_id)
             for model_id, transfer in transfers.items()
-            if _has_arrived(transfer, shown[model_id])
+            if _has_arrived(transfer, str(shown.get(model_id, "")))
         ]
         if ended:
             updates |= self._toast(f"{' and '.join(ended)} {'is' if len(ended) == 1 else 'are'} ready to use")

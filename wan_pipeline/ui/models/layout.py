@@ -6,6 +6,7 @@ import gradio as gr
 
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.shown import shown_box
 
 POLL_SECONDS = 1.0
 
@@ -30,4 +31,4 @@ class ModelsLayout(Layout):
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         # Of this browser tab: the open `Question`, and the states of the transfers that its cards show.
         self.question = gr.State(None)
-        self.shown = gr.State({})
+        self.shown = shown_box()

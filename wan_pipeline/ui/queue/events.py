@@ -17,6 +17,7 @@ from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
 from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
@@ -92,11 +93,12 @@ class QueueEvents:
     # What is shown
 
     def _refresh(self, values: Values, selection: Selection) -> Updates:
-        wanted, shown = self._wanted(selection), values[self._layout.shown]
-        changed = {part: value for part, value in wanted.items() if shown.get(part._id) != value}
-        if not changed:
+        wanted = {str(part._id): (part, value) for part, value in self._wanted(selection).items()}
+        now_shown = digests({name: value for name, (_, value) in wanted.items()})
+        names = changed(now_shown, values[self._layout.shown])
+        if not names:
             return self._layout.updates(shown=gr.skip())
-        return changed | self._layout.updates(shown={part._id: value for part, value in wanted.items()})
+        return dict(wanted[name] for name in names) | self._layout.updates(shown=now_shown)
 
     def _wanted(self, selection: Selection) -> dict[Block, str]:
         """What each part of the page shows now."""

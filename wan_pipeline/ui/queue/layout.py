@@ -15,6 +15,7 @@ from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES
 from wan_pipeline.ui.common.projects import project_box
+from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.shelves import Selection
@@ -42,8 +43,7 @@ class QueueLayout(Layout):
         self.toast = gr.HTML("", elem_classes="toast-slot")
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         self.selection = gr.State(Selection())
-        self.shown = gr.State({})
-        """HTML that this browser tab has already, by component id."""
+        self.shown = shown_box()
 
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
