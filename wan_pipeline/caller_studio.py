@@ -6,13 +6,13 @@ may see. What a caller may not see does not exist for them: the answer is the sa
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from threading import Lock
 
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.caps import Caps, Usage, check_caps, check_queue, check_usage
@@ -20,19 +20,17 @@ from wan_pipeline.access.keys import Key
 from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role, check
 from wan_pipeline.clips.comments import Comment
 from wan_pipeline.clips.gallery import Clip, GalleryQuery
-from wan_pipeline.errors import ModelError, UserError
+from wan_pipeline.errors import LoraError, ModelError, UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.studio import Studio
+from wan_pipeline.wording import without_folders
 
 MAX_JOBS = 500
 """Jobs of one key that are looked at, newest first."""
 DAY = timedelta(hours=24)
-
-_submitting = Lock()
-"""Between the look at a key's usage and the new job."""
 
 
 class NotFound(UserError):
@@ -85,22 +83,20 @@ class CallerStudio:
     def forecast(self, draft: Draft) -> Wait:
         """Raises UserError for settings that cannot be."""
         self._check(Action.FORECAST)
-        with self._without_paths():
+        with self._told():
             clip = self._studio.estimates.of_draft(draft).seconds
-            return Wait(clip, self._studio.estimates.queue_seconds())
+            queue = self._studio.estimates.queue_seconds()
+        # To the second it would tell a guest when somebody else queues a clip, and how long it is.
+        return Wait(clip, queue if self._key is None else math.ceil(queue / 60) * 60)
 
     def generate(self, draft: Draft, project: str = "") -> Job:
         """Queue a clip. A guest's goes to the project of their key. Raises UserError."""
         self._check(Action.GENERATE)
-        with self._without_paths():
+        with self._told():
             if self._key is None:
                 return self._studio.jobs.existing(self._studio.submit(draft, project))
-            request = self._studio.requests.check(draft)
-            check_caps(request, self._caps)
-            with _submitting:
-                check_queue(self._studio.jobs.unfinished(), self._caps)
-                check_usage(self._usage(self._key), self._minutes(request), self._caps, self._key.max_clips)
-                job_id = self._studio.submit(draft, self._key.project, made_by=self._key.id)
+            key = self._key
+            job_id = self._studio.submit_for(key.id, draft, key.project, partial(self._check_share, key))
             return self._studio.jobs.existing(job_id)
 
     def jobs(self, limit: int = 50) -> list[Job]:
@@ -108,7 +104,7 @@ class CallerStudio:
         self._check(Action.FOLLOW)
         if self._key is None:
             return self._studio.jobs.recent(limit)
-        return [self._told(job) for job in self._studio.jobs.of_maker(self._key.id, limit)]
+        return [self._shown(job) for job in self._studio.jobs.of_maker(self._key.id, limit)]
 
     def job(self, job_id: str) -> Job:
         """Raises NotFound."""
@@ -116,7 +112,7 @@ class CallerStudio:
         job = self._studio.jobs.job(job_id)
         if job is None or not (self._key is None or job.made_by == self._key.id):
             raise NotFound("There is no such clip.")
-        return self._told(job)
+        return self._shown(job)
 
     def preview(self, job_id: str) -> bytes | None:
         """The preview of a job that runs, an animated WebP; None while there is none. Raises NotFound."""
@@ -127,7 +123,7 @@ class CallerStudio:
         """The settings of a job of the caller's, to make another. Raises NotFound."""
         job = self.job(job_id)
         self._check(Action.GENERATE)
-        with self._without_paths():
+        with self._told():
             return self._studio.draft_of_job(job.id)
 
     def cancel(self, job_id: str) -> Job:
@@ -139,12 +135,12 @@ class CallerStudio:
     # Clips that are there
 
     def clips(self, offset: int = 0, limit: int = 50) -> Sequence[Clip]:
-        """The clips that the caller may watch, newest first."""
+        """The clips that the caller may watch, newest first, those of others without their settings."""
         self._check(Action.WATCH)
-        return self._studio.gallery.page(self._query(), offset, limit).items
+        return [self._redacted(clip) for clip in self._studio.gallery.page(self._query(), offset, limit).items]
 
     def clip(self, clip_id: str) -> Clip:
-        """Raises NotFound."""
+        """As in `clips`. Raises NotFound."""
         self._check(Action.WATCH)
         query = self._query()
         try:
@@ -155,7 +151,7 @@ class CallerStudio:
         is_seen = is_seen and (not query.made_by or clip.made_by in query.made_by)
         if clip.is_binned or not is_seen:
             raise NotFound("There is no such clip.")
-        return clip
+        return self._redacted(clip)
 
     def is_own(self, clip: Clip) -> bool:
         """Whether the caller made it, and may see its settings and bin it. The owner may do so with all."""
@@ -164,7 +160,7 @@ class CallerStudio:
     def video(self, clip_id: str) -> Path:
         """The clip's MP4; for a guest a copy without its receipt. Raises NotFound or StorageError."""
         clip = self.clip(clip_id)
-        with self._without_paths():
+        with self._told():
             if not clip.path.is_file():
                 raise NotFound("There is no such clip.")
             return clip.path if self._key is None else self._studio.share_copy(clip.path)
@@ -182,7 +178,7 @@ class CallerStudio:
         clip = self.clip(clip_id)
         if not self.is_own(clip):
             raise NotAllowed("Only who made a clip, or the owner, may bin it.")
-        with self._without_paths():
+        with self._told():
             self._studio.gallery.bin([clip.id])
 
     def comment(self, clip_id: str, text: str) -> None:
@@ -203,6 +199,12 @@ class CallerStudio:
         """The guest's key; None for the owner, who may have come by a key as well."""
         return None if self._caller.role is Role.OWNER else self._caller.key
 
+    def _check_share(self, key: Key, request: GenerationRequest) -> None:
+        """Raises UserError for a clip that is beyond the caps, or if the key's share is used up."""
+        check_caps(request, self._caps)
+        check_queue(self._studio.jobs.unfinished(), self._caps)
+        check_usage(self._usage(key), self._minutes(request), self._caps, key.max_clips)
+
     def _check(self, action: Action) -> None:
         check(self._caller.role, action)
 
@@ -216,10 +218,17 @@ class CallerStudio:
 
     def _usage(self, key: Key) -> Usage:
         jobs = self._studio.jobs.of_maker(key.id, MAX_JOBS)
-        counted = [job for job in jobs if job.state is not JobState.CANCELLED]
-        today = [job for job in counted if job.created_at > datetime.now(UTC) - DAY]
-        minutes = sum(sum(job.seconds.values()) / 60 if job.seconds else self._minutes(job.request) for job in today)
+        counted = [job for job in jobs if job.state is not JobState.CANCELLED or job.started_at is not None]
+        minutes = sum(self._minutes_of(job) for job in counted if job.created_at > datetime.now(UTC) - DAY)
         return Usage(len(counted), sum(job.state in UNFINISHED for job in jobs), minutes)
+
+    def _minutes_of(self, job: Job) -> float:
+        """What a job has taken, also one that was cancelled on its way, or will take."""
+        if job.seconds:
+            return sum(job.seconds.values()) / 60
+        if job.started_at is not None and job.finished_at is not None:
+            return (job.finished_at - job.started_at).total_seconds() / 60
+        return self._minutes(job.request)
 
     def _minutes(self, request: GenerationRequest) -> float:
         try:
@@ -227,23 +236,27 @@ class CallerStudio:
         except ModelError:  # of a job that waits for a model that is gone
             return 0.0
 
-    def _told(self, job: Job) -> Job:
-        return job if self._key is None or not job.error else replace(job, error=self._without(job.error))
+    def _shown(self, job: Job) -> Job:
+        return job if self._key is None or not job.error else replace(job, error=without_folders(job.error))
+
+    def _redacted(self, clip: Clip) -> Clip:
+        """Somebody else's clip without what it was made from. Its size and length are seen by watching it."""
+        if self.is_own(clip):
+            return clip
+        request = replace(clip.request, prompt="", styled_prompt="", negative_prompt="", seed=0, notes=())
+        return replace(clip, request=replace(request, preset=None, loras=()), note="", frames_sha256="")
 
     @contextmanager
-    def _without_paths(self) -> Iterator[None]:
-        """Sentences about this machine's folders are for its owner: a guest reads names without their folder."""
+    def _told(self) -> Iterator[None]:
+        """Folders, and which LoRA files there are, are for the owner: a guest's sentences are without them."""
         try:
             yield
+        except LoraError as error:
+            if self._key is None:
+                raise
+            raise UserError("There is no such LoRA for this model here; choose a style instead.") from error
         except UserError as error:
             text = str(error)
-            if self._caller.is_local or (told := self._without(text)) == text:
+            if self._caller.is_local or (told := without_folders(text)) == text:
                 raise
             raise UserError(told) from error
-
-    def _without(self, text: str) -> str:
-        return _PATH.sub(lambda found: found[1], text)
-
-
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"]+)*[\\/]([^\\/\s'\":;,]+)")
-"""An absolute path; its last part is kept."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from types import TracebackType
 from uuid import uuid4
 
@@ -45,7 +46,7 @@ from wan_pipeline.requests.lists.files import (
 )
 from wan_pipeline.requests.presets import preset_folder
 from wan_pipeline.requests.recover import Recovered, recover
-from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.requests.speeds import speed_folder
 from wan_pipeline.settings import Settings
@@ -92,6 +93,7 @@ class Studio:
         worker_queue = WorkerQueue(database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
         self._is_started = False
+        self._submitting = Lock()
 
     # Opening and closing
 
@@ -130,12 +132,23 @@ class Studio:
 
     # Into the queue
 
-    def submit(self, draft: Draft, project: str = "", *, deterministic: bool = False, made_by: str = "") -> str:
-        """Queue a clip and return its job id at once. `made_by` is the id of a guest's key. Raises UserError."""
+    def submit(self, draft: Draft, project: str = "", *, deterministic: bool = False) -> str:
+        """Queue a clip and return its job id at once. Raises UserError."""
+        return self.submit_many([draft], project, deterministic=deterministic)[0]
+
+    def submit_for(
+        self, made_by: str, draft: Draft, project: str, check_share: Callable[[GenerationRequest], None]
+    ) -> str:
+        """Queue a guest's clip, `made_by` the id of their key, if `check_share` raises nothing. Returns the job id.
+
+        Between that look at what the guest has had and the new job no other guest's comes in. Raises UserError.
+        """
         check_project(project)
         batch = self.requests.batch()
         request = batch.checker()(draft)
-        return self._submit([(draft, NewJob(request, project, deterministic=deterministic, made_by=made_by))], batch)[0]
+        with self._submitting:
+            check_share(request)
+            return self._submit([(draft, NewJob(request, project, made_by=made_by))], batch)[0]
 
     def submit_many(self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
@@ -252,7 +265,7 @@ class Studio:
 
     def share_copy(self, clip: Path) -> Path:
         """A copy in the cache to give away: without the receipt, and without the prompt in its name."""
-        name = hashlib.sha256(clip.name.encode()).hexdigest()[:8]
+        name = hashlib.sha256(clip.name.encode()).hexdigest()[:32]
         copy = self.settings.cache / "share" / f"clip_{name}.mp4"
         is_made = copy.is_file() and copy.stat().st_mtime >= clip.stat().st_mtime
         return copy if is_made else make_share_copy(clip, copy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def plural(count: int, noun: str) -> str:
     """For example: 1 clip, 12 clips, 1,234 clips."""
@@ -40,3 +42,12 @@ def data_size(count: float) -> str:
     if count < 1e6:
         return f"{count / 1e3:,.0f} kB"
     return f"{count / 1e6:,.1f} MB" if count < 1e8 else f"{count / 1e9:,.1f} GB"
+
+
+def without_folders(text: str) -> str:
+    """A sentence for those who are not at this computer: "/tmp/gradio/ab/a.mp4 is gone" becomes "a.mp4 is gone"."""
+    return _FOLDERS.sub("", text)
+
+
+_FOLDERS = re.compile(r"(?<![\w.:/\\~-])(?:/|[A-Za-z]:[/\\])(?:[^\s/\\'\":;,()]+[/\\])+")
+"""The folders of an absolute path."""

@@ -48,5 +48,5 @@ def test_a_share_that_is_used_up_is_refused(usage: Usage, sentence: str) -> None
 def test_a_queue_that_is_full_takes_no_more() -> None:
     check_queue(10_000, Caps())
     check_queue(4, Caps(max_queue=5))
-    with pytest.raises(UserError, match="5 clips are waiting here"):
+    with pytest.raises(UserError, match="The queue is full"):
         check_queue(5, Caps(max_queue=5))

@@ -15,7 +15,10 @@ from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role
 from wan_pipeline.api.app import shared_app
 from wan_pipeline.api.doors import GUEST_ROUTES
 from wan_pipeline.caller_studio import CallerStudio, NotFound
+from wan_pipeline.clips.comments import MAX_COMMENTS
 from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.errors import UserError
+from wan_pipeline.settings import Settings
 from wan_pipeline.ui.common.templates import Templates
 
 TUNNEL = {"host": "abc.gradio.live"}
@@ -197,3 +200,37 @@ def test_the_owner_makes_and_revokes_keys_and_nobody_else(served: Served) -> Non
             assert guest.get("/v1/videos").status_code == 401
         assert owner.post("/v1/keys", json={"role": "owner"}).status_code == 400
         assert owner.post("/v1/keys", json={"role": "view", "expires": "soon"}).status_code == 400
+
+
+def test_what_a_guest_cancelled_on_its_way_counts(served: Served) -> None:
+    """A preview shows much of it: computing is not free."""
+    endless = {"prompt": "a red ball", "size": "160x160", "num_frames": 49, "steps": 50}
+    with client(served, served.key(Role.MAKE, max_clips=1), **TUNNEL) as guest:
+        path = f"/v1/videos/{guest.post('/v1/videos', json=endless).json()['id']}"
+        wait_for(lambda: guest.get(path).json()["status"] == "in_progress", "the clip's start")
+        assert guest.delete(path).status_code == 200
+        wait_for(lambda: guest.get(path).json()["status"] == "failed", "its end")
+        assert "was for 1 clip" in guest.post("/v1/videos", json=endless).json()["error"]["message"]
+
+
+def test_a_guest_learns_of_no_other_clip_or_lora(served: Served, settings: Settings) -> None:
+    served.studio.queue.pause_queue()
+    served.studio.submit(QUICK)
+    (settings.loras / "clients_secret.safetensors").write_bytes(b"")
+    with client(served, served.key(Role.MAKE), **TUNNEL) as guest:
+        wait = guest.post("/v1/forecast", json={"prompt": "a ball"}).json()
+        assert wait["queue_seconds"] == 60, "in minutes, from which nobody tells one clip"
+        refused = guest.post("/v1/videos", json={"prompt": "a ball", "lora": "x"})
+        assert refused.status_code == 400
+        assert "secret" not in refused.text
+
+
+def test_a_guest_leaves_room_for_the_comments_of_others(served: Served) -> None:
+    job_id = served.studio.submit(QUICK, "film")
+    wait_for(lambda: served.studio.jobs.existing(job_id).clip, "the clip")
+    comments = served.studio.comments
+    for _ in range(MAX_COMMENTS):
+        comments.add(job_id, "again", "one")
+    with pytest.raises(UserError, match="You have written"):
+        comments.add(job_id, "again", "one")
+    comments.add(job_id, "mine", "")

@@ -9,12 +9,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from starlette.responses import PlainTextResponse
 
 from tests.browser.visitor import Visitor, new_profile
-from wan_pipeline.access.http import COOKIE
+from tests.support.servers.asgi import serving
+from wan_pipeline.access.guard import Guard
+from wan_pipeline.access.http import COOKIE, Rules
 from wan_pipeline.access.keys import Keys
+from wan_pipeline.access.limits import Limits
+from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
 from wan_pipeline.storage.database import Database
+from wan_pipeline.ui.common.templates import Templates
 
 TUNNEL = "abc.gradio.live"
 ROUTES = (
@@ -164,3 +170,25 @@ def test_the_owners_own_page_is_not_framed_and_describes_itself_to_nobody(addres
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     for path in ("/openapi.json", "/docs", "/redoc"):
         assert ask(address, path)[0].status == 404
+
+
+@pytest.mark.browser
+def test_the_password_is_typed_on_the_page(browser: Browser, tmp_path: Path) -> None:
+    """A browser says nothing of the page that a form is on if the page forbids it, and the guard asks for that."""
+    templates = Templates()
+
+    def refused(status: int, sentence: str, asks_password: bool) -> str:
+        return templates.render("common/refused.html", status=status, sentence=sentence, asks_password=asks_password)
+
+    keys = Keys(Database(tmp_path / "studio.sqlite3"))
+    guard = Guard(PlainTextResponse("inside"), keys, Rules(), Limits(), refused, Password("a long one"))
+    with serving(guard) as address:
+        page = new_profile(browser).new_page()
+        page.goto(address.replace("127.0.0.1", TUNNEL))
+        page.get_by_label("Password").fill("a wrong one")
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_text("That is not the password")).to_be_visible()
+        page.get_by_label("Password").fill("a long one")
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_text("inside")).to_be_visible()
+        page.context.close()

@@ -21,9 +21,9 @@ from wan_pipeline.clips.foreign import read_foreign
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.paths import without_folders
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.head import CLIPS, PageHead
+from wan_pipeline.wording import without_folders
 
 TABLE = {"prompt": "a cat; in = rain", "negative_prompt": "blurry", "seed": 1234, "resolution": "832x480", "steps": 30}
 GRAPH = {

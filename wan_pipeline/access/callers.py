@@ -41,6 +41,11 @@ class Caller:
     caps: Caps | None = None
     """What they may ask for at most, where it is not what every guest may."""
 
+    @property
+    def key_id(self) -> str:
+        """Empty for the owner at this computer."""
+        return self.key.id if self.key else ""
+
 
 OWNER_HERE = Caller(Role.OWNER, is_local=True)
 """Whoever uses the command line or Python, and the browser of this computer."""
@@ -119,6 +124,12 @@ def is_owner_here(request: Request, named: frozenset[str]) -> bool:
         and not request.is_forwarded
         and is_same_origin(request)
     )
+
+
+def is_led_here(request: Request, named: frozenset[str]) -> bool:
+    """Whether another site's page led the browser of this computer here."""
+    is_here = _is_loopback(request.peer) and host_kind(request.host, named) is HostKind.LOOPBACK
+    return is_here and not request.is_forwarded and not is_same_origin(request)
 
 
 def _is_loopback(address: str) -> bool:

@@ -67,6 +67,4 @@ def check_usage(usage: Usage, minutes: float, caps: Caps, max_clips: int | None)
 def check_queue(unfinished: int, caps: Caps) -> None:
     """Raise UserError if the queue of all is longer than a guest may join."""
     if caps.max_queue is not None and unfinished >= caps.max_queue:
-        raise UserError(
-            f"{plural(unfinished, 'clip')} are waiting here, and no more are taken; try again in a few minutes."
-        )
+        raise UserError("The queue is full, and no more clips are taken; try again in a few minutes.")

@@ -7,10 +7,9 @@ the table in `roles`. It knows ASGI and nothing of Gradio.
 from __future__ import annotations
 
 import logging
-import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from urllib.parse import parse_qsl
 
 from anyio import to_thread
@@ -22,6 +21,7 @@ from wan_pipeline.access.callers import (
     Request,
     host_kind,
     host_name,
+    is_led_here,
     is_owner_here,
     is_same_origin,
 )
@@ -49,11 +49,11 @@ from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
 from wan_pipeline.access.visitors import VISIT, Strangers, client_address
 from wan_pipeline.errors import StorageError
+from wan_pipeline.progress import Throttle
 
 CALLER = "wan_studio.caller"
 """Where a scope holds its Caller."""
 LOGIN = "/login"
-LOGIN_LASTS = timedelta(days=30)
 MAX_LOGIN_BYTES = 4096
 STREAM_CHECK_SECONDS = 2.0
 RefusedPage = Callable[[int, str, bool], str]
@@ -101,6 +101,8 @@ class Guard:
         self._refused_page = refused_page
         self._password = password
         self._strangers = strangers
+        self._open: Counter[str] = Counter()
+        """Requests under way, by the id of their key."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -115,7 +117,7 @@ class Guard:
             if self._strangers is not None and scope["path"] in self._strangers.login_paths:
                 await self._let_log_in(self._strangers, scope, request, receive, send)
                 return
-            entry = self._identify(scope, request)
+            entry = await self._let_in(scope, request)
             caller = entry.caller
             self._check_rate(request, caller)
             self._check_path(scope)
@@ -133,7 +135,12 @@ class Guard:
         scope[CALLER] = caller
         body = BoundedBody(receive, limit)
         answer = body.refusing(self._with_headers(send, caller), _too_large(limit))
-        await self._app(scope, body.receive, self._while_let_in(answer, caller))
+        self._open[caller.key_id] += 1
+        try:
+            await self._app(scope, body.receive, self._while_let_in(answer, caller))
+        finally:
+            self._open[caller.key_id] -= 1
+            self._open += Counter()  # forgets those that are at 0
 
     # Who asks
 
@@ -142,13 +149,22 @@ class Guard:
             name = host_name(request.host)[:80] or "without a name"
             raise _Refusal(403, f"This studio does not answer to the host {name}; its owner can add --host-name.")
 
+    async def _let_in(self, scope: Scope, request: Request) -> _Entry:
+        """Raises _Refusal for whoever is not let in. Keys are looked up in a thread: the database may be busy."""
+        if self._strangers is None and not any(secrets_in(scope, request)):
+            return self._identify(scope, request)
+        return await to_thread.run_sync(self._identify, scope, request)
+
     def _identify(self, scope: Scope, request: Request) -> _Entry:
-        """Raises _Refusal for whoever is not let in."""
         if request.changes_something and not is_same_origin(request):
             raise _Refusal(403, "Another web page sent this; only the studio's own page may.")
         has_owner = not self._rules.behind_proxy or scope["path"] in self._rules.own_paths
         is_here = has_owner and is_owner_here(request, self._rules.host_names)
         for secret, is_in_address in secrets_in(scope, request):
+            if is_in_address and is_led_here(request, self._rules.host_names):
+                continue  # another site's link would make the owner of this computer a guest, in its author's sight
+            if self._password is not None and self._password.has_session(secret):
+                return _Entry(Caller(Role.OWNER, is_local=is_here))
             key = self._find(secret)
             if key is not None:
                 is_local = is_here and key.role is Role.OWNER
@@ -212,7 +228,7 @@ class Guard:
         typed = dict(parse_qsl(body.decode("utf-8", "replace"))).get("password", "")
         if self._password is None or not await to_thread.run_sync(self._password.matches, typed):
             raise _Refusal(401, "That is not the password; try again.")
-        secret, _ = await to_thread.run_sync(self._keys.create, Role.OWNER, "", LOGIN_LASTS)
+        secret = self._password.new_session()
         await redirect_with_cookie({"query_string": b""}, request, send, secret, framed=self._rules.framed)
 
     def _while_let_in(self, send: Send, caller: Caller) -> Send:
@@ -220,14 +236,11 @@ class Guard:
         key = caller.key
         if key is None:
             return send
-        checked_at = time.monotonic()
+        check = Throttle(STREAM_CHECK_SECONDS, is_due_at_first=False)
 
         async def send_while_valid(message: Message) -> None:
-            nonlocal checked_at
-            if time.monotonic() - checked_at > STREAM_CHECK_SECONDS:
-                checked_at = time.monotonic()
-                if not await to_thread.run_sync(self._keys.is_valid, key.id):
-                    raise ConnectionAbortedError(f"Key {key.id} has ended.")
+            if check.is_due() and not await to_thread.run_sync(self._keys.is_valid, key.id):
+                raise ConnectionAbortedError(f"Key {key.id} has ended.")
             await send(message)
 
         return send_while_valid
@@ -241,8 +254,9 @@ class Guard:
     def _check_rate(self, request: Request, caller: Caller) -> None:
         if caller.role is Role.OWNER:
             return
-        wait = max(self._limits.guest.take(caller.key.id if caller.key else ""), self._limits.guests_in_all.take("all"))
-        if wait:
+        if self._open[caller.key_id] >= self._limits.max_open:
+            raise _Refusal(429, "Too many requests at a time; wait for one to end.", 1.0)
+        if wait := self._limits.guest.take(caller.key_id) or self._limits.guests_in_all.take("all"):
             raise _Refusal(429, "Too many requests; wait a little.", wait)
 
     def _check_path(self, scope: Scope) -> None:
@@ -283,8 +297,8 @@ class Guard:
         await answer({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
 
     def _with_headers(self, send: Send, caller: Caller | None) -> Send:
-        added = security_headers(self._rules, for_gradio=caller is not None and caller.role is Role.OWNER)
-        return with_headers(send, added)
+        is_owner = caller is not None and caller.role is Role.OWNER
+        return with_headers(send, security_headers(self._rules, for_gradio=is_owner), kept=is_owner)
 
 
 def caller_of(scope: Scope) -> Caller:

@@ -79,7 +79,7 @@ def security_headers(rules: Rules, *, for_gradio: bool) -> list[tuple[bytes, byt
     headers = [
         (b"content-security-policy", text.encode()),
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
+        (b"referrer-policy", b"same-origin"),
         (b"cross-origin-resource-policy", b"same-origin"),
     ]
     return headers if rules.framed else [*headers, (b"x-frame-options", b"DENY")]
@@ -91,7 +91,7 @@ def secrets_in(scope: Scope, request: Request) -> Iterable[tuple[str, bool]]:
     if kind.lower() == "bearer" and token.strip():
         yield token.strip(), False
         return  # a program says who it is; a cookie beside it does not count
-    if scope["type"] == "http" and request.method == "GET":
+    if scope["type"] == "http" and request.method == "GET" and scope["path"] == "/":
         for name, value in parse_qsl(scope.get("query_string", b"").decode("latin-1")):
             if name == PARAMETER and value:
                 yield value, True
@@ -110,14 +110,19 @@ def key_cookie(request: Request, secret: str, *, framed: bool, seconds: int = CO
     return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; {flags}"
 
 
-def with_headers(send: Send, added: list[tuple[bytes, bytes]]) -> Send:
-    """`send` whose answers bear these headers, in place of others of their names, and let no other site read them."""
+def with_headers(send: Send, added: list[tuple[bytes, bytes]], *, kept: bool = True) -> Send:
+    """`send` whose answers bear these headers, in place of others of their names, and let no other site read them.
+
+    `kept`: whether a browser may keep an answer that does not say so itself.
+    """
     names = {name for name, _ in added} | {b"access-control-allow-origin", b"access-control-allow-credentials"}
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = [(name, value) for name, value in message.get("headers", []) if name.lower() not in names]
-            message["headers"] = [*kept, *added]
+            own = [(name, value) for name, value in message.get("headers", []) if name.lower() not in names]
+            if not kept and all(name.lower() != b"cache-control" for name, _ in own):
+                own.append((b"cache-control", b"no-store"))
+            message["headers"] = [*own, *added]
         await send(message)
 
     return send_with_headers
@@ -141,7 +146,7 @@ async def redirect_with_cookie(scope: Scope, request: Request, send: Send, secre
     target = "./" + (f"?{urlencode(rest)}" if rest else "")
     cookie = key_cookie(request, secret, framed=framed)
     headers = [(b"location", target.encode()), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
-    headers += [(b"content-length", b"0"), (b"referrer-policy", b"no-referrer")]
+    headers += [(b"content-length", b"0"), (b"referrer-policy", b"same-origin")]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 
 MAX_BUCKETS = 4096
 """Callers remembered at a time; the one that was away the longest is forgotten first."""
@@ -28,20 +29,24 @@ class Rate:
     burst: float
     clock: Callable[[], float] = time.monotonic
     _buckets: OrderedDict[str, _Bucket] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
 
-    def take(self, caller: str, cost: float = 1.0) -> float:
-        """0 if the caller may go on, else the seconds until they may."""
-        now = self.clock()
+    def take(self, caller: str) -> float:
+        """0 if the caller may go on, else the seconds until they may. A refusal costs nothing."""
+        with self._lock:
+            return self._take(caller, self.clock())
+
+    def _take(self, caller: str, now: float) -> float:
         bucket = self._buckets.pop(caller, None) or _Bucket(self.burst, now)
         self._buckets[caller] = bucket
         if len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
         bucket.tokens = min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.per_second)
         bucket.filled_at = now
-        if bucket.tokens >= cost:
-            bucket.tokens -= cost
+        if bucket.tokens >= 1:
+            bucket.tokens -= 1
             return 0.0
-        return (cost - bucket.tokens) / self.per_second
+        return (1 - bucket.tokens) / self.per_second
 
 
 @dataclass
@@ -56,14 +61,16 @@ class WrongKeys:
 
     def wait_seconds(self, peer: str) -> float:
         """After a wrong key: 0 if it may simply be refused, else how long this peer is to wait."""
-        return max(self.by_peer.take(peer), self.in_all.take("all"))
+        return self.by_peer.take(peer) or self.in_all.take("all")
 
 
 @dataclass
 class Limits:
-    """Rates of one server. The owner at this computer has a lane of their own."""
+    """Of one server. The owner has none."""
 
     guest: Rate = field(default_factory=lambda: Rate(per_second=8, burst=80))
     guests_in_all: Rate = field(default_factory=lambda: Rate(per_second=24, burst=240))
     strangers: Rate = field(default_factory=lambda: Rate(per_second=4, burst=40))
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
+    max_open: int = 24
+    """Requests of one key that are under way at a time: uploads, downloads and streams last."""

@@ -41,7 +41,7 @@ class Visitors:
 
     def wait_seconds(self, peer: str) -> float:
         """0 if this peer may have a key now, else how long it is to wait."""
-        return max(self.by_peer.take(peer), self.in_all.take("all"))
+        return self.by_peer.take(_network_of(peer)) or self.in_all.take("all")
 
     def admit(self) -> tuple[str, Key]:
         """A new key and its secret. Raises StorageError."""
@@ -85,6 +85,17 @@ def _parsed(parts: Iterable[str], name: str) -> Iterable[tuple[str, float]]:
                 f"({', '.join(CAPS_NAMES)}), with commas between them."
             )
         yield cap, float(value) if kinds[cap] == "float" else int(value)
+
+
+def _network_of(address: str) -> str:
+    """The address, or of one of IPv6 the /64 that a household has for itself."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
 
 
 def _is_public(address: str) -> bool:

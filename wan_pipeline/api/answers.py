@@ -53,7 +53,7 @@ def video_of_clip(clip: Clip, *, is_own: bool) -> dict[str, Any]:
     """The same for a finished clip. The prompt of somebody else's is left out."""
     video = _video(clip.id, clip.made_at, clip.request)
     video |= {"status": "completed", "progress": 100, "completed_at": _seconds(clip.made_at), "error": None}
-    return video if is_own else {**video, "prompt": None}
+    return video if is_own else {**video, "prompt": None, "seed": None}
 
 
 def model_facts(spec: ModelSpec) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.outside import printable, stored_time
 
 MAX_CHARACTERS = 1000
-MAX_COMMENTS = 200
-"""On one clip, so that a guest cannot fill the disk with them."""
+MAX_COMMENTS = 50
+"""Of one key on one clip, so that a guest can neither fill the disk nor leave no place for others."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Comments:
         if not text or len(text) > MAX_CHARACTERS:
             raise UserError(f"A comment has 1 to {MAX_CHARACTERS:,} characters, and this one {len(text):,}.")
         with self._database.transaction() as connection:
-            count = connection.execute("SELECT count(*) FROM comments WHERE clip_id = ?", (clip_id,)).fetchone()[0]
-            if count >= MAX_COMMENTS:
-                raise UserError(f"This clip has {MAX_COMMENTS} comments, the most there can be.")
+            own = "SELECT count(*) FROM comments WHERE clip_id = ? AND key_id = ?"
+            if connection.execute(own, (clip_id, key_id)).fetchone()[0] >= MAX_COMMENTS:
+                raise UserError(f"You have written {MAX_COMMENTS} comments on this clip, the most there can be.")
             connection.execute(
                 "INSERT INTO comments (clip_id, key_id, at, text) VALUES (?, ?, ?, ?)",
                 (clip_id, key_id, datetime.now(UTC).isoformat(), text),

@@ -11,9 +11,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.ui.common.paths import without_folders
 from wan_pipeline.ui.common.room import RoomId
-from wan_pipeline.wording import data_size, duration, plural
+from wan_pipeline.wording import data_size, duration, plural, without_folders
 
 UI = Path(__file__).parent.parent
 
