@@ -111,33 +111,39 @@ class WorkerQueue:
         with self._database.transaction() as connection:
             _end(connection, job_id, JobState.CANCELLED, RUNNING)
 
+    # A running job goes back into the queue, unless it is to be cancelled: then it ends here
+
     def release(self, job_id: str) -> None:
         """Put a running job back in the queue because its worker was asked to stop. The attempt does not count."""
         with self._database.transaction() as connection:
             _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
 
-    def lower_plan(self, job_id: str, plan: str, why: str) -> None:
+    def lower_plan(self, job_id: str, plan: str, why: str) -> bool:
         """Put a running job back after it ran out of memory, to be claimed first and with the smaller `plan`.
 
-        The attempt does not count: the number of smaller plans bounds the tries.
+        The attempt does not count: the number of smaller plans bounds the tries. Returns whether it went back.
         """
         with self._database.transaction() as connection:
-            if _give_back(connection, job_id, JobState.INTERRUPTED, EventKind.PLAN_LOWERED, f"{plan}: {why}"):
-                connection.execute(
-                    "UPDATE jobs SET plan = ?, plan_steps_down = plan_steps_down + 1 WHERE id = ?", (plan, job_id)
-                )
+            if not _give_back(connection, job_id, JobState.INTERRUPTED, EventKind.PLAN_LOWERED, f"{plan}: {why}"):
+                return False
+            connection.execute(
+                "UPDATE jobs SET plan = ?, plan_steps_down = plan_steps_down + 1 WHERE id = ?", (plan, job_id)
+            )
+            return True
 
-    def wait_for_room(self, job_id: str, no_room: NoRoom) -> None:
+    def wait_for_room(self, job_id: str, no_room: NoRoom) -> bool:
         """Put a running job back because a disk is full, and pause the queue until there is room.
 
-        The attempt does not count. A queue that the person has paused stays so.
+        The attempt does not count. A queue that the person has paused stays so. Returns whether the job went back.
         """
         with self._database.transaction() as connection:
-            _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED, no_room.reason)
+            if not _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED, no_room.reason):
+                return False
             is_paused = get_setting(connection, QueueKey.PAUSED, "0") == "1"
             if not is_paused or get_setting(connection, QueueKey.NO_ROOM, ""):
                 set_setting(connection, QueueKey.PAUSED, "1")
                 set_setting(connection, QueueKey.NO_ROOM, json.dumps(asdict(no_room)))
+            return True
 
     def end_wait_for_room(self) -> None:
         """Go on if the queue still waits for room."""
@@ -243,6 +249,11 @@ def _start(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
 
 
 def _give_back(connection: sqlite3.Connection, job_id: str, state: JobState, kind: EventKind, detail: str = "") -> bool:
+    """Put a running job back, unless it is to be cancelled: then it is. Returns whether it went back."""
+    row = connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row and row["cancel_requested"]:
+        _end(connection, job_id, JobState.CANCELLED, RUNNING)
+        return False
     given = update_job(connection, job_id, RUNNING, state=state, stage=Stage.QUEUED)
     if given:
         connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job_id,))

@@ -105,11 +105,10 @@ class JobRun:
 
     def _wait_for_room(self, error: DiskFullError) -> None:
         """Put the job back. Its checkpoint stays, so that little is computed again."""
-        self.observer.close()
-        self.found_no_room = True
         no_room = NoRoom.of(error, self._settings.clips, clip_bytes(self.job.request))
-        retry_on_busy(partial(self._queue.wait_for_room, self.job.id, no_room))
-        logger.warning("Job %s waits until there is room: %s", self.job.id, error)
+        self.found_no_room = self._put_back(partial(self._queue.wait_for_room, self.job.id, no_room))
+        if self.found_no_room:
+            logger.warning("Job %s waits until there is room: %s", self.job.id, error)
 
     def _lower_plan(self, error: OutOfMemory) -> None:
         job, plan = self.job, error.smaller_plan
@@ -117,9 +116,17 @@ class JobRun:
             self._end(partial(self._queue.fail, job.id, str(error)))
             logger.warning("Job %s failed: %s", job.id, error)
             return
+        if self._put_back(partial(self._queue.lower_plan, job.id, plan, str(error))):
+            logger.warning("Job %s goes on in a fresh process with the memory plan '%s': %s", job.id, plan, error)
+
+    def _put_back(self, write: Callable[[], bool]) -> bool:
+        """Whether the job went back into the queue. It does not if it was to be cancelled: then it has ended."""
         self.observer.close()
-        retry_on_busy(partial(self._queue.lower_plan, job.id, plan, str(error)))
-        logger.warning("Job %s goes on in a fresh process with the memory plan '%s': %s", job.id, plan, error)
+        went_back = retry_on_busy(write)
+        if not went_back:
+            logger.info("Job %s was cancelled.", self.job.id)
+            self._clean_up()
+        return went_back
 
     def _end(self, write: Callable[[], None]) -> None:
         self._clean_up()

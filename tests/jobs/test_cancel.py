@@ -1,0 +1,70 @@
+"""A cancel is never lost: neither while a job goes back into the queue, nor while the worker has other troubles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.disks import small_disk
+from tests.support.queues import OpenQueue
+from tests.support.requests import make_request
+from tests.support.studios import QUICK
+from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.jobs.worker.worker import Worker
+from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+
+NO_ROOM = NoRoom("The disk is full.", ("/clips",), 1)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> OpenQueue:
+    return OpenQueue(tmp_path / "studio.sqlite3")
+
+
+@pytest.mark.parametrize(
+    "put_back",
+    [
+        lambda worker, job_id: worker.release(job_id),
+        lambda worker, job_id: worker.lower_plan(job_id, "smaller", "out of memory"),
+        lambda worker, job_id: worker.wait_for_room(job_id, NO_ROOM),
+    ],
+    ids=["release", "lower_plan", "wait_for_room"],
+)
+def test_a_job_to_be_cancelled_does_not_go_back_into_the_queue(
+    queue: OpenQueue, put_back: Callable[[WorkerQueue, str], object]
+) -> None:
+    job_id = queue.editor.submit(make_request())
+    queue.worker.claim()
+    queue.editor.cancel(job_id)
+    assert not put_back(queue.worker, job_id)
+    job, state = queue.jobs.existing(job_id), queue.jobs.queue_state()
+    assert (job.state, job.attempts, job.plan) == (JobState.CANCELLED, 1, "")
+    assert queue.jobs.events(job_id)[-1].kind is EventKind.CANCELLED
+    assert (state.paused, state.no_room) == (False, None)
+
+
+def test_a_clip_cancelled_while_its_disk_is_found_full_is_cancelled_and_the_queue_goes_on(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancel comes between the check of the disk and the way back into the queue."""
+    job_id = studio.submit(QUICK)
+    made = NoRoom.of
+
+    def cancel_then_make(*arguments: object) -> NoRoom:
+        studio.queue.cancel(job_id)
+        return made(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(NoRoom, "of", cancel_then_make)
+    with small_disk(settings.clips, "1m"):
+        Worker(settings).run()
+        assert studio.jobs.existing(job_id).state is JobState.CANCELLED
+        assert not studio.jobs.queue_state().paused
+    next_one = studio.submit(replace(QUICK, seed=2))
+    Worker(settings).run()
+    assert studio.jobs.existing(next_one).state is JobState.DONE
