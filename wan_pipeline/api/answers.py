@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from wan_pipeline.access.roles import NotAllowed
 from wan_pipeline.caller_studio import NotFound
@@ -16,8 +17,8 @@ from wan_pipeline.errors import RequestError, StorageError, StudioError, UserErr
 from wan_pipeline.jobs.job import PROBLEMS, Job, JobState
 from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.storage.outside import OutsideDataError, parse_json
 
 PREFIX = "video_"
 SHORTEST_SECONDS = 0.25
@@ -75,15 +76,9 @@ def model_facts(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. Raises RequestError."""
-    try:
-        values = parse_json(await request.body() or b"{}")
-    except OutsideDataError as wrong:
-        raise RequestError("body", f"The body cannot be read: {wrong}.") from wrong
-    if not isinstance(values, dict):
-        raise RequestError("body", "The body is no JSON object.")
-    return values
+def preset_facts(preset: Preset) -> dict[str, str]:
+    """A style, as a form or an agent needs to know it."""
+    return {"id": preset.id, "title": preset.title, "description": preset.description}
 
 
 def address_of(request: HTTPConnection) -> str:
@@ -96,6 +91,16 @@ def id_of(text: str) -> str:
     return text.removeprefix(PREFIX)
 
 
+def video_id_of(request: Request) -> str:
+    """The id in the path of a request."""
+    return id_of(request.path_params["video_id"])
+
+
+def route(path: str, handler: Handler, method: str) -> Route:
+    """A route whose handler's StudioErrors become answers."""
+    return Route(path, _answering_errors(handler), methods=[method])
+
+
 def error(status: int, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:
     kind = "invalid_request_error" if status < 500 else "server_error"
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
@@ -106,9 +111,7 @@ def sentence_of(wrong: StudioError) -> str:
     return UNAVAILABLE if isinstance(wrong, StorageError) else str(wrong)
 
 
-def answers_errors(handler: Handler) -> Handler:
-    """A handler whose StudioErrors become answers."""
-
+def _answering_errors(handler: Handler) -> Handler:
     async def answered(request: Request) -> Response:
         try:
             return await handler(request)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from wan_pipeline.access.uploads import Uploads
 from wan_pipeline.api.endpoint_routes import EndpointRoutes
 from wan_pipeline.api.guest_routes import GuestRoutes
 from wan_pipeline.api.key_routes import KeyRoutes
+from wan_pipeline.api.threads import Threads
 from wan_pipeline.api.tools import PATH, McpRoute
 from wan_pipeline.api.videos import Videos
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 
 
-def shared_app(studio: Studio, templates: Templates, endpoints: EndpointRoutes | None = None) -> Starlette:
-    """`endpoints` may be built already; else the first guest's program waits for it."""
-    others = endpoints or EndpointRoutes(studio)
-    parts = (Videos(studio), KeyRoutes(studio), GuestRoutes(studio, templates), others)
-    return Starlette(
-        routes=[*(route for part in parts for route in part.routes), Route(PATH, McpRoute(studio), methods=["POST"])]
-    )
+def shared_app(studio: Studio, templates: Templates, *, is_built: bool = False) -> Starlette:
+    """`is_built`: the endpoints of `gradio_client` are there at once; else the first guest's program waits for them."""
+    uploads, threads = Uploads(studio.settings.cache), Threads()
+    endpoints = EndpointRoutes(studio, uploads, threads)
+    if is_built:
+        endpoints.build()
+    parts = (Videos(studio, uploads, threads), KeyRoutes(studio), GuestRoutes(studio, templates, threads), endpoints)
+    agents = Route(PATH, McpRoute(studio, threads), methods=["POST"])
+    return Starlette(routes=[*(route for part in parts for route in part.routes), agents])

@@ -27,7 +27,7 @@ class Door:
 
 def door(methods: str, path: str, action: Action) -> Door:
     """`path` is a pattern in which {id} stands for one part of a path."""
-    pattern = re.escape(path).replace(r"\{id\}", "[^/]+").replace(r"\{path\}", ".+")
+    pattern = re.escape(path).replace(r"\{id\}", "[^/]+")
     return Door(frozenset(methods.split()), re.compile(pattern), action)
 
 
@@ -45,7 +45,7 @@ GUEST_ROUTES = (
     door("POST", "/v1/videos/{id}/comments", Action.COMMENT),
     door("GET HEAD", "/v1/models", Action.CHOICES),
     door("POST", "/v1/forecast", Action.FORECAST),
-    door("GET POST DELETE", "/mcp", Action.WATCH),
+    door("POST", "/mcp", Action.WATCH),
     door("GET HEAD", "/config", Action.CHOICES),
     door("GET HEAD", "/gradio_api/info", Action.CHOICES),
     door("POST", "/gradio_api/upload", Action.UPLOAD),

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import ModelSpec
@@ -49,20 +48,18 @@ def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], req
     return _with_seconds(draft, _number(SECONDS, known[SECONDS]), requests)
 
 
-def save_data_url(url: str, folder: Path) -> Path:
-    """The picture of a `data:` URL as a file in `folder`. Raises RequestError; no other address is opened."""
+def decode_data_url(url: str) -> tuple[bytes, str]:
+    """The picture of a `data:` URL and the ending of its kind. Raises RequestError; no other address is opened."""
     head, _, data = url.partition(",")
     kind = head.removeprefix("data:").removesuffix(";base64")
     if not url.startswith("data:") or not head.endswith(";base64") or kind not in ENDINGS:
         raise RequestError(
             REFERENCE, "A picture is sent as an upload or as a data: URL in base64 (PNG, JPEG or WebP), not by address."
         )
-    path = folder / f"{uuid4().hex}{ENDINGS[kind]}"
     try:
-        path.write_bytes(base64.b64decode(data, validate=True))
+        return base64.b64decode(data, validate=True), ENDINGS[kind]
     except binascii.Error as error:
         raise RequestError(REFERENCE, f"The picture's base64 cannot be read ({error}); send it again.") from error
-    return path
 
 
 def _unknown(name: str) -> str:

@@ -7,16 +7,15 @@ answered with. A session belongs to the key that began it.
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from anyio import to_thread
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
 from wan_pipeline.access.uploads import Uploads
-from wan_pipeline.api.answers import Handler, answers_errors, error, read_json
+from wan_pipeline.api.answers import error, route
+from wan_pipeline.api.body import ending_of, form_of, read_json
+from wan_pipeline.api.sessions import Sessions
+from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio, NotFound
 from wan_pipeline.errors import RequestError
 from wan_pipeline.studio import Studio
@@ -34,10 +36,8 @@ if TYPE_CHECKING:
 
 NAMES = ("text_to_video", "image_to_video", "status")
 """Of the endpoints, in the order of their numbers."""
-MAX_FILES = 8
 MAX_STREAMS = 16
 """Open at a time, of each key."""
-MAX_SESSIONS = 1000
 MAX_SESSION_LENGTH = 64
 MAX_TEXT = 20_000
 """Of an argument, in characters; a prompt's own limit is much lower."""
@@ -46,22 +46,23 @@ MAX_TEXT = 20_000
 class EndpointRoutes:
     """The handlers. `routes` are to be mounted behind the guard."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, uploads: Uploads, threads: Threads) -> None:
         self._studio = studio
-        self._uploads = Uploads(studio.settings.cache)
+        self._uploads = uploads
+        self._threads = threads
         self._gradio: App | None = None
         self._is_started = False
-        self._sessions: OrderedDict[str, None] = OrderedDict()
+        self._sessions = Sessions()
         self._streams: Counter[str] = Counter()
 
     @property
     def routes(self) -> list[Route]:
         return [
-            _route("/config", self.describe, "GET"),
-            _route("/gradio_api/info", self.describe, "GET"),
-            _route("/gradio_api/upload", self.upload, "POST"),
-            _route("/gradio_api/queue/join", self.join, "POST"),
-            _route("/gradio_api/queue/data", self.follow, "GET"),
+            route("/config", self.describe, "GET"),
+            route("/gradio_api/info", self.describe, "GET"),
+            route("/gradio_api/upload", self.upload, "POST"),
+            route("/gradio_api/queue/join", self.join, "POST"),
+            route("/gradio_api/queue/data", self.follow, "GET"),
         ]
 
     def build(self) -> None:
@@ -82,13 +83,10 @@ class EndpointRoutes:
     async def upload(self, request: Request) -> Response:
         """Keep the files of a form; the answer is the list of their names."""
         key_id = self._check(request, Action.UPLOAD)
-        try:
-            async with request.form(max_files=MAX_FILES, max_fields=1) as form:
-                files = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
-                keep = self._uploads.add
-                names = [await to_thread.run_sync(keep, each.file, _ending(each), key_id) for each in files]
-        except ClientDisconnect:
-            raise RequestError("files", "The upload is larger than it may be, or did not come to its end.") from None
+        run, add = partial(self._threads.run, caller_of(request.scope)), self._uploads.add
+        async with form_of(request, max_fields=1) as form:
+            files = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
+            names = [await run(partial(add, each.file, ending_of(each), key_id)) for each in files]
         if not names:
             raise RequestError("files", "There is no file in the upload; send a form (multipart) with 'files'.")
         return JSONResponse(names)
@@ -100,10 +98,7 @@ class EndpointRoutes:
         session = _session(key_id, values.get("session_hash"))
         gradio, index = await self._started(), _index(values.get("fn_index"))
         data = _arguments(values.get("data"), len(gradio.get_blocks().fns[index].inputs))
-        self._sessions[session] = None
-        self._sessions.move_to_end(session)
-        if len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+        self._sessions.begin(key_id, session)
         body = json.dumps({"data": data, "fn_index": index, "session_hash": session})
         return _Passed(gradio, body=body.encode())
 
@@ -111,7 +106,7 @@ class EndpointRoutes:
         """The stream of answers to the calls of a session."""
         key_id = self._check(request, Action.FOLLOW)
         session = _session(key_id, request.query_params.get("session_hash"))
-        if session not in self._sessions:
+        if not self._sessions.is_begun(key_id, session):
             raise NotFound("There is no such session; call an endpoint first.")
         if self._streams[key_id] >= MAX_STREAMS:
             return error(429, f"{MAX_STREAMS} streams of yours are open, the most at a time; close one.")
@@ -176,16 +171,6 @@ class _Passed(Response):
 
         with self._while_answering:
             await self._app(inner, receive_body, send)
-
-
-def _route(path: str, handler: Callable[[Request], Any], method: str) -> Route:
-    named: Handler = handler
-    return Route(path, answers_errors(named), methods=[method])
-
-
-def _ending(upload: UploadFile) -> str:
-    ending = Path(upload.filename or "").suffix.lower()
-    return ending if ending[1:].isalnum() and ending.isascii() and len(ending) < 8 else ""
 
 
 def _session(key_id: str, session_hash: Any) -> str:

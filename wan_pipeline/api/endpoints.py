@@ -15,7 +15,7 @@ from gradio.routes import App
 from gradio.utils import get_upload_folder
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.answers import address_of, id_of, sentence_of
+from wan_pipeline.api.answers import address_of, id_of, sentence_of, video_of_job
 from wan_pipeline.api.drafts import REFERENCE, draft_of
 from wan_pipeline.api.endpoint_routes import NAMES
 from wan_pipeline.api.lists import one_video
@@ -110,7 +110,7 @@ and the url of its MP4 once it is completed, to be fetched with the same authori
             studio = self._for(request)
             files = {} if image is None else {REFERENCE: [self._find_upload(_path(image), studio.key_id)]}
             job = studio.generate(draft_of(values, files, self._studio.requests))
-            return str(one_video(studio, job.id)["id"])
+            return str(video_of_job(job)["id"])
 
     def _for(self, request: gr.Request) -> CallerStudio:
         return CallerStudio(self._studio, caller_of(request.request.scope))

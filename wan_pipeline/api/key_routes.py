@@ -14,7 +14,8 @@ from wan_pipeline.access.http import invitation
 from wan_pipeline.access.keys import Key, parse_expiry
 from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Action, Role, check
-from wan_pipeline.api.answers import answers_errors, read_json
+from wan_pipeline.api.answers import route
+from wan_pipeline.api.body import read_json
 from wan_pipeline.errors import RequestError
 from wan_pipeline.requests.limits import check_project
 from wan_pipeline.studio import Studio
@@ -31,9 +32,9 @@ class KeyRoutes:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route("/v1/keys", answers_errors(self.list), methods=["GET"]),
-            Route("/v1/keys", answers_errors(self.create), methods=["POST"]),
-            Route("/v1/keys/{key_id}", answers_errors(self.revoke), methods=["DELETE"]),
+            route("/v1/keys", self.list, "GET"),
+            route("/v1/keys", self.create, "POST"),
+            route("/v1/keys/{key_id}", self.revoke, "DELETE"),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -48,7 +49,7 @@ class KeyRoutes:
     async def create(self, request: Request) -> Response:
         check(caller_of(request.scope).role, Action.OWN)
         values = await read_json(request)
-        role, project, expires = (str(values.get(name, "")) for name in ("role", "project", "expires"))
+        role, project, expires = (str(values.get(name) or "") for name in ("role", "project", "expires"))
         if role not in (Role.VIEW, Role.MAKE):
             raise RequestError("role", f"'{role[:40]}' is no role of a guest; use view or make.")
         check_project(project)

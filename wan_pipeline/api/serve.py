@@ -97,7 +97,6 @@ def serve_options(
 
     from wan_pipeline.api.app import shared_app
     from wan_pipeline.api.doors import Doors
-    from wan_pipeline.api.endpoint_routes import EndpointRoutes
     from wan_pipeline.ui.common.templates import Templates
     from wan_pipeline.ui.theme import launch_options
 
@@ -108,9 +107,7 @@ def serve_options(
 
     limits, strangers = (space.limits(), space.strangers(studio.keys)) if space else (Limits(), None)
     guard: Any = Middleware(Guard, studio.keys, rules, limits, refused_page, password, strangers)
-    endpoints = EndpointRoutes(studio)
-    endpoints.build()
-    doors: Any = Middleware(Doors, shared_app(studio, templates, endpoints))
+    doors: Any = Middleware(Doors, shared_app(studio, templates, is_built=True))
     return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors]}}
 
 

@@ -6,23 +6,29 @@ and a revoked key ends at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.answers import address_of, id_of, model_facts, sentence_of
+from wan_pipeline.api.answers import address_of, id_of, model_facts, preset_facts, sentence_of, video_of_job
 from wan_pipeline.api.drafts import draft_of
-from wan_pipeline.api.lists import delete_video, one_video, videos_of
+from wan_pipeline.api.lists import delete_video, one_video, page_of
+from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import StudioError
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.studio import Studio
 
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs a function in a thread."""
 PATH = "/mcp"
 INSTRUCTIONS = (
     "Makes short videos with Wan models on the owner's own computer. `generate` queues a clip and answers at once; ask "
@@ -59,8 +65,7 @@ class AgentTools:
 
     def presets(self) -> dict[str, Any]:
         """List the styles that a clip can be made in."""
-        presets = self._studio.presets()
-        return {"presets": [{"id": each.id, "title": each.title, "description": each.description} for each in presets]}
+        return {"presets": [preset_facts(preset) for preset in self._studio.presets()]}
 
     def forecast(
         self, model: str = "", size: str = "", seconds: float | None = None, steps: int | None = None, preset: str = ""
@@ -90,8 +95,7 @@ class AgentTools:
         """
         values = {"prompt": prompt, "model": model, "preset": preset, "size": size, "seconds": seconds, "seed": seed}
         values |= {"steps": steps, "guidance": guidance, "negative_prompt": negative_prompt, "num_frames": num_frames}
-        job = self._studio.generate(draft_of(values, {}, self._requests))
-        return one_video(self._studio, job.id)
+        return video_of_job(self._studio.generate(draft_of(values, {}, self._requests)))
 
     def status(self, id: str) -> dict[str, Any]:
         """Tell a clip's status (queued, in_progress, completed, failed), its progress in percent, and its error."""
@@ -105,7 +109,7 @@ class AgentTools:
 
     def list(self) -> dict[str, Any]:
         """List the newest clips that may be seen, finished or not."""
-        return {"videos": videos_of(self._studio)[:MAX_LISTED]}
+        return {"videos": page_of(self._studio, MAX_LISTED).videos}
 
     def cancel(self, id: str) -> dict[str, Any]:
         """Cancel a clip that waits or is being made; a finished one goes to the bin, and the owner can get it back."""
@@ -116,33 +120,45 @@ class AgentTools:
 class McpRoute:
     """The ASGI app of `/mcp`."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, threads: Threads) -> None:
         self._studio = studio
+        self._threads = threads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from mcp.server import MCPServer  # here: it takes a second to import, and few use it
-        from mcp.server.transport_security import TransportSecuritySettings
-
-        address = address_of(Request(scope))
-        tools = AgentTools(CallerStudio(self._studio, caller_of(scope)), self._studio.requests, address)
-        server = MCPServer("Wan Studio", instructions=INSTRUCTIONS, log_level="WARNING")
-        for name, tool in tools.allowed():
-            server.tool(name=name)(_telling(tool))
-        # The guard has looked at host and origin.
-        guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        app = server.streamable_http_app(stateless_http=True, json_response=True, transport_security=guarded)
+        caller = caller_of(scope)
+        tools = AgentTools(CallerStudio(self._studio, caller), self._studio.requests, address_of(Request(scope)))
+        run = partial(self._threads.run, caller)
+        server = await run(lambda: _server(tools, run))  # in a thread: the first import of the package takes a second
+        app = _http_app(server)
         async with server.session_manager.run():
             await app(scope, receive, send)
 
 
-def _telling(tool: Callable[..., Any]) -> Callable[..., Any]:
-    """The tool with its errors as sentences for the agent."""
+def _server(tools: AgentTools, run: Run) -> MCPServer[Any]:
+    from mcp.server import MCPServer  # here: few use it
+
+    server: MCPServer[Any] = MCPServer("Wan Studio", instructions=INSTRUCTIONS, log_level="WARNING")
+    for name, tool in tools.allowed():
+        server.tool(name=name)(_telling(tool, run))
+    return server
+
+
+def _http_app(server: MCPServer[Any]) -> ASGIApp:
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    # The guard has looked at host and origin.
+    guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    return server.streamable_http_app(stateless_http=True, json_response=True, transport_security=guarded)
+
+
+def _telling(tool: Callable[..., Any], run: Run) -> Callable[..., Any]:
+    """The tool, run in a thread, with its errors as sentences for the agent."""
     from mcp.server.mcpserver.exceptions import ToolError
 
     @wraps(tool)
-    def telling(*args: Any, **values: Any) -> Any:
+    async def telling(*args: Any, **values: Any) -> Any:
         try:
-            return tool(*args, **values)
+            return await run(partial(tool, *args, **values))
         except StudioError as error:
             raise ToolError(sentence_of(error)) from error
 

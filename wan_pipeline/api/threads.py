@@ -1,0 +1,26 @@
+"""Where the API waits for the database and the disk: threads beside the event loop, of which guests have a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from wan_pipeline.access.callers import Caller
+from wan_pipeline.access.roles import Role
+
+GUESTS_AT_A_TIME = 4
+"""Requests of all guests that may use the database and the disk; others of theirs wait their turn."""
+Result = TypeVar("Result")
+
+
+class Threads:
+    """Of one server. What the owner asks for never waits behind guests."""
+
+    def __init__(self) -> None:
+        self._guests = CapacityLimiter(GUESTS_AT_A_TIME)
+
+    async def run(self, caller: Caller, work: Callable[[], Result]) -> Result:
+        limiter = None if caller.role is Role.OWNER else self._guests
+        return await to_thread.run_sync(work, limiter=limiter)
