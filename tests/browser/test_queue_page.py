@@ -147,7 +147,7 @@ def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: OpenQue
         page.locator("#add-many input[type=file]")
     ).first.set_input_files(listed)
     expect(page.locator(".file-report")).to_contain_text("2 clips, about")
-    expect(page.locator(".problems")).to_contain_text("Row 3: The steps 'many' is not a whole number")
+    expect(page.locator(".problems")).to_contain_text("Row 3, column steps: The steps 'many' is not a whole number")
     page.get_by_role("button", name="Add the good 2 clips").click()
     expect(rows(page)).to_have_text(["one", "<b>three</b>"])
     assert [job.project for job in queue.jobs.waiting(2)] == ["Film", ""]

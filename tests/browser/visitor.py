@@ -45,7 +45,7 @@ class Visitor:
             page.close()
         self._forget()
         if error is None:
-            assert self.complaints == []
+            assert not self.complaints, self.complaints
 
     def open(self, query: str = "") -> Page:
         """A page in a new tab, once its forms answer."""

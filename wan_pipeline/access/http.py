@@ -133,8 +133,9 @@ def with_cookie(send: Send, cookie: str) -> Send:
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
+            others = [(name, value) for name, value in message.get("headers", []) if name.lower() != b"cache-control"]
             added = [(b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
-            message["headers"] = [*message.get("headers", []), *added]
+            message["headers"] = [*others, *added]
         await send(message)
 
     return send_with_cookie

@@ -1,4 +1,4 @@
-"""Bodies of requests: a JSON object, or a form with uploads. What cannot be read is a RequestError, never a traceback."""
+"""Bodies of requests: a JSON object, or a form with uploads. What cannot be read is a RequestError, no traceback."""
 
 from __future__ import annotations
 

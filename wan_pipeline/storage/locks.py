@@ -50,14 +50,26 @@ class WorkspaceLocks:
 
     def any_app_is_alive(self) -> bool:
         """Whether an app holds its lock. Lock files of dead apps are deleted."""
-        alive = False
-        for path in self._folder.glob("app-*.lock"):
-            if is_held(FileLock(path)):
-                alive = True
-            else:
-                with suppress(PermissionError):  # on Windows, if another process checks it at the same time
-                    path.unlink(missing_ok=True)
-        return alive
+        held = [not _remove_if_free(path) for path in self._folder.glob("app-*.lock")]
+        return any(held)
+
+
+def _remove_if_free(path: Path) -> bool:
+    """Delete a lock file that nobody holds. Returns whether nobody does."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        path.unlink(missing_ok=True)  # while it is held: an app that takes it meanwhile sees so, and makes a new one
+    except PermissionError:  # on Windows, where no open file is deleted
+        lock.release()
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
 
 
 def is_held(lock: FileLock) -> bool:

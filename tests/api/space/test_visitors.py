@@ -92,7 +92,7 @@ def test_a_visitor_has_smaller_caps_and_a_queue_that_is_full_takes_no_more(space
         space.studio.submit(ENDLESS)
     with come(space) as visitor:
         refused = visitor.post("/v1/videos", json=SMALL)
-        assert "20 clips are waiting here" in refused.json()["error"]["message"]
+        assert "The queue is full" in refused.json()["error"]["message"]
 
 
 def test_the_forecast_says_how_long_the_queue_is(space: ServedSpace) -> None:
