@@ -29,7 +29,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.wording import without_folders
 
 MAX_JOBS = 500
-"""Jobs of one key that are looked at, newest first."""
+"""Jobs of one key whose times are added up, newest first."""
 DAY = timedelta(hours=24)
 
 
@@ -49,10 +49,10 @@ class Wait:
 class CallerStudio:
     """What one caller may do. Every method raises NotAllowed for what the caller's role does not allow."""
 
-    def __init__(self, studio: Studio, caller: Caller, caps: Caps | None = None) -> None:
+    def __init__(self, studio: Studio, caller: Caller) -> None:
         self._studio = studio
         self._caller = caller
-        self._caps = caps or caller.caps or Caps()
+        self._caps = caller.caps or Caps()
 
     @property
     def caller(self) -> Caller:
@@ -217,10 +217,11 @@ class CallerStudio:
         return GalleryQuery(project=self._key.project, made_by=made_by)
 
     def _usage(self, key: Key) -> Usage:
-        jobs = self._studio.jobs.of_maker(key.id, MAX_JOBS)
-        counted = [job for job in jobs if job.state is not JobState.CANCELLED or job.started_at is not None]
-        minutes = sum(self._minutes_of(job) for job in counted if job.created_at > datetime.now(UTC) - DAY)
-        return Usage(len(counted), sum(job.state in UNFINISHED for job in jobs), minutes)
+        since, jobs = datetime.now(UTC) - DAY, self._studio.jobs.of_maker(key.id, MAX_JOBS)
+        started = [job for job in jobs if job.state is not JobState.CANCELLED or job.started_at is not None]
+        minutes = sum(self._minutes_of(job) for job in started if job.created_at > since)
+        waiting = sum(job.state in UNFINISHED for job in jobs)
+        return Usage(self._studio.jobs.count_started(key.id), waiting, minutes)
 
     def _minutes_of(self, job: Job) -> float:
         """What a job has taken, also one that was cancelled on its way, or will take."""
@@ -237,7 +238,11 @@ class CallerStudio:
             return 0.0
 
     def _shown(self, job: Job) -> Job:
-        return job if self._key is None or not job.error else replace(job, error=without_folders(job.error))
+        if self._key is None:
+            return job
+        # On a Space everybody stands in one line; an invited guest is not told how many clips others queue.
+        ahead = job.jobs_ahead if self._key.is_visitor else None
+        return replace(job, error=job.error and without_folders(job.error), jobs_ahead=ahead)
 
     def _redacted(self, clip: Clip) -> Clip:
         """Somebody else's clip without what it was made from. Its size and length are seen by watching it."""

@@ -250,11 +250,6 @@ def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> No
     assert [server.ask().status for _ in range(100)] == [200] * 100
 
 
-def test_descriptions_of_the_server_are_closed(server: Server) -> None:
-    for path in ("/openapi.json", "/docs", "/docs/", "/redoc"):
-        assert server.ask(path).status == 404
-
-
 def test_the_password_lets_the_owner_in_from_other_computers(database: Path) -> None:
     server = Server(
         Keys(Database(database)), Rules(host_names=frozenset({"studio.lan"})), password=Password("a long one")

@@ -64,7 +64,7 @@ def test_a_walk_over_all_routes(served: Served, role: Role | None) -> None:
     """Each door with each role: what the table refuses is 403 before anything is read, without a key all is 401."""
     with client(served, served.key(role) if role else "", **TUNNEL) as guest:
         for door in GUEST_ROUTES:
-            path = door.path.pattern.replace("[^/]+", "x").replace("\\", "").replace(".+", "x")
+            path = door.path.pattern.replace("[^/]+", "x").replace("\\", "")
             for method in door.methods:
                 answer = guest.request(method, path, json={})
                 status = answer.status_code
@@ -72,7 +72,7 @@ def test_a_walk_over_all_routes(served: Served, role: Role | None) -> None:
                 if role is None:
                     assert status == 401, (method, path)
                 elif door.action in ALLOWED[role]:
-                    assert status in (200, 204, 400, 404, 405, 406), (method, path, status)
+                    assert status in (200, 400, 404, 406), (method, path, status)
                 else:
                     assert status == 403, (method, path)
         for path in OWNERS_ROUTES:
@@ -223,6 +223,8 @@ def test_a_guest_learns_of_no_other_clip_or_lora(served: Served, settings: Setti
         refused = guest.post("/v1/videos", json={"prompt": "a ball", "lora": "x"})
         assert refused.status_code == 400
         assert "secret" not in refused.text
+        own = guest.post("/v1/videos", json={"prompt": "a ball"}).json()
+        assert (own["status"], own["queue_position"]) == ("queued", None)
 
 
 def test_a_guest_leaves_room_for_the_comments_of_others(served: Served) -> None:

@@ -30,6 +30,14 @@ QUIET_CHROMIUM = [
     "--no-first-run",
     "--host-resolver-rules=MAP *.gradio.live 127.0.0.1",  # guests come by the name of a tunnel
 ]
+WIDENED = {
+    "GRADIO_VIBE_MODE": "1",
+    "GRADIO_ALLOWED_PATHS": "/",
+    "GRADIO_MCP_SERVER": "True",
+    "GRADIO_NUM_WORKERS": "2",
+    "GRADIO_ROOT_PATH": "/elsewhere",
+}
+"""Gradio's switches that open an app wider; all tests of the page run in spite of them."""
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +65,7 @@ def address(workspace: Path, tiny_demo: Path, hub: HubServer) -> Iterator[str]:
         port = free.getsockname()[1]
     folders = [str(folder) for folder in (workspace, tiny_demo, loras, models)]
     command = [sys.executable, "tests/browser/serve_tiny.py", str(port), *folders]
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(workspace.parent / "hub")}
+    env = {**os.environ, **WIDENED, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(workspace.parent / "hub")}
     with (workspace.parent / "app.log").open("wb") as log:
         app = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, env=env)
         try:

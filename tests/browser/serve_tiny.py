@@ -15,4 +15,4 @@ if __name__ == "__main__":  # the worker process imports this file again
     settings = Settings(
         workspace=Path(workspace), demo_checkpoint=Path(checkpoint), loras=Path(loras), models=Path(models)
     )
-    serve(settings, "127.0.0.1", int(port))
+    serve(settings, "127.0.0.1", int(port), print)

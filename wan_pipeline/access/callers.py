@@ -137,3 +137,19 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def client_address(request: Request) -> str:
+    """Who sent a request through a proxy: the last public address of those that it went through.
+
+    What comes before it was written by the sender, who may have made it up.
+    """
+    passed = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
+    return next((address for address in reversed(passed) if _is_public(address)), request.peer)
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False

@@ -8,18 +8,28 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from wan_pipeline.access.callers import Request
+from wan_pipeline.access.callers import Request, client_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "wan_studio_key"
 PARAMETER = "key"
 """Of the address that an invitation is."""
 COOKIE_SECONDS = 30 * 86_400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -42,13 +52,17 @@ class Rules:
     max_upload_bytes: int = 128 * 2**20
     """Of the owner."""
     upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
-    closed_paths: tuple[str, ...] = ("/docs", "/redoc", "/openapi.json")
 
 
 def request_of(scope: Scope) -> Request:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     client = scope.get("client")
     return Request(client[0] if client else "", scope.get("method", "GET"), scope.get("scheme", "http"), headers)
+
+
+def peer_of(request: Request, rules: Rules) -> str:
+    """The address of who sent the request, which limits go by."""
+    return client_address(request) if rules.behind_proxy else request.peer
 
 
 def invitation(address: str, secret: str) -> str:
@@ -105,9 +119,14 @@ def secrets_in(scope: Scope, request: Request) -> Iterable[tuple[str, bool]]:
 
 def key_cookie(request: Request, secret: str, *, framed: bool, seconds: int = COOKIE_SECONDS) -> str:
     """The value of a `Set-Cookie` header: no script reads it, and no other site sends it, unless it frames the page."""
-    is_secure = framed or request.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    is_secure = framed or request.scheme == "https"  # uvicorn takes what a proxy says of it from loopback
     flags = "SameSite=None; Secure; Partitioned" if framed else "SameSite=Lax" + ("; Secure" if is_secure else "")
     return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; {flags}"
+
+
+async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
 
 
 def with_headers(send: Send, added: list[tuple[bytes, bytes]], *, kept: bool = True) -> Send:
@@ -141,11 +160,11 @@ def with_cookie(send: Send, cookie: str) -> Send:
     return send_with_cookie
 
 
-async def redirect_with_cookie(scope: Scope, request: Request, send: Send, secret: str, *, framed: bool) -> None:
+async def redirect_with_cookie(scope: Scope, request: Request, send: Send, secret: str, rules: Rules) -> None:
     """Keep the key in a cookie that no script reads, and leave it out of the address."""
     rest = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != PARAMETER]
     target = "./" + (f"?{urlencode(rest)}" if rest else "")
-    cookie = key_cookie(request, secret, framed=framed)
+    cookie = key_cookie(request, secret, framed=rules.framed)
     headers = [(b"location", target.encode()), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
     headers += [(b"content-length", b"0"), (b"referrer-policy", b"same-origin")]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
@@ -180,18 +199,15 @@ class BoundedBody:
         self._received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
         return {"type": "http.disconnect"} if self.is_too_large else message
 
-    def refusing(self, send: Send, sentence: str) -> Send:
-        """`send`, but whatever the app makes of a body that ended too early is answered with 413."""
-        body = sentence.encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    def refusing(self, send: Send, answer: Answer) -> Send:
+        """`send`, but whatever the app makes of a body that ended too early is replaced by this answer."""
         refused = False
 
         async def send_or_refuse(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start" and self.is_too_large:
                 refused = True
-                await send({"type": "http.response.start", "status": 413, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+                await send_answer(answer, send)
             elif not refused:
                 await send(message)
 

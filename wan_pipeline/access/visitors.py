@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from wan_pipeline.access.callers import Request
 from wan_pipeline.access.caps import Caps
 from wan_pipeline.access.http import App
 from wan_pipeline.access.keys import Key, Keys
@@ -57,15 +56,8 @@ class Strangers:
     """Lets the owner in by their account."""
     login_paths: frozenset[str] = frozenset()
     """Of `login`; anybody may ask for them."""
-
-
-def client_address(request: Request) -> str:
-    """Who sent a request through a proxy: the last public address of those that it went through.
-
-    What comes before it was written by the sender, who may have made it up.
-    """
-    passed = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
-    return next((address for address in reversed(passed) if _is_public(address)), request.peer)
+    login_start: str = ""
+    """The one that it begins with; empty without a `login`."""
 
 
 def parse_caps(text: str, name: str) -> Caps:
@@ -96,10 +88,3 @@ def _network_of(address: str) -> str:
     if found.version == 4:
         return address
     return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-
-
-def _is_public(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_global
-    except ValueError:
-        return False

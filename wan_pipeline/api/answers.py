@@ -10,18 +10,18 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from wan_pipeline.access.refusals import error_object
 from wan_pipeline.access.roles import NotAllowed
 from wan_pipeline.caller_studio import NotFound
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import RequestError, StorageError, StudioError, UserError
-from wan_pipeline.jobs.job import PROBLEMS, Job, JobState
-from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
+from wan_pipeline.jobs.job import PROBLEMS, WAITING, Job, JobState
+from wan_pipeline.models.spec import ModelSpec, clip_seconds
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import GenerationRequest
 
 PREFIX = "video_"
-SHORTEST_SECONDS = 0.25
 Handler = Callable[[Request], Awaitable[Response]]
 
 STATUS = {
@@ -45,6 +45,7 @@ def video_of_job(job: Job) -> dict[str, Any]:
         **_video(job.id, job.created_at, job.request),
         "status": STATUS[job.state],
         "progress": _percent(job),
+        "queue_position": job.jobs_ahead + 1 if job.state in WAITING and job.jobs_ahead is not None else None,
         "completed_at": _seconds(job.finished_at) if job.state is JobState.DONE else None,
         "error": _error_of(job),
     }
@@ -53,13 +54,19 @@ def video_of_job(job: Job) -> dict[str, Any]:
 def video_of_clip(clip: Clip, *, is_own: bool) -> dict[str, Any]:
     """The same for a finished clip. The prompt of somebody else's is left out."""
     video = _video(clip.id, clip.made_at, clip.request)
-    video |= {"status": "completed", "progress": 100, "completed_at": _seconds(clip.made_at), "error": None}
+    video |= {
+        "status": "completed",
+        "progress": 100,
+        "queue_position": None,
+        "completed_at": _seconds(clip.made_at),
+        "error": None,
+    }
     return video if is_own else {**video, "prompt": None, "seed": None}
 
 
 def model_facts(spec: ModelSpec) -> dict[str, Any]:
     """An object of `/v1/models`: in OpenAI's shape, and what a form or an agent needs to know."""
-    longest = clip_seconds(frames_up_to(spec.max_frames, spec.temporal_compression), spec.fps)
+    shortest, longest = spec.length_bounds
     return {
         "id": spec.id,
         "object": "model",
@@ -69,8 +76,8 @@ def model_facts(spec: ModelSpec) -> dict[str, Any]:
         "modes": sorted(spec.modes),
         "sizes": [f"{size.width}x{size.height}" for size in spec.sizes],
         "seconds": clip_seconds(spec.num_frames, spec.fps),
-        "min_seconds": min(SHORTEST_SECONDS, longest),
-        "max_seconds": longest // SHORTEST_SECONDS * SHORTEST_SECONDS or longest,
+        "min_seconds": shortest,
+        "max_seconds": longest,
         "fps": spec.fps,
         "steps": spec.num_inference_steps,
     }
@@ -102,8 +109,7 @@ def route(path: str, handler: Handler, method: str) -> Route:
 
 
 def error(status: int, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+    return JSONResponse(error_object(status, message, param, code), status)
 
 
 def sentence_of(wrong: StudioError) -> str:

@@ -16,12 +16,16 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 
 
-def shared_app(studio: Studio, templates: Templates, *, is_built: bool = False) -> Starlette:
-    """`is_built`: the endpoints of `gradio_client` are there at once; else the first guest's program waits for them."""
+def shared_app(studio: Studio, templates: Templates, *, is_built: bool = False, login: str = "") -> Starlette:
+    """`is_built`: the endpoints of `gradio_client` are there at once; else the first guest's program waits for them.
+
+    `login` is the path by which the owner of a Space may log in.
+    """
     uploads, threads = Uploads(studio.settings.cache), Threads()
     endpoints = EndpointRoutes(studio, uploads, threads)
     if is_built:
         endpoints.build()
-    parts = (Videos(studio, uploads, threads), KeyRoutes(studio), GuestRoutes(studio, templates, threads), endpoints)
+    guests = GuestRoutes(studio, templates, threads, login)
+    parts = (Videos(studio, uploads, threads), KeyRoutes(studio), guests, endpoints)
     agents = Route(PATH, McpRoute(studio, threads), methods=["POST"])
     return Starlette(routes=[*(route for part in parts for route in part.routes), agents])

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from starlette.responses import PlainTextResponse
-
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.access.http import App, Receive, Scope, Send
+from wan_pipeline.access.http import App, Receive, Scope, Send, request_of, send_answer
+from wan_pipeline.access.refusals import Refusal, answer_of
 from wan_pipeline.access.roles import ALLOWED, Action, Role
 
 
@@ -79,7 +78,7 @@ class Doors:
             await self._shared(scope, receive, send)
         elif scope["type"] == "http":
             sentence = "There is nothing here." if status == 404 else "Your link does not allow that; ask the owner."
-            await PlainTextResponse(sentence, status)(scope, receive, send)
+            await send_answer(answer_of(Refusal(status, sentence), request_of(scope), path), send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 

@@ -27,10 +27,12 @@ PREVIEW_KIND = "image/webp"
 class GuestRoutes:
     """The handlers. `routes` are to be mounted behind the guard."""
 
-    def __init__(self, studio: Studio, templates: Templates, threads: Threads) -> None:
+    def __init__(self, studio: Studio, templates: Templates, threads: Threads, login: str = "") -> None:
+        """`login` is the path by which the owner may log in."""
         self._studio = studio
         self._templates = templates
         self._threads = threads
+        self._login = login
 
     @property
     def routes(self) -> list[Route]:
@@ -48,7 +50,7 @@ class GuestRoutes:
     async def page(self, request: Request) -> Response:
         caller = caller_of(request.scope)
         project = caller.key.project if caller.key else ""
-        return HTMLResponse(guest_page(self._templates, caller.role, project))
+        return HTMLResponse(guest_page(self._templates, caller.role, project, self._login))
 
     async def file(self, request: Request) -> Response:
         path = FILES.get(request.path_params["name"])

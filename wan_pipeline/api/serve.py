@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,27 @@ from wan_pipeline.ui.address import check_address
 from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from wan_pipeline.studio import Studio, Supervise
 
-WIDENING = ("GRADIO_VIBE_MODE", "GRADIO_ALLOWED_PATHS", "GRADIO_SHARE", "GRADIO_MCP_SERVER", "GRADIO_ROOT_PATH")
-"""Gradio's own switches that would serve more than this program does."""
+WIDENING = (
+    "GRADIO_VIBE_MODE",
+    "GRADIO_ALLOWED_PATHS",
+    "GRADIO_SHARE",
+    "GRADIO_SHARE_SERVER_ADDRESS",
+    "GRADIO_MCP_SERVER",
+    "GRADIO_ROOT_PATH",
+    "GRADIO_NUM_WORKERS",
+    "GRADIO_STATIC_WORKER_PORTS",
+    "GRADIO_WATCH_DIRS",
+    "GRADIO_LOCAL_DEV_MODE",
+    "GRADIO_RUN_HISTORY",
+    "GRADIO_HISTORY_BUCKET",
+)
+"""Gradio's own switches that would serve more than this program does, or elsewhere."""
+NO_SCHEMA = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+"""For FastAPI: it describes no routes."""
 
 SHARED_PROJECT = "Shared"
 """Of the invitation that `--share` prints, so that whoever gets it does not see the studio's other clips."""
@@ -37,6 +53,7 @@ def serve(
     settings: Settings,
     host: str,
     port: int | None,
+    tell: Callable[[str], None],
     *,
     share: bool = False,
     host_names: Iterable[str] = (),
@@ -46,7 +63,7 @@ def serve(
 
     Without a port it takes the first free one from 7860. `share` also gives the page a public address, through
     Gradio's servers. `host_names` are other names that the page answers to. Whoever is not at this computer needs the
-    owner's key, which is printed as a link, or the `password`. On a Space everybody else is a visitor. Raises
+    owner's key, for which `tell` gets a link, or the `password`. On a Space everybody else is a visitor. Raises
     UserError or OSError if it cannot be served.
     """
     space = space_of(os.environ)
@@ -60,19 +77,17 @@ def serve(
         from wan_pipeline.ui.page import build_ui
 
     names = frozenset(host_name(name) for name in host_names)
+    rules = space.rules(names) if space else Rules(host_names=names)
     with ExitStack() as stack:
         settings = replace(settings, workspace=settings.workspace.absolute())
         studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():
             page = build_ui(studio, Endpoints(studio, owners_upload).add)
-            rules = space.rules(names) if space else Rules(host_names=names)
             options = serve_options(studio, rules, Password(password) if password else None, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
-        public = [page.share_url] if page.share_url else []
-        if host not in LOOPBACK_NAMES:
-            public += [f"http://{name}:{page.server_port}" for name in sorted(names)]
-        stack.enter_context(_invited(studio, public, is_shared=bool(page.share_url)))
+        addresses = _public_addresses(page, host, names)
+        stack.enter_context(_invited(studio, addresses, tell, is_shared=bool(page.share_url)))
         if space is not None:
             stack.enter_context(_serving_visitors(studio, space))
         page.block_thread()
@@ -107,12 +122,25 @@ def serve_options(
 
     limits, strangers = (space.limits(), space.strangers(studio.keys)) if space else (Limits(), None)
     guard: Any = Middleware(Guard, studio.keys, rules, limits, refused_page, password, strangers)
-    doors: Any = Middleware(Doors, shared_app(studio, templates, is_built=True))
-    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors]}}
+    login = strangers.login_start if strangers else ""
+    doors: Any = Middleware(Doors, shared_app(studio, templates, is_built=True, login=login))
+    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors], **NO_SCHEMA}}
+
+
+def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[str]:
+    """By which others reach the page: Gradio's, and the names of this computer in its network."""
+    shared = [page.share_url] if page.share_url else []
+    return (
+        shared
+        if host in LOOPBACK_NAMES
+        else [*shared, *(f"http://{name}:{page.server_port}" for name in sorted(names))]
+    )
 
 
 @contextmanager
-def _invited(studio: Studio, addresses: Sequence[str], *, is_shared: bool) -> Iterator[None]:
+def _invited(
+    studio: Studio, addresses: Sequence[str], tell: Callable[[str], None], *, is_shared: bool
+) -> Iterator[None]:
     """Tell the public addresses, each with the owner's key, and with an invitation if it is shared with the world.
 
     Both keys end with the block.
@@ -131,7 +159,8 @@ def _invited(studio: Studio, addresses: Sequence[str], *, is_shared: bool) -> It
         told.append(
             f"An invitation, to make clips in the project {SHARED_PROJECT}: {invitation(addresses[0], guest_secret)}"
         )
-    print(*told, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    for line in told:
+        tell(line)
     try:
         with PublicAddress(studio.settings.workspace).published(addresses[0]):
             yield

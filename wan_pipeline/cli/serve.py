@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
 from wan_pipeline.errors import UserError
@@ -40,6 +41,11 @@ def _password() -> str:
     return os.environ.pop(PASSWORD_VARIABLE, "") or getpass("Password for the page: ")
 
 
+def _tell(link: str) -> None:
+    """On the terminal and in no log: whoever has the link is let in."""
+    print(link, file=sys.stderr, flush=True)
+
+
 def run(options: argparse.Namespace) -> int:
     from wan_pipeline.api.serve import serve  # here: --help needs none of it
 
@@ -48,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
             settings(options),
             options.host,
             options.port,
+            _tell,
             share=options.share,
             host_names=options.host_name,
             password=_password() if options.password else None,

@@ -145,8 +145,8 @@ class Job:
     """Seconds by stage."""
     warnings: tuple[str, ...]
     """What was skipped or degraded, one sentence each."""
-    jobs_ahead: int
-    """Unfinished jobs before it; 0 unless waiting."""
+    jobs_ahead: int | None
+    """Unfinished jobs before it; 0 unless waiting, None for who may not know of others' jobs."""
     project: str = ""
     made_by: str = ""
     """Id of the key of the guest who queued it; empty for the owner's."""

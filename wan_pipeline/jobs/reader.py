@@ -113,6 +113,12 @@ class JobReader:
         """The newest jobs of a guest, by the id of their key, newest first; cleared ones too."""
         return self._jobs("WHERE made_by = ? ORDER BY number DESC LIMIT ?", made_by, limit)
 
+    def count_started(self, made_by: str) -> int:
+        """How many clips a guest has had or will have: all but those that were cancelled before they began."""
+        counted = "SELECT count(*) FROM jobs WHERE made_by = ? AND (state != 'cancelled' OR started_at IS NOT NULL)"
+        with self._database.connection() as connection:
+            return int(connection.execute(counted, (made_by,)).fetchone()[0])
+
     def stored_requests(self) -> list[str]:
         """The requests of all jobs and of all clips, as they are stored, also those that cannot be read here."""
         with self._database.connection() as connection:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from wan_pipeline.models.memory import WAN_1_3B, MemoryFacts
 
+SHORTEST = 0.5
+"""Seconds. A slider of the length starts here, unless the model cannot make that much."""
+LENGTH_STEP = 0.25
+"""Seconds. A slider's step."""
 TEMPORAL_COMPRESSION = 4
 """Frames per latent frame after the first, in every Wan model."""
 
@@ -103,6 +108,14 @@ class ModelSpec:
         """The modes and the other inputs it takes, in the words of the command line."""
         last = () if self.last_image is LastImage.NO else ("first-last-frame",)
         return (*sorted(self.modes), *last, *(("control",) if self.takes_control else ()))
+
+    @property
+    def length_bounds(self) -> tuple[float, float]:
+        """Seconds of the shortest and the longest clip that a slider in steps of LENGTH_STEP offers."""
+        longest = clip_seconds(frames_up_to(self.max_frames, self.temporal_compression), self.fps)
+        if longest < SHORTEST:
+            return longest, longest
+        return SHORTEST, math.floor(longest / LENGTH_STEP) * LENGTH_STEP
 
     def frames_of(self, seconds: float, fps: int) -> int:
         """The inverse of `clip_seconds`, rounded to a number of frames that the model makes."""

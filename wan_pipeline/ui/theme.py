@@ -41,6 +41,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,
+        "num_workers": 0,  # those would serve files on another port, with no guard before them
         "enable_monitoring": False,
         "state_session_capacity": MAX_SESSIONS,
         "pwa": False,

@@ -50,7 +50,7 @@ class ServedSpace:
 @contextmanager
 def served_space(studio: Studio, space: Space) -> Iterator[ServedSpace]:
     strangers = space.strangers(studio.keys)
-    doors = Doors(PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates()))
+    doors = Doors(PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates(), login=strangers.login_start))
     page = lambda status, sentence, _: f"{status} {sentence}"  # noqa: E731
     guard = Guard(doors, studio.keys, space.rules(()), space.limits(), page, None, strangers)
     with serving(guard) as address:

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 
 import pytest
 from PIL import Image
@@ -14,9 +15,10 @@ from tests.support.studios import ENDLESS, QUICK, leftovers, wait_for
 from wan_pipeline.access.roles import Role
 from wan_pipeline.access.visitors import VISIT
 from wan_pipeline.api.space.cleaner import Cleaner
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.storage.database import Database
 from wan_pipeline.studio import Studio
 
 AFTER = timedelta(hours=25)
@@ -96,7 +98,26 @@ def test_what_still_waits_or_runs_after_a_day_is_stopped(space_studio: Studio) -
     assert studio.jobs.job(running) is None
 
 
+def stored_keys(studio: Studio) -> set[str]:
+    with Database(studio.settings.database).connection() as connection:
+        return {row["id"] for row in connection.execute("SELECT id FROM keys")}
+
+
 def test_it_cleans_at_the_start_and_ends_with_its_block(studio: Studio) -> None:
-    studio.keys.create_for_visitor(timedelta(seconds=-1))
+    _, key = studio.keys.create_for_visitor(timedelta(seconds=-1))
+    threads = set(enumerate_threads())
     with Cleaner(studio):
-        wait_for(lambda: studio.keys.remove_expired(datetime.now(UTC)) == 0, "the first cleaning")
+        wait_for(lambda: key.id not in stored_keys(studio), "the first cleaning")
+    assert set(enumerate_threads()) <= threads
+
+
+def test_one_thing_that_cannot_be_deleted_keeps_no_other(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, key = studio.keys.create_for_visitor(timedelta(seconds=-1))
+
+    def fail(*_: object) -> None:
+        raise StorageError("The disk is read-only.")
+
+    monkeypatch.setattr(studio.gallery, "delete_of", fail)
+    with pytest.raises(StorageError, match="read-only"):
+        Cleaner(studio).clean(datetime.now(UTC))
+    assert key.id not in stored_keys(studio)

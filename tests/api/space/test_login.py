@@ -142,6 +142,11 @@ def test_the_login_is_asked_for_slowly_and_from_the_spaces_hosts_alone(login: Lo
     assert set(statuses) == {400, 429}
 
 
+def test_the_visitors_page_leads_to_the_login(login: Login) -> None:
+    with login.space.visitor() as browser:
+        assert 'href="/login/huggingface"' in browser.get("/", headers={"accept": "text/html"}).text
+
+
 def test_without_an_oauth_app_there_is_no_login(space: ServedSpace) -> None:
     with space.visitor() as browser:
         assert browser.get("/login/huggingface").status_code == 404

@@ -87,7 +87,9 @@ def test_a_visitor_has_smaller_caps_and_a_queue_that_is_full_takes_no_more(space
         refused = visitor.post("/v1/videos", json={**SMALL, "num_frames": 49, "fps": 8})
         assert refused.status_code == 400
         assert "choose 5.5 s" in refused.json()["error"]["message"]
-        assert [visitor.post("/v1/videos", json=SMALL).status_code for _ in range(3)] == [200, 200, 400]
+        made = [visitor.post("/v1/videos", json=SMALL) for _ in range(3)]
+        assert [answer.status_code for answer in made] == [200, 200, 400]
+        assert [answer.json()["queue_position"] for answer in made[:2]] == [1, 2]
     for _ in range(18):
         space.studio.submit(ENDLESS)
     with come(space) as visitor:

@@ -31,7 +31,6 @@ from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.fields.field import Choices, parse_number
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
-from wan_pipeline.ui.create.fields.length import length_bounds
 from wan_pipeline.ui.create.fields.size import size_choices
 from wan_pipeline.ui.create.fields.table import FIELDS
 from wan_pipeline.ui.create.form import Form, Part, read_draft
@@ -213,7 +212,7 @@ def test_a_custom_size_needs_both_sides(width: str, height: str, sentence: str) 
 
 @pytest.mark.parametrize("spec", MODELS.values(), ids=lambda spec: spec.id)
 def test_every_length_offered_can_be_made(spec: Any) -> None:
-    low, high = length_bounds(spec)
+    low, high = spec.length_bounds
     lengths = [low + quarter * 0.25 for quarter in range(round((high - low) * 4) + 1)]
     frames = [spec.frames_of(length, spec.fps) for length in lengths]
     assert all(count % spec.temporal_compression == 1 and 1 < count <= spec.max_frames for count in frames)

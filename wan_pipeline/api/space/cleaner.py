@@ -43,19 +43,37 @@ class Cleaner:
         self._thread.join()
 
     def clean(self, now: datetime) -> None:
-        """Delete for good what is older than a visit. Raises StorageError."""
-        studio, before = self._studio, now - VISIT
-        clips = studio.gallery.delete_of(VISITOR, before)
-        jobs = studio.queue.forget(VISITOR, before)
-        for name in {*jobs, *(clip.id for clip in clips)}:
-            self._logs.remove(name)
-            _remove([studio.settings.checkpoints / f"{name}.safetensors", studio.settings.previews / f"{name}.webp"])
-        _remove(_older(studio.settings.cache / "share", before))  # made again when they are asked for
+        """Delete for good what is older than a visit. Raises StorageError, when all else has been tried."""
+        before, failures = now - VISIT, []
+        for clean in (self._clean_clips, self._clean_jobs, self._clean_shared, self._clean_inputs):
+            try:
+                clean(before)
+            except (StorageError, OSError) as error:
+                failures.append(str(error))
+        if keys := self._studio.keys.remove_expired(now):
+            logger.info("Cleaned away: keys %d.", keys)
+        if failures:
+            raise StorageError(" ".join(failures))
+
+    def _clean_clips(self, before: datetime) -> None:
+        self._clean_files_of(clip.id for clip in self._studio.gallery.delete_of(VISITOR, before))
+
+    def _clean_jobs(self, before: datetime) -> None:
+        self._clean_files_of(self._studio.queue.forget(VISITOR, before))
+
+    def _clean_files_of(self, job_ids: Iterable[str]) -> None:
+        settings = self._studio.settings
+        for job_id in job_ids:
+            self._logs.remove(job_id)
+            _remove([settings.checkpoints / f"{job_id}.safetensors", settings.previews / f"{job_id}.webp"])
+            logger.info("Cleaned away: clip %s.", job_id)
+
+    def _clean_shared(self, before: datetime) -> None:
+        _remove(_older(self._studio.settings.cache / "share", before))  # made again when they are asked for
+
+    def _clean_inputs(self, before: datetime) -> None:
         used = self._used_inputs()
-        _remove(path for path in _older(studio.settings.inputs, before) if path.stem not in used)
-        keys = studio.keys.remove_expired(now)
-        if clips or jobs or keys:
-            logger.info("Cleaned away: clips %d, jobs %d, keys %d.", len(clips), len(jobs), keys)
+        _remove(path for path in _older(self._studio.settings.inputs, before) if path.stem not in used)
 
     def _run(self) -> None:
         while True:
@@ -83,4 +101,5 @@ def _older(folder: Path, before: datetime) -> list[Path]:
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # on Windows, while somebody watches it: the next round removes it
+            path.unlink(missing_ok=True)

@@ -55,10 +55,12 @@ class Space:
 
     def strangers(self, keys: Keys) -> Strangers:
         """What those without a key may do; the login only where the Hub has made the Space an OAuth app."""
-        from wan_pipeline.api.space.login import LOGIN_PATHS, hub_login  # here: it brings in the HTTP client
+        from wan_pipeline.api.space.login import LOGIN_PATHS, START, hub_login  # here: it brings in the HTTP client
 
-        login = hub_login(self, keys) if self.oauth is not None else None
-        return Strangers(Visitors(keys, self.caps), login, LOGIN_PATHS)
+        visitors = Visitors(keys, self.caps)
+        if self.oauth is None:
+            return Strangers(visitors, login_paths=LOGIN_PATHS)
+        return Strangers(visitors, hub_login(self, keys), LOGIN_PATHS, START)
 
 
 def space_of(environment: Mapping[str, str]) -> Space | None:

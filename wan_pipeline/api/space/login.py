@@ -36,7 +36,6 @@ STATE_SECONDS = 600
 OWNER_LASTS = timedelta(hours=12)
 SCOPES = "openid profile"
 TIMEOUT_SECONDS = 20.0
-MAX_ANSWER_BYTES = 2**20
 ADMIN = "admin"
 
 logger = logging.getLogger(__name__)
@@ -100,6 +99,7 @@ class HubLogin:
         self._space = space
         self._app = app
         self._keys = keys
+        self._known_endpoints: Endpoints | None = None
 
     async def start(self, request: Request) -> Response:
         state = secrets.token_urlsafe(16)
@@ -161,12 +161,15 @@ class HubLogin:
     # What the provider is asked
 
     async def _endpoints(self) -> Endpoints:
-        """Raises LoginError, also for endpoints elsewhere than at the provider."""
+        """Asked for once. Raises LoginError, also for endpoints elsewhere than at the provider."""
+        if self._known_endpoints is not None:
+            return self._known_endpoints
         address = f"{self._app.provider.rstrip('/')}/.well-known/openid-configuration"
         endpoints = await self._ask(Endpoints, "GET", address)
         for _, url in endpoints:
             if urlsplit(url)[:2] != urlsplit(self._app.provider)[:2]:
                 raise LoginError("The Hub's login answered with an address that is not its own; nobody is logged in.")
+        self._known_endpoints = endpoints
         return endpoints
 
     async def _account(self, code: str, callback: str) -> Account:
@@ -184,7 +187,7 @@ class HubLogin:
             async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
                 answer = await client.request(method, url, **request)
             answer.raise_for_status()
-            return kind.model_validate_json(answer.content[:MAX_ANSWER_BYTES])
+            return kind.model_validate_json(answer.content)
         except (httpx.HTTPError, httpx.InvalidURL, ValidationError) as error:
             logger.warning("The Hub's login failed at %s: %s", urlsplit(url).path, type(error).__name__)
             raise LoginError(f"The Hub's login did not work; open {START} to try again.") from error

@@ -11,7 +11,6 @@ from wan_pipeline.requests.resolve import merge_settings
 from wan_pipeline.requests.speeds import Speed
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.create.fields.field import FieldValues
-from wan_pipeline.ui.create.fields.length import length_bounds
 from wan_pipeline.ui.create.fields.size import size_choices
 from wan_pipeline.ui.create.fields.table import model_choices, speed_choices
 from wan_pipeline.ui.create.form import Form
@@ -37,7 +36,7 @@ def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:
     sizes, speeds = size_choices(spec, form.choices.mode), speed_choices(form.choices, spec)
     size = values["size"] if values["size"] in dict(sizes).values() else sizes[0][1]
     speed = values.get("speed") if values.get("speed") in dict(speeds).values() else ""
-    low, high = length_bounds(spec)
+    low, high = spec.length_bounds
     return {
         form["speed"]: gr.Dropdown(choices=speeds, value=speed, visible=len(speeds) > 1),
         form["size"]: gr.Radio(choices=sizes, value=size),

@@ -13,7 +13,10 @@ FILES = {path.name: path for path in STATIC.iterdir()}
 KINDS = {".css": "text/css", ".js": "text/javascript"}
 
 
-def guest_page(templates: Templates, role: Role, project: str) -> str:
-    """The page as one role sees it. What is on it is asked for by its script."""
+def guest_page(templates: Templates, role: Role, project: str, login: str = "") -> str:
+    """The page as one role sees it. What is on it is asked for by its script.
+
+    `login` is where the owner may log in; empty if there is no such place.
+    """
     may_make = Action.GENERATE in ALLOWED[role]
-    return templates.render("guest/page.html", may_make=may_make, project=project)
+    return templates.render("guest/page.html", may_make=may_make, project=project, login=login)

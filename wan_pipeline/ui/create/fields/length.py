@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gradio as gr
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec, clip_seconds, frames_up_to
+from wan_pipeline.models.spec import LENGTH_STEP, ModelSpec, clip_seconds
 from wan_pipeline.requests.limits import MAX_FPS
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, parse_number
 
-SHORTEST = 0.5
-"""Seconds. The slider starts here, unless the model cannot make that much."""
-QUARTER = 0.25
-"""Seconds. The slider's step."""
-
-
-def length_bounds(spec: ModelSpec) -> tuple[float, float]:
-    """Seconds of the shortest and the longest clip that the slider offers."""
-    longest = clip_seconds(frames_up_to(spec.max_frames, spec.temporal_compression), spec.fps)
-    if longest < SHORTEST:
-        return longest, longest
-    return SHORTEST, math.floor(longest / QUARTER) * QUARTER
-
 
 def _build(choices: Choices) -> gr.Slider:
-    low, high = length_bounds(choices.spec)
+    low, high = choices.spec.length_bounds
     value = clip_seconds(choices.spec.num_frames, choices.spec.fps)
-    return gr.Slider(low, high, value, step=QUARTER, label="Length in seconds", buttons=[], elem_classes="slim")
+    return gr.Slider(low, high, value, step=LENGTH_STEP, label="Length in seconds", buttons=[], elem_classes="slim")
 
 
 def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:

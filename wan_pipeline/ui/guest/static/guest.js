@@ -4,17 +4,31 @@
 const $ = (id) => document.getElementById(id);
 const mayMake = document.body.dataset.mayMake === "yes";
 const POLL_MS = 1500, IDLE_MS = 8000;
+const TURNED_AWAY = "wan-studio-turned-away";
+const NO_COOKIE = "Your browser keeps no cookie for this page; open it in a tab of its own, or allow its cookies.";
 const picked = new Set();
 let choices = { data: [], presets: [] }, videos = [], open = null, forecastTimer = 0;
 
 async function ask(path, options = {}) {
   const answer = await fetch(path, options);
-  if (answer.status === 401) location.reload();  // the link was revoked: the server says so
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.status === 401) return turnedAway();
+  if (answer.ok) {
+    sessionStorage.removeItem(TURNED_AWAY);
+    return answer.status === 204 ? null : answer.json();
+  }
   const text = await answer.text();
   let message = text;
   try { message = JSON.parse(text).error.message; } catch { /* a plain sentence */ }
   throw new Error(message.slice(0, 400));
+}
+
+// The link was revoked, and the server says so to whoever opens the page. Or this browser keeps no cookie: then a
+// page that is loaded again is turned away again.
+function turnedAway() {
+  if (sessionStorage.getItem(TURNED_AWAY)) throw new Error(NO_COOKIE);
+  sessionStorage.setItem(TURNED_AWAY, "yes");
+  location.reload();
+  return new Promise(() => {});
 }
 
 const post = (path, data) =>
@@ -114,7 +128,7 @@ async function follow() {
 function showClips() {
   const list = $("clips"), known = new Map([...list.children].map((item) => [item.dataset.id, item]));
   const items = videos.map((video) => {
-    const state = JSON.stringify([video.status, video.progress, video.prompt]);
+    const state = JSON.stringify([video.status, video.progress, video.queue_position, video.prompt]);
     const old = known.get(video.id);
     return old && old.dataset.state === state ? old : card(video, state);
   });
@@ -140,7 +154,7 @@ function picture(video) {
   if (video.status !== "completed") {
     const box = make("div", { className: "picture" });
     if (video.status === "failed") box.append("Not made");
-    else if (video.status === "queued") box.append("Waiting");
+    else if (video.status === "queued") box.append(video.queue_position ? `Waiting, place ${video.queue_position}` : "Waiting");
     else box.append(make("progress", { max: 100, value: video.progress, ariaLabel: `${video.progress} %` }));
     return box;
   }
