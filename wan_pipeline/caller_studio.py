@@ -97,7 +97,7 @@ class CallerStudio:
                 return self._studio.jobs.existing(self._studio.submit(draft, project))
             key = self._key
             job_id = self._studio.submit_for(key.id, draft, key.project, partial(self._check_share, key))
-            return self._studio.jobs.existing(job_id)
+            return self._shown(self._studio.jobs.existing(job_id))
 
     def jobs(self, limit: int = 50) -> list[Job]:
         """The caller's own jobs, newest first; for the owner all."""

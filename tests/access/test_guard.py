@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.asynchronous import run_async
 from wan_pipeline.access import guard
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import Guard, Limits, caller_of
@@ -92,7 +93,7 @@ class Server:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(self._guard(scope, receive, send))
+        run_async(self._guard(scope, receive, send))
         if not sent:
             return Answer(0, {}, "")
         start = sent[0]
@@ -294,7 +295,7 @@ def test_a_stream_ends_when_its_key_is_revoked(database: Path, monkeypatch: pyte
     scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": ("1.2.3.4", 5)}
     app = Guard(stream, keys, Rules(), Limits(), refused_page)
     with pytest.raises(ConnectionAbortedError):
-        asyncio.run(app({**scope, "method": "GET", "scheme": "http"}, receive, send))
+        run_async(app({**scope, "method": "GET", "scheme": "http"}, receive, send))
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
@@ -350,7 +351,7 @@ def test_requests_of_one_key_that_do_not_end_leave_room_for_others(database: Pat
         await asyncio.gather(*tasks)
         await app(scopes[0], receive, send)
 
-    asyncio.run(run())
+    run_async(run())
     assert statuses == [429, 200, 200, 200, 200, 200]
 
 

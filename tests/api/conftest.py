@@ -34,6 +34,10 @@ class Served:
         return self.studio.keys.create(role, project, max_clips=max_clips)[0]
 
 
+def refused_page(status: int, sentence: str, asks_password: bool) -> str:
+    return f"{status} {sentence}"
+
+
 @pytest.fixture
 def served(settings: Settings, warm: Warm) -> Iterator[Served]:
     with opened_warm(settings, warm) as studio:
@@ -41,6 +45,8 @@ def served(settings: Settings, warm: Warm) -> Iterator[Served]:
         templates = Templates()
         owners_page = PlainTextResponse(OWNERS_PAGE)
         doors = Doors(owners_page, shared_app(studio, templates))
-        guard = Guard(doors, studio.keys, Rules(), Limits(), lambda status, sentence, _: f"{status} {sentence}")
+        guard = Guard(
+            doors, studio.keys, Rules(), Limits(), lambda status, sentence, asks_password: f"{status} {sentence}"
+        )
         with serving(guard) as address:
             yield Served(address, studio)

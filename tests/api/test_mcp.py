@@ -12,6 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.api.conftest import Served
+from tests.support.asynchronous import run_async
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.answers import UNAVAILABLE, sentence_of
 from wan_pipeline.errors import StorageError
@@ -34,7 +35,7 @@ def run(served: Served, key: str, work: Any) -> None:
         ):
             await work(client)
 
-    asyncio.run(connected())
+    run_async(connected())
 
 
 @pytest.mark.parametrize("role", [None, Role.MAKE])

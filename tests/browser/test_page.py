@@ -109,8 +109,9 @@ def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
 
 def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
     page = visitor.open()
+    panel(page).get_by_label("Custom").check()
     panel(page).get_by_label("number input for Length in seconds").fill("3")
-    fill(page, Prompt="A long story", Steps="190")
+    fill(page, Prompt="A long story", Width="384", Height="384", Steps="190")
     generate(page)
     expect(page.locator("#view .progress .count")).to_contain_text("/190")
     page.reload()

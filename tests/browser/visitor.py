@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request
 
 WAIT_SECONDS = 120
 """The longest wait for anything that a page is to show, be it a clip of the tiny model or the end of a new process, on
 a machine that is busy with other work. A wait ends with its event, so only a test that fails takes that long.
 """
+LEFT = "Failed to fetch"
+"""A tab that is reloaded or closed reports its open requests so; other failures have Chromium's own words."""
 TEST_SECONDS = 900
 """Ends a test that hangs. Its waits have a limit of their own."""
 
@@ -51,7 +53,7 @@ class Visitor:
         """A page in a new tab, once its forms answer."""
         page = self._profile.new_page()
         page.on("request", self._check_request)
-        page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        page.on("pageerror", self._check_script)
         page.on("console", self._check_console)
         page.goto(self.address + query)
         page.locator(".estimate:visible").wait_for()
@@ -82,8 +84,10 @@ class Visitor:
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.complaints.append(f"asked the network: {request.url}")
 
+    def _check_script(self, error: Error) -> None:
+        if LEFT not in str(error):
+            self.complaints.append(f"script: {error}")
+
     def _check_console(self, message: ConsoleMessage) -> None:
-        # A tab that is reloaded or closed reports its open requests so; other failures have Chromium's own words.
-        was_left = "Failed to fetch" in message.text
-        if message.type == "error" and not was_left:
+        if message.type == "error" and LEFT not in message.text:
             self.complaints.append(f"console: {message.text} {message.location}")

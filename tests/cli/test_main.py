@@ -14,7 +14,7 @@ from typing import TextIO
 import pytest
 from PIL import Image
 
-from tests.support.commands import MODEL, PATIENCE, QUICK, make_folders, program, started, wan
+from tests.support.commands import ENDLESS, MODEL, PATIENCE, QUICK, make_folders, program, started, wan
 from tests.support.disks import read_only_disk, small_disk
 from tests.support.requests import Silence
 from wan_pipeline.clips.read import read_receipt
@@ -165,7 +165,7 @@ def test_a_disk_that_fills_while_saving(folders: list[str], tmp_path: Path) -> N
 
 def test_ctrl_c_exits_130_and_leaves_nothing(folders: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out" / "a.mp4"
-    arguments = ("generate", *folders, "--model", MODEL, *QUICK, "--steps", "200", "--output", output)
+    arguments = ("generate", *folders, "--model", MODEL, *ENDLESS, "--output", output)
     with started(tmp_path, *arguments) as (process, stderr):
         wait_for_line(stderr, "denoising")
         os.kill(process.pid, signal.SIGINT)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.support.commands import MODEL, PATIENCE, QUICK, command, make_folders, wan
+from tests.support.commands import ENDLESS, MODEL, PATIENCE, QUICK, command, make_folders, wan
 from tests.support.disks import read_only_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
@@ -173,7 +173,7 @@ def test_bad_rows_are_all_named(folders: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process")
 def test_ctrl_c_gives_the_clip_back(folders: list[str], tmp_path: Path) -> None:
-    add(folders, *CLIP, "--steps", "200", "--frames", "49")
+    add(folders, *CLIP, *ENDLESS)
     process = subprocess.Popen(
         command(*folders, "queue", "work"), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

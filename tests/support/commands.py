@@ -20,7 +20,9 @@ from wan_pipeline.settings import REPOSITORY
 MODEL = "wan2.2-ti2v-5b"
 """The tiny model takes the place of this one: any registered model may lie in the models folder."""
 QUICK = ["--prompt", "a red ball", "--width", "160", "--height", "128", "--frames", "5", "--steps", "2"]
-PATIENCE = 90.0
+ENDLESS = [*QUICK[:2], "--width", "384", "--height", "384", "--frames", "49", "--steps", "200"]
+"""More than any test waits for."""
+PATIENCE = 240.0
 
 
 def make_folders(tmp_path: Path, tiny_demo: Path) -> list[str]:

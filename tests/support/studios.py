@@ -23,9 +23,10 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio, Supervise
 
 QUICK = Draft(prompt="a red ball", width=160, height=160, num_frames=5, num_inference_steps=2, seed=1)
-ENDLESS = replace(QUICK, num_inference_steps=200, num_frames=49, seed=2)
+ENDLESS = replace(QUICK, width=384, height=384, num_inference_steps=200, num_frames=49, seed=2)
 """More steps than any test waits for."""
-PATIENCE = 90.0
+PATIENCE = 240.0
+"""Seconds. A wait ends with its event, so only a test that fails takes that long."""
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

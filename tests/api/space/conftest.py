@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from tests.api.conftest import OWNERS_PAGE, refused_page
 from tests.support.servers.asgi import serving
 from tests.support.studios import opened_warm
 from tests.support.warm import Warm
@@ -30,7 +31,6 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 
 HOST = "ana-studio.hf.space"
-OWNERS_PAGE = "the owner's page"
 ENVIRONMENT = {"SPACE_ID": "ana/studio", "SPACE_AUTHOR_NAME": "ana", "SPACE_HOST": HOST}
 CLIENT = {"OAUTH_CLIENT_ID": "client", "OAUTH_CLIENT_SECRET": "the app's secret"}
 
@@ -51,8 +51,7 @@ class ServedSpace:
 def served_space(studio: Studio, space: Space) -> Iterator[ServedSpace]:
     strangers = space.strangers(studio.keys)
     doors = Doors(PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates(), login=strangers.login_start))
-    page = lambda status, sentence, _: f"{status} {sentence}"  # noqa: E731
-    guard = Guard(doors, studio.keys, space.rules(()), space.limits(), page, None, strangers)
+    guard = Guard(doors, studio.keys, space.rules(()), space.limits(), refused_page, None, strangers)
     with serving(guard) as address:
         yield ServedSpace(address, studio, strangers)
 
