@@ -106,6 +106,7 @@ class Worker:
                 self._recover()
                 return self._work(heart)
         except (KeyboardInterrupt, SystemExit):
+            self._stopping.set()
             self._put_back()
             raise
         finally:
@@ -120,7 +121,7 @@ class Worker:
             backups.tick()
             heart.set_job(None)
             nothing_is_saved = self._saver.is_idle()
-            if job := retry_on_busy(partial(self._queue.claim, self._loaded)):
+            if job := retry_on_busy(partial(self._queue.claim, self._loaded), self._stopping):
                 crash_point(CrashPoint.CLAIMED)
                 heart.set_job(job.id)
                 if not self._run_job(job, heart):
@@ -140,7 +141,7 @@ class Worker:
         is_suspect = job.attempts > 1
         if is_suspect:
             self._saver.wait()
-        run = JobRun(job, self._settings, self._queue, heart.on_activity)
+        run = JobRun(job, self._settings, self._queue, heart.on_activity, self._stopping)
         with self._device():
             rendered = run.make(self._prepared_engine)
         self._loaded = job.request.model
