@@ -126,16 +126,19 @@ class JobRun:
 
     def _put_back(self, write: Callable[[], bool]) -> bool:
         """Whether the job went back into the queue. It does not if it was to be cancelled: then it has ended."""
-        self.observer.close()
+        self.observer.discard()
         went_back = retry_on_busy(write, self._stopping)
+        self.observer.close()
         if not went_back:
             logger.info("Job %s was cancelled.", self.job.id)
             self._clean_up()
         return went_back
 
     def _end(self, write: Callable[[], None]) -> None:
-        self._clean_up()
+        """Write the end at once: the person who cancelled sees it. A worker that dies here leaves files, no job."""
+        self.observer.discard()
         retry_on_busy(write, self._stopping)
+        self._clean_up()
 
     def _clean_up(self) -> None:
         """Remove what is of no use once the job has ended."""

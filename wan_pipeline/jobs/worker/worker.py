@@ -247,7 +247,8 @@ class Worker:
 
     def _remove_strays(self) -> None:
         remove_stray_parts(self._settings)
-        for path in self._settings.checkpoints.glob("*.safetensors"):
+        kept = (*self._settings.checkpoints.glob("*.safetensors"), *self._settings.previews.glob("*.webp"))
+        for path in kept:
             job = self._jobs.job(path.stem)
             if job is None or job.state in FINISHED:
                 path.unlink(missing_ok=True)
