@@ -15,7 +15,7 @@ import pytest
 from tests.support.disks import small_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from tests.support.studios import PATIENCE, QUICK, wait_for
+from tests.support.studios import PATIENCE, QUICK, wait_for, working
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.room import NoRoom
@@ -56,6 +56,24 @@ def test_a_job_to_be_cancelled_does_not_go_back_into_the_queue(
     assert (job.state, job.attempts, job.plan) == (JobState.CANCELLED, 1, "")
     assert queue.jobs.events(job_id)[-1].kind is EventKind.CANCELLED
     assert (state.paused, state.no_room) == (False, None)
+
+
+def test_a_verification_need_not_wait_while_the_queue_waits_for_room(queue: OpenQueue) -> None:
+    job_id = queue.editor.submit(make_request())
+    assert queue.jobs.will_render()
+    queue.worker.claim()
+    queue.worker.wait_for_room(job_id, NO_ROOM)
+    assert queue.jobs.has_work()
+    assert not queue.jobs.will_render()
+
+
+def test_a_worker_ends_when_the_last_job_that_waited_for_room_is_cancelled(studio: Studio, settings: Settings) -> None:
+    """Without an app it stayed for ever, with its model in memory."""
+    job_id = studio.submit(QUICK)
+    with small_disk(settings.clips, "1m"), working(settings):
+        wait_for(lambda: studio.jobs.queue_state().no_room, "the wait for room")
+        studio.queue.cancel(job_id)
+    assert not studio.jobs.queue_state().paused
 
 
 def test_a_clip_cancelled_while_its_disk_is_found_full_is_cancelled_and_the_queue_goes_on(

@@ -33,7 +33,7 @@ from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
 from wan_pipeline.jobs.worker_queue import WorkerQueue
-from wan_pipeline.progress import Observer, Progress, Stage
+from wan_pipeline.progress import Observer, Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
 
 POLL_SECONDS = 0.2
+DISK_POLL_SECONDS = 2.0
+"""Between two looks for room on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
 """Waiting jobs whose prompts are encoded together; they fit into the engine's cache."""
 
@@ -84,8 +86,9 @@ class Worker:
         self._saver = Saver()
         self._engine: Renderer | None = None
         self._room = RoomPatience()
+        self._disk_polls = Throttle(DISK_POLL_SECONDS)
         self._is_deterministic = False
-        """What the engine is."""
+        """Whether the engine is in deterministic mode."""
         self._is_warm = False
         self._loaded: str | None = None
         self._encoded_ahead: set[str] = set()
@@ -154,12 +157,15 @@ class Worker:
         return not run.spoils_process
 
     def _waits_for_room(self) -> bool:
-        """Whether the queue waits until a disk has room again. When it has, the queue goes on."""
+        """Whether jobs wait until a disk has room again. When it has, or none waits any more, the queue goes on."""
         no_room = self._jobs.queue_state().no_room
-        if no_room is not None and self._room.may_look() and no_room.is_over():
+        if no_room is None:
+            return False
+        has_jobs = self._jobs.unfinished() > 0
+        if not has_jobs or (self._room.may_look() and self._disk_polls.is_due() and no_room.is_over()):
             self._queue.end_wait_for_room()
-            logger.info("There is room again; the queue goes on.")
-        return no_room is not None
+            logger.info("There is room again, or nothing needs any; the queue goes on.")
+        return has_jobs
 
     def _save(self, run: JobRun, rendered: Rendered) -> None:
         run.save(rendered)
