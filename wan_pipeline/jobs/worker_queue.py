@@ -43,7 +43,7 @@ class WorkerQueue:
         self._jobs = jobs
 
     def claim(self, loaded: str | None = None) -> Job | None:
-        """Take up the next job. None when none waits or the queue is paused.
+        """Claim the next job. None when none waits or the queue is paused.
 
         Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs go
         before those of other models, but never before one that was moved by hand, and past any one job at most
