@@ -124,7 +124,8 @@ class Worker:
             backups.tick()
             heart.set_job(None)
             nothing_is_saved = self._saver.is_idle()
-            if job := retry_on_busy(partial(self._queue.claim, self._loaded), self._stopping):
+            claim = partial(self._queue.claim, self._loaded, deterministic=self._is_deterministic)
+            if job := retry_on_busy(claim, self._stopping):
                 crash_point(CrashPoint.CLAIMED)
                 heart.set_job(job.id)
                 if not self._run_job(job, heart):
@@ -199,6 +200,7 @@ class Worker:
         if self._engine is None or self._is_deterministic is not deterministic:
             if self._engine is not None:
                 self._engine.close()
+                self._loaded = None
             self._engine, self._is_deterministic = self._make_engine(self._settings, deterministic), deterministic
         return self._engine
 
