@@ -148,7 +148,7 @@ def test_14_an_unknown_column_of_any_length_refuses_no_row(tmp_path: Path) -> No
     content = read_queue_file(path, tmp_path, own_disk=False)
     assert not content.problems
     note = content.rows[0].note
-    assert (len(note), note[:20], note[-1]) == (2000, "slow\nworkflow: { xxxx", "…")
+    assert (len(note), note[:20], note[-1]) == (2000, "slow\nworkflow: { xxx", "…")
 
 
 def test_14_notes_and_determinism_move_with_the_queue(studio: Studio, tmp_path: Path) -> None:
