@@ -59,7 +59,7 @@ class StorageError(UserError):
 
 
 class DiskFullError(StorageError):
-    """A disk without room for what is to be written: the queue waits for some."""
+    """A disk without room for what is to be written. The queue waits until it has some."""
 
     def __init__(self, message: str, folder: Path) -> None:
         super().__init__(message)

@@ -210,8 +210,9 @@ class Studio:
             raise UserError(
                 f"Clip {unreadable.id[:8]} of the queue cannot be exported; cancel it first. {unreadable.request_error}"
             )
+        batch = self.requests.batch()  # presets are read once, not for each job
         rows = [
-            Row(number, self.requests.draft_of(job.request), job.project, job.note, job.deterministic)
+            Row(number, batch.draft_of(job.request), job.project, job.note, job.deterministic)
             for number, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"

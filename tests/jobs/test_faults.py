@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,9 +20,10 @@ from wan_pipeline.errors import DiskFullError
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.room import RoomPatience
 from wan_pipeline.jobs.worker import render as render_module
-from wan_pipeline.jobs.worker import retry as patience
+from wan_pipeline.jobs.worker import retry
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.worker import Ending, Worker, work
+from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import RESERVE_BYTES, check_room
@@ -170,18 +173,43 @@ def test_23_a_database_without_room_loses_no_finished_clip(
                 fill(disk)
                 return path
 
-            pauses = []
+            tries, finish = [], WorkerQueue.finish
 
-            def make_room(seconds: float) -> None:
-                pauses.append(seconds)
-                if len(pauses) > patience.TRIES:
+            def make_room_at_last(*arguments: Any) -> None:
+                tries.append(1)
+                if len(tries) > retry.TRIES:
                     (disk / "filler").unlink(missing_ok=True)
+                finish(*arguments)
 
             monkeypatch.setattr(render_module, "write_receipt", then_fill)
-            monkeypatch.setattr(patience, "pause", make_room)
+            monkeypatch.setattr(WorkerQueue, "finish", make_room_at_last)
+            monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
             assert work(settings) is Ending.NOTHING_TO_DO
-            assert len(pauses) > patience.TRIES
+            assert len(tries) > retry.TRIES
             assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.DONE, 1)
+
+
+def test_23_a_worker_whose_database_has_no_room_can_be_stopped(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM ends it though a clip's row cannot be written. The next worker adopts the clip."""
+    with small_disk(tmp_path / "disk", "60m") as disk:
+        settings = replace(settings, workspace=disk / "workspace")
+        with Studio(settings) as studio:
+            job_id = studio.submit(QUICK)
+            finish = WorkerQueue.finish
+
+            def without_room(*arguments: Any) -> None:
+                fill(disk)
+                os.kill(os.getpid(), signal.SIGTERM)
+                finish(*arguments)
+
+            monkeypatch.setattr(WorkerQueue, "finish", without_room)
+            assert work(settings) is Ending.NO_DATABASE
+            (disk / "filler").unlink()
+            assert work(settings) is Ending.NOTHING_TO_DO
+            assert studio.jobs.existing(job_id).state is JobState.DONE
+            assert studio.jobs.events(job_id)[-1].kind is EventKind.ADOPTED
 
 
 def test_a_read_only_workspace_is_said_by_the_app_and_survived_by_the_worker(settings: Settings) -> None:
@@ -209,10 +237,10 @@ def hold(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[float
     return hold
 
 
-def test_a_database_held_for_longer_than_its_patience_costs_no_clip(
+def test_a_database_held_for_longer_than_one_try_costs_no_clip(
     studio: Studio, settings: Settings, hold: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.2)
     job_id = studio.submit(QUICK)
     at(monkeypatch, render_module, "write_receipt", lambda: hold(0.5))
     assert work(settings) is Ending.NOTHING_TO_DO
@@ -222,7 +250,7 @@ def test_a_database_held_for_longer_than_its_patience_costs_no_clip(
 def test_a_database_held_for_good_ends_the_worker_and_costs_no_clip(
     studio: Studio, settings: Settings, hold: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
     first, second = studio.submit(QUICK), studio.submit(replace(QUICK, seed=2))
     at(monkeypatch, render_module, "write_receipt", lambda: hold(3.0))
     assert work(settings) is Ending.NO_DATABASE

@@ -53,6 +53,14 @@ def test_a_process_gets_no_secrets(secrets: None) -> None:
     assert "secret" not in given.values() and given.keys() >= set(NEEDED)
 
 
+def test_on_a_space_a_process_gets_every_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "ana/studio")
+    proxies = {"HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy"}
+    for name in proxies:
+        monkeypatch.setenv(name, "")
+    assert environment().keys() >= proxies
+
+
 def test_a_process_that_uses_the_hub_gets_its_tokens_alone(secrets: None) -> None:
     given = environment(uses_hub=True)
     assert {name for name, value in given.items() if value == "secret"} == set(HUB) and given.keys() >= set(NEEDED)

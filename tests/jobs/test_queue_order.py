@@ -13,7 +13,7 @@ from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState
+from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState, NewJob
 from wan_pipeline.jobs.worker_queue import MAX_OVERTAKEN
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.storage.database import Database
@@ -48,6 +48,20 @@ def kinds(queue: OpenQueue, job_id: str) -> list[str]:
 
 
 # Order
+
+
+def test_a_loaded_model_makes_the_jobs_of_its_own_mode_first(queue: OpenQueue) -> None:
+    """Deterministic mode and the plain one each load the model anew."""
+    modes = [True, False, True, False]
+    jobs = [NewJob(make_request(seed=seed), deterministic=mode) for seed, mode in enumerate(modes)]
+    ids = queue.editor.submit_many(jobs)
+    model, taken = jobs[0].request.model, []
+    mode = False
+    while job := queue.worker.claim(model, deterministic=mode):
+        taken.append(job.id)
+        mode = job.deterministic
+        queue.worker.fail(job.id, "")
+    assert taken == [ids[1], ids[3], ids[0], ids[2]]
 
 
 def test_many_jobs_wait_in_their_order_or_none_at_all(queue: OpenQueue) -> None:

@@ -150,7 +150,7 @@ class QueueEditor:
     # The queue as a whole
 
     def pause_queue(self) -> None:
-        """Take up no further job. A running one goes on."""
+        """Claim no further job. A running one goes on."""
         self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
 
     def resume_queue(self) -> None:

@@ -136,12 +136,15 @@ class JobReader:
         counts = self.counts()
         return sum(counts[state] for state in UNFINISHED)
 
-    def has_work(self) -> bool:
-        """Whether a job runs, or one waits and the queue is not paused, or only until a disk has room."""
-        state = self.queue_state()
-        if state.paused and state.no_room is None:
+    def will_render(self) -> bool:
+        """Whether a clip is rendered, or will be at once."""
+        if self.queue_state().paused:
             return self.counts()[JobState.RUNNING] > 0
         return self.unfinished() > 0
+
+    def has_work(self) -> bool:
+        """As `will_render`, and also whether the queue only waits until a disk has room."""
+        return self.will_render() or (self.queue_state().no_room is not None and self.unfinished() > 0)
 
     # The queue as a whole
 

@@ -8,12 +8,12 @@ import time
 from wan_pipeline.jobs.worker.worker import Ending
 
 MAX_FAILED_STARTS = 3
-"""A worker that ends by itself this often in a row without taking up a job would do so again."""
+"""A worker that ends by itself this often in a row before it claims a job would do so again."""
 MAX_PAUSE_SECONDS = 60.0
 
 
 class RestartBackoff:
-    """Counts workers that ended one after another without taking up a job, and spaces the next starts."""
+    """Counts workers that ended one after another before they claimed a job, and spaces the next starts."""
 
     FROM_OUTSIDE = (
         Ending.NO_DATABASE,  # not the worker's fault: its disk may have room again

@@ -42,16 +42,16 @@ class WorkerQueue:
         self._database = database
         self._jobs = jobs
 
-    def claim(self, loaded: str | None = None) -> Job | None:
-        """Take up the next job. None when none waits or the queue is paused.
+    def claim(self, loaded: str | None = None, *, deterministic: bool = False) -> Job | None:
+        """Claim the next job. None when none waits or the queue is paused.
 
-        Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs go
-        before those of other models, but never before one that was moved by hand, and past any one job at most
-        MAX_OVERTAKEN times, so every job gets its turn. A job whose request cannot be read fails here. After
-        `stop_after_current` only an interrupted job is still claimed; then the queue is paused.
+        Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs, those
+        that are `deterministic` or those that are not, go before others, but never before one that was moved by hand,
+        and past any one job at most MAX_OVERTAKEN times, so every job gets its turn. A job whose request cannot be
+        read fails here. After `stop_after_current` only an interrupted job is still claimed; then the queue is paused.
         """
         with self._database.transaction() as connection:
-            while (row := _next(connection, loaded)) is not None:
+            while (row := _next(connection, loaded, is_deterministic=deterministic)) is not None:
                 _, error = read_request(row["request"])
                 if error is None:
                     _start(connection, row)
@@ -209,7 +209,7 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
     )
 
 
-def _next(connection: sqlite3.Connection, loaded: str | None) -> sqlite3.Row | None:
+def _next(connection: sqlite3.Connection, loaded: str | None, *, is_deterministic: bool) -> sqlite3.Row | None:
     """The row to claim, by the rule in `claim`."""
     if get_setting(connection, QueueKey.PAUSED, "0") == "1":
         return None
@@ -218,14 +218,20 @@ def _next(connection: sqlite3.Connection, loaded: str | None) -> sqlite3.Row | N
         set_setting(connection, QueueKey.PAUSED, "1")
         set_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0")
         return None
-    return row or (loaded and _of_model(connection, loaded)) or _first(connection, "state = 'queued'")
+    return (
+        row
+        or (loaded and _alike(connection, loaded, deterministic=is_deterministic))
+        or _first(connection, "state = 'queued'")
+    )
 
 
-def _of_model(connection: sqlite3.Connection, model: str) -> sqlite3.Row | None:
-    """The first waiting job of a model, unless it would overtake one that must not be overtaken."""
+def _alike(connection: sqlite3.Connection, model: str, *, deterministic: bool) -> sqlite3.Row | None:
+    """The first waiting job that the loaded model can make as it is, unless it may not overtake the one before it."""
     barrier = _first(connection, "state = 'queued' AND (moved OR overtaken >= ?)", MAX_OVERTAKEN)
     last = barrier["position"] if barrier else float("inf")
-    return _first(connection, "state = 'queued' AND model = ? AND position <= ?", model, last)
+    return _first(
+        connection, "state = 'queued' AND model = ? AND deterministic = ? AND position <= ?", model, deterministic, last
+    )
 
 
 def _first(connection: sqlite3.Connection, condition: str, *values: object) -> sqlite3.Row | None:

@@ -77,7 +77,7 @@ class RequestResolver:
         return check
 
     def notes(self, draft: Draft) -> tuple[str, ...]:
-        """What of the draft's prompt will not be read as it stands. None for a draft that is not complete."""
+        """What of the draft's prompt will not be read as it stands; nothing for a draft with a fault."""
         try:
             return self.check(draft).notes
         except UserError:

@@ -108,6 +108,18 @@ def test_cancel_is_seen_soon(queue: OpenQueue, job_id: str, tmp_path: Path) -> N
         wait_for(observer.cancelled)
 
 
+def test_a_preview_that_cannot_be_made_hides_neither_progress_nor_a_cancel(
+    queue: OpenQueue, job_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_picture = np.zeros((0, 48, 80, 3), np.uint8)  # Pillow raises no StorageError for it
+    with observing(queue, job_id, tmp_path / "p.webp") as observer:
+        observer.progress(Progress(Stage.DENOISING, 1, 9, preview=no_picture))
+        wait_for(lambda: queue.jobs.existing(job_id).step == 1)
+        assert "preview of job" in caplog.text
+        queue.editor.cancel(job_id)
+        wait_for(observer.cancelled)
+
+
 def test_a_cancel_from_before_the_start_is_seen_at_once(queue: OpenQueue, job_id: str, tmp_path: Path) -> None:
     queue.editor.cancel(job_id)
     with observing(queue, job_id, tmp_path / "p.webp") as observer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zipfile
 from datetime import date
@@ -137,6 +138,17 @@ def test_14_unknown_columns_are_kept_as_notes(studio: Studio, settings: Settings
     finish(studio, settings)
     assert studio.gallery.clip(job_id).note == "slow\nshot: A 12\nsead: 5"
     assert studio.gallery.page(GalleryQuery("A 12"), 0, 9).total == 1
+
+
+def test_14_an_unknown_column_of_any_length_refuses_no_row(tmp_path: Path) -> None:
+    """Such as one of workflows, which sets nothing."""
+    path = tmp_path / "list.jsonl"
+    row = {"prompt": "a red ball", "note": "slow", "workflow": "{\x07" + "x" * 5000 + "}"}
+    path.write_text(json.dumps(row), encoding="utf-8")
+    content = read_queue_file(path, tmp_path, own_disk=False)
+    assert not content.problems
+    note = content.rows[0].note
+    assert (len(note), note[:20], note[-1]) == (2000, "slow\nworkflow: { xxx", "…")
 
 
 def test_14_notes_and_determinism_move_with_the_queue(studio: Studio, tmp_path: Path) -> None:

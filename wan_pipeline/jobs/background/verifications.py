@@ -92,7 +92,7 @@ class _YieldingObserver:
 
     def cancelled(self) -> bool:
         """Whether a clip is being rendered, or will be at once."""
-        return self._jobs.has_work()
+        return self._jobs.will_render()
 
     def wait_until_idle(self) -> None:
         while self.cancelled():

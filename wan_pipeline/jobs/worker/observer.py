@@ -60,8 +60,14 @@ class JobObserver:
         self._check_cancel_request()
         self._thread.start()
 
+    def discard(self) -> None:
+        """Write no more: whatever follows need not wait for progress that nobody reads."""
+        with self._lock:
+            self._newest = None
+        self._closing.set()
+
     def close(self) -> None:
-        """Write the last progress and remove the preview. May be called again."""
+        """Write the last progress, unless it was discarded, and remove the preview. May be called again."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -87,9 +93,12 @@ class JobObserver:
         if progress is None:
             return
         try:
-            self._record_resumed()
             if progress.preview is not None:
                 write_preview(progress.preview, self._preview)
+        except Exception:  # a picture less; the thread must go on, for it alone sees that the job is to be cancelled
+            logger.exception("The preview of job %s could not be written.", self._job_id)
+        try:
+            self._record_resumed()
             self._queue.progress(self._job_id, progress)
             crash_point(CrashPoint.PROGRESS_WRITTEN)
         except StorageError:  # the clip itself may still be saved; if not, saving says so

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 from wan_pipeline.clips.naming import clip_bytes
@@ -34,7 +35,10 @@ logger = logging.getLogger(__name__)
 class JobRun:
     """A job from claim to end. `make` belongs to the engine's thread; `save` may run in another."""
 
-    def __init__(self, job: Job, settings: Settings, queue: WorkerQueue, on_activity: Callable[[], None]) -> None:
+    def __init__(
+        self, job: Job, settings: Settings, queue: WorkerQueue, on_activity: Callable[[], None], stopping: Event
+    ) -> None:
+        """When `stopping` is set, a row that cannot be written is left to the next worker."""
         self.job = job
         self.files = JobFiles(settings, job)
         self.spoils_process = False
@@ -43,6 +47,7 @@ class JobRun:
         """Whether it went back into the queue because a disk is full."""
         self._settings = settings
         self._queue = queue
+        self._stopping = stopping
         self._logs = JobLogs(settings.job_logs)
         self.observer = JobObserver(queue, job.id, self.files.preview, on_activity)
 
@@ -62,7 +67,7 @@ class JobRun:
         """Write the clip's files, then its row. Raises StorageError only if the database stays out of reach."""
         with self._logs.attached(self.job.id):
             if finished := self._save_files(rendered):
-                retry_on_busy(partial(self._queue.finish, self.job.id, finished))
+                retry_on_busy(partial(self._queue.finish, self.job.id, finished), self._stopping)
                 crash_point(CrashPoint.FINISHED)
                 logger.info("Job %s is done: %s", self.job.id, finished.clip.name)
         if finished:
@@ -121,16 +126,19 @@ class JobRun:
 
     def _put_back(self, write: Callable[[], bool]) -> bool:
         """Whether the job went back into the queue. It does not if it was to be cancelled: then it has ended."""
+        self.observer.discard()
+        went_back = retry_on_busy(write, self._stopping)
         self.observer.close()
-        went_back = retry_on_busy(write)
         if not went_back:
             logger.info("Job %s was cancelled.", self.job.id)
             self._clean_up()
         return went_back
 
     def _end(self, write: Callable[[], None]) -> None:
+        """Write the end at once: the person who cancelled sees it. A worker that dies here leaves files, no job."""
+        self.observer.discard()
+        retry_on_busy(write, self._stopping)
         self._clean_up()
-        retry_on_busy(write)
 
     def _clean_up(self) -> None:
         """Remove what is of no use once the job has ended."""

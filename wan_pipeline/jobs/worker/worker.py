@@ -33,7 +33,7 @@ from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
 from wan_pipeline.jobs.worker_queue import WorkerQueue
-from wan_pipeline.progress import Observer, Progress, Stage
+from wan_pipeline.progress import Observer, Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
 
 POLL_SECONDS = 0.2
+DISK_POLL_SECONDS = 2.0
+"""Between two looks for room on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
 """Waiting jobs whose prompts are encoded together; they fit into the engine's cache."""
 
@@ -84,8 +86,9 @@ class Worker:
         self._saver = Saver()
         self._engine: Renderer | None = None
         self._room = RoomPatience()
+        self._disk_polls = Throttle(DISK_POLL_SECONDS)
         self._is_deterministic = False
-        """What the engine is."""
+        """Whether the engine is in deterministic mode."""
         self._is_warm = False
         self._loaded: str | None = None
         self._encoded_ahead: set[str] = set()
@@ -106,6 +109,7 @@ class Worker:
                 self._recover()
                 return self._work(heart)
         except (KeyboardInterrupt, SystemExit):
+            self._stopping.set()
             self._put_back()
             raise
         finally:
@@ -120,7 +124,8 @@ class Worker:
             backups.tick()
             heart.set_job(None)
             nothing_is_saved = self._saver.is_idle()
-            if job := retry_on_busy(partial(self._queue.claim, self._loaded)):
+            claim = partial(self._queue.claim, self._loaded, deterministic=self._is_deterministic)
+            if job := retry_on_busy(claim, self._stopping):
                 crash_point(CrashPoint.CLAIMED)
                 heart.set_job(job.id)
                 if not self._run_job(job, heart):
@@ -140,7 +145,7 @@ class Worker:
         is_suspect = job.attempts > 1
         if is_suspect:
             self._saver.wait()
-        run = JobRun(job, self._settings, self._queue, heart.on_activity)
+        run = JobRun(job, self._settings, self._queue, heart.on_activity, self._stopping)
         with self._device():
             rendered = run.make(self._prepared_engine)
         self._loaded = job.request.model
@@ -153,12 +158,15 @@ class Worker:
         return not run.spoils_process
 
     def _waits_for_room(self) -> bool:
-        """Whether the queue waits until a disk has room again. When it has, the queue goes on."""
+        """Whether jobs wait until a disk has room again. When it has, or none waits any more, the queue goes on."""
         no_room = self._jobs.queue_state().no_room
-        if no_room is not None and self._room.may_look() and no_room.is_over():
+        if no_room is None:
+            return False
+        has_jobs = self._jobs.unfinished() > 0
+        if not has_jobs or (self._room.may_look() and self._disk_polls.is_due() and no_room.is_over()):
             self._queue.end_wait_for_room()
-            logger.info("There is room again; the queue goes on.")
-        return no_room is not None
+            logger.info("There is room again, or nothing needs any; the queue goes on.")
+        return has_jobs
 
     def _save(self, run: JobRun, rendered: Rendered) -> None:
         run.save(rendered)
@@ -192,6 +200,7 @@ class Worker:
         if self._engine is None or self._is_deterministic is not deterministic:
             if self._engine is not None:
                 self._engine.close()
+                self._loaded = None
             self._engine, self._is_deterministic = self._make_engine(self._settings, deterministic), deterministic
         return self._engine
 
@@ -246,7 +255,8 @@ class Worker:
 
     def _remove_strays(self) -> None:
         remove_stray_parts(self._settings)
-        for path in self._settings.checkpoints.glob("*.safetensors"):
+        kept = (*self._settings.checkpoints.glob("*.safetensors"), *self._settings.previews.glob("*.webp"))
+        for path in kept:
             job = self._jobs.job(path.stem)
             if job is None or job.state in FINISHED:
                 path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
-from wan_pipeline.requests.limits import check_note, check_project
+from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -121,13 +121,14 @@ def _lora(text: str) -> Any:
 
 
 def _note(values: Mapping[str, Any]) -> str:
-    """What the column `note` holds, and then each unknown column with its name."""
+    """What the column `note` holds, and then each unknown column with its name, as much of it as a note takes."""
     given = values.get("note")
-    parts = [] if given is None else [_shown(given)]
-    parts += [f"{name}: {_shown(values[name])}" for name in unknown_columns(values)]
-    note = printable("\n".join(parts).strip())
+    note = "" if given is None else printable(_shown(given))
     check_note(note)
-    return note
+    unknown = "\n".join(f"{name}: {_shown(values[name])}" for name in unknown_columns(values))
+    unknown = "".join(character if character in "\n\t" or character.isprintable() else " " for character in unknown)
+    note = "\n".join(part for part in (note, unknown) if part).strip()
+    return note if len(note) <= MAX_NOTE_CHARACTERS else f"{note[: MAX_NOTE_CHARACTERS - 1]}…"
 
 
 def _shown(value: object) -> str:

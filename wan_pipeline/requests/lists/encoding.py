@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from wan_pipeline.errors import UserError
 
@@ -16,14 +17,12 @@ def decode(content: bytes, file: str) -> tuple[str, str]:
     only what is left, and so is told.
     """
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
+    with suppress(UnicodeDecodeError):
         return content.decode(encoding), ""
-    except UnicodeDecodeError:
-        pass
-    try:
-        if encoding == "utf-16" or _NO_TEXT.search(content):
-            raise UserError(f'{file} is not UTF-8 text; save it as "CSV UTF-8" and choose it again.')
-        text = content.decode("cp1252")
-    except UnicodeDecodeError:
-        raise UserError(f'{file} is not UTF-8 text; save it as "CSV UTF-8" and choose it again.') from None
+    text = None
+    if encoding != "utf-16" and not _NO_TEXT.search(content):
+        with suppress(UnicodeDecodeError):
+            text = content.decode("cp1252")
+    if text is None:
+        raise UserError(f'{file} is not UTF-8 text; save it as "CSV UTF-8" and choose it again.')
     return text, f'{file} is not UTF-8 and was read as Windows-1252; if letters look wrong, save it as "CSV UTF-8".'

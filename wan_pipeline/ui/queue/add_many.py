@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 import gradio as gr
 from gradio.blocks import Block
@@ -33,7 +34,8 @@ class AddManyEvents:
         self._studio, self._templates, self._forms = studio, templates, forms
         self._panel, self._toast = layout.add_many, layout.toast
         self._checked: dict[str, CheckedList] = {}
-        """Lists that were reported and not added yet, by their paths, newest last."""
+        """Lists that were reported and not added yet, by their paths, newest last. Handlers run in threads."""
+        self._checked_lock = Lock()
 
     @property
     def inputs(self) -> set[Block]:
@@ -81,7 +83,7 @@ class AddManyEvents:
         """Queue the clips of the file as they were checked when it was reported."""
         path, project = values[self._panel.file], project_name(values[self._panel.project])
         try:
-            with self._checked.pop(path, None) or self._studio.read_list(Path(path)) as content:
+            with self._held(path) or self._studio.read_list(Path(path)) as content:
                 ids = self._studio.submit_rows(content, skip_bad=True, project=project)
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
@@ -90,12 +92,19 @@ class AddManyEvents:
     def _check(self, path: str) -> CheckedList:
         """Read a list, and hold it until it is added, or MAX_HELD others have come since."""
         checked = self._studio.read_list(Path(path))
-        held = self._checked.pop(path, None)
-        self._checked[path] = checked
-        for old in [held, *(self._checked.pop(other) for other in list(self._checked)[:-MAX_HELD])]:
+        with self._checked_lock:
+            held = self._checked.pop(path, None)
+            self._checked[path] = checked
+            dropped = [held, *(self._checked.pop(other) for other in list(self._checked)[:-MAX_HELD])]
+        for old in dropped:
             if old is not None:
                 old.close()
         return checked
+
+    def _held(self, path: str) -> CheckedList | None:
+        """Take a list over, so that nobody else closes it."""
+        with self._checked_lock:
+            return self._checked.pop(path, None)
 
     def _drafts(self, values: Values) -> list[Draft]:
         panel = self._panel
