@@ -71,7 +71,8 @@ def invitation(address: str, secret: str) -> str:
 
 
 def security_headers(rules: Rules, *, for_gradio: bool) -> list[tuple[bytes, bytes]]:
-    """Of every answer. Gradio itself needs inline scripts, and only the owner's page is Gradio's.
+    """Of every answer. Gradio itself needs inline scripts, and `eval` for the `js` of its events; only the owner's
+    page is Gradio's.
 
     Nothing comes from another origin.
     """

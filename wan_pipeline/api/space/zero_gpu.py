@@ -1,6 +1,6 @@
 """ZeroGPU: a Space has a GPU only within a call of a function that `spaces.GPU` decorates.
 
-Such a call runs in a process that `spaces` splits off, with the GPU, and comes back by pickles. So the part of a clip
+Such a call runs in a process that `spaces` forks, with the GPU, and comes back by pickles. So the part of a clip
 that needs the GPU, the engine, is one generator: what it yields is the progress, and at last the frames. The queue's
 worker, which calls it, is a thread of the app's own process. Outside of such a Space the decorator does nothing, and
 the same generator runs right here.
