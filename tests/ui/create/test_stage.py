@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 import pytest
 
-from tests.support.pages import NAMES, TEMPLATES, page_links
+from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Finished
@@ -69,6 +71,33 @@ def test_a_clip_that_was_moved_is_nowhere_offered(stage: StageEvents, queue: Ope
     assert not shown["last_frame"]
     assert shown["download"] == ""
     assert "<img" not in shown["strip"]
+
+
+def act(stage: StageEvents, job_id: str, name: str, text: str = "") -> dict[Any, Any]:
+    """A click on a button of the stage that shows this job."""
+    return stage.act(job_id, {}, gr.EventData(None, {"act": name, "clip": job_id, "text": text}))
+
+
+def test_02_a_binned_clip_can_be_put_back_and_a_lost_one_cannot(
+    studio: Studio, stage: StageEvents, queue: OpenQueue, settings: Settings
+) -> None:
+    job_id = finish_one(queue, settings)
+    studio.gallery.bin([job_id])
+    assert "unbin" in Reader(stage.shows(job_id)["view"]).acts
+    assert "<video" in act(stage, job_id, "unbin")[stage._layout.view]
+    studio.gallery.bin([job_id])
+    studio.gallery.empty_bin()
+    shown = stage.shows(job_id)["view"]
+    assert "This clip is gone" in shown and "unbin" not in shown
+    assert "no clip" in act(stage, job_id, "unbin")[stage._layout.toast]
+
+
+def test_02_a_held_clip_is_released_and_a_failed_one_tried_again(stage: StageEvents, queue: OpenQueue) -> None:
+    held = queue.editor.submit(make_request())
+    queue.editor.pause(held)
+    assert "In the queue" in act(stage, held, "release")[stage._layout.view]
+    queue.editor.cancel(held)
+    assert "In the queue" in act(stage, held, "retry")[stage._layout.view]
 
 
 def test_the_page_polls_while_any_job_is_active(stage: StageEvents, queue: OpenQueue) -> None:

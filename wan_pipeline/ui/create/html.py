@@ -7,14 +7,28 @@ from collections.abc import Sequence
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.ui.common.names import STAGES, Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
+from wan_pipeline.ui.create.in_place import in_place
 from wan_pipeline.wording import duration
 
 
-def stage(templates: Templates, names: Names, job: Job | None, preview: bytes | None = None) -> str:
-    """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on."""
+def stage(
+    templates: Templates,
+    names: Names,
+    job: Job | None,
+    preview: bytes | None = None,
+    *,
+    is_binned: bool = False,
+    is_paused: bool = False,
+) -> str:
+    """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on.
+
+    `is_binned`: its clip is in the bin. `is_paused`: the queue as a whole is.
+    """
     if job is None:
         return templates.render("create/empty_stage.html")
-    return templates.render("create/stage.html", job=job, preview=preview, stages=STAGES, facts=facts(job, names))
+    said = in_place(job, is_binned=is_binned, is_paused=is_paused)
+    values = {"job": job, "said": said, "preview": preview, "stages": STAGES, "facts": facts(job, names)}
+    return templates.render("create/stage.html", **values)
 
 
 def facts(job: Job, names: Names) -> dict[str, str]:

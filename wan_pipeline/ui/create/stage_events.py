@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,8 @@ from gradio.components import Component
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import QUIET, Updates
+from wan_pipeline.ui.common.events import QUIET, Click, Updates
+from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.shown import changed, digests
@@ -33,20 +36,28 @@ class StageEvents:
     ) -> None:
         self._studio, self._templates, self._names = studio, templates, names
         self._layout, self._links, self._filler = layout, links, links.filler
+        self._actions: Mapping[str, Callable[[str], object]] = {
+            "release": studio.queue.unpause,
+            "retry": studio.queue.retry,
+            "unbin": lambda job_id: studio.gallery.unbin([job_id]),
+        }
 
     def wire(self) -> None:
         layout, page, filled = self._layout, self._links.page, self._filler.outputs
+        shown = [*layout.components, self._links.badge]
         page.load(self.open_page, layout.job, [layout.job], js=JOB_IN_ADDRESS, **QUIET)
         gr.on(
             [page.load, self._links.entered(RoomId.CREATE), layout.job.change, layout.timer.tick],
             self.refresh,
             [layout.job, layout.shown],
-            [*layout.components, self._links.badge],
+            shown,
             trigger_mode="always_last",  # one at a time and none lost: no answer can overtake a newer one
             **QUIET,
         )
         layout.job.change(None, layout.job, None, js=KEEP_JOB_IN_ADDRESS)
         layout.strip.click(self.open_job, None, [layout.job], **QUIET)
+        for part in (layout.view, layout.toast):
+            part.click(self.act, [layout.job, layout.shown], shown, trigger_mode="multiple", **QUIET)
         layout.cancel.click(self.cancel, layout.job, None, **QUIET)
         layout.reuse.click(self.reuse, layout.job, filled, **QUIET)
         layout.last_frame.click(self.use_last_frame, layout.job, filled, **QUIET)
@@ -82,21 +93,40 @@ class StageEvents:
         jobs, templates = self._studio.jobs, self._templates
         job = jobs.job(job_id) if job_id else None
         job = job and _without_lost_clip(job)
+        is_binned, state = job is not None and self._is_binned(job), jobs.queue_state()
         preview = jobs.preview(job.id) if job and job.state is JobState.RUNNING else None
         recent = [_without_lost_clip(other) for other in jobs.recent(RECENT) if other.state is not JobState.CANCELLED]
         counts = jobs.counts()
         return {
-            "view": html.stage(templates, self._names, job, preview),
+            "view": html.stage(templates, self._names, job, preview, is_binned=is_binned, is_paused=state.paused),
             "cancel": job is not None and job.is_active,
             "reuse": job is not None and not job.is_active,
             "last_frame": job is not None and job.clip is not None,
             "download": html.download(templates, job),
             "strip": html.strip(templates, recent, job_id if job else ""),
-            "badge": badge_text(counts, jobs.queue_state()),
+            "badge": badge_text(counts, state),
             "timer": any(counts[state] for state in UNFINISHED),
         }
 
+    def _is_binned(self, job: Job) -> bool:
+        """Whether the clip of a finished job can be put back from the bin."""
+        if job.state is not JobState.DONE or job.clip is not None:
+            return False
+        with suppress(UserError):  # the bin was emptied
+            clip = self._studio.gallery.clip(job.id)
+            return clip.is_binned and clip.path.is_file()
+        return False
+
     # What can be done with the job
+
+    def act(self, job_id: str, shown: object, event: gr.EventData) -> Updates:
+        """A click on a button of the stage. A toast says what went wrong."""
+        click = Click.of(event)
+        try:
+            self._actions[click.act](click.subject)
+        except UserError as error:
+            return {**self.refresh(job_id, shown), self._layout.toast: toast(self._templates, str(error))}
+        return self.refresh(job_id, shown)
 
     def cancel(self, job_id: str) -> None:
         self._studio.queue.cancel(job_id)
