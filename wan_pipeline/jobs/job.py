@@ -54,6 +54,8 @@ class EventKind(StrEnum):
     """Its clip was found complete on the disk; only the row was not up to date."""
     FAILED = "failed"
     CANCELLED = "cancelled"
+    RESTORED = "restored"
+    """Its cancel was undone."""
     QUARANTINED = "quarantined"
     PAUSED = "paused"
     UNPAUSED = "unpaused"

@@ -65,7 +65,7 @@ def _without_clip(is_binned: bool) -> InPlace:
 
 def _before(job: Job, is_paused: bool) -> str:
     if is_paused:
-        return "The queue is paused; resume it there."
+        return "The queue is paused; it starts when you resume it."
     return f"{plural(job.jobs_ahead, 'clip')} before it." if job.jobs_ahead else "It starts in a moment."
 
 
