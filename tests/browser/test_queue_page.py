@@ -40,7 +40,13 @@ def rows(page: Page) -> Locator:
 
 
 def act(page: Page, prompt: str, label: str) -> None:
-    page.locator(".job-row", has_text=prompt).get_by_role("button", name=label, exact=True).click()
+    """Press one of a row's two buttons, or an item of its menu."""
+    row = page.locator(".job-row", has_text=prompt)
+    if not row.get_by_role("button", name=label, exact=True).count():
+        row.get_by_role("button", name="More for this clip").click()
+        row.get_by_role("menuitem", name=label, exact=True).click()
+        return
+    row.get_by_role("button", name=label, exact=True).click()
 
 
 def drag(page: Page, prompt: str, below: str) -> None:

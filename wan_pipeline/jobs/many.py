@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from wan_pipeline.jobs.job import FINISHED, HELD_OR_WAITING, RETRIABLE, WAITING, EventKind, JobState
 from wan_pipeline.jobs.rows import cancel_row, change_row, retry_row, sql_list, update_job
 from wan_pipeline.storage.database import Database
 
 
-class Cleared(NamedTuple):
+@dataclass(frozen=True)
+class Cleared:
     """What was taken off the list."""
 
     count: int

@@ -147,6 +147,7 @@ class JobReader:
             paused=values.get(QueueKey.PAUSED) == "1",
             stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
             no_room=read_no_room(values.get(QueueKey.NO_ROOM, "")),
+            pauses_now=values.get(QueueKey.PAUSE_NOW) == "1",
             beats=beat.count,
             worker_pid=beat.pid,
         )

@@ -39,9 +39,10 @@ class QueueLayout(Layout):
             self.now_actions = _clickable(elem_classes="now-acts")
         self.add_many = AddManyLayout(presets, templates)
         self.shelves = _clickable(elem_id="queue-shelves")
+        self.bar = _clickable(elem_id="queue-bar")
         self.rows = _clickable(DRAG_ROWS.read_text(encoding="utf-8"), elem_id="queue-rows")
         self.dialog = _clickable(elem_id="queue-over")
-        self.toast = gr.HTML("", elem_classes="toast-slot")
+        self.toast = _clickable(elem_classes="toast-slot")
         self.clock = room_clock(POLL_SECONDS)
         self.selection = gr.State(Selection())
         self.shown = shown_box()
@@ -49,7 +50,7 @@ class QueueLayout(Layout):
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.actions, self.now_actions, self.shelves, self.rows, self.dialog
+        return self.actions, self.now_actions, self.shelves, self.bar, self.rows, self.dialog, self.toast
 
 
 class AddManyLayout(Layout):
