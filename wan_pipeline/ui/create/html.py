@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.ui.common.names import STAGES, Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
@@ -55,6 +56,11 @@ def download(templates: Templates, job: Job | None) -> str:
     if job is None or job.clip is None:
         return ""
     return templates.render("create/download.html", clip=job.clip, name=download_name(job.request.seed, job.id))
+
+
+def clip_acts(templates: Templates, clip: Clip | None) -> str:
+    """Buttons for a finished clip that is in the gallery; empty without one."""
+    return templates.render("create/clip_acts.html", clip=clip) if clip else ""
 
 
 def strip(templates: Templates, jobs: Sequence[Job], shown: str) -> str:

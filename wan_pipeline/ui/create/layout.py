@@ -129,6 +129,8 @@ class StageLayout(Layout):
             self.reuse = gr.Button("Reuse settings", visible=False, elem_classes=["quiet", "to-form"])
             self.last_frame = gr.Button("Use last frame as image", visible=False, elem_classes=["quiet", "to-form"])
             self.download = gr.HTML("", elem_classes="download-slot")
+            self.clip_acts = gr.HTML("", elem_id="clip-acts", js_on_load=FORWARD_CLICKS)
+        self.report = gr.HTML("", elem_classes="report-slot")
         self.strip = gr.HTML("", elem_id="recent", js_on_load=JOB_CLICKED)
         self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
         self.timer = gr.Timer(POLL_SECONDS, active=False)
