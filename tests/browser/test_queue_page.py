@@ -40,7 +40,13 @@ def rows(page: Page) -> Locator:
 
 
 def act(page: Page, prompt: str, label: str) -> None:
-    page.locator(".job-row", has_text=prompt).get_by_role("button", name=label, exact=True).click()
+    """Press one of a row's two buttons, or an item of its menu."""
+    row = page.locator(".job-row", has_text=prompt)
+    if not row.get_by_role("button", name=label, exact=True).count():
+        row.get_by_role("button", name="More for this clip").click()
+        row.get_by_role("menuitem", name=label, exact=True).click()
+        return
+    row.get_by_role("button", name=label, exact=True).click()
 
 
 def drag(page: Page, prompt: str, below: str) -> None:
@@ -100,6 +106,21 @@ def test_rows_change_places_and_states(visitor: Visitor, queue: OpenQueue) -> No
     expect(page.get_by_role("dialog")).to_contain_text("Submitted")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_01_an_open_queue_is_followed_after_a_reload(visitor: Visitor, queue: OpenQueue) -> None:
+    """Its clock once stood still until the room was left and entered again."""
+    queue.editor.submit(make_request(prompt="clip a"))
+    page = open_queue(visitor)
+    expect(rows(page)).to_have_text(["clip a"])
+    visitor.reload(page)
+    expect(page).to_have_url(re.compile("room=queue"))
+    expect(rows(page)).to_have_text(["clip a"])
+    queue.editor.submit(make_request(prompt="clip b"))
+    expect(rows(page)).to_have_text(["clip a", "clip b"])
+    page.get_by_role("tab", name="Create").click()
+    queue.editor.submit(make_request(prompt="clip c"))
+    expect(page.locator("#rooms [role=tab][data-count]")).to_have_attribute("data-count", "3")
 
 
 def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: OpenQueue) -> None:

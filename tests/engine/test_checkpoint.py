@@ -55,9 +55,9 @@ def with_image(settings, **changes) -> GenerationRequest:
 
 
 def stop_after(engine: Engine, request: GenerationRequest, path: Path, step: int) -> None:
-    """Make the first `step` steps only. The engine checks for a cancel before it saves a checkpoint."""
+    """Make the first `step` steps only. The engine saves the step that it has made, then looks whether to stop."""
     with pytest.raises(Cancelled):
-        engine.render(request, Recorder(stop_at=(Stage.DENOISING, step)), path)
+        engine.render(request, Recorder(stop_at=(Stage.DENOISING, step - 1)), path)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -85,6 +85,13 @@ def test_stopped_at_every_step(engine, path, scheduler):
     resumed = engine.render(request, Recorder(), path)
     assert resumed.resumed_from == STEPS - 1
     assert resumed.sha256 == engine.render(request, Recorder()).sha256
+
+
+def test_05_a_run_that_stops_keeps_its_last_step(settings, path):
+    """Also one that is too short for a checkpoint now and then: a pause loses no step."""
+    with Engine(replace(settings, checkpoint_seconds=3600.0)) as engine:
+        stop_after(engine, small(), path, 2)
+        assert engine.render(small(), Recorder(), path).resumed_from == 2
 
 
 def test_previews_of_a_resumed_run_are_those_of_one_piece(engine, path):

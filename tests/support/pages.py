@@ -62,6 +62,7 @@ class Reader(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
+        self.html = html
         self.feed(html)
 
     @property

@@ -60,12 +60,12 @@ class Checkpoint:
         self._is_saved = self.resume_state is not None
         self._saved_at = time.monotonic()
 
-    def save_if_due(self, state: ResumeState, is_last: bool) -> None:
-        """Write the state if the last one is older than the interval.
+    def save_if_due(self, state: ResumeState, is_last: bool, is_stopping: bool = False) -> None:
+        """Write the state if the last one is older than the interval, or denoising stops here and may be resumed.
 
         The state after the last step is also written if there is a file already, since decoding may fail.
         """
-        is_due = time.monotonic() - self._saved_at >= self._interval
+        is_due = is_stopping or time.monotonic() - self._saved_at >= self._interval
         if not is_due and not (is_last and self._is_saved):
             return
         try:

@@ -170,7 +170,6 @@ class _StepCallback:
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
         """Called with the latents after each step; `step` counts from 0, in a resumed run too."""
-        check_cancelled(self._observer)
         done = self._first_step + step + 1
         latents: torch.Tensor = values["latents"]
         if not bool(torch.isfinite(latents).all()):
@@ -184,7 +183,8 @@ class _StepCallback:
         seconds = time.monotonic() - self._started
         if self._checkpoint is not None:
             state = ResumeState(done, latents, solver_state(pipeline.scheduler), self._earlier_seconds + seconds)
-            self._checkpoint.save_if_due(state, is_last=done == self._steps)
+            self._checkpoint.save_if_due(state, is_last=done == self._steps, is_stopping=self._observer.cancelled())
+        check_cancelled(self._observer)
         eta = seconds / (step + 1) * (self._steps - done)
         self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview_of(clean)))
         return {}

@@ -12,19 +12,32 @@ from wan_pipeline.jobs.job import (
     FINISHED,
     HELD_OR_WAITING,
     PROBLEMS,
-    RETRIABLE,
     RUNNING,
     WAITING,
     EventKind,
     JobState,
     NewJob,
 )
+from wan_pipeline.jobs.many import ManyJobs
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import QueueKey, now, record_event, set_setting, sql_list, update_job
+from wan_pipeline.jobs.rows import (
+    QueueKey,
+    cancel_row,
+    change_row,
+    last_position,
+    now,
+    record_event,
+    retry_row,
+    set_setting,
+    sql_list,
+    update_job,
+)
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.outside import stored_time
+
+_NO_WAIT = {QueueKey.NO_ROOM: "", QueueKey.PAUSE_NOW: "0"}
 
 
 class QueueEditor:
@@ -33,6 +46,7 @@ class QueueEditor:
     def __init__(self, database: Database, jobs: JobReader) -> None:
         self._database = database
         self._jobs = jobs
+        self.many = ManyJobs(database)
 
     # One job
 
@@ -56,7 +70,7 @@ class QueueEditor:
     def cancel(self, job_id: str) -> None:
         """Cancel a waiting or held job at once; ask a running one to stop. A finished job stays as it is."""
         with self._database.transaction() as connection:
-            _cancel(connection, job_id)
+            cancel_row(connection, job_id)
 
     def pause(self, job_id: str) -> bool:
         """Hold a waiting job; it keeps its place. Returns whether it was waiting."""
@@ -80,14 +94,14 @@ class QueueEditor:
         """
         with self._database.transaction() as connection:
             _position(connection, job_id)
-            position = _last_position(connection) + 1 if before is None else _room_before(connection, before, job_id)
+            position = last_position(connection) + 1 if before is None else _room_before(connection, before, job_id)
             update_job(connection, job_id, HELD_OR_WAITING, position=position, moved=1)
             record_event(connection, job_id, EventKind.MOVED, f"before {before}" if before else "to the end")
 
     def retry(self, job_id: str) -> bool:
         """Queue a failed, cancelled or quarantined job again, at the end. Returns whether it was one."""
         with self._database.transaction() as connection:
-            return _retry(connection, job_id)
+            return retry_row(connection, job_id)
 
     # Many jobs
 
@@ -97,7 +111,7 @@ class QueueEditor:
             rows = connection.execute(
                 f"SELECT id FROM jobs WHERE state IN {sql_list(PROBLEMS)} AND cleared = 0 ORDER BY position"  # noqa: S608
             ).fetchall()
-            return sum(_retry(connection, row["id"]) for row in rows)
+            return sum(retry_row(connection, row["id"]) for row in rows)
 
     def cancel_all(self, project: str | None = None) -> int:
         """Cancel all jobs that run, wait or are held; those of a project, if it is given. Returns how many."""
@@ -108,22 +122,12 @@ class QueueEditor:
                 (project,),
             ).fetchall()
             for row in rows:
-                _cancel(connection, row["id"])
+                cancel_row(connection, row["id"])
         return len(rows)
 
     def clear_finished(self) -> int:
-        """Take finished jobs off the list; their clips stay. Returns how many.
-
-        Jobs with a clip stay in the table, hidden: time estimates learn from them.
-        """
-        without_clip = sql_list(RETRIABLE)
-        with self._database.transaction() as connection:
-            connection.execute(
-                f"DELETE FROM events WHERE job_id IN (SELECT id FROM jobs WHERE state IN {without_clip})"  # noqa: S608
-            )
-            deleted = connection.execute(f"DELETE FROM jobs WHERE state IN {without_clip}").rowcount  # noqa: S608
-            hidden = connection.execute("UPDATE jobs SET cleared = 1 WHERE state = 'done' AND cleared = 0").rowcount
-        return deleted + hidden
+        """Take all finished jobs off the list; their clips stay. Returns how many."""
+        return self.many.clear().count
 
     def forget(self, makers: str, before: datetime) -> list[str]:
         """Cancel or delete, with their history, the jobs queued earlier by guests whose ids begin with `makers`.
@@ -151,11 +155,18 @@ class QueueEditor:
 
     def pause_queue(self) -> None:
         """Claim no further job. A running one goes on."""
-        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
+        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", **_NO_WAIT})
+
+    def pause_now(self) -> None:
+        """Claim no further job, and put the running one back at its place, with its checkpoint.
+
+        One whose frames are all made is finished.
+        """
+        self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", **_NO_WAIT, QueueKey.PAUSE_NOW: "1"})
 
     def resume_queue(self) -> None:
         """Go on, also where the queue waits for room on a disk."""
-        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0", QueueKey.NO_ROOM: ""})
+        self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0", **_NO_WAIT})
 
     def stop_after_current(self) -> None:
         """Pause the queue when the running job has ended, or at once if none runs."""
@@ -171,10 +182,7 @@ class QueueEditor:
 
     def _change(self, job_id: str, states: tuple[JobState, ...], kind: EventKind, **values: object) -> bool:
         with self._database.transaction() as connection:
-            changed = update_job(connection, job_id, states, **values)
-            if changed:
-                record_event(connection, job_id, kind)
-            return changed
+            return change_row(connection, job_id, states, kind, **values)
 
 
 def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
@@ -184,44 +192,11 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
         "made_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
-            *(_last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
+            *(last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
-
-
-def _cancel(connection: sqlite3.Connection, job_id: str) -> None:
-    if update_job(connection, job_id, HELD_OR_WAITING, state=JobState.CANCELLED, finished_at=now()):
-        record_event(connection, job_id, EventKind.CANCELLED)
-    else:
-        update_job(connection, job_id, RUNNING, cancel_requested=1)
-
-
-def _retry(connection: sqlite3.Connection, job_id: str) -> bool:
-    fresh = {
-        "state": JobState.QUEUED,
-        "stage": Stage.QUEUED,
-        "position": _last_position(connection) + 1,
-        "attempts": 0,
-        "cancel_requested": 0,
-        "error": None,
-        "started_at": None,
-        "finished_at": None,
-        "plan": "",
-        "plan_steps_down": 0,
-        "resumed_from": 0,
-        "moved": 0,
-        "overtaken": 0,
-    }
-    changed = update_job(connection, job_id, RETRIABLE, **fresh)
-    if changed:
-        record_event(connection, job_id, EventKind.RETRIED)
-    return changed
-
-
-def _last_position(connection: sqlite3.Connection) -> float:
-    return float(connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0])
 
 
 def _position(connection: sqlite3.Connection, job_id: str) -> float:

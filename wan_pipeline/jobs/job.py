@@ -54,6 +54,8 @@ class EventKind(StrEnum):
     """Its clip was found complete on the disk; only the row was not up to date."""
     FAILED = "failed"
     CANCELLED = "cancelled"
+    RESTORED = "restored"
+    """Its cancel was undone."""
     QUARANTINED = "quarantined"
     PAUSED = "paused"
     UNPAUSED = "unpaused"
@@ -88,6 +90,8 @@ class QueueState:
     """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
     no_room: NoRoom | None = None
     """Why it is paused, if it is until a disk has room again."""
+    pauses_now: bool = False
+    """It was paused at once: the running job is to be given back."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,18 @@ from datetime import datetime
 
 from wan_pipeline.clips.receipt import Seconds
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import FINISHED, UNFINISHED, WAITING, Event, EventKind, Job, JobState, QueueState
+from wan_pipeline.jobs.job import (
+    FINISHED,
+    PROBLEMS,
+    RUNNING,
+    UNFINISHED,
+    WAITING,
+    Event,
+    EventKind,
+    Job,
+    JobState,
+    QueueState,
+)
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.rows import ORDER_OF_WORK, QueueKey, get_setting, read_heartbeat, read_no_room, sql_list
 from wan_pipeline.progress import Stage
@@ -97,6 +108,12 @@ class JobReader:
         """The newest jobs in any state, newest first."""
         return self._jobs("WHERE cleared = 0 ORDER BY number DESC LIMIT ?", limit)
 
+    def made(self, limit: int) -> list[Job]:
+        """The newest jobs that run or have ended, newest first, without those cancelled and clips in the bin."""
+        is_chosen = f"cleared = 0 AND state IN {sql_list((*RUNNING, JobState.DONE, *PROBLEMS))}"
+        is_binned = "EXISTS (SELECT 1 FROM clips WHERE clips.id = jobs.id AND binned_at IS NOT NULL)"
+        return self._jobs(f"WHERE {is_chosen} AND NOT {is_binned} ORDER BY number DESC LIMIT ?", limit)
+
     def active(self) -> list[Job]:
         """Running and waiting jobs in order of work."""
         return self._jobs(f"WHERE state IN {sql_list(UNFINISHED)} ORDER BY {ORDER_OF_WORK}")
@@ -156,6 +173,7 @@ class JobReader:
             paused=values.get(QueueKey.PAUSED) == "1",
             stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
             no_room=read_no_room(values.get(QueueKey.NO_ROOM, "")),
+            pauses_now=values.get(QueueKey.PAUSE_NOW) == "1",
             beats=beat.count,
             worker_pid=beat.pid,
         )

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.job import HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
 from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.progress import Stage
 from wan_pipeline.storage.outside import stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
@@ -24,6 +25,8 @@ class QueueKey(StrEnum):
     STOP_AFTER_CURRENT = "stop_after_current"
     NO_ROOM = "no_room"
     """A `NoRoom` as JSON while the queue is paused until a disk has room; empty otherwise."""
+    PAUSE_NOW = "pause_now"
+    """Whether the running job is to be given back, to the queue that is paused."""
     STARTS = "starts"
     """How many times a job was claimed."""
     HEARTBEAT = "heartbeat"
@@ -54,6 +57,48 @@ def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[J
         (*values.values(), job_id),
     )
     return cursor.rowcount > 0
+
+
+def change_row(
+    connection: sqlite3.Connection, job_id: str, states: Collection[JobState], kind: EventKind, **values: Any
+) -> bool:
+    """As `update_job`, with an event in the job's history if it changed."""
+    changed = update_job(connection, job_id, states, **values)
+    if changed:
+        record_event(connection, job_id, kind)
+    return changed
+
+
+def cancel_row(connection: sqlite3.Connection, job_id: str) -> None:
+    """Cancel a waiting or held job; ask a running one to stop."""
+    ended = {"state": JobState.CANCELLED, "finished_at": now()}
+    if not change_row(connection, job_id, HELD_OR_WAITING, EventKind.CANCELLED, **ended):
+        update_job(connection, job_id, RUNNING, cancel_requested=1)
+
+
+def retry_row(connection: sqlite3.Connection, job_id: str) -> bool:
+    """Queue a failed, cancelled or quarantined job afresh, at the end. Returns whether it was one."""
+    fresh = {
+        "state": JobState.QUEUED,
+        "stage": Stage.QUEUED,
+        "position": last_position(connection) + 1,
+        "attempts": 0,
+        "cancel_requested": 0,
+        "error": None,
+        "started_at": None,
+        "finished_at": None,
+        "plan": "",
+        "plan_steps_down": 0,
+        "resumed_from": 0,
+        "moved": 0,
+        "overtaken": 0,
+        "cleared": 0,
+    }
+    return change_row(connection, job_id, RETRIABLE, EventKind.RETRIED, **fresh)
+
+
+def last_position(connection: sqlite3.Connection) -> float:
+    return float(connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0])
 
 
 @dataclass(frozen=True)

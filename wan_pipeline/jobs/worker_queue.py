@@ -82,6 +82,11 @@ class WorkerQueue:
             row = connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return bool(row and row["cancel_requested"])
 
+    def is_pause_requested(self) -> bool:
+        """Whether the running job is to be released, for the queue was paused at once."""
+        with self._database.connection() as connection:
+            return get_setting(connection, QueueKey.PAUSE_NOW, "0") == "1"
+
     def record_resumed(self, job_id: str, step: int) -> None:
         """The running job goes on from a checkpoint after `step` denoising steps."""
         with self._database.transaction() as connection:
@@ -113,10 +118,13 @@ class WorkerQueue:
 
     # A running job goes back into the queue, unless it is to be cancelled: then it ends here
 
-    def release(self, job_id: str) -> None:
-        """Put a running job back in the queue because its worker was asked to stop. The attempt does not count."""
+    def release(self, job_id: str) -> bool:
+        """Put a running job back because its worker was asked to stop, or the queue was paused at once.
+
+        The attempt does not count. Returns whether the job went back.
+        """
         with self._database.transaction() as connection:
-            _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
+            return _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
 
     def lower_plan(self, job_id: str, plan: str, why: str) -> bool:
         """Put a running job back after it ran out of memory, to be claimed first and with the smaller `plan`.

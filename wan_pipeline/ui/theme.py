@@ -108,11 +108,9 @@ def theme() -> gr.themes.Base:
 
 
 def preset_css(presets: Iterable[Preset]) -> str:
-    """A rule for each style, for its card and its waiting clips: a thumbnail, else a small landscape in its colours."""
+    """A rule for each style's card: a thumbnail, else a small landscape in its colours."""
     return "\n".join(
-        f'.style-cards label:has(input[value="{preset.id}"]), [data-preset="{preset.id}"] '
-        f"{{ --picture: {_picture(preset)}; }}"
-        for preset in presets
+        f'.style-cards label:has(input[value="{preset.id}"]) {{ --picture: {_picture(preset)}; }}' for preset in presets
     )
 
 

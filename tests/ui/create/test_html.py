@@ -75,8 +75,35 @@ def test_a_waiting_job_counts_those_before_it() -> None:
     assert "2 clips before it" in text_of(JobState.INTERRUPTED)
 
 
-def test_a_held_job_has_not_failed() -> None:
-    assert "Held" in text_of(JobState.PAUSED) and "failed" not in text_of(JobState.PAUSED)
+@pytest.mark.parametrize(
+    ("state", "says", "act"),
+    [
+        (JobState.QUEUED, "In the queue", ""),
+        (JobState.RUNNING, "Denoising", ""),
+        (JobState.INTERRUPTED, "its worker process ended; it goes on from its last checkpoint. 2 clips before", ""),
+        (JobState.PAUSED, "until you release it", "release"),
+        (JobState.DONE, "Seed", ""),
+        (JobState.FAILED, "This clip failed", "retry"),
+        (JobState.CANCELLED, "Nothing of this clip was saved", "retry"),
+        (JobState.QUARANTINED, "Its worker process died each time", "retry"),
+    ],
+)
+def test_02_every_state_has_its_own_stage(state: JobState, says: str, act: str) -> None:
+    """Held and interrupted clips were once said to have failed, and binned ones to be gone."""
+    page = Reader(stage(make_job(state)))
+    assert says.lower() in page.text.lower()
+    assert page.acts == ({act} if act else set())
+    assert ("failed" in page.text) is (state is JobState.FAILED)
+
+
+def test_02_an_interrupted_clip_says_that_memory_ran_out() -> None:
+    text = text_of(JobState.INTERRUPTED, plan="tiled", plan_steps_down=1)
+    assert "Memory ran out; it goes on with the smaller memory plan “tiled”" in text
+
+
+def test_02_a_clip_does_not_start_in_a_moment_while_the_queue_is_paused() -> None:
+    shown = html.stage(TEMPLATES, NAMES, make_job(JobState.QUEUED, jobs_ahead=0), is_paused=True)
+    assert "The queue is paused" in shown and "moment" not in shown
 
 
 def test_a_failure_is_an_alert_with_its_sentence() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 import pytest
 
-from tests.support.pages import NAMES, TEMPLATES, page_links
+from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Finished
+from wan_pipeline.models.spec import Mode
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create.layout import StageLayout
@@ -71,6 +74,63 @@ def test_a_clip_that_was_moved_is_nowhere_offered(stage: StageEvents, queue: Ope
     assert "<img" not in shown["strip"]
 
 
+def act(stage: StageEvents, job_id: str, name: str, text: str = "") -> dict[Any, Any]:
+    """A click on a button of the stage that shows this job."""
+    return stage.act(job_id, {}, gr.EventData(None, {"act": name, "clip": job_id, "text": text}))
+
+
+def test_02_a_binned_clip_can_be_put_back_and_a_lost_one_cannot(
+    studio: Studio, stage: StageEvents, queue: OpenQueue, settings: Settings
+) -> None:
+    job_id = finish_one(queue, settings)
+    studio.gallery.bin([job_id])
+    assert "unbin" in Reader(stage.shows(job_id)["view"]).acts
+    assert "<video" in act(stage, job_id, "unbin")[stage._layout.view]
+    studio.gallery.bin([job_id])
+    studio.gallery.empty_bin()
+    shown = stage.shows(job_id)["view"]
+    assert "This clip is gone" in shown and "unbin" not in shown
+    assert "no clip" in act(stage, job_id, "unbin")[stage._layout.toast]
+
+
+def test_02_a_held_clip_is_released_and_a_failed_one_tried_again(stage: StageEvents, queue: OpenQueue) -> None:
+    held = queue.editor.submit(make_request())
+    queue.editor.pause(held)
+    assert "In the queue" in act(stage, held, "release")[stage._layout.view]
+    queue.editor.cancel(held)
+    assert "In the queue" in act(stage, held, "retry")[stage._layout.view]
+
+
+def test_09_a_finished_clip_is_starred_binned_and_put_back_on_the_stage(
+    studio: Studio, stage: StageEvents, queue: OpenQueue, settings: Settings
+) -> None:
+    job_id, layout = finish_one(queue, settings), stage._layout
+    assert Reader(stage.shows(job_id)["clip_acts"]).acts == {"star", "vary", "share", "verify", "bin"}
+    assert 'aria-pressed="true"' in act(stage, job_id, "star")[layout.clip_acts]
+    assert studio.gallery.clip(job_id).starred
+    binned = act(stage, job_id, "bin")
+    assert "undo" in Reader(binned[layout.toast]).acts and binned[layout.clip_acts] == ""
+    assert job_id not in stage.shows(job_id)["strip"]
+    put_back = stage.act(job_id, {}, gr.EventData(None, {"act": "undo", "clip": "", "text": job_id}))
+    assert "<video" in put_back[layout.view]
+    assert Reader(stage.shows(queue.editor.submit(make_request()))["clip_acts"]).acts == set()
+
+
+def test_09_a_clips_settings_go_to_the_form_with_another_seed(
+    stage: StageEvents, queue: OpenQueue, settings: Settings
+) -> None:
+    form = stage._filler.forms[Mode.TEXT_TO_VIDEO].form
+    filled = act(stage, finish_one(queue, settings), "vary")
+    assert (filled[form["prompt"]], filled[form["seed"]]) == (make_request().prompt, "")
+
+
+def test_09_waiting_clips_push_none_out_of_recent(stage: StageEvents, queue: OpenQueue, settings: Settings) -> None:
+    done = finish_one(queue, settings)
+    waiting = [queue.editor.submit(make_request()) for _ in range(30)]
+    strip = stage.shows("")["strip"]
+    assert done in strip and not any(job_id in strip for job_id in waiting)
+
+
 def test_the_page_polls_while_any_job_is_active(stage: StageEvents, queue: OpenQueue) -> None:
     """However many newer jobs there are."""
     active = queue.editor.submit(make_request())
@@ -89,5 +149,5 @@ def test_only_what_has_changed_is_sent(stage: StageEvents, queue: OpenQueue, set
     assert first[layout.cancel].visible is False and first[layout.reuse].visible is True
     queue.editor.submit(make_request())
     second = stage.refresh(job_id, first[layout.shown])
-    assert set(second) == {layout.shown, layout.strip, layout.timer, stage._links.badge}
+    assert set(second) == {layout.shown, layout.timer, stage._links.badge}
     assert second[layout.timer].active is True

@@ -12,6 +12,7 @@ from wan_pipeline.jobs.background.verifications import Verification, VerifyState
 from wan_pipeline.jobs.background.verify import Verdict
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.reports import verification_report
 from wan_pipeline.ui.gallery import html
 
 
@@ -61,11 +62,11 @@ def test_an_empty_gallery_says_why() -> None:
 
 
 def test_a_verification_says_how_it_stands() -> None:
-    assert html.verification(TEMPLATES, None) == ""
-    assert "queue is idle" in html.verification(TEMPLATES, Verification(VerifyState.WAITING))
+    assert verification_report(TEMPLATES, None) == ""
+    assert "queue is idle" in verification_report(TEMPLATES, Verification(VerifyState.WAITING))
     verdict = Verdict(False, "0", "1", 41.3, ("Torch: <2.12> then, 2.13 now.",))
-    page = html.verification(TEMPLATES, Verification(VerifyState.DONE, verdict=verdict))
+    page = verification_report(TEMPLATES, Verification(VerifyState.DONE, verdict=verdict))
     assert "Not identical: 41.3 dB. Torch: <2.12> then, 2.13 now." in Reader(page).text
     assert "warning" in page
     failed = Verification(VerifyState.FAILED, error="The LoRA is gone.")
-    assert 'role="alert"' in html.verification(TEMPLATES, failed)
+    assert 'role="alert"' in verification_report(TEMPLATES, failed)

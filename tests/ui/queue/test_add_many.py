@@ -60,6 +60,15 @@ def test_what_cannot_be_added_is_said_and_nothing_is_queued(studio: Studio, pane
     assert studio.jobs.waiting(1) == []
 
 
+def test_05_an_empty_box_queues_nothing(studio: Studio, panel: Panel) -> None:
+    """The prompt of Create was once queued in its place."""
+    values = panel.values(prompts=" \n")
+    assert "There is no prompt to add yet" in panel.events.add(values)[panel.layout.estimate]
+    assert studio.jobs.waiting(1) == []
+    before = panel.events.forecast(values)[panel.layout.estimate]
+    assert "Write one prompt on each line" in before and "lacking" not in before
+
+
 def test_a_file_is_reported_before_it_is_added(studio: Studio, panel: Panel, tmp_path: Path) -> None:
     listed = tmp_path / "shots.csv"
     listed.write_text("prompt,steps\none,4\ntwo,many\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,13 +82,50 @@ def test_the_head_counts_and_says_how_the_queue_stands() -> None:
     assert "The queue is empty" in head(NONE, STATE, 0.0)
 
 
+def test_09_a_queue_of_held_clips_is_not_said_to_be_empty() -> None:
+    text = head(NONE | {JobState.PAUSED: 1}, STATE, 0.0)
+    assert "1 clip held" in text and "empty" not in text
+
+
+def test_05_a_pause_at_once_is_said_until_the_clip_waits_again() -> None:
+    state = replace(STATE, paused=True, pauses_now=True)
+    assert "saves its step and waits again" in head(NONE | {JobState.RUNNING: 1}, state, 9.0, running=True)
+    assert "Pausing" not in head(NONE | {JobState.QUEUED: 1}, state, 9.0)
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_09_a_row_has_two_icons_and_a_menu_with_words(state: JobState) -> None:
+    shown = html.now_actions(TEMPLATES, make_job(state)) if state is JobState.RUNNING else row(state).html
+    assert shown.count('class="sign') - shown.count("aria-haspopup") == 2
+    assert shown.count('role="menuitem"') == len(ACTIONS[state]) - 2
+
+
+@pytest.mark.parametrize("shelf", list(SHELVES))
+def test_09_what_can_be_done_to_many_can_be_done_to_one(shelf: str) -> None:
+    acts = Reader(html.bar(TEMPLATES, Selection(shelf), 1)).acts
+    assert acts and acts <= set().union(*(ACTIONS[state] for state in SHELVES[shelf].states))
+    assert html.bar(TEMPLATES, Selection(shelf), 0) == ""
+
+
+def test_09_a_waiting_clip_shows_its_input_picture_or_a_plain_tile() -> None:
+    """Never the picture of its style, which is of another clip."""
+    job = make_job(JobState.QUEUED, request=make_request(preset="noir"))
+    plain = html.rows(TEMPLATES, NAMES, [job], Selection(), 1)
+    assert "<img" not in plain and 'class="mark"' in plain and "data-preset" not in plain
+    shown = html.rows(TEMPLATES, NAMES, [job], Selection(), 1, lambda _: Path("thumbnails/a.webp"))
+    assert "thumbnails/a.webp" in shown
+
+
 def test_the_heads_buttons_fit_the_queue() -> None:
     busy = NONE | {JobState.QUEUED: 1, JobState.RUNNING: 1}
     assert head_acts(NONE, STATE) == set()
-    assert head_acts(busy, STATE, running=True) == {"pause-all", "stop-after", "export"}
-    assert "stop-after" not in head_acts(busy, STATE)
+    assert head_acts(busy, STATE, running=True) == {"pause-now", "stop-after", "export"}
+    assert head_acts(NONE | {JobState.QUEUED: 1}, STATE) == {"pause-all", "export"}
     stopping = head_acts(busy, replace(STATE, stops_after_current=True), running=True)
-    assert stopping == {"resume-all", "pause-all", "export"}
+    assert stopping == {"resume-all", "pause-now", "export"}
+    paused = replace(STATE, paused=True)
+    assert "pause-now" in head_acts(busy, paused, running=True)
+    assert "pause-now" not in head_acts(busy, replace(paused, pauses_now=True), running=True)
     assert "resume-all" in head_acts(NONE, replace(STATE, paused=True))
     assert head_acts(NONE | {JobState.FAILED: 1}, STATE) == {"retry-failed", "clear"}
 

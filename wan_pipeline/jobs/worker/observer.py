@@ -39,6 +39,8 @@ class JobObserver:
         self._first_step: int | None = None
         """The step that denoising began at: beyond 0 when it resumed from a checkpoint."""
         self._cancelled = Event()
+        self._paused = Event()
+        self._is_rendered = False
         self._closing = Event()
         self._thread = Thread(target=self._run, name=f"progress-{job_id[:8]}", daemon=True)
 
@@ -53,7 +55,16 @@ class JobObserver:
             self._on_activity()
 
     def cancelled(self) -> bool:
+        """Whether to stop: the job is to be cancelled, or to be given back, which a clip with all its frames is not."""
+        return self.is_job_cancelled or (self._paused.is_set() and not self._is_rendered)
+
+    @property
+    def is_job_cancelled(self) -> bool:
         return self._cancelled.is_set()
+
+    def frames_are_made(self) -> None:
+        """From here on only a cancel stops the job."""
+        self._is_rendered = True
 
     def start(self) -> None:
         """Begin to write. A cancel request from before is seen at once."""
@@ -84,8 +95,10 @@ class JobObserver:
         try:
             if self._queue.is_cancel_requested(self._job_id):
                 self._cancelled.set()
+            if self._queue.is_pause_requested():
+                self._paused.set()
         except StorageError:  # asked again soon; a busy database is no reason to give up a clip
-            logger.warning("Whether job %s is to be cancelled could not be read.", self._job_id, exc_info=True)
+            logger.warning("Whether job %s is to stop could not be read.", self._job_id, exc_info=True)
 
     def _write(self) -> None:
         with self._lock:

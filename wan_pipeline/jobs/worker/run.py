@@ -59,6 +59,7 @@ class JobRun:
             self.observer.start()
             check_room(self._settings.clips, clip_bytes(job.request))
             rendered = renderer(self).render(job.request, self.observer, self.files.checkpoint, job.plan)
+            self.observer.frames_are_made()
             crash_point(CrashPoint.RENDERED)
             return rendered
         return None
@@ -88,8 +89,7 @@ class JobRun:
         try:
             yield
         except Cancelled:
-            self._end(partial(self._queue.mark_cancelled, job_id))
-            logger.info("Job %s was cancelled.", job_id)
+            self._stop()
         except OutOfMemory as error:
             self.spoils_process = True
             self._lower_plan(error)
@@ -107,6 +107,15 @@ class JobRun:
         except BaseException:  # the worker was asked to stop, and puts back what it has not finished
             self.observer.close()
             raise
+
+    def _stop(self) -> None:
+        """End a job that was cancelled; put one back that gives way to a pause. Its checkpoint stays."""
+        job_id = self.job.id
+        if self.observer.is_job_cancelled:
+            self._end(partial(self._queue.mark_cancelled, job_id))
+            logger.info("Job %s was cancelled.", job_id)
+        elif self._put_back(partial(self._queue.release, job_id)):
+            logger.info("Job %s waits, for the queue was paused.", job_id)
 
     def _wait_for_room(self, error: DiskFullError) -> None:
         """Put the job back. Its checkpoint stays, so that little is computed again."""

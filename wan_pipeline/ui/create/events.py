@@ -57,7 +57,7 @@ class FormEvents:
         gr.on(
             [
                 links.page.load,
-                stage.strip.change,
+                links.badge.change,  # as many clips are before it
                 form["prompt"].blur,
                 form["preset"].change,
                 *(field.change for field in form.timed),

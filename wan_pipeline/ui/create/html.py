@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.ui.common.names import STAGES, Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
+from wan_pipeline.ui.create.in_place import in_place
 from wan_pipeline.wording import duration
 
 
-def stage(templates: Templates, names: Names, job: Job | None, preview: bytes | None = None) -> str:
-    """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on."""
+def stage(
+    templates: Templates,
+    names: Names,
+    job: Job | None,
+    preview: bytes | None = None,
+    *,
+    is_binned: bool = False,
+    is_paused: bool = False,
+) -> str:
+    """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on.
+
+    `is_binned`: its clip is in the bin. `is_paused`: the queue as a whole is.
+    """
     if job is None:
         return templates.render("create/empty_stage.html")
-    return templates.render("create/stage.html", job=job, preview=preview, stages=STAGES, facts=facts(job, names))
+    said = in_place(job, is_binned=is_binned, is_paused=is_paused)
+    values = {"job": job, "said": said, "preview": preview, "stages": STAGES, "facts": facts(job, names)}
+    return templates.render("create/stage.html", **values)
 
 
 def facts(job: Job, names: Names) -> dict[str, str]:
@@ -41,6 +56,11 @@ def download(templates: Templates, job: Job | None) -> str:
     if job is None or job.clip is None:
         return ""
     return templates.render("create/download.html", clip=job.clip, name=download_name(job.request.seed, job.id))
+
+
+def clip_acts(templates: Templates, clip: Clip | None) -> str:
+    """Buttons for a finished clip that is in the gallery; empty without one."""
+    return templates.render("create/clip_acts.html", clip=clip) if clip else ""
 
 
 def strip(templates: Templates, jobs: Sequence[Job], shown: str) -> str:

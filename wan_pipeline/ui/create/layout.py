@@ -6,6 +6,7 @@ import gradio as gr
 
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.limits import MAX_REFERENCES
+from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
 from wan_pipeline.ui.common.projects import project_box
@@ -122,12 +123,15 @@ class StageLayout(Layout):
     def __init__(self, templates: Templates, names: Names) -> None:
         self.job = gr.Textbox(visible="hidden", elem_id="job", container=False)
         """Id of the job that this browser tab follows."""
-        self.view = gr.HTML(html.stage(templates, names, None), elem_id="view")
+        self.view = gr.HTML(html.stage(templates, names, None), elem_id="view", js_on_load=FORWARD_CLICKS)
         with gr.Row(elem_classes="actions"):
             self.cancel = gr.Button("Cancel", visible=False, elem_classes="quiet")
             self.reuse = gr.Button("Reuse settings", visible=False, elem_classes=["quiet", "to-form"])
             self.last_frame = gr.Button("Use last frame as image", visible=False, elem_classes=["quiet", "to-form"])
             self.download = gr.HTML("", elem_classes="download-slot")
+            self.clip_acts = gr.HTML("", elem_id="clip-acts", js_on_load=FORWARD_CLICKS)
+        self.report = gr.HTML("", elem_classes="report-slot")
         self.strip = gr.HTML("", elem_id="recent", js_on_load=JOB_CLICKED)
+        self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         self.shown = shown_box()

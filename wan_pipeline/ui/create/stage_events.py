@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import QUIET, Updates
+from wan_pipeline.ui.common.events import QUIET, Click, Updates
+from wan_pipeline.ui.common.files import served_copy
+from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
-from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.reports import verification_report
+from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
@@ -33,20 +40,34 @@ class StageEvents:
     ) -> None:
         self._studio, self._templates, self._names = studio, templates, names
         self._layout, self._links, self._filler = layout, links, links.filler
+        self._actions: Mapping[str, Callable[[Click], Updates]] = {
+            "release": self._queue_again(studio.queue.unpause),
+            "retry": self._queue_again(studio.queue.retry),
+            **dict.fromkeys(("unbin", "undo"), self._unbin),
+            "bin": self._bin,
+            "star": self._star,
+            "share": self._share,
+            "verify": self._verify,
+            "vary": lambda click: self._fill(click.subject, seed=None),
+        }
 
     def wire(self) -> None:
         layout, page, filled = self._layout, self._links.page, self._filler.outputs
+        shown = [*layout.components, self._links.badge]
         page.load(self.open_page, layout.job, [layout.job], js=JOB_IN_ADDRESS, **QUIET)
         gr.on(
-            [page.load, layout.job.change, layout.timer.tick],
+            [page.load, self._links.entered(RoomId.CREATE), layout.job.change, layout.timer.tick],
             self.refresh,
             [layout.job, layout.shown],
-            [*layout.components, self._links.badge],
+            shown,
             trigger_mode="always_last",  # one at a time and none lost: no answer can overtake a newer one
             **QUIET,
         )
         layout.job.change(None, layout.job, None, js=KEEP_JOB_IN_ADDRESS)
         layout.strip.click(self.open_job, None, [layout.job], **QUIET)
+        for part in (layout.view, layout.clip_acts, layout.toast):
+            # By default, Gradio drops a click while the one before it is being answered.
+            part.click(self.act, [layout.job, layout.shown], [*shown, *filled], trigger_mode="multiple", **QUIET)
         layout.cancel.click(self.cancel, layout.job, None, **QUIET)
         layout.reuse.click(self.reuse, layout.job, filled, **QUIET)
         layout.last_frame.click(self.use_last_frame, layout.job, filled, **QUIET)
@@ -82,21 +103,46 @@ class StageEvents:
         jobs, templates = self._studio.jobs, self._templates
         job = jobs.job(job_id) if job_id else None
         job = job and _without_lost_clip(job)
+        clip, state = self._clip_of(job), jobs.queue_state()
+        is_binned = clip is not None and clip.is_binned
+        clip = None if is_binned else clip
+        verification = self._studio.verifications.of(clip.path) if clip else None
+        is_verifying = verification is not None and not verification.is_over
         preview = jobs.preview(job.id) if job and job.state is JobState.RUNNING else None
-        recent = [_without_lost_clip(other) for other in jobs.recent(RECENT) if other.state is not JobState.CANCELLED]
+        recent = [_without_lost_clip(other) for other in jobs.made(RECENT)]
         counts = jobs.counts()
         return {
-            "view": html.stage(templates, self._names, job, preview),
+            "view": html.stage(templates, self._names, job, preview, is_binned=is_binned, is_paused=state.paused),
             "cancel": job is not None and job.is_active,
             "reuse": job is not None and not job.is_active,
             "last_frame": job is not None and job.clip is not None,
             "download": html.download(templates, job),
+            "clip_acts": html.clip_acts(templates, clip),
+            "report": verification_report(templates, verification),
             "strip": html.strip(templates, recent, job_id if job else ""),
-            "badge": badge_text(counts, jobs.queue_state()),
-            "timer": any(counts[state] for state in UNFINISHED),
+            "badge": badge_text(counts, state),
+            "timer": any(counts[each] for each in UNFINISHED) or is_verifying,
         }
 
+    def _clip_of(self, job: Job | None) -> Clip | None:
+        """The clip of a finished job, in the gallery or in its bin; None if its file is in neither."""
+        if job is None or job.state is not JobState.DONE:
+            return None
+        with suppress(UserError):  # the bin was emptied
+            clip = self._studio.gallery.clip(job.id)
+            return clip if clip.path.is_file() else None
+        return None
+
     # What can be done with the job
+
+    def act(self, job_id: str, shown: object, event: gr.EventData) -> Updates:
+        """A click on a button of the stage. A toast says what went wrong."""
+        click = Click.of(event)
+        try:
+            done = self._actions[click.act](click)
+        except UserError as error:
+            done = self._toast(str(error))
+        return {**self.refresh(job_id, shown), **done}
 
     def cancel(self, job_id: str) -> None:
         self._studio.queue.cancel(job_id)
@@ -104,11 +150,9 @@ class StageEvents:
     def reuse(self, job_id: str) -> Updates:
         """All settings of the job, the seed included, in the form."""
         try:
-            draft = self._studio.draft_of_job(job_id)
-            self._studio.models.find(draft.model or "")
+            return self._fill(job_id)
         except UserError as error:
             return self._filler.notices(str(error))
-        return self._filler.fill(draft)
 
     def use_last_frame(self, job_id: str) -> Updates:
         """The form for a clip that starts where this one ends."""
@@ -117,6 +161,44 @@ class StageEvents:
             return self._filler.go_on_from(frame, draft)
         except UserError as error:
             return self._filler.notices(str(error))
+
+    def _fill(self, job_id: str, **changes: Any) -> Updates:
+        draft = self._studio.draft_of_job(job_id)
+        self._studio.models.find(draft.model or "")
+        return self._filler.fill(replace(draft, **changes))
+
+    def _star(self, click: Click) -> Updates:
+        clip = self._studio.gallery.clip(click.subject)
+        self._studio.gallery.star(clip.id, not clip.starred)
+        return {}
+
+    def _verify(self, click: Click) -> Updates:
+        self._studio.verifications.start(self._studio.gallery.clip(click.subject).path)
+        return {}
+
+    def _bin(self, click: Click) -> Updates:
+        self._studio.gallery.bin([click.subject])
+        return self._toast("Moved to the bin", undo=[click.subject])
+
+    def _unbin(self, click: Click) -> Updates:
+        self._studio.gallery.unbin(click.text.split() or [click.subject])
+        return self._toast("Back in the gallery")
+
+    def _share(self, click: Click) -> Updates:
+        copy = self._studio.share_copy(self._studio.gallery.clip(click.subject).path)
+        return self._toast("A copy without prompt and settings is being downloaded", download=served_copy(copy))
+
+    def _toast(self, text: str, undo: Sequence[str] = (), download: Path | None = None) -> Updates:
+        return {self._layout.toast: toast(self._templates, text, undo, download)}
+
+    def _queue_again(self, change: Callable[[str], object]) -> Callable[[Click], Updates]:
+        """What came of it shows on the stage."""
+
+        def act(click: Click) -> Updates:
+            change(click.subject)
+            return {}
+
+        return act
 
 
 def _without_lost_clip(job: Job) -> Job:

@@ -16,6 +16,7 @@ from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.reports import verification_report
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
@@ -145,7 +146,7 @@ class GalleryEvents:
                 self._studio.comments.of_clip(clip.id),
                 is_local=call.is_local,
             ),
-            report=html.verification(self._templates, verification),
+            report=verification_report(self._templates, verification),
             timer=gr.Timer(active=verification is not None and not verification.is_over),
             selection=replace(call.selection, open=clip_id),
         )
@@ -208,7 +209,7 @@ class GalleryEvents:
         if verification is None:
             return self._layout.updates(timer=gr.Timer(active=False))
         timer = gr.Timer(active=False) if verification.is_over else gr.skip()
-        return self._layout.updates(report=html.verification(self._templates, verification), timer=timer)
+        return self._layout.updates(report=verification_report(self._templates, verification), timer=timer)
 
     # Back to the form
 

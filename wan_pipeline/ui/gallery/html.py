@@ -11,9 +11,8 @@ from pathlib import Path
 
 from wan_pipeline.clips.comments import Comment
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
-from wan_pipeline.jobs.background.verifications import Verification
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
-from wan_pipeline.ui.common.names import STAGES, Names, download_name
+from wan_pipeline.ui.common.names import Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.gallery.settings import differences, history, settings
 
@@ -80,22 +79,6 @@ def compare(templates: Templates, names: Names, one: Clip, two: Clip) -> str:
         two=two,
         rows=differences(one, two, names).items(),
         same_frames=bool(one.frames_sha256) and one.frames_sha256 == two.frames_sha256,
-    )
-
-
-def verification(templates: Templates, verification: Verification | None) -> str:
-    """How verifying the clip stands, or what came of it; empty if it was never verified."""
-    if verification is None:
-        return ""
-    verdict = verification.verdict
-    return templates.render(
-        "gallery/verification.html",
-        state=verification.state,
-        stage=STAGES[verification.stage].lower(),
-        step=verification.step,
-        total=verification.total,
-        text=verification.error or (verdict.sentence if verdict else ""),
-        identical=verdict is not None and verdict.identical,
     )
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 import gradio as gr
 from gradio.blocks import Block
 
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
 from wan_pipeline.requests.lists.files import CheckedList
@@ -47,7 +47,9 @@ class AddManyEvents:
         return [*self._panel.components, self._toast]
 
     def forecast(self, values: Values) -> Updates:
-        """How many clips these are, and how long they take."""
+        """How many clips these are, and how long they take; what to do while the box is empty."""
+        if not prompts_in(values[self._panel.prompts] or ""):
+            return self._panel.updates(estimate=estimate(self._templates, "Write one prompt on each line."))
         try:
             found = self._studio.estimates.of_drafts(self._drafts(values))
         except UserError as error:
@@ -110,6 +112,8 @@ class AddManyEvents:
         panel = self._panel
         form = self._forms.draft(Mode(values[panel.mode]), values)
         prompts, seeds = prompts_in(values[panel.prompts] or ""), seeds_in(values[panel.seeds] or "")
+        if not prompts:  # that of the form is not meant
+            raise RequestError("prompt", "There is no prompt to add yet; write one on each line of the box.")
         return grid(form, prompts, seeds, values[panel.presets] or ())
 
     def _added(self, ids: list[str]) -> Updates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.ui.queue.shelves import PAGE_SIZE, SHELVES, Selection
+from wan_pipeline.ui.queue.thumbnails import Thumbnails
+from wan_pipeline.ui.queue.undo import undo, words_of_cancelled, words_of_cleared
 from wan_pipeline.wording import plural
 
 MOVABLE = (JobState.QUEUED, JobState.PAUSED)
@@ -35,23 +37,30 @@ class QueueEvents:
     ) -> None:
         self._studio, self._jobs, self._queue = studio, studio.jobs, studio.queue
         self._templates, self._names, self._layout, self._links = templates, names, layout, links
+        self._thumbnails = Thumbnails(studio.settings.inputs)
         # What a button does to the queue, or to the job of this id; the list then shows the rest.
         self._changes: Mapping[str, Callable[[str], object]] = {
             "pause-all": lambda _: self._queue.pause_queue(),
             "resume-all": lambda _: self._queue.resume_queue(),
+            "pause-now": lambda _: self._queue.pause_now(),
             "stop-after": lambda _: self._queue.stop_after_current(),
-            "cancel": self._queue.cancel,
-            "hold": self._queue.pause,
-            "release": self._queue.unpause,
             "duplicate": self._queue.duplicate,
-            "retry": self._queue.retry,
+        }
+        # Of one row, or of all that are chosen.
+        self._many: Mapping[str, Callable[[Sequence[str]], tuple[int, str, Sequence[str]]]] = {
+            "hold": lambda ids: (self._queue.many.hold(ids), "held", ()),
+            "release": lambda ids: (self._queue.many.release(ids), "released", ()),
+            "retry": lambda ids: (self._queue.many.retry(ids), "queued again", ()),
+            "cancel": self._cancel,
+            "remove": self._clear,
         }
         # All other buttons return their own updates.
         self._answers: Mapping[str, Callable[[Click, Values], Updates]] = {
             **dict.fromkeys(("shelf", "back", "next"), self._select),
             **dict.fromkeys(("top", "up", "down", "move-before", "move-after"), self._move),
             "retry-failed": lambda _, values: self._count(values, self._queue.retry_failed(), "queued again"),
-            "clear": lambda _, values: self._count(values, self._queue.clear_finished(), "removed from the list"),
+            "clear": lambda _, values: self._count(values, *self._clear(None)),
+            "undo": lambda click, values: self._count(values, undo(self._queue.many, click.text), "put back"),
             "export": lambda *_: self._export(),
             "history": lambda click, _: self._history(click.subject),
             "close": lambda *_: self._layout.updates(dialog=""),
@@ -68,13 +77,6 @@ class QueueEvents:
     def outputs(self) -> list[Block]:
         return [*self._layout.components, self._links.badge]
 
-    def enter(self, values: Values) -> Updates:
-        """Show the queue and keep following it."""
-        return {**self.refresh(values), **self._layout.updates(timer=gr.Timer(active=True))}
-
-    def leave(self) -> Updates:
-        return self._layout.updates(timer=gr.Timer(active=False))
-
     def refresh(self, values: Values) -> Updates:
         """Updates for what differs from what the browser shows."""
         return self._refresh(values, values[self._layout.selection])
@@ -86,6 +88,8 @@ class QueueEvents:
             if change := self._changes.get(click.act):
                 change(click.subject)
                 return self.refresh(values)
+            if change_many := self._many.get(click.act):
+                return self._count(values, *change_many(click.text.split() or [click.subject]))
             return self._answers[click.act](click, values)
         except UserError as error:
             return {**self.refresh(values), **self._toast(str(error))}
@@ -113,7 +117,8 @@ class QueueEvents:
             now=html.now(self._templates, self._names, running, preview),
             now_actions=html.now_actions(self._templates, running),
             shelves=html.shelves(self._templates, counts, selection.shelf),
-            rows=html.rows(self._templates, self._names, jobs, selection, total),
+            bar=html.bar(self._templates, selection, total),
+            rows=html.rows(self._templates, self._names, jobs, selection, total, self._thumbnails.of),
         )
         return {**parts, self._links.badge: badge_text(counts, state)}
 
@@ -129,11 +134,11 @@ class QueueEvents:
                 selection = replace(selection, offset=selection.offset + PAGE_SIZE)
         return {**self._refresh(values, selection), **self._layout.updates(selection=selection)}
 
-    def _toast(self, text: str, download: Path | None = None) -> Updates:
-        return self._layout.updates(toast=toast(self._templates, text, download=download))
+    def _toast(self, text: str, undo: Sequence[str] = (), download: Path | None = None) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text, undo, download))
 
-    def _count(self, values: Values, count: int, what: str) -> Updates:
-        return {**self.refresh(values), **self._toast(f"{plural(count, 'clip')} {what}")}
+    def _count(self, values: Values, count: int, what: str, undo: Sequence[str] = ()) -> Updates:
+        return {**self.refresh(values), **self._toast(f"{plural(count, 'clip')} {what}", undo)}
 
     # What the buttons do
 
@@ -162,6 +167,16 @@ class QueueEvents:
                 return click.text
             case _:
                 return others[others.index(click.text) + 1] if click.text in others else click.subject
+
+    def _cancel(self, ids: Sequence[str]) -> tuple[int, str, Sequence[str]]:
+        states = self._queue.many.cancel(ids)
+        if not states:  # one that is being made
+            return len(ids), "asked to stop", ()
+        return len(states), "cancelled", words_of_cancelled(states)
+
+    def _clear(self, ids: Sequence[str] | None) -> tuple[int, str, Sequence[str]]:
+        cleared = self._queue.many.clear(ids)
+        return cleared.count, "removed from the list", words_of_cleared(cleared)
 
     def _history(self, job_id: str) -> Updates:
         job = self._jobs.existing(job_id)

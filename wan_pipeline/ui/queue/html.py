@@ -5,14 +5,16 @@ A button's `data-act` names what it does, and the nearest `data-clip` holds the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from wan_pipeline.jobs.job import FINISHED, WAITING, Event, Job, JobState, QueueState
+from wan_pipeline.jobs.job import FINISHED, UNFINISHED, Event, Job, JobState, QueueState
 from wan_pipeline.requests.lists.files import CSV_TEMPLATE
+from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.ui.common.names import STAGES, Names
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue.row import Row, facts_line
-from wan_pipeline.ui.queue.shelves import ACTIONS, PAGE_SIZE, SHELVES, Selection
+from wan_pipeline.ui.queue.shelves import ACTIONS, ACTIONS_OF_MANY, PAGE_SIZE, SHELVES, Selection
 
 MAX_PROBLEMS = 12
 """Bad rows of a list that are named; the rest are counted."""
@@ -24,10 +26,11 @@ def head(
     """How much is to do, how long it takes, and how the queue stands."""
     return templates.render(
         "queue/head.html",
-        waiting=sum(counts[each] for each in WAITING) + running,
+        to_go=sum(counts[each] for each in UNFINISHED),
         held=counts[JobState.PAUSED],
         seconds_left=seconds_left,
         paused=state.paused,
+        pauses_now=state.pauses_now,
         stops_after_current=state.stops_after_current,
         no_room=state.no_room,
         running=running,
@@ -43,6 +46,7 @@ def head_actions(templates: Templates, counts: Mapping[JobState, int], state: Qu
         finished=finished,
         failed=sum(counts[each] for each in SHELVES["problems"].states),
         paused=state.paused,
+        pauses_now=state.pauses_now,
         stops_after_current=state.stops_after_current,
         running=running,
     )
@@ -69,9 +73,24 @@ def shelves(templates: Templates, counts: Mapping[JobState, int], chosen: str) -
     return templates.render("queue/shelves.html", shelves=SHELVES, sizes=sizes, chosen=chosen)
 
 
-def rows(templates: Templates, names: Names, jobs: Sequence[Job], selection: Selection, total: int) -> str:
-    """One page of a shelf that has `total` jobs."""
-    rows = [Row(job, place, facts_line(names, job)) for place, job in enumerate(jobs, selection.offset + 1)]
+def bar(templates: Templates, selection: Selection, total: int) -> str:
+    """What can be done to the chosen jobs of a shelf; empty for an empty one."""
+    return templates.render("queue/bar.html", names=ACTIONS_OF_MANY[selection.shelf]) if total else ""
+
+
+def rows(
+    templates: Templates,
+    names: Names,
+    jobs: Sequence[Job],
+    selection: Selection,
+    total: int,
+    picture: Callable[[GenerationRequest], Path | None] = lambda _: None,
+) -> str:
+    """One page of a shelf that has `total` jobs. `picture` finds a small one of what a clip is made from."""
+    rows = [
+        Row(job, place, facts_line(names, job), picture(job.request))
+        for place, job in enumerate(jobs, selection.offset + 1)
+    ]
     return templates.render(
         "queue/rows.html",
         rows=rows,

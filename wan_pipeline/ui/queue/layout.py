@@ -11,6 +11,7 @@ from gradio.components import Component
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.lists.files import ENDINGS
 from wan_pipeline.requests.presets import Preset
+from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES
@@ -38,17 +39,18 @@ class QueueLayout(Layout):
             self.now_actions = _clickable(elem_classes="now-acts")
         self.add_many = AddManyLayout(presets, templates)
         self.shelves = _clickable(elem_id="queue-shelves")
+        self.bar = _clickable(elem_id="queue-bar")
         self.rows = _clickable(DRAG_ROWS.read_text(encoding="utf-8"), elem_id="queue-rows")
         self.dialog = _clickable(elem_id="queue-over")
-        self.toast = gr.HTML("", elem_classes="toast-slot")
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.toast = _clickable(elem_classes="toast-slot")
+        self.clock = room_clock(POLL_SECONDS)
         self.selection = gr.State(Selection())
         self.shown = shown_box()
 
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.actions, self.now_actions, self.shelves, self.rows, self.dialog
+        return self.actions, self.now_actions, self.shelves, self.bar, self.rows, self.dialog, self.toast
 
 
 class AddManyLayout(Layout):

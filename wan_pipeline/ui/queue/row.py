@@ -21,6 +21,8 @@ class Row:
     """In its shelf, from 1."""
     facts: str
     """Its main settings in one line."""
+    picture: Path | None = None
+    """A small one of its input picture."""
 
     @property
     def state(self) -> str:

@@ -48,17 +48,24 @@ STATE_WORDS = {
     JobState.QUARANTINED: "Quarantined",
 }
 
-_MOVE_AND_EDIT = ("top", "up", "down", "edit", "duplicate")
+_MOVE_AND_EDIT = ("edit", "top", "up", "down", "duplicate", "history")
+_ENDED = ("reuse", "duplicate", "history", "remove")
 ACTIONS = {
-    JobState.RUNNING: ("show", "duplicate", "history", "cancel"),
-    JobState.QUEUED: (*_MOVE_AND_EDIT, "hold", "history", "cancel"),
-    JobState.PAUSED: (*_MOVE_AND_EDIT, "release", "history", "cancel"),
-    JobState.INTERRUPTED: ("hold", "history", "cancel"),
-    JobState.DONE: ("reuse", "duplicate", "history"),
-    **dict.fromkeys(PROBLEMS, ("retry", "reuse", "duplicate", "history")),
-    JobState.CANCELLED: ("retry", "reuse", "duplicate", "history"),
+    JobState.RUNNING: ("show", "cancel", "duplicate", "history"),
+    JobState.QUEUED: ("hold", "cancel", *_MOVE_AND_EDIT),
+    JobState.PAUSED: ("release", "cancel", *_MOVE_AND_EDIT),
+    JobState.INTERRUPTED: ("hold", "cancel", "history"),
+    JobState.DONE: _ENDED,
+    **dict.fromkeys((*PROBLEMS, JobState.CANCELLED), ("retry", *_ENDED)),
 }
-"""The buttons of a job, in order: names of `queue/actions.html`, handled by `QueueEvents.act`."""
+"""What can be done to a job: names of `queue/actions.html`, handled by `QueueEvents.act`. The first two are icons."""
+ACTIONS_OF_MANY = {
+    "next": ("hold", "release", "cancel"),
+    "done": ("remove",),
+    "problems": ("retry", "remove"),
+    "cancelled": ("retry", "remove"),
+}
+"""What can be done to the chosen jobs of a shelf."""
 
 
 @dataclass(frozen=True)

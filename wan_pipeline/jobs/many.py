@@ -1,0 +1,104 @@
+"""What a person does to several jobs at once, and how it is undone. Each change is one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wan_pipeline.jobs.job import FINISHED, HELD_OR_WAITING, RETRIABLE, WAITING, EventKind, JobState
+from wan_pipeline.jobs.rows import cancel_row, change_row, retry_row, sql_list, update_job
+from wan_pipeline.storage.database import Database
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What was taken off the list."""
+
+    count: int
+    batch: int
+    """For `ManyJobs.restore_cleared`."""
+
+
+class ManyJobs:
+    """Changes to the jobs of these ids; others, and those that are in no state for it, stay as they are."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def cancel(self, job_ids: Iterable[str]) -> dict[str, JobState]:
+        """Cancel waiting and held jobs at once; ask running ones to stop.
+
+        Returns the states of those cancelled at once, by id, for `restore_cancelled`.
+        """
+        with self._database.transaction() as connection:
+            states = {job_id: state for job_id in job_ids if (state := _state(connection, job_id))}
+            for job_id in states:
+                cancel_row(connection, job_id)
+        return {job_id: state for job_id, state in states.items() if state in HELD_OR_WAITING}
+
+    def restore_cancelled(self, states: Mapping[str, JobState]) -> int:
+        """Give cancelled jobs the states, waiting or held, and the places that they had. Returns how many.
+
+        One that was retried or cleared since stays as it is.
+        """
+        with self._database.transaction() as connection:
+            return sum(
+                change_row(connection, job_id, (JobState.CANCELLED,), EventKind.RESTORED, state=state, finished_at=None)
+                for job_id, state in states.items()
+                if state in HELD_OR_WAITING
+            )
+
+    def hold(self, job_ids: Iterable[str]) -> int:
+        """Hold waiting jobs; they keep their places. Returns how many."""
+        return self._each(
+            job_ids, lambda row, job_id: change_row(row, job_id, WAITING, EventKind.PAUSED, state=JobState.PAUSED)
+        )
+
+    def release(self, job_ids: Iterable[str]) -> int:
+        """Release held jobs. Returns how many."""
+        held = (JobState.PAUSED,)
+        return self._each(
+            job_ids, lambda row, job_id: change_row(row, job_id, held, EventKind.UNPAUSED, state=JobState.QUEUED)
+        )
+
+    def retry(self, job_ids: Iterable[str]) -> int:
+        """Queue failed, cancelled and quarantined jobs again, at the end, in this order. Returns how many."""
+        return self._each(job_ids, retry_row)
+
+    def clear(self, job_ids: Sequence[str] | None = None) -> Cleared:
+        """Take finished jobs, all or these, off the list; their clips stay.
+
+        They are hidden. Those without a clip are deleted by the clear after this one, with their histories; those with
+        a clip stay in the table, for time estimates learn from them.
+        """
+        with self._database.transaction() as connection:
+            _delete_cleared(connection)
+            batch = 1 + connection.execute("SELECT coalesce(max(cleared), 0) FROM jobs").fetchone()[0]
+            listed = [row["id"] for row in connection.execute("SELECT id FROM jobs WHERE cleared = 0")]
+            chosen = listed if job_ids is None else set(listed).intersection(job_ids)
+            count = sum(update_job(connection, job_id, FINISHED, cleared=batch) for job_id in chosen)
+        return Cleared(count, batch)
+
+    def restore_cleared(self, batch: int) -> int:
+        """Put what one `clear` took off the list back on it. Returns how many jobs."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "UPDATE jobs SET cleared = 0 WHERE cleared = ? AND cleared > 0", (batch,)
+            ).rowcount
+
+    def _each(self, job_ids: Iterable[str], change: Callable[[sqlite3.Connection, str], bool]) -> int:
+        with self._database.transaction() as connection:
+            return sum(change(connection, job_id) for job_id in job_ids)
+
+
+def _state(connection: sqlite3.Connection, job_id: str) -> JobState | None:
+    row = connection.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return JobState(row["state"]) if row else None
+
+
+def _delete_cleared(connection: sqlite3.Connection) -> None:
+    """Delete for good what earlier clears have hidden and has no clip."""
+    hidden = f"cleared > 0 AND state IN {sql_list(RETRIABLE)}"
+    connection.execute(f"DELETE FROM events WHERE job_id IN (SELECT id FROM jobs WHERE {hidden})")  # noqa: S608
+    connection.execute(f"DELETE FROM jobs WHERE {hidden}")  # noqa: S608 (enum values)

@@ -1,0 +1,39 @@
+// Menus: the browser opens and closes them (popover); here they are placed, and the arrow keys go from item to item.
+(() => {
+  const items = menu => [...menu.querySelectorAll("[role=menuitem]")];
+  const buttonOf = menu => document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+
+  const place = (menu, box) => {
+    const fitsBelow = box.bottom + 4 + menu.offsetHeight < innerHeight;
+    menu.style.top = `${fitsBelow ? box.bottom + 4 : Math.max(8, box.top - 4 - menu.offsetHeight)}px`;
+    menu.style.left = `${Math.max(8, box.right - menu.offsetWidth)}px`;
+  };
+
+  document.addEventListener("toggle", event => {
+    const menu = event.target;
+    if (!menu.matches?.(".menu")) return;
+    const isOpen = event.newState === "open", button = buttonOf(menu);
+    button?.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen || !button) return;
+    place(menu, button.getBoundingClientRect());
+    items(menu)[0]?.focus();
+  }, true);
+
+  document.addEventListener("keydown", event => {
+    const menu = event.target.closest?.(".menu");
+    if (!menu) return;
+    if (event.key === "Tab") menu.hidePopover();
+    const all = items(menu), at = all.indexOf(document.activeElement);
+    const next = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1}[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    all.at(next % all.length).focus();
+  });
+
+  // What was chosen closes the menu, and so does scrolling, which would part it from its button.
+  document.addEventListener("click", event => event.target.closest("[role=menuitem]")?.closest(".menu")?.hidePopover());
+  document.addEventListener("scroll", event => {
+    const open = document.querySelector(".menu:popover-open");
+    if (open && event.target.contains(open) && event.target !== open) open.hidePopover();
+  }, true);
+})();
