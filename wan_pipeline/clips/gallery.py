@@ -21,6 +21,7 @@ from wan_pipeline.requests.limits import check_note, check_search
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import printable, stored_time
 from wan_pipeline.wording import plural
 
@@ -110,11 +111,15 @@ def add(connection: sqlite3.Connection, entry: Entry, folder: Path | None = None
 
 
 class Gallery:
-    """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used."""
+    """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used.
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    In an app that only looks on, what changes a clip raises LookingOnError.
+    """
+
+    def __init__(self, database: Database, folder: Path, check_main_app: CheckMainApp = unchecked) -> None:
         self._database = database
         self._folder = folder
+        self._check_main_app = check_main_app
         self._problems: tuple[str, ...] = ()
 
     # Reading
@@ -161,10 +166,12 @@ class Gallery:
 
     # Changing
 
+    @main_app_only
     def star(self, clip_id: str, starred: bool) -> None:
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip_id))
 
+    @main_app_only
     def note(self, clip_id: str, text: str) -> None:
         """Raises RequestError for a note that is too long or no text."""
         text = text.strip()
@@ -173,15 +180,18 @@ class Gallery:
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET note = ?, words = ? WHERE id = ?", (text, words, clip_id))
 
+    @main_app_only
     def bin(self, clip_ids: Sequence[str]) -> None:
         """Move clips and their files to the bin; `unbin` undoes it."""
         for clip_id in clip_ids:
             self._move(clip_id, self.clip(clip_id).path.name, into_bin=True)
 
+    @main_app_only
     def unbin(self, clip_ids: Sequence[str]) -> None:
         for clip_id in clip_ids:
             self._move(clip_id, self.clip(clip_id).path.name, into_bin=False)
 
+    @main_app_only
     def empty_bin(self) -> int:
         """Delete the clips in the bin for good. Returns how many there were."""
         with self._database.connection() as connection:
@@ -189,6 +199,7 @@ class Gallery:
         self._delete(rows)
         return len(rows)
 
+    @main_app_only
     def delete_of(self, makers: str, before: datetime) -> list[Clip]:
         """Delete for good the clips made earlier by guests whose ids begin with `makers`. Returns what they were."""
         with self._database.connection() as connection:

@@ -106,7 +106,7 @@ class GalleryEvents:
         return self._layout.updates(
             grid=html.grid(self._templates, page, query, offset, selection.picked),
             count=html.count(self._templates, page.total),
-            empty_bin=gr.Button(visible=query.binned and page.total > 0),
+            empty_bin=gr.Button(visible=query.binned and page.total > 0, interactive=not self._studio.is_viewer),
             selection=replace(selection, ids=tuple(clip.id for clip in page.items)),
         )
 
