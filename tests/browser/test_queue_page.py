@@ -102,6 +102,21 @@ def test_rows_change_places_and_states(visitor: Visitor, queue: OpenQueue) -> No
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_01_an_open_queue_is_followed_after_a_reload(visitor: Visitor, queue: OpenQueue) -> None:
+    """Its clock once stood still until the room was left and entered again."""
+    queue.editor.submit(make_request(prompt="clip a"))
+    page = open_queue(visitor)
+    expect(rows(page)).to_have_text(["clip a"])
+    visitor.reload(page)
+    expect(page).to_have_url(re.compile("room=queue"))
+    expect(rows(page)).to_have_text(["clip a"])
+    queue.editor.submit(make_request(prompt="clip b"))
+    expect(rows(page)).to_have_text(["clip a", "clip b"])
+    page.get_by_role("tab", name="Create").click()
+    queue.editor.submit(make_request(prompt="clip c"))
+    expect(page.locator("#rooms [role=tab][data-count]")).to_have_attribute("data-count", "3")
+
+
 def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: OpenQueue) -> None:
     job_id = queue.editor.submit(make_request(prompt="not quite right"))
     page = open_queue(visitor)

@@ -64,6 +64,11 @@ class Visitor:
         page.locator(filled).first.wait_for()
         return page
 
+    def reload(self, page: Page) -> None:
+        """Load the page again, until Gradio has entered the first room by itself, late and behind the open one."""
+        with page.expect_request(lambda request: '"value":"Create"' in (request.post_data or "")):
+            page.reload()
+
     def forgive_an_estimate_that_met_other_sizes(self) -> None:
         """Drop a known complaint: while the sizes of another model are on their way to the form, an estimate is asked
         for with the old size, and Gradio answers it with status 500. The page shows nothing of it and asks again.

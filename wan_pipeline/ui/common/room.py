@@ -91,10 +91,6 @@ class PageLinks:
         """The event that fires when the room is opened, for `gr.on`."""
         return self.tabs[room].select
 
-    def left(self, room: RoomId) -> list[Any]:
-        """The events that fire when another room is opened, for `gr.on`."""
-        return [tab.select for name, tab in self.tabs.items() if name is not room]
-
     def open(self, room: RoomId) -> Updates:
         """Open a room."""
         return {self.rooms: gr.Tabs(selected=room.value)}

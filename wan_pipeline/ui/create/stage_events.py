@@ -13,7 +13,7 @@ from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.names import Names, badge_text
-from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
@@ -38,7 +38,7 @@ class StageEvents:
         layout, page, filled = self._layout, self._links.page, self._filler.outputs
         page.load(self.open_page, layout.job, [layout.job], js=JOB_IN_ADDRESS, **QUIET)
         gr.on(
-            [page.load, layout.job.change, layout.timer.tick],
+            [page.load, self._links.entered(RoomId.CREATE), layout.job.change, layout.timer.tick],
             self.refresh,
             [layout.job, layout.shown],
             [*layout.components, self._links.badge],

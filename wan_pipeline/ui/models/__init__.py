@@ -29,8 +29,7 @@ class ModelsRoom:
         events = ModelsEvents(self._studio, self._templates, self._names, layout, links.filler)
         outputs = layout.components
         gr.on(links.entered(RoomId.MODELS), events.enter, None, outputs, **QUIET)
-        gr.on(links.left(RoomId.MODELS), events.leave, None, [layout.timer], **QUIET)
-        layout.timer.tick(events.follow, [layout.shown], outputs, trigger_mode="always_last", **QUIET)
+        layout.clock.tick(events.follow, [layout.shown], outputs, trigger_mode="always_last", **QUIET)
         layout.progress.change(None, layout.progress, None, js=SHOW_PROGRESS)
         for part in (layout.grid, layout.dialog):
             acted = part.click(events.act, None, [*outputs, *links.outputs], trigger_mode="multiple", **QUIET)

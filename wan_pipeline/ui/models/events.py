@@ -55,10 +55,6 @@ class ModelsEvents:
         """The room is opened."""
         return self._show()
 
-    def leave(self) -> Updates:
-        """Another room is opened: stop polling."""
-        return self._layout.updates(timer=gr.Timer(active=False))
-
     def follow(self, shown: object) -> Updates:
         """Poll the transfers. The cards are drawn anew only when one has started or ended, here or elsewhere.
 
@@ -133,7 +129,6 @@ class ModelsEvents:
             head=html.head(self._templates, cards, studio.model_manager.free_bytes()),
             grid=html.grid(self._templates, cards),
             add=gr.Button(interactive=not studio.is_viewer),
-            timer=gr.Timer(active=any(card.running for card in cards)),
             shown={card.spec.id: _state(card.transfer) for card in cards},
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.shown import shown_box
@@ -28,7 +29,7 @@ class ModelsLayout(Layout):
         # For models.js: HTML for the open dialog, and how far the transfers are, as JSON.
         self.answer = gr.Textbox(visible="hidden", container=False)
         self.progress = gr.Textbox(visible="hidden", container=False)
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.clock = room_clock(POLL_SECONDS)
         # Of this browser tab: the open `Question`, and the states of the transfers that its cards show.
         self.question = gr.State(None)
         self.shown = shown_box()

@@ -29,9 +29,14 @@ class QueueRoom:
 
     def _wire_list(self, events: QueueEvents, links: PageLinks) -> None:
         layout, inputs, outputs = self._layout, events.inputs, events.outputs
-        links.entered(RoomId.QUEUE)(events.enter, inputs, outputs, **QUIET)
-        gr.on(links.left(RoomId.QUEUE), events.leave, None, [layout.timer], **QUIET)
-        layout.timer.tick(events.refresh, inputs, outputs, trigger_mode="always_last", **QUIET)
+        gr.on(
+            [links.entered(RoomId.QUEUE), layout.clock.tick],
+            events.refresh,
+            inputs,
+            outputs,
+            trigger_mode="always_last",  # one at a time, so that no answer overtakes a newer one
+            **QUIET,
+        )
         for part in layout.clickable:
             # By default, Gradio drops a click while the one before it is being answered.
             part.click(events.act, inputs, [*outputs, *links.outputs], trigger_mode="multiple", **QUIET)

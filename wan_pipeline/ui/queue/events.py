@@ -68,13 +68,6 @@ class QueueEvents:
     def outputs(self) -> list[Block]:
         return [*self._layout.components, self._links.badge]
 
-    def enter(self, values: Values) -> Updates:
-        """Show the queue and keep following it."""
-        return {**self.refresh(values), **self._layout.updates(timer=gr.Timer(active=True))}
-
-    def leave(self) -> Updates:
-        return self._layout.updates(timer=gr.Timer(active=False))
-
     def refresh(self, values: Values) -> Updates:
         """Updates for what differs from what the browser shows."""
         return self._refresh(values, values[self._layout.selection])

@@ -11,6 +11,7 @@ from gradio.components import Component
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.lists.files import ENDINGS
 from wan_pipeline.requests.presets import Preset
+from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES
@@ -41,7 +42,7 @@ class QueueLayout(Layout):
         self.rows = _clickable(DRAG_ROWS.read_text(encoding="utf-8"), elem_id="queue-rows")
         self.dialog = _clickable(elem_id="queue-over")
         self.toast = gr.HTML("", elem_classes="toast-slot")
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.clock = room_clock(POLL_SECONDS)
         self.selection = gr.State(Selection())
         self.shown = shown_box()
 

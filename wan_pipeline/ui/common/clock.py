@@ -1,0 +1,20 @@
+"""A clock that ticks while its room is visible."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+# It looks at the page itself: the events of Gradio's tabs come in any order, so a `gr.Timer` that they start and stop
+# may stand still in an open room.
+TICK_WHILE_VISIBLE = """
+const clock = setInterval(() => {
+  if (!element.isConnected) clearInterval(clock);
+  else if (element.offsetParent !== null && !document.hidden) trigger('tick');
+}, MILLISECONDS);
+"""
+
+
+def room_clock(seconds: float) -> gr.HTML:
+    """Fires `tick` every so many seconds, as long as the room that it is drawn in can be seen."""
+    script = TICK_WHILE_VISIBLE.replace("MILLISECONDS", f"{1000 * seconds:.0f}")
+    return gr.HTML("", js_on_load=script, elem_classes="clock")
