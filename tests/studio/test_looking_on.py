@@ -30,7 +30,7 @@ from wan_pipeline.ui.queue.shelves import Selection
 
 MAY = {
     "queue": {"submit", "submit_many", "duplicate"},
-    "gallery": {"problems", "notice", "page", "clip", "facets", "rescan"},
+    "gallery": {"problems", "notice", "page", "count_newer", "clip", "existing", "facets", "rescan"},
     "model_manager": {"entries", "entry", "download_plan", "free_bytes"},
     "transfers": {"of"},
     "verifications": {"of"},
