@@ -73,6 +73,10 @@ class DamagedDatabaseError(StorageError):
     """The workspace's database is corrupt; `storage.backups.repair_if_corrupt` restores its newest backup."""
 
 
+class LookingOnError(UserError):
+    """A change that is up to another app, which opened this workspace first."""
+
+
 class GenerationError(StudioError):
     """The model ran and the result is unusable (NaN latents, out of memory)."""
 

@@ -20,7 +20,7 @@ from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
-from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.errors import LookingOnError, StorageError, UserError
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
@@ -56,6 +56,11 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import check_room, check_writable, whole_file
 from wan_pipeline.storage.locks import WorkspaceLocks
 
+LOOKING_ON = (
+    "Another Wan Studio opened this workspace first, and only there can its clips, queue, models and links be changed. "
+    "Do it there; or close that one, and this one takes over."
+)
+
 Supervise = Callable[[Settings, JobReader, WorkerQueue, WorkspaceLocks], Supervisor]
 
 
@@ -81,15 +86,16 @@ class Studio:
         self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
-        self.model_manager = ModelManager(settings, self.models)
-        self.transfers = Transfers(settings)
+        check = self._check_main_app
+        self.model_manager = ModelManager(settings, self.models, check_main_app=check)
+        self.transfers = Transfers(settings, check)
         self.jobs = JobReader(database, settings)
-        self.queue = QueueEditor(database, self.jobs)
+        self.queue = QueueEditor(database, self.jobs, check)
         self.estimates = Estimator(settings, self.requests, self.jobs)
-        self.gallery = Gallery(database, settings.clips)
+        self.gallery = Gallery(database, settings.clips, check)
         self.comments = Comments(database)
-        self.keys = Keys(database)
-        self.verifications = Verifications(settings)
+        self.keys = Keys(database, check)
+        self.verifications = Verifications(settings, check)
         worker_queue = WorkerQueue(database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
         self._is_started = False
@@ -313,6 +319,10 @@ class Studio:
         if len(ids) > 1:
             self._back_up()  # a list is worth a backup at once
         return ids
+
+    def _check_main_app(self) -> None:
+        if self.is_viewer:
+            raise LookingOnError(LOOKING_ON)
 
     def _back_up(self) -> None:
         try:

@@ -11,6 +11,7 @@ from tests.jobs.test_queue import finished
 from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.machine_load import MachineLoad
 from wan_pipeline.models.registry import WAN22_TI2V_5B
 from wan_pipeline.planning.hardware import Hardware, Speeds, load_hardware, save_hardware
 from wan_pipeline.planning.machine import GIB
@@ -132,3 +133,13 @@ def test_a_draft_needs_neither_a_prompt_nor_its_loras(estimator):
 def test_jobs_of_unknown_models_take_no_time(estimator, queue):
     queue.editor.submit(make_request(model="gone"))
     assert estimator.queue_seconds() == 0
+
+
+def test_12_an_estimate_says_when_other_programs_take_the_cores(studio):
+    """On the processor alone: a card does not wait for them."""
+    samples = iter([(0.0, 0.0, 0.0), *((10.0, 1e9, 0.0),) * 2])
+    busy = Estimator(studio.settings, studio.requests, studio.jobs, MachineLoad(lambda pid: next(samples)))
+    assert "busy" not in busy.of_request(make_request()).text
+    assert busy.of_request(make_request()).text.endswith("busy, so it may take longer")
+    save_hardware(CARD, studio.settings.cache)
+    assert "busy" not in busy.of_request(make_request()).text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -118,3 +118,11 @@ def test_what_is_left_of_a_running_clip_follows_its_stage() -> None:
     assert left(Stage.DECODING, None) == pytest.approx(3.0)
     assert left(Stage.DECODING, 1.0) == 1.0
     assert left(Stage.SAVING, None) == 0.0
+
+
+def test_12_the_time_between_the_stages_counts() -> None:
+    """A clip took longer than the sum of its stages, and the next estimate knew only the sum."""
+    job = done(make_request(), denoising=5.0, decoding=3.0)
+    took = replace(job, finished_at=job.started_at + timedelta(seconds=10))
+    assert learned(took).seconds(make_request()) == pytest.approx(10.0)
+    assert learned(replace(took, attempts=2)).seconds(make_request()) == pytest.approx(8.0)

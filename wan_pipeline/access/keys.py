@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from wan_pipeline.access.roles import Role
 from wan_pipeline.errors import UserError
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 KEY_BYTES = 16
 """128 random bits: no dictionary and no luck finds one, so a plain SHA-256 is enough to store it."""
@@ -53,9 +54,11 @@ class Key:
 class Keys:
     """The keys of one workspace. Every method raises StorageError when the database cannot be used."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, check_main_app: CheckMainApp = unchecked) -> None:
         self._database = database
+        self._check_main_app = check_main_app
 
+    @main_app_only
     def create(
         self,
         role: Role,
@@ -122,6 +125,7 @@ class Keys:
             connection.executemany("DELETE FROM keys WHERE id = ?", [(key_id,) for key_id in expired])
         return len(expired)
 
+    @main_app_only
     def revoke(self, key_id: str) -> Key:
         """Delete a key; its open pages end with their next request. Raises UserError for an unknown id."""
         with self._database.transaction() as connection:

@@ -14,7 +14,7 @@ from wan_pipeline.access.refusals import error_object
 from wan_pipeline.access.roles import NotAllowed
 from wan_pipeline.caller_studio import NotFound
 from wan_pipeline.clips.gallery import Clip
-from wan_pipeline.errors import RequestError, StorageError, StudioError, UserError
+from wan_pipeline.errors import LookingOnError, RequestError, StorageError, StudioError, UserError
 from wan_pipeline.jobs.job import PROBLEMS, WAITING, Job, JobState
 from wan_pipeline.models.spec import ModelSpec, clip_seconds
 from wan_pipeline.progress import Stage
@@ -133,6 +133,8 @@ def _answer_of(wrong: StudioError) -> JSONResponse:
             return error(403, str(wrong), code="not_allowed")
         case NotFound():
             return error(404, str(wrong), code="not_found")
+        case LookingOnError():
+            return error(409, str(wrong), code="looks_on")
         case StorageError():
             return error(503, sentence_of(wrong))
         case UserError():

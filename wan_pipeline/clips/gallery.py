@@ -21,6 +21,7 @@ from wan_pipeline.requests.limits import check_note, check_search
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import printable, stored_time
 from wan_pipeline.wording import plural
 
@@ -69,6 +70,8 @@ class GalleryPage:
     items: tuple[Clip, ...]
     total: int
     """Clips on all pages."""
+    newest: int = 0
+    """A mark for `page` and `count_newer`: of the newest clip among them."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,15 @@ def add(connection: sqlite3.Connection, entry: Entry, folder: Path | None = None
 
 
 class Gallery:
-    """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used."""
+    """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used.
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    In an app that only looks on, what changes a clip raises LookingOnError.
+    """
+
+    def __init__(self, database: Database, folder: Path, check_main_app: CheckMainApp = unchecked) -> None:
         self._database = database
         self._folder = folder
+        self._check_main_app = check_main_app
         self._problems: tuple[str, ...] = ()
 
     # Reading
@@ -131,16 +138,29 @@ class Gallery:
             return None
         return f"{plural(len(self._problems), 'file')} of {self._folder} cannot be listed. {self._problems[0]}"
 
-    def page(self, query: GalleryQuery, offset: int, limit: int) -> GalleryPage:
-        """One page of the clips that match, newest first. Raises RequestError for words that are no text."""
+    def page(self, query: GalleryQuery, offset: int, limit: int, until: int | None = None) -> GalleryPage:
+        """One page of the clips that match, newest first. Raises RequestError for words that are no text.
+
+        `until`, the `newest` of an earlier page, leaves out clips that have come since: then no clip moves.
+        """
+        check_search(query.text)
+        where, values = _where(query)
+        if until is not None:
+            where, values = f"{where} AND number <= ?", [*values, until]
+        with self._database.connection() as connection:
+            count = f"SELECT count(*), coalesce(max(number), 0) FROM clips WHERE {where}"  # noqa: S608 (see _where)
+            total, newest = connection.execute(count, values).fetchone()
+            found = f"SELECT * FROM clips WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?"  # noqa: S608
+            rows = connection.execute(found, (*values, limit, offset)).fetchall()
+        return GalleryPage(tuple(self._clip(row) for row in rows), int(total), int(newest))
+
+    def count_newer(self, query: GalleryQuery, until: int) -> int:
+        """How many clips match that a page `until` this mark leaves out. Raises RequestError as `page`."""
         check_search(query.text)
         where, values = _where(query)
         with self._database.connection() as connection:
-            count = f"SELECT count(*) FROM clips WHERE {where}"  # noqa: S608 (see _where)
-            total = connection.execute(count, values).fetchone()[0]
-            newest = f"SELECT * FROM clips WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?"  # noqa: S608
-            rows = connection.execute(newest, (*values, limit, offset)).fetchall()
-        return GalleryPage(tuple(self._clip(row) for row in rows), int(total))
+            count = f"SELECT count(*) FROM clips WHERE {where} AND number > ?"  # noqa: S608 (see _where)
+            return int(connection.execute(count, (*values, until)).fetchone()[0])
 
     def clip(self, clip_id: str) -> Clip:
         """Raises UserError for an unknown id."""
@@ -149,6 +169,14 @@ class Gallery:
         if row is None:
             raise UserError(f"There is no clip {clip_id[:8]} in {self._folder}; choose one from the gallery.")
         return self._clip(row)
+
+    def existing(self, clip_ids: Iterable[str]) -> list[Clip]:
+        """The clips of these ids, in this order, without those that are gone."""
+        with self._database.connection() as connection:
+            rows = [
+                connection.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone() for clip_id in clip_ids
+            ]
+        return [self._clip(row) for row in rows if row is not None]
 
     def facets(self) -> Facets:
         with self._database.connection() as connection:
@@ -161,10 +189,12 @@ class Gallery:
 
     # Changing
 
+    @main_app_only
     def star(self, clip_id: str, starred: bool) -> None:
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip_id))
 
+    @main_app_only
     def note(self, clip_id: str, text: str) -> None:
         """Raises RequestError for a note that is too long or no text."""
         text = text.strip()
@@ -173,15 +203,18 @@ class Gallery:
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET note = ?, words = ? WHERE id = ?", (text, words, clip_id))
 
+    @main_app_only
     def bin(self, clip_ids: Sequence[str]) -> None:
         """Move clips and their files to the bin; `unbin` undoes it."""
         for clip_id in clip_ids:
             self._move(clip_id, self.clip(clip_id).path.name, into_bin=True)
 
+    @main_app_only
     def unbin(self, clip_ids: Sequence[str]) -> None:
         for clip_id in clip_ids:
             self._move(clip_id, self.clip(clip_id).path.name, into_bin=False)
 
+    @main_app_only
     def empty_bin(self) -> int:
         """Delete the clips in the bin for good. Returns how many there were."""
         with self._database.connection() as connection:
@@ -189,6 +222,7 @@ class Gallery:
         self._delete(rows)
         return len(rows)
 
+    @main_app_only
     def delete_of(self, makers: str, before: datetime) -> list[Clip]:
         """Delete for good the clips made earlier by guests whose ids begin with `makers`. Returns what they were."""
         with self._database.connection() as connection:
@@ -271,7 +305,7 @@ def _part_from_copy(connection: sqlite3.Connection, entry: Entry, folder: Path) 
 _NOT_BINNED = "binned_at IS NULL"
 
 
-def _where(query: GalleryQuery) -> tuple[str, list[str]]:
+def _where(query: GalleryQuery) -> tuple[str, Sequence[str | int]]:
     """The SQL condition and its values. What was typed is only ever a value."""
     conditions = ["binned_at IS NOT NULL" if query.binned else _NOT_BINNED]
     values: list[str] = []

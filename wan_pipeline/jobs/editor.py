@@ -35,18 +35,23 @@ from wan_pipeline.jobs.rows import (
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import stored_time
 
 _NO_WAIT = {QueueKey.NO_ROOM: "", QueueKey.PAUSE_NOW: "0"}
 
 
 class QueueEditor:
-    """Changes to the queue of one workspace. Every method raises StorageError when the database cannot be used."""
+    """Changes to the queue of one workspace. Every method raises StorageError when the database cannot be used.
 
-    def __init__(self, database: Database, jobs: JobReader) -> None:
+    An app that only looks on may add jobs; what changes those of others raises LookingOnError there.
+    """
+
+    def __init__(self, database: Database, jobs: JobReader, check_main_app: CheckMainApp = unchecked) -> None:
         self._database = database
         self._jobs = jobs
-        self.many = ManyJobs(database)
+        self.many = ManyJobs(database, check_main_app)
+        self._check_main_app = check_main_app
 
     # One job
 
@@ -67,19 +72,23 @@ class QueueEditor:
             raise UserError(job.request_error)
         return self.submit_many([NewJob(job.request, job.project, job.note, job.deterministic)])[0]
 
+    @main_app_only
     def cancel(self, job_id: str) -> None:
         """Cancel a waiting or held job at once; ask a running one to stop. A finished job stays as it is."""
         with self._database.transaction() as connection:
             cancel_row(connection, job_id)
 
+    @main_app_only
     def pause(self, job_id: str) -> bool:
         """Hold a waiting job; it keeps its place. Returns whether it was waiting."""
         return self._change(job_id, WAITING, EventKind.PAUSED, state=JobState.PAUSED)
 
+    @main_app_only
     def unpause(self, job_id: str) -> bool:
         """Release a held job. Returns whether it was held."""
         return self._change(job_id, (JobState.PAUSED,), EventKind.UNPAUSED, state=JobState.QUEUED)
 
+    @main_app_only
     def edit(self, job_id: str, request: GenerationRequest) -> None:
         """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither."""
         values = {"request": request.to_json(), "model": request.model, "attempts": 0, "plan": "", "plan_steps_down": 0}
@@ -87,6 +96,7 @@ class QueueEditor:
             state = self._jobs.existing(job_id).state
             raise UserError(f"Job {job_id[:8]} is {state}; only a waiting job can be changed: duplicate it instead.")
 
+    @main_app_only
     def move(self, job_id: str, before: str | None) -> None:
         """Move a waiting or held job right before another, or to the end. No other model's job overtakes it then.
 
@@ -98,6 +108,7 @@ class QueueEditor:
             update_job(connection, job_id, HELD_OR_WAITING, position=position, moved=1)
             record_event(connection, job_id, EventKind.MOVED, f"before {before}" if before else "to the end")
 
+    @main_app_only
     def retry(self, job_id: str) -> bool:
         """Queue a failed, cancelled or quarantined job again, at the end. Returns whether it was one."""
         with self._database.transaction() as connection:
@@ -105,6 +116,7 @@ class QueueEditor:
 
     # Many jobs
 
+    @main_app_only
     def retry_failed(self) -> int:
         """Retry all failed and quarantined jobs, in their old order. Returns how many."""
         with self._database.transaction() as connection:
@@ -113,6 +125,7 @@ class QueueEditor:
             ).fetchall()
             return sum(retry_row(connection, row["id"]) for row in rows)
 
+    @main_app_only
     def cancel_all(self, project: str | None = None) -> int:
         """Cancel all jobs that run, wait or are held; those of a project, if it is given. Returns how many."""
         with self._database.transaction() as connection:
@@ -125,10 +138,12 @@ class QueueEditor:
                 cancel_row(connection, row["id"])
         return len(rows)
 
+    @main_app_only
     def clear_finished(self) -> int:
         """Take all finished jobs off the list; their clips stay. Returns how many."""
         return self.many.clear().count
 
+    @main_app_only
     def forget(self, makers: str, before: datetime) -> list[str]:
         """Cancel or delete, with their history, the jobs queued earlier by guests whose ids begin with `makers`.
 
@@ -153,10 +168,12 @@ class QueueEditor:
 
     # The queue as a whole
 
+    @main_app_only
     def pause_queue(self) -> None:
         """Claim no further job. A running one goes on."""
         self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", **_NO_WAIT})
 
+    @main_app_only
     def pause_now(self) -> None:
         """Claim no further job, and put the running one back at its place, with its checkpoint.
 
@@ -164,10 +181,12 @@ class QueueEditor:
         """
         self._set({QueueKey.PAUSED: "1", QueueKey.STOP_AFTER_CURRENT: "0", **_NO_WAIT, QueueKey.PAUSE_NOW: "1"})
 
+    @main_app_only
     def resume_queue(self) -> None:
         """Go on, also where the queue waits for room on a disk."""
         self._set({QueueKey.PAUSED: "0", QueueKey.STOP_AFTER_CURRENT: "0", **_NO_WAIT})
 
+    @main_app_only
     def stop_after_current(self) -> None:
         """Pause the queue when the running job has ended, or at once if none runs."""
         with self._database.transaction() as connection:

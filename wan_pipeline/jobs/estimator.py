@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.jobs.machine_load import MachineLoad
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.throughput import Throughput
 from wan_pipeline.models.spec import Availability, ModelSpec
@@ -22,8 +23,9 @@ from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings
 from wan_pipeline.wording import after_other_clips, duration, lower_first, plural
 
-LEARN_FROM = 20
-"""Finished jobs of a model that its throughput is learned from."""
+LEARN_FROM = 5
+"""Newest finished jobs of a model that its throughput is learned from: few, so that it follows the machine."""
+BUSY = "; other programs keep this machine busy, so it may take longer"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class Estimate:
 class Estimator:
     """Estimates clips by the hardware that the worker stored and the jobs that have finished here."""
 
-    def __init__(self, settings: Settings, requests: RequestResolver, jobs: JobReader) -> None:
+    def __init__(
+        self, settings: Settings, requests: RequestResolver, jobs: JobReader, load: MachineLoad | None = None
+    ) -> None:
+        self._load = load or MachineLoad()
         self._settings = settings
         self._requests = requests
         self._models = requests.models
@@ -60,7 +65,9 @@ class Estimator:
 
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""
-        return self._estimate(request, self._hardware(), after_other_clips(self._jobs.unfinished()))
+        hardware = self._hardware()
+        suffix = after_other_clips(self._jobs.unfinished()) + self._busy(hardware)
+        return self._estimate(request, hardware, suffix)
 
     def of_requests(self, requests: Sequence[GenerationRequest]) -> Estimate:
         """For clips that are made one after another, when all that run or wait are done. Raises ModelError."""
@@ -110,6 +117,11 @@ class Estimator:
             return Estimate(forecast.reason, seconds, fits=False, forecast=forecast)
         memory = self._memory(forecast, hardware)
         return Estimate(f"{memory}, {time}" if memory else time, seconds, forecast=forecast)
+
+    def _busy(self, hardware: Hardware | None) -> str:
+        """Ends a sentence where clips are made on the processor, and other programs take much of it."""
+        is_on_cpu = hardware is None or hardware.device == "cpu"
+        return BUSY if is_on_cpu and self._load.is_busy(self._jobs.queue_state().worker_pid) else ""
 
     def _memory(self, forecast: Forecast, hardware: Hardware) -> str:
         """Empty for a CPU: what fits there leaves nothing to decide."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wan_pipeline.jobs.job import FINISHED, HELD_OR_WAITING, RETRIABLE, WAITING, EventKind, JobState
 from wan_pipeline.jobs.rows import cancel_row, change_row, retry_row, sql_list, update_job
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,11 @@ class Cleared:
 class ManyJobs:
     """Changes to the jobs of these ids; others, and those that are in no state for it, stay as they are."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, check_main_app: CheckMainApp = unchecked) -> None:
         self._database = database
+        self._check_main_app = check_main_app
 
+    @main_app_only
     def cancel(self, job_ids: Iterable[str]) -> dict[str, JobState]:
         """Cancel waiting and held jobs at once; ask running ones to stop.
 
@@ -37,6 +40,7 @@ class ManyJobs:
                 cancel_row(connection, job_id)
         return {job_id: state for job_id, state in states.items() if state in HELD_OR_WAITING}
 
+    @main_app_only
     def restore_cancelled(self, states: Mapping[str, JobState]) -> int:
         """Give cancelled jobs the states, waiting or held, and the places that they had. Returns how many.
 
@@ -49,12 +53,14 @@ class ManyJobs:
                 if state in HELD_OR_WAITING
             )
 
+    @main_app_only
     def hold(self, job_ids: Iterable[str]) -> int:
         """Hold waiting jobs; they keep their places. Returns how many."""
         return self._each(
             job_ids, lambda row, job_id: change_row(row, job_id, WAITING, EventKind.PAUSED, state=JobState.PAUSED)
         )
 
+    @main_app_only
     def release(self, job_ids: Iterable[str]) -> int:
         """Release held jobs. Returns how many."""
         held = (JobState.PAUSED,)
@@ -62,10 +68,12 @@ class ManyJobs:
             job_ids, lambda row, job_id: change_row(row, job_id, held, EventKind.UNPAUSED, state=JobState.QUEUED)
         )
 
+    @main_app_only
     def retry(self, job_ids: Iterable[str]) -> int:
         """Queue failed, cancelled and quarantined jobs again, at the end, in this order. Returns how many."""
         return self._each(job_ids, retry_row)
 
+    @main_app_only
     def clear(self, job_ids: Sequence[str] | None = None) -> Cleared:
         """Take finished jobs, all or these, off the list; their clips stay.
 
@@ -80,6 +88,7 @@ class ManyJobs:
             count = sum(update_job(connection, job_id, FINISHED, cleared=batch) for job_id in chosen)
         return Cleared(count, batch)
 
+    @main_app_only
     def restore_cleared(self, batch: int) -> int:
         """Put what one `clear` took off the list back on it. Returns how many jobs."""
         with self._database.transaction() as connection:

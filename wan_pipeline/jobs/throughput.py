@@ -29,7 +29,7 @@ class Throughput:
     seconds_per_pixel: float
     """Seconds of the decoder for a pixel of video."""
     overhead: float
-    """Seconds of the other stages: loading, encoding text and saving."""
+    """Seconds of the other stages, loading, encoding text and saving, and of what lies between the stages."""
 
     @classmethod
     def learned(cls, finished: Sequence[Job], spec: ModelSpec, forecast: Callable[[], Forecast]) -> Throughput:
@@ -39,7 +39,7 @@ class Throughput:
         """
         finished = [job for job in finished if not job.request_error]
         rates = {stage: rate for stage in MEASURED if (rate := _median_rate(finished, stage, spec))}
-        overheads = [_overhead(job.seconds) for job in finished]
+        overheads = [_overhead(job.seconds) + _between_stages(job) for job in finished]
         if len(rates) < len(MEASURED):
             costs, own = forecast().costs, own_request(spec)
             rates = {stage: costs[stage].seconds / _work(own, stage, spec) for stage in MEASURED} | rates
@@ -81,6 +81,13 @@ def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec) -> float:
     """Operations of all transformer passes, or pixels of video to decode."""
     clip = Geometry.of(request, spec)
     return clip.video_pixels if stage is Stage.DECODING else clip.passes * sum(operations(spec, clip))
+
+
+def _between_stages(job: Job) -> float:
+    """Seconds of a finished job that no stage accounts for. Those of one that was begun more than once are unknown."""
+    if job.started_at is None or job.finished_at is None or job.attempts > 1 or job.resumed_from:
+        return 0.0
+    return max((job.finished_at - job.started_at).total_seconds() - sum(job.seconds.values()), 0.0)
 
 
 def _overhead(seconds: Mapping[str, float]) -> float:

@@ -20,6 +20,7 @@ from wan_pipeline.models.spec import Availability
 from wan_pipeline.models.transfer import free_bytes
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import storage_error
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 if TYPE_CHECKING:
     from wan_pipeline.models.hub.download import DownloadPlan
@@ -27,10 +28,20 @@ if TYPE_CHECKING:
 
 
 class ModelManager:
-    """Manages the models of one workspace and of the Hugging Face cache."""
+    """Manages the models of one workspace and of the Hugging Face cache.
 
-    def __init__(self, settings: Settings, library: ModelLibrary, endpoint: str | None = None) -> None:
+    In an app that only looks on, what changes a model raises LookingOnError.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        library: ModelLibrary,
+        endpoint: str | None = None,
+        check_main_app: CheckMainApp = unchecked,
+    ) -> None:
         """`endpoint` is the Hub's address, by default HF_ENDPOINT."""
+        self._check_main_app = check_main_app
         self._settings = settings
         self._library = library
         self._endpoint = endpoint
@@ -55,6 +66,7 @@ class ModelManager:
         repo = self._repository_of(name)
         return plan_download(Hub(self._endpoint), repo, revision or CachedRepository(repo).pinned())
 
+    @main_app_only
     def download(self, name: str, plan: DownloadPlan, observer: TransferObserver) -> Entry:
         """Carry out a download plan. A repository that is not known yet is imported first.
 
@@ -69,14 +81,17 @@ class ModelManager:
         download(Hub(self._endpoint), plan, observer)
         return self.entry(model_id)
 
+    @main_app_only
     def import_folder(self, folder: Path, model_id: str | None = None, title: str | None = None) -> Entry:
         """Add a folder in diffusers layout. Its files stay where they are. Raises ModelError, StorageError."""
         return self.entry(self._importer.import_folder(folder, model_id, title).id)
 
+    @main_app_only
     def import_repository(self, repo: str, model_id: str | None = None, title: str | None = None) -> Entry:
         """Add a repository owner/name without downloading it. Raises ModelError, StorageError."""
         return self.entry(self._importer.import_repository(repo, model_id, title).id)
 
+    @main_app_only
     def import_files(
         self,
         files: Sequence[Path],
@@ -91,6 +106,7 @@ class ModelManager:
         """
         return self.entry(self._importer.import_files(files, config, observer, model_id, title).id)
 
+    @main_app_only
     def verify(self, model_id: str, observer: TransferObserver) -> list[str]:
         """Read every byte and compare it with the published hashes: a sentence for each damaged file, or none.
 
@@ -120,6 +136,7 @@ class ModelManager:
         """What downloads may take of the disk of the Hugging Face cache."""
         return free_bytes(Path(constants.HF_HUB_CACHE))
 
+    @main_app_only
     def remove(self, model_id: str) -> int:
         """Delete a model's files and give the bytes freed. An imported folder is not deleted, only forgotten.
 

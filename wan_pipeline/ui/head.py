@@ -13,16 +13,16 @@ from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.looking_on import BANNER
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 
-VIEWER = (
-    "Another Wan Studio has this workspace open and makes its clips. Here you can watch and add to the queue; "
-    "when the other one is closed, this one takes over."
-)
+LOOK_SECONDS = 2.0
+"""How often an app that looks on sees whether it has taken over."""
 CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
 """What `show` opens; `assets/files.js` names them too."""
 FOREIGN = "What another program noted in it, its prompt or seed, is in the form."
+ALLOW_AGAIN = "html => wanStudio.allowAgain(html)"
 SHOW_BADGE = "text => wanStudio.badge(text)"
 
 
@@ -36,17 +36,21 @@ class PageHead(Layout):
             "Open a clip", file_types=CLIPS, elem_id="clip-upload", elem_classes="quiet", size="sm"
         )
         self.banner = gr.HTML("", elem_id="banner")
+        self.timer = gr.Timer(LOOK_SECONDS, active=False)
         self.badge = gr.Textbox(visible="hidden", container=False)
 
     def wire(self, links: PageLinks) -> None:
-        links.page.load(self.show_notices, None, [self.banner], **QUIET)
+        gr.on([links.page.load, self.timer.tick], self.show_notices, None, [self.banner, self.timer], **QUIET)
+        self.banner.change(None, self.banner, None, js=ALLOW_AGAIN)
         self.badge.change(None, self.badge, None, js=SHOW_BADGE)
         self.upload.upload(partial(self.open_clip, links), self.upload, links.outputs, **QUIET)
 
     def show_notices(self) -> Updates:
-        """What was repaired in the workspace, and whether another app has it open."""
-        sentences = [*self._studio.notices, *([VIEWER] if self._studio.is_viewer else [])]
-        return {self.banner: self._templates.render("common/banner.html", sentences=sentences)}
+        """What was repaired in the workspace, and whether another app has it open: then look again until it has not."""
+        looks_on = self._studio.is_viewer
+        sentences = [*self._studio.notices, *([BANNER] if looks_on else [])]
+        html = self._templates.render("common/banner.html", sentences=sentences, looks_on=looks_on)
+        return {self.banner: html, self.timer: gr.Timer(active=looks_on)}
 
     def open_clip(self, links: PageLinks, path: str | None) -> Updates:
         """The settings of a clip from anywhere, in the form; what of them is missing here is said."""

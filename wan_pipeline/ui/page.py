@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.looking_on import refusal_of
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
@@ -26,7 +27,7 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
 
     `add_endpoints` adds those for programs.
     """
-    templates, names = Templates(), Names.of(studio)
+    templates, names = Templates({"refusal": refusal_of(studio)}), Names.of(studio)
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False, delete_cache=CACHE_LIFE) as page:
         head = PageHead(studio, templates)
         tabs: dict[RoomId, gr.Tab] = {}

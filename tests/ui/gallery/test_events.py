@@ -99,7 +99,48 @@ def test_a_binned_clip_comes_back_by_undo(tab: Tab) -> None:
 def test_an_error_is_said_where_the_person_looks(tab: Tab) -> None:
     assert "no clip" in tab.click("star", "gone")[tab.layout.toast]
     tab.click("open", "a")
-    assert "no clip" in tab.click("star", "gone")[tab.layout.report]
+    assert "no clip" in tab.click("star", "gone")[tab.layout.problem]
+
+
+def arrive(studio: Studio, *names: str) -> None:
+    for name in names:
+        put(studio.settings.clips, name, hour=9)
+    studio.gallery.rescan()
+
+
+def test_06_clips_that_arrive_are_announced_and_no_tile_moves_until_they_are_asked_for(
+    tab: Tab, studio: Studio
+) -> None:
+    """A star, a pick or a note drew the grid anew, with the new clips under the pointer."""
+    assert tab.events.look_for_new(tab.values)[tab.layout.arrivals] == ""
+    arrive(studio, "d", "e", "f")
+    assert "3 new" in Reader(tab.events.look_for_new(tab.values)[tab.layout.arrivals]).text
+    for act in ("star", "pick"):
+        drawn = tab.click(act, "b")
+        assert tab.selection.ids == ("job-c", "job-b", "job-a")
+        assert "3 new" in Reader(drawn[tab.layout.arrivals]).text
+    shown = tab.click("show-new")
+    assert len(tab.selection.ids) == 6 and tab.selection.ids[3:] == ("job-c", "job-b", "job-a")
+    assert (shown[tab.layout.arrivals], tab.selection.picked) == ("", ("job-b",))
+
+
+def test_06_a_pick_that_was_deleted_elsewhere_is_dropped(tab: Tab, studio: Studio) -> None:
+    tab.click("pick", "a")
+    studio.gallery.bin(["job-a"])
+    studio.gallery.empty_bin()
+    assert "Pick one more" in tab.click("pick", "b")[tab.layout.picks]
+    assert tab.selection.picked == ("job-b",)
+
+
+def test_06_a_share_copy_and_a_verification_are_told_in_places_of_their_own(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One overwrote the other, and the link to the copy was gone."""
+    monkeypatch.setattr(Studio, "share_copy", lambda self, clip: clip)
+    tab.click("open", "a")
+    shared = tab.click("share", "a")
+    assert "being downloaded" in shared[tab.layout.shared] and tab.layout.report not in shared
+    assert tab.layout.shared not in tab.events.follow_verification(tab.values)
 
 
 def test_settings_go_back_to_the_form(tab: Tab) -> None:

@@ -78,7 +78,8 @@ class Cleaner:
     def _run(self) -> None:
         while True:
             try:
-                self.clean(datetime.now(UTC))
+                if not self._studio.is_viewer:
+                    self.clean(datetime.now(UTC))
             except (StorageError, OSError):
                 logger.exception("What visitors left could not be cleaned away; it is tried again in an hour.")
             if self._closing.wait(INTERVAL_SECONDS):

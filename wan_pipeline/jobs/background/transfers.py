@@ -19,6 +19,7 @@ from wan_pipeline.models.transfer import TransferProgress
 from wan_pipeline.progress import Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 MODULE = "wan_pipeline.jobs.background.transfers"
 REPORT_SECONDS = 0.5
@@ -69,11 +70,13 @@ class ModelTransfer:
 class Transfers:
     """The transfers of one workspace. Every method raises ModelError for an invalid id."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, check_main_app: CheckMainApp = unchecked) -> None:
+        self._check_main_app = check_main_app
         self._settings = settings
         self._locks = WorkspaceLocks(settings.workspace)
         self._processes: dict[str, BackgroundProcess] = {}
 
+    @main_app_only
     def start(self, task: TransferTask, model_id: str) -> None:
         """Start a process for the model. Raises UserError if one is running, StorageError."""
         if self._is_running(model_id):
@@ -83,6 +86,7 @@ class Transfers:
         file = _state_file(self._settings, model_id)
         self._process(model_id).start(file, first, task.value, model_id, uses_hub=is_download)
 
+    @main_app_only
     def stop(self, model_id: str) -> None:
         """Ask the process of a model to stop, which it does when the next bytes arrive. Raises StorageError."""
         self._process(model_id).stop(_state_file(self._settings, model_id))
@@ -95,6 +99,7 @@ class Transfers:
             return transfer
         return replace(transfer, is_stopping=file.stop_is_requested())
 
+    @main_app_only
     def forget(self, model_id: str) -> None:
         """Delete the record of the last transfer of a model. Raises UserError while one is running."""
         if self._is_running(model_id):

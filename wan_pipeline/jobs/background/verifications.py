@@ -22,6 +22,7 @@ from wan_pipeline.progress import Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 MODULE = "wan_pipeline.jobs.background.verifications"
 QUEUE_POLL_SECONDS = 1.0
@@ -60,11 +61,13 @@ class Verification:
 class Verifications:
     """The verifications of one workspace."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, check_main_app: CheckMainApp = unchecked) -> None:
+        self._check_main_app = check_main_app
         self._settings = settings
         lock = WorkspaceLocks(settings.workspace).verifier()
         self._process = BackgroundProcess(MODULE, settings, lock, settings.logs / "verify.log")
 
+    @main_app_only
     def start(self, clip: Path) -> None:
         """Verify a clip as soon as the queue is idle. Raises UserError while another is being verified."""
         if self._process.is_alive:

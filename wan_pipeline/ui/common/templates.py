@@ -20,8 +20,8 @@ UI = Path(__file__).parent.parent
 class Templates:
     """Renders `room/name.html`, the file `ui/<room>/templates/<name>.html`; `common` counts as a room.
 
-    Every value is escaped. An undefined variable raises. `shared` are values that all
-    templates may use.
+    Every value is escaped. An undefined variable raises. `shared` are values that all templates may use;
+    `refusal(act)`, why a button is disabled, says nothing unless it is among them.
     """
 
     def __init__(self, shared: Mapping[str, Any] | None = None) -> None:
@@ -43,7 +43,7 @@ class Templates:
             "frame_size": frame_size,
             "clip_length": clip_length,
         }
-        self._environment.globals |= dict(shared or {})
+        self._environment.globals |= {"refusal": lambda act: "", **(shared or {})}
 
     def render(self, name: str, /, **values: Any) -> str:
         """Equal values give equal HTML, so that a page can leave alone what has not changed."""

@@ -113,7 +113,7 @@ class StageEvents:
         counts = jobs.counts()
         return {
             "view": html.stage(templates, self._names, job, preview, is_binned=is_binned, is_paused=state.paused),
-            "cancel": job is not None and job.is_active,
+            "cancel": job is not None and job.is_active and not self._studio.is_viewer,
             "reuse": job is not None and not job.is_active,
             "last_frame": job is not None and job.clip is not None,
             "download": html.download(templates, job),

@@ -29,6 +29,7 @@ class GalleryRoom:
         filters = [box.input if isinstance(box, gr.Dropdown) else box.change for box in layout.filters]
         gr.on(filters, events.search, inputs, outputs, trigger_mode="always_last", **QUIET)
         layout.empty_bin.click(events.empty_bin, inputs, outputs, **QUIET)
+        layout.clock.tick(events.look_for_new, inputs, [layout.arrivals], trigger_mode="always_last", **QUIET)
         layout.timer.tick(events.follow_verification, {layout.selection}, [layout.report, layout.timer], **QUIET)
         for part in layout.clickable:
             # By default, Gradio drops a click while the one before it is being answered.

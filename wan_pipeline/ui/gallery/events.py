@@ -45,6 +45,7 @@ class GalleryEvents:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
         self._templates, self._layout, self._filler = templates, layout, links.filler
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
+            "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
             **dict.fromkeys(("older", "newer"), self._turn_page),
             "open": lambda call: self._open(call, call.click.subject),
             **dict.fromkeys(("next", "previous"), self._step),
@@ -66,11 +67,15 @@ class GalleryEvents:
         """Show what is in the clips folder now, and what there is to filter by."""
         self._gallery.rescan()
         offered = self._layout.offer(self._gallery.facets(), self._names)
-        return {**offered, **self._grid(values, values[self._layout.selection])}
+        return {**offered, **self._grid(values, replace(values[self._layout.selection], until=None))}
 
     def search(self, values: Values) -> Updates:
         """Other words or filters: show the first page of what they find."""
-        return self._grid(values, replace(values[self._layout.selection], offset=0))
+        return self._grid(values, _newest(values[self._layout.selection]))
+
+    def look_for_new(self, values: Values) -> Updates:
+        """Announce clips that have come since the grid was drawn. The grid itself stays as it is."""
+        return self._layout.updates(arrivals=self._arrivals(values, values[self._layout.selection].until))
 
     def empty_bin(self, values: Values) -> Updates:
         try:
@@ -87,7 +92,7 @@ class GalleryEvents:
             return self._actions[call.click.act](call)
         except UserError as error:
             if selection.open:
-                return self._layout.updates(report=notice(self._templates, str(error)))
+                return self._layout.updates(problem=notice(self._templates, str(error)))
             return self._toast(str(error))
 
     def follow_verification(self, values: Values) -> Updates:
@@ -99,7 +104,7 @@ class GalleryEvents:
     def _grid(self, values: Values, selection: Selection) -> Updates:
         query, offset = self._layout.query(values), selection.offset
         try:
-            page = self._gallery.page(query, offset, PAGE_SIZE)
+            page = self._gallery.page(query, offset, PAGE_SIZE, selection.until)
         except RequestError as error:
             return self._toast(str(error))
         if not page.items and offset:  # the last clip of the last page is gone
@@ -107,9 +112,22 @@ class GalleryEvents:
         return self._layout.updates(
             grid=html.grid(self._templates, page, query, offset, selection.picked),
             count=html.count(self._templates, page.total),
-            empty_bin=gr.Button(visible=query.binned and page.total > 0),
-            selection=replace(selection, ids=tuple(clip.id for clip in page.items)),
+            empty_bin=gr.Button(visible=query.binned and page.total > 0, interactive=not self._studio.is_viewer),
+            arrivals=self._arrivals(values, selection.until),
+            selection=replace(
+                selection,
+                ids=tuple(clip.id for clip in page.items),
+                until=page.newest if selection.until is None else selection.until,
+            ),
         )
+
+    def _arrivals(self, values: Values, until: int | None) -> str:
+        """Empty for a grid that shows all there is, and for words that `search` refuses."""
+        try:
+            number = 0 if until is None else self._gallery.count_newer(self._layout.query(values), until)
+        except RequestError:
+            number = 0
+        return html.arrivals(self._templates, number)
 
     def _turn_page(self, call: Call) -> Updates:
         step = PAGE_SIZE if call.click.act == "older" else -PAGE_SIZE
@@ -127,7 +145,10 @@ class GalleryEvents:
         return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
 
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
-        picks = html.picks(self._templates, [self._gallery.clip(clip_id) for clip_id in selection.picked])
+        """The picks are held by id, on whatever page they are; one that was deleted meanwhile is dropped."""
+        found = self._gallery.existing(selection.picked)
+        picks = html.picks(self._templates, found)
+        selection = replace(selection, picked=tuple(clip.id for clip in found))
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
     def _toast(self, text: str, undo: Sequence[str] = ()) -> Updates:
@@ -146,6 +167,8 @@ class GalleryEvents:
                 self._studio.comments.of_clip(clip.id),
                 is_local=call.is_local,
             ),
+            problem="",
+            shared="",
             report=verification_report(self._templates, verification),
             timer=gr.Timer(active=verification is not None and not verification.is_over),
             selection=replace(call.selection, open=clip_id),
@@ -163,7 +186,10 @@ class GalleryEvents:
         return self._layout.updates(over=html.compare(self._templates, self._names, one, two))
 
     def _close(self, selection: Selection) -> Updates:
-        return self._layout.updates(over="", report="", selection=replace(selection, open=""))
+        return {**self._closed(), **self._layout.updates(selection=replace(selection, open=""))}
+
+    def _closed(self) -> Updates:
+        return self._layout.updates(over="", problem="", shared="", report="")
 
     # What is done to a clip
 
@@ -189,7 +215,7 @@ class GalleryEvents:
         """Close the sheet of a clip that went into the bin or came out of it."""
         picked = _without(call.selection.picked, call.click.subject)
         closed = replace(call.selection, picked=picked, open="")
-        return {**self._layout.updates(over="", report=""), **self._grid_and_picks(call.values, closed)}
+        return {**self._closed(), **self._grid_and_picks(call.values, closed)}
 
     def _open_folder(self, call: Call) -> Updates:
         if call.is_local:
@@ -198,11 +224,11 @@ class GalleryEvents:
 
     def _share(self, call: Call) -> Updates:
         copy = self._studio.share_copy(self._gallery.clip(call.click.subject).path)
-        return self._layout.updates(report=html.share_link(self._templates, served_copy(copy)))
+        return self._layout.updates(problem="", shared=html.share_link(self._templates, served_copy(copy)))
 
     def _verify(self, call: Call) -> Updates:
         self._studio.verifications.start(self._gallery.clip(call.click.subject).path)
-        return {**self._follow(call.selection.open), **self._layout.updates(timer=gr.Timer(active=True))}
+        return {**self._follow(call.selection.open), **self._layout.updates(problem="", timer=gr.Timer(active=True))}
 
     def _follow(self, clip_id: str) -> Updates:
         verification = self._studio.verifications.of(self._gallery.clip(clip_id).path) if clip_id else None
@@ -229,6 +255,11 @@ class GalleryEvents:
         if clip.request_error:
             raise UserError(clip.request_error)
         return self._studio.requests.draft_of(clip.request)
+
+
+def _newest(selection: Selection) -> Selection:
+    """The first page, with all clips there are now."""
+    return replace(selection, offset=0, until=None)
 
 
 def _without(ids: Sequence[str], clip_id: str) -> tuple[str, ...]:

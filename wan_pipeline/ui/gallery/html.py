@@ -49,6 +49,11 @@ def count(templates: Templates, total: int) -> str:
     return templates.render("gallery/count.html", total=total)
 
 
+def arrivals(templates: Templates, number: int) -> str:
+    """Says that there are clips which the grid does not show yet; empty without any."""
+    return templates.render("gallery/arrivals.html", number=number) if number else ""
+
+
 def picks(templates: Templates, clips: Sequence[Clip]) -> str:
     """The bar of the one or two clips picked to compare; empty without any."""
     return templates.render("gallery/picks.html", clips=clips) if clips else ""

@@ -9,11 +9,14 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
+from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import Names
 
 POLL_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+"""How often an open gallery looks for clips that have come."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Selection:
     """Id of the clip whose sheet is open; empty for none."""
     ids: tuple[str, ...] = ()
     """Ids of the clips on this page, in order."""
+    until: int | None = None
+    """The grid's newest clip: later ones are announced, and shown on demand. None for a grid that is drawn anew."""
 
 
 class GalleryLayout(Layout):
@@ -52,19 +57,25 @@ class GalleryLayout(Layout):
                 "Empty the bin", visible=False, elem_id="empty-bin", elem_classes=["quiet", "bad"], min_width=0
             )
             self.count = gr.HTML("", elem_classes="count-slot")
+        self.arrivals = _clickable("arrivals")
         self.grid = _clickable("grid")
         self.picks = _clickable("picks")
         self.over = _clickable("over")
-        self.report = gr.HTML("", elem_id="report")  # not within `over`: the clip there plays on while this changes
+        # Not within `over`: the clip there plays on while these change. A place each, so that none hides another.
+        with gr.Column(elem_id="report"):
+            self.problem = gr.HTML("")
+            self.shared = gr.HTML("")
+            self.report = gr.HTML("", elem_id="verification")
         self.toast = _clickable("toast")
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         """Ticks while the open clip is being verified."""
+        self.clock = room_clock(LOOK_SECONDS)
         self.selection = gr.State(Selection())
 
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.grid, self.picks, self.over, self.toast
+        return self.arrivals, self.grid, self.picks, self.over, self.toast
 
     @property
     def filters(self) -> tuple[Component, ...]:

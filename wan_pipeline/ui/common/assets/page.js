@@ -64,5 +64,13 @@
       tab.dataset.count = (text || "").split(" ")[0];
       tab.dataset.paused = (text || "").endsWith("paused");
     },
+    // This app has taken over: what was refused while it looked on may be done now.
+    allowAgain(banner) {
+      if ((banner || "").includes("data-looks-on")) return;
+      for (const element of document.querySelectorAll("[data-refused]")) {
+        element.disabled = false;
+        for (const name of ["data-refused", "title"]) element.removeAttribute(name);
+      }
+    },
   };
 })();

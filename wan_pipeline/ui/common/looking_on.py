@@ -1,0 +1,26 @@
+"""What an app that only looks on shows: its banner, and disabled buttons for what the studio would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wan_pipeline.studio import LOOKING_ON, Studio
+
+BANNER = (
+    "Another Wan Studio has this workspace open and makes its clips. Here you can watch and add to the queue; "
+    "to change anything, use that one. When it is closed, this one takes over."
+)
+REFUSED = frozenset(
+    {
+        *("pause-all", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
+        *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
+        *("star", "note", "bin", "unbin", "undo"),
+        *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
+    }
+)
+"""Names of buttons (`data-act`) and boxes (`data-change`) that change what the main app alone may change."""
+
+
+def refusal_of(studio: Studio) -> Callable[[str], str]:
+    """Gives the reason why a button is disabled now: one sentence; empty for what may be done."""
+    return lambda act: LOOKING_ON if act in REFUSED and studio.is_viewer else ""
