@@ -19,7 +19,7 @@ from wan_pipeline.jobs.job import JobState
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
-IN_DIALOG = "() => !!document.activeElement.closest('[role=dialog], dialog')"
+IN_DIALOG = "() => !!document.activeElement.closest('[role=dialog], dialog, #report')"
 TUNNEL = "someone.gradio.live"
 
 
