@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.axe import Auditor
 from tests.browser.filled import Filled, empty, fill
 from tests.browser.form import panel
-from tests.browser.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor, new_profile
+from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.jobs.job import JobState
 
