@@ -33,12 +33,16 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
         tabs: dict[RoomId, gr.Tab] = {}
         with gr.Tabs(elem_id="rooms", selected=RoomId.CREATE.value) as rooms:
             with _tab(RoomId.CREATE) as tabs[RoomId.CREATE]:
+                _title(templates, RoomId.CREATE)
                 create = CreateRoom(studio, templates, names)
             with _tab(RoomId.QUEUE, "room") as tabs[RoomId.QUEUE]:
+                _title(templates, RoomId.QUEUE)
                 queue = QueueRoom(studio, templates, names)
             with _tab(RoomId.GALLERY, "room") as tabs[RoomId.GALLERY]:
+                _title(templates, RoomId.GALLERY)
                 gallery = GalleryRoom(studio, templates, names)
             with _tab(RoomId.MODELS, "room") as tabs[RoomId.MODELS]:
+                _title(templates, RoomId.MODELS)
                 models = ModelsRoom(studio, templates, names)
         links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge)
         for part in (head, create, queue, gallery, models):
@@ -53,3 +57,8 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
 
 def _tab(room: RoomId, classes: str | None = None) -> gr.Tab:
     return gr.Tab(room.capitalize(), id=room.value, elem_classes=classes)
+
+
+def _title(templates: Templates, room: RoomId) -> None:
+    """The room's own heading, for screen readers: the eye reads it in the head of the page."""
+    gr.HTML(templates.render("common/room_title.html", title=room.capitalize()), elem_classes="room-title")

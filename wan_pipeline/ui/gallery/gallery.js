@@ -1,12 +1,12 @@
-// The gallery's keys, and two clips under one set of controls.
+// The gallery's arrow keys, and two clips under one set of controls.
 (() => {
   const shown = selector => document.querySelector(selector);
 
-  // Escape closes what is open over the gallery; the arrow keys go to the clips beside it.
+  // The arrow keys go to the clips beside the open one.
   document.addEventListener("keydown", event => {
     const open = shown(".sheet, .compare");
     if (!open || event.target.matches("textarea, input")) return;
-    const act = {Escape: "close", ArrowLeft: "previous", ArrowRight: "next"}[event.key];
+    const act = {ArrowLeft: "previous", ArrowRight: "next"}[event.key];
     const button = act && open.querySelector(`[data-act=${act}]`);
     if (!button) return;
     event.preventDefault();

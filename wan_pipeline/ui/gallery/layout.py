@@ -41,6 +41,7 @@ class GalleryLayout(Layout):
     def __init__(self) -> None:
         with gr.Row(elem_classes="filters"):
             self.text = gr.Textbox(
+                label="Search prompts and notes",
                 placeholder="Search prompts and notes",
                 show_label=False,
                 max_lines=1,

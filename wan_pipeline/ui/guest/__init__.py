@@ -8,7 +8,8 @@ from wan_pipeline.access.roles import ALLOWED, Action, Role
 from wan_pipeline.ui.common.templates import Templates
 
 STATIC = Path(__file__).parent / "static"
-FILES = {path.name: path for path in STATIC.iterdir()}
+MODAL = Path(__file__).parents[1] / "common" / "assets" / "modal.js"
+FILES = {path.name: path for path in (*STATIC.iterdir(), MODAL)}
 """The files that the page loads, by name: nothing else of the folder's neighbours can be asked for."""
 KINDS = {".css": "text/css", ".js": "text/javascript"}
 

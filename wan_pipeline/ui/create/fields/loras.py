@@ -47,7 +47,9 @@ def _row(number: int) -> dict[str, Field]:
     return {
         name: Field(build, read, lambda draft, spec: chosen(draft).name),
         weight: Field(
-            lambda choices: gr.Textbox("1", label="Weight", placeholder="1", max_lines=1, min_width=90, scale=1),
+            lambda choices: gr.Textbox(
+                "1", label=f"Weight {number + 1}", placeholder="1", max_lines=1, min_width=90, scale=1
+            ),
             lambda values, spec: {},
             lambda draft, spec: f"{chosen(draft).weight:.10g}",
             is_timed=False,

@@ -1,0 +1,62 @@
+"""axe-core over a page, in each of its looks."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN = "([part, only]) => axe.run(part ?? document, {runOnly: only, resultTypes: ['violations']})"
+IS_DARK = "dark => !document.querySelector('.gradio-container') || document.body.classList.contains('dark') === dark"
+OVERFLOWS = "() => document.documentElement.scrollWidth > innerWidth"
+
+
+class Look(Enum):
+    """Width, height and colours of the page."""
+
+    LIGHT = (1440, 900, "light")
+    DARK = (1440, 900, "dark")
+    PHONE = (390, 844, "light")
+
+    def put_on(self, page: Page) -> None:
+        width, height, colours = self.value
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=colours)
+        page.wait_for_function(IS_DARK, arg=self is Look.DARK)
+
+
+class Auditor:
+    """Runs axe-core over what is shown, and collects what it finds."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._script = Axe().axe_script
+
+    def look(self, page: Page, place: str, part: str | None = None) -> None:
+        """Audit the page in every look, or only the element `part` in light and dark; light is left behind.
+
+        Dark differs in its colours alone, so only their contrast is looked at there.
+        """
+        if not page.evaluate("() => 'axe' in window"):
+            page.evaluate(self._script)
+        for look in (Look.DARK, Look.LIGHT) if part else (Look.DARK, Look.PHONE, Look.LIGHT):
+            look.put_on(page)
+            only = (
+                {"type": "rule", "values": ["color-contrast"]} if look is Look.DARK else {"type": "tag", "values": TAGS}
+            )
+            violations = page.evaluate(RUN, [part, only])["violations"]
+            self.found += [line for each in violations for line in _lines(each, f"{place}, {look.name.lower()}")]
+            if page.evaluate(OVERFLOWS):
+                self.found.append(f"{place}, {look.name.lower()}: the page is wider than the window")
+
+
+def _lines(violation: dict[str, Any], place: str) -> list[str]:
+    """One line for each element: rule, element, help, and what axe says of it."""
+    return [
+        f"{place}: {violation['id']} at {' '.join(map(str, node['target']))}: {violation['help']}. "
+        f"{node['failureSummary']}".replace("\n", " ")
+        for node in violation["nodes"]
+    ]

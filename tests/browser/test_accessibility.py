@@ -1,0 +1,159 @@
+"""Issue 11, numbers 3 and 4: axe-core finds nothing on the page in any look, and dialogs are used by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.axe import Auditor
+from tests.browser.filled import Filled, empty, fill
+from tests.browser.form import panel
+from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
+from wan_pipeline.access.http import COOKIE
+from wan_pipeline.jobs.job import JobState
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
+
+IN_DIALOG = "() => !!document.activeElement.closest('[role=dialog], dialog, #report')"
+TUNNEL = "someone.gradio.live"
+
+
+@pytest.fixture(scope="module")
+def filled(workspace: Path, address: str) -> Iterator[Filled]:
+    filled = fill(workspace)
+    yield filled
+    empty(filled)
+
+
+@pytest.fixture
+def auditor() -> Iterator[Auditor]:
+    auditor = Auditor()
+    yield auditor
+    assert not auditor.found, "\n".join(["", *auditor.found])
+
+
+def test_every_room_and_dialog(visitor: Visitor, filled: Filled, auditor: Auditor) -> None:
+    page = visitor.open(f"?job={filled.jobs[JobState.CANCELLED]}")
+    create(page, filled, auditor)
+    queue(page, filled, auditor)
+    gallery(page, auditor)
+    models(page, auditor)
+    share(page, auditor)
+
+
+def test_the_guests_page(browser: Browser, address: str, filled: Filled, auditor: Auditor) -> None:
+    guest(browser, address, filled, auditor)
+
+
+def share(page: Page, auditor: Auditor) -> None:
+    with opened_by_keyboard(page, page.get_by_role("button", name="Share", exact=True)):
+        page.get_by_role("button", name="Make a link").click()
+        expect(page.get_by_label("The link")).to_be_visible()
+        auditor.look(page, "share")
+
+
+def create(page: Page, filled: Filled, auditor: Auditor) -> None:
+    for name in ("Text to video", "Image to video"):
+        page.get_by_role("tab", name=name).click()
+        form = panel(page)
+        for accordion in ("LoRAs", "Advanced"):
+            form.get_by_role("button", name=accordion).click()
+        form.get_by_label("Custom").check()
+        form.get_by_label("Seed", exact=True).fill("none")
+        form.get_by_role("button", name="Generate").click()
+        expect(form.locator(".notice")).to_be_visible()
+        auditor.look(page, name)
+    for state in JobState:
+        if state is not JobState.CANCELLED:
+            page.locator(f"#recent [data-job='{filled.jobs[state]}']").click()
+        expect(page.locator("#view .words")).not_to_be_empty()
+        auditor.look(page, f"the stage of a job that is {state}", "#stage")
+
+
+def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
+    page.get_by_role("tab", name="Queue").click()
+    expect(page.locator(".now")).to_be_visible()
+    page.get_by_role("button", name="Add many clips").click()
+    page.locator("#add-many input[type=file]").first.set_input_files(
+        {"name": "list.csv", "mimeType": "text/csv", "buffer": b"prompt,steps\na ball,4\na box,many\n"}
+    )
+    expect(page.locator(".problems")).to_be_visible()
+    auditor.look(page, "queue")
+    for shelf in ("Done", "Problems", "Cancelled"):
+        page.get_by_role("radio", name=shelf).click()
+        expect(page.get_by_role("radio", name=shelf)).to_be_checked()
+        auditor.look(page, f"queue, {shelf}", "#queue-rows")
+    row = page.locator(f".job-row[data-clip='{filled.jobs[JobState.CANCELLED]}']")
+    with opened_by_keyboard(page, row.get_by_role("button", name="History and log")):
+        auditor.look(page, "history")
+
+
+def gallery(page: Page, auditor: Auditor) -> None:
+    page.get_by_role("tab", name="Gallery").click()
+    posters = page.locator(".clip .poster")
+    for number in range(2):
+        posters.nth(number).hover()
+        page.locator(".clip .pick").nth(number).click()
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible()
+    auditor.look(page, "gallery")
+    with opened_by_keyboard(page, page.get_by_role("button", name="Compare", exact=True)):
+        auditor.look(page, "compare")
+    with opened_by_keyboard(page, posters.first) as sheet:
+        sheet.get_by_role("button", name="Share copy").click()
+        expect(page.locator("#report .notice")).to_be_visible()
+        auditor.look(page, "clip")
+    page.get_by_placeholder("Search prompts and notes").fill("nowhere")
+    expect(page.locator(".nothing:visible")).to_be_visible()
+    auditor.look(page, "gallery without a clip")
+
+
+def models(page: Page, auditor: Auditor) -> None:
+    page.get_by_role("tab", name="Models").click()
+    expect(page.locator("#model-grid .model").first).to_be_visible()
+    auditor.look(page, "models")
+    with opened_by_keyboard(page, page.get_by_role("button", name="Remove", exact=True).first):
+        auditor.look(page, "removing a model")
+    with opened_by_keyboard(page, page.get_by_role("button", name="Download", exact=True).first) as dialog:
+        expect(dialog.locator(".notice")).to_be_visible()
+        auditor.look(page, "downloading a model")
+
+
+@contextmanager
+def opened_by_keyboard(page: Page, opener: Locator) -> Iterator[Locator]:
+    """The dialog that the button opens: the focus moves into it, stays in it, and returns to the button on Escape."""
+    opener.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    page.wait_for_function(IN_DIALOG)
+    yield dialog
+    for key in ("Shift+Tab", "Tab", "Tab"):
+        page.keyboard.press(key)
+        assert page.evaluate(IN_DIALOG), f"{key} left the dialog"
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_focused()
+
+
+def guest(browser: Browser, address: str, filled: Filled, auditor: Auditor) -> None:
+    profile = new_profile(browser)
+    page = profile.new_page()
+    page.goto(address.replace("127.0.0.1", TUNNEL))
+    auditor.look(page, "refused")
+    profile.add_cookies([{"name": COOKIE, "value": filled.secret, "domain": TUNNEL, "path": "/"}])
+    page.reload()
+    expect(page.locator(".clip.completed").first).to_be_visible()
+    expect(page.locator("#estimate")).not_to_be_empty()
+    page.get_by_text("More settings").click()
+    for box in page.get_by_label("Compare").all()[:2]:
+        box.check()
+    auditor.look(page, "guests' page")
+    with opened_by_keyboard(page, page.get_by_role("button", name="Compare the two")):
+        auditor.look(page, "guests' comparison")
+    with opened_by_keyboard(page, page.locator(".clip button.picture").first):
+        auditor.look(page, "guests' clip")
+    profile.close()
