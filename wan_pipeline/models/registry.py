@@ -39,6 +39,7 @@ DEMO = ModelSpec(
     guidance_scale=3.0,
     flow_shift=3.0,
     max_sequence_length=64,
+    vocabulary="demo",
     memory=DEMO_MEMORY,
 )
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
-
 import gradio as gr
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
-from wan_pipeline.ui.common.messages import estimate, hint, notice
+from wan_pipeline.ui.common.messages import estimate
 from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.create.examples import Picture
+from wan_pipeline.ui.create import html
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout, StageLayout
+from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 CLEAR = "() => ''"
@@ -38,7 +36,7 @@ class FormEvents:
         self._wire_bar(stage)
         self._wire_choices()
         self._wire_loras()
-        self._wire_examples()
+        PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         save_in_browser(self._links.page, self._form)
 
     # Which event does what
@@ -52,13 +50,13 @@ class FormEvents:
             **QUIET,
         )
         layout.editing.change(self.show_editing, layout.editing, [layout.edit_bar, layout.generate], **QUIET)
+        layout.dice.click(None, None, form["seed"], js=RANDOM_SEED)
         layout.stop_editing.click(None, None, layout.editing, js=CLEAR)
         gr.on([field.change for field in form.components.values()], None, None, layout.notice, js=CLEAR)
         gr.on(
             [
                 links.page.load,
                 stage.strip.change,
-                form["prompt"].blur,
                 form["preset"].change,
                 *(field.change for field in form.timed),
             ],
@@ -87,14 +85,6 @@ class FormEvents:
         offered = [*files, layout.lora_hint, layout.lora_rows[0]]
         self._links.page.load(self.offer_loras, None, offered, **QUIET)
 
-    def _wire_examples(self) -> None:
-        form, layout = self._form, self._layout
-        layout.dice.click(None, None, form["seed"], js=RANDOM_SEED)
-        for prompt, button in layout.prompts.items():
-            button.click(None, None, form["prompt"], js=f"() => {json.dumps(prompt)}")
-        for picture, button in layout.pictures.items():
-            button.click(partial(self.use_picture, picture), None, [form["image"], form["prompt"]], **QUIET)
-
     # The bar at the foot
 
     def generate(self, values: Values) -> Updates:
@@ -107,7 +97,7 @@ class FormEvents:
                 return {layout.notice: "", layout.editing: "", **self._links.open(RoomId.QUEUE)}
             job_id = self._studio.submit(draft, project_name(values[layout.project]))
         except UserError as error:
-            return {layout.notice: notice(self._templates, str(error))}
+            return {layout.notice: html.fault(self._templates, str(error), self._form.fault(error, values))}
         return {layout.notice: "", self._links.job: job_id}
 
     def show_editing(self, editing: str) -> Updates:
@@ -116,14 +106,13 @@ class FormEvents:
         return {self._layout.edit_bar: gr.Row(visible=bool(editing)), self._layout.generate: gr.Button(label)}
 
     def estimate(self, values: Values) -> Updates:
-        """How long the clip will take, whether it fits, what of the prompt is not read; or what the form lacks."""
+        """How long the clip will take and whether it fits; or what the form lacks."""
         try:
-            draft = self._form.draft(values)
-            found = self._studio.estimates.of_draft(draft)
+            found = self._studio.estimates.of_draft(self._form.draft(values))
         except UserError as error:
-            return {self._layout.estimate: hint(self._templates, str(error))}
-        notes = "".join(hint(self._templates, note) for note in self._studio.requests.notes(draft))
-        return {self._layout.estimate: estimate(self._templates, found.text, found.fits) + notes}
+            lacking = html.fault(self._templates, str(error), self._form.fault(error, values), "lacking")
+            return {self._layout.estimate: lacking}
+        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
 
     # What a choice shows
 
@@ -177,7 +166,3 @@ class FormEvents:
             self._layout.lora_hint: gr.HTML(visible=not names),
             self._layout.lora_rows[0]: gr.Row(visible=bool(names)),
         }
-
-    def use_picture(self, picture: Picture) -> Updates:
-        """Start from an example."""
-        return {self._form["image"]: str(picture.path), self._form["prompt"]: picture.prompt}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.jobs.job import Job
-from wan_pipeline.ui.common.names import STAGES, Names, download_name
+from wan_pipeline.ui.common.names import STAGES, Names, download_name, not_shown
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.wording import duration
 
@@ -14,7 +14,19 @@ def stage(templates: Templates, names: Names, job: Job | None, preview: bytes | 
     """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on."""
     if job is None:
         return templates.render("create/empty_stage.html")
-    return templates.render("create/stage.html", job=job, preview=preview, stages=STAGES, facts=facts(job, names))
+    return templates.render(
+        "create/stage.html",
+        job=job,
+        preview=preview,
+        stages=STAGES,
+        facts=facts(job, names),
+        not_shown=not_shown(job.request),
+    )
+
+
+def fault(templates: Templates, text: str, field: str, kind: str = "") -> str:
+    """Why Generate failed or, with the kind "lacking", why there is no estimate. `field` is the id of an element."""
+    return templates.render("create/fault.html", text=text, field=field, kind=kind)
 
 
 def facts(job: Job, names: Names) -> dict[str, str]:
