@@ -64,6 +64,8 @@ class ModelSpec:
     modes: frozenset[Mode]
     sizes: tuple[Size, ...]
     """Offered sizes, the default first. Any other size on the grid and within the limits is allowed too."""
+    any_shape: bool = True
+    """Whether other shapes come out as well as those of the offered sizes, so that a clip may have its picture's."""
     availability: Availability = Availability.RELEASED
     repo: str | None = None
     licence: str = "Apache-2.0"

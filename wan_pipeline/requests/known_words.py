@@ -13,9 +13,11 @@ from wan_pipeline.models.vocabulary import Vocabulary, find_vocabulary
 MAX_SHOWN = 4
 """Unknown words that a sentence lists."""
 _LINKS = frozenset(
-    ("an", "and", "are", "as", "be", "by", "can", "for", "from", "her", "his", "into", "its", "my", "of", "or", "our")
-    + ("out", "over", "some", "that", "their", "then", "through", "to", "together", "toward", "towards", "up", "very")
-    + ("we", "which", "while", "who", "will", "your")
+    {
+        *("an", "and", "are", "as", "be", "by", "can", "for", "from", "her", "his", "into", "its", "my", "of", "or"),
+        *("our", "out", "over", "some", "that", "their", "then", "through", "to", "together", "toward", "towards"),
+        *("up", "very", "we", "which", "while", "who", "will", "your"),
+    }
 )
 """Words that say nothing by themselves: they are not worth a warning."""
 _TAG = re.compile(r"<[^<>]{1,300}>")

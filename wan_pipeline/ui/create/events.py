@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
 import gradio as gr
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.models.spec import Size
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
+from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate
@@ -13,6 +19,8 @@ from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
+from wan_pipeline.ui.create.fields.field import FieldValues
+from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
@@ -35,6 +43,7 @@ class FormEvents:
     def wire(self, stage: StageLayout) -> None:
         self._wire_bar(stage)
         self._wire_choices()
+        self._wire_pictures()
         self._wire_loras()
         PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         save_in_browser(self._links.page, self._form)
@@ -52,7 +61,8 @@ class FormEvents:
         layout.editing.change(self.show_editing, layout.editing, [layout.edit_bar, layout.generate], **QUIET)
         layout.dice.click(None, None, form["seed"], js=RANDOM_SEED)
         layout.stop_editing.click(None, None, layout.editing, js=CLEAR)
-        gr.on([field.change for field in form.components.values()], None, None, layout.notice, js=CLEAR)
+        plain = [field.change for name, field in form.components.items() if name not in FILE_FIELDS]
+        gr.on(plain, None, None, layout.notice, js=CLEAR)
         gr.on(
             [
                 links.page.load,
@@ -78,6 +88,15 @@ class FormEvents:
         entered = self._links.entered(RoomId.CREATE)
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
         gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
+
+    def _wire_pictures(self) -> None:
+        """A bad picture is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
+        for name in ("image", "last_image"):
+            if name in self._form.components:
+                box = self._form[name]
+                outputs = [box, self._layout.notice]
+                box.upload(partial(self.check_picture, name), box, outputs, **QUIET)  # type: ignore[attr-defined]
+                box.clear(None, None, self._layout.notice, js=CLEAR)  # type: ignore[attr-defined]
 
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
@@ -116,15 +135,34 @@ class FormEvents:
 
     # What a choice shows
 
+    def check_picture(self, name: str, path: str | None) -> Updates:
+        """Refuse a picture that cannot be used, with a sentence at its box."""
+        if not path:
+            return {self._layout.notice: ""}
+        try:
+            self._studio.requests.pictures.check_still(Path(path))
+        except UserError as error:
+            message = html.fault(self._templates, str(error), self._form.element(name))
+            return {self._form[name]: None, self._layout.notice: message}
+        return {self._layout.notice: ""}
+
     def show_custom_size(self, values: Values) -> Updates:
         """The boxes of a custom size, which start with the model's default."""
         chosen = self._form.values(values)
         is_custom = chosen["size"] == CUSTOM
         updates: Updates = {self._layout.custom_size: gr.Row(visible=is_custom)}
         if is_custom and not chosen["width"] and not chosen["height"]:
-            default = self._form.spec(chosen["model"]).sizes[0]
+            default = self._size_of(chosen)
             updates |= {self._form["width"]: str(default.width), self._form["height"]: str(default.height)}
         return updates
+
+    def _size_of(self, chosen: FieldValues) -> Size:
+        """The model's first size; with a first frame, the size that crops it least."""
+        spec = self._form.spec(chosen["model"])
+        with suppress(UserError):
+            if image := chosen.get("image"):
+                return size_for(self._studio.requests.pictures.measure(Path(image)), spec)
+        return spec.sizes[0]
 
     def show_model(self, values: Values) -> Updates:
         """The sizes, lengths and parts of the chosen model, and its settings as placeholders."""
