@@ -49,13 +49,10 @@
         input?.focus({preventScroll: true});
       }
     },
-    // Whenever a message comes or goes.
+    // Whenever a message comes, goes or changes. Gradio may change a text in place.
     watchFaults(slot) {
-      const foot = slot.closest(".generate-bar");
-      const changes = new MutationObserver(records => {
-        if (records.some(record => record.type === "childList")) this.placeFaults(foot);
-      });
-      changes.observe(slot, {childList: true, subtree: true});
+      const changes = new MutationObserver(() => this.placeFaults(slot.closest(".generate-bar")));
+      changes.observe(slot, {childList: true, subtree: true, characterData: true, attributeFilter: ["data-field"]});
     },
   });
 })();
