@@ -31,7 +31,18 @@ class RequestError(UserError):
 
 
 class ImageError(UserError):
-    """An input image that cannot be used."""
+    """An input picture or video that cannot be used. `field` names the setting that holds it, where it is known."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+    def at(self, field: str) -> ImageError:
+        """The same error of a setting that is known now."""
+        return type(self)(str(self), field)
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (str(self), self.field)
 
 
 class PresetError(UserError):

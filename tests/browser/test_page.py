@@ -158,7 +158,10 @@ def test_bad_input_gets_a_sentence_and_the_form_is_kept(visitor: Visitor) -> Non
         fill(page, **{label: value})
         generate(page)
         expect(page.locator(".notice:visible")).to_contain_text(sentence)
-        expect(panel(page).get_by_label(label, exact=True)).to_have_value(value)
+        box = panel(page).get_by_label(label, exact=True)
+        expect(box).to_have_value(value)
+        if label != "Frames per second":  # that sentence is about the length
+            expect(box).to_have_attribute("aria-invalid", "true")
         fill(page, **{label: "16"})
         expect(page.locator(".notice:visible")).to_have_count(0)
         expect(page.locator(".estimate:visible")).to_contain_text("About")
@@ -208,9 +211,11 @@ def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> Non
     expect(page.locator(".notice:visible")).to_contain_text("There is no image yet")
     with page.expect_response("**/upload**"):
         panel(page).locator("input[type=file]").set_input_files(broken)
-    expect(page.locator(".estimate:visible")).to_contain_text("broken.png")
+    at_box = panel(page).locator("[id='image-to-video-image'] .notice")
+    expect(at_box).to_contain_text("broken.png")
+    expect(panel(page).locator("[id='image-to-video-image'] img")).to_have_count(0)
     generate(page)
-    expect(page.locator(".notice:visible")).to_contain_text("broken.png")
+    expect(at_box).to_contain_text("There is no image yet")
 
 
 def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:

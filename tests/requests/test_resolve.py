@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.registry import DEMO, WAN21_T2V_1_3B, WAN22_T2V_A14B
-from wan_pipeline.models.spec import Mode
+from wan_pipeline.models.registry import (
+    DEMO,
+    WAN21_I2V_480P,
+    WAN21_I2V_720P,
+    WAN21_T2V_1_3B,
+    WAN22_T2V_A14B,
+    WAN22_TI2V_5B,
+)
+from wan_pipeline.models.spec import Mode, ModelSpec, Size
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft
-from wan_pipeline.requests.resolve import LAYERED, Layer, merge, merge_settings, resolve
+from wan_pipeline.requests.resolve import LAYERED, Layer, cropped, merge, merge_settings, resolve
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import Settings
@@ -82,6 +89,14 @@ def test_an_image_chooses_the_nearest_shape(image: tuple[int, int], size: tuple[
     request = resolve(Draft(prompt="it moves"), DEMO, None, "ab" * 32, image)
     assert request.mode is Mode.IMAGE_TO_VIDEO
     assert (request.width, request.height) == size
+
+
+@pytest.mark.parametrize("spec", [WAN21_I2V_480P, WAN21_I2V_720P, WAN22_TI2V_5B], ids=lambda spec: spec.id)
+@pytest.mark.parametrize("image", [(3000, 4000), (4000, 3000), (3000, 2000), (1080, 1920), (1000, 1000)])
+def test_7_an_image_keeps_its_shape_in_every_model(image: tuple[int, int], spec: ModelSpec) -> None:
+    request = resolve(Draft(prompt="it moves"), spec, None, "ab" * 32, image)
+    assert cropped(image, Size(request.width, request.height)) < 0.015
+    assert request.width * request.height <= 1.1 * spec.sizes[0].width * spec.sizes[0].height
 
 
 def test_seeds_are_drawn_when_not_given() -> None:

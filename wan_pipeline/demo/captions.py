@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PLACES
+from wan_pipeline.models.vocabulary import Verb, demo_vocabulary
 
 MAX_TOKENS = 64
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
@@ -32,19 +31,6 @@ class SceneWords:
 
 
 @dataclass(frozen=True)
-class Verb:
-    third: str
-    gerund: str
-    base: str
-
-    def __add__(self, words: str) -> Verb:
-        return Verb(*(f"{form} {words}" for form in (self.third, self.gerund, self.base)))
-
-    def after(self, word: str) -> Verb:
-        return Verb(*(f"{word} {form}" for form in (self.third, self.gerund, self.base)))
-
-
-@dataclass(frozen=True)
 class Phrases:
     """The content of `phrases.toml`, each group in the order of `vocabulary`."""
 
@@ -58,23 +44,15 @@ class Phrases:
 
 @cache
 def phrases() -> Phrases:
-    data = tomllib.loads((Path(__file__).parent / "phrases.toml").read_text(encoding="utf-8"))
-    sideways = data["sideways"]
-    walks = [_verb(line) for line in sideways["verbs"]]
-    motions = {side: [walk + where for walk in walks for where in sideways[side]] for side in ("left", "right")}
-    motions |= {name: [_verb(line) for line in lines] for name, lines in data["motions"].items()}
+    known = demo_vocabulary()
     return Phrases(
-        objects=[data["objects"][name] for name in OBJECTS],
-        colors=[data["colors"][name] for name in COLORS],
-        motions=[motions[name] for name in MOTIONS],
-        places=[data["places"][name] for name in PLACES],
-        looks=[data["looks"][name] for name in LOOKS],
-        sentences=data["sentences"],
+        objects=[[*known.objects[name]] for name in OBJECTS],
+        colors=[[*known.colors[name]] for name in COLORS],
+        motions=[[*known.motions[name]] for name in MOTIONS],
+        places=[[*known.places[name]] for name in PLACES],
+        looks=[[*known.looks[name]] for name in LOOKS],
+        sentences={kind: [*lines] for kind, lines in known.sentences.items()},
     )
-
-
-def _verb(line: str) -> Verb:
-    return Verb(*line.split(" / "))
 
 
 def caption(scene: SceneWords, rng: random.Random, given_image: bool = False) -> str:

@@ -28,6 +28,7 @@ DEMO = ModelSpec(
     modes=TEXT | IMAGE,
     availability=Availability.BUNDLED,
     sizes=(Size(320, 192), Size(192, 320), Size(256, 256)),
+    any_shape=False,  # it learned from these three alone
     size_multiple=32,
     min_side=160,
     max_pixels=384 * 384,
@@ -39,6 +40,7 @@ DEMO = ModelSpec(
     guidance_scale=3.0,
     flow_shift=3.0,
     max_sequence_length=64,
+    vocabulary="demo",
     memory=DEMO_MEMORY,
 )
 

@@ -69,6 +69,8 @@ class ModelSpec:
     modes: frozenset[Mode]
     sizes: tuple[Size, ...]
     """Offered sizes, the default first. Any other size on the grid and within the limits is allowed too."""
+    any_shape: bool = True
+    """Whether other shapes come out as well as those of the offered sizes, so that a clip may have its picture's."""
     availability: Availability = Availability.RELEASED
     repo: str | None = None
     licence: str = "Apache-2.0"
@@ -99,6 +101,8 @@ class ModelSpec:
     negative_prompt: str = ""
     max_sequence_length: int = 512
     """Text tokens that the transformer reads."""
+    vocabulary: str = ""
+    """Name of the words that it knows, for a model that knows no others; see `models.vocabulary`."""
 
     memory: MemoryFacts = WAN_1_3B
     """Sizes of its parts, for the planner."""

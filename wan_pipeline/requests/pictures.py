@@ -12,6 +12,9 @@ class Pictures(Protocol):
     def measure(self, path: Path) -> tuple[int, int]:
         """Width and height of a picture, as seen. Raises ImageError if it is not a usable picture."""
 
+    def check_still(self, path: Path) -> None:
+        """Decode a picture. Raises ImageError if it is not a usable one, or an animation."""
+
     def check_length(self, path: Path, name: str, fps: int, num_frames: int) -> None:
         """Raise ImageError unless the video lasts for `num_frames` at `fps`. `name` says what it is, for the error."""
 

@@ -90,10 +90,11 @@ class RequestResolver:
     def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
         preset = find_preset(self.presets, draft.preset) if draft.preset else None
         speed = find_speed(self.speeds, draft.speed) if draft.speed else None
-        size = self.pictures.measure(draft.image) if draft.image else None
-        for picture in (draft.last_image, *draft.reference_images):
-            if picture is not None:
-                self.pictures.measure(picture)
+        size = self._measure("image", draft.image) if draft.image else None
+        if draft.last_image:
+            self._measure("last_image", draft.last_image)
+        for picture in draft.reference_images:
+            self._measure("reference_images", picture)
         request = resolve(draft, spec, preset, PENDING if size else None, size, speed)
         if speed:
             speed.check_files(self.loras)
@@ -150,9 +151,21 @@ class RequestResolver:
         """Raise ImageError for a control video or mask that is too short."""
         video, mask = draft.control_video, draft.control_mask
         if video is not None:
-            self.pictures.check_length(video, "control video", request.fps, request.num_frames)
+            self._check_length("control_video", video, request)
         if mask is not None and not self._is_picture(mask):
-            self.pictures.check_length(mask, "control mask", request.fps, request.num_frames)
+            self._check_length("control_mask", mask, request)
+
+    def _check_length(self, field: str, video: Path, request: GenerationRequest) -> None:
+        try:
+            self.pictures.check_length(video, field.replace("_", " "), request.fps, request.num_frames)
+        except ImageError as error:
+            raise error.at(field) from error
+
+    def _measure(self, field: str, picture: Path) -> tuple[int, int]:
+        try:
+            return self.pictures.measure(picture)
+        except ImageError as error:
+            raise error.at(field) from error
 
     def _save_picture(self, path: Path | None) -> str | None:
         return None if path is None else self.pictures.save_picture(path)

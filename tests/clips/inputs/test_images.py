@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from wan_pipeline.clips.inputs.images import MAX_PIXELS, MIN_SIDE, ingest, measure
+from wan_pipeline.clips.inputs.images import MAX_PIXELS, MIN_SIDE, check_still, ingest, measure
 from wan_pipeline.errors import ImageError, StorageError
 
 SIZE = (64, 48)
@@ -319,3 +319,21 @@ def test_threads_may_ingest_the_same_image(tmp_path: Path, inputs: Path) -> None
         thread.join()
     assert faults == []
     assert [path.suffix for path in inputs.iterdir()] == [".png"]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_7_an_animation_is_refused_when_it_is_chosen(kind: str, tmp_path: Path) -> None:
+    moving, still = tmp_path / "moving", tmp_path / "still"
+    stripes().save(still, format=kind)
+    stripes().save(moving, format=kind, save_all=True, append_images=[Image.new("RGB", SIZE, "black")])
+    check_still(still)
+    with pytest.raises(ImageError, match="an animation of 2 frames; save one of them as PNG"):
+        check_still(moving)
+
+
+def test_7_a_picture_that_is_cut_short_is_refused_when_it_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "half.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(ImageError, match="damaged or incomplete"):
+        check_still(path)

@@ -17,6 +17,9 @@ class InputFiles:
     def measure(self, path: Path) -> tuple[int, int]:
         return images.measure(path)
 
+    def check_still(self, path: Path) -> None:
+        images.check_still(path)
+
     def check_length(self, path: Path, name: str, fps: int, num_frames: int) -> None:
         videos.check_length(path, name, fps, num_frames)
 

@@ -19,6 +19,8 @@ from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.hashes import pixels_sha256
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MOVING = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats whose frames are an animation. A JPEG's or TIFF's further pictures are not."""
 MAX_PIXELS = 64_000_000
 """A photograph of 64 megapixels takes 200 MB as RGB; more is a mistake or an attack."""
 MIN_SIDE = 32
@@ -68,6 +70,15 @@ def read_rgb(path: Path) -> Image.Image:
     with _opened(path) as image:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image), path)
+
+
+def check_still(path: Path) -> None:
+    """Decode a picture that a person has just chosen. Raises ImageError for a bad one, and for an animation."""
+    with _opened(path) as image:
+        frames = getattr(image, "n_frames", 1) if image.format in MOVING else 1
+        image.load()
+    if frames > 1:
+        raise ImageError(f"The image {path.name} is an animation of {frames} frames; save one of them as PNG.")
 
 
 @contextmanager

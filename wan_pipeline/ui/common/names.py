@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wan_pipeline.jobs.job import UNFINISHED, JobState, QueueState
+from wan_pipeline.models.registry import MODELS
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.known_words import vocabulary_notes
 from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.studio import Studio
 
 MODE_TITLES = {Mode.TEXT_TO_VIDEO: "Text to video", Mode.IMAGE_TO_VIDEO: "Image to video"}
@@ -45,6 +48,12 @@ class Names:
         """Its title, or the id of a preset that is not there any more; empty without a preset."""
         preset = self.presets.get(preset_id or "")
         return preset.title if preset else preset_id or ""
+
+
+def not_shown(request: GenerationRequest) -> str:
+    """What the clip's model did not know of its prompt, and what it knows; empty for a model that knows enough."""
+    spec = MODELS.get(request.model)
+    return " ".join(vocabulary_notes(request.prompt, spec)) if spec else ""
 
 
 def download_name(seed: int, clip_id: str) -> str:

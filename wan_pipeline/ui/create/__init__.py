@@ -10,6 +10,7 @@ from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.projects import offer_projects
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create.carry import CarriedBoxes, wire_carrying
 from wan_pipeline.ui.create.choices import choices_of
 from wan_pipeline.ui.create.events import FormEvents
 from wan_pipeline.ui.create.filler import FormFiller
@@ -25,6 +26,7 @@ class CreateRoom:
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as self._tabs:
                 self._forms = {mode: FormLayout(choices_of(studio, mode), templates) for mode in Mode}
+                self._carried = CarriedBoxes()
             with gr.Column(elem_id="stage", min_width=0):
                 self._stage = StageLayout(templates, names)
 
@@ -40,5 +42,6 @@ class CreateRoom:
     def wire(self, links: PageLinks) -> None:
         for layout in self._forms.values():
             FormEvents(self._studio, self._templates, layout, links).wire(self._stage)
+        wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
         offer_projects(links.page, self._studio, [layout.project for layout in self._forms.values()])

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import gradio as gr
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.models.spec import Size
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
+from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
-from wan_pipeline.ui.common.messages import estimate, hint, notice
+from wan_pipeline.ui.common.messages import estimate
 from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.create.examples import Picture
+from wan_pipeline.ui.create import html
+from wan_pipeline.ui.create.fields.field import FieldValues
+from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout, StageLayout
+from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 CLEAR = "() => ''"
@@ -37,8 +43,9 @@ class FormEvents:
     def wire(self, stage: StageLayout) -> None:
         self._wire_bar(stage)
         self._wire_choices()
+        self._wire_pictures()
         self._wire_loras()
-        self._wire_examples()
+        PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         save_in_browser(self._links.page, self._form)
 
     # Which event does what
@@ -52,13 +59,14 @@ class FormEvents:
             **QUIET,
         )
         layout.editing.change(self.show_editing, layout.editing, [layout.edit_bar, layout.generate], **QUIET)
+        layout.dice.click(None, None, form["seed"], js=RANDOM_SEED)
         layout.stop_editing.click(None, None, layout.editing, js=CLEAR)
-        gr.on([field.change for field in form.components.values()], None, None, layout.notice, js=CLEAR)
+        plain = [field.change for name, field in form.components.items() if name not in FILE_FIELDS]
+        gr.on(plain, None, None, layout.notice, js=CLEAR)
         gr.on(
             [
                 links.page.load,
                 links.badge.change,  # as many clips are before it
-                form["prompt"].blur,
                 form["preset"].change,
                 *(field.change for field in form.timed),
             ],
@@ -81,19 +89,20 @@ class FormEvents:
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
         gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
 
+    def _wire_pictures(self) -> None:
+        """A bad picture is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
+        for name in ("image", "last_image"):
+            if name in self._form.components:
+                box = self._form[name]
+                outputs = [box, self._layout.notice]
+                box.upload(partial(self.check_picture, name), box, outputs, **QUIET)  # type: ignore[attr-defined]
+                box.clear(None, None, self._layout.notice, js=CLEAR)  # type: ignore[attr-defined]
+
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
         gr.on([file.change for file in files], self.show_lora_rows, self._form.inputs, layout.lora_rows, **QUIET)
         offered = [*files, layout.lora_hint, layout.lora_rows[0]]
         self._links.page.load(self.offer_loras, None, offered, **QUIET)
-
-    def _wire_examples(self) -> None:
-        form, layout = self._form, self._layout
-        layout.dice.click(None, None, form["seed"], js=RANDOM_SEED)
-        for prompt, button in layout.prompts.items():
-            button.click(None, None, form["prompt"], js=f"() => {json.dumps(prompt)}")
-        for picture, button in layout.pictures.items():
-            button.click(partial(self.use_picture, picture), None, [form["image"], form["prompt"]], **QUIET)
 
     # The bar at the foot
 
@@ -107,7 +116,7 @@ class FormEvents:
                 return {layout.notice: "", layout.editing: "", **self._links.open(RoomId.QUEUE)}
             job_id = self._studio.submit(draft, project_name(values[layout.project]))
         except UserError as error:
-            return {layout.notice: notice(self._templates, str(error))}
+            return {layout.notice: html.fault(self._templates, str(error), self._form.fault(error, values))}
         return {layout.notice: "", self._links.job: job_id}
 
     def show_editing(self, editing: str) -> Updates:
@@ -116,16 +125,26 @@ class FormEvents:
         return {self._layout.edit_bar: gr.Row(visible=bool(editing)), self._layout.generate: gr.Button(label)}
 
     def estimate(self, values: Values) -> Updates:
-        """How long the clip will take, whether it fits, what of the prompt is not read; or what the form lacks."""
+        """How long the clip will take and whether it fits; or what the form lacks."""
         try:
-            draft = self._form.draft(values)
-            found = self._studio.estimates.of_draft(draft)
+            found = self._studio.estimates.of_draft(self._form.draft(values))
         except UserError as error:
-            return {self._layout.estimate: hint(self._templates, str(error))}
-        notes = "".join(hint(self._templates, note) for note in self._studio.requests.notes(draft))
-        return {self._layout.estimate: estimate(self._templates, found.text, found.fits) + notes}
+            lacking = html.fault(self._templates, str(error), self._form.fault(error, values), "lacking")
+            return {self._layout.estimate: lacking}
+        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
 
     # What a choice shows
+
+    def check_picture(self, name: str, path: str | None) -> Updates:
+        """Refuse a picture that cannot be used, with a sentence at its box."""
+        if not path:
+            return {self._layout.notice: ""}
+        try:
+            self._studio.requests.pictures.check_still(Path(path))
+        except UserError as error:
+            message = html.fault(self._templates, str(error), self._form.element(name))
+            return {self._form[name]: None, self._layout.notice: message}
+        return {self._layout.notice: ""}
 
     def show_custom_size(self, values: Values) -> Updates:
         """The boxes of a custom size, which start with the model's default."""
@@ -133,9 +152,17 @@ class FormEvents:
         is_custom = chosen["size"] == CUSTOM
         updates: Updates = {self._layout.custom_size: gr.Row(visible=is_custom)}
         if is_custom and not chosen["width"] and not chosen["height"]:
-            default = self._form.spec(chosen["model"]).sizes[0]
+            default = self._size_of(chosen)
             updates |= {self._form["width"]: str(default.width), self._form["height"]: str(default.height)}
         return updates
+
+    def _size_of(self, chosen: FieldValues) -> Size:
+        """The model's first size; with a first frame, the size that crops it least."""
+        spec = self._form.spec(chosen["model"])
+        with suppress(UserError):
+            if image := chosen.get("image"):
+                return size_for(self._studio.requests.pictures.measure(Path(image)), spec)
+        return spec.sizes[0]
 
     def show_model(self, values: Values) -> Updates:
         """The sizes, lengths and parts of the chosen model, and its settings as placeholders."""
@@ -177,7 +204,3 @@ class FormEvents:
             self._layout.lora_hint: gr.HTML(visible=not names),
             self._layout.lora_rows[0]: gr.Row(visible=bool(names)),
         }
-
-    def use_picture(self, picture: Picture) -> Updates:
-        """Start from an example."""
-        return {self._form["image"]: str(picture.path), self._form["prompt"]: picture.prompt}

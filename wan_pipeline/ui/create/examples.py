@@ -37,3 +37,8 @@ PICTURES = (
     Picture("Balloon", "balloon.png", "A purple balloon moves up in a day sky"),
 )
 """The image form starts with the first one."""
+
+
+def is_example(prompt: str) -> bool:
+    """Whether a prompt is one of these, and so none that a person has typed."""
+    return prompt.strip() in (*PROMPTS.values(), *(picture.prompt for picture in PICTURES))

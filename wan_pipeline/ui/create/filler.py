@@ -35,6 +35,7 @@ class FormFiller:
         parts: list[Block] = [self.rooms, self.tabs]
         for layout in self.forms.values():
             parts += [*layout.form.components.values(), *layout.form.parts.values(), layout.notice, layout.editing]
+            parts += [layout.filled, layout.replaced]
         return parts
 
     @property
@@ -47,7 +48,8 @@ class FormFiller:
     def fill(self, draft: Draft, message: str = "", editing: str = "", mode: Mode | None = None) -> Updates:
         mode = mode or (Mode.IMAGE_TO_VIDEO if draft.image else Mode.TEXT_TO_VIDEO)
         edited = {layout.editing: editing if each is mode else "" for each, layout in self.forms.items()}
-        filled = fill(self.forms[mode].form, _without_lost_files(draft))
+        layout = self.forms[mode]
+        filled = {**fill(layout.form, _without_lost_files(draft)), layout.filled: "yes", layout.replaced: ""}
         return {**filled, **self.notices(message), **edited, **self._open(mode)}
 
     def go_on_from(self, image: Path, draft: Draft) -> Updates:

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from wan_pipeline.errors import ImageError
+from wan_pipeline.errors import ImageError, UserError
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.ui.common.events import Updates, Values
+from wan_pipeline.ui.create.fields.faults import field_at_fault
 from wan_pipeline.ui.create.fields.field import Choices, FieldValues
 from wan_pipeline.ui.create.fields.files import takes_control, takes_last_image
 from wan_pipeline.ui.create.fields.table import FIELDS, has_second_expert
@@ -48,6 +49,11 @@ class Form:
         """Draw these fields here. A form need not have all fields: that for text has no image."""
         for name in names:
             self.components[name] = FIELDS[name].build(self.choices)
+            self.components[name].elem_id = self.element(name)
+
+    def element(self, name: str) -> str:
+        """The id of a field's element on the page, by which faults.js puts a message at the field."""
+        return f"{self.choices.mode}-{name}"
 
     @contextmanager
     def part(self, part: Part) -> Iterator[None]:
@@ -75,6 +81,11 @@ class Form:
         """What the fields hold, by name."""
         return {name: given[component] for name, component in self.components.items()}
 
+    def fault(self, error: UserError, given: Values) -> str:
+        """The id of the element at which the error's message stands; empty if it is about no field of this form."""
+        name = field_at_fault(error, self.values(given))
+        return self.element(name) if name in self.components else ""
+
     def spec(self, model_id: str | None) -> ModelSpec:
         """The facts of a chosen model. Raises ModelError for one that is not known here."""
         return self.choices.spec_of(model_id)
@@ -83,7 +94,7 @@ class Form:
         """What the form asks for. Raises UserError for what is no draft."""
         values = self.values(given)
         if self.choices.mode is Mode.IMAGE_TO_VIDEO and not values["image"]:
-            raise ImageError("There is no image yet; drop one on the First frame box or click an example.")
+            raise ImageError("There is no image yet; drop one on the First frame box or click an example.", "image")
         return read_draft(values, self.spec(values["model"]))
 
     def show(self, draft: Draft) -> Updates:

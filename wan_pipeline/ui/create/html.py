@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.jobs.job import Job
-from wan_pipeline.ui.common.names import STAGES, Names, download_name
+from wan_pipeline.ui.common.names import STAGES, Names, download_name, not_shown
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.create.in_place import in_place
 from wan_pipeline.wording import duration
@@ -27,9 +27,20 @@ def stage(
     """
     if job is None:
         return templates.render("create/empty_stage.html")
-    said = in_place(job, is_binned=is_binned, is_paused=is_paused)
-    values = {"job": job, "said": said, "preview": preview, "stages": STAGES, "facts": facts(job, names)}
-    return templates.render("create/stage.html", **values)
+    return templates.render(
+        "create/stage.html",
+        job=job,
+        said=in_place(job, is_binned=is_binned, is_paused=is_paused),
+        preview=preview,
+        stages=STAGES,
+        facts=facts(job, names),
+        not_shown=not_shown(job.request),
+    )
+
+
+def fault(templates: Templates, text: str, field: str, kind: str = "") -> str:
+    """Why Generate failed or, with the kind "lacking", why there is no estimate. `field` is the id of an element."""
+    return templates.render("create/fault.html", text=text, field=field, kind=kind)
 
 
 def facts(job: Job, names: Names) -> dict[str, str]:

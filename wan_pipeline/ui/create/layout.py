@@ -18,6 +18,7 @@ from wan_pipeline.ui.create.fields.loras import LORA_ROWS
 from wan_pipeline.ui.create.form import Form, Part
 
 POLL_SECONDS = 0.8
+WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
 element.addEventListener('click', event => {
   const tile = event.target.closest('[data-job]');
@@ -34,10 +35,10 @@ class FormLayout(Layout):
         self.pictures: dict[examples.Picture, gr.Button] = {}
         self.prompts: dict[str, gr.Button] = {}
         self.lora_rows: list[gr.Row] = []
-        with gr.Tab(MODE_TITLES[choices.mode], id=choices.mode.value, elem_classes="form-tab"):
+        with gr.Tab(MODE_TITLES[choices.mode], id=choices.mode.value, elem_classes="form-tab") as self.tab:
             if choices.mode is Mode.IMAGE_TO_VIDEO:
                 self._image()
-            self.form.place("prompt")
+            self._prompt()
             if choices.mode is Mode.TEXT_TO_VIDEO:
                 self._example_prompts()
                 self._control()
@@ -58,6 +59,15 @@ class FormLayout(Layout):
             }
         with self.form.part(Part.LAST_IMAGE):
             self.form.place("last_image")
+
+    def _prompt(self) -> None:
+        self.form.place("prompt")
+        self.prompt_notes = gr.HTML("", elem_classes="prompt-notes", js_on_load=FORWARD_CLICKS)
+        self.replaced = gr.Textbox(visible="hidden", container=False)
+        """The typed prompt that another one took the place of; empty when there is nothing to undo."""
+        with gr.Row(visible=False, elem_classes="undo-bar") as self.undo_bar:
+            gr.HTML(self._templates.render("create/replaced.html"))
+            self.undo = gr.Button("Undo", elem_classes="quiet", size="sm")
 
     def _example_prompts(self) -> None:
         with gr.Row(elem_classes="chips"):
@@ -106,14 +116,16 @@ class FormLayout(Layout):
 
     def _generate_bar(self) -> None:
         with gr.Column(elem_classes="generate-bar"):
-            self.notice = gr.HTML("", elem_classes="notice-slot")
+            self.notice = gr.HTML("", elem_classes="notice-slot", js_on_load=WATCH_FAULTS)
             self.editing = gr.Textbox(visible="hidden", container=False)
             """Id of the waiting job that the form edits; empty when it makes a new clip."""
+            self.filled = gr.Textbox(visible="hidden", container=False)
+            """Not empty once the form has been filled from a clip or a job: see `carry`."""
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
                 gr.HTML(self._templates.render("create/editing.html"))
                 self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
             with gr.Row(elem_classes="generate-row"):
-                self.estimate = gr.HTML("", elem_classes="estimate-slot")
+                self.estimate = gr.HTML("", elem_classes="estimate-slot", js_on_load=WATCH_FAULTS)
                 self.generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")
 
 

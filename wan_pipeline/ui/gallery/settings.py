@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.names import Names, not_shown
 from wan_pipeline.ui.common.templates import clip_length, frame_size
 from wan_pipeline.wording import duration
 
@@ -34,8 +34,9 @@ def settings(request: GenerationRequest, names: Names) -> dict[str, str]:
 
 
 def history(clip: Clip) -> dict[str, str]:
-    """When and where a clip was made."""
+    """When and where a clip was made, and what of its prompt the model did not know."""
     return {
+        **({"Not shown": unknown} if (unknown := not_shown(clip.request)) else {}),
         "Project": clip.project or "none",
         "Made": clip.made_at.astimezone().strftime("%d %b %Y, %H:%M"),
         "Made in": duration(clip.seconds),

@@ -1,0 +1,122 @@
+"""Numbers 8 and 11 of issue 11: what happens around the prompt, and where messages stand."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.support.pages import TEMPLATES
+from wan_pipeline.errors import ImageError, LoraError, RequestError, UserError
+from wan_pipeline.models.registry import DEMO, MODELS
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.known_words import vocabulary_notes, write_prompt
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.create import examples
+from wan_pipeline.ui.create.carry import CarriedBoxes, carry
+from wan_pipeline.ui.create.choices import choices_of
+from wan_pipeline.ui.create.fields.faults import field_at_fault
+from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.prompt_events import PromptEvents
+
+EXAMPLES = list(examples.PROMPTS.values())
+
+
+@pytest.fixture
+def forms(studio: Studio) -> dict[Mode, FormLayout]:
+    with gr.Blocks(), gr.Tabs():
+        return {mode: FormLayout(choices_of(studio, mode), TEMPLATES) for mode in Mode}
+
+
+def test_8_an_example_can_be_undone(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
+    layout = forms[Mode.TEXT_TO_VIDEO]
+    events, prompt = PromptEvents(studio, TEMPLATES, layout), layout.form["prompt"]
+    taken = events.use_prompt(EXAMPLES[1], {prompt: "typed by hand", layout.replaced: ""})
+    assert (taken[prompt], taken[layout.replaced]) == (EXAMPLES[1], "typed by hand")
+    again = events.use_prompt(EXAMPLES[2], {prompt: EXAMPLES[1], layout.replaced: "typed by hand"})
+    assert layout.replaced not in again, "what was typed stays remembered"
+    assert events.undo("typed by hand") == {prompt: "typed by hand", layout.replaced: ""}
+
+
+def test_8_an_example_picture_leaves_a_typed_prompt(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
+    layout = forms[Mode.IMAGE_TO_VIDEO]
+    events, prompt, picture = PromptEvents(studio, TEMPLATES, layout), layout.form["prompt"], examples.PICTURES[1]
+    assert prompt not in events.use_picture(picture, {prompt: "it sinks"})
+    assert events.use_picture(picture, {prompt: examples.PICTURES[0].prompt})[prompt] == picture.prompt
+
+
+@pytest.mark.parametrize(
+    ("there", "carried", "filled", "comes"),
+    [
+        ("", "", "", True),
+        (EXAMPLES[0], "", "", True),
+        ("came along before", "came along before", "", True),
+        ("typed there", "", "", False),
+        (EXAMPLES[0], "", "yes", False),
+    ],
+)
+def test_8_a_typed_prompt_goes_along_and_replaces_no_other(
+    there: str, carried: str, filled: str, comes: bool, forms: dict[Mode, FormLayout]
+) -> None:
+    source, target = forms[Mode.TEXT_TO_VIDEO], forms[Mode.IMAGE_TO_VIDEO]
+    with gr.Blocks():
+        boxes = CarriedBoxes()
+    values: dict[Any, Any] = {source.form["prompt"]: "typed here", source.form["preset"]: "noir"}
+    values |= {target.form["prompt"]: there, target.form["preset"]: "natural", target.filled: filled}
+    updates = carry(source, target, boxes, {**values, boxes.prompt: carried, boxes.preset: "natural"})
+    assert updates.get(target.form["prompt"]) == ("typed here" if comes else None)
+    assert updates.get(target.form["preset"]) == (None if filled else "noir")
+    chosen = {**values, target.form["preset"]: "comic", boxes.prompt: carried, boxes.preset: "natural"}
+    assert target.form["preset"] not in carry(source, target, boxes, chosen)
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (RequestError("num_inference_steps", "x"), "steps"),
+        (RequestError("width", "x"), "size"),
+        (RequestError("seed", "x"), "seed"),
+        (LoraError("LoRA 'ink' is damaged"), "lora_1"),
+        (ImageError("x").at("last_image"), "last_image"),
+        (UserError("x"), ""),
+    ],
+)
+def test_8_an_error_stands_at_its_field(error: UserError, field: str) -> None:
+    values = {"size": "320x192", "lora_0": "paint", "lora_1": "ink", "lora_2": "", "lora_3": ""}
+    assert field_at_fault(error, values) == field
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        ("a cat walks through Paris", "does not know 'cat', 'walks' and 'Paris'"),
+        ("a red ball and a blue box", "names 2: red ball, blue box"),
+        ("a red ball and a blue ball", "names 2: blue ball, red ball"),
+    ],
+)
+def test_11_what_the_demo_does_not_know_is_said(prompt: str, says: str) -> None:
+    said = " ".join(vocabulary_notes(prompt, DEMO))
+    assert says in said and "It knows one ball" in said
+    assert not any(vocabulary_notes(prompt, spec) for spec in MODELS.values() if not spec.vocabulary)
+
+
+@pytest.mark.parametrize("prompt", ["a rocket ship flies up", "a red ball on the sea. the ball bounces", "", *EXAMPLES])
+def test_11_what_it_knows_gets_no_warning(prompt: str) -> None:
+    assert vocabulary_notes(prompt, DEMO) == ()
+
+
+def test_11_the_button_writes_a_prompt_that_works() -> None:
+    for seed in range(100):
+        prompt = write_prompt(DEMO, random.Random(seed))
+        assert prompt and vocabulary_notes(prompt, DEMO) == ()
+
+
+def test_11_it_is_said_before_the_click(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
+    layout = forms[Mode.TEXT_TO_VIDEO]
+    values = {component: component.value for component in layout.form.components.values()}
+    events = PromptEvents(studio, TEMPLATES, layout)
+    told = events.show_notes({**values, layout.form["prompt"]: "a cat"})[layout.prompt_notes]
+    assert "&#39;cat&#39;" in told and 'data-act="write"' in told
+    assert events.show_notes(values)[layout.prompt_notes] == ""
