@@ -24,8 +24,9 @@ class CreateRoom:
     def __init__(self, studio: Studio, templates: Templates, names: Names) -> None:
         self._studio, self._templates, self._names = studio, templates, names
         with gr.Row(elem_id="studio"):
-            with gr.Column(elem_id="form", min_width=0), gr.Tabs(elem_id="tabs") as self._tabs:
-                self._forms = {mode: FormLayout(choices_of(studio, mode), templates) for mode in Mode}
+            with gr.Column(elem_id="form", min_width=0):
+                with gr.Tabs(elem_id="tabs") as self._tabs:
+                    self._forms = {mode: FormLayout(choices_of(studio, mode), templates) for mode in Mode}
                 self._carried = CarriedBoxes()
             with gr.Column(elem_id="stage", min_width=0):
                 self._stage = StageLayout(templates, names)
