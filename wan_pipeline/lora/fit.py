@@ -45,6 +45,9 @@ def fit_module(file: str, module: Module, tensors: Mapping[str, TensorInfo], set
     misfits = _misfits(module, tensors)
     keys = {role: key for role, key in module.keys.items() if key not in misfits}
     reader = _Reader(file, replace(module, keys=keys), tensors, settings)
+    for kind in (Kind.OFT, Kind.OFT_INPUT, Kind.IA3):
+        if _own_keys(kind, keys):
+            raise LoraError(f"LoRA '{file}' is an {kind}, which is not supported; use a plain LoRA.")
     found = tuple(reader.change(kind, own) for kind in ROLES if (own := _own_keys(kind, keys)))
     left = keys.keys() - {role for change in found for role in change.keys} - {Role.ALPHA}
     if left:  # a magnitude alone
