@@ -189,13 +189,19 @@ def open_lora(path: Path, model: InstalledModel, values: ValueReader | None = No
 
 
 def match_adapter(
-    path: Path, model: InstalledModel, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False
+    path: Path,
+    model: InstalledModel,
+    weight: float = 1.0,
+    values: ValueReader | None = None,
+    *,
+    experts: tuple[int, ...] = (0,),
+    is_half: bool = False,
 ) -> Adapter:
     """Match a file's keys with the modules of a model's transformer.
 
     Raises LoraError for a file that is unreadable, unsafe, of another kind or size, or that matches nothing.
     """
-    return open_lora(path, model).adapter(weight, experts=experts, is_half=is_half)
+    return open_lora(path, model, values).adapter(weight, experts=experts, is_half=is_half)
 
 
 def read_lora_header(path: Path) -> Header:
