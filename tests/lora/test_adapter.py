@@ -29,8 +29,8 @@ def path(tmp_path):
 def test_every_dialect_fits(model, path, dialect):
     adapters.write(path, dialect, alpha=2.0)
     adapter = match_adapter(path, model)
-    assert adapter.pairs.keys() == adapters.SHAPES.keys() and adapter.skipped == ()
-    assert all(pair.rank == adapters.RANK and pair.alpha_key for pair in adapter.pairs.values())
+    assert adapter.targets == adapters.SHAPES.keys() and adapter.skipped == ()
+    assert all(change.rank == adapters.RANK and change.alpha_key for change in adapter.changes)
 
 
 def test_what_fits_nothing_is_kept_in_mind(model, path):
@@ -86,12 +86,17 @@ def test_an_alpha_that_is_not_one_number(model, path):
 
 
 @pytest.mark.parametrize(
-    ("key", "kind"),
-    [("x.dora_scale", "DoRA"), ("x.lora_magnitude_vector", "DoRA"), ("x.lokr_w1", "LoKr"), ("x.hada_w1_a", "LoHa")],
+    ("key", "words"),
+    [
+        ("transformer.blocks.0.attn1.to_k.oft_blocks", "is an OFT, which is not supported"),
+        ("transformer.blocks.0.attn1.to_k.dora_scale", "without the matrices beside it"),
+        ("transformer.blocks.0.attn1.to_k.lokr_w1", "does not fit"),
+        ("x.a1.weight", "is a GLoRA, which is not supported"),
+    ],
 )
-def test_other_kinds_of_adapter_are_named(model, path, key, kind):
-    adapters.write(path, **{key: torch.zeros(1)})
-    refused(path, model, f"is a {kind}, which is not supported")
+def test_what_cannot_be_applied_is_named(model, path, key, words):
+    adapters.write(path, **{key: torch.ones(1)})
+    refused(path, model, words)
 
 
 @pytest.mark.parametrize("key", ["../../evil", "a/b", "a\\b", "a\nb", "x" * 400])
@@ -130,15 +135,27 @@ def test_the_alpha_in_diffusers_metadata_counts(model, path):
     adapters.write(path)
     metadata = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 16, "transformer.r": 4})}
     save_file(load_file(path), path, metadata=metadata)
-    assert {pair.alpha for pair in match_adapter(path, model).pairs.values()} == {16.0}
+    assert {change.alpha for change in match_adapter(path, model).changes} == {16.0}
 
 
-@pytest.mark.parametrize("setting", ["use_rslora", "use_dora", "alpha_pattern"])
-def test_settings_that_change_the_matrices_are_named(model, path, setting):
+def test_alpha_of_single_modules_and_the_root_of_the_rank(model, path):
     adapters.write(path)
-    config = json.dumps({f"transformer.{setting}": {"blocks": 1} if setting == "alpha_pattern" else True})
+    config = {
+        "transformer.lora_alpha": 8,
+        "transformer.use_rslora": True,
+        "transformer.alpha_pattern": {"blocks.0.attn1.to_q": 2},
+    }
+    save_file(load_file(path), path, metadata={"lora_adapter_metadata": json.dumps(config)})
+    changes = {change.target: change for change in match_adapter(path, model).changes}
+    assert changes["blocks.0.attn1.to_q"].alpha == 2 and changes["proj_out"].alpha == 8
+    assert changes["proj_out"].scale_divisor == 2  # the root of rank 4
+
+
+def test_a_dora_without_magnitudes_is_refused(model, path):
+    adapters.write(path)
+    config = json.dumps({"transformer.use_dora": True})
     save_file(load_file(path), path, metadata={"lora_adapter_metadata": config})
-    refused(path, model, f"uses {setting}, which is not supported")
+    refused(path, model, "holds no magnitudes")
 
 
 NUMBERS = (None, -1, 0, 1.5, 1e300)

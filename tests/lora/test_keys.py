@@ -36,7 +36,7 @@ def test_strangers_lead_nowhere(name):
 
 
 @pytest.mark.parametrize(
-    "key", ["blocks.0.diff", "blocks.0.lora_A.bias", "x.lora_B.default.bias", "lora_A.weight", "x"]
+    "key", ["diff", "blocks.0.lora_A.bias", "x.lora_A.default.bias", "lora_A.weight", "x", "x.alpha.bias", "x.bias"]
 )
 def test_what_is_no_part_of_a_lora(key):
     assert split_key(key) is None

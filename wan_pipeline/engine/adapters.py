@@ -6,14 +6,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch.nn.functional import linear
+from torch.utils.hooks import RemovableHandle
 
 from wan_pipeline.engine.memory.alignment import aligned
+from wan_pipeline.engine.weight_changes import TimeChange, WeightChange, scale_of
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.adapter import Adapter, Pair
+from wan_pipeline.lora.adapter import Adapter
+from wan_pipeline.lora.changes import Change, Kind
+from wan_pipeline.lora.keys import Role
 
 ROWS = 16384
 """Tokens at a time: all at once would double a layer's output."""
@@ -43,8 +48,9 @@ class LowRank:
         return output
 
 
-Layers = dict[str, LowRank]
-"""The updates of one adapter by the name of the linear layer."""
+Update = LowRank | WeightChange
+Layers = dict[str, Update | list[Update]]
+"""The updates of one adapter by the name of the module, or of the table."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,10 @@ def read_weights(adapter: Adapter, home: AdapterHome) -> Layers:
     """The adapter's updates, times its weight, on its home device. Raises LoraError for values that are not numbers."""
     try:
         with safe_open(adapter.path, framework="pt") as file:
-            return {module: _low_rank(adapter, file.get_tensor, pair, home) for module, pair in adapter.pairs.items()}
+            layers: dict[str, list[Update]] = {}
+            for change in adapter.changes:
+                layers.setdefault(change.target, []).append(_update(adapter, file.get_tensor, change, home))
+            return {target: found[0] if len(found) == 1 else found for target, found in layers.items()}
     except (SafetensorError, OSError) as error:
         raise LoraError(f"LoRA '{adapter.path.stem}' cannot be read: {error}; download or export it again.") from error
 
@@ -77,29 +86,62 @@ def read_weights(adapter: Adapter, home: AdapterHome) -> Layers:
 @contextmanager
 def applied(transformer: torch.nn.Module, adapters: Sequence[Layers]) -> Iterator[None]:
     """Context manager: the transformer computes with the adapters, and afterwards bit for bit as before."""
-    hooks = []
+    hooks: list[RemovableHandle] = []
+    tables: list[tuple[torch.nn.Module, str, torch.Tensor]] = []
     try:
         for layers in adapters:
-            for module, low_rank in layers.items():
-                hooks.append(transformer.get_submodule(module).register_forward_hook(low_rank))
+            for target, updates in layers.items():
+                for update in updates if isinstance(updates, list) else [updates]:
+                    owner_name, _, name = target.rpartition(".")
+                    owner = transformer.get_submodule(owner_name)
+                    if name in owner._parameters and isinstance(update, WeightChange):
+                        _change_table(owner, name, update, hooks, tables)
+                    else:
+                        hooks.append(transformer.get_submodule(target).register_forward_hook(update))
         yield
     finally:
         for hook in hooks:
             hook.remove()
+        for owner, name, table in reversed(tables):
+            owner._parameters[name] = table  # type: ignore[assignment]
 
 
-def _low_rank(adapter: Adapter, tensor: Callable[[str], torch.Tensor], pair: Pair, home: AdapterHome) -> LowRank:
-    down, up = tensor(pair.down).float(), tensor(pair.up).float()
-    alpha = float(tensor(pair.alpha_key)) if pair.alpha_key else pair.alpha
-    scale = adapter.weight * (1.0 if alpha is None else alpha / pair.rank)
-    up = up * scale
-    bias = tensor(pair.bias_key).float() * adapter.weight if pair.bias_key else None
-    values = (down, up) if bias is None else (down, up, bias)
-    if not (math.isfinite(scale) and all(bool(torch.isfinite(value).all()) for value in values)):
-        raise LoraError(
-            f"LoRA '{adapter.path.stem}' holds values that are not numbers, in {pair.up}; download or export it again."
-        )
-    return LowRank(home.store(down), home.store(up), None if bias is None else home.store(bias))
+def _change_table(
+    owner: torch.nn.Module,
+    name: str,
+    update: WeightChange,
+    hooks: list[RemovableHandle],
+    tables: list[tuple[torch.nn.Module, str, torch.Tensor]],
+) -> None:
+    """A block's table is changed through its time embedding, as its own tensor may be streamed; others are replaced."""
+    table = owner._parameters[name]
+    assert table is not None  # noqa: S101 - the file was matched with it
+    diff = update.tensors[Role.DIFF].float().reshape(update.change.shape) * update.weight
+    arguments = list(signature(type(owner).forward).parameters)
+    if "temb" in arguments and name == "scale_shift_table":
+        hooks.append(owner.register_forward_pre_hook(TimeChange(diff, arguments.index("temb") - 1)))
+        return
+    tables.append((owner, name, table))
+    changed = table.detach().float() + diff.to(table.device)
+    owner._parameters[name] = torch.nn.Parameter(changed.to(table.dtype), requires_grad=False)
+
+
+def _update(adapter: Adapter, tensor: Callable[[str], torch.Tensor], change: Change, home: AdapterHome) -> Update:
+    is_plain = change.kind is Kind.LORA and Role.DOWN in change.keys and len(change.shape) == 2
+    alpha = float(tensor(change.alpha_key)) if change.alpha_key else change.alpha
+    scale = scale_of(change, alpha)
+    if not math.isfinite(scale * adapter.weight):
+        raise LoraError(f"LoRA '{adapter.path.stem}' has an alpha that is not a number, in {change.target}.")
+    if is_plain and not change.is_dora and Role.UP_BIAS not in change.keys:
+        down, up = tensor(change.keys[Role.DOWN]).float().flatten(1), tensor(change.keys[Role.UP]).float().flatten(1)
+        bias = tensor(change.keys[Role.BIAS]).float() * adapter.weight if Role.BIAS in change.keys else None
+        stored = None if bias is None else home.store(bias)
+        return LowRank(home.store(down), home.store(up * (adapter.weight * scale)), stored)
+    exact = AdapterHome(home.device, torch.float32, home.pinned)
+    tensors: dict[Role, torch.Tensor] = {
+        role: exact.store(tensor(key)) for role, key in change.keys.items() if role is not Role.ON_INPUT
+    }
+    return WeightChange(change, tensors, scale, adapter.weight)
 
 
 def _rows(count: int) -> list[slice]:

@@ -203,7 +203,7 @@ class Engine:
         return [
             adapter
             for lora in clip.request.loras
-            for adapter in match_adapters(self._loras.find(lora.name), clip.model, lora.weight)
+            for adapter in match_adapters(self._loras.find(lora.name), clip.model, lora.weight, self._loras.values)
         ]
 
     def _embed(

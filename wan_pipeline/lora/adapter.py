@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, Field
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.keys import Role, Spellings, split_key
+from wan_pipeline.lora.changes import Change, Kind
+from wan_pipeline.lora.fit import Module, fit_module
+from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_key
+from wan_pipeline.lora.metadata import read_settings
+from wan_pipeline.lora.values import ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header, with_remedy
-from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_TENSORS = 20_000
-MAX_RANK = 4096
 MAX_KEY_LENGTH = 300
-FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
-OTHER_KINDS = {
-    ".dora_scale": "DoRA",
-    ".lora_magnitude_vector": "DoRA",
-    ".lokr_": "LoKr",
-    ".hada_": "LoHa",
-    ".oft_": "OFT",
-}
+OTHER_KINDS = (
+    (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "GLoRA"),
+    (re.compile(r"\.vera_lambda_"), "VeRA"),
+    (re.compile(r"\.lora_E\b"), "AdaLoRA"),
+    (re.compile(r"\.boft_[RS]\b", re.IGNORECASE), "BOFT of peft"),
+    (re.compile(r"\.hra_u\b"), "HRA"),
+    (re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"), "kind of peft's"),
+    (re.compile(r"\.(set_weight|reshape_weight)$"), "file that replaces or reshapes weights"),
+)
 """Kinds of adapters that are not supported, by a part of their keys."""
-UNSUPPORTED_SETTINGS = ("use_dora", "use_rslora", "alpha_pattern")
-"""Settings of peft that change what the matrices mean."""
 
-Keys = dict[Role, str]
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The keys of one module: the matrices down (rank, inputs) and up (outputs, rank), alpha and bias."""
-
-    down: str
-    up: str
-    rank: int
-    alpha_key: str | None = None
-    alpha: float | None = None
-    """Alpha from the metadata, if there is no key. If neither is there, alpha is the rank."""
-    bias_key: str | None = None
-    """(outputs,), added to the module's bias; in files that were extracted from the difference of two models."""
 
 
 @dataclass(frozen=True)
@@ -55,58 +40,172 @@ class Adapter:
 
     path: Path
     weight: float
-    pairs: dict[str, Pair]
-    """By module name in diffusers' WanTransformer3DModel."""
+    changes: tuple[Change, ...]
     skipped: tuple[str, ...] = ()
     """Keys that match nothing in the model."""
     experts: tuple[int, ...] = (0,)
     """The transformers to apply it to: 0 is the only or the high-noise expert, 1 the low-noise one."""
     is_half: bool = False
     """It is one of a pair for two experts, and the other one is not used."""
+    key_count: int = 0
+    """Keys in the whole file."""
+    misfits: tuple[str, ...] = ()
+    """Weights of another shape than the model's, which are left out, each as the end of a sentence."""
+    without_effect: tuple[str, ...] = ()
+    """Keys that hold only zeros, so that a matrix product with them changes nothing."""
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Diffusers' names of what it changes."""
+        return frozenset(change.target for change in self.changes)
+
+    @property
+    def applied_keys(self) -> frozenset[str]:
+        return frozenset(key for change in self.changes for key in change.all_keys)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know, a sentence each."""
         name, warnings = self.path.stem, []
         if self.skipped:
-            more = f" and {len(self.skipped) - 1:,} more" if len(self.skipped) > 1 else ""
-            warnings.append(f"LoRA '{name}': left out keys that match nothing: {self.skipped[0]}{more}.")
+            warnings.append(f"LoRA '{name}': left out keys that match nothing: {_first_of(self.skipped)}.")
+        if self.misfits:
+            warnings.append(f"LoRA '{name}': left out {_first_of(self.misfits)}.")
+        if self.without_effect:
+            warnings.append(
+                f"LoRA '{name}' changes nothing where it holds only zeros, in {_first_of(self.without_effect)}."
+            )
         if self.is_half:
             noise, other = ("high", "low") if self.experts == (0,) else ("low", "high")
             warnings.append(f"LoRA '{name}' is for the {noise}-noise expert; the {other}-noise one worked without it.")
         return tuple(warnings)
 
 
-class _Metadata(BaseModel):
-    """What diffusers writes into a file's metadata."""
+@dataclass(frozen=True)
+class LoraFile:
+    """A LoRA file whose header was read, with the places of its keys in a model."""
 
-    alpha: float | None = Field(None, alias="transformer.lora_alpha", allow_inf_nan=False)
+    path: Path
+    header: Header
+    model: InstalledModel
+    parts: dict[str, KeyParts]
+    """Of each key that is a part of a LoRA."""
+    places: dict[str, Place]
+    """By the file's names of modules."""
+    values: Values = field(default_factory=lambda: Values((), frozenset()))
+
+    @property
+    def experts(self) -> tuple[int, ...]:
+        """The experts that its keys name; none if they name none."""
+        named = {place.expert for place in self.places.values()}
+        return tuple(sorted({place or 0 for place in named})) if named - {None} else ()
+
+    def adapter(self, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False) -> Adapter:
+        """The file's changes for these experts. Raises LoraError if it holds none, or some that do not fit."""
+        shapes = _shapes(self.model, TRANSFORMERS[experts[0]])
+        settings = read_settings(self.path.stem, self.header.metadata, TRANSFORMERS[experts[0]])
+        modules = self._modules(experts, shapes)
+        fits = [fit_module(self.path.stem, module, self.header.tensors, settings) for module in modules]
+        changes = [change for fit in fits for change in fit.changes]
+        misfits = {key: reason for fit in fits for key, reason in fit.misfits.items()}
+        if not changes:
+            raise LoraError(
+                f"LoRA '{self.path.stem}' fits nothing in {self.model.spec.title}: none of its "
+                f"{len(self.header.tensors):,} keys is known there; choose a LoRA that was trained for this model."
+            )
+        if settings.is_dora and not any(change.is_dora for change in changes):
+            raise LoraError(
+                f"LoRA '{self.path.stem}' says that it is a DoRA, and holds no magnitudes; export it again."
+            )
+        return Adapter(
+            self.path,
+            weight,
+            tuple(changes),
+            self._skipped(changes, experts, misfits),
+            experts,
+            is_half,
+            len(self.header.tensors),
+            tuple(dict.fromkeys(misfits.values())),
+            self._without_effect(changes),
+        )
+
+    def _modules(self, experts: tuple[int, ...], shapes: Mapping[str, Shape]) -> list[Module]:
+        """The modules that the file has keys for. Of two names of one module the first counts."""
+        found: dict[str, dict[Role, str]] = {}
+        names: dict[str, list[str]] = {}
+        by_name: dict[str, dict[Role, str]] = {}
+        for key, parts in sorted(self.parts.items()):
+            if parts.module in self.places and self._is_for(self.places[parts.module], experts):
+                by_name.setdefault(parts.module, {}).setdefault(parts.role, key)
+        for name, keys in sorted(by_name.items()):
+            target = self.places[name].target
+            if Role.IA3_DIFF in keys and Role.ON_INPUT not in keys:
+                del keys[Role.IA3_DIFF]  # a whole weight
+            if keys and not keys.keys() & found.get(target, {}).keys():
+                found.setdefault(target, {}).update(keys)
+                names.setdefault(target, [target]).append(name)
+        return [Module(target, shapes[target], keys, tuple(names[target])) for target, keys in found.items()]
+
+    def _is_for(self, place: Place, experts: tuple[int, ...]) -> bool:
+        """Whether a key is for one of these experts: all are, unless the file names both of them."""
+        return len(self.experts) < 2 or (place.expert or 0) in experts
+
+    def _skipped(self, changes: list[Change], experts: tuple[int, ...], misfits: Mapping[str, str]) -> tuple[str, ...]:
+        """The keys that no expert of the model uses, and that are not told as misfits."""
+        used = {key for change in changes for key in change.all_keys}
+        left = sorted(self.header.tensors.keys() - used - misfits.keys())
+        if not self.model.has_two_experts:
+            return tuple(left)
+        return tuple(key for key in left if not self._is_for_other(key, experts))
+
+    def _is_for_other(self, key: str, experts: tuple[int, ...]) -> bool:
+        place = self.places.get(self.parts[key].module) if key in self.parts else None
+        return place is not None and not self._is_for(place, experts)
+
+    def _without_effect(self, changes: list[Change]) -> tuple[str, ...]:
+        """Zeros that leave a product of matrices without effect. Raises LoraError if the whole file has none."""
+        zeros = self.values.zeros
+        dead = {id(change): sorted(key for role, key in _factors(change).items() if key in zeros) for change in changes}
+        if all(_is_dead(change, dead[id(change)], zeros) for change in changes):
+            first = next(key for key in sorted(zeros))
+            raise LoraError(
+                f"LoRA '{self.path.stem}' changes nothing: {first} and all its other changes hold only zeros; "
+                "train or export it again."
+            )
+        return tuple(sorted(key for keys in dead.values() for key in keys))
+
+
+def open_lora(path: Path, model: InstalledModel, values: ValueReader | None = None) -> LoraFile:
+    """Read a file's header and match its keys with a model's modules.
+
+    Raises LoraError for a file that is unreadable, unsafe, of a kind that cannot be applied, or holds what are no
+    numbers.
+    """
+    header = read_lora_header(path)
+    parts = {key: found for key in header.tensors if (found := split_key(key))}
+    spellings = Spellings(_shapes(model, TRANSFORMERS[0]))
+    places = spellings.place_all({found.module for found in parts.values()})
+    return LoraFile(path, header, model, parts, places, _check_values(path, header, values or ValueReader()))
 
 
 def match_adapter(
-    path: Path, model: InstalledModel, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False
+    path: Path,
+    model: InstalledModel,
+    weight: float = 1.0,
+    values: ValueReader | None = None,
+    *,
+    experts: tuple[int, ...] = (0,),
+    is_half: bool = False,
 ) -> Adapter:
-    """Match a file's keys with the linear layers of a model's transformer.
+    """Match a file's keys with the modules of a model's transformer.
 
     Raises LoraError for a file that is unreadable, unsafe, of another kind or size, or that matches nothing.
     """
-    header = _read_header(path)
-    layers = _linear_layers(model, TRANSFORMERS[experts[0]])
-    matched, skipped = _group_by_module(header.tensors, Spellings(layers))
-    if not matched:
-        raise LoraError(
-            f"LoRA '{path.stem}' fits nothing in {model.spec.title}: none of its {len(header.tensors):,} keys is "
-            "known there; choose a LoRA that was trained for this model."
-        )
-    alpha = _metadata_alpha(path.stem, header.metadata)
-    pairs = {
-        module: _pair(path.stem, module, keys, header.tensors, layers[module], alpha)
-        for module, keys in matched.items()
-    }
-    return Adapter(path, weight, pairs, tuple(skipped), experts, is_half)
+    return open_lora(path, model, values).adapter(weight, experts=experts, is_half=is_half)
 
 
-def _read_header(path: Path) -> Header:
+def read_lora_header(path: Path) -> Header:
+    """The header of a file, within limits. Raises LoraError."""
     try:
         header = read_header(path, MAX_HEADER_BYTES, MAX_TENSORS)
     except (DamagedFileError, OSError) as error:
@@ -115,74 +214,49 @@ def _read_header(path: Path) -> Header:
     for key in header.tensors:
         if len(key) > MAX_KEY_LENGTH or not key.isprintable() or any(part in key for part in ("/", "\\", "..")):
             raise LoraError(f"LoRA '{path.stem}' has an unsafe key {key[:60]!r}; use a file from a source you trust.")
-        for mark, kind in OTHER_KINDS.items():
-            if mark in key:
+        for mark, kind in OTHER_KINDS:
+            if mark.search(key):
                 raise LoraError(f"LoRA '{path.stem}' is a {kind}, which is not supported; use a plain LoRA.")
     return header
 
 
-def _linear_layers(model: InstalledModel, component: str) -> dict[str, Shape]:
-    """The shape (outputs, inputs) of each linear layer's weight, by module name."""
+def _check_values(path: Path, header: Header, reader: ValueReader) -> Values:
+    try:
+        values = reader.read(path, header)
+    except OSError as error:
+        raise LoraError(f"LoRA '{path.stem}' cannot be read: {error}; download or export it again.") from error
+    if values.not_finite:
+        raise LoraError(
+            f"LoRA '{path.stem}' holds values that are not numbers, in {_first_of(values.not_finite)}; "
+            "download or export it again."
+        )
+    return values
+
+
+def _shapes(model: InstalledModel, component: str) -> dict[str, Shape]:
+    """The shape of each module's weight, and of each parameter that is no module's, by name."""
+    tensors: dict[str, TensorInfo] = model.tensors(component)
     return {
         name.removesuffix(".weight"): info.shape
-        for name, info in model.tensors(component).items()
-        if name.endswith(".weight") and len(info.shape) == 2
+        for name, info in tensors.items()
+        if not name.endswith(".bias") or f"{name.removesuffix('.bias')}.weight" not in tensors
     }
 
 
-def _group_by_module(tensors: dict[str, TensorInfo], spellings: Spellings) -> tuple[dict[str, Keys], list[str]]:
-    """The keys of each module by their roles, and the keys that match nothing. A bias alone is no LoRA."""
-    matched: dict[str, Keys] = {}
-    skipped = []
-    for key in sorted(tensors):
-        parts = split_key(key)
-        module = spellings.find(parts.module) if parts else None
-        if parts is None or module is None or parts.role in matched.get(module, {}):
-            skipped.append(key)
-        else:
-            matched.setdefault(module, {})[parts.role] = key
-    only_bias = [module for module, keys in matched.items() if keys.keys() == {Role.BIAS}]
-    skipped += [matched.pop(module)[Role.BIAS] for module in only_bias]
-    return matched, sorted(skipped)
+def _factors(change: Change) -> dict[Role, str]:
+    """The keys whose product a change is: one of zeros makes it nothing."""
+    if change.kind not in (Kind.LORA, Kind.LOKR, Kind.LOHA) or change.is_dora:
+        return {}
+    factors = {role: key for role, key in change.keys.items() if role not in (Role.BIAS, Role.UP_BIAS)}
+    return factors | ({Role.ALPHA: change.alpha_key} if change.alpha_key else {})
 
 
-def _pair(
-    name: str, module: str, keys: Keys, tensors: dict[str, TensorInfo], layer: Shape, alpha: float | None
-) -> Pair:
-    """Raises LoraError unless the matrices are whole and of the layer's size."""
-    if not {Role.DOWN, Role.UP} <= keys.keys():
-        raise LoraError(f"LoRA '{name}' has only one of the two matrices of {module}; export it again.")
-    down, up = tensors[keys[Role.DOWN]], tensors[keys[Role.UP]]
-    if len(down.shape) != 2 or not 1 <= down.shape[0] <= MAX_RANK:
-        raise LoraError(f"LoRA '{name}': {keys[Role.DOWN]} has the shape {down.shape}; export it again.")
-    rank, (outputs, inputs) = down.shape[0], layer
-    if down.shape != (rank, inputs) or up.shape != (outputs, rank):
-        raise LoraError(
-            f"LoRA '{name}' was made for a model of another size: {module} is {layer} here, and its matrices are "
-            f"{up.shape} and {down.shape}; choose a LoRA that was trained for this model."
-        )
-    if not {down.dtype, up.dtype} <= FLOATS:
-        raise LoraError(f"LoRA '{name}' holds {down.dtype} numbers; only floating point is supported.")
-    _check_shape(name, keys.get(Role.ALPHA), tensors, ((), (1,)), "one number")
-    _check_shape(name, keys.get(Role.BIAS), tensors, ((outputs,),), "one number for each output")
-    return Pair(keys[Role.DOWN], keys[Role.UP], rank, keys.get(Role.ALPHA), alpha, keys.get(Role.BIAS))
+def _is_dead(change: Change, dead: list[str], zeros: frozenset[str]) -> bool:
+    added = [key for role, key in change.keys.items() if role in (Role.DIFF, Role.BIAS, Role.UP_BIAS)]
+    if change.kind is Kind.DIFF or dead:
+        return all(key in zeros for key in added)
+    return False
 
 
-def _check_shape(
-    name: str, key: str | None, tensors: dict[str, TensorInfo], allowed: tuple[Shape, ...], what: str
-) -> None:
-    if key is not None and tensors[key].shape not in allowed:
-        raise LoraError(f"LoRA '{name}': {key} is not {what}; export it again.")
-
-
-def _metadata_alpha(name: str, metadata: dict[str, str]) -> float | None:
-    """Alpha, if diffusers wrote it into the metadata instead of a key. Raises LoraError."""
-    try:
-        settings = parse(dict[str, Any], parse_json(metadata.get("lora_adapter_metadata", "{}")))
-        alpha = parse(_Metadata, settings).alpha
-    except OutsideDataError as error:
-        raise LoraError(f"LoRA '{name}' has unreadable metadata ({error}); export it again.") from error
-    for setting in UNSUPPORTED_SETTINGS:
-        if settings.get(f"transformer.{setting}"):
-            raise LoraError(f"LoRA '{name}' uses {setting}, which is not supported; use a plain LoRA.")
-    return alpha
+def _first_of(texts: tuple[str, ...]) -> str:
+    return f"{texts[0]} and {len(texts) - 1:,} more" if len(texts) > 1 else texts[0]

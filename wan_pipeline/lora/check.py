@@ -10,21 +10,26 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, match_adapter
 from wan_pipeline.lora.library import Lora
+from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
 
 
-def match_adapters(lora: Lora, model: InstalledModel, weight: float = 1.0) -> list[Adapter]:
+def match_adapters(
+    lora: Lora, model: InstalledModel, weight: float = 1.0, values: ValueReader | None = None
+) -> list[Adapter]:
     """One adapter for each file of the LoRA, with the experts that it is for.
+
+    `values` remembers what it has read of files before.
 
     Raises LoraError if a file is unreadable, unsafe, of another kind or size, or matches nothing, and for a pair where
     the model has one expert.
     """
     if not model.has_two_experts:
-        return [match_adapter(_only_file(lora, model), model, weight)]
+        return [match_adapter(_only_file(lora, model), model, weight, values)]
     if lora.high == lora.low:
-        return [match_adapter(lora.paths[0], model, weight, experts=(0, 1))]
+        return [match_adapter(lora.paths[0], model, weight, values, experts=(0, 1))]
     return [
-        match_adapter(path, model, weight, experts=(expert,), is_half=lora.is_half)
+        match_adapter(path, model, weight, values, experts=(expert,), is_half=lora.is_half)
         for expert, path in enumerate((lora.high, lora.low))
         if path is not None
     ]

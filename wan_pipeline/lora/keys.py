@@ -1,8 +1,8 @@
 """Maps the keys of LoRA files to modules of diffusers' WanTransformer3DModel. No torch.
 
-Trainers spell the same module in many ways: with or without a prefix, in the names of diffusers or of the Wan authors,
-with dots or (kohya) with underscores, as lora_A and lora_B or as lora_down and lora_up. Instead of converting each
-dialect, every spelling of every module of a model is listed and looked up.
+Trainers spell the same module in many ways: with any prefix, in the names of diffusers or of the Wan authors, with dots
+or (kohya) with underscores. Instead of converting each dialect, every spelling of every module of a model is listed,
+and a file's name is matched from its end: what is left before the longest spelling is the file's prefix.
 """
 
 from __future__ import annotations
@@ -12,55 +12,109 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-PREFIXES = (
-    "base_model.model.",
-    "model.diffusion_model.",
-    "diffusion_model.",
-    "transformer.",
-    "lora_unet_",
-    "lora_transformer_",
-    "unet.",
-)
-
-# Replacements that turn diffusers' module names into the authors' (Wan repositories, `wan/modules/model.py`).
+# Replacements that turn diffusers' names into the authors' (Wan repositories, `wan/modules/model.py`).
 AUTHORS_NAMES = (
     (r"\.attn1\.", ".self_attn."),
     (r"\.attn2\.add_([kv])_proj$", r".cross_attn.\1_img"),
+    (r"\.attn2\.norm_added_k$", ".cross_attn.norm_k_img"),
     (r"\.attn2\.", ".cross_attn."),
     (r"\.to_([qkv])$", r".\1"),
     (r"\.to_out\.0$", ".o"),
     (r"\.ffn\.net\.0\.proj$", ".ffn.0"),
     (r"\.ffn\.net\.2$", ".ffn.2"),
+    (r"^((?:vace_)?blocks\.\d+)\.norm2$", r"\1.norm3"),
+    (r"^((?:vace_)?blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
+    (r"^(vace_blocks\.\d+)\.proj_in$", r"\1.before_proj"),
+    (r"^(vace_blocks\.\d+)\.proj_out$", r"\1.after_proj"),
     (r"^condition_embedder\.text_embedder\.linear_1$", "text_embedding.0"),
     (r"^condition_embedder\.text_embedder\.linear_2$", "text_embedding.2"),
     (r"^condition_embedder\.time_embedder\.linear_1$", "time_embedding.0"),
     (r"^condition_embedder\.time_embedder\.linear_2$", "time_embedding.2"),
     (r"^condition_embedder\.time_proj$", "time_projection.1"),
+    (r"^condition_embedder\.image_embedder\.norm1$", "img_emb.proj.0"),
     (r"^condition_embedder\.image_embedder\.ff\.net\.0\.proj$", "img_emb.proj.1"),
     (r"^condition_embedder\.image_embedder\.ff\.net\.2$", "img_emb.proj.3"),
+    (r"^condition_embedder\.image_embedder\.norm2$", "img_emb.proj.4"),
+    (r"^condition_embedder\.image_embedder\.pos_embed$", "img_emb.emb_pos"),
     (r"^proj_out$", "head.head"),
+    (r"^scale_shift_table$", "head.modulation"),
 )
-
-_KEY = re.compile(r"^(.+?)\.(lora_A|lora_B|lora_down|lora_up|alpha|diff_b)(\.[\w-]+)?(\.weight)?$")
 
 
 class Role(StrEnum):
     """What a tensor of a LoRA file is to its module."""
 
     DOWN = "down"
+    """(rank, inputs) of a low-rank pair."""
     UP = "up"
+    """(outputs, rank)."""
+    MID = "mid"
+    """(rank, rank, kernel) of a pair for a convolution, in Tucker's decomposition."""
+    UP_BIAS = "up_bias"
+    """Bias of the pair's second layer, scaled as the pair is (peft's `lora_bias`)."""
     ALPHA = "alpha"
+    DIFF = "diff"
+    """Added to the weight, or to a table such as the modulation."""
     BIAS = "bias"
+    """Added to the module's bias."""
+    MAGNITUDE = "magnitude"
+    """DoRA's norm of each row, or column, of the changed weight."""
+    LOKR_W1 = "lokr_w1"
+    LOKR_W1_A = "lokr_w1_a"
+    LOKR_W1_B = "lokr_w1_b"
+    LOKR_W2 = "lokr_w2"
+    LOKR_W2_A = "lokr_w2_a"
+    LOKR_W2_B = "lokr_w2_b"
+    LOKR_T2 = "lokr_t2"
+    HADA_W1_A = "hada_w1_a"
+    HADA_W1_B = "hada_w1_b"
+    HADA_W2_A = "hada_w2_a"
+    HADA_W2_B = "hada_w2_b"
+    HADA_T1 = "hada_t1"
+    HADA_T2 = "hada_t2"
+    OFT_BLOCKS = "oft_blocks"
+    """LyCORIS' rotation of the outputs, in one stage (3 dimensions) or several (4, BOFT)."""
+    OFT_RESCALE = "rescale"
+    OFT_R = "oft_r"
+    """peft's rotation of the inputs."""
+    IA3 = "ia3"
+    """peft's factor of each output, or input."""
+    IA3_DIFF = "ia3_diff"
+    """LyCORIS' factor, less 1."""
+    ON_INPUT = "on_input"
+    """Whether IA3_DIFF is of the inputs."""
 
 
-_ROLES = {
+_PARTS = {
     "lora_A": Role.DOWN,
     "lora_down": Role.DOWN,
+    "lora.down": Role.DOWN,
+    "lora_linear_layer.down": Role.DOWN,
     "lora_B": Role.UP,
     "lora_up": Role.UP,
+    "lora.up": Role.UP,
+    "lora_linear_layer.up": Role.UP,
+    "lora_mid": Role.MID,
     "alpha": Role.ALPHA,
+    "diff": Role.DIFF,
+    "w_norm": Role.DIFF,
+    "diff_m": Role.DIFF,
     "diff_b": Role.BIAS,
+    "b_norm": Role.BIAS,
+    "dora_scale": Role.MAGNITUDE,
+    "lora_magnitude_vector": Role.MAGNITUDE,
+    "oft_R": Role.OFT_R,
+    "ia3_l": Role.IA3,
+    **{
+        role.value: role
+        for role in Role
+        if role.value.startswith(("lokr_", "hada_")) or role in (Role.OFT_BLOCKS, Role.OFT_RESCALE, Role.ON_INPUT)
+    },
 }
+_NAMES = "|".join(re.escape(part) for part in sorted(_PARTS, key=len, reverse=True))
+_KEY = re.compile(rf"^(?P<module>.+?)\.(?P<part>{_NAMES})(?P<adapter>\.[\w-]+)??(?P<end>\.weight|\.bias)?$")
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer)\.")
+"""What torch and peft put into the names of modules that they wrap."""
 
 
 class KeyParts(NamedTuple):
@@ -72,9 +126,40 @@ class KeyParts(NamedTuple):
 def split_key(key: str) -> KeyParts | None:
     """The module and role of a key; None if it is no part of a LoRA."""
     match = _KEY.match(key)
-    if match is None or match[3] == ".bias":
-        return None
-    return KeyParts(match[1], _ROLES[match[2]])
+    if match is None:
+        return _split_factor(key)
+    module, role = _WRAPPERS.sub("", match["module"]), _PARTS[match["part"]]
+    if match["end"] == ".bias":
+        return KeyParts(module, Role.UP_BIAS) if role is Role.UP else None
+    if match["part"] == "diff_m":  # of the block or the head that holds the table
+        return KeyParts(f"{module}.modulation" if "." in module else f"{module}_modulation", role)
+    return KeyParts(module, role)
+
+
+def _split_factor(key: str) -> KeyParts | None:
+    """LyCORIS' (IA)3 calls its factor `weight`; whether it is one, the key `on_input` beside it says."""
+    module = key.removesuffix(".weight")
+    return KeyParts(module, Role.IA3_DIFF) if module not in (key, "") and "lora" not in module[-8:] else None
+
+
+class Place(NamedTuple):
+    """Where a file's name of a module leads."""
+
+    target: str
+    """Diffusers' name of the module, or of a parameter such as `scale_shift_table`."""
+    prefix: str
+    expert: int | None
+    """The expert that the prefix names: 0 high noise, 1 low noise; None if it names none."""
+
+
+_HIGH = re.compile(r"(?:^|(?<=[._]))high_?noise(?:_model)?(?:[._]|$)")
+_LOW = re.compile(r"(?:^|(?<=[._]))(?:low_?noise(?:_model)?|(?:transformer|dit|unet|model)_?2)(?:[._]|$)")
+_NUMBER = re.compile(r"(?:^|[._])\d+(?:[._]|$)")
+"""In a prefix: it leads into a part of a model, such as `vace_blocks.3.`, and not to the whole."""
+_OTHER_BLOCKS = re.compile(
+    r"(?:^|[._])(?:vace|single|double|down|up|mid|middle|joint|fuser|face|audio|input|output|refiner|control|motion)_$"
+)
+"""With underscores `vace_blocks_0` looks like a prefix `vace_` and `blocks_0`: these words name another list."""
 
 
 class Spellings:
@@ -85,7 +170,26 @@ class Spellings:
 
     def find(self, name: str) -> str | None:
         """Diffusers' name of the module that a LoRA file calls `name`; None if the model has no such module."""
-        return next((self._modules[bare] for bare in _without_prefixes(name) if bare in self._modules), None)
+        place = self.place(name)
+        return place.target if place else None
+
+    def place(self, name: str) -> Place | None:
+        """The module with the longest spelling that `name` ends with, after a prefix that is one of a whole model."""
+        for start in _starts(name):
+            target = self._modules.get(name[start:])
+            if target is not None:
+                prefix = name[:start]
+                expert = 0 if _HIGH.search(prefix) else 1 if _LOW.search(prefix) else None
+                return Place(target, prefix, expert) if _is_whole_model(prefix, name[start:]) else None
+        return None
+
+    def place_all(self, names: Iterable[str]) -> dict[str, Place]:
+        """The places of a file's names. Short names such as `proj_out` count only with the prefix of its blocks."""
+        places = {name: place for name in names if (place := self.place(name))}
+        of_blocks = {place.prefix for place in places.values() if "blocks." in place.target}
+        if not of_blocks:
+            return places
+        return {name: place for name, place in places.items() if "blocks." in place.target or place.prefix in of_blocks}
 
 
 def _spellings(module: str) -> Iterator[str]:
@@ -97,9 +201,19 @@ def _spellings(module: str) -> Iterator[str]:
         yield name.replace(".", "_")
 
 
-def _without_prefixes(name: str) -> Iterator[str]:
-    """The name, and what is left of it as prefixes are removed, one after another: they occur nested."""
-    yield name
-    for prefix in PREFIXES:
-        if name.startswith(prefix):
-            yield from _without_prefixes(name.removeprefix(prefix))
+def _starts(name: str) -> Iterator[int]:
+    """Where a spelling may begin: at the start of the name, and after each dot or underscore."""
+    yield 0
+    yield from (match.end() for match in re.finditer(r"[._]", name))
+
+
+def _is_whole_model(prefix: str, spelling: str) -> bool:
+    """Whether what is before a spelling stands for a whole model, and does not lead to a part of another one."""
+    plain = _LOW.sub("", _HIGH.sub("", prefix))
+    if _NUMBER.search(plain):
+        return False
+    if not plain.endswith("_"):
+        return True
+    if "." in spelling:  # dotted names begin after a dot
+        return False
+    return not _OTHER_BLOCKS.search(plain)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.names import is_text
 
 _MARK = re.compile(r"(?<![^\W_])(?P<expert>high|low)(?P<noise>[ ._-]?noise)?(?![^\W_])", re.IGNORECASE)
@@ -74,6 +75,8 @@ class LoraLibrary:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.values = ValueReader()
+        """Of its files."""
         self._reported: set[Path] = set()
 
     def names(self) -> list[str]:

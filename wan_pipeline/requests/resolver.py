@@ -64,7 +64,7 @@ class RequestResolver:
 
         @once_each
         def match(lora: str, model_id: str) -> None:
-            match_adapters(self.loras.find(lora), find(model_id))
+            match_adapters(self.loras.find(lora), find(model_id), values=self.loras.values)
 
         def check(draft: Draft) -> GenerationRequest:
             model = find(draft.model or registry.DEFAULT_MODEL)
