@@ -53,3 +53,27 @@ def test_a_name_that_is_no_text_is_left_out_and_told_once(library, caplog):
     with caplog.at_level(logging.WARNING):
         assert library.names() == library.names() == ["anime", "Zoom"]
     assert len(caplog.records) == 1 and "not valid text" in caplog.text
+
+
+def test_a_file_in_a_folder_is_found_with_it_and_alone(library):
+    """lora-subfolder: it was not seen."""
+    folder = library.folder / "characters"
+    folder.mkdir()
+    (folder / "anna.safetensors").touch()
+    assert library.names() == ["anime", "characters/anna", "Zoom"]
+    assert library.find("Characters/Anna").paths == library.find("anna").paths == (folder / "anna.safetensors",)
+    assert library.find("anna").name == "characters/anna"
+    (folder / "zoom.safetensors").touch()
+    assert library.find("zoom").paths == (library.folder / "Zoom.safetensors",)
+    (library.folder / "others").mkdir()
+    (library.folder / "others" / "anna.safetensors").touch()
+    with pytest.raises(LoraError, match="There is no LoRA 'anna'"):
+        library.find("anna")
+
+
+def test_halves_pair_within_their_folder(library):
+    for folder, noise in (("one", "high"), ("one", "low"), ("two", "high")):
+        (library.folder / folder).mkdir(exist_ok=True)
+        (library.folder / folder / f"fast_{noise}_noise.safetensors").touch()
+    assert library.names() == ["anime", "one/fast", "two/fast_high_noise", "Zoom"]
+    assert library.find("one/fast").is_pair

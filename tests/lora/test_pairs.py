@@ -65,6 +65,11 @@ def put(library: LoraLibrary, *stems: str) -> None:
         ("w2.2_high_noise_lora_4step_1217", "w2.2_low_noise_lora_4step_1217", "w2.2_lora_4step_1217"),
         ("high_noise_model", "low_noise_model", "model"),
         ("high_noise", "low_noise", "high and low noise"),
+        ("STYLE-22-H-e8", "STYLE-22-L-e8", "STYLE-22-e8"),
+        ("STYLE-22-H-e8", "STYLE-22-L-e12", "STYLE-22"),
+        ("style_HN", "style_LN", "style"),
+        ("style_high_noise_000004500", "style_low_noise_000002000", "style"),
+        ("style-hi-v1.2", "style-lo-v1.2", "style-v1.2"),
     ],
 )
 def test_a_pair_is_one_choice(library, high, low, name):
@@ -83,6 +88,8 @@ def test_a_pair_is_one_choice(library, high, low, name):
         ("highlands", "lowlands"),
         ("fast", "fast_high_noise", "fast_low_noise"),  # the pair's name is taken
         ("a_high_noise_low_noise", "b"),
+        ("low_light", "high_light_city"),
+        ("style_H_e8", "style_H_e9", "style_L_e10"),  # which of the two?
     ],
 )
 def test_what_is_no_clear_pair_stays_apart(library, stems):
@@ -108,6 +115,29 @@ def test_a_word_that_only_looks_like_a_half_works_on_both(library, model, settin
     write(settings.loras / "low-poly.safetensors")
     (adapter,) = match_adapters(library.find("low-poly"), model)
     assert (adapter.experts, adapter.warnings) == ((0, 1), ())
+
+
+def test_a_style_that_begins_with_low_works_on_both(library, model, settings):
+    write(settings.loras / "LOW_POLY_style.safetensors")
+    (adapter,) = match_adapters(library.find("LOW_POLY_style"), model)
+    assert (adapter.experts, adapter.warnings) == ((0, 1), ())
+
+
+def test_a_letter_is_a_half_where_the_other_half_is_there(library, model, settings):
+    write(settings.loras / "STYLE-22-H-e8.safetensors")
+    (alone,) = match_adapters(library.find("STYLE-22-H-e8"), model)
+    write(settings.loras / "STYLE-22-L-e8.safetensors")
+    (high,) = match_adapters(library.find("STYLE-22-H-e8"), model)
+    (low,) = match_adapters(library.find("STYLE-22-L-e8"), model)
+    assert (alone.experts, high.experts, low.experts) == ((0, 1), (0,), (1,))
+
+
+def test_both_halves_by_their_own_names_and_weights_lack_nothing(settings, model, pair):
+    plain = make_request(model=MODEL, width=64, height=64, num_frames=5, guidance_scale_2=3.0)
+    both = replace(plain, loras=(LoraChoice(pair[0].stem, 3), LoraChoice(pair[1].stem, 1.5)))
+    with Engine(settings) as engine:
+        assert "worked without it" not in str(engine.render(both, Recorder()).warnings)
+        assert "worked without it" in str(engine.render(replace(both, loras=both.loras[:1]), Recorder()).warnings)
 
 
 def test_a_model_of_one_expert_takes_no_pair_but_any_half(library, settings, pair):

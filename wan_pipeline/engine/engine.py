@@ -200,10 +200,16 @@ class Engine:
 
     def _match_adapters(self, clip: _Clip) -> list[Adapter]:
         """The adapters of the request's LoRAs for the model's experts. Raises LoraError."""
-        return [
+        chosen = [(self._loras.find(lora.name), lora.weight) for lora in clip.request.loras]
+        paths = {path for lora, _ in chosen for path in lora.paths}
+        adapters = [
             adapter
-            for lora in clip.request.loras
-            for adapter in match_adapters(self._loras.find(lora.name), clip.model, lora.weight, self._loras.values)
+            for lora, weight in chosen
+            for adapter in match_adapters(lora, clip.model, weight, self._loras.values)
+        ]
+        return [
+            replace(adapter, is_half=adapter.is_half and self._loras.counterpart(adapter.path) not in paths)
+            for adapter in adapters
         ]
 
     def _embed(

@@ -32,7 +32,7 @@ MIN_FLOW_SHIFT = 0.1
 MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 MAX_FLOW_SHIFT = 30.0
-MAX_LORA_WEIGHT = 4.0
+MAX_LORA_WEIGHT = 10.0
 MAX_SEED = 2**64 - 1
 """The largest that torch takes. Of its bits the CPU's generator uses the lower 32, here as in ComfyUI."""
 MAX_RANDOM_SEED = 2**32 - 1
