@@ -65,7 +65,7 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
         form.get_by_label("Custom").check()
         form.get_by_label("Seed", exact=True).fill("none")
         form.get_by_role("button", name="Generate").click()
-        expect(form.locator(".notice")).to_be_visible()
+        expect(form.locator(".notice:visible")).to_be_visible()
         auditor.look(page, name)
     for state in JobState:
         if state is not JobState.CANCELLED:

@@ -117,6 +117,7 @@ def test_the_end_of_a_cancelled_job_does_not_wait_for_its_last_progress(
     job_id = queue.editor.submit(make_request())
     job = queue.worker.claim()
     assert job is not None
+    queue.editor.cancel(job_id)
     run = JobRun(job, settings, queue.worker, lambda: None, Event())
     engine: Any = SimpleNamespace(render=render)
     thread = Thread(target=run.make, args=(lambda run: engine,))

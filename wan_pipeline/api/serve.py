@@ -16,6 +16,7 @@ from wan_pipeline.access.limits import Limits
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.space.environment import Space, space_of
+from wan_pipeline.api.temporary import own_temporary_files
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.address import check_address
 from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
@@ -71,15 +72,16 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     _narrow_environment()
     bypass_proxies(host)
-    with without_unknown_proxies():
-        from wan_pipeline.api.endpoints import Endpoints, owners_upload
-        from wan_pipeline.studio import Studio
-        from wan_pipeline.ui.page import build_ui
-
     names = frozenset(host_name(name) for name in host_names)
     rules = space.rules(names) if space else Rules(host_names=names)
     with ExitStack() as stack:
         settings = replace(settings, workspace=settings.workspace.absolute())
+        stack.enter_context(own_temporary_files(settings.cache))
+        with without_unknown_proxies():
+            from wan_pipeline.api.endpoints import Endpoints, owners_upload
+            from wan_pipeline.studio import Studio
+            from wan_pipeline.ui.page import build_ui
+
         studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():

@@ -10,8 +10,8 @@ import pytest
 from tests.api.space.conftest import CLIENT, ENVIRONMENT, HOST
 from tests.support.counting import MODULE, state_file
 from wan_pipeline import settings as module
-from wan_pipeline.access.callers import Request
-from wan_pipeline.access.visitors import CAPS, client_address
+from wan_pipeline.access.callers import Request, client_address
+from wan_pipeline.access.visitors import CAPS
 from wan_pipeline.api.space.environment import CAPS_VARIABLE, space_of
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.launch import environment, launch

@@ -108,10 +108,17 @@ def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> No
         assert other.verifications.of(clip).verdict.identical
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended
+        return []
+
+
 def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
     studio.queue.submit(studio.requests.resolve(DRAFT))
     studio.verifications.start(clip)
-    verifying = lambda: [child for child in psutil.Process().children() if str(clip) in child.cmdline()]  # noqa: E731
+    verifying = lambda: [child for child in psutil.Process().children() if str(clip) in words_of(child)]  # noqa: E731
     wait_for(verifying, "the process to be what it is started as")
     verifying()[0].kill()
     wait_for(lambda: state(studio, clip) is VerifyState.FAILED, "the end")

@@ -138,7 +138,7 @@ def test_a_locked_database_neither_stops_nor_delays_the_engine(
         observer.progress(Progress(Stage.DENOISING, 1, 2))
         assert not observer.cancelled()
         assert time.monotonic() - started < 0.1
-        wait_for(lambda: "cancelled could not be read" in caplog.text and "could not be written" in caplog.text)
+        wait_for(lambda: "is to stop could not be read" in caplog.text and "could not be written" in caplog.text)
         other.execute("ROLLBACK")
         observer.progress(Progress(Stage.DENOISING, 2, 2))
     assert queue.jobs.job(job_id).step == 2

@@ -12,7 +12,7 @@ BANNER = (
 )
 REFUSED = frozenset(
     {
-        *("pause-all", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
+        *("pause-all", "pause-now", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "bin", "unbin", "undo"),
         *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
