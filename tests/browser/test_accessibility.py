@@ -68,8 +68,7 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
         expect(form.locator(".notice:visible")).to_be_visible()
         auditor.look(page, name)
     for state in JobState:
-        if state is not JobState.CANCELLED:
-            page.locator(f"#recent [data-job='{filled.jobs[state]}']").click()
+        page.goto(f"{page.url.partition('?')[0]}?job={filled.jobs[state]}")
         expect(page.locator("#view .words")).not_to_be_empty()
         auditor.look(page, f"the stage of a job that is {state}", "#stage")
 
@@ -88,7 +87,10 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
         expect(page.get_by_role("radio", name=shelf)).to_be_checked()
         auditor.look(page, f"queue, {shelf}", "#queue-rows")
     row = page.locator(f".job-row[data-clip='{filled.jobs[JobState.CANCELLED]}']")
-    with opened_by_keyboard(page, row.get_by_role("button", name="History and log")):
+    more = row.get_by_role("button", name="More for this clip")
+    more.press("Enter")
+    auditor.look(page, "the menu of a clip")
+    with opened_by_keyboard(page, row.get_by_role("menuitem", name="History and log"), more):
         auditor.look(page, "history")
 
 
@@ -123,8 +125,11 @@ def models(page: Page, auditor: Auditor) -> None:
 
 
 @contextmanager
-def opened_by_keyboard(page: Page, opener: Locator) -> Iterator[Locator]:
-    """The dialog that the button opens: the focus moves into it, stays in it, and returns to the button on Escape."""
+def opened_by_keyboard(page: Page, opener: Locator, returns_to: Locator | None = None) -> Iterator[Locator]:
+    """The dialog that the button opens: the focus moves into it, stays in it, and returns to the button on Escape.
+
+    `returns_to` is the button of the menu that `opener` is in.
+    """
     opener.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
@@ -136,7 +141,7 @@ def opened_by_keyboard(page: Page, opener: Locator) -> Iterator[Locator]:
         assert page.evaluate(IN_DIALOG), f"{key} left the dialog"
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    expect(opener).to_be_focused()
+    expect(returns_to or opener).to_be_focused()
 
 
 def guest(browser: Browser, address: str, filled: Filled, auditor: Auditor) -> None:
