@@ -29,7 +29,7 @@ demo: setup  ## make one clip on the command line (PROMPT="a blue fish swims lef
 
 test: $(DEVELOPMENT)  ## run the tests, in a real browser too, but not the long ones nor those for a GPU (ARGS="-k store" for some)
 	.ci/install-chromium
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-gpu: $(DEVELOPMENT)  ## run the engine's tests on the accelerator (WAN_STUDIO_DEVICE names another device)
 	$(BIN)/python -m pytest -m gpu --confcutdir=tests/gpu tests/gpu $(ARGS)

@@ -17,6 +17,16 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process.
+    Of the others each file stays in one process, for its fixtures.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    for item in items:
+        group = "page" if item.get_closest_marker("browser") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tiny_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny model in the demo's layout. Read only: copy it before you change it."""

@@ -83,7 +83,7 @@ class CallerStudio:
     def forecast(self, draft: Draft) -> Wait:
         """Raises UserError for settings that cannot be."""
         self._check(Action.FORECAST)
-        with self._told():
+        with self._telling():
             clip = self._studio.estimates.of_draft(draft).seconds
             queue = self._studio.estimates.queue_seconds()
         # To the second it would tell a guest when somebody else queues a clip, and how long it is.
@@ -92,7 +92,7 @@ class CallerStudio:
     def generate(self, draft: Draft, project: str = "") -> Job:
         """Queue a clip. A guest's goes to the project of their key. Raises UserError."""
         self._check(Action.GENERATE)
-        with self._told():
+        with self._telling():
             if self._key is None:
                 return self._studio.jobs.existing(self._studio.submit(draft, project))
             key = self._key
@@ -106,11 +106,18 @@ class CallerStudio:
             return self._studio.jobs.recent(limit)
         return [self._shown(job) for job in self._studio.jobs.of_maker(self._key.id, limit)]
 
+    def jobs_of_clips(self, clips: Sequence[Clip]) -> list[Job]:
+        """The jobs that made those of the clips that are the caller's own, in no order."""
+        if not self.allows(Action.FOLLOW):
+            return []
+        jobs = self._studio.jobs.of_ids([clip.id for clip in clips if self.is_own(clip)])
+        return [self._shown(job) for job in jobs if self._is_own_job(job)]
+
     def job(self, job_id: str) -> Job:
         """Raises NotFound."""
         self._check(Action.FOLLOW)
         job = self._studio.jobs.job(job_id)
-        if job is None or not (self._key is None or job.made_by == self._key.id):
+        if job is None or not self._is_own_job(job):
             raise NotFound("There is no such clip.")
         return self._shown(job)
 
@@ -123,7 +130,7 @@ class CallerStudio:
         """The settings of a job of the caller's, to make another. Raises NotFound."""
         job = self.job(job_id)
         self._check(Action.GENERATE)
-        with self._told():
+        with self._telling():
             return self._studio.draft_of_job(job.id)
 
     def cancel(self, job_id: str) -> Job:
@@ -142,16 +149,15 @@ class CallerStudio:
     def clip(self, clip_id: str) -> Clip:
         """As in `clips`. Raises NotFound."""
         self._check(Action.WATCH)
-        query = self._query()
-        try:
-            clip = self._studio.gallery.clip(clip_id)
-        except UserError:
-            raise NotFound("There is no such clip.") from None
-        is_seen = not query.project or clip.project == query.project
-        is_seen = is_seen and (not query.made_by or clip.made_by in query.made_by)
-        if clip.is_binned or not is_seen:
+        found = self._studio.gallery.existing([clip_id])
+        if not found or not self._is_seen(found[0]):
             raise NotFound("There is no such clip.")
-        return self._redacted(clip)
+        return self._redacted(found[0])
+
+    def clips_of_jobs(self, jobs: Sequence[Job]) -> list[Clip]:
+        """The clips of the jobs that the caller may watch: not those in the bin, or gone."""
+        self._check(Action.WATCH)
+        return [clip for clip in self._studio.gallery.existing(job.id for job in jobs) if self._is_seen(clip)]
 
     def is_own(self, clip: Clip) -> bool:
         """Whether the caller made it, and may see its settings and bin it. The owner may do so with all."""
@@ -160,7 +166,7 @@ class CallerStudio:
     def video(self, clip_id: str) -> Path:
         """The clip's MP4; for a guest a copy without its receipt. Raises NotFound or StorageError."""
         clip = self.clip(clip_id)
-        with self._told():
+        with self._telling():
             if not clip.path.is_file():
                 raise NotFound("There is no such clip.")
             return clip.path if self._key is None else self._studio.share_copy(clip.path)
@@ -178,7 +184,7 @@ class CallerStudio:
         clip = self.clip(clip_id)
         if not self.is_own(clip):
             raise NotAllowed("Only who made a clip, or the owner, may bin it.")
-        with self._told():
+        with self._telling():
             self._studio.gallery.bin([clip.id])
 
     def comment(self, clip_id: str, text: str) -> None:
@@ -216,6 +222,14 @@ class CallerStudio:
         made_by = ("", self._key.id) if self._caller.role is Role.MAKE else ()
         return GalleryQuery(project=self._key.project, made_by=made_by)
 
+    def _is_seen(self, clip: Clip) -> bool:
+        query = self._query()
+        is_covered = not query.project or clip.project == query.project
+        return is_covered and not clip.is_binned and (not query.made_by or clip.made_by in query.made_by)
+
+    def _is_own_job(self, job: Job) -> bool:
+        return self._key is None or job.made_by == self._key.id
+
     def _usage(self, key: Key) -> Usage:
         since, jobs = datetime.now(UTC) - DAY, self._studio.jobs.of_maker(key.id, MAX_JOBS)
         started = [job for job in jobs if job.state is not JobState.CANCELLED or job.started_at is not None]
@@ -233,16 +247,18 @@ class CallerStudio:
 
     def _minutes(self, request: GenerationRequest) -> float:
         try:
-            return self._studio.estimates.of_request(request).seconds / 60
+            return self._studio.estimates.of_requests([request]).seconds / 60
         except ModelError:  # of a job that waits for a model that is gone
             return 0.0
 
     def _shown(self, job: Job) -> Job:
-        if self._key is None:
-            return job
         # On a Space everybody stands in one line; an invited guest is not told how many clips others queue.
-        ahead = job.jobs_ahead if self._key.is_visitor else None
-        return replace(job, error=job.error and without_folders(job.error), jobs_ahead=ahead)
+        ahead = job.jobs_ahead if self._key is None or self._key.is_visitor else None
+        return replace(job, error=job.error and self._told(job.error), jobs_ahead=ahead)
+
+    def _told(self, text: str) -> str:
+        """A sentence as the caller may read it: folders are for the owner at this computer."""
+        return text if self._caller.is_local else without_folders(text, self._studio.settings.folders)
 
     def _redacted(self, clip: Clip) -> Clip:
         """Somebody else's clip without what it was made from. Its size and length are seen by watching it."""
@@ -252,7 +268,7 @@ class CallerStudio:
         return replace(clip, request=replace(request, preset=None, loras=()), note="", frames_sha256="")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _telling(self) -> Iterator[None]:
         """Folders, and which LoRA files there are, are for the owner: a guest's sentences are without them."""
         try:
             yield
@@ -261,7 +277,6 @@ class CallerStudio:
                 raise
             raise UserError("There is no such LoRA for this model here; choose a style instead.") from error
         except UserError as error:
-            text = str(error)
-            if self._caller.is_local or (told := without_folders(text)) == text:
+            if (told := self._told(str(error))) == str(error):
                 raise
             raise UserError(told) from error

@@ -122,6 +122,11 @@ class Settings:
         """The workspace's folders that must exist before anything is written."""
         return self.clips, self.inputs, self.previews, self.cache, self.logs
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the studio reads and writes, whose places are nobody's business but the owner's."""
+        return self.workspace, self.models, self.loras, self.presets
+
     def make_folders(self) -> None:
         for folder in self.written:
             folder.mkdir(parents=True, exist_ok=True)

@@ -147,14 +147,18 @@ class Studio:
     ) -> str:
         """Queue a guest's clip, `made_by` the id of their key, if `check_share` raises nothing. Returns the job id.
 
-        Between that look at what the guest has had and the new job no other guest's comes in. Raises UserError.
+        Between that look at what the guest has had and the new job no other guest's comes in by this app. Raises
+        UserError.
         """
         check_project(project)
         batch = self.requests.batch()
         request = batch.checker()(draft)
+        self._check_room([request])
+        check_share(request)  # before anything is kept
+        stored = batch.with_files(request, draft)  # out of the lock: to save pictures takes its time
         with self._submitting:
             check_share(request)
-            return self._submit([(draft, NewJob(request, project, made_by=made_by))], batch)[0]
+            return self._queued([NewJob(stored, project, made_by=made_by)])[0]
 
     def submit_many(self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
@@ -310,10 +314,15 @@ class Studio:
 
     def _submit(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
         """Queue clips that have been checked. `batch` saves their files."""
-        check_room(self.settings.clips, max((clip_bytes(job.request) for _, job in clips), default=0))
-        ids = self.queue.submit_many(
-            [job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips]
-        )
+        self._check_room([job.request for _, job in clips])
+        return self._queued([job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips])
+
+    def _check_room(self, requests: Sequence[GenerationRequest]) -> None:
+        """Raises DiskFullError where not even the largest of the clips would fit."""
+        check_room(self.settings.clips, max(map(clip_bytes, requests), default=0))
+
+    def _queued(self, jobs: Sequence[NewJob]) -> list[str]:
+        ids = self.queue.submit_many(jobs)
         crash_point(CrashPoint.SUBMITTED)
         self._supervisor.wake()
         if len(ids) > 1:

@@ -1,8 +1,10 @@
-"""Numbers, amounts of data and lengths of time, as the page and the command line write them."""
+"""Numbers, amounts of data, lengths of time and names of files, as the page and the command line write them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 
 def plural(count: int, noun: str) -> str:
@@ -44,10 +46,17 @@ def data_size(count: float) -> str:
     return f"{count / 1e6:,.1f} MB" if count < 1e8 else f"{count / 1e9:,.1f} GB"
 
 
-def without_folders(text: str) -> str:
-    """A sentence for those who are not at this computer: "/tmp/gradio/ab/a.mp4 is gone" becomes "a.mp4 is gone"."""
-    return _FOLDERS.sub("", text)
+def without_folders(text: str, known: Iterable[Path] = ()) -> str:
+    """A sentence for those who are not at this computer: "/tmp/gradio/ab/a.mp4 is gone" becomes "a.mp4 is gone".
+
+    `known` folders are found whatever they are called; of others, those with spaces only between quotes.
+    """
+    for folder in known:
+        text = text.replace(str(folder), folder.name)
+    return _FOLDERS.sub("", _QUOTED.sub("'", text))
 
 
-_FOLDERS = re.compile(r"(?<![\w.:/\\~-])(?:/|[A-Za-z]:[/\\])(?:[^\s/\\'\":;,()]+[/\\])+")
+_FOLDERS = re.compile(r"(?<![\w.:/\\~-])(?:/|[A-Za-z]:[/\\]|\\\\)(?:[^\s/\\'\":;,()]+[/\\])+")
 """The folders of an absolute path."""
+_QUOTED = re.compile(r"'(?:/|[A-Za-z]:[/\\]|\\\\)(?:[^'/\\]+[/\\])+")
+"""The same after a quote, with whatever is in their names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wan_pipeline.access.callers import HostKind, Request, host_kind, host_name, is_owner_here, is_same_origin
+from wan_pipeline.access.callers import HostKind, Request, host_kind, host_name, is_at_this_computer, is_same_origin
 
 NOBODY_NAMED: frozenset[str] = frozenset()
 
@@ -53,10 +53,14 @@ def test_hosts_are_told_apart(host: str, kind: HostKind) -> None:
     assert host_kind(host, frozenset({"studio.lan"})) is kind
 
 
+def is_the_owners(asked: Request, named: frozenset[str]) -> bool:
+    return is_at_this_computer(asked, named) and is_same_origin(asked)
+
+
 def test_the_browser_and_programs_of_this_computer_are_the_owners() -> None:
-    assert is_owner_here(request(), NOBODY_NAMED)
-    assert is_owner_here(request(peer="::1", host="[::1]:7860"), NOBODY_NAMED)
-    assert is_owner_here(request(method="POST", origin="http://127.0.0.1:7860"), NOBODY_NAMED)
+    assert is_the_owners(request(), NOBODY_NAMED)
+    assert is_the_owners(request(peer="::1", host="[::1]:7860"), NOBODY_NAMED)
+    assert is_the_owners(request(method="POST", origin="http://127.0.0.1:7860"), NOBODY_NAMED)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_the_browser_and_programs_of_this_computer_are_the_owners() -> None:
     ids=lambda other: repr({**other.headers, "peer": other.peer}),
 )
 def test_whoever_comes_from_elsewhere_is_not(other: Request) -> None:
-    assert not is_owner_here(other, frozenset({"studio.lan"}))
+    assert not is_the_owners(other, frozenset({"studio.lan"}))
 
 
 def test_a_page_of_the_same_host_is_the_same_origin_through_a_tunnel_too() -> None:

@@ -307,6 +307,11 @@ def test_another_sites_link_makes_no_guest_of_the_owner(server: Server) -> None:
     assert server.ask(query=f"key={secret}", sec_fetch_site="none").status == 303, "the owner may be one"
     assert server.ask(query=f"key={secret}", host=TUNNEL, sec_fetch_site="cross-site").status == 303
     assert server.ask("/v1/videos", query=f"key={secret}", host=TUNNEL).status == 401, "only the page takes one"
+    own, _ = server.keys.create(Role.OWNER)
+    elsewhere = {"host": TUNNEL, "cookie": f"{COOKIE}={own}", "query": f"key={secret}"}
+    led = server.ask(**elsewhere, sec_fetch_site="cross-site")
+    assert (led.status, "set-cookie" in led.headers) == (200, False), "nor of one who came by a link"
+    assert server.ask(**elsewhere, sec_fetch_site="none").status == 303
 
 
 def test_a_password_ends_with_the_server(database: Path) -> None:

@@ -45,8 +45,6 @@ def served(settings: Settings, warm: Warm) -> Iterator[Served]:
         templates = Templates()
         owners_page = PlainTextResponse(OWNERS_PAGE)
         doors = Doors(owners_page, shared_app(studio, templates))
-        guard = Guard(
-            doors, studio.keys, Rules(), Limits(), lambda status, sentence, asks_password: f"{status} {sentence}"
-        )
+        guard = Guard(doors, studio.keys, Rules(), Limits(), refused_page)
         with serving(guard) as address:
             yield Served(address, studio)

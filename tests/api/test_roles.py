@@ -236,3 +236,33 @@ def test_a_guest_leaves_room_for_the_comments_of_others(served: Served) -> None:
     with pytest.raises(UserError, match="You have written"):
         comments.add(job_id, "again", "one")
     comments.add(job_id, "mine", "")
+
+
+def test_a_guest_sends_pictures_and_no_videos(served: Served) -> None:
+    with client(served, served.key(Role.MAKE), **TUNNEL) as guest:
+        for files, sentence in (
+            ({"input_reference": ("a.mp4", b"x")}, "Guests send pictures"),
+            ({"control_video": ("a.png", b"x")}, "are the owner's"),
+        ):
+            refused = guest.post("/v1/videos", data={"prompt": "a ball"}, files=files)
+            assert refused.status_code == 400
+            assert sentence in refused.json()["error"]["message"]
+        refused = guest.post("/gradio_api/upload", files={"files": ("a.exe", b"x")})
+        assert refused.status_code == 400
+    assert list(served.studio.settings.cache.glob("uploads-*")) == []
+
+
+def test_the_owner_makes_a_key_with_a_cap_and_is_told_of_a_word_that_is_none(served: Served) -> None:
+    with client(served) as owner:
+        made = owner.post("/v1/keys", json={"role": "make", "max_clips": 5}).json()
+        assert made["max_clips"] == 5
+        assert owner.post("/v1/keys", json={"role": "make", "max_clips": ""}).json()["max_clips"] is None
+        for wrong in ({"clips": 5}, {"max_clips": 0}, {"max_clips": "x"}):
+            assert owner.post("/v1/keys", json={"role": "make", **wrong}).status_code == 400
+
+
+def test_what_is_not_there_is_json_too(served: Served) -> None:
+    with client(served) as owner:
+        for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/videos", 405)):
+            answer = owner.request(method, path)
+            assert (answer.status_code, set(answer.json()["error"])) == (status, {"message", "type", "param", "code"})

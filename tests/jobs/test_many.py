@@ -10,6 +10,7 @@ from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import ENDLESS, QUICK, is_denoising, wait_for, working
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.many import CancelledJobs
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
@@ -30,7 +31,7 @@ def states(queue: OpenQueue, ids: list[str]) -> list[JobState]:
 def test_05_cancelled_jobs_come_back_to_their_places_as_they_were(queue: OpenQueue) -> None:
     ids = submit(queue, 4)
     queue.editor.pause(ids[1])
-    cancelled = queue.editor.many.cancel(ids[:3])
+    cancelled = queue.editor.many.cancel(ids[:3]).states
     assert cancelled == {ids[0]: JobState.QUEUED, ids[1]: JobState.PAUSED, ids[2]: JobState.QUEUED}
     queue.editor.retry(ids[2])  # it waits at the end, and stays there
     assert queue.editor.many.restore_cancelled(cancelled) == 2
@@ -43,8 +44,8 @@ def test_05_cancelled_jobs_come_back_to_their_places_as_they_were(queue: OpenQue
 def test_05_a_running_job_is_asked_to_stop_and_not_restored(queue: OpenQueue) -> None:
     (job_id,) = submit(queue, 1)
     queue.worker.claim()
-    assert queue.editor.many.cancel([job_id, "nobody"]) == {}
-    assert queue.worker.is_cancel_requested(job_id)
+    assert queue.editor.many.cancel([job_id, "nobody"]) == CancelledJobs({}, asked=1)
+    assert queue.worker.stop_requests(job_id).cancel
     queue.worker.mark_cancelled(job_id)
     assert queue.editor.many.restore_cancelled({job_id: JobState.RUNNING}) == 0
 
@@ -88,3 +89,24 @@ def test_05_a_pause_at_once_gives_the_clip_back_with_its_checkpoint(studio: Stud
         wait_for(lambda: studio.jobs.existing(long).resumed_from > 0, "it goes on from its checkpoint")
         studio.queue.cancel_all()
     assert not list(settings.checkpoints.iterdir())
+
+
+def test_05_what_was_cleared_meanwhile_comes_back_on_the_list(queue: OpenQueue) -> None:
+    """An older toast's Undo: a job that waits and is not listed would be counted nowhere."""
+    ids = submit(queue, 2)
+    states = queue.editor.many.cancel(ids).states
+    queue.editor.many.clear()
+    assert queue.editor.many.restore_cancelled(states) == 2
+    assert queue.jobs.unfinished() == 2
+    assert [job.id for job in queue.jobs.jobs()] == ids
+
+
+def test_05_an_undo_gives_back_its_own_clear_alone(queue: OpenQueue) -> None:
+    first, second = submit(queue, 2)
+    queue.editor.many.cancel([first])
+    older = queue.editor.many.clear()
+    queue.editor.many.cancel([second])
+    newer = queue.editor.many.clear()
+    assert (older.count, newer.count) == (1, 1)
+    assert queue.editor.many.restore_cleared(older.batch) == 0, "it was deleted by the clear after it"
+    assert queue.editor.many.restore_cleared(newer.batch) == 1

@@ -104,9 +104,9 @@ def test_cancel_a_waiting_job(queue: OpenQueue) -> None:
 def test_cancel_a_running_job(queue: OpenQueue) -> None:
     job_id = queue.editor.submit(make_request())
     queue.worker.claim()
-    assert not queue.worker.is_cancel_requested(job_id)
+    assert not queue.worker.stop_requests(job_id).cancel
     queue.editor.cancel(job_id)
-    assert queue.worker.is_cancel_requested(job_id)
+    assert queue.worker.stop_requests(job_id).cancel
     assert states(queue) == [JobState.RUNNING]
     queue.worker.mark_cancelled(job_id)
     assert states(queue) == [JobState.CANCELLED]

@@ -29,7 +29,7 @@ def path(tmp_path):
 def test_every_dialect_fits(model, path, dialect):
     adapters.write(path, dialect, alpha=2.0)
     adapter = match_adapter(path, model)
-    assert adapter.targets == adapters.SHAPES.keys() and adapter.skipped == ()
+    assert {change.target for change in adapter.changes} == adapters.SHAPES.keys() and adapter.skipped == ()
     assert all(change.rank == adapters.RANK and change.alpha_key for change in adapter.changes)
 
 
@@ -88,10 +88,13 @@ def test_an_alpha_that_is_not_one_number(model, path):
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("transformer.blocks.0.attn1.to_k.oft_blocks", "is an OFT, which is not supported"),
+        ("transformer.blocks.0.attn1.to_k.oft_blocks", "is of the kind OFT, which is not supported"),
+        ("blocks.0.attn1.to_k.oft_R.weight", "is of the kind OFT, which"),
+        ("blocks.0.attn1.to_k.ia3_l", "is of the kind (IA)3, which"),
+        ("blocks.0.attn1.to_k.on_input", "is of the kind (IA)3, which"),
         ("transformer.blocks.0.attn1.to_k.dora_scale", "without the matrices beside it"),
         ("transformer.blocks.0.attn1.to_k.lokr_w1", "does not fit"),
-        ("x.a1.weight", "is a GLoRA, which is not supported"),
+        ("x.a1.weight", "is of the kind GLoRA, which is not supported"),
     ],
 )
 def test_what_cannot_be_applied_is_named(model, path, key, words):

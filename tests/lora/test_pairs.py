@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.support import adapters, tiny
 from tests.support.observers import Recorder
@@ -138,6 +138,26 @@ def test_both_halves_by_their_own_names_and_weights_lack_nothing(settings, model
     with Engine(settings) as engine:
         assert "worked without it" not in str(engine.render(both, Recorder()).warnings)
         assert "worked without it" in str(engine.render(replace(both, loras=both.loras[:1]), Recorder()).warnings)
+
+
+def test_a_file_for_both_experts_works_with_each_half_on_its_own(library, settings, model, pair):
+    """Keys of `transformer.` and `transformer_2.` in one file: the frames of the pair."""
+    high, low = (load_file(path) for path in pair)
+    authors = {theirs: ours for ours, theirs in adapters.AUTHORS.items()}
+    both = dict(high)
+    for key, value in low.items():
+        module, _, matrix = key.removeprefix("diffusion_model.").partition(".lora_")
+        both[f"transformer_2.{authors.get(module, module)}.lora_{matrix}"] = value
+    save_file(both, settings.loras / "both.safetensors")
+    first, second = match_adapters(library.find("both"), model)
+    assert (first.experts, second.experts, first.warnings, second.warnings) == ((0,), (1,), (), ())
+    request = make_request(model=MODEL, width=64, height=64, num_frames=5, guidance_scale_2=3.0)
+    with Engine(settings) as engine:
+        hashes = {
+            engine.render(replace(request, loras=(LoraChoice(name, 0.5),)), Recorder()).sha256
+            for name in ("fast", "both")
+        }
+    assert len(hashes) == 1
 
 
 def test_a_model_of_one_expert_takes_no_pair_but_any_half(library, settings, pair):

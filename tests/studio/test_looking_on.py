@@ -35,7 +35,10 @@ MAY = {
     "model_manager": {"entries", "entry", "download_plan", "free_bytes"},
     "transfers": {"of"},
     "verifications": {"of"},
-    "keys": {"create_for_visitor", "find", "record_use", "list", "is_valid", "remove_expired"},
+    "keys": {
+        *("create_for_visitor", "create_for_server", "end", "remove_expired"),
+        *("find", "record_use", "list", "is_valid"),
+    },
 }
 """What an app that looks on may ask for; every other method of these rooms changes what is there."""
 

@@ -134,8 +134,15 @@ def test_21_a_bad_clip_is_told_without_its_folder(opened, tmp_path):
         ("The disk of /home/me/work is full.", "The disk of work is full."),
         (r"C:\Users\me\a.mp4 is gone", "a.mp4 is gone"),
         ("see '/tmp/gradio/ab12/a.mp4': why", "see 'a.mp4': why"),
+        ("'/home/ann/My Films (old)/a.mp4' is gone", "'a.mp4' is gone"),
+        (r"\\server\share\a.mp4 is gone", "a.mp4 is gone"),
         ("https://huggingface.co/Wan-AI/x, step 3/16, and/or owner/name", None),
     ],
 )
 def test_21_paths_on_the_page_are_names(text, wanted):
     assert without_folders(text) == (text if wanted is None else wanted)
+
+
+def test_folders_that_are_known_are_names_whatever_they_are_called() -> None:
+    studio = Path("/home/ann/My Films, 2026/studio")
+    assert without_folders(f"The disk of {studio}/clips is full.", [studio]) == "The disk of studio/clips is full."

@@ -116,20 +116,14 @@ def is_same_origin(request: Request) -> bool:
     return bool(netloc) and netloc.lower() == request.host.lower()
 
 
-def is_owner_here(request: Request, named: frozenset[str]) -> bool:
-    """Whether a request without a key comes from this computer's own person or programs."""
-    return (
-        _is_loopback(request.peer)
-        and host_kind(request.host, named) is HostKind.LOOPBACK
-        and not request.is_forwarded
-        and is_same_origin(request)
-    )
+def is_at_this_computer(request: Request, named: frozenset[str]) -> bool:
+    """Whether a request comes from this computer, to it by its own name, and through nothing in between.
 
-
-def is_led_here(request: Request, named: frozenset[str]) -> bool:
-    """Whether another site's page led the browser of this computer here."""
-    is_here = _is_loopback(request.peer) and host_kind(request.host, named) is HostKind.LOOPBACK
-    return is_here and not request.is_forwarded and not is_same_origin(request)
+    If it also is of the same origin (`is_same_origin`), this computer's own person or programs sent it; else another
+    site's page led the browser here.
+    """
+    is_loopback = _is_loopback(request.peer) and host_kind(request.host, named) is HostKind.LOOPBACK
+    return is_loopback and not request.is_forwarded
 
 
 def _is_loopback(address: str) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from wan_pipeline.access.callers import (
     OWNER_HERE,
@@ -20,8 +21,7 @@ from wan_pipeline.access.callers import (
     Request,
     host_kind,
     host_name,
-    is_led_here,
-    is_owner_here,
+    is_at_this_computer,
     is_same_origin,
 )
 from wan_pipeline.access.caps import Caps
@@ -44,7 +44,7 @@ from wan_pipeline.access.http import (
     with_headers,
 )
 from wan_pipeline.access.keys import Key, Keys
-from wan_pipeline.access.limits import Limits
+from wan_pipeline.access.limits import Limits, take_both
 from wan_pipeline.access.logins import Logins
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.refusals import Refusal, RefusedPage, answer_of
@@ -56,6 +56,8 @@ from wan_pipeline.progress import Throttle
 CALLER = "wan_studio.caller"
 """Where a scope holds its Caller."""
 STREAM_CHECK_SECONDS = 2.0
+LOOKUPS_AT_A_TIME = 4
+"""Keys of those who are elsewhere; what the owner at this computer asks for does not wait for them."""
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Guard:
         self._password = password
         self._strangers = strangers
         self._logins = Logins(rules, limits, password, strangers)
+        self._lookups = CapacityLimiter(LOOKUPS_AT_A_TIME)
         self._open: Counter[str] = Counter()
         """Requests under way, by the id of their key."""
 
@@ -140,22 +143,24 @@ class Guard:
         """Raises Refusal for whoever is not let in. Keys are looked up in a thread: the database may be busy."""
         if self._strangers is None and not any(secrets_in(scope, request)):
             return self._identify(scope, request)
-        return await to_thread.run_sync(self._identify, scope, request)
+        limiter = None if is_at_this_computer(request, self._rules.host_names) else self._lookups
+        return await to_thread.run_sync(self._identify, scope, request, limiter=limiter)
 
     def _identify(self, scope: Scope, request: Request) -> _Entry:
-        if request.changes_something and not is_same_origin(request):
+        is_same, is_local = is_same_origin(request), is_at_this_computer(request, self._rules.host_names)
+        if request.changes_something and not is_same:
             raise Refusal(403, "Another web page sent this; only the studio's own page may.")
         has_owner = not self._rules.behind_proxy or scope["path"] in self._rules.own_paths
-        is_here = has_owner and is_owner_here(request, self._rules.host_names)
-        for secret, is_in_address in secrets_in(scope, request):
-            if is_in_address and is_led_here(request, self._rules.host_names):
-                continue  # another site's link would make the owner of this computer a guest, in its author's sight
+        is_here = has_owner and is_local and is_same
+        found = list(secrets_in(scope, request))
+        for secret, is_in_address in found:
+            if is_in_address and not is_same and (is_local or self._has_owners_cookie(found)):
+                continue  # another site's link would make the owner a guest, in its author's sight
             if self._password is not None and self._password.has_session(secret):
                 return _Entry(Caller(Role.OWNER, is_local=is_here))
             key = self._find(secret)
             if key is not None:
-                is_local = is_here and key.role is Role.OWNER
-                caller = Caller(key.role, key, is_local=is_local, caps=self._caps(key))
+                caller = Caller(key.role, key, is_local=is_here and key.role is Role.OWNER, caps=self._caps(key))
                 return _Entry(caller, secret_in_address=secret if is_in_address else "")
             if not is_here:  # an owner's browser may still hold the cookie of a key that was revoked
                 self._delay_guessing(request)
@@ -174,6 +179,16 @@ class Guard:
         except StorageError as error:
             raise self._unavailable(error) from error
         return _Entry(Caller(key.role, key, caps=self._caps(key)), new_secret=secret)
+
+    def _has_owners_cookie(self, found: Sequence[tuple[str, bool]]) -> bool:
+        for secret, is_in_address in found:
+            if is_in_address:
+                continue
+            if self._password is not None and self._password.has_session(secret):
+                return True
+            key = self._find(secret)
+            return key is not None and key.role is Role.OWNER
+        return False
 
     def _caps(self, key: Key) -> Caps | None:
         return self._strangers.visitors.caps if self._strangers is not None and key.is_visitor else None
@@ -200,11 +215,18 @@ class Guard:
         check = Throttle(STREAM_CHECK_SECONDS, is_due_at_first=False)
 
         async def send_while_valid(message: Message) -> None:
-            if check.is_due() and not await to_thread.run_sync(self._keys.is_valid, key.id):
+            if check.is_due() and not await to_thread.run_sync(self._is_valid, key.id, limiter=self._lookups):
                 raise ConnectionAbortedError(f"Key {key.id} has ended.")
             await send(message)
 
         return send_while_valid
+
+    def _is_valid(self, key_id: str) -> bool:
+        try:
+            return self._keys.is_valid(key_id)
+        except StorageError as error:  # no reason to break off a download; the next look decides
+            logger.warning("A key could not be checked: %s", error)
+            return True
 
     def _delay_guessing(self, request: Request) -> None:
         if wait := self._limits.wrong_keys.wait_seconds(peer_of(request, self._rules)):
@@ -217,7 +239,7 @@ class Guard:
             return
         if self._open[caller.key_id] >= self._limits.max_open:
             raise Refusal(429, "Too many requests at a time; wait for one to end.", 1.0)
-        if wait := self._limits.guest.take(caller.key_id) or self._limits.guests_in_all.take("all"):
+        if wait := take_both(self._limits.guest, caller.key_id, self._limits.guests_in_all):
             raise Refusal(429, "Too many requests; wait a little.", wait)
 
     def _check_size(self, scope: Scope, request: Request, caller: Caller) -> int:

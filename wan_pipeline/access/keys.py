@@ -17,6 +17,7 @@ from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 KEY_BYTES = 16
 """128 random bits: no dictionary and no luck finds one, so a plain SHA-256 is enough to store it."""
 DEFAULT_EXPIRY = timedelta(hours=48)
+MAX_CLIPS = 100_000
 MAX_EXPIRY = timedelta(days=366)
 VISITOR = "v"
 """Begins the ids of keys that a Space gave to visitors by itself; those of other keys are hexadecimal. A clip holds the
@@ -57,6 +58,10 @@ class Keys:
     def __init__(self, database: Database, check_main_app: CheckMainApp = unchecked) -> None:
         self._database = database
         self._check_main_app = check_main_app
+
+    def create_for_server(self, role: Role, project: str = "", expires: timedelta = DEFAULT_EXPIRY) -> tuple[str, Key]:
+        """For those whom a server itself lets in: its owner, and whoever has the invitation that it prints."""
+        return self._create(secrets.token_hex(4), role, project, expires, None)
 
     @main_app_only
     def create(
@@ -125,6 +130,11 @@ class Keys:
             connection.executemany("DELETE FROM keys WHERE id = ?", [(key_id,) for key_id in expired])
         return len(expired)
 
+    def end(self, key_id: str) -> None:
+        """Delete a key that `create_for_server` made, unless the owner has revoked it already."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM keys WHERE id = ?", (key_id,))
+
     @main_app_only
     def revoke(self, key_id: str) -> Key:
         """Delete a key; its open pages end with their next request. Raises UserError for an unknown id."""
@@ -146,6 +156,16 @@ def parse_expiry(text: str) -> timedelta | None:
     if lifetime is None or lifetime > MAX_EXPIRY:
         raise UserError(f"'{text[:40]}' is no lifetime of a key; use one such as 30m, 48h, 7d, up to a year, or never.")
     return lifetime
+
+
+def parse_max_clips(value: object) -> int | None:
+    """How many clips a key may make, as a form or a program sends it; None for no limit. Raises UserError."""
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:9]) <= MAX_CLIPS:
+        raise UserError(f"'{text[:40]}' clips are no invitation; use 1 to {MAX_CLIPS:,}, or leave it out.")
+    return int(text)
 
 
 def _hash(secret: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
+ALL = "all"
 MAX_BUCKETS = 4096
 """Callers remembered at a time; the one that was away the longest is forgotten first."""
 
@@ -34,19 +35,31 @@ class Rate:
     def take(self, caller: str) -> float:
         """0 if the caller may go on, else the seconds until they may. A refusal costs nothing."""
         with self._lock:
-            return self._take(caller, self.clock())
+            bucket = self._filled(caller)
+            if bucket.tokens < 1:
+                return (1 - bucket.tokens) / self.per_second
+            bucket.tokens -= 1
+            return 0.0
 
-    def _take(self, caller: str, now: float) -> float:
+    def wait_seconds(self, caller: str) -> float:
+        """What `take` would answer now."""
+        with self._lock:
+            return max(1 - self._filled(caller).tokens, 0.0) / self.per_second
+
+    def _filled(self, caller: str) -> _Bucket:
+        now = self.clock()
         bucket = self._buckets.pop(caller, None) or _Bucket(self.burst, now)
         self._buckets[caller] = bucket
         if len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
         bucket.tokens = min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.per_second)
         bucket.filled_at = now
-        if bucket.tokens >= 1:
-            bucket.tokens -= 1
-            return 0.0
-        return (1 - bucket.tokens) / self.per_second
+        return bucket
+
+
+def take_both(own: Rate, caller: str, in_all: Rate) -> float:
+    """As `Rate.take`, of the caller's own rate and of that of all. A refusal by one costs nothing of the other."""
+    return own.wait_seconds(caller) or in_all.take(ALL) or own.take(caller)
 
 
 @dataclass
@@ -61,7 +74,7 @@ class WrongKeys:
 
     def wait_seconds(self, peer: str) -> float:
         """After a wrong key: 0 if it may simply be refused, else how long this peer is to wait."""
-        return self.by_peer.take(peer) or self.in_all.take("all")
+        return take_both(self.by_peer, peer, self.in_all)
 
 
 @dataclass

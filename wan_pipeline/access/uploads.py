@@ -13,13 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import BinaryIO
 from uuid import uuid4
-from weakref import finalize
 
 from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.storage.temporary import temporary_folder
 
 MAX_BYTES_OF_KEY = 256 * 2**20
 MAX_BYTES = 2 * 2**30
@@ -27,7 +27,6 @@ MAX_BYTES = 2 * 2**30
 LEAST_BYTES = 2**16
 """That a file counts for, so that nobody sends a million of empty ones."""
 LIFE_SECONDS = 86_400.0
-PREFIX = "uploads-"
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Uploads:
         self._max_of_key = max_of_key
         self._max_in_all = max_in_all
         self._clock = clock
-        self._folder: Path | None = None
+        self._folder: TemporaryDirectory[str] | None = None
         self._files: dict[str, _Upload] = {}
         self._lock = Lock()
 
@@ -103,10 +102,8 @@ class Uploads:
 
     def _made_folder(self) -> Path:
         if self._folder is None:
-            _remove_left_over(self._parent)
-            self._folder = Path(mkdtemp(dir=self._parent, prefix=PREFIX))
-            finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
+            self._folder = temporary_folder(self._parent, "uploads")
+        return Path(self._folder.name)
 
     def _forget_old(self) -> None:
         ended = self._clock() - LIFE_SECONDS
@@ -117,12 +114,3 @@ class Uploads:
         if (upload := self._files.pop(name, None)) is not None:
             with suppress(OSError):
                 upload.path.unlink(missing_ok=True)
-
-
-def _remove_left_over(parent: Path) -> None:
-    """Folders of servers that did not come to remove them."""
-    ended = time.time() - LIFE_SECONDS
-    for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            if folder.stat().st_mtime < ended:
-                shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ from typing import Any
 from wan_pipeline.access.caps import Caps
 from wan_pipeline.access.http import App
 from wan_pipeline.access.keys import Key, Keys
-from wan_pipeline.access.limits import Rate
+from wan_pipeline.access.limits import Rate, take_both
 from wan_pipeline.errors import UserError
 
 VISIT = timedelta(days=1)
@@ -40,7 +40,7 @@ class Visitors:
 
     def wait_seconds(self, peer: str) -> float:
         """0 if this peer may have a key now, else how long it is to wait."""
-        return self.by_peer.take(_network_of(peer)) or self.in_all.take("all")
+        return take_both(self.by_peer, _network_of(peer), self.in_all)
 
     def admit(self) -> tuple[str, Key]:
         """A new key and its secret. Raises StorageError."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from wan_pipeline.access.uploads import Uploads
+from wan_pipeline.api.answers import error
 from wan_pipeline.api.endpoint_routes import EndpointRoutes
 from wan_pipeline.api.guest_routes import GuestRoutes
 from wan_pipeline.api.key_routes import KeyRoutes
@@ -28,4 +32,15 @@ def shared_app(studio: Studio, templates: Templates, *, is_built: bool = False, 
     guests = GuestRoutes(studio, templates, threads, login)
     parts = (Videos(studio, uploads, threads), KeyRoutes(studio), guests, endpoints)
     agents = Route(PATH, McpRoute(studio, threads), methods=["POST"])
-    return Starlette(routes=[*(route for part in parts for route in part.routes), agents])
+    routes = [*(route for part in parts for route in part.routes), agents]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+
+
+async def _refused(request: Request, wrong: Exception) -> Response:
+    """No such route, or not by this method."""
+    assert isinstance(wrong, HTTPException)  # noqa: S101 (it is registered for that)
+    return error(wrong.status_code, f"{wrong.detail}.")
+
+
+async def _failed(request: Request, wrong: Exception) -> Response:
+    return error(500, "Something unexpected went wrong; the studio's log says what.")

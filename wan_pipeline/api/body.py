@@ -6,20 +6,23 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-from anyio import to_thread
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from wan_pipeline.access.uploads import Uploads
+from wan_pipeline.api.threads import Run
 from wan_pipeline.errors import RequestError
 from wan_pipeline.storage.outside import MAX_BYTES, OutsideDataError, parse_json
 
 MAX_FILES = 8
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""What guests may send, by its ending."""
 MAX_FIELDS = 60
 MAX_JSON_BYTES = 32 * 2**20
 """With a picture in it."""
@@ -50,15 +53,26 @@ def kept_in(folder: Path) -> Keep:
 
 
 def charged_to(uploads: Uploads, key_id: str) -> Keep:
-    """For a guest's files, which count towards what the guest may send in a day, whatever becomes of the request."""
-    return lambda content, ending: uploads.path(uploads.add(content, ending, key_id), key_id)
+    """For a guest's pictures, which count towards what the guest may send in a day, whatever becomes of the request."""
+
+    def keep(content: BinaryIO, ending: str) -> Path:
+        check_picture(ending)
+        return uploads.path(uploads.add(content, ending, key_id), key_id)
+
+    return keep
 
 
-async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """The JSON object of a request. Raises RequestError."""
+def check_picture(ending: str) -> None:
+    """Raise RequestError for a guest's file of another kind: ffmpeg reads videos, for as long as they last."""
+    if ending not in PICTURES:
+        raise RequestError("files", f"Guests send pictures (PNG, JPEG or WebP); '{ending}' is none of them.")
+
+
+async def read_json(request: Request, run: Run, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The JSON object of a request, parsed by `run`: a picture in it takes its time. Raises RequestError."""
     try:
         content = await request.body() or b"{}"
-        values = await to_thread.run_sync(parse_json, content, max_bytes)  # a picture in it takes its time
+        values = await run(partial(parse_json, content, max_bytes))
     except OutsideDataError as wrong:
         raise RequestError("body", f"The body cannot be read: {wrong}.") from wrong
     except ClientDisconnect:
@@ -68,11 +82,11 @@ async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> dict[str, A
     return values
 
 
-async def read_body(request: Request, keep: Keep) -> Body:
+async def read_body(request: Request, run: Run, keep: Keep) -> Body:
     """JSON, or a form with files. Raises RequestError, and what `keep` raises."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "application/json":
-        return Body(await read_json(request, MAX_JSON_BYTES))
+        return Body(await read_json(request, run, MAX_JSON_BYTES))
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise RequestError("body", f"The body is '{kind[:60]}'; send JSON or a form.")
     body = Body({})
@@ -80,7 +94,7 @@ async def read_body(request: Request, keep: Keep) -> Body:
         for key, value in form.multi_items():
             name = key.removesuffix("[]")  # as some clients write the name of a list
             if isinstance(value, UploadFile):
-                path = await to_thread.run_sync(keep, value.file, ending_of(value))
+                path = await run(partial(keep, value.file, ending_of(value)))
                 body.files.setdefault(name, []).append(path)
             elif name == "lora":
                 body.values.setdefault(name, []).append(value)

@@ -71,7 +71,7 @@ class Doors:
             await self._owners_page(scope, receive, send)
             return
         role, path = caller_of(scope).role, scope["path"]
-        if role is Role.OWNER:
+        if Action.OWN in ALLOWED[role]:
             app = self._shared if path.startswith(SHARED) else self._owners_page
             await app(scope, receive, send)
         elif (status := guest_status(role, scope.get("method", "WEBSOCKET"), path)) == 200:

@@ -28,6 +28,8 @@ SETTINGS = {**_BY_FIELD, **_BY_NAME}
 """Options by the names of `generate` (`steps`) and by those of diffusers (`num_inference_steps`)."""
 FILES = {REFERENCE: "image", REFERENCES: "reference_images", **{field: field for field in sorted(FILE_FIELDS)}}
 """Names of uploads, and the field of `Draft` that each fills."""
+VIDEOS = frozenset({"control_video", "control_mask"})
+"""Uploads that ffmpeg reads."""
 ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/mp4": ".mp4", "video/webm": ".webm"}
 
 

@@ -6,10 +6,8 @@ answered with. A session belongs to the key that began it.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -23,11 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
 from wan_pipeline.access.uploads import Uploads
-from wan_pipeline.api.answers import error, route
-from wan_pipeline.api.body import ending_of, form_of, read_json
+from wan_pipeline.api.answers import route
+from wan_pipeline.api.body import check_picture, ending_of, form_of, read_json
 from wan_pipeline.api.sessions import Sessions
 from wan_pipeline.api.threads import Threads
-from wan_pipeline.caller_studio import CallerStudio, NotFound
+from wan_pipeline.caller_studio import NotFound
 from wan_pipeline.errors import RequestError
 from wan_pipeline.studio import Studio
 
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 NAMES = ("text_to_video", "image_to_video", "status")
 """Of the endpoints, in the order of their numbers."""
-MAX_STREAMS = 16
-"""Open at a time, of each key."""
 MAX_SESSION_LENGTH = 64
 MAX_TEXT = 20_000
 """Of an argument, in characters; a prompt's own limit is much lower."""
@@ -51,9 +47,9 @@ class EndpointRoutes:
         self._uploads = uploads
         self._threads = threads
         self._gradio: App | None = None
+        self._starting = asyncio.Lock()
         self._is_started = False
         self._sessions = Sessions()
-        self._streams: Counter[str] = Counter()
 
     @property
     def routes(self) -> list[Route]:
@@ -83,9 +79,11 @@ class EndpointRoutes:
     async def upload(self, request: Request) -> Response:
         """Keep the files of a form; the answer is the list of their names."""
         key_id = self._check(request, Action.UPLOAD)
-        run, add = partial(self._threads.run, caller_of(request.scope)), self._uploads.add
+        run, add = self._threads.of(caller_of(request.scope)), self._uploads.add
         async with form_of(request, max_fields=1) as form:
             files = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
+            for each in files:
+                check_picture(ending_of(each))
             names = [await run(partial(add, each.file, ending_of(each), key_id)) for each in files]
         if not names:
             raise RequestError("files", "There is no file in the upload; send a form (multipart) with 'files'.")
@@ -94,7 +92,7 @@ class EndpointRoutes:
     async def join(self, request: Request) -> Response:
         """Call an endpoint."""
         key_id = self._check(request, Action.GENERATE)
-        values = await read_json(request)
+        values = await read_json(request, self._threads.of(caller_of(request.scope)))
         session = _session(key_id, values.get("session_hash"))
         gradio, index = await self._started(), _index(values.get("fn_index"))
         data = _arguments(values.get("data"), len(gradio.get_blocks().fns[index].inputs))
@@ -108,10 +106,8 @@ class EndpointRoutes:
         session = _session(key_id, request.query_params.get("session_hash"))
         if not self._sessions.is_begun(key_id, session):
             raise NotFound("There is no such session; call an endpoint first.")
-        if self._streams[key_id] >= MAX_STREAMS:
-            return error(429, f"{MAX_STREAMS} streams of yours are open, the most at a time; close one.")
         query = urlencode({"session_hash": session})
-        return _Passed(await self._started(), query=query, while_answering=self._counted(key_id))
+        return _Passed(await self._started(), query=query)
 
     # What they share
 
@@ -119,42 +115,28 @@ class EndpointRoutes:
         """The id of the caller's key. Raises NotAllowed."""
         caller = caller_of(request.scope)
         check(caller.role, action)
-        return CallerStudio(self._studio, caller).key_id
+        return caller.key_id
 
     async def _started(self) -> App:
         self.build()
         assert self._gradio is not None  # noqa: S101 (built just now)
-        if not self._is_started:
-            self._is_started = True
-            blocks = self._gradio.get_blocks()
-            blocks.run_startup_events()
-            await blocks.run_extra_startup_events()
+        async with self._starting:
+            if not self._is_started:
+                blocks = self._gradio.get_blocks()
+                blocks.run_startup_events()
+                await blocks.run_extra_startup_events()
+                self._is_started = True
         return self._gradio
-
-    @contextmanager
-    def _counted(self, key_id: str) -> Iterator[None]:
-        self._streams[key_id] += 1
-        try:
-            yield
-        finally:
-            self._streams[key_id] -= 1
 
 
 class _Passed(Response):
     """The answer of another app to the request, with this query and body in place of its own."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        query: str = "",
-        body: bytes = b"",
-        while_answering: AbstractContextManager[None] | None = None,
-    ) -> None:
+    def __init__(self, app: ASGIApp, query: str = "", body: bytes = b"") -> None:
         super().__init__()
         self._app = app
         self._query = query
         self._sent = body
-        self._while_answering = while_answering or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-length"]
@@ -169,8 +151,7 @@ class _Passed(Response):
             is_read = True
             return {"type": "http.request", "body": self._sent, "more_body": False}
 
-        with self._while_answering:
-            await self._app(inner, receive_body, send)
+        await self._app(inner, receive_body, send)
 
 
 def _session(key_id: str, session_hash: Any) -> str:

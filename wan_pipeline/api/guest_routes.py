@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
+from wan_pipeline.access.roles import Action, check
 from wan_pipeline.api.answers import model_facts, preset_facts, route, video_id_of
 from wan_pipeline.api.body import read_json
 from wan_pipeline.api.drafts import draft_of
@@ -49,10 +50,12 @@ class GuestRoutes:
 
     async def page(self, request: Request) -> Response:
         caller = caller_of(request.scope)
+        check(caller.role, Action.OPEN)
         project = caller.key.project if caller.key else ""
         return HTMLResponse(guest_page(self._templates, caller.role, project, self._login))
 
     async def file(self, request: Request) -> Response:
+        check(caller_of(request.scope).role, Action.OPEN)
         path = FILES.get(request.path_params["name"])
         if path is None:
             raise NotFound("There is no such file.")
@@ -65,7 +68,8 @@ class GuestRoutes:
         return JSONResponse({"object": "list", "data": [model_facts(spec) for spec in models], "presets": styles})
 
     async def forecast(self, request: Request) -> Response:
-        studio, values = self._for(request), await read_json(request)
+        studio = self._for(request)
+        values = await read_json(request, self._threads.of(studio.caller))
         requests = self._studio.requests
         wait = await self._threads.run(studio.caller, lambda: studio.forecast(draft_of(values, {}, requests)))
         text = f"About {duration(wait.clip_seconds)}"
@@ -84,7 +88,7 @@ class GuestRoutes:
 
     async def comment(self, request: Request) -> Response:
         studio, video_id = self._for(request), video_id_of(request)
-        values = await read_json(request)
+        values = await read_json(request, self._threads.of(studio.caller))
         text = values.get("text")
         if not isinstance(text, str):
             raise RequestError("text", 'A comment is a text; send one such as {"text": "The second take, please."}.')

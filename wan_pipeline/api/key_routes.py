@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.http import invitation
-from wan_pipeline.access.keys import Key, parse_expiry
+from wan_pipeline.access.keys import DEFAULT_EXPIRY, Key, parse_expiry, parse_max_clips
 from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Action, Role, check
 from wan_pipeline.api.answers import route
@@ -48,13 +48,16 @@ class KeyRoutes:
 
     async def create(self, request: Request) -> Response:
         check(caller_of(request.scope).role, Action.OWN)
-        values = await read_json(request)
+        values = await read_json(request, to_thread.run_sync)
+        if unknown := sorted(values.keys() - {"role", "project", "expires", "max_clips"}):
+            raise RequestError(unknown[0][:80], "A key has role, project, expires and max_clips; leave out the rest.")
         role, project, expires = (str(values.get(name) or "") for name in ("role", "project", "expires"))
+        max_clips = parse_max_clips(values.get("max_clips"))
         if role not in (Role.VIEW, Role.MAKE):
             raise RequestError("role", f"'{role[:40]}' is no role of a guest; use view or make.")
         check_project(project)
-        lifetime = parse_expiry(expires or "48h")
-        secret, key = await to_thread.run_sync(self._keys.create, Role(role), project, lifetime)
+        lifetime = parse_expiry(expires) if expires else DEFAULT_EXPIRY
+        secret, key = await to_thread.run_sync(self._keys.create, Role(role), project, lifetime, max_clips)
         address = await to_thread.run_sync(self._address.read)
         url = invitation(address, secret) if address else None
         return JSONResponse({**_shown(key), "key": secret, "url": url})

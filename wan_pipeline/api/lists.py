@@ -1,7 +1,7 @@
 """Clips as the HTTP API and the tools of agents list, tell and delete them: the caller's jobs, and finished clips.
 
 A list goes by when a clip was queued, or where its job is not known, by when it was made. Both come newest first from
-the database, so a page reads about as many of each as it shows.
+the database, and a page reads from the newest to its own end.
 """
 
 from __future__ import annotations
@@ -82,15 +82,19 @@ def _newest(studio: CallerStudio, count: int) -> tuple[list[Video], bool]:
     clips = studio.clips(limit=count)
     jobs = studio.jobs(limit=count) if studio.allows(Action.FOLLOW) else []
     times = list(accumulate((clip.made_at for clip in clips), min))
-    known, entries = {job.id: job for job in jobs}, {}
+    of_clips = {job.id: job for job in (*jobs, *studio.jobs_of_clips(clips))}
+    entries = {}
     for clip, at in zip(clips, times, strict=True):
-        is_own = studio.is_own(clip)
-        job = known.get(clip.id) or (_own_job(studio, clip.id) if is_own else None)
+        job = of_clips.get(clip.id)
         entries[clip.id] = (
-            _Entry(job.created_at, video_of_job(job)) if job else _Entry(at, video_of_clip(clip, is_own=is_own))
+            _Entry(job.created_at, video_of_job(job))
+            if job
+            else _Entry(at, video_of_clip(clip, is_own=studio.is_own(clip)))
         )
+    done = [job for job in jobs if job.state is JobState.DONE and job.id not in entries]
+    there = {clip.id for clip in studio.clips_of_jobs(done)}
     for job in jobs:
-        if job.id not in entries and (job.state is not JobState.DONE or _is_there(studio, job.id)):
+        if job.id not in entries and (job.state is not JobState.DONE or job.id in there):
             entries[job.id] = _Entry(job.created_at, video_of_job(job))
     unread = [times[-1]] if len(clips) == count else []
     unread += [jobs[-1].created_at] if len(jobs) == count else []
@@ -101,15 +105,6 @@ def _newest(studio: CallerStudio, count: int) -> tuple[list[Video], bool]:
 
 def _place_after(video_id: str, videos: list[Video]) -> int | None:
     return next((place for place, video in enumerate(videos, 1) if video["id"] == video_id), None)
-
-
-def _is_there(studio: CallerStudio, video_id: str) -> bool:
-    """Whether the clip of a finished job may be watched: it may be in the bin, or gone."""
-    try:
-        studio.clip(video_id)
-    except NotFound:
-        return False
-    return True
 
 
 def _own_job(studio: CallerStudio, video_id: str) -> Job | None:

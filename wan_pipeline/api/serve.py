@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from wan_pipeline.access.callers import LOOPBACK_NAMES, host_name
 from wan_pipeline.access.guard import Guard
 from wan_pipeline.access.http import Rules, invitation
+from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.limits import Limits
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.space.environment import Space, space_of
-from wan_pipeline.api.temporary import own_temporary_files
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.temporary import remove_left_over, temporary_folder
 from wan_pipeline.ui.address import check_address
 from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
 
@@ -37,6 +38,9 @@ WIDENING = (
     "GRADIO_STATIC_WORKER_PORTS",
     "GRADIO_WATCH_DIRS",
     "GRADIO_LOCAL_DEV_MODE",
+    "GRADIO_HOT_RELOAD",
+    "GRADIO_DEBUG",
+    "GRADIO_API_SERVER",
     "GRADIO_RUN_HISTORY",
     "GRADIO_HISTORY_BUCKET",
 )
@@ -69,6 +73,7 @@ def serve(
     """
     space = space_of(os.environ)
     check_address(host, port)
+    owners_password = Password(password) if password else None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     _narrow_environment()
     bypass_proxies(host)
@@ -76,7 +81,10 @@ def serve(
     rules = space.rules(names) if space else Rules(host_names=names)
     with ExitStack() as stack:
         settings = replace(settings, workspace=settings.workspace.absolute())
-        stack.enter_context(own_temporary_files(settings.cache))
+        remove_left_over(settings.cache)
+        # Gradio names a copy by its content, and deletes those of an app that ends: where apps share a folder, one
+        # deletes what another one still shows. To be set before Gradio is imported.
+        os.environ["GRADIO_TEMP_DIR"] = stack.enter_context(temporary_folder(settings.cache, "gradio"))
         with without_unknown_proxies():
             from wan_pipeline.api.endpoints import Endpoints, owners_upload
             from wan_pipeline.studio import Studio
@@ -86,7 +94,7 @@ def serve(
         studio.start()
         with without_unknown_proxies():
             page = build_ui(studio, Endpoints(studio, owners_upload).add)
-            options = serve_options(studio, rules, Password(password) if password else None, space)
+            options = serve_options(studio, rules, owners_password, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
         addresses = _public_addresses(page, host, names)
         stack.enter_context(_invited(studio, addresses, tell, is_shared=bool(page.share_url)))
@@ -132,11 +140,8 @@ def serve_options(
 def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[str]:
     """By which others reach the page: Gradio's, and the names of this computer in its network."""
     shared = [page.share_url] if page.share_url else []
-    return (
-        shared
-        if host in LOOPBACK_NAMES
-        else [*shared, *(f"http://{name}:{page.server_port}" for name in sorted(names))]
-    )
+    own = [] if host in LOOPBACK_NAMES else [f"http://{name}:{page.server_port}" for name in sorted(names)]
+    return shared + own
 
 
 @contextmanager
@@ -152,23 +157,22 @@ def _invited(
         return
     from wan_pipeline.access.public_address import PublicAddress
 
-    secret, owner = studio.keys.create(Role.OWNER)
-    told = [f"Your own link, which may do everything: {invitation(address, secret)}" for address in addresses]
-    keys = [owner]
-    if is_shared:
-        guest_secret, guest = studio.keys.create(Role.MAKE, SHARED_PROJECT)
-        keys.append(guest)
-        told.append(
-            f"An invitation, to make clips in the project {SHARED_PROJECT}: {invitation(addresses[0], guest_secret)}"
-        )
-    for line in told:
-        tell(line)
-    try:
-        with PublicAddress(studio.settings.workspace).published(addresses[0]):
-            yield
-    finally:
-        for key in keys:
-            studio.keys.revoke(key.id)
+    with ExitStack() as made:
+        secret = _made(studio.keys, made, Role.OWNER)
+        for address in addresses:
+            tell(f"Your own link, which may do everything: {invitation(address, secret)}")
+        if is_shared:
+            link = invitation(addresses[0], _made(studio.keys, made, Role.MAKE, SHARED_PROJECT))
+            tell(f"An invitation, to make clips in the project {SHARED_PROJECT}: {link}")
+        made.enter_context(PublicAddress(studio.settings.workspace).published(addresses[0]))
+        yield
+
+
+def _made(keys: Keys, block: ExitStack, role: Role, project: str = "") -> str:
+    """The secret of a key that ends with the block."""
+    secret, key = keys.create_for_server(role, project)
+    block.callback(keys.end, key.id)
+    return secret
 
 
 @contextmanager

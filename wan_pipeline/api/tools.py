@@ -6,7 +6,7 @@ and a revoked key ends at once.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from wan_pipeline.access.roles import Action
 from wan_pipeline.api.answers import address_of, id_of, model_facts, preset_facts, sentence_of, video_of_job
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
-from wan_pipeline.api.threads import Threads
+from wan_pipeline.api.threads import Run, Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import StudioError
 from wan_pipeline.requests.resolver import RequestResolver
@@ -27,8 +27,6 @@ from wan_pipeline.studio import Studio
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
-Run = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs a function in a thread."""
 PATH = "/mcp"
 INSTRUCTIONS = (
     "Makes short videos with Wan models on the owner's own computer. `generate` queues a clip and answers at once; ask "
@@ -127,7 +125,7 @@ class McpRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         tools = AgentTools(CallerStudio(self._studio, caller), self._studio.requests, address_of(Request(scope)))
-        run = partial(self._threads.run, caller)
+        run = self._threads.of(caller)
         server = await run(lambda: _server(tools, run))  # in a thread: the first import of the package takes a second
         app = _http_app(server)
         async with server.session_manager.run():

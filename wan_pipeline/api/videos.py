@@ -11,11 +11,10 @@ DELETE /v1/videos/{id}          cancel it, or put it into the bin
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from anyio import to_thread
@@ -28,12 +27,13 @@ from wan_pipeline.access.roles import Action, Role, check
 from wan_pipeline.access.uploads import Uploads
 from wan_pipeline.api.answers import id_of, route, video_id_of, video_of_job
 from wan_pipeline.api.body import Body, Keep, charged_to, kept_in, read_body, read_json
-from wan_pipeline.api.drafts import REFERENCE, decode_data_url, draft_of
+from wan_pipeline.api.drafts import REFERENCE, VIDEOS, decode_data_url, draft_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.job import Job
+from wan_pipeline.storage.temporary import temporary_folder
 from wan_pipeline.studio import Studio
 
 MAX_LIST = 100
@@ -66,7 +66,7 @@ class Videos:
         studio = self._for(request)
         check(studio.caller.role, Action.GENERATE)  # before a byte of the body is read
         async with self._keeping(studio) as keep:
-            body = await read_body(request, keep)
+            body = await read_body(request, self._threads.of(studio.caller), keep)
             job = await self._threads.run(studio.caller, lambda: self._generate(studio, body, keep))
         return JSONResponse(video_of_job(job))
 
@@ -99,7 +99,7 @@ class Videos:
     async def remix(self, request: Request) -> Response:
         studio, video_id = self._for(request), video_id_of(request)
         check(studio.caller.role, Action.GENERATE)
-        values = await read_json(request)
+        values = await read_json(request, self._threads.of(studio.caller))
         prompt = values.get("prompt")
         if not isinstance(prompt, str) or set(values) != {"prompt"}:
             raise RequestError("prompt", "A remix takes a new prompt, and nothing else.")
@@ -124,10 +124,7 @@ class Videos:
         if studio.caller.role is not Role.OWNER:
             yield charged_to(self._uploads, studio.key_id)
             return
-        cache = self._studio.settings.cache
-        folder = await to_thread.run_sync(
-            lambda: TemporaryDirectory(dir=cache, prefix="api-", ignore_cleanup_errors=True)
-        )
+        folder = await to_thread.run_sync(temporary_folder, self._studio.settings.cache, "api")
         try:
             yield kept_in(Path(folder.name))
         finally:
@@ -140,9 +137,17 @@ class Videos:
             content, ending = decode_data_url(_url(reference))
             files[REFERENCE] = [keep(io.BytesIO(content), ending)]
         project = values.pop("project", "")
-        if project and studio.caller.role is not Role.OWNER:
-            raise RequestError("project", "Clips go to the project of your key; leave the project out.")
+        if studio.caller.role is not Role.OWNER:
+            _check_guests_own(project, files)
         return studio.generate(draft_of(values, files, self._studio.requests), str(project))
+
+
+def _check_guests_own(project: object, files: Mapping[str, object]) -> None:
+    """Raises RequestError for what is the owner's to choose."""
+    if project:
+        raise RequestError("project", "Clips go to the project of your key; leave the project out.")
+    if videos := sorted(files.keys() & VIDEOS):
+        raise RequestError(videos[0], "Control videos and masks are the owner's; send pictures.")
 
 
 def _url(reference: Any) -> str:

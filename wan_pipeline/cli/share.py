@@ -8,11 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio
-from wan_pipeline.errors import UserError
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from wan_pipeline.access.keys import Key
 
 SHARE = (
@@ -28,7 +25,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--role", choices=ROLES, default="view", help="view: watch and comment; make: also generate (view)")
     add("--project", default="", metavar="NAME", help="the project that it covers (the whole studio)")
     add("--expires", default="48h", metavar="TIME", help="such as 30m, 48h, 7d, 2w or never (48h)")
-    add("--max-clips", type=int, metavar="N", help="clips that it may make in all (no limit but the daily one)")
+    add("--max-clips", metavar="N", help="clips that it may make in all (no limit but the daily one)")
     add("--list", action="store_true", help="list the keys, the newest first")
     add("--revoke", metavar="ID", help="end a key and the pages that are open by it")
     add("--json", action="store_true", help="print one JSON object; for --list one a line, without the keys")
@@ -44,15 +41,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _create(options: argparse.Namespace) -> int:
     from wan_pipeline.access.http import invitation
+    from wan_pipeline.access.keys import parse_expiry, parse_max_clips
     from wan_pipeline.access.public_address import PublicAddress
 
-    lifetime = _lifetime(options)
+    lifetime, max_clips = parse_expiry(options.expires), parse_max_clips(options.max_clips)
     with opened_studio(options) as studio:
         from wan_pipeline.access.roles import Role
         from wan_pipeline.requests.limits import check_project
 
         check_project(options.project)
-        secret, key = studio.keys.create(Role(options.role), options.project, lifetime, options.max_clips)
+        secret, key = studio.keys.create(Role(options.role), options.project, lifetime, max_clips)
         address = PublicAddress(studio.settings.workspace).read()
     url = invitation(address, secret) if address else None
     if options.json:
@@ -85,14 +83,6 @@ def _revoke(options: argparse.Namespace) -> int:
         key = studio.keys.revoke(options.revoke)
     print(json.dumps({"id": key.id, "revoked": True}) if options.json else f"Revoked {key.id}.")
     return 0
-
-
-def _lifetime(options: argparse.Namespace) -> timedelta | None:
-    from wan_pipeline.access.keys import parse_expiry
-
-    if options.max_clips is not None and options.max_clips < 1:
-        raise UserError(f"{options.max_clips} clips are no invitation; use --max-clips 1 or more.")
-    return parse_expiry(options.expires)
 
 
 def _public(key: Key) -> dict[str, Any]:

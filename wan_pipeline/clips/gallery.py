@@ -115,7 +115,7 @@ def add(connection: sqlite3.Connection, entry: Entry, folder: Path | None = None
 class Gallery:
     """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used.
 
-    In an app that only looks on, what changes a clip raises LookingOnError.
+    In an app that only looks on, what a person changes of a clip raises LookingOnError.
     """
 
     def __init__(self, database: Database, folder: Path, check_main_app: CheckMainApp = unchecked) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -32,26 +32,26 @@ class SceneWords:
 
 @dataclass(frozen=True)
 class Phrases:
-    """The content of `phrases.toml`, each group in the order of `vocabulary`."""
+    """The wordings of each group, in the order of `demo.vocabulary`."""
 
-    objects: list[list[str]]
-    colors: list[list[str]]
-    motions: list[list[Verb]]
-    places: list[list[str]]
-    looks: list[list[str]]
-    sentences: dict[str, list[str]]
+    objects: list[Sequence[str]]
+    colors: list[Sequence[str]]
+    motions: list[Sequence[Verb]]
+    places: list[Sequence[str]]
+    looks: list[Sequence[str]]
+    sentences: Mapping[str, Sequence[str]]
 
 
 @cache
 def phrases() -> Phrases:
     known = demo_vocabulary()
     return Phrases(
-        objects=[[*known.objects[name]] for name in OBJECTS],
-        colors=[[*known.colors[name]] for name in COLORS],
-        motions=[[*known.motions[name]] for name in MOTIONS],
-        places=[[*known.places[name]] for name in PLACES],
-        looks=[[*known.looks[name]] for name in LOOKS],
-        sentences={kind: [*lines] for kind, lines in known.sentences.items()},
+        objects=[known.objects[name] for name in OBJECTS],
+        colors=[known.colors[name] for name in COLORS],
+        motions=[known.motions[name] for name in MOTIONS],
+        places=[known.places[name] for name in PLACES],
+        looks=[known.looks[name] for name in LOOKS],
+        sentences=known.sentences,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 
 import torch
@@ -49,7 +49,7 @@ class LowRank:
 
 
 Update = LowRank | WeightChange
-Layers = dict[str, Update | list[Update]]
+Layers = dict[str, list[Update]]
 """The updates of one adapter by the name of the module, or of the table."""
 
 
@@ -72,13 +72,13 @@ class AdapterHome:
 
 
 def read_weights(adapter: Adapter, home: AdapterHome) -> Layers:
-    """The adapter's updates, times its weight, on its home device. Raises LoraError for values that are not numbers."""
+    """The adapter's updates, times its weight, on its home device. Raises LoraError for a file that cannot be read."""
     try:
         with safe_open(adapter.path, framework="pt") as file:
-            layers: dict[str, list[Update]] = {}
+            layers: Layers = {}
             for change in adapter.changes:
                 layers.setdefault(change.target, []).append(_update(adapter, file.get_tensor, change, home))
-            return {target: found[0] if len(found) == 1 else found for target, found in layers.items()}
+            return layers
     except (SafetensorError, OSError) as error:
         raise LoraError(f"LoRA '{adapter.path.stem}' cannot be read: {error}; download or export it again.") from error
 
@@ -91,7 +91,7 @@ def applied(transformer: torch.nn.Module, adapters: Sequence[Layers]) -> Iterato
     try:
         for layers in adapters:
             for target, updates in layers.items():
-                for update in updates if isinstance(updates, list) else [updates]:
+                for update in updates:
                     owner_name, _, name = target.rpartition(".")
                     owner = transformer.get_submodule(owner_name)
                     if name in owner._parameters and isinstance(update, WeightChange):
@@ -137,11 +137,14 @@ def _update(adapter: Adapter, tensor: Callable[[str], torch.Tensor], change: Cha
         bias = tensor(change.keys[Role.BIAS]).float() * adapter.weight if Role.BIAS in change.keys else None
         stored = None if bias is None else home.store(bias)
         return LowRank(home.store(down), home.store(up * (adapter.weight * scale)), stored)
-    exact = AdapterHome(home.device, torch.float32, home.pinned)
-    tensors: dict[Role, torch.Tensor] = {
-        role: exact.store(tensor(key)) for role, key in change.keys.items() if role is not Role.ON_INPUT
-    }
+    tensors = {role: _stored(tensor(key), home) for role, key in change.keys.items()}
     return WeightChange(change, tensors, scale, adapter.weight)
+
+
+def _stored(value: torch.Tensor, home: AdapterHome) -> torch.Tensor:
+    """In the file's own precision, which is what the forecast counts; fp32 for what torch cannot copy everywhere."""
+    dtype = value.dtype if value.dtype in (torch.float16, torch.bfloat16) else torch.float32
+    return replace(home, dtype=dtype).store(value)
 
 
 def _rows(count: int) -> list[slice]:

@@ -5,12 +5,11 @@ The formulas are those of LyCORIS (`lycoris/modules/{full,lokr,loha,locon}.py`, 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn import Conv3d
 from torch.nn.functional import conv3d, layer_norm, linear, rms_norm
 
 from wan_pipeline.engine.memory.quantize import dequantized
@@ -32,13 +31,17 @@ class WeightChange:
     """The strength that the user gave."""
 
     def __call__(self, module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        tensors = {role: value.to(output.device, non_blocking=True) for role, value in self.tensors.items()}
+        tensors = {role: value.to(output.device, non_blocking=True).float() for role, value in self.tensors.items()}
         bias = _bias(tensors, self.scale)
         delta = _delta(self.change, tensors, self.scale)
-        if Role.MAGNITUDE in tensors:
-            base = dequantized(module.weight).float()
-            delta = _decomposed(base + delta, tensors[Role.MAGNITUDE].float()) - base
-        return output.add_((_forward(module, inputs[0], delta, bias) * self.weight).to(output.dtype))
+        if delta is None:
+            update = tensors[Role.BIAS].reshape(-1, *[1] * (output.ndim - 2 if isinstance(module, Conv3d) else 0))
+        else:
+            if Role.MAGNITUDE in tensors:
+                base = dequantized(module.weight).float()
+                delta = _decomposed(base + delta, tensors[Role.MAGNITUDE]) - base
+            update = _forward(module, inputs[0], delta, bias)
+        return output.add_((update * self.weight).to(output.dtype))
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,28 @@ class TimeChange:
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         time = inputs[self.index]
-        values = getattr(time, "values", time) if not isinstance(time, torch.Tensor) else time
-        changed = values.float() + self.diff.to(values.device)
-        new = changed if isinstance(time, torch.Tensor) else type(time)(changed, time.of_token)
-        return (*inputs[: self.index], new, *inputs[self.index + 1 :])
+        diff = self.diff.to(inputs[0].device)
+        if isinstance(time, torch.Tensor):
+            changed = time.float() + diff
+        else:  # one row for each timestep of the tokens
+            changed = replace(time, values=time.values.float() + diff)
+        return (*inputs[: self.index], changed, *inputs[self.index + 1 :])
 
 
-def _delta(change: Change, tensors: Tensors, scale: float) -> torch.Tensor:
-    makers: dict[Kind, Callable[[Tensors], torch.Tensor]] = {Kind.LORA: _pair, Kind.LOKR: _lokr, Kind.LOHA: _loha}
-    values = {role: value.float() for role, value in tensors.items()}
-    if change.kind is Kind.DIFF or (Role.UP_BIAS in values and Role.DOWN not in values):
-        delta = values.get(Role.DIFF)
-        return torch.zeros(change.shape, device=_device(tensors)) if delta is None else delta.reshape(change.shape)
-    return makers[change.kind](values).reshape(change.shape) * scale
-
-
-def _device(tensors: Tensors) -> torch.device:
-    return next(iter(tensors.values())).device
+def _delta(change: Change, tensors: Tensors, scale: float) -> torch.Tensor | None:
+    """What is added to the weight; None where only the bias changes."""
+    match change.kind:
+        case Kind.LORA:
+            delta = _pair(tensors) * scale
+        case Kind.LOKR:
+            delta = _lokr(tensors) * scale
+        case Kind.LOHA:
+            delta = _loha(tensors) * scale
+        case Kind.DIFF:
+            if Role.DIFF not in tensors:
+                return None
+            delta = tensors[Role.DIFF]
+    return delta.reshape(change.shape)
 
 
 def _pair(tensors: Tensors) -> torch.Tensor:
@@ -101,28 +109,25 @@ def _loha(tensors: Tensors) -> torch.Tensor:
 
 
 def _decomposed(weight: torch.Tensor, magnitude: torch.Tensor) -> torch.Tensor:
-    """DoRA, `lycoris/functional/general.py`: each row, or column, at the length that was learned."""
-    of_outputs = magnitude.ndim == 1 or magnitude.shape[0] == weight.shape[0]
-    matrix = weight.flatten(1)
-    if of_outputs or weight.ndim > 2:
-        norm = matrix.norm(dim=1, keepdim=True)
-        matrix = matrix * (magnitude.reshape(-1, 1) / (norm + torch.finfo(norm.dtype).eps))
-        rows: torch.Tensor = matrix.reshape(weight.shape)
-        return rows
-    norm = matrix.norm(dim=0, keepdim=True)
-    columns: torch.Tensor = matrix * (magnitude / (norm + torch.finfo(norm.dtype).eps))
-    return columns
+    """DoRA, `lycoris/functional/general.py`: each row, or column, at the length that was learned.
+
+    A magnitude of rows is (outputs, 1, …), of peft's linear layers (outputs,), and of its convolutions (1, outputs, …).
+    """
+    outputs, is_convolution = weight.shape[0], weight.ndim > 2
+    of_rows = outputs == magnitude.shape[0] or (is_convolution and outputs == magnitude.shape[1])
+    dims = [dim for dim in range(weight.ndim) if dim != (0 if of_rows else 1)]
+    norm = torch.linalg.vector_norm(weight, dim=dims, keepdim=True)
+    changed: torch.Tensor = weight * (magnitude.reshape(norm.shape) / (norm + torch.finfo(norm.dtype).eps))
+    return changed
 
 
 def _bias(tensors: Tensors, scale: float) -> torch.Tensor | None:
-    parts = [
-        tensors[role].float() * factor for role, factor in ((Role.BIAS, 1.0), (Role.UP_BIAS, scale)) if role in tensors
-    ]
+    parts = [tensors[role] * factor for role, factor in ((Role.BIAS, 1.0), (Role.UP_BIAS, scale)) if role in tensors]
     return sum(parts[1:], parts[0]) if parts else None
 
 
 def _forward(module: Any, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    if isinstance(module, torch.nn.Conv3d):
+    if isinstance(module, Conv3d):
         return conv3d(rows.float(), weight, bias, module.stride, module.padding, module.dilation, module.groups)
     if isinstance(module, torch.nn.RMSNorm):
         normed = rms_norm(rows.float(), module.normalized_shape, weight, module.eps)
@@ -139,4 +144,4 @@ def scale_of(change: Change, alpha: float | None) -> float:
         return 1.0
     if alpha is None or not change.rank:
         return 1.0
-    return alpha / math.sqrt(change.rank) if change.uses_root else alpha / change.rank
+    return alpha / change.scale_divisor

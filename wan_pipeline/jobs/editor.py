@@ -13,7 +13,6 @@ from wan_pipeline.jobs.job import (
     HELD_OR_WAITING,
     PROBLEMS,
     RUNNING,
-    WAITING,
     EventKind,
     JobState,
     NewJob,
@@ -81,18 +80,20 @@ class QueueEditor:
     @main_app_only
     def pause(self, job_id: str) -> bool:
         """Hold a waiting job; it keeps its place. Returns whether it was waiting."""
-        return self._change(job_id, WAITING, EventKind.PAUSED, state=JobState.PAUSED)
+        return bool(self.many.hold([job_id]))
 
     @main_app_only
     def unpause(self, job_id: str) -> bool:
         """Release a held job. Returns whether it was held."""
-        return self._change(job_id, (JobState.PAUSED,), EventKind.UNPAUSED, state=JobState.QUEUED)
+        return bool(self.many.release([job_id]))
 
     @main_app_only
     def edit(self, job_id: str, request: GenerationRequest) -> None:
         """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither."""
         values = {"request": request.to_json(), "model": request.model, "attempts": 0, "plan": "", "plan_steps_down": 0}
-        if not self._change(job_id, HELD_OR_WAITING, EventKind.EDITED, **values):
+        with self._database.transaction() as connection:
+            is_changed = change_row(connection, job_id, HELD_OR_WAITING, EventKind.EDITED, **values)
+        if not is_changed:
             state = self._jobs.existing(job_id).state
             raise UserError(f"Job {job_id[:8]} is {state}; only a waiting job can be changed: duplicate it instead.")
 
@@ -111,8 +112,7 @@ class QueueEditor:
     @main_app_only
     def retry(self, job_id: str) -> bool:
         """Queue a failed, cancelled or quarantined job again, at the end. Returns whether it was one."""
-        with self._database.transaction() as connection:
-            return retry_row(connection, job_id)
+        return bool(self.many.retry([job_id]))
 
     # Many jobs
 
@@ -198,10 +198,6 @@ class QueueEditor:
         with self._database.transaction() as connection:
             for key, value in values.items():
                 set_setting(connection, key, value)
-
-    def _change(self, job_id: str, states: tuple[JobState, ...], kind: EventKind, **values: object) -> bool:
-        with self._database.transaction() as connection:
-            return change_row(connection, job_id, states, kind, **values)
 
 
 def _insert(connection: sqlite3.Connection, job: NewJob) -> str:

@@ -11,6 +11,8 @@ BUSY_SHARE = 0.3
 """Of all cores. From here on clips take noticeably longer than they did before."""
 SAMPLE_SECONDS = 1.0
 """The shortest time to measure over; what was measured last is told again meanwhile."""
+STALE_SECONDS = 30.0
+"""A longer one says nothing of now, and is not used."""
 Sample = tuple[float, float, float]
 """Seconds on a clock, of processor time that the machine was at work, and that our own processes were."""
 
@@ -23,16 +25,17 @@ class MachineLoad:
         self._sample = sample or take_sample
         self._cores = cores or psutil.cpu_count() or 1
         self._last: Sample | None = None
+        self._worker_pid: int | None = None
         self._share = 0.0
 
     def is_busy(self, worker_pid: int | None = None) -> bool:
         """Whether other programs than this app and its worker have lately taken much of the cores."""
-        now = self._sample(worker_pid)
-        if self._last is None:
-            self._last = now
-        elif now[0] - self._last[0] >= SAMPLE_SECONDS:
-            seconds, total, own = (new - old for new, old in zip(now, self._last, strict=True))
-            self._share = (total - max(own, 0.0)) / (seconds * self._cores)
+        now, last = self._sample(worker_pid), self._last
+        if last is None or worker_pid != self._worker_pid or now[0] - last[0] > STALE_SECONDS:
+            self._last, self._worker_pid, self._share = now, worker_pid, 0.0
+        elif now[0] - last[0] >= SAMPLE_SECONDS:
+            seconds, total, own = (new - old for new, old in zip(now, last, strict=True))
+            self._share = (total - own) / (seconds * self._cores)
             self._last = now
         return self._share >= BUSY_SHARE
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from wan_pipeline.jobs.job import FINISHED, HELD_OR_WAITING, RETRIABLE, WAITING, EventKind, JobState
-from wan_pipeline.jobs.rows import cancel_row, change_row, retry_row, sql_list, update_job
+from wan_pipeline.jobs.rows import cancel_row, change_row, retry_row, sql_list
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
@@ -21,6 +23,16 @@ class Cleared:
     """For `ManyJobs.restore_cleared`."""
 
 
+@dataclass(frozen=True)
+class CancelledJobs:
+    """What was cancelled."""
+
+    states: Mapping[str, JobState]
+    """Those that were cancelled at once, by id, with the states that they had: for `ManyJobs.restore_cancelled`."""
+    asked: int
+    """How many run, and were asked to stop."""
+
+
 class ManyJobs:
     """Changes to the jobs of these ids; others, and those that are in no state for it, stay as they are."""
 
@@ -29,26 +41,25 @@ class ManyJobs:
         self._check_main_app = check_main_app
 
     @main_app_only
-    def cancel(self, job_ids: Iterable[str]) -> dict[str, JobState]:
-        """Cancel waiting and held jobs at once; ask running ones to stop.
-
-        Returns the states of those cancelled at once, by id, for `restore_cancelled`.
-        """
+    def cancel(self, job_ids: Iterable[str]) -> CancelledJobs:
+        """Cancel waiting and held jobs at once; ask running ones to stop."""
         with self._database.transaction() as connection:
             states = {job_id: state for job_id in job_ids if (state := _state(connection, job_id))}
             for job_id in states:
                 cancel_row(connection, job_id)
-        return {job_id: state for job_id, state in states.items() if state in HELD_OR_WAITING}
+        at_once = {job_id: state for job_id, state in states.items() if state in HELD_OR_WAITING}
+        return CancelledJobs(at_once, sum(state is JobState.RUNNING for state in states.values()))
 
     @main_app_only
     def restore_cancelled(self, states: Mapping[str, JobState]) -> int:
         """Give cancelled jobs the states, waiting or held, and the places that they had. Returns how many.
 
-        One that was retried or cleared since stays as it is.
+        One that was retried since stays as it is, and one that was cleared comes back on the list.
         """
+        cancelled = (JobState.CANCELLED,)
         with self._database.transaction() as connection:
             return sum(
-                change_row(connection, job_id, (JobState.CANCELLED,), EventKind.RESTORED, state=state, finished_at=None)
+                change_row(connection, job_id, cancelled, EventKind.RESTORED, state=state, finished_at=None, cleared=0)
                 for job_id, state in states.items()
                 if state in HELD_OR_WAITING
             )
@@ -56,17 +67,13 @@ class ManyJobs:
     @main_app_only
     def hold(self, job_ids: Iterable[str]) -> int:
         """Hold waiting jobs; they keep their places. Returns how many."""
-        return self._each(
-            job_ids, lambda row, job_id: change_row(row, job_id, WAITING, EventKind.PAUSED, state=JobState.PAUSED)
-        )
+        return self._each(job_ids, partial(change_row, states=WAITING, kind=EventKind.PAUSED, state=JobState.PAUSED))
 
     @main_app_only
     def release(self, job_ids: Iterable[str]) -> int:
         """Release held jobs. Returns how many."""
         held = (JobState.PAUSED,)
-        return self._each(
-            job_ids, lambda row, job_id: change_row(row, job_id, held, EventKind.UNPAUSED, state=JobState.QUEUED)
-        )
+        return self._each(job_ids, partial(change_row, states=held, kind=EventKind.UNPAUSED, state=JobState.QUEUED))
 
     @main_app_only
     def retry(self, job_ids: Iterable[str]) -> int:
@@ -81,11 +88,13 @@ class ManyJobs:
         a clip stay in the table, for time estimates learn from them.
         """
         with self._database.transaction() as connection:
-            _delete_cleared(connection)
             batch = 1 + connection.execute("SELECT coalesce(max(cleared), 0) FROM jobs").fetchone()[0]
-            listed = [row["id"] for row in connection.execute("SELECT id FROM jobs WHERE cleared = 0")]
-            chosen = listed if job_ids is None else set(listed).intersection(job_ids)
-            count = sum(update_job(connection, job_id, FINISHED, cleared=batch) for job_id in chosen)
+            _delete_cleared(connection)
+            chosen = f"cleared = 0 AND state IN {sql_list(FINISHED)}"
+            if job_ids is not None:
+                chosen += " AND id IN (SELECT value FROM json_each(?2))"
+            ids = [] if job_ids is None else [json.dumps(list(job_ids))]
+            count = connection.execute(f"UPDATE jobs SET cleared = ?1 WHERE {chosen}", (batch, *ids)).rowcount  # noqa: S608
         return Cleared(count, batch)
 
     @main_app_only

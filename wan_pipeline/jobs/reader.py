@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection
 from datetime import datetime
@@ -130,6 +131,10 @@ class JobReader:
         """The newest jobs of a guest, by the id of their key, newest first; cleared ones too."""
         return self._jobs("WHERE made_by = ? ORDER BY number DESC LIMIT ?", made_by, limit)
 
+    def of_ids(self, job_ids: Collection[str]) -> list[Job]:
+        """The jobs of these ids that there are, in no order."""
+        return self._jobs("WHERE id IN (SELECT value FROM json_each(?))", json.dumps(sorted(job_ids)))
+
     def count_started(self, made_by: str) -> int:
         """How many clips a guest has had or will have: all but those that were cancelled before they began."""
         counted = "SELECT count(*) FROM jobs WHERE made_by = ? AND (state != 'cancelled' OR started_at IS NOT NULL)"
@@ -161,7 +166,9 @@ class JobReader:
 
     def has_work(self) -> bool:
         """As `will_render`, and also whether the queue only waits until a disk has room."""
-        return self.will_render() or (self.queue_state().no_room is not None and self.unfinished() > 0)
+        state, counts = self.queue_state(), self.counts()
+        goes_on = not state.paused or state.no_room is not None
+        return counts[JobState.RUNNING] > 0 or (goes_on and any(counts[waiting] for waiting in UNFINISHED))
 
     # The queue as a whole
 

@@ -192,7 +192,7 @@ class Supervisor:
     def _end_if_hung(self) -> None:
         """End a worker that lives and makes no progress: the next one goes on with the queue."""
         state = self._jobs.queue_state()
-        if not self._jobs.has_work() or state.no_room is not None or not has_room(self._settings.workspace):
+        if not self._jobs.will_render() or state.no_room is not None or not has_room(self._settings.workspace):
             self._stall.reset()  # without room no heartbeat can be written
             return
         if not self._stall.is_stalled(state.beats):

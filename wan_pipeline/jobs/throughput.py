@@ -39,7 +39,9 @@ class Throughput:
         """
         finished = [job for job in finished if not job.request_error]
         rates = {stage: rate for stage in MEASURED if (rate := _median_rate(finished, stage, spec))}
-        overheads = [_overhead(job.seconds) + _between_stages(job) for job in finished]
+        between = [(job, _between_stages(job)) for job in finished]
+        overheads = [_overhead(job.seconds) + seconds for job, seconds in between if seconds is not None]
+        overheads = overheads or [_overhead(job.seconds) for job in finished]
         if len(rates) < len(MEASURED):
             costs, own = forecast().costs, own_request(spec)
             rates = {stage: costs[stage].seconds / _work(own, stage, spec) for stage in MEASURED} | rates
@@ -83,10 +85,10 @@ def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec) -> float:
     return clip.video_pixels if stage is Stage.DECODING else clip.passes * sum(operations(spec, clip))
 
 
-def _between_stages(job: Job) -> float:
-    """Seconds of a finished job that no stage accounts for. Those of one that was begun more than once are unknown."""
+def _between_stages(job: Job) -> float | None:
+    """Seconds of a finished job that no stage accounts for; None where it was begun more than once."""
     if job.started_at is None or job.finished_at is None or job.attempts > 1 or job.resumed_from:
-        return 0.0
+        return None
     return max((job.finished_at - job.started_at).total_seconds() - sum(job.seconds.values()), 0.0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from wan_pipeline.clips import gallery
 from wan_pipeline.clips.sidecars import Entry
@@ -33,6 +33,15 @@ MAX_ATTEMPTS = 2
 """Workers that may die with a job before it is quarantined."""
 MAX_OVERTAKEN = 8
 """Jobs of another model that may go before one, to spare the loading of weights."""
+
+
+@dataclass(frozen=True)
+class StopRequests:
+    """Why a running job is to stop."""
+
+    cancel: bool
+    pause: bool
+    """To be given back: the queue was paused at once."""
 
 
 class WorkerQueue:
@@ -77,15 +86,12 @@ class WorkerQueue:
                 eta_seconds=progress.eta_seconds,
             )
 
-    def is_cancel_requested(self, job_id: str) -> bool:
+    def stop_requests(self, job_id: str) -> StopRequests:
+        """What was asked of the running job."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return bool(row and row["cancel_requested"])
-
-    def is_pause_requested(self) -> bool:
-        """Whether the running job is to be released, for the queue was paused at once."""
-        with self._database.connection() as connection:
-            return get_setting(connection, QueueKey.PAUSE_NOW, "0") == "1"
+            pauses_now = get_setting(connection, QueueKey.PAUSE_NOW, "0") == "1"
+        return StopRequests(bool(row and row["cancel_requested"]), pauses_now)
 
     def record_resumed(self, job_id: str, step: int) -> None:
         """The running job goes on from a checkpoint after `step` denoising steps."""

@@ -1,10 +1,11 @@
-"""Matches a LoRA file with a model, by the file's header alone. No torch."""
+"""Matches a LoRA file with a model, by its header, and looks at its numbers. No torch."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
@@ -24,10 +25,14 @@ OTHER_KINDS = (
     (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "GLoRA"),
     (re.compile(r"\.vera_lambda_"), "VeRA"),
     (re.compile(r"\.lora_E\b"), "AdaLoRA"),
-    (re.compile(r"\.boft_[RS]\b", re.IGNORECASE), "BOFT of peft"),
+    (re.compile(r"\.(boft_[rs]|oft_blocks|oft_r)\b", re.IGNORECASE), "OFT"),
+    (re.compile(r"\.(ia3_l|on_input)\b"), "(IA)3"),
     (re.compile(r"\.hra_u\b"), "HRA"),
-    (re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"), "kind of peft's"),
-    (re.compile(r"\.(set_weight|reshape_weight)$"), "file that replaces or reshapes weights"),
+    (
+        re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"),
+        "RandLoRA, FourierFT or the like",
+    ),
+    (re.compile(r"\.(set_weight|reshape_weight)$"), "replaced weights"),
 )
 """Kinds of adapters that are not supported, by a part of their keys."""
 
@@ -47,21 +52,10 @@ class Adapter:
     """The transformers to apply it to: 0 is the only or the high-noise expert, 1 the low-noise one."""
     is_half: bool = False
     """It is one of a pair for two experts, and the other one is not used."""
-    key_count: int = 0
-    """Keys in the whole file."""
     misfits: tuple[str, ...] = ()
     """Weights of another shape than the model's, which are left out, each as the end of a sentence."""
     without_effect: tuple[str, ...] = ()
     """Keys that hold only zeros, so that a matrix product with them changes nothing."""
-
-    @property
-    def targets(self) -> frozenset[str]:
-        """Diffusers' names of what it changes."""
-        return frozenset(change.target for change in self.changes)
-
-    @property
-    def applied_keys(self) -> frozenset[str]:
-        return frozenset(key for change in self.changes for key in change.all_keys)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -92,9 +86,9 @@ class LoraFile:
     """Of each key that is a part of a LoRA."""
     places: dict[str, Place]
     """By the file's names of modules."""
-    values: Values = field(default_factory=lambda: Values((), frozenset()))
+    values: Values
 
-    @property
+    @cached_property
     def experts(self) -> tuple[int, ...]:
         """The experts that its keys name; none if they name none."""
         named = {place.expert for place in self.places.values()}
@@ -124,7 +118,6 @@ class LoraFile:
             self._skipped(changes, experts, misfits),
             experts,
             is_half,
-            len(self.header.tensors),
             tuple(dict.fromkeys(misfits.values())),
             self._without_effect(changes),
         )
@@ -139,9 +132,7 @@ class LoraFile:
                 by_name.setdefault(parts.module, {}).setdefault(parts.role, key)
         for name, keys in sorted(by_name.items()):
             target = self.places[name].target
-            if Role.IA3_DIFF in keys and Role.ON_INPUT not in keys:
-                del keys[Role.IA3_DIFF]  # a whole weight
-            if keys and not keys.keys() & found.get(target, {}).keys():
+            if not keys.keys() & found.get(target, {}).keys():
                 found.setdefault(target, {}).update(keys)
                 names.setdefault(target, [target]).append(name)
         return [Module(target, shapes[target], keys, tuple(names[target])) for target, keys in found.items()]
@@ -167,7 +158,7 @@ class LoraFile:
         zeros = self.values.zeros
         dead = {id(change): sorted(key for role, key in _factors(change).items() if key in zeros) for change in changes}
         if all(_is_dead(change, dead[id(change)], zeros) for change in changes):
-            first = next(key for key in sorted(zeros))
+            first = min(zeros.intersection(key for change in changes for key in change.all_keys))
             raise LoraError(
                 f"LoRA '{self.path.stem}' changes nothing: {first} and all its other changes hold only zeros; "
                 "train or export it again."
@@ -181,7 +172,7 @@ def open_lora(path: Path, model: InstalledModel, values: ValueReader | None = No
     Raises LoraError for a file that is unreadable, unsafe, of a kind that cannot be applied, or holds what are no
     numbers.
     """
-    header = read_lora_header(path)
+    header = _read_lora_header(path)
     parts = {key: found for key in header.tensors if (found := split_key(key))}
     spellings = Spellings(_shapes(model, TRANSFORMERS[0]))
     places = spellings.place_all({found.module for found in parts.values()})
@@ -204,7 +195,7 @@ def match_adapter(
     return open_lora(path, model, values).adapter(weight, experts=experts, is_half=is_half)
 
 
-def read_lora_header(path: Path) -> Header:
+def _read_lora_header(path: Path) -> Header:
     """The header of a file, within limits. Raises LoraError."""
     try:
         header = read_header(path, MAX_HEADER_BYTES, MAX_TENSORS)
@@ -216,7 +207,9 @@ def read_lora_header(path: Path) -> Header:
             raise LoraError(f"LoRA '{path.stem}' has an unsafe key {key[:60]!r}; use a file from a source you trust.")
         for mark, kind in OTHER_KINDS:
             if mark.search(key):
-                raise LoraError(f"LoRA '{path.stem}' is a {kind}, which is not supported; use a plain LoRA.")
+                raise LoraError(
+                    f"LoRA '{path.stem}' is of the kind {kind}, which is not supported; use a LoRA, DoRA, LoKr or LoHa."
+                )
     return header
 
 

@@ -20,20 +20,12 @@ class Kind(StrEnum):
     """Of a weight, a bias, a norm or a table."""
     LOKR = "LoKr"
     LOHA = "LoHa"
-    OFT = "OFT"
-    """Of the outputs, as LyCORIS makes it."""
-    OFT_INPUT = "OFT of inputs"
-    """As peft makes it."""
-    IA3 = "(IA)3"
 
 
 ROLES: dict[Kind, frozenset[Role]] = {
     Kind.LORA: frozenset({Role.DOWN, Role.UP, Role.MID, Role.UP_BIAS}),
     Kind.LOKR: frozenset(role for role in Role if role.value.startswith("lokr_")),
     Kind.LOHA: frozenset(role for role in Role if role.value.startswith("hada_")),
-    Kind.OFT: frozenset({Role.OFT_BLOCKS, Role.OFT_RESCALE}),
-    Kind.OFT_INPUT: frozenset({Role.OFT_R}),
-    Kind.IA3: frozenset({Role.IA3, Role.IA3_DIFF, Role.ON_INPUT}),
     Kind.DIFF: frozenset({Role.DIFF, Role.BIAS}),
 }
 """The tensors of each kind. Alpha and a magnitude (DoRA) belong to whichever kind is beside them."""
@@ -57,7 +49,6 @@ class Change:
     """Alpha from the metadata, if there is no key. If neither is there, alpha is the rank."""
     alpha_key: str | None = None
     uses_root: bool = False
-    cayley_terms: int | None = 5
 
     @property
     def scale_divisor(self) -> float:

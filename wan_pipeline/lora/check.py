@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.adapter import Adapter, match_adapter
+from wan_pipeline.lora.adapter import Adapter, match_adapter, open_lora
 from wan_pipeline.lora.library import Lora
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
@@ -17,7 +17,7 @@ from wan_pipeline.models.library import InstalledModel
 def match_adapters(
     lora: Lora, model: InstalledModel, weight: float = 1.0, values: ValueReader | None = None
 ) -> list[Adapter]:
-    """One adapter for each file of the LoRA, with the experts that it is for.
+    """One adapter for each file of the LoRA, with the experts that it is for; two where one file names both.
 
     `values` remembers what it has read of files before.
 
@@ -27,7 +27,11 @@ def match_adapters(
     if not model.has_two_experts:
         return [match_adapter(_only_file(lora, model), model, weight, values)]
     if lora.high == lora.low:
-        return [match_adapter(lora.paths[0], model, weight, values, experts=(0, 1))]
+        file = open_lora(lora.paths[0], model, values)
+        if not file.experts:
+            return [file.adapter(weight, experts=(0, 1))]
+        is_half = len(file.experts) == 1
+        return [file.adapter(weight, experts=(expert,), is_half=is_half) for expert in file.experts]
     return [
         match_adapter(path, model, weight, values, experts=(expert,), is_half=lora.is_half)
         for expert, path in enumerate((lora.high, lora.low))

@@ -39,15 +39,12 @@ class Fit:
 
 def fit_module(file: str, module: Module, tensors: Mapping[str, TensorInfo], settings: AdapterSettings) -> Fit:
     """All changes of one module. Raises LoraError for half a change, or one that was made for another model."""
-    for role, key in module.keys.items():
-        if tensors[key].dtype not in FLOATS and role is not Role.ON_INPUT:
+    for key in module.keys.values():
+        if tensors[key].dtype not in FLOATS:
             raise LoraError(f"LoRA '{file}' holds {tensors[key].dtype} numbers; only floating point is supported.")
     misfits = _misfits(module, tensors)
     keys = {role: key for role, key in module.keys.items() if key not in misfits}
     reader = _Reader(file, replace(module, keys=keys), tensors, settings)
-    for kind in (Kind.OFT, Kind.OFT_INPUT, Kind.IA3):
-        if _own_keys(kind, keys):
-            raise LoraError(f"LoRA '{file}' is an {kind}, which is not supported; use a plain LoRA.")
     found = tuple(reader.change(kind, own) for kind in ROLES if (own := _own_keys(kind, keys)))
     left = keys.keys() - {role for change in found for role in change.keys} - {Role.ALPHA}
     if left:  # a magnitude alone
@@ -98,26 +95,22 @@ class _Reader:
             self._settings.alpha_of(*self._module.names) if kind in DECOMPOSED else None,
             alpha_key if kind in DECOMPOSED or not self._has_decomposed else None,
             self._settings.uses_root,
-            self._settings.cayley_terms,
         )
 
     def _check(self, kind: Kind) -> int:
         """The rank; 0 for a kind that has none. Raises LoraError."""
-        checks = {
-            Kind.LORA: self._check_pair,
-            Kind.LOKR: self._check_lokr,
-            Kind.LOHA: self._check_loha,
-            Kind.OFT: self._check_oft,
-            Kind.OFT_INPUT: self._check_oft_input,
-            Kind.IA3: self._check_ia3,
-        }
-        return checks[kind]() if kind in checks else 0
+        match kind:
+            case Kind.LORA:
+                return self._check_pair()
+            case Kind.LOKR:
+                return self._check_lokr()
+            case Kind.LOHA:
+                return self._check_loha()
+            case Kind.DIFF:
+                return 0
 
     def _check_pair(self) -> int:
         shapes, keys, module = self._shapes, self._module.keys, self._module
-        if not {Role.DOWN, Role.UP} & keys.keys():
-            self._require(Role.UP_BIAS in keys and Role.MID not in keys, Role.MID)
-            return 0
         if not {Role.DOWN, Role.UP} <= keys.keys():
             raise LoraError(f"LoRA '{self._file}' has only one of the two matrices of {module.name}; export it again.")
         self._require(len(module.shape) >= 2, Role.DOWN)
@@ -191,38 +184,6 @@ class _Reader:
                 self._require(rows[1] == outputs and columns[1] == self._module.shape[1], a)
         return rank
 
-    def _check_oft(self) -> int:
-        """LyCORIS, `lycoris/modules/diag_oft.py` and `boft.py`."""
-        shape = self._shapes.get(Role.OFT_BLOCKS, ())
-        self._require(len(shape) in (3, 4) and shape[-1] == shape[-2], Role.OFT_BLOCKS)
-        self._require(len(self._module.shape) >= 2 and shape[-3] * shape[-1] == self._module.shape[0], Role.OFT_BLOCKS)
-        if len(shape) == 4:  # stage i mixes groups of 2^i half blocks
-            self._require(
-                shape[-1] % 2 == 0 and self._module.shape[0] % (2 ** shape[0] * (shape[-1] // 2)) == 0, Role.OFT_BLOCKS
-            )
-        rescale = self._shapes.get(Role.OFT_RESCALE)
-        self._require(rescale is None or math.prod(rescale) == self._module.shape[0], Role.OFT_RESCALE)
-        return 0
-
-    def _check_oft_input(self) -> int:
-        """peft, `peft/tuners/oft/layer.py`: the upper triangles of skew-symmetric blocks, one row a block."""
-        shape = self._shapes[Role.OFT_R]
-        self._require(len(shape) == 2 and len(self._module.shape) == 2, Role.OFT_R)
-        side = (1 + math.isqrt(1 + 8 * shape[1])) // 2
-        self._require(side * (side - 1) // 2 == shape[1] and self._module.shape[1] % side == 0, Role.OFT_R)
-        self._require(shape[0] in (1, self._module.shape[1] // side), Role.OFT_R)
-        return 0
-
-    def _check_ia3(self) -> int:
-        """A factor of each output, or of each input."""
-        self._require(len(self._module.shape) == 2, Role.IA3)
-        outputs, inputs = self._module.shape
-        if Role.IA3 in self._shapes:
-            self._require(self._shapes[Role.IA3] in ((outputs, 1), (1, inputs)), Role.IA3)
-        else:
-            self._require(math.prod(self._shapes.get(Role.IA3_DIFF, ())) in (outputs, inputs), Role.IA3_DIFF)
-        return 0
-
     def _check_vectors(self) -> None:
         """Biases, alpha and magnitude."""
         for role in (Role.BIAS, Role.UP_BIAS):
@@ -230,9 +191,10 @@ class _Reader:
         self._check_shape(Role.ALPHA, ((), (1,)), "one number")
         outputs, *rest = self._module.shape
         ones = (1,) * len(rest)
-        of_outputs = ((outputs,), (outputs, *ones), (1, outputs, *ones[1:]))
-        of_inputs = ((1, *rest[:1], *ones[1:]),)
-        self._check_shape(Role.MAGNITUDE, of_outputs + of_inputs, "one number for each output or each input")
+        allowed: tuple[Shape, ...] = ((outputs,), (outputs, *ones), (1, *rest[:1], *ones[1:]))
+        if len(rest) > 1:
+            allowed += ((1, outputs, *ones[1:]),)  # as peft writes it of convolutions
+        self._check_shape(Role.MAGNITUDE, allowed, "one number for each output or each input")
 
     def _check_shape(self, role: Role, allowed: tuple[Shape, ...], what: str) -> None:
         if role in self._shapes and self._shapes[role] not in allowed:

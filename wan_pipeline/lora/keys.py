@@ -72,17 +72,6 @@ class Role(StrEnum):
     HADA_W2_B = "hada_w2_b"
     HADA_T1 = "hada_t1"
     HADA_T2 = "hada_t2"
-    OFT_BLOCKS = "oft_blocks"
-    """LyCORIS' rotation of the outputs, in one stage (3 dimensions) or several (4, BOFT)."""
-    OFT_RESCALE = "rescale"
-    OFT_R = "oft_r"
-    """peft's rotation of the inputs."""
-    IA3 = "ia3"
-    """peft's factor of each output, or input."""
-    IA3_DIFF = "ia3_diff"
-    """LyCORIS' factor, less 1."""
-    ON_INPUT = "on_input"
-    """Whether IA3_DIFF is of the inputs."""
 
 
 _PARTS = {
@@ -103,13 +92,7 @@ _PARTS = {
     "b_norm": Role.BIAS,
     "dora_scale": Role.MAGNITUDE,
     "lora_magnitude_vector": Role.MAGNITUDE,
-    "oft_R": Role.OFT_R,
-    "ia3_l": Role.IA3,
-    **{
-        role.value: role
-        for role in Role
-        if role.value.startswith(("lokr_", "hada_")) or role in (Role.OFT_BLOCKS, Role.OFT_RESCALE, Role.ON_INPUT)
-    },
+    **{role.value: role for role in Role if role.value.startswith(("lokr_", "hada_"))},
 }
 _NAMES = "|".join(re.escape(part) for part in sorted(_PARTS, key=len, reverse=True))
 _KEY = re.compile(rf"^(?P<module>.+?)\.(?P<part>{_NAMES})(?P<adapter>\.[\w-]+)??(?P<end>\.weight|\.bias)?$")
@@ -127,19 +110,13 @@ def split_key(key: str) -> KeyParts | None:
     """The module and role of a key; None if it is no part of a LoRA."""
     match = _KEY.match(key)
     if match is None:
-        return _split_factor(key)
+        return None
     module, role = _WRAPPERS.sub("", match["module"]), _PARTS[match["part"]]
     if match["end"] == ".bias":
         return KeyParts(module, Role.UP_BIAS) if role is Role.UP else None
     if match["part"] == "diff_m":  # of the block or the head that holds the table
         return KeyParts(f"{module}.modulation" if "." in module else f"{module}_modulation", role)
     return KeyParts(module, role)
-
-
-def _split_factor(key: str) -> KeyParts | None:
-    """LyCORIS' (IA)3 calls its factor `weight`; whether it is one, the key `on_input` beside it says."""
-    module = key.removesuffix(".weight")
-    return KeyParts(module, Role.IA3_DIFF) if module not in (key, "") and "lora" not in module[-8:] else None
 
 
 class Place(NamedTuple):
@@ -167,11 +144,6 @@ class Spellings:
 
     def __init__(self, modules: Iterable[str]) -> None:
         self._modules = {spelling: module for module in modules for spelling in _spellings(module)}
-
-    def find(self, name: str) -> str | None:
-        """Diffusers' name of the module that a LoRA file calls `name`; None if the model has no such module."""
-        place = self.place(name)
-        return place.target if place else None
 
     def place(self, name: str) -> Place | None:
         """The module with the longest spelling that `name` ends with, after a prefix that is one of a whole model."""

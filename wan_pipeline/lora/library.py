@@ -173,7 +173,7 @@ def _pairs(files: dict[str, Path]) -> dict[str, Lora]:
                 continue
             folder = folders[high[0].path]
             name = "/".join([*([folder] if folder else []), high[0].name_with(low[0])])
-            if name.casefold() not in files | pairs:
+            if name.casefold() not in files and name.casefold() not in pairs:
                 pairs[name.casefold()] = Lora(name, high[0].path, low[0].path)
                 paired |= {high[0].path, low[0].path}
     return pairs

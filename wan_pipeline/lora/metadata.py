@@ -29,9 +29,6 @@ class _Peft(BaseModel):
     use_rslora: bool | None = None
     use_dora: bool | None = None
     alpha_pattern: dict[str, Alpha] | None = None
-    use_cayley_neumann: bool = True
-    num_cayley_neumann_terms: Annotated[int, Field(ge=1, le=64)] = 5
-    coft: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,6 @@ class AdapterSettings:
     is_dora: bool = False
     alpha_pattern: dict[str, float] = field(default_factory=dict)
     """Alpha of single modules, by the end of their names."""
-    cayley_terms: int | None = 5
-    """Terms of the series that peft's OFT computes a rotation by; None for the exact one."""
 
     def alpha_of(self, *names: str) -> float | None:
         """Alpha of a module by any of its names."""
@@ -64,15 +59,12 @@ def read_settings(name: str, metadata: dict[str, str], component: str) -> Adapte
         peft = parse(_Peft, _of_component(table, component))
     except OutsideDataError as error:
         raise LoraError(f"LoRA '{name}' has unreadable metadata ({error}); export it again.") from error
-    if peft.coft:
-        raise LoraError(f"LoRA '{name}' uses coft, which is not supported; train it without.")
     return AdapterSettings(
         alpha=peft.alpha if peft.lora_alpha is None else peft.lora_alpha,
         rank=peft.rank,
         uses_root=bool(peft.use_rslora),
         is_dora=bool(peft.use_dora),
         alpha_pattern={_plain(name, pattern): alpha for pattern, alpha in (peft.alpha_pattern or {}).items()},
-        cayley_terms=peft.num_cayley_neumann_terms if peft.use_cayley_neumann else None,
     )
 
 

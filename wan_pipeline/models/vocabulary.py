@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_DEMO = Path(__file__).resolve().parent.parent / "demo" / "phrases.toml"
+_DEMO = Path(__file__).resolve().parent / "phrases.toml"
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,19 @@ class Vocabulary:
     sentences: Mapping[str, Sequence[str]]
     words: frozenset[str]
     """Every word of every phrase, in lower case."""
+    phrases: Mapping[tuple[str, ...], tuple[str, str]]
+    """Group and name of each phrase of a look, place, color or object, by its words."""
 
 
 def find_vocabulary(name: str) -> Vocabulary | None:
     """The vocabulary that a `ModelSpec` names; None for a model that names none, for it knows far more words."""
-    return demo_vocabulary() if name == "demo" else None
+    match name:
+        case "":
+            return None
+        case "demo":
+            return demo_vocabulary()
+        case _:
+            raise ValueError(f"There is no vocabulary '{name}'.")
 
 
 @cache
@@ -53,8 +61,15 @@ def demo_vocabulary() -> Vocabulary:
     motions = {side: [walk + where for walk in walks for where in sideways[side]] for side in ("left", "right")}
     motions |= {name: [_verb(line) for line in lines] for name, lines in data["motions"].items()}
     groups = {name: data[name] for name in ("objects", "colors", "places", "looks", "sentences")}
-    words = {word for phrase in _phrases(data) for word in words_of(re.sub(r"\{\w+\}", " ", phrase))}
-    return Vocabulary(motions=motions, words=frozenset(words), **groups)
+    words = {word for phrase in _texts(data) for word in words_of(re.sub(r"\{\w+\}", " ", phrase))}
+    named = {"look": "looks", "place": "places", "color": "colors", "object": "objects"}
+    phrases = {
+        tuple(words_of(phrase)): (kind, name)
+        for kind, group in named.items()
+        for name, wordings in groups[group].items()
+        for phrase in wordings
+    }
+    return Vocabulary(motions=motions, words=frozenset(words), phrases=phrases, **groups)
 
 
 def words_of(text: str) -> list[str]:
@@ -66,10 +81,10 @@ def _verb(line: str) -> Verb:
     return Verb(*line.split(" / "))
 
 
-def _phrases(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> Iterator[str]:
     """All texts of nested tables and lists."""
     if isinstance(value, str):
         yield value
         return
     for item in value.values() if isinstance(value, dict) else value:
-        yield from _phrases(item)
+        yield from _texts(item)

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.models.vocabulary import Vocabulary, find_vocabulary
+from wan_pipeline.models.vocabulary import Vocabulary, find_vocabulary, words_of
 
 MAX_SHOWN = 4
 """Unknown words that a sentence lists."""
@@ -75,25 +75,13 @@ def _things(prompt: str, vocabulary: Vocabulary) -> list[str]:
 def _read(prompt: str, vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """Group and name of each phrase, the longest first: "rocket ship" is a rocket, "gift box" a box, "green hills" a
     place. Other words are ("", word)."""
-    phrases = _phrases(vocabulary)
-    words = [word.lower() for word in re.findall(r"\w+", unicodedata.normalize("NFKC", prompt))]
+    phrases, words = vocabulary.phrases, words_of(unicodedata.normalize("NFKC", prompt))
     longest, at = max(map(len, phrases)), 0
     while at < len(words):
         tails = (tuple(words[at : at + length]) for length in range(min(longest, len(words) - at), 0, -1))
         phrase = next((tail for tail in tails if tail in phrases), None)
         yield phrases[phrase] if phrase else ("", words[at])
         at += len(phrase) if phrase else 1
-
-
-def _phrases(vocabulary: Vocabulary) -> dict[tuple[str, ...], tuple[str, str]]:
-    groups = {"look": vocabulary.looks, "place": vocabulary.places, "color": vocabulary.colors}
-    groups["object"] = vocabulary.objects
-    return {
-        tuple(re.findall(r"\w+", phrase)): (group, name)
-        for group, names in groups.items()
-        for name, phrases in names.items()
-        for phrase in phrases
-    }
 
 
 def _known(vocabulary: Vocabulary) -> str:

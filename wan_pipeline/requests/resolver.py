@@ -79,7 +79,8 @@ class RequestResolver:
     def notes(self, draft: Draft) -> tuple[str, ...]:
         """What of the draft's prompt will not be read as it stands; nothing for a draft with a fault."""
         try:
-            return self.check(draft).notes
+            model = self.models.find(draft.model or registry.DEFAULT_MODEL)
+            return self._read_prompt(self._resolve_settings(draft, model.spec), model).notes
         except UserError:
             return ()
 

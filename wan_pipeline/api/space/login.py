@@ -142,7 +142,7 @@ class HubLogin:
 
     async def _welcome(self, request: Request) -> Response:
         try:
-            secret, key = await to_thread.run_sync(self._keys.create, Role.OWNER, "", OWNER_LASTS)
+            secret, key = await to_thread.run_sync(self._keys.create_for_server, Role.OWNER, "", OWNER_LASTS)
         except StorageError:
             return PlainTextResponse("Keys cannot be made just now; try again in a moment.", 503)
         logger.info("The owner logged in, with key %s.", key.id)

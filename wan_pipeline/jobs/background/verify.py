@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.clips.compare import likeness_db
@@ -23,6 +22,7 @@ from wan_pipeline.planning.memory_plan import is_plan
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.requests.recover import find_missing
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
@@ -118,7 +118,7 @@ def _compare(clip: Path, receipt: Receipt, rendered: Rendered, settings: Setting
 
 def _psnr(clip: Path, receipt: Receipt, rendered: Rendered, settings: Settings) -> float | None:
     """Decibels between the clip and the new frames, encoded too, so that what encoding loses does not count."""
-    with TemporaryDirectory(dir=settings.cache, prefix="verify-") as folder:
+    with temporary_folder(settings.cache, "verify") as folder:
         again = Path(folder) / "again.mp4"
         encode(rendered.frames, receipt.request.fps, again, None)
         return likeness_db(clip, again)

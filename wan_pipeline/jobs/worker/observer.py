@@ -93,9 +93,10 @@ class JobObserver:
 
     def _check_cancel_request(self) -> None:
         try:
-            if self._queue.is_cancel_requested(self._job_id):
+            requests = self._queue.stop_requests(self._job_id)
+            if requests.cancel:
                 self._cancelled.set()
-            if self._queue.is_pause_requested():
+            if requests.pause:
                 self._paused.set()
         except StorageError:  # asked again soon; a busy database is no reason to give up a clip
             logger.warning("Whether job %s is to stop could not be read.", self._job_id, exc_info=True)

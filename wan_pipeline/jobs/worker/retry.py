@@ -30,5 +30,5 @@ def retry_on_busy(use: Callable[[], T], stopping: Event) -> T:
             tries += not isinstance(error, DiskFullError)
             if tries == TRIES or stopping.is_set():
                 raise
-            logger.warning("The database could not be used; trying again.", exc_info=True)
+            logger.warning("The database could not be used; trying again: %s", error)
             stopping.wait(PAUSE_SECONDS)

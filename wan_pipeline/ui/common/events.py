@@ -13,6 +13,8 @@ Values = Mapping[Any, Any]
 Updates = dict[Any, Any]
 """New values or properties of components, as a handler returns them."""
 
+CLEAR = "() => ''"
+"""A script that empties a box, or an HTML part."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 """How every event is bound: handlers are quick, so none waits in Gradio's queue. Long work is a job of the studio."""
 

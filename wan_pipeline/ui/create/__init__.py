@@ -42,7 +42,7 @@ class CreateRoom:
 
     def wire(self, links: PageLinks) -> None:
         for layout in self._forms.values():
-            FormEvents(self._studio, self._templates, layout, links).wire(self._stage)
+            FormEvents(self._studio, self._templates, layout, links).wire()
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
         offer_projects(links.page, self._studio, [layout.project for layout in self._forms.values()])

@@ -25,7 +25,7 @@ class CarriedBoxes:
 def wire_carrying(forms: Mapping[Mode, FormLayout], carried: CarriedBoxes) -> None:
     text, image = forms[Mode.TEXT_TO_VIDEO], forms[Mode.IMAGE_TO_VIDEO]
     for source, target in ((text, image), (image, text)):
-        outputs = [target.form["prompt"], target.form["preset"], carried.prompt, carried.preset]
+        outputs = [target.form["prompt"], target.form["preset"], carried.prompt, carried.preset, target.replaced]
         inputs = {source.form["prompt"], source.form["preset"], target.filled, *outputs}
         target.tab.select(partial(carry, source, target, carried), inputs, outputs, **QUIET)
 
@@ -43,8 +43,9 @@ def carry(source: FormLayout, target: FormLayout, carried: CarriedBoxes, values:
     mine, there = source.form, target.form
     updates: Updates = {carried.prompt: gr.skip()}
     is_own = bool(values[target.filled])
-    if not is_own and _replaces(values[mine["prompt"]] or "", values[there["prompt"]] or "", values[carried.prompt]):
-        updates |= {there["prompt"]: values[mine["prompt"]], carried.prompt: values[mine["prompt"]]}
+    prompt = values[mine["prompt"]] or ""
+    if not is_own and _replaces(prompt, values[there["prompt"]] or "", values[carried.prompt]):
+        updates |= {there["prompt"]: prompt, carried.prompt: prompt, target.replaced: ""}
     if not is_own and values[there["preset"]] in (DEFAULT_PRESET, values[carried.preset] or None):
         updates |= {there["preset"]: values[mine["preset"]], carried.preset: values[mine["preset"]] or ""}
     return updates

@@ -13,7 +13,7 @@ from wan_pipeline.models.spec import Size
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import QUIET, Updates, Values
+from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate
 from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
@@ -25,11 +25,10 @@ from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
-from wan_pipeline.ui.create.layout import FormLayout, StageLayout
+from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
-CLEAR = "() => ''"
 RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_RANDOM_SEED + 1}))"
 
 
@@ -40,8 +39,8 @@ class FormEvents:
         self._studio, self._templates = studio, templates
         self._layout, self._form, self._links = layout, layout.form, links
 
-    def wire(self, stage: StageLayout) -> None:
-        self._wire_bar(stage)
+    def wire(self) -> None:
+        self._wire_bar()
         self._wire_choices()
         self._wire_pictures()
         self._wire_loras()
@@ -50,7 +49,7 @@ class FormEvents:
 
     # Which event does what
 
-    def _wire_bar(self, stage: StageLayout) -> None:
+    def _wire_bar(self) -> None:
         layout, form, links = self._layout, self._form, self._links
         layout.generate.click(
             self.generate,

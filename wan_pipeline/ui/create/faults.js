@@ -33,7 +33,7 @@
 
   Object.assign(window.wanStudio, {
     // Move the messages in the foot of a form to their fields, one a field; those of a failed Generate come first.
-    placeFaults(foot) {
+    placeFaults(foot, slot) {
       const form = foot.closest(".form-tab");
       clear(form);
       const placed = new Set();
@@ -44,14 +44,14 @@
         if (!field || isSecond || !reveal(field)) continue;
         placed.add(field);
         const input = place(fault, field);
-        if (!fault.querySelector("[role=alert]")) continue;
+        if (!slot.contains(fault) || !fault.querySelector("[role=alert]")) continue;  // what stood before is known
         field.scrollIntoView({block: "center", behavior: "smooth"});
         input?.focus({preventScroll: true});
       }
     },
     // Whenever a message comes, goes or changes. Gradio may change a text in place.
     watchFaults(slot) {
-      const changes = new MutationObserver(() => this.placeFaults(slot.closest(".generate-bar")));
+      const changes = new MutationObserver(() => this.placeFaults(slot.closest(".generate-bar"), slot));
       changes.observe(slot, {childList: true, subtree: true, characterData: true, attributeFilter: ["data-field"]});
     },
   });

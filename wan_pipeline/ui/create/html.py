@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.clips.gallery import Clip
-from wan_pipeline.jobs.job import Job
+from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.ui.common.names import STAGES, Names, download_name, not_shown
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.create.in_place import in_place
@@ -27,14 +27,15 @@ def stage(
     """
     if job is None:
         return templates.render("create/empty_stage.html")
+    is_done = job.state is JobState.DONE
     return templates.render(
         "create/stage.html",
         job=job,
         said=in_place(job, is_binned=is_binned, is_paused=is_paused),
         preview=preview,
         stages=STAGES,
-        facts=facts(job, names),
-        not_shown=not_shown(job.request),
+        facts=facts(job, names) if is_done else {},
+        not_shown=not_shown(job.request) if is_done else (),
     )
 
 

@@ -14,12 +14,10 @@ import gradio as gr
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.known_words import vocabulary_notes, write_prompt
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import QUIET, Updates, Values
+from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.examples import Picture, is_example
 from wan_pipeline.ui.create.layout import FormLayout
-
-FORGET = "() => ''"
 
 
 class PromptEvents:
@@ -38,7 +36,7 @@ class PromptEvents:
             button.click(partial(self.use_picture, picture), {prompt}, [form["image"], prompt], **QUIET)
         layout.prompt_notes.click(self.write, {prompt, layout.replaced, form["model"]}, written, **QUIET)
         layout.undo.click(self.undo, layout.replaced, [prompt, layout.replaced], **QUIET)
-        prompt.input(None, None, layout.replaced, js=FORGET)
+        prompt.input(None, None, layout.replaced, js=CLEAR)
         layout.replaced.change(self.show_undo, layout.replaced, [layout.undo_bar], **QUIET)
         read = [prompt.change, form["negative_prompt"].change, form["model"].change, form["preset"].change]
         gr.on(

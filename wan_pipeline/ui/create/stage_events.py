@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ class StageEvents:
         """The job that a fresh page follows: that in its address, else the running one, else the newest clip."""
         if wanted and self._studio.jobs.job(wanted):
             return {self._layout.job: wanted}
-        clips = (job for job in self._studio.jobs.recent(RECENT) if job.state is JobState.DONE)
+        clips = (job for job in self._studio.jobs.made(RECENT) if job.state is JobState.DONE)
         return {self._layout.job: next((job.id for job in (*self._studio.jobs.active(), *clips)), "")}
 
     def open_job(self, event: gr.EventData) -> Updates:
@@ -128,10 +127,8 @@ class StageEvents:
         """The clip of a finished job, in the gallery or in its bin; None if its file is in neither."""
         if job is None or job.state is not JobState.DONE:
             return None
-        with suppress(UserError):  # the bin was emptied
-            clip = self._studio.gallery.clip(job.id)
-            return clip if clip.path.is_file() else None
-        return None
+        found = self._studio.gallery.existing([job.id])  # none where the bin was emptied
+        return found[0] if found and found[0].path.is_file() else None
 
     # What can be done with the job
 

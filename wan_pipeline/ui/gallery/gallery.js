@@ -54,7 +54,8 @@
       if (leader.paused && !other.paused) other.pause();
       const slider = view.querySelector("[data-scrub]");
       if (document.activeElement !== slider || !leader.paused) slider.value = 1000 * leader.currentTime / leader.duration;
-      view.querySelector("[data-time]").textContent = `${leader.currentTime.toFixed(2)} of ${leader.duration.toFixed(2)} s`;
+      const time = view.querySelector("[data-time]"), words = `${leader.currentTime.toFixed(2)} of ${leader.duration.toFixed(2)} s`;
+      if (time.textContent !== words) time.textContent = words;
       view.querySelector("[data-play]").classList.toggle("playing", !leader.paused);
     }
     requestAnimationFrame(follow);

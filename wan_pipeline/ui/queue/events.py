@@ -37,7 +37,7 @@ class QueueEvents:
     ) -> None:
         self._studio, self._jobs, self._queue = studio, studio.jobs, studio.queue
         self._templates, self._names, self._layout, self._links = templates, names, layout, links
-        self._thumbnails = Thumbnails(studio.settings.inputs)
+        self._thumbnails = Thumbnails(studio.requests.pictures)
         # What a button does to the queue, or to the job of this id; the list then shows the rest.
         self._changes: Mapping[str, Callable[[str], object]] = {
             "pause-all": lambda _: self._queue.pause_queue(),
@@ -169,10 +169,10 @@ class QueueEvents:
                 return others[others.index(click.text) + 1] if click.text in others else click.subject
 
     def _cancel(self, ids: Sequence[str]) -> tuple[int, str, Sequence[str]]:
-        states = self._queue.many.cancel(ids)
-        if not states:  # one that is being made
-            return len(ids), "asked to stop", ()
-        return len(states), "cancelled", words_of_cancelled(states)
+        cancelled = self._queue.many.cancel(ids)
+        if cancelled.asked and not cancelled.states:  # one that is being made
+            return cancelled.asked, "asked to stop", ()
+        return len(cancelled.states), "cancelled", words_of_cancelled(cancelled.states)
 
     def _clear(self, ids: Sequence[str] | None) -> tuple[int, str, Sequence[str]]:
         cleared = self._queue.many.clear(ids)

@@ -5,6 +5,7 @@
   const idOf = box => box.closest("[data-clip]").dataset.clip;
 
   const show = () => {
+    if (!document.getElementById("queue-rows")?.offsetParent) return;  // another room is open
     const all = boxes(), ids = new Set(all.map(idOf));
     for (const id of chosen) if (!ids.has(id)) chosen.delete(id);
     for (const box of all) box.checked = chosen.has(idOf(box));

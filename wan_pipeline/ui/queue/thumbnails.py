@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.errors import UserError
+from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.files import whole_file
 
@@ -17,24 +17,35 @@ SIZE = (304, 182)
 """Pixels at most: twice those of a row's picture, for dense screens."""
 
 
-class Thumbnails:
-    """They lie in Gradio's cache, which it serves and empties, and are made when they are first shown."""
+logger = logging.getLogger(__name__)
 
-    def __init__(self, inputs: Path) -> None:
-        self._inputs = InputFiles(inputs)
+
+class Thumbnails:
+    """They lie among Gradio's files, which it serves until the app ends, and are made when they are first shown."""
+
+    def __init__(self, inputs: Pictures) -> None:
+        self._inputs = inputs
         self._folder = Path(get_upload_folder()) / "thumbnails"
+        self._without: set[str] = set()
+        """Names of pictures that cannot be read."""
 
     def of(self, request: GenerationRequest) -> Path | None:
         """Of the first input picture; None without one, or if it cannot be read any more."""
         name = next(filter(None, (request.image, request.last_image, *request.reference_images)), None)
-        source = self._inputs.find(name) if name else None
-        if source is None:
+        if name is None or name in self._without:
             return None
-        thumbnail = self._folder / f"{source.stem}.webp"
-        if not thumbnail.is_file():
-            with suppress(UserError, OSError):
+        thumbnail = self._folder / f"{name}.webp"
+        if thumbnail.is_file():
+            return thumbnail
+        source = self._inputs.find(name)
+        try:
+            if source is not None:
                 self._make(source, thumbnail)
-        return thumbnail if thumbnail.is_file() else None
+                return thumbnail
+        except (UserError, OSError) as error:
+            logger.info("No thumbnail of %s: %s", name, error)
+        self._without.add(name)
+        return None
 
     def _make(self, source: Path, thumbnail: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -25,5 +25,5 @@ def undo(many: ManyJobs, text: str) -> int:
     """Give back what these words say. Returns how many jobs came back."""
     pairs = [(what, subject) for what, _, subject in (word.partition(":") for word in text.split())]
     states = {job_id: JobState(state) for state, job_id in pairs if state in HELD_OR_WAITING}
-    batches = [int(batch) for what, batch in pairs if what == CLEARED and batch[:MAX_DIGITS].isdecimal()]
-    return many.restore_cancelled(states) + sum(many.restore_cleared(batch) for batch in batches)
+    numbers = [batch for what, batch in pairs if what == CLEARED and batch.isdecimal() and len(batch) <= MAX_DIGITS]
+    return many.restore_cancelled(states) + sum(many.restore_cleared(int(number)) for number in numbers)

@@ -4,9 +4,11 @@
   let groups = 0;
   const nameGroups = () => {
     for (const group of document.querySelectorAll("fieldset:has(input[type=radio])")) {
-      group.dataset.group ??= `group-${++groups}`;
-      group.setAttribute("role", "radiogroup");
-      group.setAttribute("aria-label", group.querySelector("[data-testid=block-info]")?.textContent.trim() ?? "");
+      if (!group.dataset.group) {
+        group.dataset.group = `group-${++groups}`;
+        group.setAttribute("role", "radiogroup");
+        group.setAttribute("aria-label", group.querySelector("[data-testid=block-info]")?.textContent.trim() ?? "");
+      }
       for (const radio of group.querySelectorAll("input[type=radio]")) {
         if (radio.name !== group.dataset.group) radio.name = group.dataset.group;
       }

@@ -1,7 +1,7 @@
 // Files dropped anywhere on the page, and links that download by themselves.
 (() => {
   // A clip gives its settings to the form, a list goes to the queue; a dropped input file stays in its own box.
-  const homes = [[/\.(mp4|mov|mkv|webm)$/i, "clip-upload"], [/\.(csv|jsonl|zip)$/i, "queue-upload"]];
+  const homes = [[/\.(mp4|mov|mkv|webm)$/i, "clip-upload"], [/\.(csv|tsv|txt|json|jsonl|ndjson|xlsx|zip)$/i, "queue-upload"]];
   const home = file => homes.find(([pattern]) => pattern.test(file.name))?.[1];
   const hasFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
   const inImageBox = event => event.target.closest?.(".first-frame");
