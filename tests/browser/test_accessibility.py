@@ -15,6 +15,7 @@ from tests.browser.form import panel
 from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
@@ -25,7 +26,9 @@ TUNNEL = "someone.gradio.live"
 @pytest.fixture(scope="module")
 def filled(workspace: Path, address: str) -> Iterator[Filled]:
     filled = fill(workspace)
-    yield filled
+    with Heartbeat(filled.queue.worker) as heart:  # else the app ends the worker, which seems to hang
+        heart.set_job(filled.jobs[JobState.RUNNING])
+        yield filled
     empty(filled)
 
 

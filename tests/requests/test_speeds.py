@@ -138,7 +138,7 @@ BAD_FILES = [
     (changed("lora", "3"), "'lora' = 3"),
     (changed("licence", "true"), "'licence' = True"),
     (changed("title", '"x"\nscheduler = "heun"'), "'scheduler' = 'heun': Input should be 'unipc'"),
-    (changed("title", '"x"\nlora_weight = 5'), "'lora_weight' = 5: Input should be less than or equal to 4"),
+    (changed("title", '"x"\nlora_weight = 11'), "'lora_weight' = 11: Input should be less than or equal to 10"),
 ]
 
 

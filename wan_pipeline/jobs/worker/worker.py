@@ -130,7 +130,7 @@ class Worker:
                 heart.set_job(job.id)
                 if not self._run_job(job, heart):
                     return Ending.FRESH_PROCESS
-            elif nothing_is_saved and not self._waits_for_room() and not self._locks.any_app_is_alive():
+            elif nothing_is_saved and not self._is_needed():
                 return Ending.NOTHING_TO_DO
             else:
                 self._idle()
@@ -156,6 +156,10 @@ class Worker:
         if is_suspect:
             self._saver.wait()
         return not run.spoils_process
+
+    def _is_needed(self) -> bool:
+        """Whether to stay though no job could be claimed just now: the queue may have been resumed since."""
+        return self._waits_for_room() or self._jobs.has_work() or self._locks.any_app_is_alive()
 
     def _waits_for_room(self) -> bool:
         """Whether jobs wait until a disk has room again. When it has, or none waits any more, the queue goes on."""
