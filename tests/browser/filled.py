@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from wan_pipeline.access.keys import Key, Keys
+from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.roles import Role
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import poster_path
@@ -32,10 +32,8 @@ class Filled:
     queue: OpenQueue
     jobs: dict[JobState, str]
     """One job of each state, by its id."""
-    guest: Key
-    """Has made a clip, and has another one waiting and a failed one."""
     secret: str
-    """Of the guest's key."""
+    """Of the key of a guest who has made a clip, and has another one waiting."""
 
 
 def fill(workspace: Path) -> Filled:
@@ -48,14 +46,13 @@ def fill(workspace: Path) -> Filled:
     jobs = {state: _in_state(queue, database, state) for state in JobState if state is not JobState.DONE}
     queue.editor.submit_many([NewJob(make_request(prompt="a guest's ball"), made_by=guest.id)])
     jobs[JobState.DONE] = queue.jobs.jobs((JobState.DONE,), limit=1)[0].id
-    return Filled(queue, jobs, guest, secret)
+    return Filled(queue, jobs, secret)
 
 
 def empty(filled: Filled) -> None:
     """Leave nothing that waits, and let the queue go on."""
-    for job in filled.queue.jobs.active():
-        filled.queue.worker.mark_cancelled(job.id)
-        filled.queue.editor.cancel(job.id)
+    filled.queue.worker.mark_cancelled(filled.jobs[JobState.RUNNING])
+    filled.queue.editor.cancel_all()
     filled.queue.editor.clear_finished()
     filled.queue.editor.resume_queue()
 

@@ -93,6 +93,8 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
     more = row.get_by_role("button", name="More for this clip")
     more.press("Enter")
     auditor.look(page, "the menu of a clip")
+    page.keyboard.press("Escape")
+    more.press("Enter")  # another look may have scrolled, which closes it
     with opened_by_keyboard(page, row.get_by_role("menuitem", name="History and log"), more):
         auditor.look(page, "history")
 

@@ -108,6 +108,18 @@ def test_rows_change_places_and_states(visitor: Visitor, queue: OpenQueue) -> No
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_09_an_open_menu_stays_open_when_the_list_changes(visitor: Visitor, queue: OpenQueue) -> None:
+    queue.editor.submit(make_request(prompt="clip a"))
+    page = open_queue(visitor)
+    page.locator(".job-row", has_text="clip a").get_by_role("button", name="More for this clip").click()
+    page.get_by_role("menuitem", name="History and log").focus()
+    queue.editor.submit(make_request(prompt="clip b"))
+    expect(rows(page)).to_have_text(["clip a", "clip b"])
+    expect(page.get_by_role("menuitem", name="History and log")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("Submitted")
+
+
 def test_01_an_open_queue_is_followed_after_a_reload(visitor: Visitor, queue: OpenQueue) -> None:
     """Its clock once stood still until the room was left and entered again."""
     queue.editor.submit(make_request(prompt="clip a"))

@@ -9,14 +9,30 @@
     menu.style.left = `${Math.max(8, box.right - menu.offsetWidth)}px`;
   };
 
+  // Gradio replaces a list as a whole, and an open menu with it: the one that comes in its place is opened again.
+  let open = null;
+  const reopen = new MutationObserver(() => {
+    const menu = document.getElementById(open.id);
+    if (!menu) close(); else if (!menu.matches(":popover-open")) menu.showPopover();
+  });
+  const close = () => { open = null; reopen.disconnect(); };
+  document.addEventListener("beforetoggle", event => {
+    if (event.newState === "closed" && event.target.id === open?.id) close();
+  }, true);
+  document.addEventListener("focusin", event => {
+    if (open && event.target.closest?.(".menu")?.id === open.id) open.act = event.target.dataset.act;
+  });
+
   document.addEventListener("toggle", event => {
     const menu = event.target;
     if (!menu.matches?.(".menu")) return;
     const isOpen = event.newState === "open", button = buttonOf(menu);
     button?.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen || !button) return;
+    open = {id: menu.id, act: open?.id === menu.id ? open.act : ""};
+    reopen.observe(document.body, {childList: true, subtree: true});
     place(menu, button.getBoundingClientRect());
-    items(menu)[0]?.focus();
+    (items(menu).find(item => item.dataset.act === open.act) ?? items(menu)[0])?.focus();
   }, true);
 
   document.addEventListener("keydown", event => {
