@@ -249,7 +249,7 @@ def test_a_guest_sends_pictures_and_no_videos(served: Served) -> None:
             assert sentence in refused.json()["error"]["message"]
         refused = guest.post("/gradio_api/upload", files={"files": ("a.exe", b"x")})
         assert refused.status_code == 400
-    assert list(served.studio.settings.cache.glob("uploads-*")) == []
+    assert [path for path in served.studio.settings.workspace.rglob("*.*") if path.suffix in (".mp4", ".exe")] == []
 
 
 def test_the_owner_makes_a_key_with_a_cap_and_is_told_of_a_word_that_is_none(served: Served) -> None:

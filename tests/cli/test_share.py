@@ -57,7 +57,7 @@ def test_while_the_app_is_shared_the_link_is_whole(share, tmp_path: Path) -> Non
     ("arguments", "sentence"),
     [
         (["--expires", "soon"], "'soon' is no lifetime"),
-        (["--max-clips", "0"], "--max-clips 1 or more"),
+        (["--max-clips", "0"], "use 1 to 100,000"),
         (["--project", "a\nb"], "project"),
         (["--revoke", "nothing"], "There is no key 'nothing'"),
     ],

@@ -35,7 +35,7 @@ class MachineLoad:
             self._last, self._worker_pid, self._share = now, worker_pid, 0.0
         elif now[0] - last[0] >= SAMPLE_SECONDS:
             seconds, total, own = (new - old for new, old in zip(now, last, strict=True))
-            self._share = (total - own) / (seconds * self._cores)
+            self._share = (total - max(own, 0.0)) / (seconds * self._cores)
             self._last = now
         return self._share >= BUSY_SHARE
 
