@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
@@ -158,62 +159,68 @@ def test_what_only_helps_may_find_no_room(settings: Settings, caplog: pytest.Log
         assert (job.state, job.error) == (JobState.DONE, None)
 
 
+@contextmanager
+def studio_on_a_small_disk(settings: Settings, tmp_path: Path) -> Iterator[tuple[Path, Studio]]:
+    """The disk holds the workspace, its database too."""
+    with (
+        small_disk(tmp_path / "disk", "60m") as disk,
+        Studio(replace(settings, workspace=disk / "workspace")) as studio,
+    ):
+        yield disk, studio
+
+
 def test_23_a_database_without_room_loses_no_finished_clip(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is full when the clip is there and its row is to be written. The worker waits until it can be."""
-    with small_disk(tmp_path / "disk", "60m") as disk:
-        settings = replace(settings, workspace=disk / "workspace")
-        with Studio(settings) as studio:
-            job_id = studio.submit(QUICK)
-            finished = render_module.write_receipt
+    with studio_on_a_small_disk(settings, tmp_path) as (disk, studio):
+        settings, job_id = studio.settings, studio.submit(QUICK)
+        finished = render_module.write_receipt
 
-            def then_fill(*arguments: Any) -> Any:
-                path = finished(*arguments)
-                fill(disk)
-                return path
+        def then_fill(*arguments: Any) -> Any:
+            path = finished(*arguments)
+            fill(disk)
+            return path
 
-            tries, finish = [], WorkerQueue.finish
+        tries, finish = [], WorkerQueue.finish
 
-            def make_room_at_last(*arguments: Any) -> None:
-                tries.append(1)
-                if len(tries) > retry.TRIES:
-                    (disk / "filler").unlink(missing_ok=True)
-                finish(*arguments)
+        def make_room_at_last(*arguments: Any) -> None:
+            tries.append(1)
+            if len(tries) > retry.TRIES:
+                (disk / "filler").unlink(missing_ok=True)
+            finish(*arguments)
 
-            monkeypatch.setattr(render_module, "write_receipt", then_fill)
-            monkeypatch.setattr(WorkerQueue, "finish", make_room_at_last)
-            monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
-            assert work(settings) is Ending.NOTHING_TO_DO
-            assert len(tries) > retry.TRIES
-            assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.DONE, 1)
+        monkeypatch.setattr(render_module, "write_receipt", then_fill)
+        monkeypatch.setattr(WorkerQueue, "finish", make_room_at_last)
+        monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
+        assert work(settings) is Ending.NOTHING_TO_DO
+        assert len(tries) > retry.TRIES
+        assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.DONE, 1)
 
 
 def test_23_a_worker_whose_database_has_no_room_can_be_stopped(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM ends it though a clip's row cannot be written. The next worker adopts the clip."""
-    with small_disk(tmp_path / "disk", "60m") as disk:
-        settings = replace(settings, workspace=disk / "workspace")
-        with Studio(settings) as studio:
-            job_id = studio.submit(QUICK)
-            finish = WorkerQueue.finish
+    with studio_on_a_small_disk(settings, tmp_path) as (disk, studio):
+        settings, job_id = studio.settings, studio.submit(QUICK)
+        finish = WorkerQueue.finish
 
-            asked: list[int] = []
+        asked: list[int] = []
 
-            def without_room(*arguments: Any) -> None:
-                if not asked:
-                    fill(disk)
-                    asked.append(signal.SIGTERM)
-                    os.kill(os.getpid(), signal.SIGTERM)
-                finish(*arguments)
+        def without_room(*arguments: Any) -> None:
+            if not asked:
+                fill(disk)
+                asked.append(signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)
+            finish(*arguments)
 
-            monkeypatch.setattr(WorkerQueue, "finish", without_room)
-            assert work(settings) is Ending.NO_DATABASE
-            (disk / "filler").unlink()
-            assert work(settings) is Ending.NOTHING_TO_DO
-            assert studio.jobs.existing(job_id).state is JobState.DONE
-            assert studio.jobs.events(job_id)[-1].kind is EventKind.ADOPTED
+        monkeypatch.setattr(WorkerQueue, "finish", without_room)
+        assert work(settings) is Ending.NO_DATABASE
+        (disk / "filler").unlink()
+        assert work(settings) is Ending.NOTHING_TO_DO
+        assert studio.jobs.existing(job_id).state is JobState.DONE
+        assert studio.jobs.events(job_id)[-1].kind is EventKind.ADOPTED
 
 
 def test_a_read_only_workspace_is_said_by_the_app_and_survived_by_the_worker(settings: Settings) -> None:

@@ -18,7 +18,7 @@ Sample = tuple[float, float, float]
 
 
 class MachineLoad:
-    """Measures between one look and the next, and so never waits. The first look knows nothing."""
+    """Measures between one call and the next, and so never waits. The first call knows nothing."""
 
     def __init__(self, sample: Callable[[int | None], Sample] | None = None, cores: int | None = None) -> None:
         """`sample` reads the counters; its argument is the worker's process."""
