@@ -17,6 +17,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of the page share one app and one browser, and take the longest: they begin first, in one process.
     Of the others each file stays in one process, for its fixtures.
