@@ -13,6 +13,7 @@ from tests.browser.axe import Auditor
 from tests.browser.filled import Filled, empty, fill
 from tests.browser.form import panel
 from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
+from tests.support import adapters
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
@@ -26,6 +27,8 @@ TUNNEL = "someone.gradio.live"
 @pytest.fixture(scope="module")
 def filled(workspace: Path, address: str) -> Iterator[Filled]:
     filled = fill(workspace)
+    words = {"modelspec.trigger_phrase": "ohwx ink, brush"}
+    adapters.write(workspace.parent / "loras" / "ink.safetensors", metadata=words)
     with Heartbeat(filled.queue.worker) as heart:  # else the app ends the worker, which seems to hang
         heart.set_job(filled.jobs[JobState.RUNNING])
         yield filled
@@ -44,6 +47,7 @@ def test_every_room_and_dialog(visitor: Visitor, filled: Filled, auditor: Audito
     create(page, filled, auditor)
     queue(page, filled, auditor)
     gallery(page, auditor)
+    loras(page, auditor)
     models(page, auditor)
     share(page, auditor)
 
@@ -65,6 +69,8 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
         form = panel(page)
         for accordion in ("LoRAs", "Advanced"):
             form.get_by_role("button", name=accordion).click()
+        form.get_by_role("button", name="Add ink").click()
+        form.get_by_label("Over the steps, ink").fill("0:0, 0.3:1")
         form.get_by_label("Custom").check()
         form.get_by_label("Seed", exact=True).fill("none")
         form.get_by_role("button", name="Generate").click()
@@ -116,6 +122,12 @@ def gallery(page: Page, auditor: Auditor) -> None:
     page.get_by_placeholder("Search prompts and notes").fill("nowhere")
     expect(page.locator(".nothing:visible")).to_be_visible()
     auditor.look(page, "gallery without a clip")
+
+
+def loras(page: Page, auditor: Auditor) -> None:
+    page.get_by_role("tab", name="LoRAs").click()
+    expect(page.locator(".lora-card").first).to_be_visible()
+    auditor.look(page, "LoRAs")
 
 
 def models(page: Page, auditor: Auditor) -> None:

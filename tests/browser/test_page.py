@@ -221,11 +221,10 @@ def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> Non
 def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:
     page = visitor.open()
     panel(page).get_by_role("button", name="LoRAs").click()
-    panel(page).get_by_label("LoRA 1").click()
-    page.get_by_role("option", name="not_a_lora").click()
-    expect(panel(page).get_by_label("LoRA 2")).to_be_visible()
-    generate(page)
-    expect(page.locator(".notice:visible")).to_contain_text("not_a_lora")
+    panel(page).get_by_label("Add a LoRA").fill("not_a")
+    offered = panel(page).get_by_role("button", name="Add not_a_lora")
+    expect(offered).to_be_disabled()
+    expect(panel(page).locator(".lora-found small")).to_contain_text("LoRA 'not_a_lora' cannot be read")
 
 
 def test_the_form_survives_a_reload(visitor: Visitor) -> None:

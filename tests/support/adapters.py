@@ -77,6 +77,7 @@ def write(
     alpha: float | None = None,
     seed: int = 5,
     but: str = "",
+    metadata: dict[str, str] | None = None,
     **extra: torch.Tensor,
 ) -> Path:
     """All of SHAPES in a dialect; with `alpha`, the ups are scaled so that the effect stays what it was without.
@@ -92,5 +93,5 @@ def write(
         tensors[f"{name}.{up_name}"] = up if alpha is None else up * (RANK / alpha)
         if alpha is not None:
             tensors[f"{name}.alpha"] = torch.tensor(float(alpha))
-    save_file(tensors, path)
+    save_file(tensors, path, metadata)
     return path

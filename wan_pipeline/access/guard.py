@@ -247,8 +247,10 @@ class Guard:
         rules = self._rules
         is_form = request.headers.get("content-type", "").startswith("multipart/")  # it goes to the disk, part by part
         is_upload = is_form and scope["path"] in rules.upload_paths
-        guest_limit = rules.max_guest_upload_bytes if is_upload else rules.max_body_bytes
-        limit = rules.max_upload_bytes if caller.role is Role.OWNER else guest_limit
+        if caller.role is Role.OWNER:
+            limit = rules.max_file_bytes if is_upload else rules.max_upload_bytes
+        else:
+            limit = rules.max_guest_upload_bytes if is_upload else rules.max_body_bytes
         announced = request.headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced) > limit:
             raise _too_large(limit)

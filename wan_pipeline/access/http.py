@@ -50,7 +50,9 @@ class Rules:
     """Of a request of a guest; uploads have their own limit."""
     max_guest_upload_bytes: int = 32 * 2**20
     max_upload_bytes: int = 128 * 2**20
-    """Of the owner."""
+    """Of a request of the owner."""
+    max_file_bytes: int = 4 * 2**30
+    """Of a file that the owner uploads: LoRA files are that large. It goes to the disk, part by part."""
     upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
 
 

@@ -187,6 +187,15 @@ class Gallery:
         loras = (name for names in joined for name in names.split("\n"))
         return Facets(_sorted(projects), _sorted(models), _sorted(presets), _sorted(loras))
 
+    def newest_posters(self) -> dict[str, Path]:
+        """The poster of the newest clip made with each LoRA, by its name in small letters."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                f"SELECT loras, poster, max(number) AS number FROM clips WHERE {_NOT_BINNED} AND loras != '' "  # noqa: S608
+                "GROUP BY loras ORDER BY number"
+            ).fetchall()
+        return {name.casefold(): self._folder / row["poster"] for row in rows for name in row["loras"].split("\n")}
+
     # Changing
 
     @main_app_only

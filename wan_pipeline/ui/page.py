@@ -14,6 +14,7 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import CreateRoom
 from wan_pipeline.ui.gallery import GalleryRoom
 from wan_pipeline.ui.head import PageHead
+from wan_pipeline.ui.loras import LorasRoom
 from wan_pipeline.ui.models import ModelsRoom
 from wan_pipeline.ui.queue import QueueRoom
 
@@ -41,11 +42,14 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
             with _tab(RoomId.GALLERY, "room") as tabs[RoomId.GALLERY]:
                 _title(templates, RoomId.GALLERY)
                 gallery = GalleryRoom(studio, templates, names)
+            with _tab(RoomId.LORAS, "room") as tabs[RoomId.LORAS]:
+                _title(templates, RoomId.LORAS)
+                loras = LorasRoom(studio, templates)
             with _tab(RoomId.MODELS, "room") as tabs[RoomId.MODELS]:
                 _title(templates, RoomId.MODELS)
                 models = ModelsRoom(studio, templates, names)
         links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge)
-        for part in (head, create, queue, gallery, models):
+        for part in (head, create, queue, gallery, loras, models):
             part.wire(links)
         for room, tab in tabs.items():
             tab.select(None, None, None, js=f"() => wanStudio.enter('{room}')")
@@ -56,9 +60,9 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
 
 
 def _tab(room: RoomId, classes: str | None = None) -> gr.Tab:
-    return gr.Tab(room.capitalize(), id=room.value, elem_classes=classes)
+    return gr.Tab(room.heading, id=room.value, elem_classes=classes)
 
 
 def _title(templates: Templates, room: RoomId) -> None:
     """The room's own heading, for screen readers: the eye reads it in the head of the page."""
-    gr.HTML(templates.render("common/room_title.html", title=room.capitalize()), elem_classes="room-title")
+    gr.HTML(templates.render("common/room_title.html", title=room.heading), elem_classes="room-title")

@@ -37,7 +37,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "head": f"<style>{_read(ASSETS / WHOLE)}</style><script>{_collect('js')}</script>",
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(studio.settings.clips)],
-        "max_file_size": "100mb",
+        "max_file_size": "4gb",
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,
@@ -52,8 +52,8 @@ def launch_options(studio: Studio) -> dict[str, Any]:
 
 
 def _collect(ending: str) -> str:
-    """The stylesheets or scripts in the folders of the rooms, those that all rooms share first."""
-    folders = (ASSETS, *(UI / room for room in RoomId))
+    """The stylesheets or scripts of the rooms, in their folders or `assets` there; those that all rooms share first."""
+    folders = (ASSETS, *(folder for room in RoomId for folder in (UI / room, UI / room / "assets")))
     files = [path for folder in folders for path in sorted(folder.glob(f"*.{ending}"))]
     return "".join(_read(path) for path in files if path.name != WHOLE)
 

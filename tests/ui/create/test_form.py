@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.pages import TEMPLATES
 from wan_pipeline.errors import ImageError, RequestError, UserError
+from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.registry import (
     DEMO,
     MODELS,
@@ -31,6 +32,7 @@ from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.fields.field import Choices, parse_number
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, with_row, write_rows
 from wan_pipeline.ui.create.fields.size import size_choices
 from wan_pipeline.ui.create.fields.table import FIELDS
 from wan_pipeline.ui.create.form import Form, Part, read_draft
@@ -48,7 +50,6 @@ def choices(mode: Mode, *models: ModelSpec, image: Path | None = None) -> Choice
         mode,
         models,
         PRESETS,
-        ("paint",),
         "a red ball",
         lambda name: find(name or "demo"),
         lambda: models,
@@ -72,7 +73,12 @@ FULL = Draft(
     guidance_scale=2.5,
     flow_shift=4.0,
     scheduler="euler",
-    loras=(LoraChoice("paint", 0.5), LoraChoice("ink", -1.0)),
+    loras=(
+        LoraChoice("paint", 0.5),
+        LoraChoice("ink", -1.0, schedule=Schedule.parse("0:0, 0.3:1")),
+        LoraChoice("fast", weight_high=3.0, weight_low=1.5),
+        LoraChoice("paint", 0.5),
+    ),
     guidance_scale_2=1.5,
     last_image=Path("last.png"),
     control_video=Path("control.mp4"),
@@ -219,11 +225,30 @@ def test_every_length_offered_can_be_made(spec: Any) -> None:
     assert lengths[-1] == high
 
 
-def test_a_lora_without_a_weight_has_weight_one() -> None:
-    values = {**shown(FULL), "lora_weight_0": "", "lora_1": ""}
-    assert read_draft(values, DEMO).loras == (LoraChoice("paint", 1.0),)
+def read_loras(*rows: LoraRow, spec: ModelSpec = DEMO) -> tuple[LoraChoice, ...]:
+    return read_draft({**shown(FULL), "loras": write_rows(rows)}, spec).loras
+
+
+def test_lora_rows_as_people_fill_them_in() -> None:
+    assert read_loras(LoraRow("paint", weight=""), LoraRow("ink", on=False)) == (LoraChoice("paint", 1.0),)
+    by_expert = LoraRow("fast", weight="3", low="1,5")
+    assert read_loras(by_expert, spec=TAKES_ALL) == (LoraChoice("fast", weight_high=3.0, weight_low=1.5),)
+    assert read_loras(by_expert) == (LoraChoice("fast", 3.0),), "this model has one expert"
     with pytest.raises(RequestError, match="Weight of LoRA 'paint' 'heavy' is not a number"):
-        read_draft({**values, "lora_weight_0": "heavy"}, DEMO)
+        read_loras(LoraRow("paint", weight="heavy"))
+    with pytest.raises(RequestError, match="LoRA 'paint' over the steps: the shares .* do not rise"):
+        read_loras(LoraRow("paint", over="0.5:1, 0.2:0"))
+
+
+@pytest.mark.parametrize("text", ["{", "[3]", '[{"name": "x", "more": 1}]', '[{"weight": "1"}]', "[" * 10_000])
+def test_what_is_no_lora_rows_is_one_sentence(text: str) -> None:
+    with pytest.raises(RequestError, match="The LoRAs of the form cannot be read: .*; reload the page"):
+        read_draft({**shown(FULL), "loras": text}, DEMO)
+
+
+def test_a_lora_is_added_once_and_turned_on_again() -> None:
+    text = with_row(write_rows([LoraRow("ink", "0.5", on=False)]), "paint")
+    assert read_rows(with_row(text, "ink")) == (LoraRow("ink", "0.5"), LoraRow("paint"))
 
 
 def test_a_faster_clip_that_is_too_long_is_said_in_seconds() -> None:
@@ -262,7 +287,7 @@ def test_what_the_browser_saved_is_restored_if_it_makes_sense() -> None:
             {"seconds": None},
             {"seconds": 1e400},
         ),
-        *({"prompt": 3.0}, {"prompt": ["x"]}, {"prompt": "\ud800"}, {"unknown": "x"}),
+        *({"prompt": 3.0}, {"prompt": ["x"]}, {"prompt": "\ud800"}, {"unknown": "x"}, {"loras": "[3]"}),
     ],
     ids=str,
 )

@@ -18,6 +18,7 @@ from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.choices import choices_of
 from wan_pipeline.ui.create.fields.faults import field_at_fault
+from wan_pipeline.ui.create.fields.loras import LoraRow, row_element, write_rows
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 
@@ -78,13 +79,13 @@ def test_8_a_typed_prompt_goes_along_and_replaces_no_other(
         (RequestError("num_inference_steps", "x"), "steps"),
         (RequestError("width", "x"), "size"),
         (RequestError("seed", "x"), "seed"),
-        (LoraError("LoRA 'ink' is damaged"), "lora_1"),
+        (LoraError("LoRA 'ink' is damaged"), row_element("ink")),
         (ImageError("x").at("last_image"), "last_image"),
         (UserError("x"), ""),
     ],
 )
 def test_8_an_error_stands_at_its_field(error: UserError, field: str) -> None:
-    values = {"size": "320x192", "lora_0": "paint", "lora_1": "ink", "lora_2": "", "lora_3": ""}
+    values = {"size": "320x192", "loras": write_rows([LoraRow("paint"), LoraRow("ink")])}
     assert field_at_fault(error, values) == field
 
 

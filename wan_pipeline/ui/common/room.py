@@ -27,7 +27,13 @@ class RoomId(StrEnum):
     CREATE = "create"
     QUEUE = "queue"
     GALLERY = "gallery"
+    LORAS = "loras"
     MODELS = "models"
+
+    @property
+    def heading(self) -> str:
+        """What its tab says: the id, but for capitals."""
+        return "LoRAs" if self is RoomId.LORAS else self.capitalize()
 
 
 class Room(Protocol):
@@ -59,6 +65,15 @@ class Filler(Protocol):
 
     def choose(self, spec: ModelSpec) -> Updates:
         """Choose this model, leave all else as it is, and open Create."""
+
+    def spec(self, values: Values) -> ModelSpec:
+        """The model chosen in the form that was open last. Raises ModelError for one that is not known here."""
+
+    def use_lora(self, name: str, values: Values) -> Updates:
+        """Add a LoRA to the form that was open last, and open Create."""
+
+    def add_words(self, words: str, values: Values) -> Updates:
+        """Put words at the end of the prompt of the form that was open last."""
 
     def notices(self, message: str) -> Updates:
         """Show a notice at the forms; an empty message removes it."""

@@ -28,6 +28,7 @@ class CreateRoom:
                 with gr.Tabs(elem_id="tabs") as self._tabs:
                     self._forms = {mode: FormLayout(choices_of(studio, mode), templates) for mode in Mode}
                 self._carried = CarriedBoxes()
+                self._open_mode = gr.Textbox(Mode.TEXT_TO_VIDEO.value, visible="hidden", container=False)
             with gr.Column(elem_id="stage", min_width=0):
                 self._stage = StageLayout(templates, names)
 
@@ -38,10 +39,11 @@ class CreateRoom:
 
     def filler(self, rooms: gr.Tabs) -> FormFiller:
         """What fills the forms; `rooms` are the tabs that this room is one of."""
-        return FormFiller(rooms, self._tabs, self._forms, self._templates)
+        return FormFiller(rooms, self._tabs, self._forms, self._open_mode, self._templates)
 
     def wire(self, links: PageLinks) -> None:
-        for layout in self._forms.values():
+        for mode, layout in self._forms.items():
+            layout.tab.select(None, None, self._open_mode, js=f"() => '{mode}'")
             FormEvents(self._studio, self._templates, layout, links).wire()
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()

@@ -1,4 +1,4 @@
-"""What the form of a mode offers: the models, presets, speeds and LoRAs of the studio."""
+"""What the form of a mode offers: the models, presets and speeds of the studio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ def choices_of(studio: Studio, mode: Mode) -> Choices:
         mode=mode,
         models=offered_models(studio, mode),
         presets=studio.presets,
-        loras=tuple(studio.loras.names()),
         prompt=picture.prompt if picture else next(iter(examples.PROMPTS.values())),
         spec_of=lambda model_id: studio.models.spec(model_id or registry.DEFAULT_MODEL),
         offered_models=partial(offered_models, studio, mode),

@@ -21,11 +21,11 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
 from wan_pipeline.ui.create.fields.field import FieldValues
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
-from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.lora_events import LoraEvents
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
@@ -43,7 +43,7 @@ class FormEvents:
         self._wire_bar()
         self._wire_choices()
         self._wire_pictures()
-        self._wire_loras()
+        LoraEvents(self._studio, self._templates, self._layout, self._links).wire()
         PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         save_in_browser(self._links.page, self._form)
 
@@ -96,12 +96,6 @@ class FormEvents:
                 outputs = [box, self._layout.notice]
                 box.upload(partial(self.check_picture, name), box, outputs, **QUIET)  # type: ignore[attr-defined]
                 box.clear(None, None, self._layout.notice, js=CLEAR)  # type: ignore[attr-defined]
-
-    def _wire_loras(self) -> None:
-        layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
-        gr.on([file.change for file in files], self.show_lora_rows, self._form.inputs, layout.lora_rows, **QUIET)
-        offered = [*files, layout.lora_hint, layout.lora_rows[0]]
-        self._links.page.load(self.offer_loras, None, offered, **QUIET)
 
     # The bar at the foot
 
@@ -187,19 +181,3 @@ class FormEvents:
         presets, chosen = self._studio.presets.current(), values[self._form["preset"]]
         changes = {} if chosen in (None, *presets) else {"value": None}
         return {self._form["preset"]: gr.Radio([(preset.title, key) for key, preset in presets.items()], **changes)}
-
-    def show_lora_rows(self, values: Values) -> Updates:
-        """The rows in use, and a free one."""
-        chosen = self._form.values(values)
-        used = [number for number, (file, _) in enumerate(LORA_ROWS) if chosen[file]]
-        last = max(used, default=-1) + bool(self._studio.loras.names())
-        return {row: gr.Row(visible=number <= last) for number, row in enumerate(self._layout.lora_rows)}
-
-    def offer_loras(self) -> Updates:
-        """The LoRA files that are in the folder now."""
-        names = self._studio.loras.names()
-        return {
-            **{self._form[file]: gr.Dropdown(choices=lora_choices(names)) for file, _ in LORA_ROWS},
-            self._layout.lora_hint: gr.HTML(visible=not names),
-            self._layout.lora_rows[0]: gr.Row(visible=bool(names)),
-        }

@@ -15,6 +15,7 @@ from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.messages import notice
 from wan_pipeline.ui.common.room import RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create.fields.loras import with_row
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.hints import fill
 from wan_pipeline.ui.create.layout import FormLayout
@@ -28,11 +29,13 @@ class FormFiller:
     tabs: gr.Tabs
     """Those of the forms; the ids are values of `Mode`."""
     forms: Mapping[Mode, FormLayout]
+    open_mode: gr.Textbox
+    """The mode whose form was open last."""
     templates: Templates
 
     @property
     def outputs(self) -> list[Block]:
-        parts: list[Block] = [self.rooms, self.tabs]
+        parts: list[Block] = [self.rooms, self.tabs, self.open_mode]
         for layout in self.forms.values():
             parts += [*layout.form.components.values(), *layout.form.parts.values(), layout.notice, layout.editing]
             parts += [layout.filled, layout.replaced]
@@ -40,7 +43,8 @@ class FormFiller:
 
     @property
     def inputs(self) -> set[Block]:
-        return {component for layout in self.forms.values() for component in layout.form.inputs}
+        fields: set[Block] = {component for layout in self.forms.values() for component in layout.form.inputs}
+        return fields | {self.open_mode}
 
     def draft(self, mode: Mode, values: Values) -> Draft:
         return self.forms[mode].form.draft(values)
@@ -64,11 +68,31 @@ class FormFiller:
         model = gr.Dropdown(choices=model_choices(form.choices.offered_models()), value=spec.id)
         return {form["model"]: model, **self._open(mode)}
 
+    def spec(self, values: Values) -> ModelSpec:
+        form = self._open_form(values).form
+        return form.spec(values[form["model"]])
+
+    def use_lora(self, name: str, values: Values) -> Updates:
+        form = self._open_form(values).form
+        return {form["loras"]: with_row(values[form["loras"]], name), self.rooms: gr.Tabs(selected=RoomId.CREATE.value)}
+
+    def add_words(self, words: str, values: Values) -> Updates:
+        prompt = self._open_form(values).form["prompt"]
+        typed = (values[prompt] or "").rstrip()
+        return {prompt: f"{typed}, {words}" if typed else words}
+
+    def _open_form(self, values: Values) -> FormLayout:
+        return self.forms[Mode(values[self.open_mode])]
+
     def notices(self, message: str) -> Updates:
         return {layout.notice: notice(self.templates, message) for layout in self.forms.values()}
 
     def _open(self, mode: Mode) -> Updates:
-        return {self.tabs: gr.Tabs(selected=mode.value), self.rooms: gr.Tabs(selected=RoomId.CREATE.value)}
+        return {
+            self.tabs: gr.Tabs(selected=mode.value),
+            self.rooms: gr.Tabs(selected=RoomId.CREATE.value),
+            self.open_mode: mode.value,
+        }
 
 
 def _without_lost_files(draft: Draft) -> Draft:

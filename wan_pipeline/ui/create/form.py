@@ -12,12 +12,13 @@ from gradio.components import Component
 
 from wan_pipeline.errors import ImageError, UserError
 from wan_pipeline.models.spec import Mode, ModelSpec
-from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.create.fields.faults import field_at_fault
-from wan_pipeline.ui.create.fields.field import Choices, FieldValues
+from wan_pipeline.ui.create.fields.field import Choices, FieldValues, has_second_expert
 from wan_pipeline.ui.create.fields.files import takes_control, takes_last_image
-from wan_pipeline.ui.create.fields.table import FIELDS, has_second_expert
+from wan_pipeline.ui.create.fields.loras import ROW
+from wan_pipeline.ui.create.fields.table import FIELDS
 
 
 class Part(StrEnum):
@@ -84,7 +85,7 @@ class Form:
     def fault(self, error: UserError, given: Values) -> str:
         """The id of the element at which the error's message stands; empty if it is about no field of this form."""
         name = field_at_fault(error, self.values(given))
-        return self.element(name) if name in self.components else ""
+        return self.element(name) if name in self.components or name.startswith(ROW) else ""
 
     def spec(self, model_id: str | None) -> ModelSpec:
         """The facts of a chosen model. Raises ModelError for one that is not known here."""
@@ -110,9 +111,6 @@ class Form:
 def read_draft(values: FieldValues, spec: ModelSpec) -> Draft:
     """The draft of these values. Raises RequestError."""
     settings: dict[str, Any] = {}
-    loras: tuple[LoraChoice, ...] = ()
     for name in values:
-        read = FIELDS[name].read(values, spec)
-        loras += read.pop("loras", ())
-        settings |= read
-    return Draft(**settings, loras=loras)
+        settings |= FIELDS[name].read(values, spec)
+    return Draft(**settings)

@@ -14,10 +14,10 @@ from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
 from wan_pipeline.ui.create.fields.field import Choices
-from wan_pipeline.ui.create.fields.loras import LORA_ROWS
 from wan_pipeline.ui.create.form import Form, Part
 
 POLL_SECONDS = 0.8
+DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
 element.addEventListener('click', event => {
@@ -34,7 +34,6 @@ class FormLayout(Layout):
         self.form, self._templates = Form(choices), templates
         self.pictures: dict[examples.Picture, gr.Button] = {}
         self.prompts: dict[str, gr.Button] = {}
-        self.lora_rows: list[gr.Row] = []
         with gr.Tab(MODE_TITLES[choices.mode], id=choices.mode.value, elem_classes="form-tab") as self.tab:
             if choices.mode is Mode.IMAGE_TO_VIDEO:
                 self._image()
@@ -92,14 +91,16 @@ class FormLayout(Layout):
             self.dice = gr.Button("Random seed", elem_classes="dice")
 
     def _loras(self) -> None:
-        names = self.form.choices.loras
+        self.form.place("loras")
+        self.loras_drawn = gr.Textbox(visible="hidden", container=False)
+        """Stays empty: the page puts in its place what its rows show already."""
+        rows = self.form.element("lora-rows")
+        self.lora_rows = gr.HTML("", elem_id=rows, elem_classes="lora-slot", js_on_load=FORWARD_CLICKS + DRAW_CURVES)
         with gr.Accordion("LoRAs", open=False):
-            self.lora_hint = gr.HTML(self._templates.render("create/no_loras.html"), visible=not names)
-            for file, weight in LORA_ROWS:
-                is_visible = bool(names) and not self.lora_rows
-                with gr.Row(visible=is_visible, elem_classes="pair") as row:
-                    self.form.place(file, weight)
-                self.lora_rows.append(row)
+            self.lora_search = gr.Textbox(
+                label="Add a LoRA", placeholder="A part of its name", max_lines=1, elem_classes="lora-search"
+            )
+            self.lora_found = gr.HTML("")
 
     def _advanced(self) -> None:
         with gr.Accordion("Advanced", open=False):

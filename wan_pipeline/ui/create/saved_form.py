@@ -9,9 +9,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from wan_pipeline.errors import RequestError
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.loras import read_rows
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.form import Form
 from wan_pipeline.ui.create.hints import fit_to_model
@@ -61,4 +63,13 @@ def _make_sense(values: dict[str, Any], models: set[str]) -> bool:
         isinstance(values["seconds"], float)
         and all(isinstance(text, str) for text in texts)
         and values["model"] in models
+        and _are_rows(values["loras"])
     )
+
+
+def _are_rows(text: str) -> bool:
+    try:
+        read_rows(text)
+    except RequestError:
+        return False
+    return True

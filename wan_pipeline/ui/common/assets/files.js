@@ -1,7 +1,8 @@
 // Files dropped anywhere on the page, and links that download by themselves.
 (() => {
-  // A clip gives its settings to the form, a list goes to the queue; a dropped input file stays in its own box.
-  const homes = [[/\.(mp4|mov|mkv|webm)$/i, "clip-upload"], [/\.(csv|tsv|txt|json|jsonl|ndjson|xlsx|zip)$/i, "queue-upload"]];
+  // A clip gives its settings to the form, a list goes to the queue, a LoRA to its folder; a dropped input file stays in its own box.
+  const homes = [[/\.(mp4|mov|mkv|webm)$/i, "clip-upload"], [/\.(csv|tsv|txt|json|jsonl|ndjson|xlsx|zip)$/i, "queue-upload"],
+    [/\.safetensors$/i, "lora-upload"]];
   const home = file => homes.find(([pattern]) => pattern.test(file.name))?.[1];
   const hasFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
   const inImageBox = event => event.target.closest?.(".first-frame");

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wan_pipeline.errors import ImageError, LoraError, ModelError, PresetError, RequestError, UserError
 from wan_pipeline.ui.create.fields.field import FieldValues
-from wan_pipeline.ui.create.fields.loras import LORA_ROWS
+from wan_pipeline.ui.create.fields.loras import read_rows, row_element
 from wan_pipeline.ui.create.fields.size import CUSTOM
 
 _FIELDS = {
@@ -34,6 +34,9 @@ def field_at_fault(error: UserError, values: FieldValues) -> str:
 
 
 def _lora_row(sentence: str, values: FieldValues) -> str:
-    """The row whose file the sentence names, else the first."""
-    named = (file for file, _ in LORA_ROWS if values[file] and f"'{values[file]}'" in sentence)
-    return next(named, LORA_ROWS[0][0])
+    """The row whose LoRA the sentence names; empty for what is about none of them."""
+    try:
+        rows = read_rows(values["loras"])
+    except RequestError:
+        return ""
+    return next((row_element(row.name) for row in rows if f"'{row.name}'" in sentence), "")

@@ -28,7 +28,6 @@ class Choices:
     models: tuple[ModelSpec, ...]
     """The models to choose from, the chosen one first."""
     presets: Mapping[str, Preset]
-    loras: tuple[str, ...]
     prompt: str
     spec_of: Callable[[str | None], ModelSpec]
     """The facts of a model, or of the default one for None. Raises ModelError."""
@@ -55,6 +54,10 @@ class Field:
     """The component's value for a draft."""
     is_timed: bool = True
     """Whether it changes how long a clip takes or whether it fits the memory."""
+
+
+def has_second_expert(spec: ModelSpec) -> bool:
+    return spec.guidance_scale_2 is not None
 
 
 def blank_to_none(value: Any) -> Any:

@@ -1,60 +1,108 @@
-"""The LoRAs of the clip: a few rows of a file and its weight."""
+"""The LoRAs of the clip: any number of rows, in order. They are one field, whose value is the rows as JSON.
+
+`loras.js` changes that text when a row on the page is edited, so that what is typed counts at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar
 
 import gradio as gr
+from pydantic import ConfigDict, Field as Bounded
 
+from wan_pipeline.errors import RequestError
+from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.limits import Name
 from wan_pipeline.requests.request import Draft, LoraChoice
-from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, parse_number
+from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
+from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, has_second_expert, parse_number
 
-MAX_LORAS = 4
-LORA_ROWS = tuple((f"lora_{number}", f"lora_weight_{number}") for number in range(MAX_LORAS))
-"""Names of the two fields of each row: file, weight."""
-NO_LORA = ""
-
-
-def lora_choices(names: Sequence[str]) -> list[tuple[str, str]]:
-    """(label, value) of each LoRA file, no file first."""
-    return [("None", NO_LORA), *((name, name) for name in names)]
+NO_ROWS = "[]"
+ROW = "lora-"
+"""How the ids of the rows on the page begin, after the form's mode."""
+Typed = Annotated[str, Bounded(max_length=1000)]
 
 
-def _row(number: int) -> dict[str, Field]:
-    """The two fields of a row; the first one reads both."""
-    name, weight = LORA_ROWS[number]
+@dataclass(frozen=True)
+class LoraRow:
+    """One LoRA of the form. Numbers are as they were typed."""
 
-    def build(choices: Choices) -> gr.Dropdown:
-        return gr.Dropdown(
-            lora_choices(choices.loras),
-            value=NO_LORA,
-            label=f"LoRA {number + 1}",
-            scale=3,
-            allow_custom_value=True,  # for a file that is gone: the studio says so, Gradio would do nothing
-        )
+    name: Name
+    weight: Typed = "1"
+    """Of both experts, or of the high-noise one where `low` is not blank."""
+    low: Typed = ""
+    """For the low-noise expert; blank: as `weight`."""
+    over: Typed = ""
+    """Factors over the steps, such as `0:0, 0.3:1`; blank: the same in all of them."""
+    on: bool = True
 
-    def read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
-        if not values[name]:
-            return {}
-        strength = parse_number("loras", f"Weight of LoRA '{values[name]}'", values[weight], float)
-        return {"loras": (LoraChoice(values[name], 1.0 if strength is None else strength),)}
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    def chosen(draft: Draft) -> LoraChoice:
-        return draft.loras[number] if number < len(draft.loras) else LoraChoice(NO_LORA)
+    @classmethod
+    def of(cls, choice: LoraChoice) -> LoraRow:
+        weight, low = (f"{weight:.10g}" for weight in choice.weights)
+        return cls(choice.name, weight, low if choice.is_by_expert else "", str(choice.schedule or ""))
 
-    return {
-        name: Field(build, read, lambda draft, spec: chosen(draft).name),
-        weight: Field(
-            lambda choices: gr.Textbox(
-                "1", label=f"Weight {number + 1}", placeholder="1", max_lines=1, min_width=90, scale=1
-            ),
-            lambda values, spec: {},
-            lambda draft, spec: f"{chosen(draft).weight:.10g}",
-            is_timed=False,
-        ),
-    }
+    def choice(self, spec: ModelSpec) -> LoraChoice:
+        """What a clip of this model takes of it. Raises RequestError."""
+        weight = self._number(self.weight, "Weight")
+        low = self._number(self.low, "Low-noise weight") if has_second_expert(spec) else None
+        if low is None:
+            return LoraChoice(self.name, 1.0 if weight is None else weight, schedule=self._schedule())
+        high = 1.0 if weight is None else weight
+        return LoraChoice(self.name, weight_high=high, weight_low=low, schedule=self._schedule())
+
+    def _number(self, text: str, what: str) -> float | None:
+        return parse_number("loras", f"{what} of LoRA '{self.name}'", text, float)
+
+    def _schedule(self) -> Schedule | None:
+        try:
+            return Schedule.parse(self.over) if self.over.strip() else None
+        except ValueError as error:
+            raise RequestError("loras", f"LoRA '{self.name}' over the steps: {error}.") from None
 
 
-LORA_FIELDS = {name: field for number in range(MAX_LORAS) for name, field in _row(number).items()}
+def read_rows(text: str | None) -> tuple[LoraRow, ...]:
+    """The rows of the field's value. Raises RequestError."""
+    try:
+        return parse(tuple[LoraRow, ...], parse_json(text or NO_ROWS))
+    except OutsideDataError as error:
+        raise RequestError("loras", f"The LoRAs of the form cannot be read: {error}; reload the page.") from error
+
+
+def write_rows(rows: Iterable[LoraRow]) -> str:
+    """The inverse of `read_rows`."""
+    return json.dumps([asdict(row) for row in rows], ensure_ascii=False)
+
+
+def with_row(text: str | None, name: str) -> str:
+    """The field's value with one more LoRA at its end, or with the one that is there already turned on."""
+    rows = read_rows(text)
+    if all(row.name != name for row in rows):
+        return write_rows([*rows, LoraRow(name)])
+    return write_rows(LoraRow(**asdict(row) | {"on": True}) if row.name == name else row for row in rows)
+
+
+def row_element(name: str) -> str:
+    """The end of the id of a row's element on the page."""
+    return f"{ROW}{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _build(choices: Choices) -> gr.Textbox:
+    return gr.Textbox(NO_ROWS, visible="hidden", container=False, elem_classes="lora-text")
+
+
+def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
+    return {"loras": tuple(row.choice(spec) for row in read_rows(values["loras"]) if row.on)}
+
+
+def _show(draft: Draft, spec: ModelSpec) -> str:
+    return write_rows(LoraRow.of(lora) for lora in draft.loras)
+
+
+LORAS = Field(_build, _read, _show)

@@ -9,10 +9,10 @@ import gradio as gr
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.ui.create.fields.field import Choices, Field, number, only_if, plain
+from wan_pipeline.ui.create.fields.field import Choices, Field, has_second_expert, number, only_if, plain
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.length import LENGTH
-from wan_pipeline.ui.create.fields.loras import LORA_FIELDS
+from wan_pipeline.ui.create.fields.loras import LORAS
 from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
 
 DEFAULT_PRESET = "natural"
@@ -31,10 +31,6 @@ def speed_choices(choices: Choices, spec: ModelSpec) -> list[tuple[str, str]]:
     """(label, value) of each speed that fits the model, its own first. Alone where there is no other."""
     fitting = [(speed.title, speed.id) for speed in choices.speeds.values() if speed.fits(spec)]
     return [("The model's own", ""), *fitting]
-
-
-def has_second_expert(spec: ModelSpec) -> bool:
-    return spec.guidance_scale_2 is not None
 
 
 def _prompt(choices: Choices) -> gr.Textbox:
@@ -98,5 +94,5 @@ FIELDS: dict[str, Field] = {
     "scheduler": plain("scheduler", _scheduler),
     "quantization": plain("quantization", _quantization),
     "first_block_cache": number("first_block_cache", "First-block cache", float, placeholder="off"),
-    **LORA_FIELDS,
+    "loras": LORAS,
 }

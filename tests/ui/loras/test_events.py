@@ -1,0 +1,152 @@
+"""The LoRAs room, on a real studio with files in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.clips.test_gallery import put
+from tests.support import adapters
+from tests.support.pages import NASTY, TEMPLATES, Reader, assert_harmless, page_links
+from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows
+from wan_pipeline.ui.loras.events import LorasEvents
+from wan_pipeline.ui.loras.layout import LorasLayout
+from wan_pipeline.ui.loras.shelf import PAGE_SIZE
+
+
+class Tab:
+    """A browser tab that shows the room: it keeps what it shows."""
+
+    def __init__(self, studio: Studio) -> None:
+        with gr.Blocks() as page:
+            self.layout = LorasLayout()
+            self.links = page_links(page, studio)
+        self.events = LorasEvents(studio, TEMPLATES, self.layout, self.links.filler)
+        self.values: dict[Any, Any] = {box: box.value for box in self.events.inputs}
+        self.keep(self.events.enter(self.values))
+
+    @property
+    def grid(self) -> Reader:
+        return Reader(self.values[self.layout.grid])
+
+    @property
+    def names(self) -> list[str]:
+        return [value for name, value in self.grid.attributes if name == "data-clip" and value]
+
+    def search(self, **filters: Any) -> list[str]:
+        self.values |= {getattr(self.layout, name): value for name, value in filters.items()}
+        self.keep(self.events.search(self.values))
+        return self.names
+
+    def click(self, act: str, lora: str = "", text: str = "") -> Updates:
+        return self.keep(self.events.act(self.values, gr.EventData(None, {"act": act, "clip": lora, "text": text})))
+
+    def keep(self, updates: Updates) -> Updates:
+        plain = {box: value for box, value in updates.items() if isinstance(value, str | int | dict)}
+        self.values |= {box: value for box, value in plain.items() if not _is_skipped(value)}
+        return updates
+
+
+def _is_skipped(value: object) -> bool:
+    return isinstance(value, dict) and "__type__" in value
+
+
+@pytest.fixture
+def loras(settings: Settings) -> Path:
+    """A pair of matrices for each of the tiny model's layers, the same in a folder below, and a file that is none."""
+    adapters.write(settings.loras / "ink.safetensors")
+    (settings.loras / "people").mkdir()
+    adapters.write(settings.loras / "people" / "anna.safetensors")
+    (settings.loras / "broken.safetensors").write_bytes(b"no safetensors")
+    return settings.loras
+
+
+@pytest.fixture
+def tab(studio: Studio, loras: Path) -> Tab:
+    return Tab(studio)
+
+
+def test_cards_say_what_a_file_is_and_what_applies(tab: Tab, studio: Studio) -> None:
+    assert tab.names == ["broken", "ink", "people/anna"]
+    keys = 2 * len(adapters.SHAPES)
+    assert f"{keys} of {keys} keys apply to" in tab.grid.text
+    assert f"rank {adapters.RANK}" in tab.grid.text
+    assert "LoRA 'broken' cannot be read" in tab.grid.text
+    assert "'disabled'" in str(tab.grid.attributes)
+
+
+def test_search_folder_and_what_fits(tab: Tab) -> None:
+    assert tab.search(text="AN") == ["people/anna"]
+    assert tab.search(text="", folder="people") == ["people/anna"]
+    assert tab.search(folder="", fits=True) == ["ink", "people/anna"]
+    assert tab.search(text="nowhere") == [] and "Nothing found" in tab.grid.text
+
+
+def test_a_long_list_is_shown_a_page_at_a_time(tab: Tab, loras: Path) -> None:
+    for number in range(PAGE_SIZE):
+        (loras / f"many {number:02d}.safetensors").hardlink_to(loras / "ink.safetensors")
+    assert len(tab.search()) == PAGE_SIZE
+    tab.click("more")
+    assert len(tab.names) == PAGE_SIZE + 3 and "more" not in tab.grid.acts
+
+
+def test_the_room_follows_the_folder_and_is_still_otherwise(tab: Tab, loras: Path) -> None:
+    while tab.layout.grid in (updates := tab.keep(tab.events.follow(tab.values))):
+        pass  # each look hashes one file
+    assert list(updates) == [tab.layout.shown]
+    adapters.write(loras / "late.safetensors", seed=7)
+    tab.keep(tab.events.follow(tab.values))
+    assert "late" in tab.names
+
+
+def test_a_note_stays_with_a_file_that_is_renamed(tab: Tab, loras: Path) -> None:
+    tab.click("note", "ink", "for the sea")
+    (loras / "ink.safetensors").rename(loras / "wash.safetensors")
+    for _ in tab.names:
+        tab.keep(tab.events.follow(tab.values))
+    assert "wash" in tab.names and "for the sea" in tab.grid.text
+    tab.click("note", "wash", " ")
+    assert "for the sea" not in tab.grid.text
+
+
+def test_use_and_trigger_words_go_into_the_open_form(tab: Tab) -> None:
+    used = tab.click("use", "ink")
+    text = next(value for box, value in used.items() if box in tab.links.filler.inputs)
+    assert read_rows(text) == (LoraRow("ink"),)
+    words = tab.click("words", "ink", "ohwx ink")
+    assert any(str(value).endswith(", ohwx ink") for value in words.values())
+
+
+def test_the_newest_clip_is_the_picture(tab: Tab, studio: Studio) -> None:
+    for hour, name in enumerate(("old", "new")):
+        put(studio.settings.clips, name, hour=hour, loras=(LoraChoice("ink"),))
+    studio.gallery.rescan()
+    tab.search()
+    (picture,) = (value for name, value in tab.grid.attributes if name == "src")
+    assert picture is not None and studio.gallery.clip("job-new").poster.name in picture
+
+
+def test_a_file_is_checked_before_it_is_added(tab: Tab, studio: Studio, loras: Path, tmp_path: Path) -> None:
+    new = adapters.write(tmp_path / "new.safetensors")
+    said = tab.events.add({**tab.values, tab.layout.upload: str(new)})
+    assert "new is in the folder" in str(said[tab.layout.toast])
+    assert (loras / "new.safetensors").read_bytes() == new.read_bytes()
+    said = tab.events.add({**tab.values, tab.layout.upload: str(new)})
+    assert "There is a LoRA &#39;new&#39; in the folder already" in str(said[tab.layout.toast])
+    for name in ("bad.safetensors", "bad.pt"):
+        (tmp_path / name).write_bytes(b"pickle")
+        tab.events.add({**tab.values, tab.layout.upload: str(tmp_path / name)})
+    assert not list(loras.glob("bad*"))
+
+
+def test_what_a_file_says_of_itself_is_text(tab: Tab, loras: Path) -> None:
+    adapters.write(loras / "nasty.safetensors", metadata={"modelspec.trigger_phrase": NASTY})
+    tab.search(text="nasty")
+    assert_harmless(tab.values[tab.layout.grid])

@@ -1,0 +1,32 @@
+"""Files that are added to the LoRA folder: checked first, then copied whole or not at all. No torch."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.facts import LoraCatalog
+from wan_pipeline.lora.library import SUFFIX, LoraLibrary
+from wan_pipeline.lora.pairs import Lora
+from wan_pipeline.models.names import is_text
+from wan_pipeline.storage.files import whole_file
+
+
+def add_file(source: Path, library: LoraLibrary, catalog: LoraCatalog) -> str:
+    """Copy a file into the first folder of the library, under its own name, which is returned.
+
+    Raises LoraError for a file that is no LoRA, or whose name is taken, and StorageError for a disk that refuses it.
+    """
+    name = source.stem
+    if source.suffix != SUFFIX or not is_text(name):
+        raise LoraError(f"'{source.name[:80]}' is no LoRA file; choose one that ends in {SUFFIX}.")
+    taken = {other.stem.casefold() for other in library.folder.glob(f"*{SUFFIX}")}
+    if name.casefold() in taken:
+        raise LoraError(f"There is a LoRA '{name}' in the folder already; rename the new file, or remove the old one.")
+    facts = catalog.facts(Lora(name, source, source))
+    if facts.problem:
+        raise LoraError(facts.problem)
+    with whole_file(library.folder / source.name) as part:
+        shutil.copyfile(source, part)
+    return name
