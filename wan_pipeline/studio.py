@@ -81,7 +81,7 @@ class Studio:
         repairs = repair_if_corrupt(settings.database)
         database = Database(settings.database)
 
-        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
+        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras, settings.more_loras)
         self.presets, self.speeds = preset_folder(settings.presets), speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wan_pipeline.lora.applied import AppliedLora
+
 UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
 """Entries of the environment that change with every update, and hardly ever change a frame."""
 SETUP = frozenset({"attention", "threads", "tf32", "strict"})
@@ -24,6 +26,8 @@ class Provenance:
     """Hash of each weight file, by its name in the model's folder."""
     loras: dict[str, str] = field(default_factory=dict)
     """Hash of each LoRA file, by name; order and weights are in the request."""
+    applied_loras: tuple[AppliedLora, ...] = ()
+    """How many keys of each LoRA's files the model took; receipts of older versions hold none of it."""
     image: str | None = None
     """Hash of the input image's size and pixels, as `ingest` saves it."""
     plan: str = ""

@@ -13,7 +13,7 @@ from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
 from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_key
 from wan_pipeline.lora.metadata import read_settings
-from wan_pipeline.lora.values import ValueReader, Values
+from wan_pipeline.lora.values import UNREAD, ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header, with_remedy
@@ -56,6 +56,8 @@ class Adapter:
     """Weights of another shape than the model's, which are left out, each as the end of a sentence."""
     without_effect: tuple[str, ...] = ()
     """Keys that hold only zeros, so that a matrix product with them changes nothing."""
+    keys: int = 0
+    """Tensors in the file."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -76,12 +78,28 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class ModelModules:
+    """What a model's transformers consist of. It takes a while to make, and serves for many files."""
+
+    shapes: tuple[Mapping[str, Shape], ...]
+    """Of each transformer: the shape of each module's weight, and of each parameter that is no module's, by name."""
+    spellings: Spellings
+
+    @classmethod
+    def of(cls, model: InstalledModel) -> ModelModules:
+        """By the headers of the model's files. Raises ModelError."""
+        shapes = tuple(_shapes(model, component) for component in model.transformers)
+        return cls(shapes, Spellings(shapes[0]))
+
+
+@dataclass(frozen=True)
 class LoraFile:
     """A LoRA file whose header was read, with the places of its keys in a model."""
 
     path: Path
     header: Header
     model: InstalledModel
+    modules: ModelModules
     parts: dict[str, KeyParts]
     """Of each key that is a part of a LoRA."""
     places: dict[str, Place]
@@ -96,10 +114,10 @@ class LoraFile:
 
     def adapter(self, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False) -> Adapter:
         """The file's changes for these experts. Raises LoraError if it holds none, or some that do not fit."""
-        shapes = _shapes(self.model, TRANSFORMERS[experts[0]])
+        shapes = self.modules.shapes[experts[0]]
         settings = read_settings(self.path.stem, self.header.metadata, TRANSFORMERS[experts[0]])
-        modules = self._modules(experts, shapes)
-        fits = [fit_module(self.path.stem, module, self.header.tensors, settings) for module in modules]
+        found = self._modules(experts, shapes)
+        fits = [fit_module(self.path.stem, module, self.header.tensors, settings) for module in found]
         changes = [change for fit in fits for change in fit.changes]
         misfits = {key: reason for fit in fits for key, reason in fit.misfits.items()}
         if not changes:
@@ -120,6 +138,7 @@ class LoraFile:
             is_half,
             tuple(dict.fromkeys(misfits.values())),
             self._without_effect(changes),
+            len(self.header.tensors),
         )
 
     def _modules(self, experts: tuple[int, ...], shapes: Mapping[str, Shape]) -> list[Module]:
@@ -167,16 +186,24 @@ class LoraFile:
 
 
 def open_lora(path: Path, model: InstalledModel, values: ValueReader | None = None) -> LoraFile:
-    """Read a file's header and match its keys with a model's modules.
+    """Read a file and match its keys with a model's modules.
 
     Raises LoraError for a file that is unreadable, unsafe, of a kind that cannot be applied, or holds what are no
     numbers.
     """
-    header = _read_lora_header(path)
+    header = read_lora_header(path)
+    return match_header(
+        path, header, model, ModelModules.of(model), check_values(path, header, values or ValueReader())
+    )
+
+
+def match_header(
+    path: Path, header: Header, model: InstalledModel, modules: ModelModules, values: Values = UNREAD
+) -> LoraFile:
+    """Match the keys of a header with a model's modules; without `values` its numbers count as good."""
     parts = {key: found for key in header.tensors if (found := split_key(key))}
-    spellings = Spellings(_shapes(model, TRANSFORMERS[0]))
-    places = spellings.place_all({found.module for found in parts.values()})
-    return LoraFile(path, header, model, parts, places, _check_values(path, header, values or ValueReader()))
+    places = modules.spellings.place_all({found.module for found in parts.values()})
+    return LoraFile(path, header, model, modules, parts, places, values)
 
 
 def match_adapter(
@@ -195,7 +222,7 @@ def match_adapter(
     return open_lora(path, model, values).adapter(weight, experts=experts, is_half=is_half)
 
 
-def _read_lora_header(path: Path) -> Header:
+def read_lora_header(path: Path) -> Header:
     """The header of a file, within limits. Raises LoraError."""
     try:
         header = read_header(path, MAX_HEADER_BYTES, MAX_TENSORS)
@@ -213,7 +240,8 @@ def _read_lora_header(path: Path) -> Header:
     return header
 
 
-def _check_values(path: Path, header: Header, reader: ValueReader) -> Values:
+def check_values(path: Path, header: Header, reader: ValueReader) -> Values:
+    """Look at a file's numbers. Raises LoraError for infinities and what is no number."""
     try:
         values = reader.read(path, header)
     except OSError as error:
