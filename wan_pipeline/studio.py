@@ -30,7 +30,10 @@ from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.lora.facts import LoraCatalog
+from wan_pipeline.lora.incoming import add_file
 from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.lora.notes import LoraNotes
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
@@ -54,6 +57,7 @@ from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import check_room, check_writable, whole_file
+from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 LOOKING_ON = (
@@ -82,6 +86,7 @@ class Studio:
         database = Database(settings.database)
 
         self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras, settings.more_loras)
+        self.lora_catalog = LoraCatalog(FileHashes(settings.cache / "hashes"))
         self.presets, self.speeds = preset_folder(settings.presets), speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
@@ -94,6 +99,7 @@ class Studio:
         self.estimates = Estimator(settings, self.requests, self.jobs)
         self.gallery = Gallery(database, settings.clips, check)
         self.comments = Comments(database)
+        self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
         self.verifications = Verifications(settings, check)
         worker_queue = WorkerQueue(database, self.jobs)
@@ -280,6 +286,13 @@ class Studio:
         copy = self.settings.cache / "share" / f"clip_{name}.mp4"
         is_made = copy.is_file() and copy.stat().st_mtime >= clip.stat().st_mtime
         return copy if is_made else make_share_copy(clip, copy)
+
+    # Files of its folders
+
+    def add_lora(self, path: Path) -> str:
+        """Check a LoRA file, copy it into the folder, and return its name. Raises UserError."""
+        self._check_main_app()
+        return add_file(path, self.loras, self.lora_catalog)
 
     # In this process, without the queue
 

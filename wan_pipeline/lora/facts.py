@@ -109,6 +109,10 @@ class LoraCatalog:
         """The hash of a file, in hex; reads it all the first time. Raises OSError, StorageError."""
         return self._hashes.sha256(path, between)
 
+    def known_sha256(self, path: Path) -> str | None:
+        """The hash of a file that was hashed before, without reading it. Raises OSError."""
+        return self._hashes.known(path)
+
     def _with_model(
         self,
         facts: LoraFacts,

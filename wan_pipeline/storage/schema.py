@@ -109,6 +109,12 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT '';
     ALTER TABLE jobs ADD COLUMN deterministic INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE lora_notes (
+        sha256 TEXT PRIMARY KEY,
+        note TEXT NOT NULL
+    );
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

@@ -19,8 +19,6 @@ class LoraFit:
     """How many of its keys apply; empty where that is not known."""
     problem: str = ""
     """Why the model cannot take it."""
-    asks_expert: bool = False
-    """Whether nothing tells which of the model's two experts its file is for."""
 
 
 def installed(studio: Studio, model_id: str) -> InstalledModel | None:

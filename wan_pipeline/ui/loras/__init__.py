@@ -1,4 +1,4 @@
-"""The LoRAs room: the files of the folders, what the model chosen in Create takes of each, and notes. The owner's alone."""
+"""The LoRAs room, the owner's alone: the files, what the model chosen in Create takes of each, and notes."""
 
 from __future__ import annotations
 

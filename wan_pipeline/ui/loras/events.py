@@ -33,7 +33,6 @@ class LorasEvents:
             "use": lambda click, values: self._filler.use_lora(click.subject, values),
             "words": self._add_words,
             "note": self._note,
-            "expert": self._choose_expert,
             "more": self._show_more,
         }
 
@@ -84,10 +83,6 @@ class LorasEvents:
     def _note(self, click: Click, values: Values) -> Updates:
         lora = self._studio.loras.find(click.subject)
         self._studio.lora_notes.write(self._studio.lora_catalog.sha256(lora.paths[0]), click.text)
-        return self._show(values, self._layout.query(values))
-
-    def _choose_expert(self, click: Click, values: Values) -> Updates:
-        self._studio.lora_catalog.remember_expert(self._studio.loras.find(click.subject), click.text)
         return self._show(values, self._layout.query(values))
 
     def _show_more(self, click: Click, values: Values) -> Updates:

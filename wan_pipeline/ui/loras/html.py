@@ -14,6 +14,4 @@ def head(templates: Templates, shelf: Shelf, model: str) -> str:
 
 def grid(templates: Templates, shelf: Shelf, query: Query, model: str) -> str:
     """The cards, or why there are none. `model` is the title of the chosen model."""
-    return templates.render(
-        "loras/grid.html", shelf=shelf, query=query, model=model, max_note=MAX_NOTE_CHARACTERS
-    )
+    return templates.render("loras/grid.html", shelf=shelf, query=query, model=model, max_note=MAX_NOTE_CHARACTERS)

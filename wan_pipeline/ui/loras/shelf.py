@@ -125,9 +125,7 @@ class LoraShelves:
         with suppress(OSError):  # it has gone: the next look shows that
             sha256 = self._studio.lora_catalog.known_sha256(lora.paths[0]) or ""
         poster = posters.get(lora.name.casefold())
-        return LoraCard(
-            facts, fit_of(facts, model), folder, poster, sha256[:HASH_CHARACTERS], notes.get(sha256, "")
-        )
+        return LoraCard(facts, fit_of(facts, model), folder, poster, sha256[:HASH_CHARACTERS], notes.get(sha256, ""))
 
     def _folder(self, lora: Lora) -> str:
         """The folder as the page calls it: below which of the folders of LoRAs, where there are several, and where."""

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
 import gradio as gr
-from pydantic import ConfigDict, Field as Bounded
+from pydantic import ConfigDict
+from pydantic import Field as Bounded
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.lora.schedule import Schedule
