@@ -8,6 +8,14 @@ FORECAST = ".estimate:visible:not(.lacking)"
 """The estimate of a clip that can be made. Whether it fits into memory depends on the machine."""
 
 
+DROP = """([hex, name]) => {
+    const bytes = Uint8Array.from(hex.match(/../g), pair => parseInt(pair, 16));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name));
+    document.body.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
+}"""
+
+
 def panel(page: Page) -> Locator:
     """The form that is shown."""
     return page.locator("#tabs [role=tabpanel]:visible")
@@ -25,6 +33,11 @@ def fill(page: Page, **values: str) -> None:
 def make_short(page: Page) -> None:
     panel(page).get_by_label("number input for Length in seconds").fill("0.5")
     fill(page, Steps="2")
+
+
+def drop(page: Page, content: bytes, name: str) -> None:
+    """Drop a file somewhere on the page."""
+    page.evaluate(DROP, [content.hex(), name])
 
 
 def generate(page: Page) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.form import panel
+from tests.browser.form import drop, panel
 from tests.browser.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
@@ -125,17 +125,10 @@ def test_a_dropped_clip_fills_the_form(
 ) -> None:
     clip = OpenQueue(workspace / "studio.sqlite3").jobs.job(clips["noir"]).clip
     page = visitor.open()
-    files = [clip.read_bytes().hex(), b"no clip at all".hex()]
-    drop = """([hex, name]) => {
-        const bytes = Uint8Array.from(hex.match(/../g), pair => parseInt(pair, 16));
-        const dataTransfer = new DataTransfer();
-        dataTransfer.items.add(new File([bytes], name, {type: 'video/mp4'}));
-        document.body.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
-    }"""
-    page.evaluate(drop, [files[0], "from a friend.mp4"])
+    drop(page, clip.read_bytes(), "from a friend.mp4")
     expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(PROMPTS["noir"])
     expect(panel(page).get_by_label("Seed", exact=True)).to_have_value("12")
-    page.evaluate(drop, [files[1], "broken.mp4"])
+    drop(page, b"no clip at all", "broken.mp4")
     expect(page.locator(".notice:visible")).to_contain_text("broken.mp4")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.form import FORECAST, fill, generate, make_short, panel
+from tests.browser.form import FORECAST, drop, fill, generate, make_short, panel
 from tests.browser.visitor import TEST_SECONDS, Visitor
 from tests.support import adapters
 from tests.support.queues import OpenQueue
@@ -32,7 +32,7 @@ def test_a_file_is_dropped_found_used_ordered_weighted_and_comes_back(visitor: V
     new = adapters.write(workspace / "brush.safetensors", metadata={"modelspec.trigger_phrase": "ohwx brush"})
     adapters.write(workspace.parent / "loras" / "wash.safetensors", seed=6)
     page = visitor.open_room("LoRAs", ".lora-card")
-    page.locator("#lora-upload input[type=file], input[type=file]#lora-upload").set_input_files(new)
+    drop(page, new.read_bytes(), new.name)
     expect(page.locator(".toast:visible")).to_contain_text("brush is in the folder")
     page.get_by_placeholder("Search names").fill("brush")
     expect(card(page, "wash")).to_have_count(0)
@@ -49,9 +49,9 @@ def test_a_file_is_dropped_found_used_ordered_weighted_and_comes_back(visitor: V
     panel(page).get_by_role("button", name="Move wash up").press("Enter")
     expect(rows(page)).to_contain_text(["wash", "brush"])
     expect(panel(page).get_by_role("button", name="Move wash up")).to_be_focused()
-    rows(page).nth(1).locator(".grip").drag_to(rows(page).nth(0), target_position={"x": 40, "y": 4})
+    rows(page).nth(1).locator(".lora-grip").drag_to(rows(page).nth(0), target_position={"x": 40, "y": 4})
     expect(rows(page)).to_contain_text(["brush", "wash"])
-    rows(page).nth(0).locator(".grip").drag_to(rows(page).nth(1), target_position={"x": 40, "y": 60})
+    rows(page).nth(0).locator(".lora-grip").drag_to(rows(page).nth(1), target_position={"x": 40, "y": 60})
     expect(rows(page)).to_contain_text(["wash", "brush"])
     make_short(page)
     fill(page, **{"Weight of wash": "-0,5", "Weight of brush": "0.8", "Over the steps, brush": "0:0, 0.3:1"})

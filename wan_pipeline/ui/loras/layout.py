@@ -26,7 +26,7 @@ class LorasLayout(Layout):
             self.upload = gr.UploadButton(
                 "Add a file", file_types=[SUFFIX], elem_id="lora-upload", elem_classes="quiet", min_width=0, scale=0
             )
-        with gr.Row(elem_classes="filters"):
+        with gr.Row(elem_classes="filters", elem_id="lora-filters"):
             self.text = gr.Textbox(
                 label="Search names",
                 placeholder="Search names",
@@ -58,4 +58,4 @@ class LorasLayout(Layout):
     def offer(self, folders: tuple[str, ...]) -> Updates:
         """Offer the folders there are now. The filter is hidden where there is nothing to choose."""
         choices = [EVERYWHERE, *((folder, folder) for folder in folders)]
-        return {self.folder: gr.Dropdown(choices=choices, visible=len(folders) > 1)}
+        return {self.folder: gr.Dropdown(choices=choices, visible=bool(folders))}

@@ -72,7 +72,7 @@
 
   let dragged = null;
   document.addEventListener("dragstart", event => {
-    if (!event.target.closest?.(`${ROW} .grip`)) return;
+    if (!event.target.closest?.(`${ROW} .lora-grip`)) return;
     dragged = event.target.closest(ROW);
     event.dataTransfer.effectAllowed = "move";
     event.dataTransfer.setData("text/plain", dragged.dataset.name);
