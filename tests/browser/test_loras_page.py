@@ -51,7 +51,7 @@ def test_a_file_is_dropped_found_used_ordered_weighted_and_comes_back(visitor: V
     expect(panel(page).get_by_role("button", name="Move wash up")).to_be_focused()
     rows(page).nth(1).locator(".lora-grip").drag_to(rows(page).nth(0), target_position={"x": 40, "y": 4})
     expect(rows(page)).to_contain_text(["brush", "wash"])
-    rows(page).nth(0).locator(".lora-grip").drag_to(rows(page).nth(1), target_position={"x": 40, "y": 60})
+    panel(page).get_by_role("button", name="Move brush down").press("Enter")
     expect(rows(page)).to_contain_text(["wash", "brush"])
     make_short(page)
     fill(page, **{"Weight of wash": "-0,5", "Weight of brush": "0.8", "Over the steps, brush": "0:0, 0.3:1"})
