@@ -140,7 +140,7 @@ class Studio:
         """What was repaired or left out when the workspace was opened, and since: one sentence each."""
         left_out = [self.gallery.notice] if self.gallery.notice else []
         bad_files = (*self.presets.current().problems, *self.speeds.current().problems)
-        return (*self._notices, *bad_files, *left_out, *self._supervisor.notices)
+        return (*self._notices, *bad_files, *self.loras.notices, *left_out, *self._supervisor.notices)
 
     # Into the queue
 

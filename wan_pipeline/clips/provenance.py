@@ -26,17 +26,18 @@ class Provenance:
     """Hash of each weight file, by its name in the model's folder."""
     loras: dict[str, str] = field(default_factory=dict)
     """Hash of each LoRA file, by name; order and weights are in the request."""
-    applied_loras: tuple[AppliedLora, ...] = ()
-    """How many keys of each LoRA's files the model took; receipts of older versions hold none of it."""
     image: str | None = None
     """Hash of the input image's size and pixels, as `ingest` saves it."""
     plan: str = ""
     """The memory plan as text."""
     environment: dict[str, str] = field(default_factory=dict)
     """Versions, hardware and settings of the libraries."""
+    applied_loras: tuple[AppliedLora, ...] = ()
+    """How many keys of each LoRA's files the model took; receipts of older versions hold none of it."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON. A clip without LoRAs says nothing of them."""
+        return {name: value for name, value in asdict(self).items() if name != "applied_loras" or value}
 
     def differences(self, now: Provenance, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One sentence for each difference that may change frames, the likeliest cause first.

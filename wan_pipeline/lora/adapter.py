@@ -11,7 +11,7 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
-from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_key
+from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_keys
 from wan_pipeline.lora.metadata import read_settings
 from wan_pipeline.lora.values import UNREAD, ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
@@ -35,6 +35,7 @@ OTHER_KINDS = (
     (re.compile(r"\.(set_weight|reshape_weight)$"), "replaced weights"),
 )
 """Kinds of adapters that are not supported, by a part of their keys."""
+_OTHER_KIND = re.compile("|".join(f"(?:{mark.pattern})" for mark, _ in OTHER_KINDS), re.IGNORECASE)
 
 Shape = tuple[int, ...]
 
@@ -100,7 +101,7 @@ class LoraFile:
     header: Header
     model: InstalledModel
     modules: ModelModules
-    parts: dict[str, KeyParts]
+    parts: Mapping[str, KeyParts]
     """Of each key that is a part of a LoRA."""
     places: dict[str, Place]
     """By the file's names of modules."""
@@ -164,7 +165,7 @@ class LoraFile:
         """The keys that no expert of the model uses, and that are not told as misfits."""
         used = {key for change in changes for key in change.all_keys}
         left = sorted(self.header.tensors.keys() - used - misfits.keys())
-        if not self.model.has_two_experts:
+        if len(self.modules.shapes) == 1:
             return tuple(left)
         return tuple(key for key in left if not self._is_for_other(key, experts))
 
@@ -198,12 +199,20 @@ def open_lora(path: Path, model: InstalledModel, values: ValueReader | None = No
 
 
 def match_header(
-    path: Path, header: Header, model: InstalledModel, modules: ModelModules, values: Values = UNREAD
+    path: Path,
+    header: Header,
+    model: InstalledModel,
+    modules: ModelModules,
+    values: Values = UNREAD,
+    parts: Mapping[str, KeyParts] | None = None,
 ) -> LoraFile:
-    """Match the keys of a header with a model's modules; without `values` its numbers count as good."""
-    parts = {key: found for key in header.tensors if (found := split_key(key))}
-    places = modules.spellings.place_all({found.module for found in parts.values()})
-    return LoraFile(path, header, model, modules, parts, places, values)
+    """Match the keys of a header with a model's modules; without `values` its numbers count as good.
+
+    `parts` are its keys, if they are split already.
+    """
+    split = split_keys(header.tensors) if parts is None else parts
+    places = modules.spellings.place_all({found.module for found in split.values()})
+    return LoraFile(path, header, model, modules, split, places, values)
 
 
 def match_adapter(
@@ -232,7 +241,7 @@ def read_lora_header(path: Path) -> Header:
     for key in header.tensors:
         if len(key) > MAX_KEY_LENGTH or not key.isprintable() or any(part in key for part in ("/", "\\", "..")):
             raise LoraError(f"LoRA '{path.stem}' has an unsafe key {key[:60]!r}; use a file from a source you trust.")
-        for mark, kind in OTHER_KINDS:
+        for mark, kind in OTHER_KINDS if _OTHER_KIND.search(key) else ():
             if mark.search(key):
                 raise LoraError(
                     f"LoRA '{path.stem}' is of the kind {kind}, which is not supported; use a LoRA, DoRA, LoKr or LoHa."

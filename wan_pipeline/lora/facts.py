@@ -16,7 +16,7 @@ from wan_pipeline.lora.adapter import LoraFile, ModelModules, check_values, matc
 from wan_pipeline.lora.applied import EXPERTS, applied_lora
 from wan_pipeline.lora.changes import ROLES, Kind
 from wan_pipeline.lora.check import match_files
-from wan_pipeline.lora.keys import Role, split_key
+from wan_pipeline.lora.keys import KeyParts, Role, split_keys
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.lora.values import UNREAD, ValueReader
 from wan_pipeline.lora.words import base_of, trigger_words
@@ -77,33 +77,19 @@ class LoraCatalog:
 
     def __init__(self, hashes: FileHashes) -> None:
         self._hashes = hashes
-        self._headers = _Unchanged[Header]()
+        self._files = _Unchanged[_File]()
+        self._facts = _Unchanged[LoraFacts]()
         self._modules = _Unchanged[ModelModules]()
 
     def facts(self, lora: Lora, model: InstalledModel | None = None, values: ValueReader | None = None) -> LoraFacts:
         """What a LoRA holds, and what of it the model takes. Numbers are looked at only with `values`."""
         try:
-            headers = {path: self._headers.of([path], partial(read_lora_header, path)) for path in lora.paths}
-            size = sum(path.stat().st_size for path in lora.paths)
+            if values is not None:
+                return self._read(lora, model, values)
+            of_model = [] if model is None else self._files_of(model)
+            return self._facts.of([*lora.paths, *of_model], lambda: self._read(lora, model, None), key=lora.name)
         except (LoraError, OSError) as error:
             return LoraFacts(lora.name, lora.paths, problem=_sentence(lora, error), experts=_named(lora))
-        first = next(iter(headers.values()))
-        kinds, rank = _kinds_and_rank(headers.values())
-        plain = LoraFacts(
-            name=lora.name,
-            paths=lora.paths,
-            kind=" + ".join(kinds),
-            rank=rank,
-            base=base_of(first),
-            keys=sum(len(header.tensors) for header in headers.values()),
-            experts=_named(lora),
-            trigger_words=trigger_words(first.metadata),
-            bytes=size,
-            problem=None
-            if kinds
-            else f"LoRA '{lora.name}' holds no changes of weights; it may be another kind of file.",
-        )
-        return plain if model is None else self._with_model(plain, lora, headers, model, values)
 
     def sha256(self, path: Path, between: Callable[[], object] = lambda: None) -> str:
         """The hash of a file, in hex; reads it all the first time. Raises OSError, StorageError."""
@@ -113,17 +99,39 @@ class LoraCatalog:
         """The hash of a file that was hashed before, without reading it. Raises OSError."""
         return self._hashes.known(path)
 
+    def _read(self, lora: Lora, model: InstalledModel | None, values: ValueReader | None) -> LoraFacts:
+        """Raises LoraError, OSError."""
+        files = {path: self._files.of([path], partial(_File.read, path)) for path in lora.paths}
+        first = next(iter(files.values()))
+        kinds, rank = _kinds_and_rank(files.values())
+        plain = LoraFacts(
+            name=lora.name,
+            paths=lora.paths,
+            kind=" + ".join(kinds),
+            rank=rank,
+            base=base_of(first.header, first.parts),
+            keys=sum(len(file.header.tensors) for file in files.values()),
+            experts=_named(lora),
+            trigger_words=trigger_words(first.header.metadata),
+            bytes=sum(path.stat().st_size for path in lora.paths),
+            problem=None if kinds else f"LoRA '{lora.name}' holds no changes of weights; choose a LoRA file.",
+        )
+        return plain if model is None else self._with_model(plain, lora, files, model, values)
+
     def _with_model(
         self,
         facts: LoraFacts,
         lora: Lora,
-        headers: Mapping[Path, Header],
+        files: Mapping[Path, _File],
         model: InstalledModel,
         values: ValueReader | None,
     ) -> LoraFacts:
+        modules = self._modules.of(self._files_of(model), lambda: ModelModules.of(model))
+
         def open_file(path: Path) -> LoraFile:
-            found = check_values(path, headers[path], values) if values else UNREAD
-            return match_header(path, headers[path], model, self._modules_of(model), found)
+            file = files[path]
+            found = check_values(path, file.header, values) if values else UNREAD
+            return match_header(path, file.header, model, modules, found, parts=file.parts)
 
         try:
             adapters = match_files(lora, model, open_file)
@@ -133,35 +141,47 @@ class LoraCatalog:
         warnings = tuple(dict.fromkeys(warning for adapter in adapters for warning in adapter.warnings))
         return replace(facts, applied=took.applied, experts=took.experts, warnings=warnings)
 
-    def _modules_of(self, model: InstalledModel) -> ModelModules:
-        files = [path for name in model.transformers for path in model.component_files(name)]
-        return self._modules.of(files, lambda: ModelModules.of(model))
+    def _files_of(self, model: InstalledModel) -> list[Path]:
+        return [path for name in model.transformers for path in model.component_files(name)]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file's header, and its keys split."""
+
+    header: Header
+    parts: Mapping[str, KeyParts]
+
+    @classmethod
+    def read(cls, path: Path) -> _File:
+        """Raises LoraError."""
+        header = read_lora_header(path)
+        return cls(header, split_keys(header.tensors))
 
 
 class _Unchanged(Generic[T]):
     """Values made of files, made again when a file has another size or time."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, ...], tuple[list[tuple[int, int]], T]] = {}
+        self._known: dict[tuple[str | Path, ...], tuple[list[tuple[int, int]], T]] = {}
 
-    def of(self, paths: Sequence[Path], make: Callable[[], T]) -> T:
+    def of(self, paths: Sequence[Path], make: Callable[[], T], key: str = "") -> T:
         """Raises OSError, and what `make` raises."""
         state = [(facts.st_size, facts.st_mtime_ns) for facts in (path.stat() for path in paths)]
-        known = self._known.get(tuple(paths))
+        known = self._known.get((key, *paths))
         if known is None or known[0] != state:
-            known = self._known[tuple(paths)] = (state, make())
+            known = self._known[key, *paths] = (state, make())
         return known[1]
 
 
-def _kinds_and_rank(headers: Iterable[Header]) -> tuple[list[str], int | None]:
+def _kinds_and_rank(files: Iterable[_File]) -> tuple[list[str], int | None]:
     """The kinds of change by the roles of the keys, and the largest rank by the shapes, whatever the model."""
     roles: set[Role] = set()
     ranks: set[int] = set()
-    for header in headers:
-        for key, info in header.tensors.items():
-            if parts := split_key(key):
-                roles.add(parts.role)
-                ranks |= {info.shape[0]} if parts.role in _RANKED and info.shape else set()
+    for file in files:
+        for key, parts in file.parts.items():
+            roles.add(parts.role)
+            ranks |= set(file.header.tensors[key].shape[:1]) if parts.role in _RANKED else set()
     kinds = [kind.value for kind in Kind if ROLES[kind] & roles]
     if Role.MAGNITUDE in roles:
         kinds = ["DoRA", *(kind for kind in kinds if kind != Kind.LORA)]

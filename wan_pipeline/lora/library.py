@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.pairs import Lora, alone, find_pairs
+from wan_pipeline.lora.pairs import Lora, alone, find_pairs, half_of, single
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.names import is_text
 
@@ -29,6 +29,8 @@ class _Listing:
     """Name and path of each file, by name in small letters."""
     pairs: dict[str, Lora]
     """By name in small letters."""
+    loras: tuple[Lora, ...]
+    """All, sorted by name; halves of a pair only as the pair."""
     hidden: tuple[tuple[str, Path], ...]
     """Files of further folders whose names are taken."""
     changed: dict[Path, int]
@@ -59,12 +61,9 @@ class LoraLibrary:
         self._reported: set[Path] = set()
         self._listing: _Listing | None = None
 
-    def all(self) -> list[Lora]:
+    def all(self) -> tuple[Lora, ...]:
         """Every LoRA, sorted by name. Of files whose names differ only in case, the first counts."""
-        listing = self._list()
-        halves = {path for pair in listing.pairs.values() for path in pair.paths}
-        single = [alone(path, name, ()) for name, path in listing.files.values() if path not in halves]
-        return sorted([*single, *listing.pairs.values()], key=lambda lora: lora.name.casefold())
+        return self._list().loras
 
     def names(self) -> list[str]:
         """The names of all LoRAs, sorted."""
@@ -119,14 +118,18 @@ class LoraLibrary:
         hidden: list[tuple[str, Path]] = []
         changed: dict[Path, int] = {}
         for folder in self.folders:
-            found = dict(_files_in(folder, changed))
-            for path in sorted(found):
-                if not is_text(found[path]):
+            for name, path in sorted(_files_in(folder, changed)):
+                if not is_text(name):
                     self._report(path)
-                elif files.setdefault(found[path].casefold(), (found[path], path))[1] != path:
-                    hidden += [(found[path], path)] if folder != self.folder else []
+                elif files.setdefault(name.casefold(), (name, path))[1] != path:
+                    hidden += [(name, path)] if folder != self.folder else []
+        halves = {path: half for _, path in files.values() if (half := half_of(path))}
+        pairs = find_pairs(files, halves.values())
+        paired = {path for pair in pairs.values() for path in pair.paths}
+        others = [single(path, name, halves.get(path)) for name, path in files.values() if path not in paired]
+        loras = sorted([*others, *pairs.values()], key=lambda lora: lora.name.casefold())
         is_settled = all(now - at > SETTLED_SECONDS * 1e9 for at in changed.values())
-        return _Listing(files, find_pairs(files), tuple(hidden), changed, is_settled)
+        return _Listing(files, pairs, tuple(loras), tuple(hidden), changed, is_settled)
 
     def _report(self, path: Path) -> None:
         if path not in self._reported:
@@ -134,17 +137,18 @@ class LoraLibrary:
             logger.warning("%r is left out: its name is not valid text; rename it.", str(path))
 
 
-def _files_in(top: Path, changed: dict[Path, int]) -> Iterator[tuple[Path, str]]:
-    """Each file below a folder, and its name. Notes in `changed` when each folder changed, before it is looked into."""
-    changed[top] = _time_of(top)
-    for folder, folders, files in os.walk(top):
-        here = Path(folder)
-        changed |= {here / name: _time_of(here / name) for name in folders}
-        prefix = here.relative_to(top).as_posix()
-        start = "" if prefix == "." else f"{prefix}/"
-        for file in files:
-            if file.endswith(SUFFIX) and (here / file).is_file():
-                yield here / file, start + file.removesuffix(SUFFIX)
+def _files_in(folder: Path, changed: dict[Path, int], start: str = "") -> Iterator[tuple[str, Path]]:
+    """The name and path of each file below a folder. Notes in `changed` when a folder changed, before it is read."""
+    changed[folder] = _time_of(folder)
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # there is none, or it may not be read
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_in(folder / entry.name, changed, f"{start}{entry.name}/")
+        elif entry.name.endswith(SUFFIX) and entry.is_file():
+            yield start + entry.name.removesuffix(SUFFIX), folder / entry.name
 
 
 def _time_of(folder: Path) -> int:

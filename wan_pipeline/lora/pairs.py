@@ -45,7 +45,7 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class _Half:
+class Half:
     """A file whose name seems to say which expert it is for."""
 
     path: Path
@@ -70,32 +70,35 @@ class _Half:
     def pair_name(self) -> str:
         return "".join([self.before.rstrip(" ._-"), self.after]).strip(" ._-") or "high and low noise"
 
-    def name_with(self, other: _Half) -> str:
+    def name_with(self, other: Half) -> str:
         """Of the pair that it is with another half."""
         if self.key == other.key:
             return self.pair_name
         return replace(self, after=_STAGE.sub("", self.after)).pair_name
 
 
-def alone(path: Path, name: str, pairs: Iterable[Lora]) -> Lora:
+def alone(path: Path, name: str, pairs: Iterable[Lora] = ()) -> Lora:
     """A file by its own name: for one expert if the name says so, or if it is of a pair; else for both."""
-    half = _half(path)
-    if half is None or not (half.is_certain or any(path in pair.paths for pair in pairs)):
+    return single(path, name, half_of(path), is_paired=any(path in pair.paths for pair in pairs))
+
+
+def single(path: Path, name: str, half: Half | None, *, is_paired: bool = False) -> Lora:
+    """As `alone`, of what the file's name says."""
+    if half is None or not (half.is_certain or is_paired):
         return Lora(name, path, path)
     return Lora(name, path if half.is_high else None, None if half.is_high else path)
 
 
-def find_pairs(files: Mapping[str, tuple[str, Path]]) -> dict[str, Lora]:
+def find_pairs(files: Mapping[str, tuple[str, Path]], halves: Iterable[Half]) -> dict[str, Lora]:
     """The pairs among files, both by name in small letters; `files` holds the names as they are written, and paths.
 
     Where a file has the name that a pair would get, the halves stay single.
     """
-    halves = [half for _, path in files.values() if (half := _half(path))]
     folders = {path: name.rpartition("/")[0] for name, path in files.values()}
     pairs: dict[str, Lora] = {}
     paired: set[Path] = set()
     for is_loose in (False, True):
-        groups: dict[tuple[Path, tuple[str, str]], list[_Half]] = defaultdict(list)
+        groups: dict[tuple[Path, tuple[str, str]], list[Half]] = defaultdict(list)
         for half in halves:
             if half.path not in paired:
                 groups[half.path.parent, half.loose_key if is_loose else half.key].append(half)
@@ -111,7 +114,7 @@ def find_pairs(files: Mapping[str, tuple[str, Path]]) -> dict[str, Lora]:
     return pairs
 
 
-def _half(path: Path) -> _Half | None:
+def half_of(path: Path) -> Half | None:
     """None for a name without an expert in it."""
     marks = sorted(_MARK.finditer(path.stem), key=lambda mark: not (mark["noise"] or mark["chinese"]))
     if not marks:
@@ -119,7 +122,7 @@ def _half(path: Path) -> _Half | None:
     mark = marks[0]
     word = mark["expert"] or mark["letter"] or mark["chinese"]
     is_said = bool(mark["noise"] or mark["chinese"])
-    return _Half(
+    return Half(
         path,
         is_high=word[0].lower() in "h高",
         is_certain=is_said or (bool(mark["expert"]) and word.isupper() and mark.start() > 0),

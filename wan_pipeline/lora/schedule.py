@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -71,4 +70,4 @@ StoredSchedule = Annotated[Schedule, PlainValidator(_read)]
 
 
 def _short(number: float) -> str:
-    return f"{int(number)}" if math.isfinite(number) and number.is_integer() else repr(number)
+    return repr(float(number)).removesuffix(".0")

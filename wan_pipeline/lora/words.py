@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
 
-from wan_pipeline.lora.keys import Role, split_key
+from wan_pipeline.lora.keys import KeyParts, Role
 from wan_pipeline.models.memory import DEMO_MEMORY, WAN_1_3B, WAN_5B, WAN_14B
 from wan_pipeline.models.weights import Header
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
@@ -32,10 +32,10 @@ _WIDTHS = {
 _Tags = dict[str, dict[str, Annotated[int, Field(ge=0)]]]
 
 
-def base_of(header: Header) -> str:
+def base_of(header: Header, parts: Mapping[str, KeyParts]) -> str:
     """The model that a file was made for: what it says, or the models of the width that its shapes fit; or nothing."""
     said = next((line for key in _BASE_KEYS if (line := _line(header.metadata.get(key, "")))), "")
-    widths = Counter(_widths(header)).most_common(1)
+    widths = Counter(_widths(header, parts)).most_common(1)
     return said or (_WIDTHS.get(widths[0][0], "") if widths else "")
 
 
@@ -67,12 +67,12 @@ def _common_tags(text: str) -> list[str]:
     return [tag for tag, count in total.items() if count == most and most > 1]
 
 
-def _widths(header: Header) -> Iterator[int]:
+def _widths(header: Header, parts: Mapping[str, KeyParts]) -> Iterator[int]:
     """The number of inputs of each layer with two matrices."""
     shapes: dict[str, dict[Role, tuple[int, ...]]] = {}
-    for key, info in header.tensors.items():
-        if (parts := split_key(key)) and len(info.shape) >= 2:
-            shapes.setdefault(parts.module, {})[parts.role] = info.shape
+    for key, (module, role) in parts.items():
+        if len(shape := header.tensors[key].shape) >= 2:
+            shapes.setdefault(module, {})[role] = shape
     for roles in shapes.values():
         if inner := roles.get(Role.DOWN) or roles.get(Role.HADA_W1_B):
             yield inner[1]

@@ -23,7 +23,8 @@ class LorasRoom:
         layout = self._layout
         events = LorasEvents(self._studio, self._templates, layout, links.filler)
         inputs, outputs = events.inputs, layout.components
-        links.entered(RoomId.LORAS)(events.enter, inputs, outputs, **QUIET)
+        entered = links.entered(RoomId.LORAS)(events.enter, inputs, outputs, **QUIET)
+        entered.then(events.follow, inputs, outputs, **QUIET)
         # A dropdown's `change` fires as well when it is only offered other choices; `input` is the person's own.
         filters = [layout.text.change, layout.folder.input, layout.fits.change]
         gr.on(filters, events.search, inputs, outputs, trigger_mode="always_last", **QUIET)

@@ -19,7 +19,7 @@ from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.loras import html
 from wan_pipeline.ui.loras.layout import LorasLayout
-from wan_pipeline.ui.loras.shelf import PAGE_SIZE, LoraShelves, Query, Shelf
+from wan_pipeline.ui.loras.shelf import PAGE_SIZE, QUICK, THOROUGH, LoraShelves, Query, Shelf
 
 
 class LorasEvents:
@@ -51,12 +51,10 @@ class LorasEvents:
     def follow(self, values: Values) -> Updates:
         """Look at the folders again, and hash a file that is shown without its hash. Only what changed is sent."""
         query = self._layout.query(values)
-        self._shelves.hash_next(self._shelf(query, values))
-        parts = self._parts(self._shelf(query, values), query, values)
-        names = changed(digests(parts), values[self._layout.shown])
-        if not names:
-            return {self._layout.shown: gr.skip()}
-        return self._show(values, query)
+        self._shelves.hash_next(self._shelf(query, values, THOROUGH))
+        updates = self._show(values, query)
+        is_same = not changed(updates[self._layout.shown], values[self._layout.shown])
+        return {self._layout.shown: gr.skip()} if is_same else updates
 
     def add(self, values: Values) -> Updates:
         """A file that was dropped or chosen: it is checked, then it appears."""
@@ -99,8 +97,8 @@ class LorasEvents:
             **self._layout.updates(**parts, limit=query.limit, shown=digests(parts)),
         }
 
-    def _shelf(self, query: Query, values: Values) -> Shelf:
-        return self._shelves.find(query, installed(self._studio, self._filler.spec(values).id))
+    def _shelf(self, query: Query, values: Values, seconds: float = QUICK) -> Shelf:
+        return self._shelves.find(query, installed(self._studio, self._filler.spec(values).id), seconds)
 
     def _parts(self, shelf: Shelf, query: Query, values: Values) -> dict[str, str]:
         """The HTML that depends on the files, by name of the component."""

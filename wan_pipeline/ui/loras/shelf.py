@@ -1,12 +1,12 @@
 """Which LoRAs the room shows: those that a search and filters find, with what is known of each.
 
-Of 5,000 files only those shown are read, and for "fits the model" as many as a moment allows: the next look goes on.
+Of 5,000 files only those shown are read, and of them as many as a moment allows: the next look goes on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,10 @@ from wan_pipeline.ui.common.lora import LoraFit, fit_of
 
 PAGE_SIZE = 24
 """Cards shown at first, and added by each "Show more"."""
-LOOK_SECONDS = 0.25
-"""The longest that one look may read files to find those that fit."""
+QUICK = 0.1
+"""Seconds that a first look may read files for."""
+THOROUGH = 1.0
+"""Seconds of a later one, which nobody waits for."""
 HASH_CHARACTERS = 10
 
 
@@ -39,6 +41,8 @@ class LoraCard:
     """One LoRA as the room shows it."""
 
     facts: LoraFacts
+    is_read: bool
+    """Whether there was time for its file; else the facts are only its name."""
     fit: LoraFit
     folder: str
     """Where it is, below the folders of LoRAs; empty for one that is in none of theirs."""
@@ -64,68 +68,80 @@ class Shelf:
 
 
 class LoraShelves:
-    """Finds cards. Remembers what a model takes of a file, as long as both stay as they are."""
+    """Finds cards."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._known: dict[tuple[Lora, str], tuple[list[tuple[int, int]], LoraFacts]] = {}
+        self._read: set[tuple[Lora, str]] = set()
+        """LoRAs whose facts the catalog knows, each with the id of the model."""
 
-    def find(self, query: Query, model: InstalledModel | None) -> Shelf:
+    def find(self, query: Query, model: InstalledModel | None, seconds: float = QUICK) -> Shelf:
+        """`seconds` is the longest that it may read files."""
+        ends = time.monotonic() + seconds
         loras = self._studio.loras.all()
         folders = {lora: self._folder(lora) for lora in loras}
         words = query.text.casefold().split()
-        matching = [
+        found: Sequence[Lora] = [
             lora
             for lora in loras
             if all(word in lora.name.casefold() for word in words) and query.folder in ("", folders[lora])
         ]
-        found, looked_at = self._fitting(matching, model, query.limit) if query.fits else (matching, None)
+        looked_at = None
+        if query.fits:
+            found, looked_at = self._fitting(found, model, query.limit, ends)
         posters, notes = self._studio.gallery.newest_posters(), self._studio.lora_notes.all()
-        cards = tuple(self._card(lora, model, folders[lora], posters, notes) for lora in found[: query.limit])
-        return Shelf(cards, len(found), looked_at, len(loras), tuple(sorted(filter(None, set(folders.values())))))
+        cards = []
+        for lora in found[: query.limit]:
+            facts, sha256 = self._facts(lora, model, ends), self._known_sha256(lora)
+            cards.append(
+                LoraCard(
+                    facts or LoraFacts(lora.name, lora.paths),
+                    is_read=facts is not None,
+                    fit=fit_of(facts, model) if facts else LoraFit(),
+                    folder=folders[lora],
+                    poster=posters.get(lora.name.casefold()),
+                    sha256=sha256[:HASH_CHARACTERS],
+                    note=notes.get(sha256, ""),
+                )
+            )
+        in_use = tuple(sorted(set(folders.values()) - {""}))
+        return Shelf(tuple(cards), len(found), looked_at, len(loras), in_use)
 
     def hash_next(self, shelf: Shelf) -> None:
         """Hash a file that is shown without its hash, if there is one: for a large one that takes a second or so."""
-        path = next((card.facts.paths[0] for card in shelf.cards if not card.sha256), None)
+        path = next((card.facts.paths[0] for card in shelf.cards if card.is_read and not card.sha256), None)
         if path is not None:
             with suppress(OSError):  # it has gone: the next look shows that
                 self._studio.lora_catalog.sha256(path)
 
     def _fitting(
-        self, loras: Sequence[Lora], model: InstalledModel | None, limit: int
+        self, loras: Sequence[Lora], model: InstalledModel | None, limit: int, ends: float
     ) -> tuple[list[Lora], int | None]:
         """Those that fit, one more than `limit` at most, and how many were read if time ran out before."""
-        ends, found = time.monotonic() + LOOK_SECONDS, list[Lora]()
+        found: list[Lora] = []
         for number, lora in enumerate(loras):
             if len(found) > limit:
                 break
-            if time.monotonic() > ends:
+            facts = self._facts(lora, model, ends)
+            if facts is None:
                 return found, number
-            if not self.facts(lora, model).problem:
+            if not facts.problem:
                 found.append(lora)
         return found, None
 
-    def facts(self, lora: Lora, model: InstalledModel | None) -> LoraFacts:
+    def _facts(self, lora: Lora, model: InstalledModel | None, ends: float) -> LoraFacts | None:
+        """None if they are not known and time has run out."""
         key = lora, model.spec.id if model else ""
-        state = list(_states(lora.paths))
-        known = self._known.get(key)
-        if known is None or known[0] != state:
-            known = self._known[key] = state, self._studio.lora_catalog.facts(lora, model)
-        return known[1]
+        if key not in self._read and time.monotonic() > ends:
+            return None
+        self._read.add(key)
+        return self._studio.lora_catalog.facts(lora, model)
 
-    def _card(
-        self,
-        lora: Lora,
-        model: InstalledModel | None,
-        folder: str,
-        posters: Mapping[str, Path],
-        notes: Mapping[str, str],
-    ) -> LoraCard:
-        facts, sha256 = self.facts(lora, model), ""
-        with suppress(OSError):  # it has gone: the next look shows that
-            sha256 = self._studio.lora_catalog.known_sha256(lora.paths[0]) or ""
-        poster = posters.get(lora.name.casefold())
-        return LoraCard(facts, fit_of(facts, model), folder, poster, sha256[:HASH_CHARACTERS], notes.get(sha256, ""))
+    def _known_sha256(self, lora: Lora) -> str:
+        try:
+            return self._studio.lora_catalog.known_sha256(lora.paths[0]) or ""
+        except OSError:  # it has gone: the next look shows that
+            return ""
 
     def _folder(self, lora: Lora) -> str:
         """The folder as the page calls it: below which of the folders of LoRAs, where there are several, and where."""
@@ -135,13 +151,3 @@ class LoraShelves:
             return below
         root = next((root for root in roots if lora.paths[0].is_relative_to(root)), roots[0])
         return f"{root.name}/{below}" if below else root.name
-
-
-def _states(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:
-    for path in paths:
-        try:
-            facts = path.stat()
-        except OSError:  # it has gone
-            yield 0, 0
-        else:
-            yield facts.st_size, facts.st_mtime_ns
