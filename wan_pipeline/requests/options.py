@@ -87,6 +87,7 @@ OPTIONS = (
     ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
+    Option("quality", "quality", str, "ID", "a quality of the presets folder, beside any style"),
     Option("speed", "speed", str, "ID", "few steps by a distilled LoRA: a file of presets/speeds"),
     Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
     Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (-1, random)"),

@@ -68,7 +68,9 @@ class Draft:
     quantization: str | None = None
     first_block_cache: float | None = None
     speed: str | None = None
-    """Id of a speed: settings and a LoRA that override the preset's and are overridden by these."""
+    """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
+    quality: str | None = None
+    """Id of a preset of the kind "quality": settings that override those of the preset."""
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Settings in layers: model defaults < style preset < speed < form. `resolve` makes a complete request of them."""
+"""Settings in layers: model defaults < preset < quality < speed < form. `resolve` makes a complete request of them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Layer(StrEnum):
 
     MODEL = "model"
     PRESET = "preset"
+    QUALITY = "quality"
     SPEED = "speed"
     FORM = "form"
 
@@ -70,12 +71,14 @@ def merge_settings(
     preset: Preset | None = None,
     image_size: tuple[int, int] | None = None,
     speed: Speed | None = None,
+    quality: Preset | None = None,
 ) -> Merged:
     """Merge the LAYERED settings. `image_size` (width, height) chooses among the model's sizes."""
     return merge(
         {
             Layer.MODEL: _model_defaults(spec, image_size),
             Layer.PRESET: _layered(preset),
+            Layer.QUALITY: _layered(quality),
             Layer.SPEED: _layered(speed),
             Layer.FORM: _layered(draft),
         }
@@ -89,6 +92,7 @@ def resolve(
     image: str | None,
     image_size: tuple[int, int] | None,
     speed: Speed | None = None,
+    quality: Preset | None = None,
 ) -> GenerationRequest:
     """Make a complete request of partial settings. Raises RequestError for a setting that the model cannot make.
 
@@ -97,7 +101,7 @@ def resolve(
     """
     if speed:
         speed.check_model(spec)
-    values = merge_settings(draft, spec, preset, image_size, speed).values
+    values = merge_settings(draft, spec, preset, image_size, speed, quality).values
     prompt = draft.prompt.strip()
     request = GenerationRequest(
         model=spec.id,

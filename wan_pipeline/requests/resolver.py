@@ -17,7 +17,7 @@ from wan_pipeline.models.tokens import TokenCounter
 from wan_pipeline.requests.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
-from wan_pipeline.requests.presets import Preset, find_preset
+from wan_pipeline.requests.presets import Preset, find_preset, find_quality
 from wan_pipeline.requests.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, resolve
@@ -90,13 +90,14 @@ class RequestResolver:
 
     def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
         preset = find_preset(self.presets, draft.preset) if draft.preset else None
+        quality = find_quality(self.presets, draft.quality) if draft.quality else None
         speed = find_speed(self.speeds, draft.speed) if draft.speed else None
         size = self._measure("image", draft.image) if draft.image else None
         if draft.last_image:
             self._measure("last_image", draft.last_image)
         for picture in draft.reference_images:
             self._measure("reference_images", picture)
-        request = resolve(draft, spec, preset, PENDING if size else None, size, speed)
+        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, quality)
         if speed:
             speed.check_files(self.loras)
         return request

@@ -15,6 +15,7 @@ from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate
+from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
@@ -83,10 +84,11 @@ class FormEvents:
         custom = [self._layout.custom_size, form["width"], form["height"]]
         form["size"].change(self.show_custom_size, form.inputs, custom, **QUIET)
         form["model"].change(self.show_model, form.inputs, [*fitted, *hinted], **QUIET)
-        gr.on([load, form["preset"].change, form["speed"].change], self.show_hints, form.inputs, hinted, **QUIET)
-        entered = self._links.entered(RoomId.CREATE)
+        layers = [form[name].change for name in ("preset", "quality", "speed")]
+        gr.on([load, *layers], self.show_hints, form.inputs, hinted, **QUIET)
+        entered, styles = self._links.entered(RoomId.CREATE), [form["preset"], form["quality"]]
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
-        gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
+        gr.on([load, entered], self.offer_presets, {*styles}, styles, **QUIET)
 
     def _wire_pictures(self) -> None:
         """A bad picture is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
@@ -171,8 +173,9 @@ class FormEvents:
     def show_hints(self, values: Values) -> Updates:
         """What the chosen style, speed and model set, as placeholders of blank fields."""
         chosen = self._form.values(values)
-        preset, speed = self._studio.presets.get(chosen["preset"]), self._studio.speeds.get(chosen["speed"])
-        hints = placeholders(self._form.spec(chosen["model"]), preset, speed)
+        presets = self._studio.presets.current()
+        preset, quality = presets.get(chosen["preset"]), presets.get(chosen["quality"])
+        hints = placeholders(self._form.spec(chosen["model"]), preset, self._studio.speeds.get(chosen["speed"]), quality)
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def offer_models(self, values: Values) -> Updates:
@@ -183,10 +186,14 @@ class FormEvents:
         return {self._form["model"]: gr.Dropdown(choices=model_choices(specs), **changes)}
 
     def offer_presets(self, values: Values) -> Updates:
-        """The styles whose files are there now."""
-        presets, chosen = self._studio.presets.current(), values[self._form["preset"]]
-        changes = {} if chosen in (None, *presets) else {"value": None}
-        return {self._form["preset"]: gr.Radio([(preset.title, key) for key, preset in presets.items()], **changes)}
+        """The styles and qualities whose files are there now."""
+        presets = self._studio.presets.current()
+        offered = {"preset": (look_choices(presets), None), "quality": (quality_choices(presets), "")}
+        updates: Updates = {}
+        for name, (choices, without) in offered.items():
+            is_there = values[self._form[name]] in (without, *dict(choices).values())
+            updates[self._form[name]] = gr.Radio(choices, **({} if is_there else {"value": without}))
+        return updates
 
     def show_lora_rows(self, values: Values) -> Updates:
         """The rows in use, and a free one."""

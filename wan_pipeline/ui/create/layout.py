@@ -42,7 +42,7 @@ class FormLayout(Layout):
             if choices.mode is Mode.TEXT_TO_VIDEO:
                 self._example_prompts()
                 self._control()
-            self.form.place("negative_prompt", "preset")
+            self.form.place("negative_prompt", "preset", "quality")
             self._size()
             self.form.place("seconds", "model", "speed")
             self._seed()
