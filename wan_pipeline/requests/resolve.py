@@ -11,6 +11,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_request
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -116,6 +117,7 @@ def resolve(
         control_video=PENDING if draft.control_video else None,
         control_mask=PENDING if draft.control_mask else None,
         reference_images=(PENDING,) * len(draft.reference_images),
+        **_framing(draft, image),
         **{**values, "scheduler": _scheduler(values["scheduler"])},
     )
     check_request(request, spec)
@@ -141,6 +143,18 @@ def _layered(source: ModelSpec | Preset | Speed | Draft | None) -> dict[str, Any
         return {}
     names = {field.name for field in fields(source)}
     return {name: getattr(source, name) for name in LAYERED if name in names}
+
+
+def _framing(draft: Draft, image: str | None) -> dict[str, Any]:
+    """How the pictures are fitted; a clip without any keeps the defaults, which decide nothing then."""
+    if image is None:
+        return {}
+    try:
+        fit = ImageFit(draft.image_fit or ImageFit.CROP)
+    except ValueError:
+        known = " or ".join(ImageFit)
+        raise RequestError("image_fit", f"Image fit '{str(draft.image_fit)[:40]}' is not known; use {known}.") from None
+    return {"image_fit": fit, "image_crop": MIDDLE if draft.image_crop is None else draft.image_crop}
 
 
 def _scheduler(name: str) -> SchedulerName:
@@ -178,8 +192,7 @@ def size_for(image_size: tuple[int, int], spec: ModelSpec) -> Size:
 
 def cropped(image_size: tuple[int, int], size: Size) -> float:
     """The share of a picture that is lost when it is scaled to cover a size."""
-    one, two = image_size[0] / image_size[1], size.width / size.height
-    return 1 - min(one, two) / max(one, two)
+    return cropped_share(image_size, (size.width, size.height))
 
 
 def _on_grid(height: int, ratio: float, spec: ModelSpec) -> Size:

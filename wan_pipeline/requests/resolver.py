@@ -84,6 +84,13 @@ class RequestResolver:
         except UserError:
             return ()
 
+    def check_file(self, field: str, path: Path) -> None:
+        """Open a file that a person has just chosen for a field. Raises ImageError if it is of no use there."""
+        if field == "control_video" or (field == "control_mask" and not self._is_picture(path)):
+            self.pictures.check_video(path, field.replace("_", " "))
+        else:
+            self.pictures.check_still(path)
+
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
         return self._resolve_settings(draft, self.models.spec(draft.model or registry.DEFAULT_MODEL))
@@ -122,6 +129,8 @@ class RequestResolver:
         return Draft(
             prompt=request.prompt if is_same or request.preset is None else request.styled_prompt,
             image=self._find(request.image),
+            image_fit=request.image_fit.value if request.image else None,
+            image_crop=request.image_crop if request.image else None,
             model=request.model,
             preset=request.preset if is_same else None,
             negative_prompt=request.negative_prompt,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -25,6 +26,7 @@ from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
+from wan_pipeline.ui.create.framing_events import FramingEvents
 from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.prompt_events import PromptEvents
@@ -46,6 +48,8 @@ class FormEvents:
         self._wire_pictures()
         self._wire_loras()
         PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
+        if "image" in self._form.components:
+            FramingEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         save_in_browser(self._links.page, self._form)
 
     # Which event does what
@@ -91,13 +95,13 @@ class FormEvents:
         gr.on([load, entered], self.offer_presets, {*styles}, styles, **QUIET)
 
     def _wire_pictures(self) -> None:
-        """A bad picture is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
-        for name in ("image", "last_image"):
+        """A bad file is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
+        for name in FILE_FIELDS:
             if name in self._form.components:
-                box = self._form[name]
-                outputs = [box, self._layout.notice]
-                box.upload(partial(self.check_picture, name), box, outputs, **QUIET)  # type: ignore[attr-defined]
-                box.clear(None, None, self._layout.notice, js=CLEAR)  # type: ignore[attr-defined]
+                box: Any = self._form[name]
+                box.upload(partial(self.check_files, name), box, [box, self._layout.notice], **QUIET)
+                if name != "reference_images":
+                    box.clear(None, None, self._layout.notice, js=CLEAR)
 
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
@@ -136,16 +140,19 @@ class FormEvents:
 
     # What a choice shows
 
-    def check_picture(self, name: str, path: str | None) -> Updates:
-        """Refuse a picture that cannot be used, with a sentence at its box."""
-        if not path:
+    def check_files(self, name: str, chosen: str | list[str] | None) -> Updates:
+        """Refuse a file that cannot be used, with a sentence at its box; of several, the others stay."""
+        paths = [chosen] if isinstance(chosen, str) else chosen or []
+        good, message = [], ""
+        for path in paths:
+            try:
+                self._studio.requests.check_file(name, Path(path))
+                good.append(path)
+            except UserError as error:
+                message = html.fault(self._templates, str(error), self._form.element(name))
+        if len(good) == len(paths):
             return {self._layout.notice: ""}
-        try:
-            self._studio.requests.pictures.check_still(Path(path))
-        except UserError as error:
-            message = html.fault(self._templates, str(error), self._form.element(name))
-            return {self._form[name]: None, self._layout.notice: message}
-        return {self._layout.notice: ""}
+        return {self._form[name]: good if isinstance(chosen, list) else None, self._layout.notice: message}
 
     def show_custom_size(self, values: Values) -> Updates:
         """The boxes of a custom size, which start with the model's default."""

@@ -59,6 +59,16 @@ class FormLayout(Layout):
             }
         with self.form.part(Part.LAST_IMAGE):
             self.form.place("last_image")
+        self._framing()
+
+    def _framing(self) -> None:
+        """Shown for a picture of another shape than the clip."""
+        boxes = [self.form.element(name) for name in ("image", "last_image")]
+        watch = f"wanStudio.watchFraming(element, {boxes}, '{self.form.element('image_crop')}')"
+        self.framing_note = gr.HTML("", elem_classes="framing-note", js_on_load=watch)
+        with gr.Column(visible=False, min_width=0) as self.framing:
+            self.form.place("image_fit")
+        self.form.place("image_crop")
 
     def _prompt(self) -> None:
         self.form.place("prompt")

@@ -13,6 +13,7 @@ from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.framing import FRAMING_FIELDS
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.form import Form
 from wan_pipeline.ui.create.hints import fit_to_model
@@ -46,7 +47,9 @@ def restore(form: Form, text: str | None) -> Updates:
 
 
 def _saved_fields(form: Form) -> dict[str, Component]:
-    return {name: component for name, component in form.components.items() if name not in FILE_FIELDS}
+    """Not the files, nor how the pictures among them are fitted."""
+    left_out = {**FILE_FIELDS, **FRAMING_FIELDS}
+    return {name: component for name, component in form.components.items() if name not in left_out}
 
 
 def _values(text: str) -> dict[str, Any]:

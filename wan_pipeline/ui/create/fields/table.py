@@ -12,6 +12,7 @@ from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import Choices, Field, number, only_if, plain
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.framing import FRAMING_FIELDS
 from wan_pipeline.ui.create.fields.length import LENGTH
 from wan_pipeline.ui.create.fields.loras import LORA_FIELDS
 from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
@@ -87,6 +88,7 @@ _GUIDANCE_2 = number("guidance_2", "Guidance of the last steps", float, "guidanc
 
 FIELDS: dict[str, Field] = {
     **FILE_FIELDS,
+    **FRAMING_FIELDS,
     "prompt": _PROMPT,
     "negative_prompt": plain("negative_prompt", _negative_prompt, is_timed=False),
     "model": _MODEL,
