@@ -25,9 +25,7 @@ def columns(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("position", "darkest", "brightest"), [(0.0, 0, 127), (0.5, 64, 191), (1.0, 128, 255)])
-def test_7_a_crop_keeps_the_part_that_was_chosen(
-    position: float, darkest: int, brightest: int, tmp_path: Path
-) -> None:
+def test_7_a_crop_keeps_the_part_that_was_chosen(position: float, darkest: int, brightest: int, tmp_path: Path) -> None:
     name = ingest(columns(tmp_path / "a.png"), tmp_path).sha256
     request = make_request(
         mode=Mode.IMAGE_TO_VIDEO, image=name, last_image=name, image_crop=position, width=SIZE[0], height=SIZE[1]
@@ -42,9 +40,7 @@ def test_7_a_crop_keeps_the_part_that_was_chosen(
 def test_7_padding_keeps_the_whole_picture_within_black_bars(tmp_path: Path) -> None:
     Image.new("RGB", (320, 160), "white").save(tmp_path / "white.png")
     name = ingest(tmp_path / "white.png", tmp_path).sha256
-    request = make_request(
-        mode=Mode.IMAGE_TO_VIDEO, image=name, image_fit=ImageFit.PAD, width=SIZE[0], height=SIZE[1]
-    )
+    request = make_request(mode=Mode.IMAGE_TO_VIDEO, image=name, image_fit=ImageFit.PAD, width=SIZE[0], height=SIZE[1])
     image = load_conditioning(tmp_path, request).image
     assert image is not None and image.size == SIZE
     pixels = np.asarray(image.convert("L"))

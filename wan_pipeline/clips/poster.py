@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ def write_poster(frames: NDArray[np.uint8], destination: Path) -> None:
 def draw_missing_poster(clip: Path) -> None:
     """Write the poster of a clip that was copied without it, from its first frame. Raises StorageError."""
     if not poster_path(clip).exists():
-        first = next(read_frames(clip))
-        write_poster(first[None], poster_path(clip))
+        for frame in islice(read_frames(clip), 1):
+            write_poster(frame[None], poster_path(clip))
 
 
 def write_preview(frames: NDArray[np.uint8], destination: Path) -> None:

@@ -16,7 +16,6 @@ from wan_pipeline.errors import ReceiptError, StorageError
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.outside import printable
 
-
 TAG_BYTES = 256 * 1024
 RECEIPT_WORD = b"frames_sha256"
 

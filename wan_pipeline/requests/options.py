@@ -75,7 +75,9 @@ def lora(text: str) -> LoraChoice:
 OPTIONS = (
     Option("prompt", "prompt", str, "TEXT", "what should be seen"),
     Option("image", "image", path, "FILE", "a picture to start from"),
-    Option("image-fit", "image_fit", str, "NAME", f"for a picture of another shape than the clip: {', '.join(ImageFit)}"),
+    Option(
+        "image-fit", "image_fit", str, "NAME", f"for a picture of another shape than the clip: {', '.join(ImageFit)}"
+    ),
     Option(
         "image-crop",
         "image_crop",

@@ -143,7 +143,7 @@ class GenerationRequest:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. What is younger than the first version is left out at its default: older ones then read the rest."""
+        """For JSON. What is young is left out at its default, so that older versions can read the rest."""
         default = {"notes": (), "image_fit": ImageFit.CROP, "image_crop": MIDDLE}
         return {name: value for name, value in asdict(self).items() if name not in default or value != default[name]}
 

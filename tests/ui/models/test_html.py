@@ -86,7 +86,13 @@ def test_10_nothing_is_recommended_for_a_machine_that_is_not_known() -> None:
 def test_10_models_stand_by_task_and_what_fits_comes_first() -> None:
     seconds = {"wan2_1_t2v_1_3b": 700, "wan2_1_t2v_14b": 0, "wan2_2_t2v_a14b": 900, "wan2_1_i2v_14b_480p": 800}
     page = html.grid(TEMPLATES, cards_of(demo=4, wan2_1_flf2v_14b=900, wan2_1_vace_14b=900, **seconds))
-    shelves = ["Recommended for this machine", "Text to video", "Image to video", "First and last frame", "Control video"]
+    shelves = [
+        "Recommended for this machine",
+        "Text to video",
+        "Image to video",
+        "First and last frame",
+        "Control video",
+    ]
     places = [page.index(f">{shelf}</h3>") for shelf in shelves]
     assert places == sorted(places)
     ids = [value for name, value in Reader(page).attributes if name == "data-clip"]

@@ -46,9 +46,7 @@ class CreateRoom:
     def wire(self, links: PageLinks) -> None:
         for layout in self._forms.values():
             FormEvents(self._studio, self._templates, layout, links).wire()
-        gr.on(
-            [links.page.load, links.entered(RoomId.CREATE)], self._restyle_cards, None, [self._card_styles], **QUIET
-        )
+        gr.on([links.page.load, links.entered(RoomId.CREATE)], self._restyle_cards, None, [self._card_styles], **QUIET)
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
         offer_projects(links.page, self._studio, [layout.project for layout in self._forms.values()])

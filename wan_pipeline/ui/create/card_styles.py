@@ -40,7 +40,7 @@ def picture(preset: Preset, folder: Path) -> str:
     return (
         f"radial-gradient(circle at 70% 34%, {light} 0 13%, transparent 14%), "
         f"radial-gradient(ellipse 90% 70% at 22% 108%, {ground} 0 70%, transparent 71%), "
-        f"radial-gradient(ellipse 80% 50% at 85% 110%, color-mix(in srgb, {ground} 80%, {sky}) 0 70%, transparent 71%), "
+        f"radial-gradient(ellipse 80% 50% at 85% 110%, color-mix(in srgb, {ground} 80%, {sky}) 0 70%, transparent 71%), "  # noqa: E501
         f"linear-gradient({sky}, color-mix(in srgb, {sky} 55%, {light}))"
     )
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -26,7 +24,7 @@ from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
-from wan_pipeline.ui.create.framing_events import FramingEvents
+from wan_pipeline.ui.create.file_events import FileEvents
 from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.prompt_events import PromptEvents
@@ -45,11 +43,9 @@ class FormEvents:
     def wire(self) -> None:
         self._wire_bar()
         self._wire_choices()
-        self._wire_pictures()
         self._wire_loras()
         PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
-        if "image" in self._form.components:
-            FramingEvents(self._studio, self._templates, self._layout).wire(self._links.page)
+        FileEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         save_in_browser(self._links.page, self._form)
 
     # Which event does what
@@ -94,15 +90,6 @@ class FormEvents:
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
         gr.on([load, entered], self.offer_presets, {*styles}, styles, **QUIET)
 
-    def _wire_pictures(self) -> None:
-        """A bad file is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
-        for name in FILE_FIELDS:
-            if name in self._form.components:
-                box: Any = self._form[name]
-                box.upload(partial(self.check_files, name), box, [box, self._layout.notice], **QUIET)
-                if name != "reference_images":
-                    box.clear(None, None, self._layout.notice, js=CLEAR)
-
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
         gr.on([file.change for file in files], self.show_lora_rows, self._form.inputs, layout.lora_rows, **QUIET)
@@ -140,20 +127,6 @@ class FormEvents:
 
     # What a choice shows
 
-    def check_files(self, name: str, chosen: str | list[str] | None) -> Updates:
-        """Refuse a file that cannot be used, with a sentence at its box; of several, the others stay."""
-        paths = [chosen] if isinstance(chosen, str) else chosen or []
-        good, message = [], ""
-        for path in paths:
-            try:
-                self._studio.requests.check_file(name, Path(path))
-                good.append(path)
-            except UserError as error:
-                message = html.fault(self._templates, str(error), self._form.element(name))
-        if len(good) == len(paths):
-            return {self._layout.notice: ""}
-        return {self._form[name]: good if isinstance(chosen, list) else None, self._layout.notice: message}
-
     def show_custom_size(self, values: Values) -> Updates:
         """The boxes of a custom size, which start with the model's default."""
         chosen = self._form.values(values)
@@ -182,7 +155,9 @@ class FormEvents:
         chosen = self._form.values(values)
         presets = self._studio.presets.current()
         preset, quality = presets.get(chosen["preset"]), presets.get(chosen["quality"])
-        hints = placeholders(self._form.spec(chosen["model"]), preset, self._studio.speeds.get(chosen["speed"]), quality)
+        hints = placeholders(
+            self._form.spec(chosen["model"]), preset, self._studio.speeds.get(chosen["speed"]), quality
+        )
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def offer_models(self, values: Values) -> Updates:

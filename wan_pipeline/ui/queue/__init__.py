@@ -51,7 +51,9 @@ class QueueRoom:
             trigger_mode="always_last",
             **QUIET,
         )
-        gr.on([links.page.load, links.entered(RoomId.QUEUE)], events.offer_styles, panel.presets, panel.presets, **QUIET)
+        gr.on(
+            [links.page.load, links.entered(RoomId.QUEUE)], events.offer_styles, panel.presets, panel.presets, **QUIET
+        )
         panel.add.click(events.add, events.inputs, events.outputs, **QUIET)
         panel.upload.upload(events.report_file, panel.upload, events.outputs, **QUIET)
         panel.add_file.click(events.add_file, {panel.file, panel.project}, events.outputs, **QUIET)

@@ -24,8 +24,14 @@ def _crop(choices: Choices) -> gr.Textbox:
     return gr.Textbox(f"{MIDDLE:g}", label="Crop", visible="hidden", container=False)
 
 
+def _read_fit(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
+    fit = values.get("image_fit")
+    return {"image_fit": None if fit == ImageFit.CROP else fit}
+
+
 def _read_crop(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
-    return {"image_crop": parse_number("image_crop", "Crop", values.get("image_crop"), float)}
+    position = parse_number("image_crop", "Crop", values.get("image_crop"), float)
+    return {"image_crop": None if position == MIDDLE else position}
 
 
 def _show_crop(draft: Draft, spec: ModelSpec) -> str:
@@ -35,7 +41,7 @@ def _show_crop(draft: Draft, spec: ModelSpec) -> str:
 FRAMING_FIELDS: dict[str, Field] = {
     "image_fit": Field(
         _fit,
-        lambda values, spec: {"image_fit": values.get("image_fit")},
+        _read_fit,
         lambda draft, spec: draft.image_fit or ImageFit.CROP.value,
         is_timed=False,
     ),

@@ -9,15 +9,14 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from tests.support.pages import TEMPLATES, Reader, page_links
+from tests.support.pages import TEMPLATES, Reader
 from tests.ui.create.test_form import TAKES_ALL
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create.choices import choices_of
-from wan_pipeline.ui.create.events import FormEvents
+from wan_pipeline.ui.create.file_events import FileEvents
 from wan_pipeline.ui.create.form import read_draft
-from wan_pipeline.ui.create.framing_events import FramingEvents
 from wan_pipeline.ui.create.layout import FormLayout
 
 
@@ -25,12 +24,10 @@ class Tab:
     """The form of one mode, as the page draws it."""
 
     def __init__(self, studio: Studio, mode: Mode) -> None:
-        with gr.Blocks() as page:
+        with gr.Blocks():
             self.layout = FormLayout(choices_of(studio, mode), TEMPLATES)
-            links = page_links(page, studio)
         self.form = self.layout.form
-        self.framing = FramingEvents(studio, TEMPLATES, self.layout)
-        self.events = FormEvents(studio, TEMPLATES, self.layout, links)
+        self.events = FileEvents(studio, TEMPLATES, self.layout)
 
     def values(self, **changes: Any) -> dict[Any, Any]:
         values = {component: component.value for component in self.form.components.values()}
@@ -38,7 +35,7 @@ class Tab:
 
     def shown(self, **changes: Any) -> tuple[bool, Reader]:
         """Whether there is a choice how to fit the picture, and what is said of it."""
-        updates = self.framing.show(self.values(**changes))
+        updates = self.events.show_framing(self.values(**changes))
         return updates[self.layout.framing].visible, Reader(updates[self.layout.framing_note])
 
 
@@ -74,32 +71,34 @@ def test_7_the_choice_is_in_the_request_and_comes_back(studio: Studio, tmp_path:
     assert not {"image_fit", "image_crop"} & without.to_dict().keys()  # there is no picture that they could be about
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
+BAD_FILES = {
+    Mode.IMAGE_TO_VIDEO: [
         ("image", b"no picture", "is not a picture that can be read here"),
         ("last_image", b"", "is empty"),
+    ],
+    Mode.TEXT_TO_VIDEO: [
         ("control_video", b"no video", "The control video bad.mp4 cannot be read here; save it as MP4"),
         ("control_mask", b"no video", "The control mask bad.mp4 cannot be read here"),
     ],
-)
-def test_7_a_bad_file_is_refused_when_it_is_dropped(
-    name: str, content: bytes, says: str, studio: Studio, tmp_path: Path
-) -> None:
-    tab = Tab(studio, Mode.TEXT_TO_VIDEO if name.startswith("control") else Mode.IMAGE_TO_VIDEO)
-    bad = tmp_path / "bad.mp4"
-    bad.write_bytes(content)
-    updates = tab.events.check_files(name, str(bad))
-    note = Reader(updates[tab.layout.notice])
-    assert updates[tab.form[name]] is None
-    assert says in note.text and ("data-field", tab.form.element(name)) in note.attributes
+}
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_7_a_bad_file_is_refused_when_it_is_dropped(mode: Mode, studio: Studio, tmp_path: Path) -> None:
+    tab, bad = Tab(studio, mode), tmp_path / "bad.mp4"
+    for name, content, says in BAD_FILES[mode]:
+        bad.write_bytes(content)
+        updates = tab.events.check(name, str(bad))
+        note = Reader(updates[tab.layout.notice])
+        assert updates[tab.form[name]] is None
+        assert says in note.text and ("data-field", tab.form.element(name)) in note.attributes
 
 
 def test_7_of_several_pictures_the_bad_ones_are_refused(studio: Studio, tmp_path: Path) -> None:
     tab, good, bad = Tab(studio, Mode.TEXT_TO_VIDEO), photo(tmp_path, 64, 64), tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
-    updates = tab.events.check_files("reference_images", [good, str(bad)])
+    updates = tab.events.check("reference_images", [good, str(bad)])
     assert updates[tab.form["reference_images"]] == [good] and "bad.png" in updates[tab.layout.notice]
-    assert tab.events.check_files("reference_images", [good]) == {tab.layout.notice: ""}
-    assert tab.events.check_files("control_mask", good) == {tab.layout.notice: ""}  # a picture will do
+    assert tab.events.check("reference_images", [good]) == {tab.layout.notice: ""}
+    assert tab.events.check("control_mask", good) == {tab.layout.notice: ""}  # a picture will do
     assert read_draft({"control_mask": good}, TAKES_ALL).control_mask == Path(good)
