@@ -144,7 +144,7 @@ def test_7_how_the_picture_was_fitted_is_shown_verified_and_comes_back(
     assert capsys.readouterr().out.startswith("Identical: ")
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
         assert studio.draft_of_clip(clip).draft.image_fit == "pad"
-    assert main([*folders, *made, "--image-fit", "stretch"]) == 1
+    assert main([*folders, *made, "--image-fit", "stretch"]) == 2
     assert "Image fit 'stretch' is not known; use crop or pad." in capsys.readouterr().err
-    assert main([*folders, *made, "--image-crop", "1.5"]) == 1
+    assert main([*folders, *made, "--image-crop", "1.5"]) == 2
     assert "Image crop 1.5 is out of range; use a number from 0 to 1." in capsys.readouterr().err

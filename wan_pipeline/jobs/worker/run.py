@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_STEPS_DOWN = 2
 """Smaller memory plans that a job may be given before it fails."""
+NOTICEABLE_SECONDS = 0.1
+"""An engine that was there sooner was ready already."""
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,9 @@ class JobRun:
             label = Label(self.job.id, self.job.project, self.job.made_by, self.job.attempts)
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._clean_up()
-            return replace(finished, seconds={**finished.seconds, STARTING: self.starting_seconds})
+            has_waited = self.starting_seconds >= NOTICEABLE_SECONDS
+            starting = {STARTING: self.starting_seconds} if has_waited else {}
+            return replace(finished, seconds={**finished.seconds, **starting})
         return None
 
     @contextmanager
