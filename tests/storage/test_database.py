@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -336,7 +337,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "256k") as disk:
         queue = OpenQueue(disk / "studio.sqlite3")
         first = queue.editor.submit(make_request())
-        (disk / "ballast").write_bytes(bytes((256 - 100) * 1024))
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 16 * 1024))
         with pytest.raises(StorageError, match=r"disk of the database .* is full; free some space"):
             queue.editor.submit_many([(make_request(prompt="p" * 4000), "")] * 100)
         assert [job.id for job in queue.jobs.recent(9)] == [first]
