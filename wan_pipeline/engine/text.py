@@ -39,7 +39,7 @@ def embed(
     observer: Observer | None = None,
     *,
     streams: bool = False,
-    keep: int = MAX_CACHED,
+    keep: int = 0,
 ) -> list[torch.Tensor]:
     """The embedding of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
