@@ -177,17 +177,21 @@ def equal(bench: Bench) -> dict[str, Any]:
 def measure(
     bench: Bench, facts: MemoryFacts, transformers: list[Any], models: list[Any], plan: TrainingPlan, row: Row
 ) -> dict[str, Any]:
-    """Seconds and GiB of a step, and what was forecast."""
-    with capped(bench, row.cap):
-        loop = make_loop(bench, facts, transformers, models, plan, row)
-        bench.rest()
-        expert = loop.model.experts[0]
-        with loop.model.training(plan, bench.device):
-            seconds = bench.seconds(loop._step)
-            peak = bench.peak()
-        del expert
+    """Seconds and GiB of a step, and what was forecast. A row that does not fit under its cap says so."""
     told = forecast(work_of(bench, replace(facts, experts=len(transformers)), row), plan)
-    return {"seconds": seconds, "gib": peak, "cap": row.cap, "forecast_gib": round(told.bytes / GIB, 2)}
+    facts_of_row = {"cap": row.cap, "forecast_gib": round(told.bytes / GIB, 2)}
+    with capped(bench, row.cap):
+        try:
+            taken = _time(bench, make_loop(bench, facts, transformers, models, plan, row), plan)
+        except torch.OutOfMemoryError as error:
+            return {"seconds": None, "gib": bench.peak(), **facts_of_row, "error": str(error)[:300]}
+    return {**taken, **facts_of_row}
+
+
+def _time(bench: Bench, loop: Loop, plan: TrainingPlan) -> dict[str, Any]:
+    bench.rest()
+    with loop.model.training(plan, bench.device):
+        return {"seconds": bench.seconds(loop._step), "gib": bench.peak()}
 
 
 def make_loop(

@@ -67,7 +67,7 @@ def _lines(receipt: Receipt) -> list[str]:
         "control video": request.control_video,
         "control mask": request.control_mask,
         "reference images": ", ".join(request.reference_images),
-        "loras": ", ".join(f"{lora.name}={lora.weight:g}" for lora in request.loras),
+        "loras": ", ".join(f"{lora.name}={lora.strength}" for lora in request.loras),
         "seed": request.seed,
         "size": f"{request.width} x {request.height}, {request.num_frames} frames at {request.fps} a second",
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",

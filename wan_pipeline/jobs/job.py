@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.lora.applied import AppliedLora
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 
@@ -108,6 +109,7 @@ class Finished:
     """Seconds by stage."""
     warnings: tuple[str, ...] = ()
     """What was skipped or degraded, one sentence each."""
+    loras: tuple[AppliedLora, ...] = ()
 
 
 class NewJob(NamedTuple):

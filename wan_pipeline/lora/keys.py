@@ -119,6 +119,11 @@ def split_key(key: str) -> KeyParts | None:
     return KeyParts(module, role)
 
 
+def split_keys(keys: Iterable[str]) -> dict[str, KeyParts]:
+    """Those of the keys that are parts of a LoRA."""
+    return {key: parts for key in keys if (parts := split_key(key))}
+
+
 class Place(NamedTuple):
     """Where a file's name of a module leads."""
 

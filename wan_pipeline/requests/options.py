@@ -62,13 +62,26 @@ def number(name: str) -> Callable[[str], float]:
 
 
 def lora(text: str) -> LoraChoice:
-    """Parse NAME or NAME=WEIGHT; a name with "=" in it needs a weight. Raises UserError."""
-    from wan_pipeline.requests.request import LoraChoice  # here: --help needs none of it
+    """Parse NAME, NAME=WEIGHT, NAME=HIGH/LOW for two experts, or either with @POINTS over the steps after it.
 
-    name, equals, weight = text.strip().rpartition("=")
+    For example `ink=0.8`, `fast=3/1.5`, `ink=0.8@0:0,0.3:1`. A name with "=" in it needs a weight. Raises UserError.
+    """
+    from wan_pipeline.lora.schedule import Schedule  # here: --help needs none of it
+    from wan_pipeline.requests.request import LoraChoice
+
+    name, equals, strength = text.strip().rpartition("=")
     if not equals:
         return LoraChoice(text.strip())
-    return LoraChoice(name.strip(), number(f"weight of LoRA '{name[:80]}'")(weight))
+    weights, at, points = strength.partition("@")
+    read, what = number(f"weight of LoRA '{name[:80]}'"), f"LoRA '{name[:80]}' cannot be read"
+    try:
+        schedule = Schedule.parse(points) if at else None
+    except ValueError as error:
+        raise UserError(f"{what}: {error}.") from None
+    high, slash, low = weights.partition("/")
+    if slash:
+        return LoraChoice(name.strip(), weight_high=read(high), weight_low=read(low), schedule=schedule)
+    return LoraChoice(name.strip(), 1.0 if at and not weights.strip() else read(weights), schedule=schedule)
 
 
 OPTIONS = (

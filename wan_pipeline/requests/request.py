@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from wan_pipeline.errors import RequestError
+from wan_pipeline.lora.schedule import StoredSchedule
 from wan_pipeline.models.spec import Mode, clip_seconds
 from wan_pipeline.requests.limits import (
     FirstBlockCache,
@@ -36,8 +37,47 @@ class LoraChoice:
 
     name: Name
     weight: LoraWeight = 1.0
+    weight_high: LoraWeight | None = None
+    """For the high-noise expert of a model with two; None: `weight`."""
+    weight_low: LoraWeight | None = None
+    """For the low-noise expert."""
+    schedule: StoredSchedule | None = None
+    """Factors of the weight over the steps; None: 1 in all of them."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """For the high-noise expert, which is the only one of most models, and for the low-noise one."""
+        high = self.weight if self.weight_high is None else self.weight_high
+        return high, self.weight if self.weight_low is None else self.weight_low
+
+    @property
+    def is_by_expert(self) -> bool:
+        """Whether the two experts have weights of their own."""
+        return self.weight_high is not None or self.weight_low is not None
+
+    @property
+    def strength(self) -> str:
+        """For people: `0.8`, `3/1.5` for two experts, `1 over 0:0, 0.3:1`."""
+        weights = "/".join(f"{weight:g}" for weight in (self.weights if self.is_by_expert else (self.weight,)))
+        return weights if self.schedule is None else f"{weights} over {self.schedule}"
+
+    @property
+    def text(self) -> str:
+        """What `options.lora` reads: NAME=WEIGHT, NAME=HIGH/LOW, and @POINTS after either."""
+        weights = "/".join(f"{weight!r}" for weight in (self.weights if self.is_by_expert else (self.weight,)))
+        return f"{self.name}={weights}" + (f"@{self.schedule}" if self.schedule else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. What is left to the weight is left out, so that versions that know nothing else can read it."""
+        return {
+            "name": self.name,
+            "weight": self.weight,
+            **({} if self.weight_high is None else {"weight_high": self.weight_high}),
+            **({} if self.weight_low is None else {"weight_low": self.weight_low}),
+            **({} if self.schedule is None else {"schedule": str(self.schedule)}),
+        }
 
 
 @dataclass(frozen=True)
@@ -133,7 +173,8 @@ class GenerationRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. Without notes it can be read by versions that know none."""
-        return {name: value for name, value in asdict(self).items() if name != "notes" or value}
+        values = asdict(self) | {"loras": tuple(lora.to_dict() for lora in self.loras)}
+        return {name: value for name, value in values.items() if name != "notes" or value}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)

@@ -19,7 +19,7 @@ from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset
 from wan_pipeline.requests.reading import read_prompt
-from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
+from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import PENDING, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
 
@@ -133,7 +133,7 @@ class RequestResolver:
             guidance_scale=request.guidance_scale,
             flow_shift=request.flow_shift,
             scheduler=request.scheduler,
-            loras=tuple(LoraChoice(lora.name, lora.weight) for lora in request.loras),
+            loras=request.loras,
             guidance_scale_2=request.guidance_scale_2,
             quantization=request.quantization,
             first_block_cache=request.first_block_cache or None,

@@ -89,7 +89,7 @@ def row_values(row: Row) -> dict[str, Any]:
     values = {name: getattr(draft, option.field) for name, option in _OPTIONS.items()}
     values |= {name: member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
     values["reference-image"] = [member_name(path) for path in draft.reference_images] or None
-    values["lora"] = [f"{lora.name}={lora.weight!r}" for lora in draft.loras] or None
+    values["lora"] = [lora.text for lora in draft.loras] or None
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
     return {name: value for name, value in values.items() if value is not None}

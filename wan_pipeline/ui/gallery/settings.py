@@ -19,7 +19,7 @@ def settings(request: GenerationRequest, names: Names) -> dict[str, str]:
         "Negative prompt": request.negative_prompt or "none",
         "Model": names.model(request.model),
         "Style": names.preset(request.preset) or "none",
-        "LoRAs": ", ".join(f"{lora.name} {lora.weight:g}" for lora in request.loras) or "none",
+        "LoRAs": ", ".join(f"{lora.name} {lora.strength}" for lora in request.loras) or "none",
         "First frame": _short(request.image) or "none",
         "Seed": str(request.seed),
         "Size": frame_size(request),
