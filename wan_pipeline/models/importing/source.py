@@ -192,8 +192,16 @@ def _component(stored: Stored, names: dict[str, str], base: InstalledModel, comp
 def _vae_names(names: dict[str, str]) -> dict[str, str]:
     from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # here: it imports torch
 
-    renamed: dict[str, str] = convert_wan_vae_to_diffusers(dict(names))  # it only moves values
+    renamed: dict[str, str] = convert_wan_vae_to_diffusers(  # it only moves values
+        {re.sub(r"^decoder\.upsamples\.(\d+)\.shortcut\.", _shortcut, name): old for name, old in names.items()}
+    )
     return renamed
+
+
+def _shortcut(found: re.Match[str]) -> str:
+    """Diffusers' name of a shortcut; its own conversion knows those of one size of the VAE. A level has four parts."""
+    level, place = divmod(int(found[1]), 4)
+    return f"decoder.up_blocks.{level}.resnets.{place}.conv_shortcut."
 
 
 def _source(stored: Stored, names: dict[str, str]) -> Source:
