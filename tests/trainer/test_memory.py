@@ -1,0 +1,124 @@
+"""Training by blocks: streamed, recomputed and resident gradients are the same bits, and the base stays as it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.engine.memory.test_block_streaming import addresses, make
+from wan_pipeline.engine.memory.block_streaming import StreamedModel
+from wan_pipeline.models.memory import WAN_14B
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.registry import find
+from wan_pipeline.planning.machine import REFERENCE, Machine, without_device
+from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.experts import training
+from wan_pipeline.trainer.factors import Factors
+from wan_pipeline.trainer.flow import add_noise, flow_loss
+from wan_pipeline.trainer.memory.choose import TrainingPlanner
+from wan_pipeline.trainer.memory.forecast import Work, forecast
+from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.recipe import load_recipe
+
+CPU = torch.device("cpu")
+LAYERS = 5
+
+
+def gradients(model: torch.nn.Module, plan: TrainingPlan) -> tuple[list[torch.Tensor], int]:
+    """Of all factors after two steps that are equal but for the plan, and how many blocks were copied."""
+    streamed = None
+    if plan.buffers:
+        streamed = StreamedModel(model)
+        streamed.move_to_host_memory(pinned=False)
+    draw = torch.Generator().manual_seed(3)
+    factors = Factors(model, 4, 8.0, draw, CPU)
+    for pair in factors.pairs.values():
+        torch.nn.init.normal_(pair.up, std=0.1, generator=draw)
+    clean, noise = (torch.randn(2, 48, 3, 4, 4, generator=draw) for _ in range(2))
+    given = torch.tensor([True, False])
+    noisy = add_noise(clean, noise, torch.tensor([0.3, 0.8]), given, patch=(1, 2, 2))
+    text = torch.randn(2, 6, 32, generator=draw)
+    with training(model, factors, streamed, plan, CPU) as stream:
+        for _ in range(2):
+            velocity = model(noisy.latents, noisy.timestep, text, return_dict=False)[0]
+            flow_loss(velocity, noisy).backward()
+        with torch.no_grad():  # a pass without a backward, in between
+            model(noisy.latents, noisy.timestep, text, return_dict=False)
+    return [factor.grad for factor in factors.parameters() if factor.grad is not None], stream.copies if stream else 0
+
+
+PRECISIONS = [Precision.INT8, *(pytest.param(one, marks=pytest.mark.soak) for one in (Precision.FP8, Precision.FP32))]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_gradients_of_streamed_and_resident_blocks_are_the_same_bits(precision: Precision) -> None:
+    wanted, _ = gradients(make(precision), TrainingPlan(precision))
+    assert len(wanted) == LAYERS * 10 * 2
+    assert all(value.abs().max() > 0 for value in wanted)
+    for buffers, on_host in ((0, False), (2, False), (3, True), (LAYERS, False)):
+        model = make(precision)
+        before = [value.clone() for value in model.state_dict().values()]
+        plan = TrainingPlan(precision, buffers, recomputes=True, inputs_on_host=on_host)
+        found, _ = gradients(model, plan)
+        assert all(map(torch.equal, wanted, found)), plan
+        assert all(map(torch.equal, before, model.state_dict().values())), plan
+
+
+@pytest.mark.parametrize("buffers", [2, 4, LAYERS])
+def test_a_step_copies_each_block_once_a_pass_but_those_at_the_turns(buffers: int) -> None:
+    _, copies = gradients(make(Precision.INT8), TrainingPlan(Precision.INT8, buffers, recomputes=True))
+    of_steps = buffers + 2 * 2 * (LAYERS - buffers)  # the buffers are filled once, and again what does not stay
+    of_last_pass = LAYERS - buffers
+    assert copies <= of_steps + of_last_pass
+    assert copies == LAYERS or buffers < LAYERS
+
+
+def test_afterwards_the_model_is_as_it_was() -> None:
+    model = make(Precision.INT8)
+    StreamedModel(model).move_to_host_memory(pinned=False)
+    forwards = [module.forward.__func__ for module in model.modules()]
+    before = addresses(model)
+    gradients(model, TrainingPlan(Precision.INT8, 2, recomputes=True, inputs_on_host=True))
+    assert [module.forward.__func__ for module in model.modules()] == forwards
+    assert addresses(model).keys() == before.keys()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def planner(spec_id: str, bucket: Bucket, gib: float, machine: Machine = REFERENCE) -> TrainingPlanner:
+    spec = find(spec_id)
+    return TrainingPlanner(spec, load_recipe("character", spec.memory), [bucket] * 3, machine, gib)
+
+
+CLIP, IMAGE = Bucket(512, 512, 33), Bucket(512, 512)
+
+
+def test_smaller_devices_get_smaller_plans() -> None:
+    assert planner("wan2.1-t2v-14b", IMAGE, 78).choose().plan == TrainingPlan(Precision.BF16, recomputes=True)
+    tight = planner("wan2.1-t2v-14b", CLIP, 7.2)
+    assert tight.choose().fits
+    assert tight.choose().plan.buffers >= 2
+    assert tight.streams_text
+    assert tight.encodes_in_tiles
+    assert not planner("wan2.1-t2v-14b", CLIP, 3).choose().fits
+    assert planner("wan2.2-t2v-a14b", CLIP, 12).choose().fits
+    assert planner("demo", Bucket(320, 192), 0, without_device(8e9)).choose().plan == TrainingPlan(Precision.FP32)
+
+
+def test_after_out_of_memory_comes_a_plan_that_takes_less() -> None:
+    plans = planner("wan2.1-t2v-14b", CLIP, 0)
+    outlook, seen = plans.choose(), 0
+    while (smaller := plans.smaller(outlook.plan)) is not None:
+        assert smaller.forecast.bytes < outlook.forecast.bytes
+        outlook, seen = smaller, seen + 1
+    assert seen >= 3
+    assert outlook.plan.small_factors
+    assert outlook.plan.buffers <= 3
+
+
+def test_a_step_takes_longer_with_more_to_compute_and_to_copy() -> None:
+    def seconds(tokens: int, buffers: int) -> float:
+        plan = TrainingPlan(Precision.INT8, buffers, recomputes=True)
+        return forecast(Work(WAN_14B, tokens, 1, 32, 512), plan, REFERENCE).step_seconds
+
+    assert seconds(256, 2) > seconds(256, 20) >= seconds(256, 40)
+    assert seconds(9216, 2) > 2 * seconds(256, 2)

@@ -1,0 +1,253 @@
+"""One training, from a folder of images to a LoRA in the LoRA folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from wan_pipeline import __version__
+from wan_pipeline.engine.device.environment import fixed_facts
+from wan_pipeline.engine.device.placement import choose_placement, is_out_of_memory, limit_memory, release_memory
+from wan_pipeline.engine.device.probe import probe
+from wan_pipeline.engine.load import quiet_libraries
+from wan_pipeline.engine.provenance import ProvenanceRecorder
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.settings import Settings
+from wan_pipeline.trainer.dataset.buckets import Buckets
+from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
+from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
+from wan_pipeline.trainer.loop import Loop, NotFiniteError
+from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
+from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.output import Output, WrittenLora
+from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
+from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage, check_cancelled
+from wan_pipeline.trainer.recipe import load_recipe
+from wan_pipeline.trainer.request import TrainingRequest, check_seed
+from wan_pipeline.trainer.state import load_state, save_state
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    lora: WrittenLora
+    steps: int
+    loss: float
+    """Mean of the last steps."""
+    validation_loss: float | None
+    """Of the held-out stills; None if there were none."""
+    seconds: float
+    """Of this run, with preparation."""
+    peak_memory_gib: float
+    warnings: tuple[str, ...]
+
+
+def train(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> Trained:
+    """Train a LoRA. Its state is saved on the way and when it is cancelled, so that it can be resumed to the same bits.
+
+    Raises UserError, GenerationError, StorageError or Cancelled.
+    """
+    started = time.monotonic()
+    quiet_libraries()
+    training = _Training(request, settings, observer)
+    training.start()
+    training.run()
+    lora = training.finish()
+    loop = training.loop
+    return Trained(
+        lora=lora,
+        steps=loop.steps_done,
+        loss=loop.loss,
+        validation_loss=loop.validate(),
+        seconds=time.monotonic() - started,
+        peak_memory_gib=loop.gauge.peak_mb * 1e6 / 2**30,
+        warnings=tuple(training.warnings),
+    )
+
+
+def foresee(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> TrainingOutlook:
+    """The memory plan of a training and what it is expected to take, without training. Raises what `train` raises."""
+    return _Training(request, settings, observer).outlook
+
+
+class _Training:
+    """The steps of `train`, in their order."""
+
+    def __init__(self, request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> None:
+        self._request = request
+        self._settings = settings
+        self._observer = observer
+        self.warnings: list[str] = []
+        check_seed(request.seed)
+        self._model = ModelLibrary(settings).find(request.model)
+        suffixes = expert_suffixes(check_trainable(self._model))
+        self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
+        self._output = Output(settings, request.output)
+        self._saved_step = 0
+        self._output.check(suffixes, resume=request.resume)
+        self._place = choose_placement(settings.device)
+        limit_memory(self._place, settings.memory_limit)
+        self._dataset = self._check()
+        self._planner = self._plan_memory()
+        self.outlook = self._planner.choose()
+
+    def start(self) -> None:
+        """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
+        self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.outlook)))
+        self._prepared = self._prepare()
+        self._load(self.outlook.plan)
+        if self._request.resume:
+            self._restore(self._identity)
+
+    def run(self) -> None:
+        """Train from checkpoint to checkpoint."""
+        steps = self._recipe.steps
+        while (done := self.loop.steps_done) < steps:
+            due = next(step for step in range(done + 1, steps + 1) if self._recipe.is_checkpoint(step))
+            try:
+                self.loop.run_until(due, self._observer)
+                self.loop.validate()
+            except Cancelled:
+                self._save_state()
+                raise
+            except NotFiniteError as error:
+                raise NotFiniteError(f"{error} {self._kept()}") from error
+            except RuntimeError as error:
+                self._use_less_memory(error)
+                continue
+            self._save_checkpoint()
+
+    def finish(self) -> WrittenLora:
+        """Write the LoRA, and remove the state that it no longer needs."""
+        lora = self._output.write_result(self._tensors(), self._metadata())
+        self._output.remove_state()
+        return lora
+
+    def _check(self) -> Dataset:
+        spec, recipe = self._model.spec, self._recipe
+
+        def tell(done: int, total: int) -> None:
+            check_cancelled(self._observer)
+            self._tell(TrainingProgress(TrainingStage.CHECKING, done, total))
+
+        dataset = check_dataset(self._request.dataset, spec, Buckets(spec, recipe.pixels, recipe.max_frames), tell)
+        self.warnings += [*(finding.message for finding in dataset.findings), *dataset.advice]
+        return dataset
+
+    def _plan_memory(self) -> TrainingPlanner:
+        machine = probe(self._place.device, self._settings.cache).machine
+        buckets = [example.bucket for example in self._dataset.examples]
+        return TrainingPlanner(self._model.spec, self._recipe, buckets, machine, self._settings.memory_limit)
+
+    def _prepare(self) -> Prepared:
+        settings, place, planner = self._settings, self._place, self._planner
+        setup = ProvenanceRecorder(settings, LoraLibrary(settings.loras), place).text_setup()
+        streams_text, in_tiles = planner.streams_text, planner.encodes_in_tiles
+        encoders = Encoders(self._model, place, settings.cache, setup, streams_text, in_tiles)
+        return prepare(self._dataset, self._request.trigger, encoders, self._observer)
+
+    def _load(self, plan: TrainingPlan) -> None:
+        """Load the model by the plan, at the beginning of its training."""
+        self._tell(TrainingProgress(TrainingStage.LOADING))
+        self._identity = self._identify(plan)
+        generator = torch.Generator().manual_seed(self._request.seed)
+        model = load_trainable(self._model, plan, self._recipe, self._place, self._settings.cache, generator)
+        shift = self._model.spec.flow_shift
+        self.loop = Loop(model, self._prepared, self._recipe, shift, plan, self._place, generator)
+
+    def _restore(self, identity: dict[str, Any]) -> None:
+        self.loop.restore(load_state(self._output.state, identity))
+        self._saved_step = self.loop.steps_done
+
+    def _use_less_memory(self, error: RuntimeError) -> None:
+        """After an out-of-memory error, go on from the last checkpoint by the next smaller plan. Raises any other."""
+        if not is_out_of_memory(error):
+            raise error
+        smaller = self._planner.smaller(self.outlook.plan)
+        if smaller is None:
+            raise OutOfMemory(
+                f"The {self._place.device.type} ran out of memory by the smallest plan ({self.outlook.plan}); train "
+                f"shorter clips, or with a lower --rank. {self._kept()}",
+                None,
+            ) from error
+        self._warn(f"The device ran out of memory; from step {self._saved_step} on: {smaller}.")
+        before, self.outlook = self._identity, smaller
+        del self.loop
+        release_memory(self._place)
+        self._load(smaller.plan)
+        if self._saved_step:
+            self._restore(before)
+
+    def _tell(self, progress: TrainingProgress) -> None:
+        self._observer.progress(progress)
+
+    def _identify(self, plan: TrainingPlan) -> dict[str, Any]:
+        """Everything that decides the weights, by the words that say what has changed."""
+        return {
+            "dataset": self._prepared.sha256,
+            "recipe": self._recipe.to_dict(),
+            "model": self._model.fingerprint,
+            "seed": self._request.seed,
+            "trigger word": self._request.trigger,
+            "device": self._place.device.type,
+            "precision": [plan.precision.value, plan.small_factors],
+        }
+
+    def _save_state(self) -> None:
+        try:
+            save_state(self._output.state, self.loop.state(), self._identity)
+            self._saved_step = self.loop.steps_done
+        except StorageError as error:  # an earlier one is still whole
+            self._warn(f"The training's state after step {self.loop.steps_done} could not be saved: {error}")
+
+    def _save_checkpoint(self) -> None:
+        self._save_state()
+        if self.loop.steps_done == self._recipe.steps:  # the result itself
+            return
+        try:
+            self._output.write_checkpoint(self.loop.steps_done, self._tensors(), self._metadata())
+        except StorageError as error:
+            self._warn(f"The LoRA after step {self.loop.steps_done} could not be saved: {error}")
+
+    def _kept(self) -> str:
+        """What is on the disk of a training that cannot go on."""
+        if not self._saved_step:
+            return "Nothing was saved yet."
+        return f"Its state and its LoRA as of step {self._saved_step} are kept in {self._output.folder}."
+
+    def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {expert.suffix: expert.factors.file_tensors() for expert in self.loop.model.experts}
+
+    def _metadata(self) -> dict[str, Any]:
+        """What the file says of itself, so that it can be made again."""
+        loop, request = self.loop, self._request
+        return {
+            "base_model": self._model.spec.id,
+            "rank": self._recipe.rank,
+            "alpha": self._recipe.alpha,
+            "trigger": request.trigger,
+            "dataset_sha256": self._prepared.sha256,
+            "recipe": {"name": request.recipe, **self._recipe.to_dict()},
+            "receipt": {
+                "program": f"Wan Studio {__version__}",
+                "model_fingerprint": self._model.fingerprint,
+                "seed": request.seed,
+                "steps": loop.steps_done,
+                "loss": round(loop.loss, 6),
+                "examples": len(self._prepared.buckets),
+                "environment": fixed_facts(self._place),
+            },
+        }
+
+    def _warn(self, sentence: str) -> None:
+        logger.warning(sentence)
+        self.warnings.append(sentence)
