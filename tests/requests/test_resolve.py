@@ -15,7 +15,7 @@ from wan_pipeline.models.registry import (
 )
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
-from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import LAYERED, Layer, cropped, merge, merge_settings, resolve
 from wan_pipeline.requests.scheduler import SchedulerName
@@ -40,13 +40,17 @@ def test_higher_layers_win_whatever_their_order_in_the_call() -> None:
 
 def test_each_value_remembers_its_layer() -> None:
     draft = Draft(prompt="a boat", height=512, first_block_cache=0.1)
-    merged = merge_settings(draft, WAN22_T2V_A14B, NOIR, speed=FAST)
+    quality = Preset(
+        id="fine", title="Fine", description="", kind=PresetKind.QUALITY, num_inference_steps=50, num_frames=17
+    )
+    merged = merge_settings(draft, WAN22_T2V_A14B, NOIR, speed=FAST, quality=quality)
     layers = {layer: {name for name, origin in merged.origins.items() if origin is layer} for layer in Layer}
     assert layers == {
         Layer.FORM: {"height", "first_block_cache"},
         Layer.SPEED: {"num_inference_steps", "guidance_scale", "guidance_scale_2", "flow_shift", "scheduler"},
+        Layer.QUALITY: {"num_frames"},
         Layer.PRESET: {"width"},
-        Layer.MODEL: {"num_frames", "fps", "negative_prompt"},
+        Layer.MODEL: {"fps", "negative_prompt"},
     }
     assert merged.values["num_inference_steps"] == 4 and merged.values["width"] == 256
     assert set(LAYERED) == set(merged.values) | {"quantization"}  # which nobody sets: as memory allows

@@ -93,6 +93,16 @@ class QueueState:
     """Why it is paused, if it is until a disk has room again."""
     pauses_now: bool = False
     """It was paused at once: the running job is to be given back."""
+    is_ready: bool = False
+    """Whether the worker of the last heartbeat has its engine ready."""
+    loaded: str | None = None
+    """Id of the model that it holds."""
+    worker_starts: tuple[float, ...] = ()
+    """Seconds that the newest workers took until then."""
+
+
+STARTING = "starting"
+"""Beside the stages in a job's seconds: what its worker's engine took to start after the job was claimed."""
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ Guidance = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
 FlowShift = Annotated[float, Field(ge=MIN_FLOW_SHIFT, le=MAX_FLOW_SHIFT)]
 LoraWeight = Annotated[float, Field(ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)]
 FirstBlockCache = Annotated[float, Field(ge=0, le=MAX_FIRST_BLOCK_CACHE)]
+CropPosition = Annotated[float, Field(ge=0, le=1)]
 References = Annotated[tuple[Name, ...], Field(max_length=MAX_REFERENCES)]
 
 
@@ -75,6 +76,7 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_quantization(request)
     if request.first_block_cache and spec.takes_control:
         raise RequestError("first_block_cache", f"{spec.title} does not support the first-block cache; set it to 0.")
+    _check_number("image_crop", "Image crop", request.image_crop, 0.0, 1.0)
     _check_number("first_block_cache", "First-block cache", request.first_block_cache, 0.0, MAX_FIRST_BLOCK_CACHE)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.requests.image_fit import ImageFit
 from wan_pipeline.requests.scheduler import SchedulerName
 
 if TYPE_CHECKING:
@@ -87,6 +88,16 @@ def lora(text: str) -> LoraChoice:
 OPTIONS = (
     Option("prompt", "prompt", str, "TEXT", "what should be seen"),
     Option("image", "image", path, "FILE", "a picture to start from"),
+    Option(
+        "image-fit", "image_fit", str, "NAME", f"for a picture of another shape than the clip: {', '.join(ImageFit)}"
+    ),
+    Option(
+        "image-crop",
+        "image_crop",
+        number("image crop"),
+        "X",
+        "what a crop keeps of the picture: from 0, its left or top, to 1, its right or bottom (0.5)",
+    ),
     Option("last-image", "last_image", path, "FILE", "a picture to end with"),
     Option(
         "control-video",
@@ -100,6 +111,7 @@ OPTIONS = (
     ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
+    Option("quality", "quality", str, "ID", "a quality of the presets folder, beside any style"),
     Option("speed", "speed", str, "ID", "few steps by a distilled LoRA: a file of presets/speeds"),
     Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
     Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (-1, random)"),

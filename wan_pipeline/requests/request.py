@@ -12,7 +12,9 @@ from pydantic import ConfigDict
 from wan_pipeline.errors import RequestError
 from wan_pipeline.lora.schedule import StoredSchedule
 from wan_pipeline.models.spec import Mode, clip_seconds
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.limits import (
+    CropPosition,
     FirstBlockCache,
     FlowShift,
     FrameRate,
@@ -108,7 +110,13 @@ class Draft:
     quantization: str | None = None
     first_block_cache: float | None = None
     speed: str | None = None
-    """Id of a speed: settings and a LoRA that override the preset's and are overridden by these."""
+    """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
+    image_fit: str | None = None
+    """`crop` or `pad`: how the first and the last image come to the shape of the clip."""
+    image_crop: float | None = None
+    """Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
+    quality: str | None = None
+    """Id of a preset of the kind "quality": settings that override those of the preset."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -156,6 +164,9 @@ class GenerationRequest:
     """Precision of the transformer's weights, a value of `Precision`; None: as memory allows."""
     notes: tuple[Note, ...] = ()
     """What of the prompt is not read, or is not read as it seems meant, one sentence each. Decides no frames."""
+    image_fit: ImageFit = ImageFit.CROP
+    """How the first and the last image come to the shape of the clip."""
+    image_crop: CropPosition = MIDDLE
     first_block_cache: FirstBlockCache = 0.0
     """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
 
@@ -172,9 +183,10 @@ class GenerationRequest:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. Without notes it can be read by versions that know none."""
+        """For JSON. What is young is left out at its default, so that older versions can read the rest."""
+        default = {"notes": (), "image_fit": ImageFit.CROP, "image_crop": MIDDLE}
         values = asdict(self) | {"loras": tuple(lora.to_dict() for lora in self.loras)}
-        return {name: value for name, value in values.items() if name != "notes" or value}
+        return {name: value for name, value in values.items() if name not in default or value != default[name]}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Settings in layers: model defaults < style preset < speed < form. `resolve` makes a complete request of them."""
+"""Settings in layers: model defaults < preset < quality < speed < form. `resolve` makes a complete request of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_request
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -41,6 +42,7 @@ class Layer(StrEnum):
 
     MODEL = "model"
     PRESET = "preset"
+    QUALITY = "quality"
     SPEED = "speed"
     FORM = "form"
 
@@ -70,12 +72,14 @@ def merge_settings(
     preset: Preset | None = None,
     image_size: tuple[int, int] | None = None,
     speed: Speed | None = None,
+    quality: Preset | None = None,
 ) -> Merged:
     """Merge the LAYERED settings. `image_size` (width, height) chooses among the model's sizes."""
     return merge(
         {
             Layer.MODEL: _model_defaults(spec, image_size),
             Layer.PRESET: _layered(preset),
+            Layer.QUALITY: _layered(quality),
             Layer.SPEED: _layered(speed),
             Layer.FORM: _layered(draft),
         }
@@ -89,6 +93,7 @@ def resolve(
     image: str | None,
     image_size: tuple[int, int] | None,
     speed: Speed | None = None,
+    quality: Preset | None = None,
 ) -> GenerationRequest:
     """Make a complete request of partial settings. Raises RequestError for a setting that the model cannot make.
 
@@ -97,7 +102,7 @@ def resolve(
     """
     if speed:
         speed.check_model(spec)
-    values = merge_settings(draft, spec, preset, image_size, speed).values
+    values = merge_settings(draft, spec, preset, image_size, speed, quality).values
     prompt = draft.prompt.strip()
     request = GenerationRequest(
         model=spec.id,
@@ -112,6 +117,7 @@ def resolve(
         control_video=PENDING if draft.control_video else None,
         control_mask=PENDING if draft.control_mask else None,
         reference_images=(PENDING,) * len(draft.reference_images),
+        **_framing(draft, image),
         **{**values, "scheduler": _scheduler(values["scheduler"])},
     )
     check_request(request, spec)
@@ -137,6 +143,18 @@ def _layered(source: ModelSpec | Preset | Speed | Draft | None) -> dict[str, Any
         return {}
     names = {field.name for field in fields(source)}
     return {name: getattr(source, name) for name in LAYERED if name in names}
+
+
+def _framing(draft: Draft, image: str | None) -> dict[str, Any]:
+    """How the pictures are fitted; a clip without any keeps the defaults, which decide nothing then."""
+    if image is None:
+        return {}
+    try:
+        fit = ImageFit(draft.image_fit or ImageFit.CROP)
+    except ValueError:
+        known = " or ".join(ImageFit)
+        raise RequestError("image_fit", f"Image fit '{str(draft.image_fit)[:40]}' is not known; use {known}.") from None
+    return {"image_fit": fit, "image_crop": MIDDLE if draft.image_crop is None else draft.image_crop}
 
 
 def _scheduler(name: str) -> SchedulerName:
@@ -174,8 +192,7 @@ def size_for(image_size: tuple[int, int], spec: ModelSpec) -> Size:
 
 def cropped(image_size: tuple[int, int], size: Size) -> float:
     """The share of a picture that is lost when it is scaled to cover a size."""
-    one, two = image_size[0] / image_size[1], size.width / size.height
-    return 1 - min(one, two) / max(one, two)
+    return cropped_share(image_size, (size.width, size.height))
 
 
 def _on_grid(height: int, ratio: float, spec: ModelSpec) -> Size:

@@ -17,7 +17,7 @@ from wan_pipeline.models.tokens import TokenCounter
 from wan_pipeline.requests.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
-from wan_pipeline.requests.presets import Preset, find_preset
+from wan_pipeline.requests.presets import Preset, find_preset, find_quality
 from wan_pipeline.requests.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import PENDING, resolve
@@ -86,19 +86,27 @@ class RequestResolver:
         except UserError:
             return ()
 
+    def check_file(self, field: str, path: Path) -> None:
+        """Open a file that a person has just chosen for a field. Raises ImageError if it is of no use there."""
+        if field == "control_video" or (field == "control_mask" and not self._is_picture(path)):
+            self.pictures.check_video(path, field.replace("_", " "))
+        else:
+            self.pictures.check_still(path)
+
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
         return self._resolve_settings(draft, self.models.spec(draft.model or registry.DEFAULT_MODEL))
 
     def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
         preset = find_preset(self.presets, draft.preset) if draft.preset else None
+        quality = find_quality(self.presets, draft.quality) if draft.quality else None
         speed = find_speed(self.speeds, draft.speed) if draft.speed else None
         size = self._measure("image", draft.image) if draft.image else None
         if draft.last_image:
             self._measure("last_image", draft.last_image)
         for picture in draft.reference_images:
             self._measure("reference_images", picture)
-        request = resolve(draft, spec, preset, PENDING if size else None, size, speed)
+        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, quality)
         if speed:
             speed.check_files(self.loras)
         return request
@@ -123,6 +131,8 @@ class RequestResolver:
         return Draft(
             prompt=request.prompt if is_same or request.preset is None else request.styled_prompt,
             image=self._find(request.image),
+            image_fit=request.image_fit.value if request.image else None,
+            image_crop=request.image_crop if request.image else None,
             model=request.model,
             preset=request.preset if is_same else None,
             negative_prompt=request.negative_prompt,

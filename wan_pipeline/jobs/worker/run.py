@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
-from wan_pipeline.jobs.job import Finished, Job
+from wan_pipeline.jobs.job import STARTING, Finished, Job
 from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
 from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.worker.files import JobFiles
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_STEPS_DOWN = 2
 """Smaller memory plans that a job may be given before it fails."""
+NOTICEABLE_SECONDS = 0.1
+"""An engine that was there sooner was ready already."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ class JobRun:
         """Whether a fresh process should go on: this one's memory or device may be in disorder."""
         self.found_no_room = False
         """Whether it went back into the queue because a disk is full."""
+        self.starting_seconds = 0.0
+        """What the engine took to start for this job."""
         self._settings = settings
         self._queue = queue
         self._stopping = stopping
@@ -79,7 +84,9 @@ class JobRun:
             label = Label(self.job.id, self.job.project, self.job.made_by, self.job.attempts)
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._clean_up()
-            return finished
+            has_waited = self.starting_seconds >= NOTICEABLE_SECONDS
+            starting = {STARTING: self.starting_seconds} if has_waited else {}
+            return replace(finished, seconds={**finished.seconds, **starting})
         return None
 
     @contextmanager
