@@ -37,7 +37,7 @@ from wan_pipeline.trainer.experts import Expert, Trainable
 from wan_pipeline.trainer.factors import TARGETS, Factors
 from wan_pipeline.trainer.flow import NoiseRange
 from wan_pipeline.trainer.loop import Loop
-from wan_pipeline.trainer.memory.forecast import Work, fitting_plans, forecast
+from wan_pipeline.trainer.memory.forecast import Work, candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.prepare import Prepared
 from wan_pipeline.trainer.recipe import Recipe, change, load_recipe
@@ -100,10 +100,11 @@ def streamed(facts: MemoryFacts, rows: tuple[Row, ...], experts: int = 1) -> Cal
 
 
 def fitting_plan(bench: Bench, facts: MemoryFacts, row: Row) -> TrainingPlan:
-    """The quickest streamed plan for a card of the row's cap."""
-    work = work_of(bench, facts, row)
-    plans = fitting_plans(work, row.cap * GIB if row.cap and not bench.tiny else 1e12, streamed_only=True)
-    return next(plan for plan in plans if plan.precision is Precision.INT8)
+    """int8 blocks, streamed, with as many on the device as the row's cap allows, and factors in fp32 if they fit."""
+    work, limit = work_of(bench, facts, row), row.cap * GIB
+    plans = [plan for plan in candidates() if plan.buffers and plan.precision is Precision.INT8]
+    fitting = [plan for plan in plans if forecast(work, plan).bytes <= limit]
+    return fitted(work, (fitting or plans[-1:])[0], limit)
 
 
 def work_of(bench: Bench, facts: MemoryFacts, row: Row) -> Work:
