@@ -18,6 +18,7 @@ from wan_pipeline.trainer.flow import add_noise, flow_loss
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.forecast import Work, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.memory.two_way_stream import TwoWayStream
 from wan_pipeline.trainer.recipe import load_recipe
 
 CPU = torch.device("cpu")
@@ -122,3 +123,14 @@ def test_a_step_takes_longer_with_more_to_compute_and_to_copy() -> None:
 
     assert seconds(256, 2) > seconds(256, 20) >= seconds(256, 40)
     assert seconds(9216, 2) > 2 * seconds(256, 2)
+
+
+def test_streams_that_take_turns_share_the_devices_memory() -> None:
+    models = [StreamedModel(make(Precision.INT8, seed)) for seed in (0, 1)]
+    turns: list[TwoWayStream] = []
+    streams = [TwoWayStream(model.blocks, CPU, 2, turns) for model in models]
+    for model in models:
+        model.move_to_host_memory(pinned=False)
+    for number in (0, 1, 0):
+        with streams[number].on_device(models[number].blocks[0]):
+            assert [len(stream._buffers) for stream in streams] == [2 * (number == 0), 2 * (number == 1)]

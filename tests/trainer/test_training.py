@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests.support.commands import MODEL, make_folders, started, wan
-from wan_pipeline.engine.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.errors import Cancelled, StorageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary

@@ -34,7 +34,8 @@ class FileHashes:
         """
         if known := self.known(path):
             return known
-        cached, digest = self._cached(path), hashlib.sha256()
+        cached = self._cached(path)
+        digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
@@ -44,10 +45,11 @@ class FileHashes:
         return digest.hexdigest()
 
     def known(self, path: Path) -> str | None:
-        """The hash of a file that was hashed before and is as it was then, without reading it. Raises OSError."""
+        """The hash if the file need not be read for it; else None. Raises OSError if there is no such file."""
         return _hub_blob_name(path) or _read(self._cached(path))
 
     def _cached(self, path: Path) -> Path:
+        """The file that holds the hash."""
         facts = path.stat()
         key = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
         return self._cache / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.txt"
