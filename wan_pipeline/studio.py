@@ -20,7 +20,7 @@ from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
-from wan_pipeline.errors import LookingOnError, StorageError, UserError
+from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
@@ -30,6 +30,7 @@ from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.lora.experts import Expert
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.incoming import add_file
 from wan_pipeline.lora.library import LoraLibrary
@@ -292,6 +293,14 @@ class Studio:
         """Check a LoRA file, copy it into the folder, and return its name. Raises UserError."""
         self._check_main_app()
         return add_file(path, self.loras, self.lora_catalog)
+
+    def remember_lora_expert(self, path: Path, expert: Expert) -> None:
+        """Note which expert a LoRA file is for, as a person says. Raises UserError."""
+        self._check_main_app()
+        try:
+            self.loras.remember_expert(self.lora_catalog.sha256(path), expert)
+        except OSError as error:
+            raise LoraError(f"LoRA '{path.stem}' cannot be read: {error}; download or export it again.") from error
 
     # In this process, without the queue
 

@@ -9,8 +9,10 @@ import gradio as gr
 import pytest
 
 from tests.clips.test_gallery import put
-from tests.support import adapters
+from tests.support import adapters, tiny
 from tests.support.pages import NASTY, TEMPLATES, Reader, assert_harmless, page_links
+from wan_pipeline.models.registry import WAN22_T2V_A14B
+from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -114,6 +116,19 @@ def test_a_note_stays_with_a_file_that_is_renamed(tab: Tab, loras: Path) -> None
     assert "wash" in tab.names and "for the sea" in tab.grid.text
     tab.click("note", "wash", " ")
     assert "for the sea" not in tab.grid.text
+
+
+def test_the_expert_of_a_file_is_asked_once(settings: Settings, studio: Studio) -> None:
+    tiny.write_experts_text(settings.models / WAN22_T2V_A14B.id)
+    adapters.write(settings.loras / "style.safetensors", but="proj_out")
+    tab = Tab(studio)
+    form = tab.links.filler.forms[Mode.TEXT_TO_VIDEO].form
+    tab.values[form["model"]] = WAN22_T2V_A14B.id
+    tab.search()
+    assert "For which expert is it?" in tab.grid.text and "high and low noise" in tab.grid.text
+    assert "is no expert" in str(tab.click("expert", "style", "middle")[tab.layout.toast])
+    tab.click("expert", "style", "low")
+    assert "For which expert is it?" not in tab.grid.text and ", low noise" in tab.grid.text
 
 
 def test_use_and_trigger_words_go_into_the_open_form(tab: Tab) -> None:

@@ -14,7 +14,7 @@ REFUSED = frozenset(
     {
         *("pause-all", "pause-now", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
-        *("star", "note", "bin", "unbin", "undo"),
+        *("star", "note", "expert", "bin", "unbin", "undo"),
         *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
     }
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wan_pipeline.errors import ModelError
+from wan_pipeline.errors import LoraError, ModelError
+from wan_pipeline.lora.experts import Expert
 from wan_pipeline.lora.facts import LoraFacts
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.models.library import InstalledModel
@@ -19,6 +20,8 @@ class LoraFit:
     """How many of its keys apply; empty where that is not known."""
     problem: str = ""
     """Why the model cannot take it."""
+    asks_expert: bool = False
+    """Whether nothing tells which of the model's two experts its file is for."""
 
 
 def installed(studio: Studio, model_id: str) -> InstalledModel | None:
@@ -36,7 +39,15 @@ def fit_of(facts: LoraFacts, model: InstalledModel | None) -> LoraFit:
     if model is None or facts.applied is None:
         return LoraFit()
     experts = f", {' and '.join(facts.experts)} noise" if facts.experts else ""
-    return LoraFit(f"{facts.applied:,} of {facts.keys:,} keys apply to {model.spec.title}{experts}")
+    line = f"{facts.applied:,} of {facts.keys:,} keys apply to {model.spec.title}{experts}"
+    return LoraFit(line, asks_expert=facts.asks_expert)
+
+
+def remember_expert(studio: Studio, name: str, answer: str) -> None:
+    """Note which expert a LoRA is for, where nothing tells it. Raises UserError."""
+    if answer not in [*Expert]:
+        raise LoraError(f"'{answer[:20]}' is no expert; choose high, low or both.")
+    studio.remember_lora_expert(studio.loras.find(name).paths[0], Expert(answer))
 
 
 def look_up(studio: Studio, lora: Lora, model: InstalledModel | None) -> LoraFit:

@@ -105,7 +105,7 @@ class FormLayout(Layout):
         self.loras_drawn = gr.Textbox(visible="hidden", container=False)
         """Stays empty: the page puts in its place what its rows show already."""
         rows = self.form.element("lora-rows")
-        self.lora_rows = gr.HTML("", elem_id=rows, elem_classes="lora-slot", js_on_load=DRAW_CURVES)
+        self.lora_rows = gr.HTML("", elem_id=rows, elem_classes="lora-slot", js_on_load=FORWARD_CLICKS + DRAW_CURVES)
         with gr.Accordion("LoRAs", open=False):
             self.lora_search = gr.Textbox(
                 label="Add a LoRA", placeholder="A part of its name", max_lines=1, elem_classes="lora-search"

@@ -8,11 +8,12 @@ from dataclasses import astuple, dataclass
 
 import gradio as gr
 
-from wan_pipeline.errors import LoraError, RequestError
+from wan_pipeline.errors import LoraError, RequestError, UserError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import QUIET, Updates
-from wan_pipeline.ui.common.lora import LoraFit, installed, look_up
+from wan_pipeline.ui.common.events import QUIET, Click, Updates
+from wan_pipeline.ui.common.lora import LoraFit, installed, look_up, remember_expert
+from wan_pipeline.ui.common.messages import notice
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.fields.field import has_second_expert
@@ -60,6 +61,7 @@ class LoraEvents:
             trigger_mode="always_last",
             **QUIET,
         )
+        layout.lora_rows.click(self.choose_expert, [text, model], [layout.lora_rows, layout.notice], **QUIET)
         gr.on(
             [load, entered, layout.lora_search.input, model.change],
             self.find,
@@ -73,6 +75,15 @@ class LoraEvents:
         """The rows, unless the page shows them already. `drawn` is what it shows of their files."""
         html, now = self._rows(text, model)
         return {self._layout.lora_rows: gr.skip() if now == drawn else html}
+
+    def choose_expert(self, text: str, model: str, event: gr.EventData) -> Updates:
+        """The answer to which expert a file is for, which is remembered."""
+        click = Click.of(event)
+        try:
+            remember_expert(self._studio, click.subject, click.text)
+        except UserError as error:
+            return {self._layout.notice: notice(self._templates, str(error))}
+        return {self._layout.lora_rows: self._rows(text, model)[0]}
 
     def find(self, typed: str | None, model: str) -> Updates:
         """The first LoRAs with these letters in their names."""

@@ -12,7 +12,7 @@ from gradio.blocks import Block
 from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
-from wan_pipeline.ui.common.lora import installed
+from wan_pipeline.ui.common.lora import installed, remember_expert
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.room import Filler
 from wan_pipeline.ui.common.shown import changed, digests
@@ -33,6 +33,7 @@ class LorasEvents:
             "use": lambda click, values: self._filler.use_lora(click.subject, values),
             "words": self._add_words,
             "note": self._note,
+            "expert": self._choose_expert,
             "more": self._show_more,
         }
 
@@ -81,6 +82,10 @@ class LorasEvents:
     def _note(self, click: Click, values: Values) -> Updates:
         lora = self._studio.loras.find(click.subject)
         self._studio.lora_notes.write(self._studio.lora_catalog.sha256(lora.paths[0]), click.text)
+        return self._show(values, self._layout.query(values))
+
+    def _choose_expert(self, click: Click, values: Values) -> Updates:
+        remember_expert(self._studio, click.subject, click.text)
         return self._show(values, self._layout.query(values))
 
     def _show_more(self, click: Click, values: Values) -> Updates:
