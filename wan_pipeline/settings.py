@@ -90,6 +90,11 @@ class Settings:
         return self.workspace / "inputs"
 
     @property
+    def projects(self) -> Path:
+        """A folder for each project."""
+        return self.workspace / "projects"
+
+    @property
     def previews(self) -> Path:
         return self.workspace / "previews"
 

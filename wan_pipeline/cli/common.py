@@ -55,7 +55,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for option in words.OPTIONS:
         parser.add_argument(f"--{option.name}", type=option.parse, metavar=option.metavar, help=option.help)
     parser.add_argument(
-        "--lora", type=words.lora, metavar="NAME=WEIGHT", action="append", default=[], help="an adapter; repeatable"
+        "--lora",
+        type=words.lora,
+        metavar="NAME=WEIGHT",
+        action="append",
+        default=[],
+        help="an adapter; repeatable; none for none of the project's",
     )
     parser.add_argument(
         "--reference-image",
@@ -65,6 +70,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a picture of what should be seen (VACE); repeatable",
     )
+
+
+def add_project(parser: argparse.ArgumentParser, text: str, *, profile: bool = False) -> None:
+    """`--project`; with `profile` also which of its profiles."""
+    parser.add_argument("--project", default="", metavar="NAME", help=text)
+    if profile:
+        parser.add_argument("--profile", choices=("draft", "final"), default="", help="by this profile of the project")
 
 
 def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> None:
@@ -109,8 +121,19 @@ def draft(options: argparse.Namespace) -> Draft:
     from wan_pipeline.requests.request import Draft  # here: --help needs none of it
 
     values: dict[str, Any] = {option.field: getattr(options, option.name.replace("-", "_")) for option in words.OPTIONS}
-    several = {"loras": tuple(options.lora), "reference_images": tuple(options.reference_image)}
+    loras = tuple(options.lora) if options.lora else None
+    if loras is not None and [lora.name for lora in loras] == ["none"]:
+        loras = ()
+    several = {"loras": loras, "reference_images": tuple(options.reference_image)}
     return Draft(**{**values, "prompt": values["prompt"] or "", **several})
+
+
+def tell_project(studio: Studio, name: str) -> None:
+    """Make a project that does not exist, and say so."""
+    project, is_new = studio.projects.ensure(name)
+    if is_new:
+        path = studio.projects.path(project.id)
+        print(f"note: the project '{project.title}' is new; its settings are in {path}.", file=sys.stderr)
 
 
 def warn(message: str) -> None:

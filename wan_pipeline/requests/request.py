@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,9 @@ from wan_pipeline.requests.limits import (
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
+_OPTIONAL = ("notes", "prompt_before", "prompt_after", "layers")
+"""Fields of a request that its JSON leaves out while they are empty."""
+
 
 @dataclass(frozen=True)
 class LoraChoice:
@@ -42,7 +45,7 @@ class LoraChoice:
 
 @dataclass(frozen=True)
 class Draft:
-    """Partial settings, from the form, the command line or a list. What is None is left to preset and model."""
+    """Partial settings, from the form, the command line or a list. What is None is left to lower layers."""
 
     prompt: str = ""
     image: Path | None = None
@@ -58,7 +61,7 @@ class Draft:
     guidance_scale: float | None = None
     flow_shift: float | None = None
     scheduler: str | None = None
-    loras: tuple[LoraChoice, ...] = ()
+    loras: tuple[LoraChoice, ...] | None = None
     guidance_scale_2: float | None = None
     last_image: Path | None = None
     control_video: Path | None = None
@@ -69,6 +72,9 @@ class Draft:
     first_block_cache: float | None = None
     speed: str | None = None
     """Id of a speed: settings and a LoRA that override the preset's and are overridden by these."""
+    prompt_before: str | None = None
+    """Words that go before the prompt: the project's, unless they are given."""
+    prompt_after: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -89,7 +95,7 @@ class GenerationRequest:
     prompt: Text
     """The prompt as the user typed it, before the style."""
     styled_prompt: Text
-    """The prompt inside its preset's template, cut to what the text encoder reads."""
+    """The prompt between its project's words, inside its preset's template, cut to what the text encoder reads."""
     negative_prompt: Text
     seed: Seed
     width: Side
@@ -118,6 +124,11 @@ class GenerationRequest:
     """What of the prompt is not read, or is not read as it seems meant, one sentence each. Decides no frames."""
     first_block_cache: FirstBlockCache = 0.0
     """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
+    prompt_before: Text = ""
+    """The words of a project before the prompt, and after it."""
+    prompt_after: Text = ""
+    layers: dict[Name, Name] = field(default_factory=dict, compare=False)
+    """The `Layer` that each setting came from, for clips of a project with a setup. Decides no frames."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -132,8 +143,8 @@ class GenerationRequest:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. Without notes it can be read by versions that know none."""
-        return {name: value for name, value in asdict(self).items() if name != "notes" or value}
+        """For JSON. Without notes and what projects add it can be read by versions that know none."""
+        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)

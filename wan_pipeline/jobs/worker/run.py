@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
+from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
 from wan_pipeline.jobs.job import Finished, Job
@@ -79,7 +82,8 @@ class JobRun:
             label = Label(self.job.id, self.job.project, self.job.made_by, self.job.attempts)
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._clean_up()
-            return finished
+            problems = copy_clip(finished.clip, name_in(self._settings.clips, finished.clip), self.job.output)
+            return replace(finished, warnings=(*finished.warnings, *problems))
         return None
 
     @contextmanager

@@ -112,6 +112,7 @@ class FormLayout(Layout):
             with gr.Row(elem_classes="pair"):
                 self.form.place("quantization", "first_block_cache")
             gr.HTML(self._templates.render("create/advanced_hint.html"))
+            self.form.place("prompt_before", "prompt_after")
             self.project = project_box()
 
     def _generate_bar(self) -> None:
