@@ -95,6 +95,11 @@ class Settings:
         return self.workspace / "projects"
 
     @property
+    def own_presets(self) -> Path:
+        """Styles that were saved from the page, beside those that ship."""
+        return self.workspace / "presets"
+
+    @property
     def previews(self) -> Path:
         return self.workspace / "previews"
 

@@ -39,6 +39,7 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.store import Projects
+from wan_pipeline.projects.styles import style_from, write_style
 from wan_pipeline.requests.layers import settled
 from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.lists.clips import Row
@@ -51,7 +52,7 @@ from wan_pipeline.requests.lists.files import (
     write_queue_file,
 )
 from wan_pipeline.requests.once import once_each
-from wan_pipeline.requests.presets import preset_folder
+from wan_pipeline.requests.presets import Preset, preset_folder
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
@@ -89,7 +90,8 @@ class Studio:
         database = Database(settings.database)
 
         self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
-        self.presets, self.speeds = preset_folder(settings.presets), speed_folder(settings.presets / "speeds")
+        self.presets = preset_folder(settings.presets, settings.own_presets)
+        self.speeds = speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
@@ -253,6 +255,15 @@ class Studio:
         """Process the queue until it is empty or paused, calling `on_tick` about once a second."""
         self._back_up()
         self._supervisor.work(on_tick)
+
+    # Styles
+
+    def save_preset(self, title: str, draft: Draft, project: str = "") -> Preset:
+        """Save what a draft of a project has beside its prompt as a style. Raises UserError."""
+        self._check_main_app()
+        preset = style_from(title, draft, self.requests.within(self.projects.layers(project)))
+        write_style(preset, self.settings.own_presets)
+        return preset
 
     # Back to the form
 

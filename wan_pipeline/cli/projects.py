@@ -73,16 +73,26 @@ def _or_nothing(option: words.Option) -> Any:
 
 def _list(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        clips, jobs = studio.gallery.projects(), studio.jobs.projects()
+        jobs = studio.jobs.projects()
         for project in studio.projects.all():
             if project.archived and not options.all:
                 continue
-            count, waiting = clips.get(project.label, 0), jobs.get(project.label, 0)
+            count, waiting = _count_clips(studio, project), jobs.get(project.label, 0)
             if options.json:
                 print(json.dumps({**_report(studio, project), "clips": count, "jobs": waiting}))
             else:
                 print(f"{project.id:<24}  {project.title:<32}  {count:>5} clips{'  archived' * project.archived}")
     return 0
+
+
+def _count_clips(studio: Studio, project: Project) -> int:
+    """Those of the default project are all that are of no other."""
+    from wan_pipeline.clips.gallery import GalleryQuery
+
+    def total(name: str) -> int:
+        return studio.gallery.page(GalleryQuery(project=name), 0, 1).total
+
+    return total(project.label) if project.label else total("") - sum(map(total, studio.gallery.facets().projects))
 
 
 def _show(options: argparse.Namespace) -> int:

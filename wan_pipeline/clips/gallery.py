@@ -187,12 +187,6 @@ class Gallery:
         loras = (name for names in joined for name in names.split("\n"))
         return Facets(_sorted(projects), _sorted(models), _sorted(presets), _sorted(loras))
 
-    def projects(self) -> dict[str, int]:
-        """How many clips outside the bin each project has; "" for those without one."""
-        with self._database.connection() as connection:
-            counted = f"SELECT project, count(*) FROM clips WHERE {_NOT_BINNED} GROUP BY project"  # noqa: S608
-            return dict(connection.execute(counted).fetchall())
-
     # Changing
 
     @main_app_only

@@ -17,10 +17,9 @@ from wan_pipeline.planning.hardware import Hardware, load_hardware
 from wan_pipeline.planning.machine import GIB, without_device
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.selection import select_plan
-from wan_pipeline.requests.layers import Layers
+from wan_pipeline.requests.layers import NO_LAYERS, Layers
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.requests.request import Draft, GenerationRequest
-from wan_pipeline.requests.resolve import NO_LAYERS
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings
 from wan_pipeline.wording import after_other_clips, duration, lower_first, plural

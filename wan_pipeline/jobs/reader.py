@@ -154,6 +154,12 @@ class JobReader:
         with self._database.connection() as connection:
             return int(connection.execute(counted, (project,)).fetchone()[0])
 
+    def newest_of_project(self, project: str) -> Job | None:
+        """The newest listed job of a project."""
+        newest = "SELECT max(number) FROM jobs WHERE cleared = 0 AND project = ?"
+        jobs = self._jobs(f"WHERE jobs.number = ({newest})", project)
+        return jobs[0] if jobs else None
+
     def projects(self) -> dict[str, int]:
         """How many listed jobs each project has; "" for those without one."""
         counted = "SELECT project, count(*) FROM jobs WHERE cleared = 0 GROUP BY project"

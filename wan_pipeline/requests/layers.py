@@ -7,8 +7,9 @@ project's steps override its own speed, and a speed chosen in the form overrides
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
@@ -105,11 +106,15 @@ class Layers:
 
     def __bool__(self) -> bool:
         """Whether any of them sets anything."""
-        return self != Layers()
+        return self != NO_LAYERS
 
     @property
     def above_style(self) -> tuple[tuple[Layer, Setup], ...]:
         return ((Layer.PROJECT, self.project), (Layer.SHOT, self.shot))
+
+
+NO_LAYERS = Layers()
+"""Of clips outside projects."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,8 @@ def merge_chosen(draft: Draft, layers: Layers) -> Merged:
 
 def chosen_by(draft: Draft, layers: Layers) -> Draft:
     """The draft with what the layers choose for it."""
+    if not layers and NONE not in (draft.preset, draft.speed):
+        return draft
     values = dict(merge_chosen(draft, layers).values)
     for name in ("preset", "speed"):
         values[name] = None if (values.get(name) or NONE).strip().casefold() == NONE else values[name]
@@ -162,12 +169,16 @@ def in_order(speed_of: Layer) -> tuple[Layer, ...]:
     return tuple(others)
 
 
-def settings_of(source: object, names: Iterable[str] = LAYERED) -> dict[str, Any]:
+def settings_of(source: Any, names: Iterable[str] = LAYERED) -> dict[str, Any]:
     """Those of the settings that the source's class has; none of None."""
-    if source is None:
-        return {}
-    known = {each.name for each in fields(source)}  # type: ignore[arg-type]  # a dataclass
-    return {name: getattr(source, name) for name in names if name in known}
+    return {name: getattr(source, name) for name in _known(type(source), tuple(names))}
+
+
+@cache
+def _known(kind: type, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the names that are fields of a dataclass; asked for each row of a list."""
+    known = {each.name for each in fields(kind)} if is_dataclass(kind) else set()
+    return tuple(name for name in names if name in known)
 
 
 # Words

@@ -9,6 +9,7 @@ from typing import Any
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
 from wan_pipeline.requests.layers import (
+    NO_LAYERS,
     Layer,
     Layers,
     Merged,
@@ -27,8 +28,6 @@ from wan_pipeline.requests.speeds import Speed
 
 PENDING = "pending"
 """Stands for the name of a file that is not saved in the workspace yet."""
-NO_LAYERS = Layers()
-"""Of clips outside projects."""
 
 
 def merge_settings(

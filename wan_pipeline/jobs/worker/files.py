@@ -33,6 +33,7 @@ class JobFiles:
     def remove_unfinished(self) -> None:
         """Remove what a dead worker left half done. The checkpoint stays: the job resumes from it."""
         halves = [self.preview, *self._parts(self.preview), *self._parts(self.checkpoint)]
+        halves += self.clip.parent.glob(f"*_{self._job.id[:8]}.*.part")
         halves += self.clip.parent.glob(f"{escape(self.clip.stem)}.*.part")
         if not receipt_path(self.clip).exists():
             halves += [self.clip, poster_path(self.clip)]

@@ -7,7 +7,6 @@ import gradio as gr
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
-from wan_pipeline.ui.common.projects import offer_projects
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.carry import CarriedBoxes, wire_carrying
@@ -45,4 +44,3 @@ class CreateRoom:
             FormEvents(self._studio, self._templates, layout, links).wire()
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
-        offer_projects(links.page, self._studio, [layout.project for layout in self._forms.values()])

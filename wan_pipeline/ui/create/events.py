@@ -10,12 +10,12 @@ import gradio as gr
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import Size
+from wan_pipeline.requests.layers import Layers, shown
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate
-from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
@@ -24,8 +24,9 @@ from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
-from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
+from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders
 from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
@@ -44,8 +45,9 @@ class FormEvents:
         self._wire_choices()
         self._wire_pictures()
         self._wire_loras()
-        PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
-        save_in_browser(self._links.page, self._form)
+        PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
+        ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
+        save_in_browser(self._links, self._form, self._studio)
 
     # Which event does what
 
@@ -53,7 +55,7 @@ class FormEvents:
         layout, form, links = self._layout, self._form, self._links
         layout.generate.click(
             self.generate,
-            form.inputs | {layout.editing, layout.project},
+            form.inputs | {layout.editing, links.project},
             [layout.notice, layout.editing, links.job, links.rooms],
             **QUIET,
         )
@@ -66,24 +68,27 @@ class FormEvents:
             [
                 links.page.load,
                 links.badge.change,  # as many clips are before it
+                links.project.change,
                 form["preset"].change,
                 *(field.change for field in form.timed),
             ],
             self.estimate,
-            form.inputs,
-            [layout.estimate],
+            form.inputs | {links.project},
+            [layout.estimate, layout.origins],
             trigger_mode="always_last",
             **QUIET,
         )
 
     def _wire_choices(self) -> None:
         form, load = self._form, self._links.page.load
-        hinted = [form[name] for name in HINTED]
+        hinted = [form[name] for name in (*HINTED, *WORDS)]
         fitted = [form["speed"], form["size"], form["seconds"], *form.parts.values()]
         custom = [self._layout.custom_size, form["width"], form["height"]]
         form["size"].change(self.show_custom_size, form.inputs, custom, **QUIET)
-        form["model"].change(self.show_model, form.inputs, [*fitted, *hinted], **QUIET)
-        gr.on([load, form["preset"].change, form["speed"].change], self.show_hints, form.inputs, hinted, **QUIET)
+        given = form.inputs | {self._links.project}
+        form["model"].change(self.show_model, given, [*fitted, *hinted], **QUIET)
+        layers = [load, self._links.project.change, form["preset"].change, form["speed"].change]
+        gr.on(layers, self.show_hints, given, hinted, **QUIET)
         entered = self._links.entered(RoomId.CREATE)
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
         gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
@@ -109,11 +114,11 @@ class FormEvents:
         """Queue a new clip, or change the waiting one that is being edited."""
         layout, editing = self._layout, values[self._layout.editing]
         try:
-            draft = self._form.draft(values)
+            draft = shown(self._form.draft(values))
             if editing:
                 self._studio.edit(editing, draft)
                 return {layout.notice: "", layout.editing: "", **self._links.open(RoomId.QUEUE)}
-            job_id = self._studio.submit(draft, project_name(values[layout.project]))
+            job_id = self._studio.submit(draft, values[self._links.project])
         except UserError as error:
             return {layout.notice: html.fault(self._templates, str(error), self._form.fault(error, values))}
         return {layout.notice: "", self._links.job: job_id}
@@ -126,11 +131,18 @@ class FormEvents:
     def estimate(self, values: Values) -> Updates:
         """How long the clip will take and whether it fits; or what the form lacks."""
         try:
-            found = self._studio.estimates.of_draft(self._form.draft(values))
+            draft, layers = shown(self._form.draft(values)), self._layers(values)
+            found = self._studio.estimates.of_draft(draft, layers)
+            where = origins(self._templates, self._studio.requests.within(layers), draft)
         except UserError as error:
             lacking = html.fault(self._templates, str(error), self._form.fault(error, values), "lacking")
             return {self._layout.estimate: lacking}
-        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
+        shows = estimate(self._templates, found.text, found.fits)
+        return {self._layout.estimate: shows, self._layout.origins: where}
+
+    def _layers(self, values: Values) -> Layers:
+        """Those of the open project."""
+        return self._studio.projects.layers(str(values[self._links.project] or ""))
 
     # What a choice shows
 
@@ -172,7 +184,7 @@ class FormEvents:
         """What the chosen style, speed and model set, as placeholders of blank fields."""
         chosen = self._form.values(values)
         preset, speed = self._studio.presets.get(chosen["preset"]), self._studio.speeds.get(chosen["speed"])
-        hints = placeholders(self._form.spec(chosen["model"]), preset, speed)
+        hints = placeholders(self._form.spec(chosen["model"]), preset, speed, self._layers(values))
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def offer_models(self, values: Values) -> Updates:
