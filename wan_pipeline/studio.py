@@ -216,13 +216,13 @@ class Studio:
         labels = {
             name: self.projects.ensure(name)[0].label for name in {project, *(row.project for row in content.rows)}
         }
+        is_same = self.projects.label(content.project) == labels[project]
         batch = self.requests.batch()
         check = self._checker(batch)
         jobs = []
         for row in content.rows:
             label = labels[row.project or project]
-            was_checked = row.request is not None and (row.project or content.project == project)
-            request = row.request if row.request and was_checked else check(row.draft, label)
+            request = row.request if row.request and (row.project or is_same) else check(row.draft, label)
             options = JobOptions(row.note, row.deterministic or deterministic)
             jobs.append((row.draft, self.project_clips.job(request, label, options)))
         return self._submit(jobs, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from string import Formatter
 
@@ -94,13 +94,13 @@ class _Blank:
 def free_names(template: str, facts: ClipFacts, folder: Path) -> Iterator[str]:
     """Names by the template that no clip in the folder has, for one take after another. None without a template.
 
-    A template without {take} gets its number at the end from the second clip of that name on.
+    A template without {take} gets a number at the end from the second clip of that name on.
     """
-    previous = ""
-    for take in count(facts.take) if template else ():
-        name = bare = named(template, replace(facts, take=take))
-        if bare == previous:
-            name = f"{bare}_{take}"
-        previous = bare
-        if not (folder / f"{name}.mp4").exists():
-            yield name
+    if not template:
+        return
+    bare = named(template, facts)
+    if named(template, replace(facts, take=facts.take + 1)) == bare:
+        names: Iterator[str] = chain([bare], (f"{bare}_{number}" for number in count(2)))
+    else:
+        names = (named(template, replace(facts, take=take)) for take in count(facts.take))
+    yield from (name for name in names if not (folder / f"{name}.mp4").exists())

@@ -171,7 +171,7 @@ def in_order(speed_of: Layer) -> tuple[Layer, ...]:
 
 def settings_of(source: Any, names: Iterable[str] = LAYERED) -> dict[str, Any]:
     """Those of the settings that the source's class has; none of None."""
-    return {name: getattr(source, name) for name in _known(type(source), tuple(names))}
+    return {name: getattr(source, name) for name in _known(source.__class__, tuple(names))}
 
 
 @cache

@@ -24,7 +24,7 @@ from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
-from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders
+from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 from wan_pipeline.ui.create.prompt_events import PromptEvents
@@ -185,6 +185,7 @@ class FormEvents:
         chosen = self._form.values(values)
         preset, speed = self._studio.presets.get(chosen["preset"]), self._studio.speeds.get(chosen["speed"])
         hints = placeholders(self._form.spec(chosen["model"]), preset, speed, self._layers(values))
+        hints |= word_hints(self._layers(values))
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def offer_models(self, values: Values) -> Updates:

@@ -36,8 +36,12 @@ def placeholders(
     merged = merge_settings(Draft(), spec, preset, speed=speed, layers=layers)
     values = {name: f"{merged.values[name]:g}" for name in HINTED.values() if name in merged.values}
     own = {name: f"{value} (project)" for name, value in values.items() if merged.origins[name] in OF_PROJECT}
-    hints = {field: (values | own).get(setting, "") for field, setting in HINTED.items()}
-    return hints | {name: getattr(layers.project, name) or "" for name in WORDS}
+    return {field: (values | own).get(setting, "") for field, setting in HINTED.items()}
+
+
+def word_hints(layers: Layers) -> dict[str, str]:
+    """The project's words, which hold while their fields are blank."""
+    return {name: getattr(layers.project, name) or "" for name in WORDS}
 
 
 def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:

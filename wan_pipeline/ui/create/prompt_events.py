@@ -56,7 +56,7 @@ class PromptEvents:
         unread: tuple[str, ...] = ()
         unknown = vocabulary_notes(chosen["prompt"] or "", self._form.spec(chosen["model"]))
         with suppress(UserError):  # the estimate says what the form lacks
-            layers = self._studio.projects.layers(str(values[self._project] or ""))
+            layers = self._studio.projects.layers(str(values.get(self._project) or ""))
             unread = self._studio.requests.within(layers).notes(shown(self._form.draft(values)))
         html = self._templates.render("create/prompt_notes.html", notes=(*unread, *unknown), can_write=bool(unknown))
         return {self._layout.prompt_notes: html}

@@ -50,5 +50,5 @@ class QueueRoom:
             **QUIET,
         )
         panel.add.click(events.add, events.inputs, events.outputs, **QUIET)
-        panel.upload.upload(events.report_file, {panel.upload, links.project}, events.outputs, **QUIET)
+        panel.upload.upload(events.report_file, [panel.upload, links.project], events.outputs, **QUIET)
         panel.add_file.click(events.add_file, {panel.file, links.project}, events.outputs, **QUIET)

@@ -31,7 +31,8 @@ class AddManyEvents:
     """Each handler takes the values of its inputs and returns updates."""
 
     def __init__(self, studio: Studio, templates: Templates, layout: QueueLayout, links: PageLinks) -> None:
-        self._studio, self._templates, self._forms, self._project = studio, templates, links.filler, links.project
+        self._studio, self._templates = studio, templates
+        self._forms, self._project = links.filler, links.project
         self._panel, self._toast = layout.add_many, layout.toast
         self._checked: dict[str, CheckedList] = {}
         """Lists that were reported and not added yet, by their paths, newest last. Handlers run in threads."""
@@ -51,7 +52,7 @@ class AddManyEvents:
         if not prompts_in(values[self._panel.prompts] or ""):
             return self._panel.updates(estimate=estimate(self._templates, "Write one prompt on each line."))
         try:
-            layers = self._studio.projects.layers(values[self._project] or "")
+            layers = self._studio.projects.layers(values.get(self._project) or "")
             found = self._studio.estimates.of_drafts(self._drafts(values), layers)
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
@@ -59,18 +60,17 @@ class AddManyEvents:
 
     def add(self, values: Values) -> Updates:
         try:
-            ids = self._studio.submit_many(self._drafts(values), values[self._project] or "")
+            ids = self._studio.submit_many(self._drafts(values), values.get(self._project) or "")
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
         return {**self._panel.updates(prompts=""), **self._added(ids)}
 
-    def report_file(self, values: Values) -> Updates:
-        """Show what is in an uploaded file, before anything of it is queued."""
-        path = values[self._panel.upload]
+    def report_file(self, path: str | None, project: str | None = None) -> Updates:
+        """Show what is in an uploaded file, for the open project, before anything of it is queued."""
         if not path:
             return self._panel.updates(report=gr.skip())
         try:
-            checked = self._check(path, values[self._project] or "")
+            checked = self._check(path, project or "")
             content = checked.content
             requests = [row.request for row in content.rows if row.request]
             text = self._studio.estimates.of_requests(requests).text if requests else ""
@@ -85,7 +85,7 @@ class AddManyEvents:
 
     def add_file(self, values: Values) -> Updates:
         """Queue the clips of the file as they were checked when it was reported."""
-        path, project = values[self._panel.file], values[self._project] or ""
+        path, project = values[self._panel.file], values.get(self._project) or ""
         try:
             with self._held(path) or self._studio.read_list(Path(path), project=project) as content:
                 ids = self._studio.submit_rows(content, skip_bad=True, project=project)

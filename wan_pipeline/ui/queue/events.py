@@ -109,7 +109,7 @@ class QueueEvents:
 
     def _project(self, values: Values) -> str | None:
         """The project that the list keeps to; None for all."""
-        return chosen_project(self._studio, values[self._links.project]) or None
+        return chosen_project(self._studio, values.get(self._links.project)) or None
 
     def _wanted(self, selection: Selection, project: str | None) -> dict[Block, str]:
         """What each part of the page shows now. Only the list keeps to the project: the others wait all the same."""
