@@ -2,7 +2,8 @@
 
     python -m benchmarks.doors --output benchmarks/results/doors.json
 
-The app runs in a process of its own. Guests with keys send requests in threads as fast as they get answers.
+The app runs in a process of its own, on a workspace of CLIPS clips. First guests with keys send requests in threads as
+fast as they get answers; then come large bodies and many page sessions, by the guests and from this computer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import socket
 import subprocess
 import sys
@@ -29,13 +31,23 @@ from typing import Any
 import httpx
 import psutil
 
+from benchmarks.gallery import generate
 from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio
 
+JSON = {"content-type": "application/json"}
 TUNNEL = {"host": "flood.gradio.live"}
 GUESTS = 20
 REQUESTS_EACH = 50
+CLIPS = 2_000
+BODIES, BODY_MB = 48, 5
+"""Together 240 MB of JSON."""
+SESSIONS = 2_000
+UPLOADS, UPLOAD_MB = 5, 99
+SETTLE_SECONDS = 90
+"""How long the app may take to free what the requests took."""
+ALLOWED_MB = 100
 LIMIT_SECONDS = 1.0
 """Largest allowed median of the owner's page."""
 
@@ -53,6 +65,9 @@ def main() -> None:
 
 
 def measure(workspace: Path) -> dict[str, Any]:
+    clips = Settings(workspace=workspace).clips
+    clips.mkdir(parents=True)
+    generate(clips, CLIPS, random.Random(20261126))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -64,13 +79,64 @@ def measure(workspace: Path) -> dict[str, Any]:
         with Studio(Settings(workspace=workspace)) as studio:
             keys = [studio.keys.create(Role.MAKE)[0] for _ in range(GUESTS)]
         _guest(str(owner.base_url), keys[0], requests=6)  # what is imported with the first requests stays
-        quiet, before = _page_seconds(owner, 30), psutil.Process(app.pid).memory_info().rss
+        process = psutil.Process(app.pid)
+        quiet, before = _page_seconds(owner, 30), process.memory_info().rss
         statuses, flooded = _flood(owner, keys)
-        after = psutil.Process(app.pid).memory_info().rss
+        memory = {"flood": process.memory_info().rss - before}
+        heavy = {}
+        for name, attack in (("json", _large_bodies), ("sessions", _many_sessions), ("uploads", _large_uploads)):
+            heavy[name] = attack(owner, keys[0])
+            memory[name] = _settled(process, before + ALLOWED_MB * 10**6) - before
     finally:
         app.terminate()
         app.wait(30)
-    return _report(quiet, flooded, statuses, after - before)
+    return _report(quiet, flooded, statuses, heavy, memory)
+
+
+def _large_bodies(owner: httpx.Client, key: str) -> Counter[int]:
+    body = b'{"prompt": "' + b"x" * BODY_MB * 10**6 + b'"}'
+    return _both(owner, key, BODIES // 2, lambda client, _: client.post("/v1/videos", content=body, headers=JSON))
+
+
+def _many_sessions(owner: httpx.Client, key: str) -> Counter[int]:
+    def ask(client: httpx.Client, number: int) -> httpx.Response:
+        call = {"data": ["no such clip"], "session_hash": f"flood{number}"}
+        return client.post("/gradio_api/run/status", json=call)
+
+    return _both(owner, key, SESSIONS // 2, ask)
+
+
+def _large_uploads(owner: httpx.Client, key: str) -> Counter[int]:
+    content = b"x" * UPLOAD_MB * 10**6
+
+    def ask(client: httpx.Client, number: int) -> httpx.Response:
+        return client.post("/gradio_api/upload", files={"files": (f"{number}.png", content)})
+
+    return _both(owner, key, UPLOADS, ask)
+
+
+def _both(
+    owner: httpx.Client, key: str, requests: int, ask: Callable[[httpx.Client, int], httpx.Response]
+) -> Counter[int]:
+    """The statuses of as many requests by a guest and by the owner, one after the other."""
+    headers = {**TUNNEL, "authorization": f"Bearer {key}"}
+    statuses: Counter[int] = Counter()
+    with httpx.Client(base_url=owner.base_url, headers=headers, timeout=60, trust_env=False) as guest:
+        for client in (guest, owner):
+            for number in range(requests):
+                try:
+                    statuses[ask(client, number).status_code] += 1
+                except httpx.TransportError:  # the server hung up before it had read the body
+                    statuses[0] += 1
+    return statuses
+
+
+def _settled(process: psutil.Process, enough: int) -> int:
+    """The process' memory in bytes, as soon as it is at most `enough`, or else after SETTLE_SECONDS."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (now := process.memory_info().rss) > enough and time.monotonic() < deadline:
+        time.sleep(1)
+    return int(now)
 
 
 def _flood(owner: httpx.Client, keys: list[str]) -> tuple[Counter[int], list[float]]:
@@ -129,14 +195,22 @@ def _wait_for(owner: httpx.Client) -> None:
     raise TimeoutError("The app did not start within 120 s.")
 
 
-def _report(quiet: list[float], flooded: list[float], statuses: Counter[int], grown: int) -> dict[str, Any]:
+def _report(
+    quiet: list[float],
+    flooded: list[float],
+    statuses: Counter[int],
+    heavy: dict[str, Counter[int]],
+    memory: dict[str, int],
+) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("gradio", "starlette", "uvicorn")},
         "guests": GUESTS,
         "requests": sum(statuses.values()),
-        "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        "statuses": _counts(statuses),
+        "clips": CLIPS,
+        "heavy": {name: _counts(answers) for name, answers in heavy.items()},
         "owners_page_seconds": {
             "quiet_median": round(median(quiet), 3),
             "flooded_median": round(median(flooded), 3),
@@ -144,8 +218,14 @@ def _report(quiet: list[float], flooded: list[float], statuses: Counter[int], gr
             "samples": len(flooded),
         },
         "limit_seconds": LIMIT_SECONDS,
-        "memory_grown_mb": round(grown / 1e6, 1),
+        "memory_grown_mb": {after: round(grown / 1e6, 1) for after, grown in memory.items()},
+        "allowed_mb": ALLOWED_MB,
     }
+
+
+def _counts(statuses: Counter[int]) -> dict[str, int]:
+    """By status; 0 counts the connections that the server closed before it had read all."""
+    return {str(status): count for status, count in sorted(statuses.items())}
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from wan_pipeline.engine.engine import Engine
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.create.card_styles import THUMBNAILS
 from wan_pipeline.ui.create.examples import FOLDER
-from wan_pipeline.ui.theme import THUMBNAILS
 
 CARDS = ("natural", "golden-hour", "noir", "vintage", "pastel", "moonlit", "comic")
 PROMPT, SEED, FRAME = "a red balloon flies up over green hills", 1, 16

@@ -52,6 +52,7 @@ class Settings:
     workspace: Path = field(default_factory=default_workspace)
     presets: Path = _SHIPPED_PRESETS if _IS_INSTALLED else REPOSITORY / "presets"
     loras: Path = _HOME / "loras"
+    """Where LoRA files lie, and where trained ones go."""
     models: Path = _HOME / "models"
     """Model folders in diffusers layout, one per registry id, beside those in the Hugging Face cache."""
     demo_checkpoint: Path = PACKAGE / "demo" / "checkpoint"
@@ -67,6 +68,8 @@ class Settings:
     """Compile the transformer's blocks: about a minute once, then faster steps."""
     device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
     """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
+    more_loras: tuple[Path, ...] = ()
+    """Further folders of LoRA files, such as ComfyUI's, which are only read."""
 
     def __post_init__(self) -> None:
         """Raises UserError for an unknown device."""
@@ -135,7 +138,7 @@ class Settings:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Where the studio reads and writes, whose places are nobody's business but the owner's."""
-        return self.workspace, self.models, self.loras, self.presets
+        return self.workspace, self.models, self.loras, *self.more_loras, self.presets
 
     def make_folders(self) -> None:
         for folder in self.written:

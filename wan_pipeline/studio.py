@@ -33,6 +33,7 @@ from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
@@ -62,6 +63,7 @@ from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import check_room, check_writable, whole_file
+from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 LOOKING_ON = (
@@ -89,7 +91,8 @@ class Studio:
         repairs = repair_if_corrupt(settings.database)
         database = Database(settings.database)
 
-        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras)
+        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras, settings.more_loras)
+        self.lora_catalog = LoraCatalog(FileHashes(settings.cache / "hashes"))
         self.presets = preset_folder(settings.presets, settings.own_presets)
         self.speeds = speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)
@@ -145,7 +148,7 @@ class Studio:
         """What was repaired or left out when the workspace was opened, and since: one sentence each."""
         left_out = [self.gallery.notice] if self.gallery.notice else []
         bad_files = (*self.presets.current().problems, *self.speeds.current().problems, *self.projects.problems)
-        return (*self._notices, *bad_files, *left_out, *self._supervisor.notices)
+        return (*self._notices, *bad_files, *self.loras.notices, *left_out, *self._supervisor.notices)
 
     # Into the queue
 

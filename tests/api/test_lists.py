@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import httpx
-import pytest
 
 from tests.api.conftest import Served
 from tests.support.studios import QUICK, wait_for
@@ -27,8 +26,7 @@ def listed(served: Served, limit: int, key: str = "") -> list[str]:
             assert page["last_id"] == ids[-1]
 
 
-@pytest.mark.parametrize("limit", [1, 7, 100])
-def test_every_video_is_on_one_page(served: Served, limit: int) -> None:
+def test_every_video_is_on_one_page(served: Served) -> None:
     studio = served.studio
     done = studio.submit(QUICK)
     wait_for(lambda: studio.jobs.existing(done).clip, "the clip")
@@ -37,7 +35,8 @@ def test_every_video_is_on_one_page(served: Served, limit: int) -> None:
     cancelled = studio.submit(QUICK)
     studio.queue.cancel(cancelled)
     newest_first = [f"video_{job_id}" for job_id in (cancelled, *reversed(waiting), done)]
-    assert listed(served, limit) == newest_first
+    for limit in (1, 7, 100):
+        assert listed(served, limit) == newest_first
 
 
 def test_who_may_only_watch_gets_finished_clips(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -35,14 +36,20 @@ class Auditor:
         self.found: list[str] = []
         self._script = Axe().axe_script
 
-    def look(self, page: Page, place: str, part: str | None = None) -> None:
-        """Audit the page in every look, or only the element `part` in light and dark; light is left behind.
+    def look(
+        self,
+        page: Page,
+        place: str,
+        part: str | None = None,
+        looks: Sequence[Look] = (Look.DARK, Look.PHONE, Look.LIGHT),
+    ) -> None:
+        """Audit the page, or only the element `part`, in these looks; the last one is left behind.
 
         Dark differs in its colours alone, so only their contrast is looked at there.
         """
         if not page.evaluate("() => 'axe' in window"):
             page.evaluate(self._script)
-        for look in (Look.DARK, Look.LIGHT) if part else (Look.DARK, Look.PHONE, Look.LIGHT):
+        for look in looks:
             look.put_on(page)
             only = (
                 {"type": "rule", "values": ["color-contrast"]} if look is Look.DARK else {"type": "tag", "values": TAGS}

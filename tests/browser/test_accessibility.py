@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.axe import Auditor
+from tests.browser.axe import Auditor, Look
 from tests.browser.filled import Filled, empty, fill
 from tests.browser.form import panel
 from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
@@ -19,6 +19,7 @@ from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
+DIALOG = "[role=dialog], dialog[open]"
 IN_DIALOG = "() => !!document.activeElement.closest('[role=dialog], dialog, #report')"
 TUNNEL = "someone.gradio.live"
 
@@ -56,7 +57,7 @@ def share(page: Page, auditor: Auditor) -> None:
     with opened_by_keyboard(page, page.get_by_role("button", name="Share", exact=True)):
         page.get_by_role("button", name="Make a link").click()
         expect(page.get_by_label("The link")).to_be_visible()
-        auditor.look(page, "share")
+        auditor.look(page, "share", DIALOG)
 
 
 def create(page: Page, filled: Filled, auditor: Auditor) -> None:
@@ -71,8 +72,12 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
         expect(form.locator(".notice:visible")).to_be_visible()
         auditor.look(page, name)
     for state in JobState:
-        page.goto(f"{page.url.partition('?')[0]}?job={filled.jobs[state]}")
-        expect(page.locator("#view .words")).not_to_be_empty()
+        recent = page.locator(f".strip [data-job='{filled.jobs[state]}']")
+        if recent.count():
+            recent.click()
+        else:
+            page.goto(f"{page.url.partition('?')[0]}?job={filled.jobs[state]}")
+        expect(page.locator("#view .words")).to_have_text(filled.queue.jobs.job(filled.jobs[state]).request.prompt)
         auditor.look(page, f"the stage of a job that is {state}", "#stage")
 
 
@@ -92,11 +97,9 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
     row = page.locator(f".job-row[data-clip='{filled.jobs[JobState.CANCELLED]}']")
     more = row.get_by_role("button", name="More for this clip")
     more.press("Enter")
-    auditor.look(page, "the menu of a clip")
-    page.keyboard.press("Escape")
-    more.press("Enter")  # another look may have scrolled, which closes it
+    auditor.look(page, "the menu of a clip", ":popover-open", (Look.DARK, Look.LIGHT))  # a new width would close it
     with opened_by_keyboard(page, row.get_by_role("menuitem", name="History and log"), more):
-        auditor.look(page, "history")
+        auditor.look(page, "history", DIALOG)
 
 
 def gallery(page: Page, auditor: Auditor) -> None:
@@ -108,11 +111,11 @@ def gallery(page: Page, auditor: Auditor) -> None:
     expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible()
     auditor.look(page, "gallery")
     with opened_by_keyboard(page, page.get_by_role("button", name="Compare", exact=True)):
-        auditor.look(page, "compare")
+        auditor.look(page, "compare", DIALOG)
     with opened_by_keyboard(page, posters.first) as sheet:
         sheet.get_by_role("button", name="Share copy").click()
         expect(page.locator("#report .notice")).to_be_visible()
-        auditor.look(page, "clip")
+        auditor.look(page, "clip", DIALOG)
     page.get_by_placeholder("Search prompts and notes").fill("nowhere")
     expect(page.locator(".nothing:visible")).to_be_visible()
     auditor.look(page, "gallery without a clip")
@@ -123,10 +126,10 @@ def models(page: Page, auditor: Auditor) -> None:
     expect(page.locator("#model-grid .model").first).to_be_visible()
     auditor.look(page, "models")
     with opened_by_keyboard(page, page.get_by_role("button", name="Remove", exact=True).first):
-        auditor.look(page, "removing a model")
+        auditor.look(page, "removing a model", DIALOG)
     with opened_by_keyboard(page, page.get_by_role("button", name="Download", exact=True).first) as dialog:
         expect(dialog.locator(".notice")).to_be_visible()
-        auditor.look(page, "downloading a model")
+        auditor.look(page, "downloading a model", DIALOG)
 
 
 @contextmanager
@@ -163,7 +166,7 @@ def guest(browser: Browser, address: str, filled: Filled, auditor: Auditor) -> N
         box.check()
     auditor.look(page, "guests' page")
     with opened_by_keyboard(page, page.get_by_role("button", name="Compare the two")):
-        auditor.look(page, "guests' comparison")
+        auditor.look(page, "guests' comparison", DIALOG)
     with opened_by_keyboard(page, page.locator(".clip button.picture").first):
-        auditor.look(page, "guests' clip")
+        auditor.look(page, "guests' clip", DIALOG)
     profile.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,10 @@ def test_three_projects_are_set_up_used_and_switched(visitor: Visitor, workspace
         generate(page)
         expect(page.locator("#view .facts")).to_contain_text("Seed")
         page.locator("#recent .tile.done").first.wait_for()
-        panel(page).get_by_role("button", name="Project", exact=True).click()
+        panel(page).get_by_role("button", name=re.compile("^Project")).click()
         panel(page).get_by_role("button", name="Save this form as the project's setup").click()
         expect(panel(page).get_by_text(f"Saved as the setup of {name}.")).to_be_visible()
-        panel(page).get_by_role("button", name="Project", exact=True).click()
+        panel(page).get_by_role("button", name=re.compile("^Project")).click()
 
     setups = {project.id: project.setup for project in Projects(workspace / "projects").all()}
     assert [setups[name].preset for name in PROJECTS] == ["noir", "pastel", "moonlit"]

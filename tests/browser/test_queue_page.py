@@ -24,6 +24,7 @@ def queue(workspace: Path, address: str) -> Iterator[OpenQueue]:
     """The app's queue, paused and empty; afterwards nothing waits in it and it goes on."""
     queue = OpenQueue(workspace / "studio.sqlite3")
     queue.editor.pause_queue()
+    queue.editor.clear_finished()
     yield queue
     for job in queue.jobs.jobs((JobState.QUEUED, JobState.PAUSED, JobState.INTERRUPTED), limit=1000):
         queue.editor.cancel(job.id)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from wan_pipeline.cli import main
 from wan_pipeline.clips.read import read_receipt
@@ -124,3 +125,26 @@ def test_show_needs_neither_torch_nor_a_workspace(clip: Path, tmp_path: Path) ->
     )
     assert (result.returncode, result.stderr) == (0, b"")
     assert not (tmp_path / "none").exists()
+
+
+def test_7_how_the_picture_was_fitted_is_shown_verified_and_comes_back(
+    folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.effect_noise((96, 160), 80).convert("RGB").save(tmp_path / "tall.png")
+    made = ["generate", "--model", MODEL, *QUICK, "--image", str(tmp_path / "tall.png")]
+    hashes = set()
+    for number, options in enumerate((["--image-crop", "0"], ["--image-crop", "1"], ["--image-fit", "pad"])):
+        clip = tmp_path / f"{number}.mp4"
+        assert main([*folders, *made, *options, "--output", str(clip), "--json"]) == 0
+        hashes.add(json.loads(capsys.readouterr().out)["frames_sha256"])
+    assert len(hashes) == 3
+    assert main(["show", str(clip)]) == 0
+    assert "image fit" in (shown := capsys.readouterr().out) and "pad" in shown
+    assert main([*folders, "verify", str(clip)]) == 0
+    assert capsys.readouterr().out.startswith("Identical: ")
+    with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
+        assert studio.draft_of_clip(clip).draft.image_fit == "pad"
+    assert main([*folders, *made, "--image-fit", "stretch"]) == 2
+    assert "Image fit 'stretch' is not known; use crop or pad." in capsys.readouterr().err
+    assert main([*folders, *made, "--image-crop", "1.5"]) == 2
+    assert "Image crop 1.5 is out of range; use a number from 0 to 1." in capsys.readouterr().err

@@ -48,7 +48,9 @@ def test_a_clip_with_json(folders: list[str], tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout.splitlines()[-1])
-    assert list(report) == ["clip", "seed", "width", "height", "frames", "fps", "seconds", "frames_sha256", "request"]
+    known = ["clip", "seed", "width", "height", "frames", "fps", "seconds", "frames_sha256", "request"]
+    assert list(report) == [*known, "warnings", "loras"]
+    assert report["loras"] == [] and result.stderr.count("warning: ") == len(report["warnings"])
     assert report["clip"] == str(clip)
     assert [report[key] for key in ("seed", "width", "height", "frames", "fps")] == [7, 160, 128, 5, 8]
     assert 0 < report["seconds"] < PATIENCE

@@ -71,15 +71,6 @@ def test_a_file_from_csv_to_clips(folders: list[str], tmp_path: Path) -> None:
     assert listed(folders) == []
 
 
-def test_a_worker_keeps_to_the_plan_it_is_given(folders: list[str], tmp_path: Path) -> None:
-    add(folders, *CLIP)
-    text = "streamed,int8,chunk=8,text=streamed"
-    worked = queue(folders, "work", "--plan", text, "--memory-limit", "8GB")
-    assert (worked.returncode, worked.stderr) == (0, "")
-    (job,) = listed(folders)
-    assert job["state"] == "done" and load_receipt(Path(job["clip"])).provenance.plan == text
-
-
 @pytest.mark.parametrize("wrong", [["--memory-limit", "much"], ["--plan", "tiled"]])
 def test_a_wrong_way_to_use_the_device_is_one_line(folders: list[str], wrong: list[str]) -> None:
     result = queue(folders, "work", *wrong)
@@ -206,6 +197,7 @@ def test_a_read_only_workspace_is_said(folders: list[str], tmp_path: Path) -> No
     assert "cannot be written to (Read-only file system); choose another folder" in result.stderr
 
 
+@pytest.mark.soak
 def test_work_goes_on_from_a_backup(folders: list[str], tmp_path: Path) -> None:
     """The list was copied when it was queued; the database is damaged while nobody looks, and the clips are made."""
     (tmp_path / "jobs.csv").write_text(f"{HEADER},seed\na red ball,{ROW},1\na blue ball,{ROW},2\n")
@@ -236,14 +228,17 @@ def test_23_a_reader_that_has_enough_ends_a_command_without_traceback(
         assert process.wait(PATIENCE) in (141, 0)  # argparse itself passes over it
 
 
-def test_23_a_deterministic_clip_of_the_queue(folders: list[str], tmp_path: Path) -> None:
+def test_23_deterministic_clips_by_the_plan_that_a_worker_is_given(folders: list[str], tmp_path: Path) -> None:
     add(folders, *CLIP, "--seed", "1")
     add(folders, *CLIP, "--seed", "1", "--deterministic")
     (tmp_path / "jobs.csv").write_text(f"{HEADER}\na red ball,{ROW}\n")
     add(folders, "--file", tmp_path / "jobs.csv", "--deterministic")
-    worked = queue(folders, "work")
+    text = "streamed,int8,chunk=8,text=streamed"
+    worked = queue(folders, "work", "--plan", text, "--memory-limit", "8GB")
     assert (worked.returncode, worked.stderr) == (0, "")
-    modes = [load_receipt(Path(job["clip"])).provenance.environment.get("strict") for job in reversed(listed(folders))]
+    made = [load_receipt(Path(job["clip"])).provenance for job in reversed(listed(folders))]
+    assert [provenance.plan for provenance in made] == [text] * 3
+    modes = [provenance.environment.get("strict") for provenance in made]
     assert modes[1:] == ["yes", "yes"] and modes[0] != "yes"
 
 

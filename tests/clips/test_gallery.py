@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.requests import make_request
 from wan_pipeline.clips import gallery as room
+from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.errors import StorageError, UserError
@@ -179,6 +182,23 @@ def test_a_copy_of_a_clip_is_listed_beside_it(gallery: Gallery, folder: Path) ->
     assert sorted(names(gallery)) == ["a", "b", "c (1)"]
     assert gallery.clip("0" * 32).path.stem == "b" and gallery.clip("0" * 32).starred
     assert " " not in "".join(clip.id for clip in gallery.page(GalleryQuery(), 0, 9).items)
+
+
+def test_17_a_copy_without_its_receipt_is_listed_by_the_one_inside(gallery: Gallery, folder: Path) -> None:
+    frames = np.full((5, 32, 48, 3), 200, np.uint8)
+    put(folder, "2026_ball_0000")
+    receipt = json.loads((folder / "2026_ball_0000.json").read_text(encoding="utf-8"))
+    encode(frames, 16, folder / "2026_ball_0000.mp4", receipt)
+    encode(frames, 16, folder / "stripped.mp4", None)
+    copies = ["copy of 2026_ball_0000", "2026_ball_0000 (1)"]
+    for name in copies:
+        shutil.copyfile(folder / "2026_ball_0000.mp4", folder / f"{name}.mp4")
+    for _ in range(3):
+        gallery.rescan()
+        clips = {clip.path.stem: clip for clip in gallery.page(GalleryQuery(), 0, 9).items}
+        assert sorted(clips) == sorted(["2026_ball_0000", *copies]) and gallery.problems == ()
+        assert clips["2026_ball_0000"].id == receipt["job"] and len({clip.id for clip in clips.values()}) == 3
+        assert all(clip.request == make_request() and clip.poster.is_file() for clip in clips.values())
 
 
 def test_a_clip_that_was_renamed_stays_the_same(gallery: Gallery, folder: Path) -> None:

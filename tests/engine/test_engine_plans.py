@@ -21,6 +21,7 @@ from tests.support import adapters, tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.shortage import fault_in, no_room_for
+from tests.support.soak import soaked
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.inputs.images import ingest
 from wan_pipeline.clips.inputs.videos import ingest_video
@@ -45,7 +46,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 WITH_IMAGE = ("wan2.1-i2v-14b-480p", "wan2.1-flf2v-14b", "wan2.2-i2v-a14b")
 EXPERTS = "wan2.2-t2v-a14b"
 CHUNK = "chunk=7"
-soak = pytest.mark.soak
 
 
 class Place(NamedTuple):
@@ -129,8 +129,15 @@ def assert_nothing_is_left(engine: Engine) -> None:
 # The same bits, wherever the weights are
 
 
-@pytest.mark.parametrize("model", WRITERS)
-@pytest.mark.parametrize("precision", ["int8", pytest.param("bf16", marks=soak)])
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        ("wan2.1-vace-1.3b", "int8"),
+        ("wan2.2-i2v-a14b", "int8"),
+        *(soaked(model, "int8") for model in WRITERS if model not in ("wan2.1-vace-1.3b", "wan2.2-i2v-a14b")),
+        *(soaked(model, "bf16") for model in WRITERS),
+    ],
+)
 def test_every_family_streamed_is_the_same_as_resident(engine, place, model, precision):
     request = place.request(model)
     wanted = frames(engine, request, f"resident,{precision},{CHUNK}")
@@ -141,7 +148,7 @@ def test_every_family_streamed_is_the_same_as_resident(engine, place, model, pre
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "fp8", "fp8-compute", "int4"])
-@pytest.mark.parametrize("model", ["demo", pytest.param(EXPERTS, marks=soak)])
+@pytest.mark.parametrize("model", ["demo", soaked(EXPERTS)])
 def test_every_precision_streamed_is_the_same_as_resident(engine, place, model, precision):
     request = place.request(model)
     wanted = frames(engine, request, f"resident,{precision},{CHUNK}")
@@ -193,7 +200,7 @@ def test_a_first_block_cache_streams_and_leaves_nothing(engine, place, model):
 # The VAE
 
 
-@pytest.mark.parametrize("residency", ["streamed", pytest.param("resident", marks=soak)])
+@pytest.mark.parametrize("residency", ["streamed", soaked("resident")])
 @pytest.mark.parametrize("model", ["wan2.1-i2v-14b-480p", "wan2.1-vace-1.3b"])
 def test_conditioning_may_be_encoded_in_tiles(engine, place, model, residency):
     """Frames larger than a tile; smaller ones are encoded in one piece all the same."""
@@ -292,7 +299,7 @@ def test_a_damaged_file_of_quantized_weights_is_one_sentence(own, residency):
 
 PLANS = (
     f"streamed,int8,blocks=1,{CHUNK},text=streamed,tile=48,encode=tiles",
-    pytest.param(f"resident,int8,{CHUNK},tile=48", marks=soak),
+    soaked(f"resident,int8,{CHUNK},tile=48"),
 )
 
 
@@ -364,7 +371,7 @@ without_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="torch
     [
         ("streamed,int8,chunk=30", "inductor"),
         ("resident,fp32", "eager"),
-        pytest.param("resident,fp32", "inductor", marks=soak),
+        soaked("resident,fp32", "inductor"),
     ],
 )
 def test_compiled_is_the_same_but_for_rounding_and_undone(settings, monkeypatch, plan, backend):
@@ -384,7 +391,7 @@ def test_compiled_is_the_same_but_for_rounding_and_undone(settings, monkeypatch,
 
 
 @without_compiler
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=soak)])
+@pytest.mark.parametrize("backend", ["eager", soaked("inductor")])
 def test_a_lora_works_on_blocks_that_were_compiled_without_it(settings, monkeypatch, backend):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     adapters.write(settings.loras / "glow.safetensors")

@@ -23,6 +23,7 @@ OTHERS = Settings(
     plan="streamed,int8,blocks=3,chunk=10920,text=streamed",
     compiled=True,
     device="xpu",
+    more_loras=(Path("/ü, b"), Path("c:d")),
 )
 
 

@@ -47,6 +47,8 @@ BAD_FILES = [
     (WHOLE + 'colors = "#000000"\n', "'colors' = '#000000': Input should be a valid array"),
     (WHOLE + 'prompt = "film noir"\n', "'prompt' = 'film noir': it must hold {prompt} once"),
     (WHOLE + 'prompt = "{prompt} {prompt}"\n', "it must hold {prompt} once"),
+    (WHOLE + 'kind = "quality"\nprompt = "{prompt}, sharp"\n', "a quality has no prompt template"),
+    (WHOLE + 'kind = "sharp"\n', "'kind' = 'sharp': Input should be 'look' or 'quality'"),
     (WHOLE + f'prompt = "{{prompt}}{"x" * 4000}"\n', "'prompt' = "),
     (WHOLE + 'scheduler = "heun"\n', "'scheduler' = 'heun': Input should be 'unipc', 'euler' or 'dpm++'"),
     ('title = "Noir"\n', "'description' is missing"),
@@ -164,7 +166,19 @@ def test_a_styled_prompt_always_fits_a_stored_request() -> None:
     assert type(request).from_json(request.to_json()) == request
 
 
-# Number 18 of issue 11
+# Numbers 10 and 18 of issue 11
+
+
+def test_10_a_clip_has_a_look_and_a_quality(studio: Studio) -> None:
+    request = studio.requests.check(Draft(prompt="a red ball", preset="noir", quality="quick-draft"))
+    assert (request.preset, request.num_inference_steps) == ("noir", 6)
+    assert request.styled_prompt == "a red ball, black and white film noir"
+    again = studio.requests.check(studio.requests.draft_of(request))
+    assert again == request
+    assert studio.requests.check(Draft(prompt="a red ball", preset="quick-draft")).num_inference_steps == 6  # as ever
+    for name, says in (("noir", "'noir' is a look and no quality; choose one of: faithful"), ("x", "no quality 'x'")):
+        with pytest.raises(PresetError, match=says):
+            studio.requests.check(Draft(prompt="a red ball", quality=name))
 
 
 def test_18_a_wrong_key_leaves_out_that_preset_and_is_told(

@@ -18,7 +18,7 @@ from wan_pipeline.models.registry import (
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
 from wan_pipeline.requests.layers import LAYERED, Layer, Layers, Setup, chosen_by, merge, settled
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
-from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import cropped, merge_settings, resolve
 from wan_pipeline.requests.scheduler import SchedulerName
@@ -43,15 +43,19 @@ def test_higher_layers_win_whatever_their_order_in_the_call() -> None:
 
 def test_each_value_remembers_its_layer() -> None:
     draft = Draft(prompt="a boat", height=512, first_block_cache=0.1)
-    merged = merge_settings(draft, WAN22_T2V_A14B, NOIR, speed=FAST)
+    quality = Preset(
+        id="fine", title="Fine", description="", kind=PresetKind.QUALITY, num_inference_steps=50, num_frames=17
+    )
+    merged = merge_settings(draft, WAN22_T2V_A14B, NOIR, speed=FAST, quality=quality)
     layers = {layer: {name for name, origin in merged.origins.items() if origin is layer} for layer in Layer}
     assert layers == {
         Layer.FORM: {"height", "first_block_cache"},
         Layer.SPEED: {"num_inference_steps", "guidance_scale", "guidance_scale_2", "flow_shift", "scheduler"},
+        Layer.QUALITY: {"num_frames"},
         Layer.PRESET: {"width"},
         Layer.PROJECT: set(),
         Layer.SHOT: set(),
-        Layer.MODEL: {"num_frames", "fps", "negative_prompt"},
+        Layer.MODEL: {"fps", "negative_prompt"},
     }
     assert merged.values["num_inference_steps"] == 4 and merged.values["width"] == 256
     assert set(LAYERED) == set(merged.values) | {"quantization"}  # which nobody sets: as memory allows
@@ -125,7 +129,7 @@ PALETTE = LoraChoice("palette", 0.8)
 
 def test_a_project_stands_over_the_style_and_below_the_form() -> None:
     layers = Layers(replace(WARM, preset="noir", loras=(PALETTE,)), shot=Setup(fps=10))
-    request = resolve(Draft(prompt="a boat", guidance_scale=3.0), WAN21_T2V_1_3B, NOIR, None, None, None, layers)
+    request = resolve(Draft(prompt="a boat", guidance_scale=3.0), WAN21_T2V_1_3B, NOIR, None, None, layers=layers)
     assert (request.num_inference_steps, request.fps, request.width) == (20, 10, 256)
     assert (request.prompt, request.styled_prompt) == ("a boat", "35mm film. a boat, warm light, film noir")
     assert request.negative_prompt == f"{WAN21_T2V_1_3B.negative_prompt}, grey"
@@ -138,9 +142,9 @@ def test_a_project_stands_over_the_style_and_below_the_form() -> None:
 
 def test_a_projects_negative_prompt_may_replace_the_authors_own_and_the_forms_replaces_both() -> None:
     layers = Layers(replace(WARM, replaces_negative_prompt=True))
-    assert resolve(Draft(prompt="a"), WAN21_T2V_1_3B, None, None, None, None, layers).negative_prompt == "grey"
+    assert resolve(Draft(prompt="a"), WAN21_T2V_1_3B, None, None, None, layers=layers).negative_prompt == "grey"
     mine = Draft(prompt="a", negative_prompt="")
-    assert resolve(mine, WAN21_T2V_1_3B, None, None, None, None, Layers(WARM)).negative_prompt == ""
+    assert resolve(mine, WAN21_T2V_1_3B, None, None, None, layers=Layers(WARM)).negative_prompt == ""
 
 
 def test_a_speed_stands_right_below_who_chose_it() -> None:

@@ -11,4 +11,9 @@ import pytest
 def first_only(values: Iterable[Any]) -> list[Any]:
     """Parameters of which `make test` takes the first alone and `make soak` the others."""
     first, *others = values
-    return [first, *(pytest.param(value, marks=pytest.mark.soak) for value in others)]
+    return [first, *map(soaked, others)]
+
+
+def soaked(*values: Any) -> Any:
+    """A parameter, or one for several names, that `make test` leaves out."""
+    return pytest.param(*values, marks=pytest.mark.soak)

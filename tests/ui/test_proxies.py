@@ -15,6 +15,7 @@ import pytest
 from tests.support.commands import PATIENCE, program
 from tests.support.servers.hub import HubServer, hub_server
 from tests.support.servers.socks import socks_proxy
+from tests.support.soak import soaked
 from tests.support.studios import wait_for
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.proxies import bypass_proxies, without_unknown_proxies
@@ -49,11 +50,12 @@ def download(tmp_path: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "proxies",
     [
-        {"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}"},
-        {"all_proxy": f"socks5://{NOBODY}"},
-        {"ALL_PROXY": f"socks4://{NOBODY}", "NO_PROXY": "example.com"},
+        {"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}", "all_proxy": f"socks5://{NOBODY}"},
+        soaked({"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}"}),
+        soaked({"all_proxy": f"socks5://{NOBODY}"}),
+        soaked({"ALL_PROXY": f"socks4://{NOBODY}", "NO_PROXY": "example.com"}),
     ],
-    ids=["http", "socks5", "unknown"],
+    ids=["all", "http", "socks5", "unknown"],
 )
 def test_19_the_page_is_served_whatever_proxy_is_in_the_environment(tmp_path: Path, proxies: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

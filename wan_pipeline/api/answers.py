@@ -84,8 +84,8 @@ def model_facts(spec: ModelSpec) -> dict[str, Any]:
 
 
 def preset_facts(preset: Preset) -> dict[str, str]:
-    """A style, as a form or an agent needs to know it."""
-    return {"id": preset.id, "title": preset.title, "description": preset.description}
+    """A style or a quality, as a form or an agent needs to know it."""
+    return {"id": preset.id, "title": preset.title, "description": preset.description, "kind": preset.kind.value}
 
 
 def address_of(request: HTTPConnection) -> str:

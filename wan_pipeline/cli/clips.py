@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, add_memory, opened_studio
+from wan_pipeline.requests.image_fit import ImageFit
 
 if TYPE_CHECKING:
     from wan_pipeline.clips.receipt import Receipt
+    from wan_pipeline.requests.request import GenerationRequest
 
 SHOW = "Show how a clip was made, from the receipt inside it or beside it."
 VERIFY = "Make a clip again from its receipt and compare. The exit status is 0 only if every frame is identical."
@@ -63,11 +65,12 @@ def _lines(receipt: Receipt) -> list[str]:
         "preset": request.preset,
         "model": f"{request.model} {provenance.revision or ''}",
         "image": request.image,
+        "image fit": _framing(request) if request.image else None,
         "last image": request.last_image,
         "control video": request.control_video,
         "control mask": request.control_mask,
         "reference images": ", ".join(request.reference_images),
-        "loras": ", ".join(f"{lora.name}={lora.weight:g}" for lora in request.loras),
+        "loras": ", ".join(f"{lora.name}={lora.strength}" for lora in request.loras),
         "seed": request.seed,
         "size": f"{request.width} x {request.height}, {request.num_frames} frames at {request.fps} a second",
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
@@ -86,6 +89,10 @@ def _lines(receipt: Receipt) -> list[str]:
     shown = [(name, fact) for name, fact in facts.items() if fact not in (None, "")]
     warnings = [("warning", warning) for warning in receipt.warnings]
     return [f"{name:<{width}}  {_plain(str(fact))}" for name, fact in (*shown, *warnings)]
+
+
+def _framing(request: GenerationRequest) -> str:
+    return request.image_fit if request.image_fit is ImageFit.PAD else f"{request.image_fit} {request.image_crop:g}"
 
 
 def _second(guidance: float | None) -> str:

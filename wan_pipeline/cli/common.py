@@ -30,7 +30,6 @@ EXIT_NO_READER = 141
 _FOLDERS = (
     ("--workspace", default_workspace, f"the studio's own folder (also by {WORKSPACE_VARIABLE})"),
     ("--models-folder", lambda: Settings.models, "where model folders lie"),
-    ("--loras-folder", lambda: Settings.loras, "where LoRA files lie"),
     ("--presets-folder", lambda: Settings.presets, "where preset files lie"),
 )
 
@@ -48,6 +47,9 @@ def add_folders(parser: argparse.ArgumentParser, *, with_defaults: bool = False)
     for name, default, text in _FOLDERS:
         value = default() if with_defaults else argparse.SUPPRESS
         group.add_argument(name, type=Path, metavar="DIR", default=value, help=text)
+    text = "where LoRA files lie; repeatable: the first receives trained ones, the others are only read"
+    absent = None if with_defaults else argparse.SUPPRESS
+    group.add_argument("--loras-folder", type=Path, metavar="DIR", action="append", default=absent, help=text)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +62,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=WEIGHT",
         action="append",
         default=[],
-        help="an adapter; repeatable; none for none of the project's",
+        help="an adapter; HIGH/LOW for two experts, @0:0,0.3:1 for factors over the steps; repeatable; none: not the "
+        "project's",
     )
     parser.add_argument(
         "--reference-image",
@@ -91,10 +94,12 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
 
 
 def settings(options: argparse.Namespace) -> Settings:
+    loras, *more_loras = options.loras_folder or [Settings.loras]
     return Settings(
         workspace=options.workspace,
         presets=options.presets_folder,
-        loras=options.loras_folder,
+        loras=loras,
+        more_loras=tuple(more_loras),
         models=options.models_folder,
         memory_limit=getattr(options, "memory_limit", None) or 0.0,
         plan=getattr(options, "plan", None) or "",

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,4 +77,6 @@ def _report(finished: Finished, seconds: float) -> dict[str, object]:
         "seconds": round(seconds, 3),
         "frames_sha256": finished.frames_sha256,
         "request": request.to_dict(),
+        "warnings": list(finished.warnings),
+        "loras": [asdict(lora) for lora in finished.loras],
     }

@@ -6,33 +6,49 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.progress import Progress
 from wan_pipeline.wording import duration
 
 LOG_SECONDS = 5.0
+
+
+class Line:
+    """The line of a stream that progress is written on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._over_write = stream.isatty()
+        self._stage: str | None = None
+        self._written_at = 0.0
+        self._is_open = False
+
+    def write(self, text: str, stage: str, *, always: bool = False) -> None:
+        """Write over the line. In a log it is a line of its own, of each stage one in LOG_SECONDS, or `always`."""
+        now = time.monotonic()
+        is_early = stage == self._stage and now - self._written_at < LOG_SECONDS
+        if not self._over_write and is_early and not always:
+            return
+        self._stage, self._written_at = stage, now
+        if self._over_write:
+            self._stream.write(f"\r\x1b[2K{text}")
+            self._is_open = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        if self._is_open:
+            self._stream.write("\n")
 
 
 class ProgressLine:
     """An observer that writes to a stream and never cancels: Ctrl+C is a KeyboardInterrupt there."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._over_write = stream.isatty()
-        self._stage: Stage | None = None
-        self._written_at = 0.0
-        self._is_open = False
+        self._line = Line(stream)
 
     def progress(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if not self._over_write and progress.stage is self._stage and now - self._written_at < LOG_SECONDS:
-            return
-        self._stage, self._written_at = progress.stage, now
-        if self._over_write:
-            self._stream.write(f"\r\x1b[2K{_line(progress)}")
-            self._is_open = True
-        else:
-            self._stream.write(_line(progress) + "\n")
-        self._stream.flush()
+        self._line.write(_line(progress), progress.stage)
 
     def cancelled(self) -> bool:
         return False
@@ -43,8 +59,7 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_open:
-            self._stream.write("\n")
+        self._line.close()
 
 
 def _line(progress: Progress) -> str:

@@ -166,6 +166,8 @@ def _profile(profile: Profile, texts: list[str]) -> Profile:
 
 def _report(studio: Studio, project: Project) -> dict[str, Any]:
     setup = {name: value for name, value in asdict(project.setup).items() if value not in (None, False)}
+    if project.setup.loras is not None:
+        setup["loras"] = [lora.to_dict() for lora in project.setup.loras]
     profiles = {
         name: {key: value for key, value in asdict(getattr(project, name)).items() if value is not None}
         for name in ("draft", "final")

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files, name_in
+from wan_pipeline.clips.poster import draw_missing_poster
 from wan_pipeline.clips.receipt import MAX_SECONDS
 from wan_pipeline.clips.sidecars import Entry, FolderScan, id_of_file
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.requests.limits import check_note, check_search
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.stored import read_request
@@ -249,8 +250,17 @@ class Gallery:
             with self._database.transaction() as connection:
                 for entry in entries:
                     add(connection, entry)
+            self._draw_posters(entries, scan.problems)
         self._report(scan.problems)
         return len(entries)
+
+    def _draw_posters(self, entries: Iterable[Entry], problems: list[str]) -> None:
+        """Those that copied clips came without."""
+        for entry in entries:
+            try:
+                draw_missing_poster((self._folder / BIN if entry.binned_at else self._folder) / entry.clip)
+            except StorageError as error:
+                problems.append(f"{entry.clip} has no poster. {error}")
 
     def _delete(self, rows: Iterable[sqlite3.Row]) -> None:
         for row in rows:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wan_pipeline.clips.naming import poster_path
+from wan_pipeline.clips.read import read_frames
 from wan_pipeline.storage.files import whole_file
 
 PREVIEW_MILLISECONDS = 150
@@ -18,6 +21,13 @@ def write_poster(frames: NDArray[np.uint8], destination: Path) -> None:
     """Write the middle frame of (T, H, W, 3) frames as WebP. Raises StorageError."""
     with whole_file(destination) as part:
         Image.fromarray(frames[len(frames) // 2]).save(part, format="WEBP", quality=88, method=4)
+
+
+def draw_missing_poster(clip: Path) -> None:
+    """Write the poster of a clip that was copied without it, from its first frame. Raises StorageError."""
+    if not poster_path(clip).exists():
+        for frame in islice(read_frames(clip), 1):
+            write_poster(frame[None], poster_path(clip))
 
 
 def write_preview(frames: NDArray[np.uint8], destination: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wan_pipeline.lora.applied import AppliedLora
+
 UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
 """Entries of the environment that change with every update, and hardly ever change a frame."""
 SETUP = frozenset({"attention", "threads", "tf32", "strict"})
@@ -30,9 +32,12 @@ class Provenance:
     """The memory plan as text."""
     environment: dict[str, str] = field(default_factory=dict)
     """Versions, hardware and settings of the libraries."""
+    applied_loras: tuple[AppliedLora, ...] = ()
+    """How many keys of each LoRA's files the model took; receipts of older versions hold none of it."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON. A clip without LoRAs says nothing of them."""
+        return {name: value for name, value in asdict(self).items() if name != "applied_loras" or value}
 
     def differences(self, now: Provenance, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One sentence for each difference that may change frames, the likeliest cause first.

@@ -113,11 +113,8 @@ def load_receipt(path: Path) -> Receipt:
 
     Raises ReceiptError if there is none that can be read, StorageError for a file that is no video.
     """
-    data = None if path.suffix.lower() == ".json" else read_receipt(path)
-    if data is not None and not OWN_KEYS & data.keys():
-        data = None  # the notes of another program
     try:
-        receipt = receipt_beside(path) if data is None else Receipt.from_dict(data)
+        receipt = (None if path.suffix.lower() == ".json" else receipt_inside(path)) or receipt_beside(path)
     except ReceiptError as error:
         raise ReceiptError(f"{path.name}: {error}") from error
     if receipt is None:
@@ -126,6 +123,16 @@ def load_receipt(path: Path) -> Receipt:
             "were not stripped have one."
         )
     return receipt
+
+
+def receipt_inside(clip: Path) -> Receipt | None:
+    """Read the receipt in a clip's comment tag; None if there is none of this studio.
+
+    Raises ReceiptError if it cannot be read, StorageError for a file that is no video.
+    """
+    data = read_receipt(clip)
+    is_own = data is not None and OWN_KEYS & data.keys()  # else they are the notes of another program
+    return Receipt.from_dict(data) if is_own else None
 
 
 def receipt_beside(clip: Path) -> Receipt | None:

@@ -1,4 +1,4 @@
-"""Entries of the gallery, read from the receipts beside the clips of a folder."""
+"""Entries of the gallery, read from the receipts beside the clips of a folder, else from those inside them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 
 from wan_pipeline.clips.files import BIN, list_clips
 from wan_pipeline.clips.naming import poster_path
-from wan_pipeline.clips.receipt import receipt_beside
-from wan_pipeline.errors import ReceiptError
+from wan_pipeline.clips.receipt import Receipt, receipt_beside, receipt_inside
+from wan_pipeline.errors import ReceiptError, StorageError
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.outside import printable
+
+TAG_BYTES = 256 * 1024
+RECEIPT_WORD = b"frames_sha256"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class FolderScan:
         now = datetime.now(UTC).isoformat()
         entries = self._read(self.clips - listed.keys(), self._folder, None)
         entries += self._read(self.binned - listed.keys(), self._folder / BIN, now)
-        entries.sort(key=lambda entry: (entry.made_at, entry.clip))
+        entries.sort(key=lambda entry: (entry.made_at, len(entry.clip), entry.clip))  # "x.mp4" before "x (1).mp4"
         present = self.clips | self.binned
         return _with_own_ids(entries, {listed[name] for name in listed if name in present})
 
@@ -82,8 +85,8 @@ def read_entry(clip: Path, binned_at: str | None = None, name: str = "") -> Entr
     `name` is the clip's in the gallery, if it lies in a folder below.
     """
     name = name or clip.name
-    receipt = receipt_beside(clip)
-    if receipt is None:  # not ours, or not finished: the receipt is written last
+    receipt = receipt_beside(clip) or _receipt_of_copy(clip)
+    if receipt is None:
         return None
     return Entry(
         id=receipt.job or id_of_file(name),
@@ -97,6 +100,25 @@ def read_entry(clip: Path, binned_at: str | None = None, name: str = "") -> Entr
         made_by=receipt.made_by,
         binned_at=binned_at,
     )
+
+
+def _receipt_of_copy(clip: Path) -> Receipt | None:
+    """The receipt inside a clip that was copied without the one beside it. Raises ReceiptError."""
+    try:
+        return receipt_inside(clip) if _may_hold_receipt(clip) else None
+    except StorageError:  # no video, perhaps not yet
+        return None
+
+
+def _may_hold_receipt(clip: Path) -> bool:
+    """Look for a receipt's words at both ends of a file, where its tags are: asking ffmpeg takes 50 ms a file."""
+    try:
+        with clip.open("rb") as file:
+            head = file.read(TAG_BYTES)
+            file.seek(max(clip.stat().st_size - TAG_BYTES, 0))
+            return RECEIPT_WORD in head or RECEIPT_WORD in file.read(TAG_BYTES)
+    except OSError:
+        return False
 
 
 def _with_own_ids(entries: Iterable[Entry], taken: set[str]) -> list[Entry]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from wan_pipeline.clips.inputs.videos import too_short, video_path
 from wan_pipeline.errors import ImageError
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
 
 
@@ -28,15 +29,14 @@ class Conditioning:
 
 def load_conditioning(inputs: Path, request: GenerationRequest) -> Conditioning:
     """Read what the request names. Raises ImageError for a file that is gone from `inputs`, or a video too short."""
-    size = (request.width, request.height)
     videos = {"control video": request.control_video, "control mask": request.control_mask}
     return Conditioning(
-        image=_fitted(inputs, request.image, size),
-        last_image=_fitted(inputs, request.last_image, size),
+        image=_framed(inputs, request.image, request),
+        last_image=_framed(inputs, request.last_image, request),
         video=_frames(inputs, "control video", request.control_video, request),
         mask=_frames(inputs, "control mask", request.control_mask, request),
         references=tuple(
-            image for name in request.reference_images if (image := _fitted(inputs, name, size)) is not None
+            image for name in request.reference_images if (image := _covering(inputs, name, request)) is not None
         ),
         warnings=tuple(text for what, name in videos.items() if (text := _assumption(inputs, what, name))),
     )
@@ -55,14 +55,30 @@ def read_image(inputs: Path, name: str | None) -> Image.Image | None:
         raise ImageError(f"The input image {path.name} is no longer in {inputs}; choose the image again.") from error
 
 
-def _fitted(inputs: Path, name: str | None, size: tuple[int, int]) -> Image.Image | None:
+def _framed(inputs: Path, name: str | None, request: GenerationRequest) -> Image.Image | None:
+    """The first or the last image, fitted as the request says."""
     image = read_image(inputs, name)
-    return None if image is None else _cover(image, size)
+    return None if image is None else fit_image(image, request)
 
 
-def _cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scaled to cover the size, and cropped to its middle."""
-    fitted: Image.Image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+def fit_image(image: Image.Image, request: GenerationRequest) -> Image.Image:
+    """The image in the clip's size: cropped where the request says, or within black bars."""
+    match request.image_fit:
+        case ImageFit.CROP:
+            return _cover(image, (request.width, request.height), request.image_crop)
+        case ImageFit.PAD:
+            padded: Image.Image = ImageOps.pad(image, (request.width, request.height), Image.Resampling.LANCZOS)
+            return padded
+
+
+def _covering(inputs: Path, name: str, request: GenerationRequest) -> Image.Image | None:
+    image = read_image(inputs, name)
+    return None if image is None else _cover(image, (request.width, request.height))
+
+
+def _cover(image: Image.Image, size: tuple[int, int], position: float = MIDDLE) -> Image.Image:
+    """Scaled to cover the size, and cropped. `position` is 0 to keep its left or top, 1 its right or bottom."""
+    fitted: Image.Image = ImageOps.fit(image, size, Image.Resampling.LANCZOS, centering=(position, position))
     return fitted
 
 
@@ -73,7 +89,7 @@ def _frames(inputs: Path, what: str, name: str | None, request: GenerationReques
         return ()
     path = video_path(inputs, name)
     if not path.is_file():
-        image = _fitted(inputs, name, size)
+        image = _covering(inputs, name, request)
         return () if image is None else (image,) * count
     from wan_pipeline.clips.inputs.stream import probe_stream
     from wan_pipeline.clips.read import read_frames  # here and below: they import ffmpeg's wrapper

@@ -31,6 +31,7 @@ from wan_pipeline.engine.device.placement import (
 )
 from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.loaded import Loaded, ModelHolder
+from wan_pipeline.engine.lora.chosen import ChosenLora, match_chosen
 from wan_pipeline.engine.memory.weights import compute_dtype
 from wan_pipeline.engine.preview import Preview, load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
@@ -39,7 +40,6 @@ from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.adapter import Adapter
-from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.planning.forecast import Forecast
@@ -111,7 +111,7 @@ class Engine:
         self._deterministic = deterministic
         self._threads = threads
         self._models = ModelLibrary(settings)
-        self._loras = LoraLibrary(settings.loras)
+        self._loras = LoraLibrary(settings.loras, settings.more_loras)
         self._recorder = ProvenanceRecorder(settings, self._loras, self._placement)
         self._planner = ClipPlanner(settings, self._loras, self._placement, deterministic=deterministic)
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
@@ -178,12 +178,12 @@ class Engine:
     def _render(self, clip: _Clip) -> Rendered:
         """All stages in order."""
         stages, steps = clip.stages, clip.request.num_inference_steps
-        adapters = self._match_adapters(clip)
+        loras = match_chosen(clip.request.loras, clip.model, self._loras)
         conditioning = load_conditioning(self._settings.inputs, clip.request)
         with stages.enter(Stage.ENCODING_TEXT):
             embeddings = self._embed(clip.model, _texts(clip.request), clip.plan, stages)
         with stages.enter(Stage.LOADING):
-            prepared = self._prepare(clip, adapters)
+            prepared = self._prepare(clip, loras)
         with stages.enter(Stage.DENOISING, steps, prepared.steps_done):
             latents = self._denoise(clip, prepared, embeddings, conditioning)
         stages.add_seconds(Stage.DENOISING, prepared.seconds_done)
@@ -198,20 +198,6 @@ class Engine:
             warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings),
         )
 
-    def _match_adapters(self, clip: _Clip) -> list[Adapter]:
-        """The adapters of the request's LoRAs for the model's experts. Raises LoraError."""
-        chosen = [(self._loras.find(lora.name), lora.weight) for lora in clip.request.loras]
-        paths = {path for lora, _ in chosen for path in lora.paths}
-        adapters = [
-            adapter
-            for lora, weight in chosen
-            for adapter in match_adapters(lora, clip.model, weight, self._loras.values)
-        ]
-        return [
-            replace(adapter, is_half=adapter.is_half and self._loras.counterpart(adapter.path) not in paths)
-            for adapter in adapters
-        ]
-
     def _embed(
         self, model: InstalledModel, texts: list[str], plan: MemoryPlan, observer: Observer | None
     ) -> list[torch.Tensor]:
@@ -220,7 +206,7 @@ class Engine:
         cache, setup = self._settings.cache / "prompts", self._recorder.text_setup()
         return embed(model, texts, cache, place, setup, observer, streams=plan.text == "streamed")
 
-    def _prepare(self, clip: _Clip, adapters: list[Adapter]) -> _Prepared:
+    def _prepare(self, clip: _Clip, loras: list[ChosenLora]) -> _Prepared:
         """Load the model and the adapters, hash what the clip is made from, and find its checkpoint."""
         model, plan, place = clip.model, clip.plan, self._placement
         loaded = self._holder.load(model, plan, self._planner.attention)
@@ -231,8 +217,11 @@ class Engine:
             compute_dtype(plan, place),
             pinned=not on_device and place.device.type == "cuda",
         )
-        weights = [(adapter, read_weights(adapter, home)) for adapter in adapters]
-        provenance = self._recorder.provenance(clip.request, model, plan, self._planner.attention, clip.stages)
+        weights = [(adapter, read_weights(adapter, home)) for lora in loras for adapter in lora.adapters]
+        provenance = replace(
+            self._recorder.provenance(clip.request, model, plan, self._planner.attention, clip.stages),
+            applied_loras=tuple(lora.applied for lora in loras),
+        )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
         return _Prepared(loaded, preview, weights, provenance, checkpoint)
 

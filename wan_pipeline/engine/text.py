@@ -25,7 +25,7 @@ from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.storage.files import whole_file
 
 MAX_CACHED = 256
-"""Maximum number of prompt embeddings in the cache."""
+"""Number of prompt embeddings in the cache, unless one call brings more."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,13 @@ def embed(
     observer: Observer | None = None,
     *,
     streams: bool = False,
+    keep: int = 0,
 ) -> list[torch.Tensor]:
     """The embedding of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
     The bits are those of the pipeline's `encode_prompt`. Cached embeddings belong to one `setup`, which names the
-    versions and settings that decide their bits. `streams`: the encoder's blocks are streamed to the device.
+    versions and settings that decide their bits. `streams`: the encoder's blocks are streamed to the device. The cache
+    holds at most `keep` embeddings, or MAX_CACHED if that is more.
     Raises ModelError, GenerationError for embeddings that are not finite, StorageError if the cache cannot be written,
     and Cancelled between two texts.
     """
@@ -51,7 +53,7 @@ def embed(
     found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
     absent = [text for text in paths if text not in found]
     for done, (text, embedding) in enumerate(_encode(model, absent, placement, streams), 1):
-        _write(paths[text], embedding)
+        _write(paths[text], embedding, max(keep, MAX_CACHED))
         found[text] = embedding
         if observer is not None:
             observer.progress(Progress(Stage.ENCODING_TEXT, done, len(absent)))
@@ -106,9 +108,9 @@ def _read(path: Path) -> torch.Tensor | None:
     return embedding
 
 
-def _write(path: Path, embedding: torch.Tensor) -> None:
+def _write(path: Path, embedding: torch.Tensor, keep: int) -> None:
     with whole_file(path) as part:
         part.write_bytes(save({"embedding": embedding.contiguous()}))
     by_age = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for oldest in by_age[:-MAX_CACHED]:
+    for oldest in by_age[:-keep]:
         oldest.unlink(missing_ok=True)

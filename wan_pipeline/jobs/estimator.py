@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.machine_load import MachineLoad
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.throughput import Throughput
@@ -17,11 +19,13 @@ from wan_pipeline.planning.hardware import Hardware, load_hardware
 from wan_pipeline.planning.machine import GIB, without_device
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.selection import select_plan
+from wan_pipeline.progress import Stage
 from wan_pipeline.requests.layers import NO_LAYERS, Layers
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.wording import after_other_clips, duration, lower_first, plural
 
 LEARN_FROM = 5
@@ -50,6 +54,7 @@ class Estimator:
         self, settings: Settings, requests: RequestResolver, jobs: JobReader, load: MachineLoad | None = None
     ) -> None:
         self._load = load or MachineLoad()
+        self._locks = WorkspaceLocks(settings.workspace)
         self._settings = settings
         self._requests = requests
         self._models = requests.models
@@ -80,6 +85,7 @@ class Estimator:
         models = {request.model for request in requests}
         throughputs = self._throughputs(self._models.spec(model_id) for model_id in models)
         seconds = sum(throughputs[request.model].seconds(request) for request in requests)
+        seconds += self._seconds_before(*throughputs.values())
         text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._jobs.unfinished())}"
         return Estimate(text, seconds)
 
@@ -104,6 +110,32 @@ class Estimator:
         throughputs = self._throughputs(known[model_id] for model_id in {job.request.model for job in jobs})
         return sum(throughputs[job.request.model].seconds_left(job) for job in jobs)
 
+    def seconds_left(self, job: Job) -> float | None:
+        """Until a running job is done; None for a model that is not known here, or before anything is known of it."""
+        spec = self._models.specs().get(job.request.model)
+        if spec is None or (job.stage is Stage.DENOISING and job.eta_seconds is None):
+            return None
+        return self._throughput(spec, self._hardware()).seconds_left(job)
+
+    def seconds(self, request: GenerationRequest) -> float:
+        """How long a clip takes: the one number that page, command line and API tell. Raises ModelError."""
+        return self._seconds(request, self._hardware())
+
+    def _seconds(self, request: GenerationRequest, hardware: Hardware | None, own: Forecast | None = None) -> float:
+        """`own` is the forecast of the model's own clip, if it is known."""
+        throughput = self._throughput(self._models.spec(request.model), hardware, own)
+        return throughput.seconds(request) + self._seconds_before(throughput)
+
+    def _seconds_before(self, *models: Throughput) -> float:
+        """What clips of these models wait for: the worker's start, and loading. Jobs ahead of them wait instead."""
+        state = self._jobs.queue_state()
+        if self._jobs.unfinished():
+            return 0.0
+        is_ready = state.is_ready and self._locks.worker_is_alive()
+        start = 0.0 if is_ready else median(state.worker_starts or (0.0,))
+        absent = [model for model in models if not is_ready or state.loaded != model.spec.id]
+        return start + sum(model.first_loading - model.loading for model in absent)
+
     def _estimate(self, request: GenerationRequest, hardware: Hardware | None, suffix: str) -> Estimate:
         """One clip by itself. `suffix` ends the sentence about its time."""
         spec, forecast, error = self._models.spec(request.model), None, ""
@@ -113,7 +145,7 @@ class Estimator:
             except GenerationError as wrong:  # the settings name no plan
                 error = str(wrong)
         own = forecast if request == own_request(spec) else None
-        seconds = self._throughput(spec, hardware, own).seconds(request)
+        seconds = self._seconds(request, hardware, own)
         time = f"about {duration(seconds)}{suffix}"
         if error:
             return Estimate(error, seconds, fits=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.lora.applied import AppliedLora
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 
@@ -93,6 +94,16 @@ class QueueState:
     """Why it is paused, if it is until a disk has room again."""
     pauses_now: bool = False
     """It was paused at once: the running job is to be given back."""
+    is_ready: bool = False
+    """Whether the worker of the last heartbeat has its engine ready."""
+    loaded: str | None = None
+    """Id of the model that it holds."""
+    worker_starts: tuple[float, ...] = ()
+    """Seconds that the newest workers took until then."""
+
+
+STARTING = "starting"
+"""Beside the stages in a job's seconds: what its worker's engine took to start after the job was claimed."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,7 @@ class Finished:
     """Seconds by stage."""
     warnings: tuple[str, ...] = ()
     """What was skipped or degraded, one sentence each."""
+    loras: tuple[AppliedLora, ...] = ()
 
 
 Names = Callable[[int], Iterator[str]]

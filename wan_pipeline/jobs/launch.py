@@ -13,6 +13,7 @@ needed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -100,15 +101,22 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 def options_of(settings: Settings) -> list[str]:
     """Command line options that hold the settings."""
-    return [f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}" for field in fields(Settings)]
+    return [f"--{field.name.replace('_', '-')}={_text(getattr(settings, field.name))}" for field in fields(Settings)]
 
 
 def worker_log(settings: Settings) -> Path:
     return settings.logs / "worker.log"
 
 
+def _text(value: object) -> str:
+    """A setting on a command line; folders as JSON, for a path may hold any separator."""
+    return json.dumps([str(path) for path in value]) if isinstance(value, tuple) else str(value)
+
+
 def _reader(default: object) -> Callable[[str], Any]:
     """What turns a setting's text back into its value."""
+    if isinstance(default, tuple):
+        return lambda text: tuple(Path(path) for path in json.loads(text))
     return (lambda text: text == str(True)) if isinstance(default, bool) else type(default)
 
 

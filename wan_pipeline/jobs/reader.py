@@ -22,7 +22,16 @@ from wan_pipeline.jobs.job import (
     QueueState,
 )
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.rows import ORDER_OF_WORK, QueueKey, get_setting, read_heartbeat, read_no_room, sql_list
+from wan_pipeline.jobs.rows import (
+    ORDER_OF_WORK,
+    QueueKey,
+    get_setting,
+    read_heartbeat,
+    read_no_room,
+    read_ready_worker,
+    read_worker_starts,
+    sql_list,
+)
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.settings import Settings
@@ -202,6 +211,8 @@ class JobReader:
         with self._database.connection() as connection:
             values = dict(connection.execute("SELECT key, value FROM queue").fetchall())
         beat = read_heartbeat(values.get(QueueKey.HEARTBEAT, "{}"))
+        ready = read_ready_worker(values.get(QueueKey.READY_WORKER, "{}"))
+        is_ready = ready.pid is not None and ready.pid == beat.pid
         return QueueState(
             paused=values.get(QueueKey.PAUSED) == "1",
             stops_after_current=values.get(QueueKey.STOP_AFTER_CURRENT) == "1",
@@ -209,6 +220,9 @@ class JobReader:
             pauses_now=values.get(QueueKey.PAUSE_NOW) == "1",
             beats=beat.count,
             worker_pid=beat.pid,
+            is_ready=is_ready,
+            loaded=ready.loaded if is_ready else None,
+            worker_starts=read_worker_starts(values.get(QueueKey.WORKER_STARTS, "[]")),
         )
 
     def starts(self) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from wan_pipeline.jobs.job import HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
 from wan_pipeline.jobs.room import NoRoom
@@ -31,6 +33,10 @@ class QueueKey(StrEnum):
     """How many times a job was claimed."""
     HEARTBEAT = "heartbeat"
     """A `Heartbeat` as JSON."""
+    READY_WORKER = "ready_worker"
+    """A `ReadyWorker` as JSON."""
+    WORKER_STARTS = "worker_starts"
+    """Seconds that the newest workers took to be ready, as JSON, the newest last."""
 
 
 def sql_list(states: Collection[JobState]) -> str:
@@ -107,6 +113,22 @@ class Heartbeat:
 
     count: int = 0
     pid: int | None = None
+
+
+@dataclass(frozen=True)
+class ReadyWorker:
+    """The last worker that had its engine ready, and the model that it holds."""
+
+    pid: int | None = None
+    loaded: str | None = None
+
+
+def read_ready_worker(stored: str) -> ReadyWorker:
+    return stored_json(ReadyWorker, stored, ReadyWorker())
+
+
+def read_worker_starts(stored: str) -> tuple[float, ...]:
+    return stored_json(tuple[Annotated[float, Field(ge=0)], ...], stored, ())
 
 
 def read_heartbeat(stored: str) -> Heartbeat:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from wan_pipeline.jobs.job import Job
+from wan_pipeline.jobs.job import STARTING, Job
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry
@@ -29,7 +29,11 @@ class Throughput:
     seconds_per_pixel: float
     """Seconds of the decoder for a pixel of video."""
     overhead: float
-    """Seconds of the other stages, loading, encoding text and saving, and of what lies between the stages."""
+    """Seconds of the other stages, encoding text and saving, and of what lies between the stages."""
+    loading: float = 0.0
+    """Seconds of loading where the model is in memory already: what a clip is made from is looked at again."""
+    first_loading: float = 0.0
+    """Seconds of loading where it is not."""
 
     @classmethod
     def learned(cls, finished: Sequence[Job], spec: ModelSpec, forecast: Callable[[], Forecast]) -> Throughput:
@@ -42,15 +46,17 @@ class Throughput:
         between = [(job, _between_stages(job)) for job in finished]
         overheads = [_overhead(job.seconds) + seconds for job, seconds in between if seconds is not None]
         overheads = overheads or [_overhead(job.seconds) for job in finished]
+        loadings = [job.seconds.get(Stage.LOADING, 0.0) for job in finished]
         if len(rates) < len(MEASURED):
             costs, own = forecast().costs, own_request(spec)
             rates = {stage: costs[stage].seconds / _work(own, stage, spec) for stage in MEASURED} | rates
             overheads = overheads or [_overhead({stage: cost.seconds for stage, cost in costs.items()})]
-        return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads))
+            loadings = loadings or [costs[Stage.LOADING].seconds]
+        return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads), min(loadings), max(loadings))
 
     def seconds(self, request: GenerationRequest) -> float:
-        """The whole clip."""
-        return self._denoising(request) + self._decoding(request) + self.overhead
+        """The whole clip, with the model in memory. See `first_loading` for what it takes to get there."""
+        return self._denoising(request) + self._decoding(request) + self.overhead + self.loading
 
     def seconds_left(self, job: Job) -> float:
         """Until an unfinished job is done, from the progress it has reported."""
@@ -86,11 +92,11 @@ def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec) -> float:
 
 
 def _between_stages(job: Job) -> float | None:
-    """Seconds of a finished job that no stage accounts for; None where it was begun more than once."""
+    """Seconds of a finished job that neither a stage nor the engine's start accounts for; None if it began twice."""
     if job.started_at is None or job.finished_at is None or job.attempts > 1 or job.resumed_from:
         return None
     return max((job.finished_at - job.started_at).total_seconds() - sum(job.seconds.values()), 0.0)
 
 
 def _overhead(seconds: Mapping[str, float]) -> float:
-    return sum(value for stage, value in seconds.items() if stage not in MEASURED)
+    return sum(value for stage, value in seconds.items() if stage not in (*MEASURED, Stage.LOADING, STARTING))

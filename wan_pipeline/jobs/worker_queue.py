@@ -19,9 +19,11 @@ from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.rows import (
     QueueKey,
+    ReadyWorker,
     get_setting,
     now,
     read_heartbeat,
+    read_worker_starts,
     record_event,
     set_setting,
     sql_list,
@@ -33,6 +35,8 @@ from wan_pipeline.storage.database import Database
 
 MAX_ATTEMPTS = 2
 """Workers that may die with a job before it is quarantined."""
+KEPT_STARTS = 5
+"""Newest starts of workers that estimates learn from."""
 MAX_OVERTAKEN = 8
 """Jobs of another model that may go before one, to spare the loading of weights."""
 
@@ -75,6 +79,18 @@ class WorkerQueue:
         with self._database.transaction() as connection:
             count = read_heartbeat(get_setting(connection, QueueKey.HEARTBEAT, "{}")).count + 1
             set_setting(connection, QueueKey.HEARTBEAT, json.dumps({"count": count, "pid": pid}))
+
+    def set_ready(self, pid: int, seconds: float) -> None:
+        """Record that the worker's engine is ready, `seconds` after its process was launched."""
+        with self._database.transaction() as connection:
+            starts = read_worker_starts(get_setting(connection, QueueKey.WORKER_STARTS, "[]"))
+            set_setting(connection, QueueKey.WORKER_STARTS, json.dumps([*starts, round(seconds, 3)][-KEPT_STARTS:]))
+            set_setting(connection, QueueKey.READY_WORKER, json.dumps(asdict(ReadyWorker(pid))))
+
+    def set_loaded(self, pid: int, model_id: str) -> None:
+        """Record the model that the worker holds."""
+        with self._database.transaction() as connection:
+            set_setting(connection, QueueKey.READY_WORKER, json.dumps(asdict(ReadyWorker(pid, model_id))))
 
     def progress(self, job_id: str, progress: Progress) -> None:
         with self._database.transaction() as connection:

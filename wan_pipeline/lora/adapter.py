@@ -11,9 +11,9 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
-from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_key
+from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_keys
 from wan_pipeline.lora.metadata import read_settings
-from wan_pipeline.lora.values import ValueReader, Values
+from wan_pipeline.lora.values import UNREAD, ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header, with_remedy
@@ -35,6 +35,7 @@ OTHER_KINDS = (
     (re.compile(r"\.(set_weight|reshape_weight)$"), "replaced weights"),
 )
 """Kinds of adapters that are not supported, by a part of their keys."""
+_OTHER_KIND = re.compile("|".join(f"(?:{mark.pattern})" for mark, _ in OTHER_KINDS), re.IGNORECASE)
 
 Shape = tuple[int, ...]
 
@@ -56,6 +57,8 @@ class Adapter:
     """Weights of another shape than the model's, which are left out, each as the end of a sentence."""
     without_effect: tuple[str, ...] = ()
     """Keys that hold only zeros, so that a matrix product with them changes nothing."""
+    keys: int = 0
+    """Tensors in the file."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -76,13 +79,29 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class ModelModules:
+    """What a model's transformers consist of. It takes a while to make, and serves for many files."""
+
+    shapes: tuple[Mapping[str, Shape], ...]
+    """Of each transformer: the shape of each module's weight, and of each parameter that is no module's, by name."""
+    spellings: Spellings
+
+    @classmethod
+    def of(cls, model: InstalledModel) -> ModelModules:
+        """By the headers of the model's files. Raises ModelError."""
+        shapes = tuple(_shapes(model, component) for component in model.transformers)
+        return cls(shapes, Spellings(shapes[0]))
+
+
+@dataclass(frozen=True)
 class LoraFile:
     """A LoRA file whose header was read, with the places of its keys in a model."""
 
     path: Path
     header: Header
     model: InstalledModel
-    parts: dict[str, KeyParts]
+    modules: ModelModules
+    parts: Mapping[str, KeyParts]
     """Of each key that is a part of a LoRA."""
     places: dict[str, Place]
     """By the file's names of modules."""
@@ -96,10 +115,10 @@ class LoraFile:
 
     def adapter(self, weight: float = 1.0, *, experts: tuple[int, ...] = (0,), is_half: bool = False) -> Adapter:
         """The file's changes for these experts. Raises LoraError if it holds none, or some that do not fit."""
-        shapes = _shapes(self.model, TRANSFORMERS[experts[0]])
+        shapes = self.modules.shapes[experts[0]]
         settings = read_settings(self.path.stem, self.header.metadata, TRANSFORMERS[experts[0]])
-        modules = self._modules(experts, shapes)
-        fits = [fit_module(self.path.stem, module, self.header.tensors, settings) for module in modules]
+        found = self._modules(experts, shapes)
+        fits = [fit_module(self.path.stem, module, self.header.tensors, settings) for module in found]
         changes = [change for fit in fits for change in fit.changes]
         misfits = {key: reason for fit in fits for key, reason in fit.misfits.items()}
         if not changes:
@@ -120,6 +139,7 @@ class LoraFile:
             is_half,
             tuple(dict.fromkeys(misfits.values())),
             self._without_effect(changes),
+            len(self.header.tensors),
         )
 
     def _modules(self, experts: tuple[int, ...], shapes: Mapping[str, Shape]) -> list[Module]:
@@ -145,7 +165,7 @@ class LoraFile:
         """The keys that no expert of the model uses, and that are not told as misfits."""
         used = {key for change in changes for key in change.all_keys}
         left = sorted(self.header.tensors.keys() - used - misfits.keys())
-        if not self.model.has_two_experts:
+        if len(self.modules.shapes) == 1:
             return tuple(left)
         return tuple(key for key in left if not self._is_for_other(key, experts))
 
@@ -167,16 +187,32 @@ class LoraFile:
 
 
 def open_lora(path: Path, model: InstalledModel, values: ValueReader | None = None) -> LoraFile:
-    """Read a file's header and match its keys with a model's modules.
+    """Read a file and match its keys with a model's modules.
 
     Raises LoraError for a file that is unreadable, unsafe, of a kind that cannot be applied, or holds what are no
     numbers.
     """
-    header = _read_lora_header(path)
-    parts = {key: found for key in header.tensors if (found := split_key(key))}
-    spellings = Spellings(_shapes(model, TRANSFORMERS[0]))
-    places = spellings.place_all({found.module for found in parts.values()})
-    return LoraFile(path, header, model, parts, places, _check_values(path, header, values or ValueReader()))
+    header = read_lora_header(path)
+    return match_header(
+        path, header, model, ModelModules.of(model), check_values(path, header, values or ValueReader())
+    )
+
+
+def match_header(
+    path: Path,
+    header: Header,
+    model: InstalledModel,
+    modules: ModelModules,
+    values: Values = UNREAD,
+    parts: Mapping[str, KeyParts] | None = None,
+) -> LoraFile:
+    """Match the keys of a header with a model's modules; without `values` its numbers count as good.
+
+    `parts` are its keys, if they are split already.
+    """
+    split = split_keys(header.tensors) if parts is None else parts
+    places = modules.spellings.place_all({found.module for found in split.values()})
+    return LoraFile(path, header, model, modules, split, places, values)
 
 
 def match_adapter(
@@ -195,7 +231,7 @@ def match_adapter(
     return open_lora(path, model, values).adapter(weight, experts=experts, is_half=is_half)
 
 
-def _read_lora_header(path: Path) -> Header:
+def read_lora_header(path: Path) -> Header:
     """The header of a file, within limits. Raises LoraError."""
     try:
         header = read_header(path, MAX_HEADER_BYTES, MAX_TENSORS)
@@ -205,7 +241,7 @@ def _read_lora_header(path: Path) -> Header:
     for key in header.tensors:
         if len(key) > MAX_KEY_LENGTH or not key.isprintable() or any(part in key for part in ("/", "\\", "..")):
             raise LoraError(f"LoRA '{path.stem}' has an unsafe key {key[:60]!r}; use a file from a source you trust.")
-        for mark, kind in OTHER_KINDS:
+        for mark, kind in OTHER_KINDS if _OTHER_KIND.search(key) else ():
             if mark.search(key):
                 raise LoraError(
                     f"LoRA '{path.stem}' is of the kind {kind}, which is not supported; use a LoRA, DoRA, LoKr or LoHa."
@@ -213,7 +249,8 @@ def _read_lora_header(path: Path) -> Header:
     return header
 
 
-def _check_values(path: Path, header: Header, reader: ValueReader) -> Values:
+def check_values(path: Path, header: Header, reader: ValueReader) -> Values:
+    """Look at a file's numbers. Raises LoraError for infinities and what is no number."""
     try:
         values = reader.read(path, header)
     except OSError as error:

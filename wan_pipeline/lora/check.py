@@ -5,38 +5,56 @@ A request is checked by it when it is submitted, long before any weights load; t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.adapter import Adapter, match_adapter, open_lora
-from wan_pipeline.lora.library import Lora
+from wan_pipeline.lora.adapter import Adapter, LoraFile, open_lora
+from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
 
+Weights = tuple[float, float]
+"""For the high-noise expert, which is the only one of most models, and for the low-noise one."""
+
 
 def match_adapters(
-    lora: Lora, model: InstalledModel, weight: float = 1.0, values: ValueReader | None = None
+    lora: Lora, model: InstalledModel, weight: float | Weights = 1.0, values: ValueReader | None = None
 ) -> list[Adapter]:
-    """One adapter for each file of the LoRA, with the experts that it is for; two where one file names both.
+    """One adapter for each file of the LoRA, with the experts that it is for; two where one file names both, or where
+    the experts have weights of their own.
 
     `values` remembers what it has read of files before.
 
     Raises LoraError if a file is unreadable, unsafe, of another kind or size, or matches nothing, and for a pair where
     the model has one expert.
     """
+    weights = weight if isinstance(weight, tuple) else (weight, weight)
+    return match_files(lora, model, partial(open_lora, model=model, values=values), weights)
+
+
+def match_files(
+    lora: Lora, model: InstalledModel, open_file: Callable[[Path], LoraFile], weights: Weights = (1.0, 1.0)
+) -> list[Adapter]:
+    """As `match_adapters`, of files that `open_file` opens."""
     if not model.has_two_experts:
-        return [match_adapter(_only_file(lora, model), model, weight, values)]
+        return [open_file(_only_file(lora, model)).adapter(weights[0])]
     if lora.high == lora.low:
-        file = open_lora(lora.paths[0], model, values)
-        if not file.experts:
-            return [file.adapter(weight, experts=(0, 1))]
-        is_half = len(file.experts) == 1
-        return [file.adapter(weight, experts=(expert,), is_half=is_half) for expert in file.experts]
+        return _of_one_file(open_file(lora.paths[0]), weights)
     return [
-        match_adapter(path, model, weight, values, experts=(expert,), is_half=lora.is_half)
+        open_file(path).adapter(weights[expert], experts=(expert,), is_half=lora.is_half)
         for expert, path in enumerate((lora.high, lora.low))
         if path is not None
     ]
+
+
+def _of_one_file(file: LoraFile, weights: Weights) -> list[Adapter]:
+    """Of a file whose name tells no expert: those that its keys name, else both."""
+    if not file.experts and weights[0] == weights[1]:
+        return [file.adapter(weights[0], experts=(0, 1))]
+    is_half = len(file.experts) == 1
+    return [file.adapter(weights[expert], experts=(expert,), is_half=is_half) for expert in file.experts or (0, 1)]
 
 
 def _only_file(lora: Lora, model: InstalledModel) -> Path:

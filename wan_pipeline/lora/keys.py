@@ -119,6 +119,11 @@ def split_key(key: str) -> KeyParts | None:
     return KeyParts(module, role)
 
 
+def split_keys(keys: Iterable[str]) -> dict[str, KeyParts]:
+    """Those of the keys that are parts of a LoRA."""
+    return {key: parts for key in keys if (parts := split_key(key))}
+
+
 class Place(NamedTuple):
     """Where a file's name of a module leads."""
 
@@ -164,11 +169,16 @@ class Spellings:
         return {name: place for name, place in places.items() if "blocks." in place.target or place.prefix in of_blocks}
 
 
-def _spellings(module: str) -> Iterator[str]:
+def authors_name(module: str) -> str:
+    """The name that the Wan authors, and most LoRA files, give a module of diffusers."""
     theirs = module
     for pattern, replacement in AUTHORS_NAMES:
         theirs = re.sub(pattern, replacement, theirs)
-    for name in (module, theirs):
+    return theirs
+
+
+def _spellings(module: str) -> Iterator[str]:
+    for name in (module, authors_name(module)):
         yield name
         yield name.replace(".", "_")
 

@@ -1,124 +1,100 @@
-"""The adapters in the LoRA folder, by name. No torch."""
+"""LoRAs by name, in one folder or several. No torch."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.pairs import Lora, alone, find_pairs, half_of, single
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.names import is_text
 
-_MARK = re.compile(
-    r"(?<![^\W_])(?:(?P<expert>high|low|hi|lo)(?P<noise>[ ._-]?noise)?|(?P<letter>[hl])(?P<n>n)?)(?![^\W_])",
-    re.IGNORECASE,
-)
-"""The expert in a file's name: `x_high_noise`, `x-LOW`, `x_HighNoise_v1`, `x_HN`, `x-22-H-e8`."""
-_STAGE = re.compile(r"(?<![^\W_])(?:e|ep|epoch|s|steps?|v)?[ ._-]?\d+(?:\.\d+)?(?![^\W_])", re.IGNORECASE)
-"""How far a half was trained: `e8`, `epoch_12`, `v2`, `000004500`. The halves of a pair need not agree in it."""
+SUFFIX = ".safetensors"
+SETTLED_SECONDS = 2.0
+"""A folder that changed less than this ago may change again without another time of change, which is this coarse."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Lora:
-    """A file, or a pair of files for the two experts of Wan 2.2 A14B.
+class _Listing:
+    """What is in the folders."""
 
-    A file that names no expert is applied to both.
-    """
+    files: dict[str, tuple[str, Path]]
+    """Name and path of each file, by name in small letters."""
+    pairs: dict[str, Lora]
+    """By name in small letters."""
+    loras: tuple[Lora, ...]
+    """All, sorted by name; halves of a pair only as the pair."""
+    hidden: tuple[tuple[str, Path], ...]
+    """Files of further folders whose names are taken."""
+    changed: dict[Path, int]
+    """Time of change of each folder, in ns."""
+    is_settled: bool
+    """Whether equal times mean that nothing has changed since."""
 
-    name: str
-    high: Path | None
-    """For the high-noise expert, which denoises the early steps."""
-    low: Path | None
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        return tuple(dict.fromkeys(path for path in (self.high, self.low) if path is not None))
-
-    @property
-    def is_pair(self) -> bool:
-        return len(self.paths) == 2
-
-    @property
-    def is_half(self) -> bool:
-        """Whether it is a file for one of the two experts."""
-        return self.high is None or self.low is None
-
-
-@dataclass(frozen=True)
-class _Half:
-    """A file whose name seems to say which expert it is for."""
-
-    path: Path
-    is_high: bool
-    is_certain: bool
-    """Whether the name says so by itself. What "high", "low", "H" or "LOW_POLY" may mean, the other half tells."""
-    before: str
-    """The stem before the expert's name, and after it."""
-    after: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Equal for the two halves of a pair."""
-        return self.before.casefold(), self.after.casefold()
-
-    @property
-    def loose_key(self) -> tuple[str, str]:
-        """The same, whatever the names say of how far the halves were trained."""
-        return self.before.casefold(), _STAGE.sub("", self.after.casefold())
-
-    @property
-    def pair_name(self) -> str:
-        return "".join([self.before.rstrip(" ._-"), self.after]).strip(" ._-") or "high and low noise"
-
-    def name_with(self, other: _Half) -> str:
-        """Of the pair that it is with another half."""
-        if self.key == other.key:
-            return self.pair_name
-        return replace(self, after=_STAGE.sub("", self.after)).pair_name
+    def is_current(self) -> bool:
+        return self.is_settled and all(_time_of(folder) == changed for folder, changed in self.changed.items())
 
 
 class LoraLibrary:
-    """Finds the `*.safetensors` files of a folder and of those in it, regardless of case, as on Windows.
+    """Finds the `*.safetensors` files of folders and of those in them, regardless of case, as on Windows.
 
     A file is named by its stem. One in a folder below is named with it (`characters/anna`), and found by the stem alone
-    where no other has it.
+    where no other has it. Of files of one name in two folders the one in the first counts.
 
     Two files that differ only in `high_noise` and `low_noise` are one LoRA, named by the rest of their stems. Each can
     still be used alone, by its own stem.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Sequence[Path] = ()) -> None:
+        """`folder` also receives what is trained; those of `more` are only read."""
         self.folder = folder
+        self.folders = (folder, *more)
         self.values = ValueReader()
         """Of its files."""
         self._reported: set[Path] = set()
+        self._listing: _Listing | None = None
+
+    def all(self) -> tuple[Lora, ...]:
+        """Every LoRA, sorted by name. Of files whose names differ only in case, the first counts."""
+        return self._list().loras
 
     def names(self) -> list[str]:
-        """The names of all LoRAs, sorted. Of files whose names differ only in case, the first counts."""
-        files = self._files()
-        pairs = _pairs(files)
-        halves = {path for pair in pairs.values() for path in pair.paths}
-        single = [self._name(path) for path in files.values() if path not in halves]
-        return sorted([*single, *(pair.name for pair in pairs.values())], key=str.casefold)
+        """The names of all LoRAs, sorted."""
+        return [lora.name for lora in self.all()]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """A sentence about files that another of the same name hides."""
+        hidden = self._list().hidden
+        if not hidden:
+            return ()
+        more = f", and {len(hidden) - 1:,} more are hidden so" if len(hidden) > 1 else ""
+        name, path = hidden[0]
+        winner = self._list().files[name.casefold()][1]
+        return (f"LoRA '{name}' is {winner}; {path} has the same name, so it is left out{more}: rename it to use it.",)
 
     def find(self, name: str) -> Lora:
         """The LoRA of that name; a path is no name. Raises LoraError."""
-        files = self._files()
-        pairs, key = _pairs(files), name.casefold()
-        same = [path for path in files.values() if path.stem.casefold() == key]
-        path = files.get(key) or (same[0] if len(same) == 1 else None)
-        if path is not None:
-            return _alone(path, self._name(path), pairs.values())
-        if key in pairs:
-            return pairs[key]
-        names = ", ".join(self.names()) or "none yet"
-        raise LoraError(f"There is no LoRA '{name[:80]}' in {self.folder}; it holds: {names}.")
+        listing, key = self._list(), name.casefold()
+        if key in listing.files:
+            written, path = listing.files[key]
+            return alone(path, written, listing.pairs.values())
+        same = [entry for entry in listing.files.values() if entry[1].stem.casefold() == key]
+        if len(same) == 1:
+            return alone(same[0][1], same[0][0], listing.pairs.values())
+        if key in listing.pairs:
+            return listing.pairs[key]
+        names = self.names()
+        shown = ", ".join(names[:40]) + (f" and {len(names) - 40:,} more" if len(names) > 40 else "")
+        folders = " or ".join(map(str, self.folders))
+        raise LoraError(f"There is no LoRA '{name[:80]}' in {folders}; it holds: {shown or 'none yet'}.")
 
     def files(self, name: str) -> dict[str, Path]:
         """The files of a LoRA, by their names in a receipt: those of a pair by their own stems. Raises LoraError."""
@@ -127,21 +103,33 @@ class LoraLibrary:
 
     def counterpart(self, path: Path) -> Path | None:
         """The other half of the pair that a file is of; None if it is of none."""
-        pair = next((pair for pair in _pairs(self._files()).values() if path in pair.paths), None)
+        pair = next((pair for pair in self._list().pairs.values() if path in pair.paths), None)
         return next((other for other in pair.paths if other != path), None) if pair else None
 
-    def _files(self) -> dict[str, Path]:
-        """By name in small letters. A name that is not valid text is left out: no page and no receipt can hold it."""
-        files: dict[str, Path] = {}
-        for path in sorted(self.folder.rglob("*.safetensors")):
-            if not is_text(self._name(path)):
-                self._report(path)
-            elif path.is_file():
-                files.setdefault(self._name(path).casefold(), path)
-        return files
+    def _list(self) -> _Listing:
+        """The folders as they are now. They are walked again only when one has changed."""
+        if self._listing is None or not self._listing.is_current():
+            self._listing = self._walk()
+        return self._listing
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.folder).with_suffix("").as_posix()
+    def _walk(self) -> _Listing:
+        now = time.time_ns()
+        files: dict[str, tuple[str, Path]] = {}
+        hidden: list[tuple[str, Path]] = []
+        changed: dict[Path, int] = {}
+        for folder in self.folders:
+            for name, path in sorted(_files_in(folder, changed)):
+                if not is_text(name):
+                    self._report(path)
+                elif files.setdefault(name.casefold(), (name, path))[1] != path:
+                    hidden += [(name, path)] if folder != self.folder else []
+        halves = {path: half for _, path in files.values() if (half := half_of(path))}
+        pairs = find_pairs(files, halves.values())
+        paired = {path for pair in pairs.values() for path in pair.paths}
+        others = [single(path, name, halves.get(path)) for name, path in files.values() if path not in paired]
+        loras = sorted([*others, *pairs.values()], key=lambda lora: lora.name.casefold())
+        is_settled = all(now - at > SETTLED_SECONDS * 1e9 for at in changed.values())
+        return _Listing(files, pairs, tuple(loras), tuple(hidden), changed, is_settled)
 
     def _report(self, path: Path) -> None:
         if path not in self._reported:
@@ -149,47 +137,23 @@ class LoraLibrary:
             logger.warning("%r is left out: its name is not valid text; rename it.", str(path))
 
 
-def _alone(path: Path, name: str, pairs: Iterable[Lora]) -> Lora:
-    half = _half(path)
-    if half is None or not (half.is_certain or any(path in pair.paths for pair in pairs)):
-        return Lora(name, path, path)
-    return Lora(name, path if half.is_high else None, None if half.is_high else path)
+def _files_in(folder: Path, changed: dict[Path, int], start: str = "") -> Iterator[tuple[str, Path]]:
+    """The name and path of each file below a folder. Notes in `changed` when a folder changed, before it is read."""
+    changed[folder] = _time_of(folder)
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # there is none, or it may not be read
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_in(folder / entry.name, changed, f"{start}{entry.name}/")
+        elif entry.name.endswith(SUFFIX) and entry.is_file():
+            yield start + entry.name.removesuffix(SUFFIX), folder / entry.name
 
 
-def _pairs(files: dict[str, Path]) -> dict[str, Lora]:
-    """By name in small letters. Where a file has the name that a pair would get, the halves stay single."""
-    halves = [half for path in files.values() if (half := _half(path))]
-    folders = {path: name.rpartition("/")[0] for name, path in files.items()}
-    pairs: dict[str, Lora] = {}
-    paired: set[Path] = set()
-    for is_loose in (False, True):
-        groups: dict[tuple[Path, tuple[str, str]], list[_Half]] = defaultdict(list)
-        for half in halves:
-            if half.path not in paired:
-                groups[half.path.parent, half.loose_key if is_loose else half.key].append(half)
-        for group in groups.values():
-            high, low = ([half for half in group if half.is_high is side] for side in (True, False))
-            if len(high) != 1 or len(low) != 1:
-                continue
-            folder = folders[high[0].path]
-            name = "/".join([*([folder] if folder else []), high[0].name_with(low[0])])
-            if name.casefold() not in files and name.casefold() not in pairs:
-                pairs[name.casefold()] = Lora(name, high[0].path, low[0].path)
-                paired |= {high[0].path, low[0].path}
-    return pairs
-
-
-def _half(path: Path) -> _Half | None:
-    """None for a name without an expert in it."""
-    marks = sorted(_MARK.finditer(path.stem), key=lambda mark: not mark["noise"])
-    if not marks:
-        return None
-    mark = marks[0]
-    word = mark["expert"] or mark["letter"]
-    return _Half(
-        path,
-        is_high=word[0].lower() == "h",
-        is_certain=bool(mark["noise"]) or (bool(mark["expert"]) and word.isupper() and mark.start() > 0),
-        before=path.stem[: mark.start()],
-        after=path.stem[mark.end() :],
-    )
+def _time_of(folder: Path) -> int:
+    """When a folder changed, in ns; 0 if there is none."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -34,6 +34,10 @@ class Values:
     """Keys of tensors that hold only zeros."""
 
 
+UNREAD = Values((), frozenset())
+"""Of a file whose numbers nobody has looked at."""
+
+
 class ValueReader:
     """Reads the numbers of files, each once as long as it stays as it is."""
 

@@ -57,6 +57,8 @@ def project_values(project: Project) -> dict[str, Any]:
     """The inverse of `parse_project`: what differs from an empty project, in the order of the file."""
     plain = asdict(project)
     own = {key: plain[key] for key in OWN_KEYS if key not in PROFILES}
+    if project.setup.loras is not None:
+        plain["setup"]["loras"] = [lora.to_dict() for lora in project.setup.loras]
     profiles = {key: _given(plain[key]) for key in PROFILES}
     return {
         key: value
@@ -119,8 +121,7 @@ def _in_file(path: Keys) -> Keys:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are set. An empty list of LoRAs is one."""
-    given = {name: value for name, value in values.items() if value is not None and value is not False}
-    return {name: [dict(lora) for lora in value] if name == "loras" else value for name, value in given.items()}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:

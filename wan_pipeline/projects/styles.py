@@ -16,7 +16,7 @@ from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 STYLED = ("negative_prompt", "num_inference_steps", "guidance_scale", "flow_shift", "scheduler")
-"""Settings that a saved style holds, unless they are the model's own or a speed's. Size and length are the clip's."""
+"""Settings that a saved style holds, unless they are the model's, a quality's or a speed's: size and length are no style."""
 
 
 def style_from(title: str, draft: Draft, requests: RequestResolver) -> Preset:
@@ -52,4 +52,4 @@ def write_style(preset: Preset, folder: Path) -> Path:
 
 
 def _is_own(origin: Layer | None) -> bool:
-    return origin not in (None, Layer.MODEL, Layer.SPEED)
+    return origin not in (None, Layer.MODEL, Layer.QUALITY, Layer.SPEED)

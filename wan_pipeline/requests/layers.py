@@ -1,7 +1,7 @@
 """Settings in layers: model defaults < style preset < project < shot < form. Each value remembers its layer.
 
-`merge` is the one function that puts one layer over another. A speed stands right below the layer that chose it, so a
-project's steps override its own speed, and a speed chosen in the form overrides the project's steps.
+`merge` is the one function that puts one layer over another. Quality and speed stand right below the layers that chose
+them, so a project's steps override its own speed, and a speed chosen in the form overrides the project's steps.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ LAYERED = (
     "first_block_cache",
 )
 """Settings that any layer may set."""
-CHOSEN = ("model", "preset", "speed", "loras", "prompt_before", "prompt_after")
+CHOSEN = ("model", "preset", "quality", "speed", "loras", "prompt_before", "prompt_after")
 """Settings that a project, a shot or the form chooses. The others of a request come from the form alone."""
+STYLES = ("preset", "quality", "speed")
+"""Those of which a person may want none."""
 NONE = "none"
 """Stands for no preset or no speed where a project has one."""
 
@@ -54,10 +56,11 @@ Words = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
 class Layer(StrEnum):
-    """Where a value may come from, lowest first. Where SPEED stands depends on who chose it: see `in_order`."""
+    """Where a value may come from, lowest first. `in_order` says where QUALITY and SPEED stand."""
 
     MODEL = "model"
     PRESET = "preset"
+    QUALITY = "quality"
     SPEED = "speed"
     PROJECT = "project"
     SHOT = "shot"
@@ -70,6 +73,7 @@ class Setup:
 
     model: Name | None = None
     preset: Name | None = None
+    quality: Name | None = None
     speed: Name | None = None
     loras: tuple[LoraChoice, ...] | None = None
     prompt_before: Words | None = None
@@ -144,10 +148,10 @@ def merge_chosen(draft: Draft, layers: Layers) -> Merged:
 
 def chosen_by(draft: Draft, layers: Layers) -> Draft:
     """The draft with what the layers choose for it."""
-    if not layers and NONE not in (draft.preset, draft.speed):
+    if not layers and NONE not in (draft.preset, draft.quality, draft.speed):
         return draft
     values = dict(merge_chosen(draft, layers).values)
-    for name in ("preset", "speed"):
+    for name in STYLES:
         values[name] = None if (values.get(name) or NONE).strip().casefold() == NONE else values[name]
     return replace(draft, **values)
 
@@ -158,15 +162,22 @@ def settled(draft: Draft) -> Draft:
 
 
 def shown(draft: Draft) -> Draft:
-    """The draft of a form that shows its style, speed and LoRAs: those that it lacks are none."""
-    return replace(draft, preset=draft.preset or NONE, speed=draft.speed or NONE, loras=draft.loras or ())
+    """The draft of a form that shows its style, quality, speed and LoRAs: those that it lacks are none."""
+    return replace(
+        draft,
+        preset=draft.preset or NONE,
+        quality=draft.quality or NONE,
+        speed=draft.speed or NONE,
+        loras=draft.loras or (),
+    )
 
 
-def in_order(speed_of: Layer) -> tuple[Layer, ...]:
-    """All layers, lowest first, with SPEED right below the layer that chose the speed."""
-    others: list[Layer] = [layer for layer in Layer if layer is not Layer.SPEED]
-    others.insert(others.index(speed_of), Layer.SPEED)
-    return tuple(others)
+def in_order(origins: Mapping[str, Layer]) -> list[Layer]:
+    """All layers, lowest first, QUALITY and SPEED right below those that chose them, in `origins` by name."""
+    order: list[Layer] = [layer for layer in Layer if layer not in (Layer.QUALITY, Layer.SPEED)]
+    for layer in (Layer.QUALITY, Layer.SPEED):
+        order.insert(order.index(origins.get(layer.value, Layer.FORM)), layer)
+    return order
 
 
 def settings_of(source: Any, names: Iterable[str] = LAYERED) -> dict[str, Any]:

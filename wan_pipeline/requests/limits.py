@@ -55,6 +55,7 @@ Guidance = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
 FlowShift = Annotated[float, Field(ge=MIN_FLOW_SHIFT, le=MAX_FLOW_SHIFT)]
 LoraWeight = Annotated[float, Field(ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)]
 FirstBlockCache = Annotated[float, Field(ge=0, le=MAX_FIRST_BLOCK_CACHE)]
+CropPosition = Annotated[float, Field(ge=0, le=1)]
 References = Annotated[tuple[Name, ...], Field(max_length=MAX_REFERENCES)]
 
 
@@ -73,10 +74,11 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_whole("fps", "Frames per second", request.fps, 1, MAX_FPS)
     check_solver(request.num_inference_steps, request.guidance_scale, request.flow_shift)
     _check_second_guidance(request, spec)
-    _check_loras(request)
+    _check_loras(request, spec)
     _check_quantization(request)
     if request.first_block_cache and spec.takes_control:
         raise RequestError("first_block_cache", f"{spec.title} does not support the first-block cache; set it to 0.")
+    _check_number("image_crop", "Image crop", request.image_crop, 0.0, 1.0)
     _check_number("first_block_cache", "First-block cache", request.first_block_cache, 0.0, MAX_FIRST_BLOCK_CACHE)
 
 
@@ -226,13 +228,16 @@ def _check_quantization(request: GenerationRequest) -> None:
         )
 
 
-def _check_loras(request: GenerationRequest) -> None:
-    seen: set[str] = set()
+def _check_loras(request: GenerationRequest, spec: ModelSpec) -> None:
     for lora in request.loras:
-        _check_number("loras", f"Weight of LoRA '{lora.name}'", lora.weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
-        if lora.name.casefold() in seen:  # names are files, and Windows ignores their case
-            raise RequestError("loras", f"LoRA '{lora.name}' is chosen twice; keep one and set its weight.")
-        seen.add(lora.name.casefold())
+        for weight in (lora.weight, *lora.weights):
+            _check_number("loras", f"Weight of LoRA '{lora.name}'", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
+        if lora.is_by_expert and spec.guidance_scale_2 is None:
+            raise RequestError(
+                "loras",
+                f"LoRA '{lora.name}' has a weight for each of two experts ({lora.strength}), and {spec.title} has one "
+                "expert; give one weight.",
+            )
 
 
 def _check_whole(field: str, name: str, value: object, low: int, high: int) -> None:

@@ -37,6 +37,7 @@ class PicturesOnce:
     def __init__(self, pictures: Pictures) -> None:
         self.measure: Callable[[Path], tuple[int, int]] = once_each(pictures.measure)
         self.check_still: Callable[[Path], None] = once_each(pictures.check_still)
+        self.check_video: Callable[[Path, str], None] = once_each(pictures.check_video)
         self.check_length: Callable[[Path, str, int, int], None] = once_each(pictures.check_length)
         self.save_picture: Callable[[Path], str] = once_each(pictures.save_picture)
         self.save_video: Callable[[Path, int], str] = once_each(pictures.save_video)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.requests.image_fit import ImageFit
 from wan_pipeline.requests.scheduler import SchedulerName
 
 if TYPE_CHECKING:
@@ -62,18 +63,41 @@ def number(name: str) -> Callable[[str], float]:
 
 
 def lora(text: str) -> LoraChoice:
-    """Parse NAME or NAME=WEIGHT; a name with "=" in it needs a weight. Raises UserError."""
-    from wan_pipeline.requests.request import LoraChoice  # here: --help needs none of it
+    """Parse NAME, NAME=WEIGHT, NAME=HIGH/LOW for two experts, or either with @POINTS over the steps after it.
 
-    name, equals, weight = text.strip().rpartition("=")
+    For example `ink=0.8`, `fast=3/1.5`, `ink=0.8@0:0,0.3:1`. A name with "=" in it needs a weight. Raises UserError.
+    """
+    from wan_pipeline.lora.schedule import Schedule  # here: --help needs none of it
+    from wan_pipeline.requests.request import LoraChoice
+
+    name, equals, strength = text.strip().rpartition("=")
     if not equals:
         return LoraChoice(text.strip())
-    return LoraChoice(name.strip(), number(f"weight of LoRA '{name[:80]}'")(weight))
+    weights, at, points = strength.partition("@")
+    read, what = number(f"weight of LoRA '{name[:80]}'"), f"LoRA '{name[:80]}' cannot be read"
+    try:
+        schedule = Schedule.parse(points) if at else None
+    except ValueError as error:
+        raise UserError(f"{what}: {error}.") from None
+    high, slash, low = weights.partition("/")
+    if slash:
+        return LoraChoice(name.strip(), weight_high=read(high), weight_low=read(low), schedule=schedule)
+    return LoraChoice(name.strip(), 1.0 if at and not weights.strip() else read(weights), schedule=schedule)
 
 
 OPTIONS = (
     Option("prompt", "prompt", str, "TEXT", "what should be seen"),
     Option("image", "image", path, "FILE", "a picture to start from"),
+    Option(
+        "image-fit", "image_fit", str, "NAME", f"for a picture of another shape than the clip: {', '.join(ImageFit)}"
+    ),
+    Option(
+        "image-crop",
+        "image_crop",
+        number("image crop"),
+        "X",
+        "what a crop keeps of the picture: from 0, its left or top, to 1, its right or bottom (0.5)",
+    ),
     Option("last-image", "last_image", path, "FILE", "a picture to end with"),
     Option(
         "control-video",
@@ -87,6 +111,7 @@ OPTIONS = (
     ),
     Option("model", "model", str, "ID", "which model (the bundled demo)"),
     Option("preset", "preset", str, "ID", "a style of the presets folder"),
+    Option("quality", "quality", str, "ID", "a quality of the presets folder, beside any style"),
     Option("speed", "speed", str, "ID", "few steps by a distilled LoRA: a file of presets/speeds"),
     Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
     Option("prompt-before", "prompt_before", str, "TEXT", "words before the prompt (those of the project)"),

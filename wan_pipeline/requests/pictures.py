@@ -15,6 +15,9 @@ class Pictures(Protocol):
     def check_still(self, path: Path) -> None:
         """Decode a picture. Raises ImageError if it is not a usable one, or an animation."""
 
+    def check_video(self, path: Path, name: str) -> None:
+        """Decode a video's first frame. Raises ImageError if there is none. `name` says what it is, for the error."""
+
     def check_length(self, path: Path, name: str, fps: int, num_frames: int) -> None:
         """Raise ImageError unless the video lasts for `num_frames` at `fps`. `name` says what it is, for the error."""
 

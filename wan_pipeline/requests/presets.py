@@ -1,10 +1,11 @@
-"""Style presets: one small TOML file each, with partial settings and a prompt template."""
+"""Presets: one small TOML file each, with partial settings. A look has a prompt template too."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol, TypeVar
 
@@ -36,15 +37,25 @@ Template = Annotated[Prompt, AfterValidator(_check_template)]
 Colors = Annotated[tuple[str, ...], AfterValidator(_check_colors)]
 
 
+class PresetKind(StrEnum):
+    """What a preset decides. A clip may have one of each kind."""
+
+    LOOK = "look"
+    """What the clip looks like, by words around the prompt."""
+    QUALITY = "quality"
+    """How much work goes into it, by settings alone."""
+
+
 @dataclass(frozen=True)
 class Preset:
-    """A style. Settings that are None are left to the model."""
+    """A look or a quality. Settings that are None are left to the model."""
 
     id: Name
     title: Line
     description: Line
     colors: Colors = ("#64748b", "#cbd5e1")
     """Two or three CSS hex colours of its card."""
+    kind: PresetKind = PresetKind.LOOK
     prompt: Template = "{prompt}"
     """Template of what the text encoder reads; `{prompt}` stands for the typed prompt."""
     negative_prompt: Prompt | None = None
@@ -59,6 +70,10 @@ class Preset:
     """Position among the cards, smallest first."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        if self.kind is PresetKind.QUALITY and self.prompt != "{prompt}":
+            raise ValueError("a quality has no prompt template; leave 'prompt' out, or make it a look")
 
     def styled(self, prompt: str) -> str:
         """The text that the text encoder reads."""
@@ -86,6 +101,20 @@ def find_preset(presets: Mapping[str, Preset], preset_id: str) -> Preset:
     return find_loaded(presets, preset_id, "preset")
 
 
+def find_quality(presets: Mapping[str, Preset], preset_id: str) -> Preset:
+    """Raises PresetError listing the known ids, for a look too."""
+    qualities = of_kind(presets, PresetKind.QUALITY)
+    preset = find_loaded(presets, preset_id, "quality", qualities)
+    if preset.kind is not PresetKind.QUALITY:
+        raise PresetError(f"The preset '{preset.id}' is a look and no quality; choose one of: {_offer(qualities)}.")
+    return preset
+
+
+def of_kind(presets: Mapping[str, Preset], kind: PresetKind) -> dict[str, Preset]:
+    """The presets of one kind, by id, in card order."""
+    return {preset_id: preset for preset_id, preset in presets.items() if preset.kind is kind}
+
+
 # Files of presets, and of speeds
 
 
@@ -97,10 +126,10 @@ class Titled(Protocol):
 T = TypeVar("T", bound=Titled)
 
 
-def find_loaded(loaded: Mapping[str, T], name: str, what: str) -> T:
+def find_loaded(loaded: Mapping[str, T], name: str, what: str, offered: Iterable[str] | None = None) -> T:
     """One of the presets or speeds of a folder, by its id or title. `what` names the kind.
 
-    Raises PresetError listing the known ids.
+    Raises PresetError listing the ids that are `offered`, by default all.
     """
     if name in loaded:
         return loaded[name]
@@ -111,8 +140,12 @@ def find_loaded(loaded: Mapping[str, T], name: str, what: str) -> T:
     now = loaded.current() if isinstance(loaded, LiveFolder) else loaded
     if isinstance(now, LoadedFolder) and name in now.left_out:
         raise PresetError(f"The {what} '{name[:80]}' is left out: {now.left_out[name]}")
-    offer = ", ".join(loaded) or "none installed"
+    offer = _offer(loaded if offered is None else offered)
     raise PresetError(f"There is no {what} '{name[:80]}'; choose one of: {offer}.")
+
+
+def _offer(ids: Iterable[str]) -> str:
+    return ", ".join(ids) or "none installed"
 
 
 def load_file(path: Path, kind: type[T], what: str) -> T:

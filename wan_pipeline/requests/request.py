@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from wan_pipeline.errors import RequestError
+from wan_pipeline.lora.schedule import StoredSchedule
 from wan_pipeline.models.spec import Mode, clip_seconds
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.limits import (
+    CropPosition,
     FirstBlockCache,
     FlowShift,
     FrameRate,
@@ -29,8 +32,15 @@ from wan_pipeline.requests.limits import (
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
-_OPTIONAL = ("notes", "prompt_before", "prompt_after", "layers")
-"""Fields of a request that its JSON leaves out while they are empty."""
+_YOUNG: dict[str, Any] = {
+    "notes": (),
+    "image_fit": ImageFit.CROP,
+    "image_crop": MIDDLE,
+    "prompt_before": "",
+    "prompt_after": "",
+    "layers": {},
+}
+"""Fields of a request that its JSON leaves out at their defaults."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,47 @@ class LoraChoice:
 
     name: Name
     weight: LoraWeight = 1.0
+    weight_high: LoraWeight | None = None
+    """For the high-noise expert of a model with two; None: `weight`."""
+    weight_low: LoraWeight | None = None
+    """For the low-noise expert."""
+    schedule: StoredSchedule | None = None
+    """Factors of the weight over the steps; None: 1 in all of them."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """For the high-noise expert, which is the only one of most models, and for the low-noise one."""
+        high = self.weight if self.weight_high is None else self.weight_high
+        return high, self.weight if self.weight_low is None else self.weight_low
+
+    @property
+    def is_by_expert(self) -> bool:
+        """Whether the two experts have weights of their own."""
+        return self.weight_high is not None or self.weight_low is not None
+
+    @property
+    def strength(self) -> str:
+        """For people: `0.8`, `3/1.5` for two experts, `1 over 0:0, 0.3:1`."""
+        weights = "/".join(f"{weight:g}" for weight in (self.weights if self.is_by_expert else (self.weight,)))
+        return weights if self.schedule is None else f"{weights} over {self.schedule}"
+
+    @property
+    def text(self) -> str:
+        """What `options.lora` reads: NAME=WEIGHT, NAME=HIGH/LOW, and @POINTS after either."""
+        weights = "/".join(f"{weight!r}" for weight in (self.weights if self.is_by_expert else (self.weight,)))
+        return f"{self.name}={weights}" + (f"@{self.schedule}" if self.schedule else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. What is left to the weight is left out, so that versions that know nothing else can read it."""
+        return {
+            "name": self.name,
+            "weight": self.weight,
+            **({} if self.weight_high is None else {"weight_high": self.weight_high}),
+            **({} if self.weight_low is None else {"weight_low": self.weight_low}),
+            **({} if self.schedule is None else {"schedule": str(self.schedule)}),
+        }
 
 
 @dataclass(frozen=True)
@@ -71,7 +120,13 @@ class Draft:
     quantization: str | None = None
     first_block_cache: float | None = None
     speed: str | None = None
-    """Id of a speed: settings and a LoRA that override the preset's and are overridden by these."""
+    """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
+    image_fit: str | None = None
+    """`crop` or `pad`: how the first and the last image come to the shape of the clip."""
+    image_crop: float | None = None
+    """Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
+    quality: str | None = None
+    """Id of a preset of the kind "quality": settings that override those of the preset."""
     prompt_before: str | None = None
     """Words that go before the prompt: the project's, unless they are given."""
     prompt_after: str | None = None
@@ -122,6 +177,9 @@ class GenerationRequest:
     """Precision of the transformer's weights, a value of `Precision`; None: as memory allows."""
     notes: tuple[Note, ...] = ()
     """What of the prompt is not read, or is not read as it seems meant, one sentence each. Decides no frames."""
+    image_fit: ImageFit = ImageFit.CROP
+    """How the first and the last image come to the shape of the clip."""
+    image_crop: CropPosition = MIDDLE
     first_block_cache: FirstBlockCache = 0.0
     """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
     prompt_before: Text = ""
@@ -143,8 +201,9 @@ class GenerationRequest:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. Without notes and what projects add it can be read by versions that know none."""
-        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
+        """For JSON. What is young is left out at its default, so that older versions can read the rest."""
+        values = asdict(self) | {"loras": tuple(lora.to_dict() for lora in self.loras)}
+        return {name: value for name, value in values.items() if name not in _YOUNG or value != _YOUNG[name]}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.layers import (
     NO_LAYERS,
     Layer,
@@ -36,6 +37,7 @@ def merge_settings(
     preset: Preset | None = None,
     image_size: tuple[int, int] | None = None,
     speed: Speed | None = None,
+    quality: Preset | None = None,
     layers: Layers = NO_LAYERS,
 ) -> Merged:
     """Merge the LAYERED settings. `image_size` (width, height) chooses among the model's sizes."""
@@ -45,9 +47,9 @@ def merge_settings(
     for layer, setup in layers.above_style:
         own[layer] = settings_of(setup) | {"negative_prompt": negative_over(setup, negative)}
         negative = own[layer]["negative_prompt"] or negative
-    speed_of = merge_chosen(draft, layers).origins.get("speed", Layer.FORM)
-    above = {Layer.SPEED: settings_of(speed), **own, Layer.FORM: settings_of(draft)}
-    return merge({**below, **above}, in_order(speed_of))
+    chosen = {Layer.QUALITY: settings_of(quality), Layer.SPEED: settings_of(speed)}
+    order = in_order(merge_chosen(draft, layers).origins)
+    return merge({**below, **chosen, **own, Layer.FORM: settings_of(draft)}, order)
 
 
 def resolve(
@@ -57,6 +59,7 @@ def resolve(
     image: str | None,
     image_size: tuple[int, int] | None,
     speed: Speed | None = None,
+    quality: Preset | None = None,
     layers: Layers = NO_LAYERS,
 ) -> GenerationRequest:
     """Make a complete request of partial settings. Raises RequestError for a setting that the model cannot make.
@@ -66,7 +69,8 @@ def resolve(
     """
     if speed:
         speed.check_model(spec)
-    chosen, merged = merge_chosen(draft, layers), merge_settings(draft, spec, preset, image_size, speed, layers)
+    chosen = merge_chosen(draft, layers)
+    merged = merge_settings(draft, spec, preset, image_size, speed, quality, layers)
     values, loras = merged.values, chosen.values.get("loras", ())
     before, after = (chosen.values.get(name, "").strip() for name in ("prompt_before", "prompt_after"))
     prompt = draft.prompt.strip()
@@ -86,6 +90,7 @@ def resolve(
         prompt_before=before,
         prompt_after=after,
         layers={**chosen.origins, **merged.origins} if layers else {},
+        **_framing(draft, image),
         **{**values, "scheduler": _scheduler(values["scheduler"])},
     )
     check_request(request, spec)
@@ -103,6 +108,18 @@ def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict
     width, height = _default_size(spec, image_size)
     fixed = {"width": width, "height": height, "scheduler": SchedulerName.UNIPC, "first_block_cache": 0.0}
     return settings_of(spec) | fixed
+
+
+def _framing(draft: Draft, image: str | None) -> dict[str, Any]:
+    """How the pictures are fitted; a clip without any keeps the defaults, which decide nothing then."""
+    if image is None:
+        return {}
+    try:
+        fit = ImageFit(draft.image_fit or ImageFit.CROP)
+    except ValueError:
+        known = " or ".join(ImageFit)
+        raise RequestError("image_fit", f"Image fit '{str(draft.image_fit)[:40]}' is not known; use {known}.") from None
+    return {"image_fit": fit, "image_crop": MIDDLE if draft.image_crop is None else draft.image_crop}
 
 
 def _scheduler(name: str) -> SchedulerName:
@@ -140,8 +157,7 @@ def size_for(image_size: tuple[int, int], spec: ModelSpec) -> Size:
 
 def cropped(image_size: tuple[int, int], size: Size) -> float:
     """The share of a picture that is lost when it is scaled to cover a size."""
-    one, two = image_size[0] / image_size[1], size.width / size.height
-    return 1 - min(one, two) / max(one, two)
+    return cropped_share(image_size, (size.width, size.height))
 
 
 def _on_grid(height: int, ratio: float, spec: ModelSpec) -> Size:

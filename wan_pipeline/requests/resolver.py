@@ -18,9 +18,9 @@ from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, s
 from wan_pipeline.requests.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
-from wan_pipeline.requests.presets import Preset, find_preset
+from wan_pipeline.requests.presets import Preset, find_preset, find_quality
 from wan_pipeline.requests.reading import read_prompt
-from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
+from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import PENDING, merge_settings, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
 
@@ -70,9 +70,10 @@ class RequestResolver:
     def merged(self, draft: Draft) -> Merged:
         """The layered settings of a draft, and where each comes from. Raises UserError."""
         chosen = chosen_by(draft, self.layers)
-        spec, (preset, speed) = self.models.spec(chosen.model or registry.DEFAULT_MODEL), self._style(chosen)
+        spec, style = self.models.spec(chosen.model or registry.DEFAULT_MODEL), self._style(chosen)
+        preset, quality, speed = style
         size = self._measure("image", draft.image) if draft.image else None
-        return merge_settings(draft, spec, preset, size, speed, self.layers)
+        return merge_settings(draft, spec, preset, size, speed, quality, self.layers)
 
     def checker(self) -> Callable[[Draft], GenerationRequest]:
         """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
@@ -100,6 +101,13 @@ class RequestResolver:
         except UserError:
             return ()
 
+    def check_file(self, field: str, path: Path) -> None:
+        """Open a file that a person has just chosen for a field. Raises ImageError if it is of no use there."""
+        if field == "control_video" or (field == "control_mask" and not self._is_picture(path)):
+            self.pictures.check_video(path, field.replace("_", " "))
+        else:
+            self.pictures.check_still(path)
+
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
         return self._resolve_settings(draft, self.models.spec(self._model_of(draft)))
@@ -107,19 +115,20 @@ class RequestResolver:
     def _model_of(self, draft: Draft) -> str:
         return chosen_by(draft, self.layers).model or registry.DEFAULT_MODEL
 
-    def _style(self, chosen: Draft) -> tuple[Preset | None, Speed | None]:
-        """The preset and the speed of a draft that has all choices."""
+    def _style(self, chosen: Draft) -> tuple[Preset | None, Preset | None, Speed | None]:
+        """Preset, quality and speed of a draft that has all choices."""
         preset = find_preset(self.presets, chosen.preset) if chosen.preset else None
-        return preset, find_speed(self.speeds, chosen.speed) if chosen.speed else None
+        quality = find_quality(self.presets, chosen.quality) if chosen.quality else None
+        return preset, quality, find_speed(self.speeds, chosen.speed) if chosen.speed else None
 
     def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
-        preset, speed = self._style(chosen_by(draft, self.layers))
+        preset, quality, speed = self._style(chosen_by(draft, self.layers))
         size = self._measure("image", draft.image) if draft.image else None
         if draft.last_image:
             self._measure("last_image", draft.last_image)
         for picture in draft.reference_images:
             self._measure("reference_images", picture)
-        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, self.layers)
+        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, quality, self.layers)
         if speed:
             speed.check_files(self.loras)
         return request
@@ -146,6 +155,8 @@ class RequestResolver:
         return Draft(
             prompt=request.prompt if is_typed else request.styled_prompt,
             image=self._find(request.image),
+            image_fit=request.image_fit.value if request.image else None,
+            image_crop=request.image_crop if request.image else None,
             model=request.model,
             preset=request.preset if is_same else None,
             prompt_before=words[0] or None,
@@ -160,7 +171,7 @@ class RequestResolver:
             guidance_scale=request.guidance_scale,
             flow_shift=request.flow_shift,
             scheduler=request.scheduler,
-            loras=tuple(LoraChoice(lora.name, lora.weight) for lora in request.loras),
+            loras=request.loras,
             guidance_scale_2=request.guidance_scale_2,
             quantization=request.quantization,
             first_block_cache=request.first_block_cache or None,

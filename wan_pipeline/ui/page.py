@@ -61,4 +61,4 @@ def _tab(room: RoomId, classes: str | None = None) -> gr.Tab:
 
 def _title(templates: Templates, room: RoomId) -> None:
     """The room's own heading, for screen readers: the eye reads it in the head of the page."""
-    gr.HTML(templates.render("common/room_title.html", title=room.capitalize()), elem_classes="room-title")
+    gr.HTML(templates.render("common/room_title.html", title=room.capitalize()), elem_classes="unseen")

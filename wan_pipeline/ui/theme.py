@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.presets import Preset
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.room import RoomId
 
@@ -22,9 +18,6 @@ WHOLE = "whole.css"
 """Goes into the head of the page as it is. Gradio puts a prefix before the selectors of all other stylesheets."""
 UI = Path(__file__).parent
 ASSETS = UI / "common" / "assets"
-THUMBNAILS = ASSETS / "presets"
-
-
 MAX_SESSIONS = 64
 """Tabs whose state is kept; of one that is older, the state starts anew."""
 
@@ -33,7 +26,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: the looks of the page, and what it serves: clips, their posters, nothing else."""
     return {
         "theme": theme(),
-        "css": _collect("css") + preset_css(studio.presets.values()) + size_css(studio.models.specs().values()),
+        "css": _collect("css"),
         "head": f"<style>{_read(ASSETS / WHOLE)}</style><script>{_collect('js')}</script>",
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(studio.settings.clips)],
@@ -105,33 +98,3 @@ def theme() -> gr.themes.Base:
     )
     dark = {f"{name}_dark": value for name, value in LIGHT_AND_DARK.items()}
     return base.set(**LIGHT_AND_DARK, **dark, **ONE_FOR_BOTH)
-
-
-def preset_css(presets: Iterable[Preset]) -> str:
-    """A rule for each style's card: a thumbnail, else a small landscape in its colours."""
-    return "\n".join(
-        f'.style-cards label:has(input[value="{preset.id}"]) {{ --picture: {_picture(preset)}; }}' for preset in presets
-    )
-
-
-def size_css(specs: Iterable[ModelSpec]) -> str:
-    """A rule for each size, so that its button shows its shape."""
-    sizes = {(size.width, size.height) for spec in specs for size in spec.sizes}
-    return "\n".join(
-        f'.size-cards label:has(input[value="{width}x{height}"]) '
-        f"{{ --wide: {26 * width / max(width, height):.0f}px; --high: {26 * height / max(width, height):.0f}px; }}"
-        for width, height in sorted(sizes)
-    )
-
-
-def _picture(preset: Preset) -> str:
-    thumbnail = THUMBNAILS / f"{preset.id}.webp"
-    if thumbnail.is_file():
-        return f"url(data:image/webp;base64,{b64encode(thumbnail.read_bytes()).decode()})"
-    ground, sky, light = (*preset.colors, *preset.colors, *preset.colors)[:3]
-    return (
-        f"radial-gradient(circle at 70% 34%, {light} 0 13%, transparent 14%), "
-        f"radial-gradient(ellipse 90% 70% at 22% 108%, {ground} 0 70%, transparent 71%), "
-        f"radial-gradient(ellipse 80% 50% at 85% 110%, color-mix(in srgb, {ground} 80%, {sky}) 0 70%, transparent 71%),"
-        f"linear-gradient({sky}, color-mix(in srgb, {sky} 55%, {light}))"
-    )

@@ -88,6 +88,7 @@ def test_clips_are_made_in_the_process_that_has_the_gpu(
     assert told["frames"] == [expected.frames_sha256] * 2
 
 
+@pytest.mark.soak
 def test_without_a_gpu_the_clip_fails_and_says_so(service: tuple[Service, str], settings: Settings) -> None:
     asked, address = service
     asked.status = 503

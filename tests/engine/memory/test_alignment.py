@@ -191,7 +191,8 @@ def test_adapters_are_aligned(settings):
     path = adapters.write(settings.loras / "style.safetensors")
     shift(path, 8)
     layers = read_weights(match_adapter(path, ModelLibrary(settings).find("demo")), AdapterHome(CPU, torch.float32))
-    assert layers and all(is_aligned(layer.down) and is_aligned(layer.up) for layer in layers.values())
+    updates = [update for updates in layers.values() for update in updates]
+    assert updates and all(is_aligned(update.down) and is_aligned(update.up) for update in updates)
 
 
 def test_a_cached_prompt_is_aligned(model, settings):

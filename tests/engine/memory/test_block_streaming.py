@@ -115,7 +115,7 @@ def test_adapters_on_streamed_blocks(precision):
     model = make(precision)
     torch.manual_seed(3)
     adapter = {
-        f"blocks.{index}.{name}": LowRank(torch.randn(2, 48), torch.randn(48, 2))
+        f"blocks.{index}.{name}": [LowRank(torch.randn(2, 48), torch.randn(48, 2))]
         for index in range(LAYERS)
         for name in ("attn1.to_q", "attn2.to_out.0")
     }

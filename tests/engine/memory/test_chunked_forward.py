@@ -57,7 +57,7 @@ def test_with_an_image_beside_the_text():
 def test_streamed_quantized_chunked_and_with_an_adapter():
     model = make(Precision.INT8)
     torch.manual_seed(3)
-    adapter = {"blocks.1.attn1.to_k": LowRank(torch.randn(2, 48), torch.randn(48, 2))}
+    adapter = {"blocks.1.attn1.to_k": [LowRank(torch.randn(2, 48), torch.randn(48, 2))]}
     with applied(model, [adapter]):
         wanted = output(model)
         with streaming([StreamedModel(model)], CPU, 1), chunked(model, 7):

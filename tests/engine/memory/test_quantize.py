@@ -188,7 +188,7 @@ def test_an_adapter_works_beside_quantized_weights_and_leaves_no_trace(transform
     before, stored = output(transformer), bits(transformer)
     layer = transformer.get_submodule("blocks.0.attn1.to_q")
     torch.manual_seed(1)
-    adapter = {"blocks.0.attn1.to_q": LowRank(torch.randn(2, layer.in_features), torch.randn(layer.out_features, 2))}
+    adapter = {"blocks.0.attn1.to_q": [LowRank(torch.randn(2, layer.in_features), torch.randn(layer.out_features, 2))]}
     with applied(transformer, [adapter]):
         assert not output(transformer).equal(before)
     assert output(transformer).equal(before) and same(bits(transformer), stored)

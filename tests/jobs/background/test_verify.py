@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.support import adapters, tiny
 from tests.support.observers import Recorder
+from tests.support.soak import soaked
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import receipt_path
@@ -55,8 +56,17 @@ def rewrite(clip: Path, **changes) -> None:
 # Verifying
 
 
-@pytest.mark.parametrize("options", [{}, {"deterministic": True}, {"strip_metadata": True}])
-@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize(
+    ("options", "deterministic"),
+    [
+        ({"strip_metadata": True}, False),
+        ({"deterministic": True}, True),
+        soaked({}, False),
+        soaked({}, True),
+        soaked({"deterministic": True}, False),
+        soaked({"strip_metadata": True}, True),
+    ],
+)
 def test_a_clip_made_again_is_identical(studio, options, deterministic):
     clip, observer = make(studio, **options), Recorder()
     verdict = studio.verify_now(clip, observer, deterministic)

@@ -74,6 +74,8 @@ FULL = Draft(
     scheduler="euler",
     loras=(LoraChoice("paint", 0.5), LoraChoice("ink", -1.0)),
     guidance_scale_2=1.5,
+    image_fit="pad",
+    image_crop=0.25,
     last_image=Path("last.png"),
     control_video=Path("control.mp4"),
     control_mask=Path("mask.png"),
@@ -83,6 +85,7 @@ FULL = Draft(
     speed="wan2.2-t2v-4-steps",
     prompt_before="35mm film.",
     prompt_after="warm light",
+    quality="fine-detail",
 )
 
 
@@ -172,6 +175,18 @@ def test_the_untouched_form_is_ready(form: Form) -> None:
     assert request.mode is form.choices.mode
 
 
+def test_10_looks_and_qualities_are_separate_choices(form: Form) -> None:
+    looks, qualities = ([value for _, value in form[name].choices] for name in ("preset", "quality"))  # type: ignore[attr-defined]
+    assert {"noir", "golden-hour"} <= {*looks} and qualities == ["", "faithful", "fine-detail", "quick-draft"]
+    assert not {*looks} & {*qualities}
+
+
+def test_10_a_quality_that_was_given_as_the_preset_is_shown_in_its_place() -> None:
+    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
+    updates = fill(form, Draft(prompt="a ball", model="demo", preset="quick-draft"))
+    assert (updates[form["preset"]], updates[form["quality"]]) == ("natural", "quick-draft")
+
+
 def test_the_image_form_wants_an_image(form: Form) -> None:
     if form.choices.mode is Mode.IMAGE_TO_VIDEO:
         with pytest.raises(ImageError, match="no image yet"):
@@ -179,9 +194,9 @@ def test_the_image_form_wants_an_image(form: Form) -> None:
 
 
 def test_what_is_left_empty_is_left_to_the_preset(form: Form) -> None:
-    draft = form.draft({**start(form), form["preset"]: "quick-draft"})
-    assert draft.num_inference_steps is None
-    assert placeholders(DEMO, PRESETS["quick-draft"]) == {
+    draft = form.draft({**start(form), form["preset"]: "noir", form["quality"]: "quick-draft"})
+    assert (draft.preset, draft.quality, draft.num_inference_steps) == ("noir", "quick-draft", None)
+    assert placeholders(DEMO, PRESETS["noir"], quality=PRESETS["quick-draft"]) == {
         "steps": "6",
         "guidance": "3",
         "guidance_2": "",
@@ -288,5 +303,5 @@ def test_speeds_are_offered_for_their_models_only() -> None:
     there, gone = (fit_to_model(form, spec, chosen)[form["speed"]] for spec in (WAN22_T2V_A14B, DEMO))
     assert (there.visible, there.value) == (True, "wan2.2-t2v-4-steps") and (gone.visible, gone.value) == (False, "")
     assert [value for _, value in there.choices] == ["", "wan2.2-t2v-4-steps"]
-    hints = placeholders(WAN22_T2V_A14B, PRESETS["quick-draft"], SPEEDS["wan2.2-t2v-4-steps"])
+    hints = placeholders(WAN22_T2V_A14B, None, SPEEDS["wan2.2-t2v-4-steps"], PRESETS["quick-draft"])
     assert (hints["steps"], hints["guidance"], hints["guidance_2"], hints["flow_shift"]) == ("4", "1", "1", "5")

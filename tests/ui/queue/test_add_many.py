@@ -19,7 +19,7 @@ class Panel:
 
     def __init__(self, studio: Studio) -> None:
         with gr.Blocks() as page:
-            layout = QueueLayout(studio.presets.values(), TEMPLATES)
+            layout = QueueLayout(studio.presets, TEMPLATES)
             links = page_links(page, studio)
         self.layout, self.toast = layout.add_many, layout.toast
         self.events = AddManyEvents(studio, TEMPLATES, layout, links)

@@ -31,7 +31,7 @@ class Tab:
 
     def __init__(self, studio: Studio) -> None:
         with gr.Blocks() as page:
-            self.layout = QueueLayout(studio.presets.values(), TEMPLATES)
+            self.layout = QueueLayout(studio.presets, TEMPLATES)
             links = page_links(page, studio)
         self.events = QueueEvents(studio, TEMPLATES, NAMES, self.layout, links)
         self.values: dict[Any, Any] = {self.layout.selection: Selection(), self.layout.shown: {}}

@@ -20,6 +20,9 @@ class InputFiles:
     def check_still(self, path: Path) -> None:
         images.check_still(path)
 
+    def check_video(self, path: Path, name: str) -> None:
+        videos.check_video(path, name)
+
     def check_length(self, path: Path, name: str, fps: int, num_frames: int) -> None:
         videos.check_length(path, name, fps, num_frames)
 

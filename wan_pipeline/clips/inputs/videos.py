@@ -56,7 +56,7 @@ def ingest_video(path: Path, inputs: Path, fps: int = 16) -> str:
     """
     if is_sequence(path):
         return _ingest_sequence(path, inputs, fps)
-    _check_video(path)
+    check_video(path, "video")
     target = video_path(inputs, sha256 := _sha256(path))
     if not target.exists():
         with whole_file(target) as part:
@@ -76,20 +76,20 @@ def _ingest_sequence(path: Path, inputs: Path, fps: int) -> str:
     return sha256
 
 
-def _check_video(path: Path) -> None:
-    """Raise ImageError unless the first frame can be decoded."""
+def check_video(path: Path, name: str) -> None:
+    """Raise ImageError unless the first frame can be decoded. `name`: "control video" or the like."""
     from wan_pipeline.clips.read import read_frames  # here: it imports ffmpeg's wrapper
 
     if not path.is_file():
-        raise ImageError(f"The video {path.name} is not there; choose another file.")
+        raise ImageError(f"The {name} {path.name} is not there; choose another file.")
     if path.stat().st_size > MAX_VIDEO_BYTES:
-        raise ImageError(f"The video {path.name} is larger than {MAX_VIDEO_BYTES // 2**30} GB; cut it.")
+        raise ImageError(f"The {name} {path.name} is larger than {MAX_VIDEO_BYTES // 2**30} GB; cut it.")
     try:
         found = next(read_frames(path), None)
     except StorageError:
         found = None
     if found is None:
-        raise _unreadable("video", path)
+        raise _unreadable(name, path)
 
 
 def _sha256(path: Path) -> str:

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from wan_pipeline.engine.memory.alignment import align
 from wan_pipeline.engine.memory.block_buffer import Block, BlockBuffer, arena_sizes, host_memory
+from wan_pipeline.engine.memory.block_copies import BlockCopier
 from wan_pipeline.engine.memory.inner_tensors import (
     NamedTensor,
     blocks_of,
@@ -85,8 +86,7 @@ class BlockStream:
         """
         self._models = models
         self._resident_count = min(resident, max(len(blocks) for blocks in models))
-        self._copy_stream = torch.Stream(device) if _has_streams(device) else None
-        self._device = device
+        self._copier = BlockCopier(device)
         self._resident: dict[Block, BlockBuffer] = {}
         self._successor: dict[Block, Block] = {}
         """The streamed block that follows each streamed block in forward order."""
@@ -94,8 +94,6 @@ class BlockStream:
         """The buffer to fill next comes first."""
         self._in_flight: deque[BlockBuffer] = deque()
         """Buffers whose block is being copied, or waits for its forward, in the order of computing."""
-        self._staging: deque[BlockBuffer] = deque()
-        """Pinned memory on the way from a mapped file to the device."""
         self._is_allocated = False
         self.prefetch_misses = 0
 
@@ -106,11 +104,10 @@ class BlockStream:
         if block in self._resident:
             buffer = self._resident[block]
             if buffer.block is not block:  # the first pass, or another expert's block is in it
-                self._copy(block, buffer)
+                self._copier.copy(block, buffer)
         else:
             buffer = self._prefetched(block)
-        if self._copy_stream is not None and buffer.ready is not None:
-            torch.accelerator.current_stream(self._device).wait_event(buffer.ready)
+        self._copier.wait_for(buffer)
         block.bind(buffer.slab)
 
     def post_forward(self, block: Block) -> None:
@@ -118,8 +115,7 @@ class BlockStream:
         block.unbind()
         is_resident = block in self._resident
         buffer = self._resident[block] if is_resident else self._in_flight.popleft()
-        if self._copy_stream is not None:
-            buffer.free = torch.accelerator.current_stream(self._device).record_event()
+        self._copier.release(buffer)
         if not is_resident:
             last = self._in_flight[-1].block if self._in_flight else block
             assert last is not None  # noqa: S101 - a buffer in flight holds a block
@@ -127,22 +123,20 @@ class BlockStream:
 
     def close(self) -> None:
         """Wait for the copies in flight, so that their memory can be released."""
-        if self._copy_stream is not None:
-            self._copy_stream.synchronize()
+        self._copier.synchronize()
         self._in_flight.clear()
 
     def _allocate(self) -> None:
         size = max(block.nbytes for blocks in self._models for block in blocks)
-        buffers = [self._device_buffer(size) for _ in range(self._resident_count)]
+        buffers = [self._copier.device_buffer(size) for _ in range(self._resident_count)]
         for blocks in self._models:
             at = _evenly_spaced(self._resident_count, len(blocks))
             self._resident |= {blocks[index]: buffer for index, buffer in zip(at, buffers, strict=False)}
             streamed = [block for block in blocks if block not in self._resident]
             self._successor |= dict(zip(streamed, streamed[1:] + streamed[:1], strict=True))
-        self._ring = deque(self._device_buffer(size) for _ in range(RING_BLOCKS if self._successor else 0))
+        self._ring = deque(self._copier.device_buffer(size) for _ in range(RING_BLOCKS if self._successor else 0))
         if any(block.home_slab is None for blocks in self._models for block in blocks):
-            pinned = self._copy_stream is not None
-            self._staging = deque(BlockBuffer(host_memory(size, pinned)) for _ in range(RING_BLOCKS))
+            self._copier.allocate_staging(size)
         self._is_allocated = True
 
     def _prefetched(self, block: Block) -> BlockBuffer:
@@ -159,36 +153,21 @@ class BlockStream:
     def _prefetch(self, block: Block) -> None:
         buffer = self._ring[0]
         self._ring.rotate(-1)
-        self._copy(block, buffer)
+        self._copier.copy(block, buffer)
         self._in_flight.append(buffer)
 
-    def _copy(self, block: Block, buffer: BlockBuffer) -> None:
-        source = self._host_buffer(block)
-        buffer.block = block
-        target = buffer.slab[: block.nbytes]
-        if self._copy_stream is None:
-            target.copy_(source.slab[: block.nbytes])
-            return
-        self._copy_stream.wait_event(buffer.free)
-        with self._copy_stream:
-            target.copy_(source.slab[: block.nbytes], non_blocking=True)
-        buffer.ready = source.ready = self._copy_stream.record_event()
 
-    def _host_buffer(self, block: Block) -> BlockBuffer:
-        """The block's home slab, or a staging buffer that its tensors were just read into."""
-        if block.home_slab is not None:
-            return BlockBuffer(block.home_slab)
-        staging = self._staging[0]
-        self._staging.rotate(-1)
-        if staging.ready is not None:
-            staging.ready.synchronize()  # its last block is still being copied to the device
-        block.copy_to(staging.slab)
-        return staging
-
-    def _device_buffer(self, size: int) -> BlockBuffer:
-        slab = torch.empty(size, dtype=torch.uint8, device=self._device)
-        free = None if self._copy_stream is None else torch.accelerator.current_stream(self._device).record_event()
-        return BlockBuffer(slab, free=free)
+@contextmanager
+def outside_on_device(models: Sequence[StreamedModel], device: torch.device) -> Iterator[None]:
+    """Context manager: what is outside the models' blocks is on `device`, afterwards on its home device again."""
+    outside = [entry for model in models for entry in model.outside_blocks()]
+    try:
+        for owner, name, tensor in outside:
+            set_tensor(owner, name, rewrap(tensor, iter([inner.to(device) for inner in inner_tensors(tensor)])))
+        yield
+    finally:
+        for owner, name, tensor in outside:
+            set_tensor(owner, name, tensor)
 
 
 @contextmanager
@@ -198,27 +177,23 @@ def streaming(models: Sequence[StreamedModel], device: torch.device, resident: i
     Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back on its home device.
     """
     stream = BlockStream([model.blocks for model in models], device, resident)
-    outside = [entry for model in models for entry in model.outside_blocks()]
     hooks: list[RemovableHandle] = []
-    try:
-        for owner, name, tensor in outside:
-            set_tensor(owner, name, rewrap(tensor, iter([inner.to(device) for inner in inner_tensors(tensor)])))
-        for model in models:
-            for block in model.blocks:
-                hooks += _stream_hooks(block, stream)
-            for table in model.embedding_tables():
-                hooks += _lookup_hooks(table, device)
-        yield stream
-    finally:
-        for hook in hooks:
-            hook.remove()
-        stream.close()
-        for model in models:
-            for block in model.blocks:
-                block.unbind()
-                block.forget_slabs()
-        for owner, name, tensor in outside:
-            set_tensor(owner, name, tensor)
+    with outside_on_device(models, device):
+        try:
+            for model in models:
+                for block in model.blocks:
+                    hooks += _stream_hooks(block, stream)
+                for table in model.embedding_tables():
+                    hooks += _lookup_hooks(table, device)
+            yield stream
+        finally:
+            for hook in hooks:
+                hook.remove()
+            stream.close()
+            for model in models:
+                for block in model.blocks:
+                    block.unbind()
+                    block.forget_slabs()
 
 
 def _stream_hooks(block: Block, stream: BlockStream) -> list[RemovableHandle]:
@@ -233,11 +208,6 @@ def _lookup_hooks(table: torch.nn.Embedding, device: torch.device) -> list[Remov
         table.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(table.weight.device), *inputs[1:])),
         table.register_forward_hook(lambda _, __, rows: rows.to(device)),
     ]
-
-
-def _has_streams(device: torch.device) -> bool:
-    """CUDA (which ROCm also calls itself) and XPU copy while they compute; other devices run in program order."""
-    return device.type in ("cuda", "xpu")
 
 
 def _evenly_spaced(count: int, length: int) -> list[int]:

@@ -67,7 +67,14 @@ def save_clip(
     _save(request, rendered, observer, clip, label or Label())
     seconds = {**rendered.seconds, Stage.SAVING.value: time.monotonic() - started}
     return Finished(
-        request, clip, poster_path(clip), receipt_path(clip), rendered.sha256, seconds, tuple(rendered.warnings)
+        request,
+        clip,
+        poster_path(clip),
+        receipt_path(clip),
+        rendered.sha256,
+        seconds,
+        tuple(rendered.warnings),
+        rendered.provenance.applied_loras,
     )
 
 
@@ -79,7 +86,7 @@ def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
         return None
     if receipt is None or receipt.request != request or not clip.is_file():  # a job can be edited between two tries
         return None
-    details = receipt.frames_sha256, receipt.seconds, receipt.warnings
+    details = receipt.frames_sha256, receipt.seconds, receipt.warnings, receipt.provenance.applied_loras
     return Finished(request, clip, poster_path(clip), receipt_path(clip), *details)
 
 

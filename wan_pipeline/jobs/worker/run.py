@@ -14,7 +14,7 @@ from wan_pipeline.clips.copies import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
-from wan_pipeline.jobs.job import Finished, Job
+from wan_pipeline.jobs.job import STARTING, Finished, Job
 from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
 from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.worker.files import JobFiles
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_STEPS_DOWN = 2
 """Smaller memory plans that a job may be given before it fails."""
+NOTICEABLE_SECONDS = 0.1
+"""An engine that was there sooner was ready already."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class JobRun:
         """Whether a fresh process should go on: this one's memory or device may be in disorder."""
         self.found_no_room = False
         """Whether it went back into the queue because a disk is full."""
+        self.starting_seconds = 0.0
+        """What the engine took to start for this job."""
         self._settings = settings
         self._queue = queue
         self._stopping = stopping
@@ -83,7 +87,10 @@ class JobRun:
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._clean_up()
             problems = copy_clip(finished.clip, name_in(self._settings.clips, finished.clip), self.job.output)
-            return replace(finished, warnings=(*finished.warnings, *problems))
+            has_waited = self.starting_seconds >= NOTICEABLE_SECONDS
+            starting = {STARTING: self.starting_seconds} if has_waited else {}
+            warnings = (*finished.warnings, *problems)
+            return replace(finished, seconds={**finished.seconds, **starting}, warnings=warnings)
         return None
 
     @contextmanager

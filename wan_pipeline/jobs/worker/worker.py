@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
@@ -18,6 +20,7 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import psutil
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
@@ -69,12 +72,18 @@ class Worker:
     """Works for one workspace. Holds the engine from the first job on, and the loaded model between jobs."""
 
     def __init__(
-        self, settings: Settings, make_engine: MakeEngine | None = None, stopping: Event | None = None
+        self,
+        settings: Settings,
+        make_engine: MakeEngine | None = None,
+        stopping: Event | None = None,
+        age_seconds: float = 0.0,
     ) -> None:
         """`make_engine` makes the renderer when it is first needed; the engine in this process if it is left out.
 
-        When `stopping` is set the worker ends after the clip that it is making.
+        When `stopping` is set the worker ends after the clip that it is making. `age_seconds`: since its process was
+        launched.
         """
+        self._launched_at = time.monotonic() - age_seconds
         self._settings = settings
         self._make_engine = make_engine or _engine_here
         self._stopping = stopping or Event()
@@ -148,7 +157,7 @@ class Worker:
         run = JobRun(job, self._settings, self._queue, heart.on_activity, self._stopping)
         with self._device():
             rendered = run.make(self._prepared_engine)
-        self._loaded = job.request.model
+        self._set_loaded(job.request.model)
         if rendered is not None:
             self._saver.start(partial(self._save, run, rendered))
         elif run.found_no_room:
@@ -182,7 +191,9 @@ class Worker:
     # The engine
 
     def _prepared_engine(self, run: JobRun) -> Renderer:
+        started = time.monotonic()
         engine = self._ready_engine(deterministic=run.job.deterministic)
+        run.starting_seconds = time.monotonic() - started
         if run.job.id not in self._encoded_ahead:
             run.observer.progress(Progress(Stage.ENCODING_TEXT))
             self._encode_texts(engine, run.job, run.observer)
@@ -202,11 +213,26 @@ class Worker:
 
     def _ready_engine(self, *, deterministic: bool = False) -> Renderer:
         if self._engine is None or self._is_deterministic is not deterministic:
+            is_first = self._engine is None
             if self._engine is not None:
                 self._engine.close()
                 self._loaded = None
             self._engine, self._is_deterministic = self._make_engine(self._settings, deterministic), deterministic
+            if is_first:
+                self._note(partial(self._queue.set_ready, os.getpid(), time.monotonic() - self._launched_at))
         return self._engine
+
+    def _set_loaded(self, model_id: str) -> None:
+        if self._loaded != model_id:
+            self._loaded = model_id
+            self._note(partial(self._queue.set_loaded, os.getpid(), model_id))
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Write what estimates learn from, which no clip waits for."""
+        try:
+            write()
+        except StorageError:
+            logger.warning("The state of the worker could not be written.", exc_info=True)
 
     @contextmanager
     def _device(self) -> Iterator[None]:
@@ -302,7 +328,8 @@ def work(settings: Settings) -> Ending:
     signal.signal(signal.SIGTERM, _leave)
     try:
         settings.make_folders()
-        return Worker(settings).run()
+        age = time.time() - psutil.Process().create_time()
+        return Worker(settings, age_seconds=age).run()
     except (StorageError, OSError):
         logger.exception("The worker cannot go on.")
         return Ending.NO_DATABASE

@@ -89,7 +89,7 @@ def row_values(row: Row) -> dict[str, Any]:
     values = {name: getattr(draft, option.field) for name, option in _OPTIONS.items()}
     values |= {name: member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
     values["reference-image"] = [member_name(path) for path in draft.reference_images] or None
-    loras = [f"{lora.name}={lora.weight!r}" for lora in draft.loras or ()]
+    loras = [lora.text for lora in draft.loras or ()]
     values["lora"] = loras if loras or (row.project and draft.loras is not None) else None  # none, not the project's
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None

@@ -10,7 +10,7 @@ from wan_pipeline.models.registry import MODELS
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.known_words import vocabulary_notes
-from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.presets import Preset, PresetKind, of_kind
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.studio import Studio
 
@@ -48,6 +48,16 @@ class Names:
         """Its title, or the id of a preset that is not there any more; empty without a preset."""
         preset = self.presets.get(preset_id or "")
         return preset.title if preset else preset_id or ""
+
+
+def look_choices(presets: Mapping[str, Preset]) -> list[tuple[str, str]]:
+    """(label, value) of each style to choose from."""
+    return [(look.title, name) for name, look in of_kind(presets, PresetKind.LOOK).items()]
+
+
+def quality_choices(presets: Mapping[str, Preset]) -> list[tuple[str, str]]:
+    """(label, value) of each quality to choose from, the model's own first."""
+    return [("Standard", ""), *((each.title, name) for name, each in of_kind(presets, PresetKind.QUALITY).items())]
 
 
 def not_shown(request: GenerationRequest) -> str:

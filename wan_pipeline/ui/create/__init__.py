@@ -6,9 +6,11 @@ import gradio as gr
 
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.names import Names
-from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.create.card_styles import card_styles
 from wan_pipeline.ui.create.carry import CarriedBoxes, wire_carrying
 from wan_pipeline.ui.create.choices import choices_of
 from wan_pipeline.ui.create.events import FormEvents
@@ -29,6 +31,7 @@ class CreateRoom:
                 self._carried = CarriedBoxes()
             with gr.Column(elem_id="stage", min_width=0):
                 self._stage = StageLayout(templates, names)
+        self._card_styles = gr.HTML(card_styles(templates, studio), visible="hidden")
 
     @property
     def job(self) -> gr.Textbox:
@@ -42,5 +45,10 @@ class CreateRoom:
     def wire(self, links: PageLinks) -> None:
         for layout in self._forms.values():
             FormEvents(self._studio, self._templates, layout, links).wire()
+        gr.on([links.page.load, links.entered(RoomId.CREATE)], self._restyle_cards, None, [self._card_styles], **QUIET)
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
+
+    def _restyle_cards(self) -> Updates:
+        """The pictures of styles whose files have come or changed, and the shapes of new models' sizes."""
+        return {self._card_styles: card_styles(self._templates, self._studio)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -16,6 +15,7 @@ from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate
+from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
@@ -24,6 +24,7 @@ from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
+from wan_pipeline.ui.create.file_events import FileEvents
 from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.project_events import ProjectEvents, origins
@@ -43,9 +44,9 @@ class FormEvents:
     def wire(self) -> None:
         self._wire_bar()
         self._wire_choices()
-        self._wire_pictures()
         self._wire_loras()
         PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
+        FileEvents(self._studio, self._templates, self._layout).wire(self._links.page)
         ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
         save_in_browser(self._links, self._form, self._studio)
 
@@ -87,20 +88,11 @@ class FormEvents:
         form["size"].change(self.show_custom_size, form.inputs, custom, **QUIET)
         given = form.inputs | {self._links.project}
         form["model"].change(self.show_model, given, [*fitted, *hinted], **QUIET)
-        layers = [load, self._links.project.change, form["preset"].change, form["speed"].change]
-        gr.on(layers, self.show_hints, given, hinted, **QUIET)
-        entered = self._links.entered(RoomId.CREATE)
+        layers = [form[name].change for name in ("preset", "quality", "speed")]
+        gr.on([load, self._links.project.change, *layers], self.show_hints, given, hinted, **QUIET)
+        entered, styles = self._links.entered(RoomId.CREATE), [form["preset"], form["quality"]]
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
-        gr.on([load, entered], self.offer_presets, {form["preset"]}, [form["preset"]], **QUIET)
-
-    def _wire_pictures(self) -> None:
-        """A bad picture is refused when it is dropped. Its box is emptied, and must not clear the message by that."""
-        for name in ("image", "last_image"):
-            if name in self._form.components:
-                box = self._form[name]
-                outputs = [box, self._layout.notice]
-                box.upload(partial(self.check_picture, name), box, outputs, **QUIET)  # type: ignore[attr-defined]
-                box.clear(None, None, self._layout.notice, js=CLEAR)  # type: ignore[attr-defined]
+        gr.on([load, entered], self.offer_presets, {*styles}, styles, **QUIET)
 
     def _wire_loras(self) -> None:
         layout, files = self._layout, [self._form[file] for file, _ in LORA_ROWS]
@@ -146,17 +138,6 @@ class FormEvents:
 
     # What a choice shows
 
-    def check_picture(self, name: str, path: str | None) -> Updates:
-        """Refuse a picture that cannot be used, with a sentence at its box."""
-        if not path:
-            return {self._layout.notice: ""}
-        try:
-            self._studio.requests.pictures.check_still(Path(path))
-        except UserError as error:
-            message = html.fault(self._templates, str(error), self._form.element(name))
-            return {self._form[name]: None, self._layout.notice: message}
-        return {self._layout.notice: ""}
-
     def show_custom_size(self, values: Values) -> Updates:
         """The boxes of a custom size, which start with the model's default."""
         chosen = self._form.values(values)
@@ -183,9 +164,10 @@ class FormEvents:
     def show_hints(self, values: Values) -> Updates:
         """What the chosen style, speed and model set, as placeholders of blank fields."""
         chosen = self._form.values(values)
-        preset, speed = self._studio.presets.get(chosen["preset"]), self._studio.speeds.get(chosen["speed"])
-        hints = placeholders(self._form.spec(chosen["model"]), preset, speed, self._layers(values))
-        hints |= word_hints(self._layers(values))
+        presets, layers = self._studio.presets.current(), self._layers(values)
+        preset, quality = presets.get(chosen["preset"]), presets.get(chosen["quality"])
+        spec, speed = self._form.spec(chosen["model"]), self._studio.speeds.get(chosen["speed"])
+        hints = placeholders(spec, preset, speed, quality, layers) | word_hints(layers)
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def offer_models(self, values: Values) -> Updates:
@@ -196,10 +178,14 @@ class FormEvents:
         return {self._form["model"]: gr.Dropdown(choices=model_choices(specs), **changes)}
 
     def offer_presets(self, values: Values) -> Updates:
-        """The styles whose files are there now."""
-        presets, chosen = self._studio.presets.current(), values[self._form["preset"]]
-        changes = {} if chosen in (None, *presets) else {"value": None}
-        return {self._form["preset"]: gr.Radio([(preset.title, key) for key, preset in presets.items()], **changes)}
+        """The styles and qualities whose files are there now."""
+        presets = self._studio.presets.current()
+        offered = {"preset": (look_choices(presets), None), "quality": (quality_choices(presets), "")}
+        updates: Updates = {}
+        for name, (choices, without) in offered.items():
+            is_there = values[self._form[name]] in (without, *dict(choices).values())
+            updates[self._form[name]] = gr.Radio(choices, **({} if is_there else {"value": without}))
+        return updates
 
     def show_lora_rows(self, values: Values) -> Updates:
         """The rows in use, and a free one."""

@@ -1,19 +1,22 @@
-"""What the form shows of the chosen model, style and speed: its choices, bounds and placeholders."""
+"""What the form shows of the chosen model, style, quality and speed: its choices, bounds and placeholders."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.layers import NO_LAYERS, Layer, Layers
-from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.layers import NO_LAYERS, Layer, Layers, shown
+from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import merge_settings
 from wan_pipeline.requests.speeds import Speed
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.create.fields.field import FieldValues
 from wan_pipeline.ui.create.fields.size import size_choices
-from wan_pipeline.ui.create.fields.table import model_choices, speed_choices
+from wan_pipeline.ui.create.fields.table import DEFAULT_PRESET, model_choices, speed_choices
 from wan_pipeline.ui.create.form import Form
 
 HINTED = {
@@ -30,10 +33,14 @@ OF_PROJECT = (Layer.PROJECT, Layer.SHOT)
 
 
 def placeholders(
-    spec: ModelSpec, preset: Preset | None, speed: Speed | None = None, layers: Layers = NO_LAYERS
+    spec: ModelSpec,
+    preset: Preset | None,
+    speed: Speed | None = None,
+    quality: Preset | None = None,
+    layers: Layers = NO_LAYERS,
 ) -> dict[str, str]:
     """The value that holds while a field is blank, by name of the field; and that it is the project's, if it is."""
-    merged = merge_settings(Draft(), spec, preset, speed=speed, layers=layers)
+    merged = merge_settings(shown(Draft()), spec, preset, speed=speed, quality=quality, layers=layers)
     values = {name: f"{merged.values[name]:g}" for name in HINTED.values() if name in merged.values}
     own = {name: f"{value} (project)" for name, value in values.items() if merged.origins[name] in OF_PROJECT}
     return {field: (values | own).get(setting, "") for field, setting in HINTED.items()}
@@ -64,8 +71,17 @@ def fill(form: Form, draft: Draft) -> Updates:
     Raises ModelError for a model that is not known here; one that is known and not installed is offered all the same,
     and submitting says what to do.
     """
-    updates = form.show(draft)
+    updates = form.show(_by_kind(draft, form.choices.presets))
     spec, offered = form.spec(draft.model), form.choices.offered_models()
     models = offered if spec in offered else (*offered, spec)
     model = gr.Dropdown(choices=model_choices(models), value=spec.id)
     return {**updates, **fit_to_model(form, spec, form.values(updates)), form["model"]: model}
+
+
+def _by_kind(draft: Draft, presets: Mapping[str, Preset]) -> Draft:
+    """A draft whose preset is a quality, as any may be, with that in its own place."""
+    preset = presets.get(draft.preset or "")
+    if preset is None or preset.kind is not PresetKind.QUALITY:
+        return draft
+    look = DEFAULT_PRESET if DEFAULT_PRESET in presets else None
+    return replace(draft, preset=look, quality=draft.quality or preset.id)

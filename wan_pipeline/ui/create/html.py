@@ -57,7 +57,7 @@ def facts(job: Job, names: Names) -> dict[str, str]:
         "Model": names.model(request.model),
     }
     if request.loras:
-        facts["LoRAs"] = ", ".join(f"{lora.name} {lora.weight:g}" for lora in request.loras)
+        facts["LoRAs"] = ", ".join(f"{lora.name} {lora.strength}" for lora in request.loras)
     if job.started_at and job.finished_at:
         facts["Made in"] = duration((job.finished_at - job.started_at).total_seconds())
     return facts

@@ -41,7 +41,7 @@ class FormLayout(Layout):
             if choices.mode is Mode.TEXT_TO_VIDEO:
                 self._example_prompts()
                 self._control()
-            self.form.place("negative_prompt", "preset")
+            self.form.place("negative_prompt", "preset", "quality")
             self._size()
             self.form.place("seconds", "model", "speed")
             self._seed()
@@ -59,6 +59,16 @@ class FormLayout(Layout):
             }
         with self.form.part(Part.LAST_IMAGE):
             self.form.place("last_image")
+        self._framing()
+
+    def _framing(self) -> None:
+        """Shown for a picture of another shape than the clip."""
+        boxes = [self.form.element(name) for name in ("image", "last_image")]
+        watch = f"wanStudio.watchFraming(element, {boxes}, '{self.form.element('image_crop')}')"
+        self.framing_note = gr.HTML("", elem_classes="framing-note", js_on_load=watch)
+        with gr.Column(visible=False, min_width=0) as self.framing:
+            self.form.place("image_fit")
+        self.form.place("image_crop")
 
     def _prompt(self) -> None:
         self.form.place("prompt")

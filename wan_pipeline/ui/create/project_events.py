@@ -26,6 +26,7 @@ TITLES = {option.field: option.name.replace("-", " ").capitalize() for option in
 LAYER_TITLES = {
     Layer.MODEL: "model",
     Layer.PRESET: "style",
+    Layer.QUALITY: "quality",
     Layer.SPEED: "speed",
     Layer.PROJECT: "project",
     Layer.SHOT: "shot",

@@ -15,8 +15,10 @@ from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
+from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.framing import FRAMING_FIELDS
 from wan_pipeline.ui.create.fields.table import DEFAULT_PRESET, model_choices
 from wan_pipeline.ui.create.form import Form
 from wan_pipeline.ui.create.hints import fill, fit_to_model
@@ -90,15 +92,19 @@ def restore(form: Form, text: str | None) -> Updates:
     values = _values(text or "")
     if set(values) != set(fields) or not _make_sense(values, {spec.id for spec in models}):
         return {fields["prompt"]: gr.skip()}  # for Gradio an empty dict is a missing answer
-    if values["preset"] not in form.choices.presets:
-        values["preset"] = None
+    for name, offered in (("preset", look_choices), ("quality", quality_choices)):
+        choices = dict(offered(form.choices.presets)).values()
+        if values[name] not in choices:
+            values[name] = "" if "" in choices else None
     updates = {fields[name]: value for name, value in values.items()}
     model = gr.Dropdown(choices=model_choices(models), value=values["model"])
     return {**updates, fields["model"]: model, **fit_to_model(form, form.spec(values["model"]), values)}
 
 
 def _saved_fields(form: Form) -> dict[str, Component]:
-    return {name: component for name, component in form.components.items() if name not in FILE_FIELDS}
+    """Not the files, nor how the pictures among them are fitted."""
+    left_out = {**FILE_FIELDS, **FRAMING_FIELDS}
+    return {name: component for name, component in form.components.items() if name not in left_out}
 
 
 def _values(text: str) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,8 +13,8 @@ from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.clip_actions import ClipActions
 from wan_pipeline.ui.common.events import QUIET, Click, Updates
-from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
 from wan_pipeline.ui.common.reports import verification_report
@@ -39,15 +38,12 @@ class StageEvents:
     ) -> None:
         self._studio, self._templates, self._names = studio, templates, names
         self._layout, self._links, self._filler = layout, links, links.filler
+        self._clips = ClipActions(studio, links.filler)
         self._actions: Mapping[str, Callable[[Click], Updates]] = {
             "release": self._queue_again(studio.queue.unpause),
             "retry": self._queue_again(studio.queue.retry),
-            **dict.fromkeys(("unbin", "undo"), self._unbin),
-            "bin": self._bin,
-            "star": self._star,
-            "share": self._share,
-            "verify": self._verify,
-            "vary": lambda click: self._fill(click.subject, seed=None),
+            **dict.fromkeys(self._clips.changes, self._change_clip),
+            "vary": self._clips.fill_form,
         }
 
     def wire(self) -> None:
@@ -138,7 +134,7 @@ class StageEvents:
         try:
             done = self._actions[click.act](click)
         except UserError as error:
-            done = self._toast(str(error))
+            done = {self._layout.toast: toast(self._templates, str(error))}
         return {**self.refresh(job_id, shown), **done}
 
     def cancel(self, job_id: str) -> None:
@@ -147,7 +143,9 @@ class StageEvents:
     def reuse(self, job_id: str) -> Updates:
         """All settings of the job, the seed included, in the form."""
         try:
-            return self._fill(job_id)
+            draft = self._studio.draft_of_job(job_id)
+            self._studio.models.find(draft.model or "")
+            return self._filler.fill(draft)
         except UserError as error:
             return self._filler.notices(str(error))
 
@@ -159,34 +157,10 @@ class StageEvents:
         except UserError as error:
             return self._filler.notices(str(error))
 
-    def _fill(self, job_id: str, **changes: Any) -> Updates:
-        draft = self._studio.draft_of_job(job_id)
-        self._studio.models.find(draft.model or "")
-        return self._filler.fill(replace(draft, **changes))
-
-    def _star(self, click: Click) -> Updates:
-        clip = self._studio.gallery.clip(click.subject)
-        self._studio.gallery.star(clip.id, not clip.starred)
-        return {}
-
-    def _verify(self, click: Click) -> Updates:
-        self._studio.verifications.start(self._studio.gallery.clip(click.subject).path)
-        return {}
-
-    def _bin(self, click: Click) -> Updates:
-        self._studio.gallery.bin([click.subject])
-        return self._toast("Moved to the bin", undo=[click.subject])
-
-    def _unbin(self, click: Click) -> Updates:
-        self._studio.gallery.unbin(click.text.split() or [click.subject])
-        return self._toast("Back in the gallery")
-
-    def _share(self, click: Click) -> Updates:
-        copy = self._studio.share_copy(self._studio.gallery.clip(click.subject).path)
-        return self._toast("A copy without prompt and settings is being downloaded", download=served_copy(copy))
-
-    def _toast(self, text: str, undo: Sequence[str] = (), download: Path | None = None) -> Updates:
-        return {self._layout.toast: toast(self._templates, text, undo, download)}
+    def _change_clip(self, click: Click) -> Updates:
+        """A button that the gallery has too; what it changes shows on the stage."""
+        done = self._clips.changes[click.act](click)
+        return {self._layout.toast: done.toast(self._templates)} if done.text else {}
 
     def _queue_again(self, change: Callable[[str], object]) -> Callable[[Click], Updates]:
         """What came of it shows on the stage."""

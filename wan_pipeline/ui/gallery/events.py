@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
-from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import RequestError, UserError
-from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.clip_actions import ClipActions
 from wan_pipeline.ui.common.events import Click, Updates, Values
-from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
@@ -44,25 +42,21 @@ class GalleryEvents:
         self, studio: Studio, templates: Templates, names: Names, layout: GalleryLayout, links: PageLinks
     ) -> None:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
-        self._templates, self._layout, self._filler = templates, layout, links.filler
-        self._project = links.project
+        self._templates, self._layout = templates, layout
+        self._clips, self._project = ClipActions(studio, links.filler), links.project
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
             "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
             **dict.fromkeys(("older", "newer"), self._turn_page),
             "open": lambda call: self._open(call, call.click.subject),
             **dict.fromkeys(("next", "previous"), self._step),
             "close": lambda call: self._close(call.selection),
-            "star": self._star,
+            **dict.fromkeys(self._clips.changes, self._change_clip),
             "note": self._note,
-            "bin": self._bin,
-            **dict.fromkeys(("unbin", "undo"), self._unbin),
             **dict.fromkeys(("pick", "unpick"), self._pick),
             "compare": self._compare,
             "folder": self._open_folder,
-            "share": self._share,
-            "verify": self._verify,
-            **dict.fromkeys(("reuse", "vary"), self._reuse),
-            "frame": self._use_last_frame,
+            **dict.fromkeys(("reuse", "vary"), lambda call: self._leave(call, self._clips.fill_form(call.click))),
+            "frame": lambda call: self._leave(call, self._clips.go_on(call.click)),
         }
 
     def enter(self, values: Values) -> Updates:
@@ -161,8 +155,8 @@ class GalleryEvents:
         selection = replace(selection, picked=tuple(clip.id for clip in found))
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
-    def _toast(self, text: str, undo: Sequence[str] = ()) -> Updates:
-        return self._layout.updates(toast=toast(self._templates, text, undo))
+    def _toast(self, text: str) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text))
 
     # What opens over the grid
 
@@ -203,23 +197,24 @@ class GalleryEvents:
 
     # What is done to a clip
 
-    def _star(self, call: Call) -> Updates:
-        """The open sheet is not sent again, which would restart its clip: gallery.js changes the star there."""
-        clip = self._gallery.clip(call.click.subject)
-        self._gallery.star(clip.id, not clip.starred)
-        return self._grid(call.values, call.selection)
+    def _change_clip(self, call: Call) -> Updates:
+        """A button that Create's stage has too, and what it changes here."""
+        done = self._clips.changes[call.click.act](call.click)
+        match call.click.act:
+            case "star":  # an open sheet is not sent again, which would restart its clip: gallery.js changes its star
+                return self._grid(call.values, call.selection)
+            case "share":
+                shared = html.share_link(self._templates, done.text, done.download)
+                return self._layout.updates(problem="", shared=shared)
+            case "verify":
+                followed = self._follow(call.selection.open)
+                return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
+            case _:
+                return {**self._moved(call), **self._layout.updates(toast=done.toast(self._templates))}
 
     def _note(self, call: Call) -> Updates:
         self._gallery.note(call.click.subject, call.click.text)
         return self._grid(call.values, call.selection)
-
-    def _bin(self, call: Call) -> Updates:
-        self._gallery.bin([call.click.subject])
-        return {**self._moved(call), **self._toast("Moved to the bin", undo=[call.click.subject])}
-
-    def _unbin(self, call: Call) -> Updates:
-        self._gallery.unbin(call.click.text.split() or [call.click.subject])
-        return {**self._moved(call), **self._toast("Back in the gallery")}
 
     def _moved(self, call: Call) -> Updates:
         """Close the sheet of a clip that went into the bin or came out of it."""
@@ -232,14 +227,6 @@ class GalleryEvents:
             open_folder(self._gallery.clip(call.click.subject).path)
         return self._layout.updates(report=gr.skip())  # to Gradio, an empty dict is no answer
 
-    def _share(self, call: Call) -> Updates:
-        copy = self._studio.share_copy(self._gallery.clip(call.click.subject).path)
-        return self._layout.updates(problem="", shared=html.share_link(self._templates, served_copy(copy)))
-
-    def _verify(self, call: Call) -> Updates:
-        self._studio.verifications.start(self._gallery.clip(call.click.subject).path)
-        return {**self._follow(call.selection.open), **self._layout.updates(problem="", timer=gr.Timer(active=True))}
-
     def _follow(self, clip_id: str) -> Updates:
         verification = self._studio.verifications.of(self._gallery.clip(clip_id).path) if clip_id else None
         if verification is None:
@@ -247,24 +234,9 @@ class GalleryEvents:
         timer = gr.Timer(active=False) if verification.is_over else gr.skip()
         return self._layout.updates(report=verification_report(self._templates, verification), timer=timer)
 
-    # Back to the form
-
-    def _reuse(self, call: Call) -> Updates:
-        draft = self._draft_of(self._gallery.clip(call.click.subject))
-        self._studio.models.find(draft.model or "")
-        if call.click.act == "vary":
-            draft = replace(draft, seed=None)
-        return {**self._filler.fill(draft), **self._close(call.selection)}
-
-    def _use_last_frame(self, call: Call) -> Updates:
-        clip = self._gallery.clip(call.click.subject)
-        image, draft = self._studio.last_frame(clip.path), self._draft_of(clip)
-        return {**self._filler.go_on_from(image, draft), **self._close(call.selection)}
-
-    def _draft_of(self, clip: Clip) -> Draft:
-        if clip.request_error:
-            raise UserError(clip.request_error)
-        return self._studio.requests.draft_of(clip.request)
+    def _leave(self, call: Call, filled: Updates) -> Updates:
+        """Back to the form, which is filled."""
+        return {**filled, **self._close(call.selection)}
 
 
 def _newest(selection: Selection) -> Selection:

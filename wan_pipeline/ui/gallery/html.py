@@ -87,9 +87,9 @@ def compare(templates: Templates, names: Names, one: Clip, two: Clip) -> str:
     )
 
 
-def share_link(templates: Templates, copy: Path) -> str:
+def share_link(templates: Templates, text: str, copy: Path | None) -> str:
     """Downloads the copy by itself, and offers it again. `copy` lies where Gradio serves it."""
-    return templates.render("gallery/share_link.html", copy=copy)
+    return templates.render("gallery/share_link.html", text=text, copy=copy)
 
 
 def _facts(clip: Clip) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.ui.common.names import Names, not_shown
 from wan_pipeline.ui.common.templates import clip_length, frame_size
@@ -19,7 +20,7 @@ def settings(request: GenerationRequest, names: Names) -> dict[str, str]:
         "Negative prompt": request.negative_prompt or "none",
         "Model": names.model(request.model),
         "Style": names.preset(request.preset) or "none",
-        "LoRAs": ", ".join(f"{lora.name} {lora.weight:g}" for lora in request.loras) or "none",
+        "LoRAs": ", ".join(f"{lora.name} {lora.strength}" for lora in request.loras) or "none",
         "First frame": _short(request.image) or "none",
         "Seed": str(request.seed),
         "Size": frame_size(request),
@@ -63,12 +64,20 @@ def _rare_settings(request: GenerationRequest) -> dict[str, str]:
     used = {
         "Guidance of the last steps": "" if guidance_2 is None else f"{guidance_2:g}",
         "Last frame": _short(request.last_image),
+        "Fit of the picture": _fit(request) if request.image else "",
         "Control video": _short(request.control_video),
         "Control mask": _short(request.control_mask),
         "Reference images": ", ".join(_short(name) for name in request.reference_images),
         "First-block cache": f"{cache:g}" if cache else "",
     }
     return {name: value for name, value in used.items() if value}
+
+
+def _fit(request: GenerationRequest) -> str:
+    """Empty for a crop of the middle, which is usual."""
+    if request.image_fit is ImageFit.PAD:
+        return "with black bars"
+    return "" if request.image_crop == MIDDLE else f"cropped at {request.image_crop:.0%}"
 
 
 def _short(file: str | None) -> str:

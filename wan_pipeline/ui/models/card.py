@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
 from wan_pipeline.jobs.estimator import Estimate
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, Status
-from wan_pipeline.models.spec import Availability, ModelSpec
+from wan_pipeline.models.spec import Availability, LastImage, Mode, ModelSpec
 from wan_pipeline.wording import data_size, duration, upper_first
 
 ABILITIES = {
@@ -33,6 +34,17 @@ REMARKS = {
     Status.ANNOUNCED: "Its weights are not public yet. Once they are, add its repository above.",
 }
 """Shown instead of `Entry.problem`, which tells what to do on the command line."""
+
+
+class Shelf(StrEnum):
+    """What a model is for: the cards stand in groups."""
+
+    TEXT = "Text to video"
+    TEXT_AND_IMAGE = "Text and image to video"
+    IMAGE = "Image to video"
+    FIRST_AND_LAST = "First and last frame"
+    CONTROL = "Control video"
+    NOT_YET = "Not available yet"
 
 
 class Button(NamedTuple):
@@ -79,10 +91,24 @@ class Card:
         return progress_texts(self.running) if self.running else {}
 
     @property
-    def shelf_status(self) -> Status:
-        """The status that chooses its shelf: a download moves it to those on this computer at once."""
-        status = self.entry.status
-        return Status.PARTIAL if self.running and status is Status.AVAILABLE else status
+    def shelf(self) -> Shelf:
+        spec = self.spec
+        if self.entry.status in (Status.UNSUPPORTED, Status.ANNOUNCED):
+            return Shelf.NOT_YET
+        if spec.takes_control:
+            return Shelf.CONTROL
+        if spec.last_image is LastImage.REQUIRED:
+            return Shelf.FIRST_AND_LAST
+        if len(spec.modes) > 1:
+            return Shelf.TEXT_AND_IMAGE
+        return Shelf.TEXT if Mode.TEXT_TO_VIDEO in spec.modes else Shelf.IMAGE
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Sorts a shelf: what fits the machine, of that what is on it, of that what is quicker."""
+        estimate = self.estimate or Estimate("", 0.0)
+        is_here = self.running is not None or self.entry.status is not Status.AVAILABLE
+        return not estimate.fits, not is_here, estimate.seconds
 
     @property
     def pill(self) -> str:

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.models.card import Button, Card
+from wan_pipeline.ui.models.card import Button, Card, Shelf
+from wan_pipeline.ui.models.recommendation import recommend
 from wan_pipeline.wording import data_size
 
 if TYPE_CHECKING:
     from wan_pipeline.models.hub.download import DownloadPlan
 
-SHELVES = (
-    ("On this computer", (Status.INSTALLED, Status.DAMAGED, Status.PARTIAL, Status.MISSING)),
-    ("Available to download", (Status.AVAILABLE,)),
-    ("Not available yet", (Status.UNSUPPORTED, Status.ANNOUNCED)),
-)
+RECOMMENDED = "Recommended for this machine"
+SHELVES = (RECOMMENDED, *Shelf)
 
 
 def head(templates: Templates, cards: Sequence[Card], free_bytes: int) -> str:
@@ -28,9 +26,14 @@ def head(templates: Templates, cards: Sequence[Card], free_bytes: int) -> str:
 
 
 def grid(templates: Templates, cards: Sequence[Card]) -> str:
-    """All cards."""
-    shelves = [(title, [card for card in cards if card.shelf_status in statuses]) for title, statuses in SHELVES]
-    return templates.render("models/grid.html", shelves=[shelf for shelf in shelves if shelf[1]])
+    """All cards: the recommended one first, then a shelf for each task, with what fits the machine first."""
+    recommended = recommend(cards)
+    shelves: dict[str, list[Card]] = {shelf: [] for shelf in SHELVES}
+    for card in sorted(cards, key=lambda card: card.rank):
+        is_best = recommended is not None and card.spec.id == recommended.model_id
+        shelves[RECOMMENDED if is_best else card.shelf].append(card)
+    filled = [(title, found) for title, found in shelves.items() if found]
+    return templates.render("models/grid.html", shelves=filled, why=recommended.reason if recommended else "")
 
 
 def asking(templates: Templates, title: str, subject: str) -> str:

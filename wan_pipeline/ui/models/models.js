@@ -4,7 +4,7 @@
     const element = card?.querySelector(`[data-${name}]`);
     if (element && element.textContent !== text) element.textContent = text;
   };
-  let started = null;  // a model whose download was just confirmed: its card moves to the first shelf, and is shown there
+  let started = null;  // a model whose download was just confirmed: its card moves, and is shown at its new place
   document.addEventListener("click", event => {
     const button = event.target.closest("#model-over [data-act=fetch]");
     if (button) started = button.closest("[data-clip]").dataset.clip;

@@ -19,7 +19,7 @@ class QueueRoom:
 
     def __init__(self, studio: Studio, templates: Templates, names: Names) -> None:
         self._studio, self._templates, self._names = studio, templates, names
-        self._layout = QueueLayout(studio.presets.values(), templates)
+        self._layout = QueueLayout(studio.presets, templates)
 
     def wire(self, links: PageLinks) -> None:
         self._wire_list(QueueEvents(self._studio, self._templates, self._names, self._layout, links), links)
@@ -48,6 +48,9 @@ class QueueRoom:
             [panel.estimate],
             trigger_mode="always_last",
             **QUIET,
+        )
+        gr.on(
+            [links.page.load, links.entered(RoomId.QUEUE)], events.offer_styles, panel.presets, panel.presets, **QUIET
         )
         panel.add.click(events.add, events.inputs, events.outputs, **QUIET)
         panel.upload.upload(events.report_file, [panel.upload, links.project], events.outputs, **QUIET)

@@ -17,6 +17,7 @@ from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.messages import estimate, hint, notice, toast
+from wan_pipeline.ui.common.names import look_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
@@ -57,6 +58,12 @@ class AddManyEvents:
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
         return self._panel.updates(estimate=estimate(self._templates, found.text, found.fits))
+
+    def offer_styles(self, chosen: list[str]) -> gr.CheckboxGroup:
+        """The styles whose files are there now."""
+        choices = look_choices(self._studio.presets)
+        there = [style for style in chosen or () if style in dict(choices).values()]
+        return gr.CheckboxGroup(choices, **({} if there == chosen else {"value": there}))
 
     def add(self, values: Values) -> Updates:
         try:

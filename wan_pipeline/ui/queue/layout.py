@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
@@ -14,7 +14,7 @@ from wan_pipeline.requests.presets import Preset
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
-from wan_pipeline.ui.common.names import MODE_TITLES
+from wan_pipeline.ui.common.names import MODE_TITLES, look_choices
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
@@ -28,7 +28,7 @@ PLACEHOLDER = "A red ball bounces over green hills\nA white boat moves right on 
 class QueueLayout(Layout):
     """The list of jobs, and what is being made now."""
 
-    def __init__(self, presets: Iterable[Preset], templates: Templates) -> None:
+    def __init__(self, presets: Mapping[str, Preset], templates: Templates) -> None:
         # What changes every second is kept apart from buttons: one that is replaced while it is pressed does nothing.
         with gr.Row(elem_classes="queue-head"):
             self.head = gr.HTML("", elem_classes="queue-words")
@@ -55,7 +55,7 @@ class QueueLayout(Layout):
 class AddManyLayout(Layout):
     """The panel that adds many clips: prompts x styles x seeds, or the rows of a file."""
 
-    def __init__(self, presets: Iterable[Preset], templates: Templates) -> None:
+    def __init__(self, presets: Mapping[str, Preset], templates: Templates) -> None:
         with gr.Accordion("Add many clips", open=False, elem_id="add-many"), gr.Row(elem_classes="many"):
             with gr.Column(elem_classes="many-words", min_width=0):
                 self._prompts_and_button()
@@ -75,9 +75,8 @@ class AddManyLayout(Layout):
             self.estimate = gr.HTML("", elem_classes="estimate-slot")
             self.add = gr.Button("Add to the queue", variant="primary", elem_classes="add-button")
 
-    def _settings(self, presets: Iterable[Preset]) -> None:
-        titles = [(preset.title, preset.id) for preset in presets]
-        self.presets = gr.CheckboxGroup(titles, label="Each in these styles", elem_classes="pills")
+    def _settings(self, presets: Mapping[str, Preset]) -> None:
+        self.presets = gr.CheckboxGroup(look_choices(presets), label="Each in these styles", elem_classes="pills")
         with gr.Row(elem_classes="duo"):
             self.seeds = gr.Textbox(label="With each of these seeds", placeholder="random, or 1-4, 9", max_lines=1)
         self.mode = gr.Radio(

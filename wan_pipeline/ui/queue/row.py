@@ -80,7 +80,7 @@ def facts_line(names: Names, job: Job) -> str:
         f"{request.num_inference_steps} steps",
         f"seed {request.seed}",
         names.model(request.model),
-        *(f"{lora.name} {lora.weight:g}" for lora in request.loras),
+        *(f"{lora.name} {lora.strength}" for lora in request.loras),
         job.project,
     )
     return " · ".join(fact for fact in facts if fact)

@@ -49,13 +49,19 @@
     openRoom() {
       if (roomAtStart) tabOf(roomAtStart)?.click();
     },
-    // Keep the room in the address, so that a reload opens it again.
-    enter(room) {
-      const address = new URL(location.href);
-      if (room === "create") address.searchParams.delete("room");
-      else address.searchParams.set("room", room);
-      history.replaceState(history.state, "", address);
-      scrollTo(0, 0);
+    // Keep the open room in the address, so that a reload opens it again. Gradio enters the first room by itself, which
+    // may come late and behind the open one: the tab that is selected counts, once Gradio has drawn it.
+    enter(entered) {
+      setTimeout(() => {
+        const open = document.querySelector("#rooms > .tab-wrapper [role=tab][aria-selected=true]");
+        const room = open ? open.textContent.trim().toLowerCase() : entered;
+        const address = new URL(location.href);
+        if (room === (address.searchParams.get("room") || "create")) return;
+        if (room === "create") address.searchParams.delete("room");
+        else address.searchParams.set("room", room);
+        history.replaceState(history.state, "", address);
+        scrollTo(0, 0);
+      });
     },
     // How many clips run or wait, beside Queue in the head of the page; amber while the queue is paused.
     badge(text) {

@@ -12,6 +12,7 @@ _FIELDS = {
     "guidance_scale": "guidance",
     "guidance_scale_2": "guidance_2",
     "num_frames": "seconds",
+    "image_crop": "image",
 }
 """Fields whose names differ from those of the settings."""
 

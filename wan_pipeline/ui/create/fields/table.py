@@ -9,8 +9,10 @@ import gradio as gr
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import Choices, Field, number, only_if, plain
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.framing import FRAMING_FIELDS
 from wan_pipeline.ui.create.fields.length import LENGTH
 from wan_pipeline.ui.create.fields.loras import LORA_FIELDS
 from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
@@ -57,9 +59,13 @@ def _model(choices: Choices) -> gr.Dropdown:
 
 
 def _preset(choices: Choices) -> gr.Radio:
-    cards = [(preset.title, preset.id) for preset in choices.presets.values()]
-    value = DEFAULT_PRESET if DEFAULT_PRESET in choices.presets else None
+    cards = look_choices(choices.presets)
+    value = DEFAULT_PRESET if DEFAULT_PRESET in dict(cards).values() else None
     return gr.Radio(cards, value=value, label="Style", elem_classes="style-cards")
+
+
+def _quality(choices: Choices) -> gr.Radio:
+    return gr.Radio(quality_choices(choices.presets), value="", label="Quality", elem_classes="pills")
 
 
 def _speed(choices: Choices) -> gr.Dropdown:
@@ -86,10 +92,12 @@ _GUIDANCE_2 = number("guidance_2", "Guidance of the last steps", float, "guidanc
 
 FIELDS: dict[str, Field] = {
     **FILE_FIELDS,
+    **FRAMING_FIELDS,
     "prompt": _PROMPT,
     "negative_prompt": plain("negative_prompt", _negative_prompt, is_timed=False),
     "model": _MODEL,
     "preset": _PRESET,
+    "quality": plain("quality", _quality),
     "speed": plain("speed", _speed),
     **SIZE_FIELDS,
     "seconds": LENGTH,

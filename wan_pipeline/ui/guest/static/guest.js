@@ -56,9 +56,12 @@ const guarded = (work) => async (event) => {
 async function fillForm() {
   choices = await ask("v1/models");
   $("model").replaceChildren(...choices.data.map((model) => make("option", { value: model.id, textContent: model.title })));
-  $("preset").replaceChildren(
-    make("option", { value: "", textContent: "None" }),
-    ...choices.presets.map((preset) => make("option", { value: preset.id, textContent: preset.title })));
+  for (const [id, kind, none] of [["preset", "look", "None"], ["quality", "quality", "Standard"]]) {
+    $(id).replaceChildren(
+      make("option", { value: "", textContent: none }),
+      ...choices.presets.filter((preset) => preset.kind === kind)
+        .map((preset) => make("option", { value: preset.id, textContent: preset.title })));
+  }
   showModel();
 }
 
@@ -77,7 +80,7 @@ function showModel() {
 const showLength = () => { $("length").textContent = `${Number($("seconds").value)} s`; };
 
 function settings() {
-  const names = ["prompt", "model", "preset", "size", "seconds", "negative_prompt", "seed", "steps"];
+  const names = ["prompt", "model", "preset", "quality", "size", "seconds", "negative_prompt", "seed", "steps"];
   return Object.fromEntries(names.map((name) => [name, $(name).value.trim()]).filter(([, value]) => value));
 }
 
@@ -256,7 +259,7 @@ if (mayMake) {
   $("make").addEventListener("submit", generate);
   $("model").addEventListener("change", showModel);
   $("seconds").addEventListener("input", showLength);
-  for (const id of ["preset", "size", "seconds", "steps"]) $(id).addEventListener("change", askForecast);
+  for (const id of ["preset", "quality", "size", "seconds", "steps"]) $(id).addEventListener("change", askForecast);
   $("picture").addEventListener("change", () => {
     const [file] = $("picture").files;
     $("picture-shown").hidden = !file;

@@ -1,0 +1,94 @@
+"""Noise levels, noisy examples, the loss, the order of training and the recipes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from wan_pipeline.models.memory import DEMO_MEMORY, WAN_14B
+from wan_pipeline.trainer.batches import Batches, split
+from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.flow import NoiseRange, add_noise, flow_loss, noise_levels
+from wan_pipeline.trainer.recipe import Decay, RecipeError, change, load_recipe, recipe_names
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_noise_levels_are_shifted_and_within_the_experts_range() -> None:
+    plain, shifted = (noise_levels(4000, shift, 0.25, generator(), NoiseRange()) for shift in (1.0, 3.0))
+    torch.testing.assert_close(shifted, 3 * plain / (1 + 2 * plain))
+    assert abs(float(plain.mean()) - 0.5) < 0.02
+    high = noise_levels(500, 12.0, 0.25, generator(), NoiseRange(low=0.875))
+    low = noise_levels(500, 12.0, 0.25, generator(), NoiseRange(high=0.875))
+    assert high.min() >= 0.875 > low.max()
+
+
+def test_a_given_frame_is_clean_has_time_zero_and_does_not_count() -> None:
+    clean, noise = torch.randn(2, 4, 3, 4, 6), torch.randn(2, 4, 3, 4, 6)
+    given = torch.tensor([True, False])
+    noisy = add_noise(clean, noise, torch.tensor([0.5, 0.25]), given, patch=(1, 2, 2))
+    assert torch.equal(noisy.latents[0, :, 0], clean[0, :, 0])
+    torch.testing.assert_close(noisy.latents[0, :, 1:], (clean + noise)[0, :, 1:] / 2)
+    assert noisy.timestep.shape == (2, 3 * 2 * 3)
+    assert noisy.timestep[0].tolist() == [0.0] * 6 + [500.0] * 12
+    assert noisy.timestep[1].tolist() == [250.0] * 18
+    wrong = noisy.velocity.clone()
+    wrong[0, :, 0] += 100
+    assert float(flow_loss(wrong, noisy)) == 0
+    wrong[1, :, 0] += 1
+    assert float(flow_loss(wrong, noisy)) == pytest.approx(1 / 5)  # one of the five frames that count
+    plain = add_noise(clean, noise, torch.tensor([0.5, 0.25]), torch.tensor([False, False]), patch=None)
+    assert plain.timestep.tolist() == [500.0, 250.0]
+
+
+def test_every_example_comes_once_a_pass_in_batches_of_one_bucket() -> None:
+    recipe = replace(load_recipe("style", DEMO_MEMORY), stills=4, clips=2)
+    buckets = [Bucket(320, 192)] * 10 + [Bucket(256, 256)] * 3 + [Bucket(320, 192, 17)] * 3
+    batches = Batches(buckets, range(16), recipe, generator())
+    one_pass = [batches.next() for _ in range(6)]
+    assert sorted(index for batch in one_pass for index in batch) == list(range(16))
+    assert all(len({buckets[index] for index in batch}) == 1 for batch in one_pass)
+    assert batches.rest == []
+    assert [batches.next() for _ in range(6)] != one_pass
+
+
+def test_stills_are_held_out_and_clips_are_not() -> None:
+    recipe = replace(load_recipe("style", DEMO_MEMORY), held_out=0.2)
+    used, held_out = split([Bucket(320, 192)] * 20 + [Bucket(320, 192, 17)] * 4, recipe, generator())
+    assert len(held_out) == 4
+    assert max(held_out) < 20
+    assert sorted(used + held_out) == list(range(24))
+    assert split([Bucket(320, 192)] * 9, recipe, generator())[1] == []
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_are_whole_and_fall_to_nothing(name: str) -> None:
+    small, large = load_recipe(name, DEMO_MEMORY), load_recipe(name, WAN_14B)
+    assert small.learning_rate > 10 * large.learning_rate
+    assert small.steps < large.steps
+    assert large.high_noise_learning_rate < large.learning_rate
+    for recipe in (small, large):
+        rates = [recipe.rate(step) for step in range(recipe.steps)]
+        assert max(rates) == pytest.approx(recipe.learning_rate, rel=0.01)
+        assert rates[0] == pytest.approx(recipe.learning_rate / recipe.warm_up)
+        assert rates[-1] < 0.02 * recipe.learning_rate
+        written = [step for step in range(1, recipe.steps + 1) if recipe.is_checkpoint(step)]
+        assert len(written) == recipe.checkpoints
+        assert written[-1] == recipe.steps
+
+
+def test_numbers_of_a_recipe_can_be_replaced_within_reason() -> None:
+    recipe = load_recipe("style", DEMO_MEMORY)
+    short = change(recipe, steps=4, rank=8)
+    assert (short.steps, short.rank, short.alpha, short.warm_up) == (4, 8, 8.0, 1)
+    assert change(recipe, learning_rate=None) == recipe
+    assert replace(recipe, decay=Decay.COSINE).rate(recipe.steps // 2) < recipe.learning_rate
+    for wrong in ({"steps": 0}, {"learning_rate": 5.0}, {"rank": 4096}):
+        with pytest.raises(RecipeError, match=next(iter(wrong))):
+            change(recipe, **wrong)
+    with pytest.raises(RecipeError, match="choose one of: character, style"):
+        load_recipe("magic", DEMO_MEMORY)

@@ -1,0 +1,92 @@
+"""The demo model learns a style that can be measured: 40 pictures in shades of two colours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.support.palettes import distance, in_palette, motion, write_stills
+from tests.support.requests import Silence, make_request
+from wan_pipeline.engine.engine import Engine
+from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.settings import Settings
+from wan_pipeline.trainer.progress import TrainingProgress
+from wan_pipeline.trainer.request import TrainingRequest
+from wan_pipeline.trainer.run import train
+
+PROMPTS = (
+    "a red ball bounces over green hills",
+    "a blue fish swims left in the sea",
+    "a yellow star spins in the night sky",
+    "a green box moves right in the desert",
+    "a pink balloon rises in the day sky",
+    "a white bird flies left over snow",
+)
+
+
+class Unheard:
+    def progress(self, progress: TrainingProgress) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def studio_settings(tmp_path: Path) -> Settings:
+    """With the real demo model."""
+    settings = Settings(tmp_path / "workspace", loras=tmp_path / "loras", models=tmp_path)
+    settings.make_folders()
+    return settings
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On busy machines two threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def clip(
+    engine: Engine, prompt: str, weight: float, seed: int = 3, frames: int = 9, steps: int = 6
+) -> NDArray[np.uint8]:
+    loras = () if weight < 0 else (LoraChoice("palette", weight),)
+    asked = make_request(prompt=prompt, styled_prompt=prompt, seed=seed, num_frames=frames, num_inference_steps=steps)
+    return engine.render(replace(asked, loras=loras), Silence()).frames
+
+
+def test_a_style_shows_after_a_few_steps(studio_settings: Settings, tmp_path: Path) -> None:
+    stills = write_stills(tmp_path / "stills", 24)
+    train(TrainingRequest(stills, "palette", steps=20), studio_settings, Unheard())
+    with Engine(studio_settings) as engine:
+        plain, none, full = (clip(engine, PROMPTS[0], weight, frames=5, steps=5) for weight in (-1, 0, 1))
+    assert np.array_equal(none, plain)
+    assert distance(full) <= 0.7 * distance(none), distance(full) / distance(none)
+
+
+@pytest.mark.soak
+def test_a_style_is_learnt(studio_settings: Settings, tmp_path: Path) -> None:
+    """Six prompts and two seeds; the whole of the recipe."""
+    stills = write_stills(tmp_path / "stills", 40)
+    started = time.process_time()
+    train(TrainingRequest(stills, "palette"), studio_settings, Unheard())
+    assert time.process_time() - started < 120
+    with Engine(studio_settings) as engine:
+        for seed in (3, 4):
+            for prompt in PROMPTS:
+                plain, none, half, full = (
+                    clip(engine, prompt, weight, seed, frames=17, steps=8) for weight in (-1, 0, 0.5, 1)
+                )
+                assert np.array_equal(none, plain)
+                assert distance(full) <= 0.45 * distance(none), prompt
+                assert distance(full) < distance(half) < distance(none), prompt
+                assert motion(full) >= 0.6 * motion(in_palette(none)), prompt

@@ -1,0 +1,243 @@
+"""A training on a tiny model: what it writes, that it repeats itself, and that nothing stops it for good."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline, WanTransformer3DModel
+from PIL import Image
+from safetensors import safe_open
+
+from tests.support.commands import MODEL, make_folders, started, wan
+from wan_pipeline.engine.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.errors import Cancelled, StorageError, UserError
+from wan_pipeline.lora.check import match_adapters
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.settings import Settings
+from wan_pipeline.trainer.loop import Loop, NotFiniteError
+from wan_pipeline.trainer.output import NameTakenError
+from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
+from wan_pipeline.trainer.request import TrainingRequest
+from wan_pipeline.trainer.run import Trained, train
+from wan_pipeline.trainer.state import ResumeError
+
+CPU = torch.device("cpu")
+STEPS = 6
+
+
+class Watcher:
+    """Counts steps, and cancels after some."""
+
+    def __init__(self, stop_after: int = 1000) -> None:
+        self.told: list[TrainingProgress] = []
+        self._stop_after = stop_after
+
+    def progress(self, progress: TrainingProgress) -> None:
+        self.told.append(progress)
+
+    def cancelled(self) -> bool:
+        return any(one.step >= self._stop_after for one in self.told if one.stage is TrainingStage.TRAINING)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten images of two shapes. Read only."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 256, (6, 10, 3), dtype=np.uint8)
+        size = (320, 192) if number % 3 else (192, 320)
+        Image.fromarray(noise).resize(size).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"a red ball at night {number}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, tiny_demo: Path) -> Settings:
+    """One workspace for all, so that latents and texts are computed once; each training has a name of its own."""
+    folder = tmp_path_factory.mktemp("studio")
+    settings = Settings(folder / "workspace", loras=folder / "loras", models=folder, demo_checkpoint=tiny_demo)
+    settings.make_folders()
+    return settings
+
+
+@pytest.fixture(scope="module")
+def request_of(pictures: Path) -> TrainingRequest:
+    return TrainingRequest(pictures, "look", steps=STEPS, rank=2)
+
+
+@pytest.fixture(scope="module")
+def whole(request_of: TrainingRequest, settings: Settings) -> tuple[Trained, list[TrainingProgress]]:
+    """A training in one go, and what it told."""
+    watcher = Watcher()
+    return train(request_of, settings, watcher), watcher.told
+
+
+def run(request: TrainingRequest, settings: Settings, stop_after: int = 1000) -> Trained:
+    return train(request, settings, Watcher(stop_after))
+
+
+def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgress]], settings: Settings) -> None:
+    trained, told = whole
+    path = settings.loras / "look.safetensors"
+    assert trained.lora.paths == (path,)
+    assert trained.steps == STEPS
+    assert 0 < trained.loss < 10
+    assert trained.validation_loss is not None
+    assert 0 < trained.peak_memory_gib < 8
+    with safe_open(path, "pt") as file:
+        metadata, keys = file.metadata(), list(file.keys())
+    assert len(keys) == 2 * 10 * 3
+    assert {key.partition(".")[0] for key in keys} == {"diffusion_model"}
+    assert (metadata["base_model"], metadata["rank"], metadata["trigger"]) == ("demo", "2", "")
+    assert json.loads(metadata["recipe"])["learning_rate"] == 3e-3
+    assert json.loads(metadata["receipt"])["seed"] == 1
+    assert {one.stage for one in told} == set(TrainingStage)
+    assert [one.step for one in told if one.stage is TrainingStage.TRAINING] == list(range(1, STEPS + 1))
+    on_the_way = sorted((settings.workspace / "training" / "look").iterdir())
+    assert [one.name for one in on_the_way] == [f"look-{step}.safetensors" for step in (2, 3, 5)]
+
+
+def test_the_seed_decides_the_weights(
+    whole: tuple[Trained, list[TrainingProgress]], request_of: TrainingRequest, settings: Settings
+) -> None:
+    again = Watcher()
+    assert train(replace(request_of, output="again"), settings, again).lora.sha256 == whole[0].lora.sha256
+    assert TrainingStage.ENCODING not in {one.stage for one in again.told}  # from the cache
+    others = [replace(request_of, output="other", seed=2), replace(request_of, output="word", trigger="moon")]
+    assert whole[0].lora.sha256 not in {run(other, settings).lora.sha256 for other in others}
+
+
+def test_stopped_and_resumed_it_gives_the_same_weights(
+    whole: tuple[Trained, list[TrainingProgress]], request_of: TrainingRequest, settings: Settings
+) -> None:
+    parts = replace(request_of, output="parts")
+    for stop in (1, 4):
+        with pytest.raises(Cancelled):
+            run(replace(parts, resume=stop > 1), settings, stop_after=stop)
+    with pytest.raises(NameTakenError, match="--resume"):
+        run(parts, settings)
+    with pytest.raises(ResumeError, match="its seed has changed"):
+        run(replace(parts, seed=2, resume=True), settings)
+    resumed, wanted = run(replace(parts, resume=True), settings), whole[0]
+    assert resumed.lora.sha256 == wanted.lora.sha256
+    assert (resumed.steps, resumed.loss, resumed.validation_loss) == (STEPS, wanted.loss, wanted.validation_loss)
+    with pytest.raises(NameTakenError, match="There is a LoRA 'parts'"):
+        run(parts, settings)
+
+
+def test_killed_and_interrupted_commands_go_on_where_they_were(pictures: Path, tmp_path: Path, tiny_demo: Path) -> None:
+    (tmp_path / "few").mkdir()
+    for number in range(2):
+        shutil.copy(pictures / f"{number}.png", tmp_path / "few")
+    folders = make_folders(tmp_path, tiny_demo)
+    options = [*folders, "--model", MODEL, "--dataset", tmp_path / "few", "--rank", "2", "--steps", "6", "--json"]
+    with started(tmp_path, "train", *options, "--output", "parts") as (process, stderr):
+        for line in stderr:
+            if line.startswith("training 1/"):
+                os.kill(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+    killed = wan("train", *options, "--output", "parts", "--resume", WAN_STUDIO_CRASH="checkpoint-saved:1")
+    assert killed.returncode == -signal.SIGKILL
+    resumed, whole = (
+        wan("train", *options, *more) for more in (("--output", "parts", "--resume"), ("--output", "whole"))
+    )
+    reports = [json.loads(done.stdout.splitlines()[-1]) for done in (whole, resumed)]
+    assert reports[0]["sha256"] == reports[1]["sha256"]
+    assert list(reports[0]) == [
+        *("lora", "files", "steps", "loss", "validation_loss", "seconds", "peak_memory_gib", "sha256")
+    ]
+    assert Path(reports[1]["lora"]) == tmp_path / "loras" / "parts.safetensors"
+    assert "training 6/6, loss " in resumed.stderr
+
+
+def test_stock_diffusers_reads_every_key_to_the_same_effect(
+    request_of: TrainingRequest, settings: Settings, tiny_demo: Path
+) -> None:
+    path = run(replace(request_of, output="strong", learning_rate=0.05), settings).lora.paths[0]
+    inputs = {
+        "hidden_states": torch.randn(1, 48, 2, 4, 4, generator=torch.Generator().manual_seed(0)),
+        "timestep": torch.full((1, 8), 500.0),
+        "encoder_hidden_states": torch.randn(1, 8, 32, generator=torch.Generator().manual_seed(1)),
+        "return_dict": False,
+    }
+    folder = tiny_demo / "transformer"
+    ours, theirs = (WanTransformer3DModel.from_pretrained(folder, dtype=torch.float32).eval() for _ in range(2))
+    library = LoraLibrary(settings.loras)
+    adapters = match_adapters(library.find("strong"), ModelLibrary(settings).find("demo"), 1.0, library.values)
+    with torch.no_grad(), applied(ours, [read_weights(one, AdapterHome(CPU, torch.float32)) for one in adapters]):
+        changed = ours(**inputs)[0]
+    pipeline = WanPipeline(tokenizer=None, text_encoder=None, vae=None, scheduler=None, transformer=theirs)
+    pipeline.load_lora_weights(path)
+    with safe_open(path, "pt") as file:
+        pairs = sum(key.endswith("lora_A.weight") for key in file.keys())  # noqa: SIM118
+    assert sum(name.endswith("lora_A.default_0.weight") for name, _ in theirs.named_parameters()) == pairs
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(**inputs)[0], changed, atol=1e-5, rtol=1e-4)
+        pipeline.unload_lora_weights()
+        assert (theirs(**inputs)[0] - changed).abs().max() > 1e-3
+
+
+def test_a_loss_that_is_no_number_stops_it_and_keeps_the_last_checkpoint(
+    whole: tuple[Trained, list[TrainingProgress]],
+    request_of: TrainingRequest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = Loop._draw
+
+    def poisoned(loop: Loop, expert):
+        noisy, text = draw(loop, expert)
+        return (replace(noisy, velocity=noisy.velocity * math.nan) if loop.steps_done == 4 else noisy), text
+
+    monkeypatch.setattr(Loop, "_draw", poisoned)
+    with pytest.raises(NotFiniteError, match=r"Step 5 gave a loss that is not a number.*0\.003.*step 3"):
+        run(replace(request_of, output="bad"), settings)
+    kept = settings.workspace / "training" / "bad"
+    assert {path.name for path in kept.iterdir()} == {"state.safetensors", "bad-2.safetensors", "bad-3.safetensors"}
+    monkeypatch.undo()
+    assert run(replace(request_of, output="bad", resume=True), settings).lora.sha256 == whole[0].lora.sha256
+
+
+def test_a_full_disk_on_the_way_is_said_and_costs_nothing(
+    request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("The disk of the folder is full; free some space.")
+
+    monkeypatch.setattr("wan_pipeline.trainer.run.save_state", full)
+    trained = run(replace(request_of, output="full"), settings)
+    assert trained.steps == STEPS
+    assert any("state after step 2 could not be saved: The disk" in warning for warning in trained.warnings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"output": "../x"}, "cannot be the name of a LoRA"),
+        ({"output": "nul"}, "cannot be the name of a LoRA"),
+        ({"recipe": "magic"}, "choose one of"),
+        ({"steps": 0}, "steps"),
+        ({"learning_rate": 7.0}, "learning_rate"),
+        ({"model": "wan9"}, "There is no model"),
+        ({"dataset": Path("gone")}, "is not a folder"),
+        ({"resume": True}, "no unfinished training"),
+        ({"seed": -1}, "Seed -1"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_is_said_before_anything_is_loaded(
+    changes: dict[str, object], says: str, request_of: TrainingRequest, settings: Settings
+) -> None:
+    with pytest.raises(UserError, match=says):
+        run(replace(request_of, **{"output": "never"} | changes), settings)
+    assert not list(settings.loras.glob("never*"))

@@ -1,0 +1,138 @@
+"""`train` and `dataset check`: a LoRA from a folder of images and clips."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings, warn
+from wan_pipeline.models.registry import DEFAULT_MODEL
+from wan_pipeline.requests import options as words
+from wan_pipeline.wording import plural
+
+if TYPE_CHECKING:
+    from wan_pipeline.trainer.dataset.check import Dataset
+    from wan_pipeline.trainer.run import Trained
+
+TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
+DATASET = "Look at a folder of images and short clips before training on it."
+CHECK = "Point out what is broken, tiny, blurred, double or without a caption, and the sizes it is trained at."
+
+
+def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
+    _add_train(commands)
+    dataset = commands.add_parser("dataset", help="look at a dataset", description=DATASET, allow_abbrev=False)
+    actions = dataset.add_subparsers(dest="action", required=True, metavar="action")
+    check = actions.add_parser("check", help="point out its problems", description=CHECK, allow_abbrev=False)
+    check.add_argument("folder", type=words.path, metavar="DIR", help="images and clips with captions")
+    check.add_argument("--model", default=DEFAULT_MODEL, help="whose sizes to use (%(default)s)")
+    check.add_argument("--recipe", default="style", help="whose sizes to use (%(default)s)")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    add_folders(check)
+    check.set_defaults(run=run_check)
+
+
+def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("train", help="train a LoRA", description=TRAIN, allow_abbrev=False)
+    add = parser.add_argument
+    add("--dataset", type=words.path, metavar="DIR", required=True, help="images and clips with captions")
+    add("--output", metavar="NAME", required=True, help="name of the LoRA")
+    add("--model", default=DEFAULT_MODEL, help="one of `models list` (%(default)s)")
+    add("--recipe", default="style", help="style or character (%(default)s)")
+    add("--trigger", default="", metavar="WORD", help="a word put before every caption")
+    add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
+    add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
+    add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
+    add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
+    add("--resume", action="store_true", help="go on with an unfinished training")
+    add("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    add_memory(parser, limit_only=True)
+    add_folders(parser)
+    parser.set_defaults(run=run_train, stopped="stopped; the same command with --resume goes on.")
+
+
+def run_train(options: argparse.Namespace) -> int:
+    from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
+    from wan_pipeline.trainer.request import TrainingRequest
+    from wan_pipeline.trainer.run import train
+
+    request = TrainingRequest(
+        dataset=options.dataset,
+        output=options.output,
+        model=options.model,
+        recipe=options.recipe,
+        trigger=" ".join(options.trigger.split()),
+        seed=options.seed,
+        steps=options.steps,
+        rank=options.rank,
+        learning_rate=options.learning_rate,
+        resume=options.resume,
+    )
+    with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
+        trained = train(request, settings(options), observer)
+    for warning in trained.warnings:
+        warn(warning)
+    print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
+    from wan_pipeline.trainer.dataset.buckets import Buckets
+    from wan_pipeline.trainer.dataset.check import check_dataset
+    from wan_pipeline.trainer.recipe import load_recipe
+
+    spec = ModelLibrary(settings(options)).spec(options.model)
+    recipe = load_recipe(options.recipe, spec.memory)
+    dataset = check_dataset(options.folder, spec, Buckets(spec, recipe.pixels, recipe.max_frames))
+    print(json.dumps(dataset.to_dict()) if options.json else "\n".join(_lines(dataset)))
+    return 0
+
+
+def _report(trained: Trained) -> dict[str, Any]:
+    return {
+        "lora": str(trained.lora.paths[0].resolve()),
+        "files": [str(path.resolve()) for path in trained.lora.paths],
+        "steps": trained.steps,
+        "loss": round(trained.loss, 6),
+        "validation_loss": None if trained.validation_loss is None else round(trained.validation_loss, 6),
+        "seconds": round(trained.seconds, 3),
+        "peak_memory_gib": round(trained.peak_memory_gib, 3),
+        "sha256": trained.lora.sha256,
+    }
+
+
+def _lines(dataset: Dataset) -> Iterator[str]:
+    """The check for a person."""
+    images = len(dataset.examples) - dataset.clips
+    yield f"{plural(images, 'image')}, {plural(dataset.clips, 'clip')} can be trained on"
+    for bucket, count in dataset.buckets.items():
+        yield f"  {bucket}: {count}"
+    for finding in dataset.findings:
+        yield f"{finding.problem}: {finding.message}"
+    yield from dataset.advice
+
+
+@contextmanager
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Context manager: the first Ctrl+C, or a request to terminate, stops after the step; a second one at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])

@@ -1,0 +1,1 @@
+"""Trains LoRAs on the engine's models: dataset, recipe, loop, checkpoints, file."""

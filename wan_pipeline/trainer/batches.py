@@ -1,0 +1,61 @@
+"""The order of training: every example once, shuffled, in batches of one bucket; then all of them anew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import torch
+
+from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.recipe import Recipe
+
+T = TypeVar("T")
+
+
+class Batches:
+    """Batches of indices of examples, without end. `rest` and the generator are all of its state."""
+
+    def __init__(
+        self,
+        buckets: Sequence[Bucket],
+        used: Iterable[int],
+        recipe: Recipe,
+        generator: torch.Generator,
+        rest: list[list[int]] | None = None,
+    ) -> None:
+        """`buckets` holds each example's; `used` are the examples to train on. `rest` goes on with an earlier order."""
+        self._by_bucket: dict[Bucket, list[int]] = defaultdict(list)
+        for index in used:
+            self._by_bucket[buckets[index]].append(index)
+        self._recipe = recipe
+        self._generator = generator
+        self.rest: list[list[int]] = rest or []
+        """The batches that are left of this pass over the examples, the next one last."""
+
+    def next(self) -> list[int]:
+        """The next batch. The last one of a bucket may be smaller than the others."""
+        if not self.rest:
+            self.rest = self._shuffled()
+        return self.rest.pop()
+
+    def _shuffled(self) -> list[list[int]]:
+        batches = []
+        for bucket, members in sorted(self._by_bucket.items()):
+            size = self._recipe.stills if bucket.is_still else self._recipe.clips
+            order = self._permutation(members)
+            batches += [order[start : start + size] for start in range(0, len(order), size)]
+        return self._permutation(batches)
+
+    def _permutation(self, values: list[T]) -> list[T]:
+        return [values[index] for index in torch.randperm(len(values), generator=self._generator).tolist()]
+
+
+def split(buckets: Sequence[Bucket], recipe: Recipe, generator: torch.Generator) -> tuple[list[int], list[int]]:
+    """Indices of the examples to train on, and of the stills that are held out. Below ten stills none is."""
+    stills = [index for index, bucket in enumerate(buckets) if bucket.is_still]
+    count = min(round(len(stills) * recipe.held_out), 8) if len(stills) >= 10 else 0
+    chosen = torch.randperm(len(stills), generator=generator)[:count].tolist()
+    held_out = sorted(stills[index] for index in chosen)
+    return [index for index in range(len(buckets)) if index not in set(held_out)], held_out

@@ -1,0 +1,1 @@
+"""Folders of images and short clips with captions. No torch."""

@@ -1,0 +1,168 @@
+"""The transformers that are trained: one, or the two experts of Wan 2.2 A14B, each with factors of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor
+
+from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, outside_on_device
+from wan_pipeline.engine.memory.weights import compute_dtype, load_transformer
+from wan_pipeline.errors import UserError
+from wan_pipeline.models.inspect import Layout, read_layout
+from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.trainer.factors import Factors
+from wan_pipeline.trainer.flow import NoiseRange, Noisy, flow_loss
+from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.memory.recompute import differentiable, recomputed
+from wan_pipeline.trainer.memory.stored_inputs import DeviceInputs, HostInputs
+from wan_pipeline.trainer.memory.two_way_stream import TwoWayStream
+from wan_pipeline.trainer.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One transformer, its factors, and the noise levels that it is trained on."""
+
+    transformer: Any
+    factors: Factors
+    optimizer: torch.optim.Optimizer
+    within: NoiseRange
+    suffix: str = ""
+    """Of its LoRA file's name: `high_noise`, `low_noise`, or none."""
+    streamed: StreamedModel | None = None
+    """The transformer, if its blocks are streamed."""
+
+    @property
+    def is_high_noise(self) -> bool:
+        return self.suffix == "high_noise"
+
+    @property
+    def names(self) -> list[str]:
+        """Of the factors, in the optimizer's order."""
+        return [name for name, _ in self.factors.named()]
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        patch: tuple[int, int, int] = tuple(self.transformer.config.patch_size)
+        return patch
+
+    def loss(self, noisy: Noisy, text: Tensor, place: Placement) -> Tensor:
+        """The flow loss of a batch, a scalar on the device."""
+        on_device = noisy.to(place.device, place.dtype)
+        velocity = self.transformer(
+            hidden_states=on_device.latents,
+            timestep=on_device.timestep,
+            encoder_hidden_states=text.to(place.device, place.dtype),
+            return_dict=False,
+        )[0]
+        return flow_loss(velocity, on_device)
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A model as it is trained."""
+
+    experts: Sequence[Expert]
+    expands_timesteps: bool
+    """Whether it reads a time for every token, and may be given its first frame."""
+
+    @contextmanager
+    def training(self, plan: TrainingPlan, device: torch.device) -> Iterator[None]:
+        """Context manager: the transformers compute on the device, with their factors, by the plan."""
+        with ExitStack() as stack:
+            for expert in self.experts:
+                stack.enter_context(training(expert.transformer, expert.factors, expert.streamed, plan, device))
+            yield
+
+
+@contextmanager
+def training(
+    transformer: torch.nn.Module,
+    factors: Factors,
+    streamed: StreamedModel | None,
+    plan: TrainingPlan,
+    device: torch.device,
+) -> Iterator[TwoWayStream | None]:
+    """Context manager: one transformer computes on the device, with its factors, by the plan."""
+    with ExitStack() as stack:
+        stack.enter_context(factors.applied(transformer))
+        stack.enter_context(differentiable(transformer))
+        inputs = HostInputs(device) if plan.inputs_on_host else DeviceInputs()
+        if streamed is not None:
+            stream = TwoWayStream(streamed.blocks, device, plan.buffers)
+            stack.callback(stream.close)
+            stack.enter_context(outside_on_device([streamed], device))
+            blocks = streamed.blocks
+            stack.enter_context(recomputed(transformer, inputs, lambda index: stream.on_device(blocks[index])))
+            yield stream
+        else:
+            if plan.recomputes:
+                stack.enter_context(recomputed(transformer, inputs))
+            yield None
+
+
+def check_trainable(model: InstalledModel) -> Layout:
+    """The layout of a model. Raises UserError for one that cannot be trained here."""
+    layout = read_layout(model.spec.title, model.index())
+    config = model.config("transformer")
+    if model.spec.takes_control or config.get("in_channels") != config.get("out_channels"):
+        raise UserError(
+            f"{model.spec.title} starts from images or control videos and cannot be trained here yet; "
+            "train on its text-to-video relative, whose LoRAs fit it."
+        )
+    return layout
+
+
+def load_trainable(
+    model: InstalledModel, plan: TrainingPlan, recipe: Recipe, place: Placement, cache: Path, generator: torch.Generator
+) -> Trainable:
+    """Load the transformers by the plan and give them factors. Raises ModelError or StorageError."""
+    layout = check_trainable(model)
+    memory = MemoryPlan(Residency.STREAMED if plan.buffers else Residency.RESIDENT, plan.precision)
+    dtype = torch.bfloat16 if plan.small_factors else torch.float32
+    experts = []
+    for number, name in enumerate(model.transformers):
+        transformer = load_transformer(model, name, WanTransformer3DModel, memory, place, cache / "weights")
+        transformer.eval().requires_grad_(False)
+        factors = Factors(transformer, recipe.rank, recipe.alpha, generator, place.device, dtype)
+        optimizer = torch.optim.AdamW(
+            factors.parameters(),
+            lr=recipe.learning_rate,
+            betas=(recipe.beta_1, recipe.beta_2),
+            weight_decay=recipe.weight_decay,
+            fused=place.device.type == "cuda",
+        )
+        streamed = _streamed(transformer, place) if plan.buffers else None
+        experts.append(Expert(transformer, factors, optimizer, *_part(layout, number), streamed))
+    assert compute_dtype(memory, place) == place.dtype  # noqa: S101 - training computes in the placement's dtype
+    return Trainable(experts, layout.expand_timesteps)
+
+
+def _streamed(transformer: torch.nn.Module, place: Placement) -> StreamedModel:
+    """The transformer with its blocks in the machine's memory, side by side."""
+    streamed = StreamedModel(transformer)
+    streamed.move_to_host_memory(pinned=not place.on_cpu)
+    return streamed
+
+
+def expert_suffixes(layout: Layout) -> list[str]:
+    """The ends of the names of the files that a training of this model writes."""
+    return [_part(layout, number)[1] for number in range(len(layout.transformers))]
+
+
+def _part(layout: Layout, number: int) -> tuple[NoiseRange, str]:
+    """The noise levels of an expert, and the end of its file's name."""
+    if layout.boundary_ratio is None:
+        return NoiseRange(), ""
+    if number == 0:
+        return NoiseRange(low=layout.boundary_ratio), "high_noise"
+    return NoiseRange(high=layout.boundary_ratio), "low_noise"

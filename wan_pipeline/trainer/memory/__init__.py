@@ -1,0 +1,1 @@
+"""Training models larger than the device: blocks streamed both ways, activations computed again, a forecast."""

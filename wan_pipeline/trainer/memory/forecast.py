@@ -1,0 +1,134 @@
+"""What a training takes: memory and seconds of a step by each plan, before anything is loaded. No torch.
+
+The constants were measured with benchmarks/train.py on an H100 with torch 2.11, at the real sizes with random weights.
+Activations are counted in units of one (tokens, width) tensor in 16 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from wan_pipeline.models.memory import MemoryFacts
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.machine import GIB, Machine
+from wan_pipeline.planning.transformer import DEQUANTIZED_BYTES, RING_BLOCKS, block_bytes, outer_bytes
+from wan_pipeline.trainer.memory.plan import TrainingPlan
+
+BLOCK_UNITS, FEED_FORWARD_UNITS = 30.0, 4.0
+"""What the backward pass of a block holds: the first, plus the second times feed_forward / width."""
+TOKEN_TIMESTEP_UNITS = 40.0
+"""Further units with per-token timestep embeddings (TI2V): six modulations of fp32 for each token."""
+FACTOR_TENSORS = 4
+"""Of each factor: its value, its gradient, two moments."""
+FIXED_BYTES = 0.4 * GIB
+"""Contexts of libraries and what the allocator cannot use."""
+
+MATMUL_PASSES, ATTENTION_PASSES = 3.0, 4.5
+"""Of a step, in units of a forward: forward, forward again, and the backward of inputs alone; that of attention costs
+two and a half forwards."""
+OPTIMIZER_BYTES = 60.0
+"""Device memory read and written for each trained number and step."""
+MEMORY_SPEED = 2.0e12
+"""Bytes a second of the device's own memory."""
+LAUNCH_SECONDS = 2.5e-3
+"""Of a block and step, in which a GPU waits for the program: it bounds small batches."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What of a model and a batch decides memory and time."""
+
+    facts: MemoryFacts
+    tokens: int
+    """Of the whole batch."""
+    examples: int
+    """In the batch."""
+    rank: int
+    text_tokens: int
+
+
+@dataclass(frozen=True)
+class TrainingForecast:
+    """What one plan is expected to take."""
+
+    plan: TrainingPlan
+    bytes: float
+    """Peak memory of the device, or of the machine where there is none."""
+    host_bytes: float
+    """Of the machine's memory."""
+    step_seconds: float
+
+
+def factor_count(work: Work) -> float:
+    """Trained numbers: of each of a block's ten linear layers, the rank times inputs and outputs."""
+    width, inner = work.facts.width, work.facts.feed_forward
+    per_block = work.rank * (8 * 2 * width + 2 * (width + inner))
+    return float(per_block * work.facts.blocks * work.facts.experts)
+
+
+def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> TrainingForecast:
+    """Memory, and on a known machine the seconds, of a step by this plan."""
+    facts = work.facts
+    unit = 2.0 * work.tokens * facts.width * (2 if plan.precision is Precision.FP32 else 1)
+    blocks = facts.blocks * block_bytes(facts, plan.precision)
+    on_device = blocks if not plan.buffers else plan.buffers * block_bytes(facts, plan.precision)
+    weights = (on_device if plan.buffers else on_device * facts.experts) + facts.experts * outer_bytes(facts)
+    factors = FACTOR_TENSORS * factor_count(work) * (2 if plan.small_factors else 4)
+    activations = _activation_units(work, plan) * unit
+    dequantized = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
+    stored = facts.blocks * unit if plan.recomputes else 0.0
+    device = weights + factors + activations + dequantized + FIXED_BYTES + (0.0 if plan.inputs_on_host else stored)
+    host = (facts.experts * blocks if plan.buffers else 0.0) + (stored if plan.inputs_on_host else 0.0)
+    return TrainingForecast(plan, device, host, _step_seconds(work, plan, machine) if machine else 0.0)
+
+
+def fitting_plans(work: Work, device_bytes: float, *, streamed_only: bool = False) -> Iterator[TrainingPlan]:
+    """Plans for an accelerator that fit into its memory, the best first: exact weights, then little movement."""
+    for plan in candidates(work.facts, streamed_only=streamed_only):
+        if plan.buffers:
+            best = _with_most_buffers(work, plan, device_bytes)
+            if best is not None:
+                yield best
+        elif forecast(work, plan).bytes <= device_bytes:
+            yield plan
+
+
+def candidates(facts: MemoryFacts, *, streamed_only: bool = False) -> Iterator[TrainingPlan]:
+    """Every plan for an accelerator, the best first."""
+    for streams, precision in product((False, True), (Precision.BF16, Precision.INT8)):
+        if streamed_only and not streams:
+            continue
+        for on_host, small in ((False, False), (True, False), (True, True)):
+            yield TrainingPlan(precision, RING_BLOCKS if streams else 0, True, on_host, small)
+
+
+def _with_most_buffers(work: Work, plan: TrainingPlan, device_bytes: float) -> TrainingPlan | None:
+    """The plan with as many blocks kept on the device as fit; None if it does not even fit with the fewest."""
+    spare = device_bytes - forecast(work, plan).bytes
+    if spare < 0:
+        return None
+    more = int(spare // block_bytes(work.facts, plan.precision))
+    return replace(plan, buffers=min(plan.buffers + more, work.facts.blocks))
+
+
+def _activation_units(work: Work, plan: TrainingPlan) -> float:
+    facts = work.facts
+    units = BLOCK_UNITS + FEED_FORWARD_UNITS * facts.feed_forward / facts.width
+    units += TOKEN_TIMESTEP_UNITS if facts.expands_timesteps else 0.0
+    return units if plan.recomputes else units * facts.blocks
+
+
+def _step_seconds(work: Work, plan: TrainingPlan, machine: Machine) -> float:
+    facts = work.facts
+    matmul = 2.0 * facts.block_params * facts.blocks * work.tokens
+    each = work.tokens / work.examples
+    attention = 4.0 * work.tokens * (each + work.text_tokens) * facts.width * facts.blocks
+    passes = MATMUL_PASSES if plan.recomputes else MATMUL_PASSES - 1
+    compute = passes * matmul / machine.matmul_speed + ATTENTION_PASSES * attention / machine.attention_speed
+    if machine.vram:
+        compute += facts.blocks * LAUNCH_SECONDS + OPTIMIZER_BYTES * factor_count(work) / facts.experts / MEMORY_SPEED
+    streamed = facts.blocks - plan.buffers if plan.buffers else 0
+    copied = 2 * streamed * block_bytes(facts, plan.precision) / machine.copy_speed
+    return max(compute, copied)

@@ -1,0 +1,23 @@
+"""How a training uses memory. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wan_pipeline.models.precision import Precision
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The base model's precision and place, and what is kept for the backward pass."""
+
+    precision: Precision
+    """Of the base model's weights, which are never changed."""
+    buffers: int = 0
+    """Blocks that the device holds at a time while the others stream to it; 0 for a resident model."""
+    recomputes: bool = False
+    """Whether the backward pass computes each block's activations again, from its input."""
+    inputs_on_host: bool = False
+    """Whether the blocks' inputs wait for the backward pass in the machine's memory."""
+    small_factors: bool = False
+    """Whether factors and moments are bf16 instead of fp32."""

@@ -1,0 +1,92 @@
+"""The files of a training: its LoRA in the LoRA folder, and in the workspace its state and the LoRAs on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.files import check_writable, whole_file
+from wan_pipeline.trainer.factors import tensors_sha256
+
+NAME = re.compile(r"[\w][\w .+-]{0,79}")
+"""Safe as a file name everywhere, short of the names that Windows keeps for itself."""
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+SUFFIX = ".safetensors"
+
+
+class NameTakenError(UserError):
+    """A name that another LoRA or an unfinished training has."""
+
+
+@dataclass(frozen=True)
+class WrittenLora:
+    """The LoRA of a training as it was written, one file for each expert."""
+
+    paths: tuple[Path, ...]
+    sha256: str
+    """Of the tensors of all of them."""
+
+
+class Output:
+    """Where one training writes."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        """Raises UserError for a name that cannot be a file's."""
+        if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name != name.strip(" ."):
+            raise UserError(
+                f"'{name[:80]}' cannot be the name of a LoRA; use up to 80 letters, digits, spaces and . _ + -."
+            )
+        self.name = name
+        self._loras = settings.loras
+        self.folder = settings.workspace / "training" / name
+        self.state = self.folder / f"state{SUFFIX}"
+
+    def check(self, suffixes: Sequence[str], *, resume: bool) -> None:
+        """Raise NameTakenError if the name is in use, StorageError if nothing can be written."""
+        for path in self._paths(self._loras, self.name, suffixes):
+            if path.exists():
+                raise NameTakenError(f"There is a LoRA '{path.stem}' in {self._loras} already; choose another name.")
+        if self.state.exists() and not resume:
+            raise NameTakenError(
+                f"There is an unfinished training '{self.name}'; add --resume to go on with it, choose another name, "
+                f"or remove {self.folder}."
+            )
+        check_writable(self._loras)
+        check_writable(self.folder)
+
+    def write_checkpoint(self, step: int, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> None:
+        """Write the LoRA after a step on the way. Raises StorageError."""
+        self._write(self.folder, f"{self.name}-{step}", tensors, metadata)
+
+    def write_result(self, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> WrittenLora:
+        """Write the finished LoRA into the LoRA folder. Raises StorageError."""
+        return self._write(self._loras, self.name, tensors, metadata)
+
+    def remove_state(self) -> None:
+        self.state.unlink(missing_ok=True)
+
+    def _write(
+        self, folder: Path, name: str, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]
+    ) -> WrittenLora:
+        text = {"format": "pt"} | {
+            key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            for key, value in metadata.items()
+        }
+        paths = self._paths(folder, name, list(tensors))
+        for path, of_expert in zip(paths, tensors.values(), strict=True):
+            with whole_file(path) as part:
+                save_file(of_expert, part, text)
+        together = {f"{suffix}.{key}": value for suffix, part in tensors.items() for key, value in part.items()}
+        return WrittenLora(tuple(paths), tensors_sha256(together if len(tensors) > 1 else tensors[""]))
+
+    def _paths(self, folder: Path, name: str, suffixes: Sequence[str]) -> list[Path]:
+        return [folder / f"{name}{f'_{suffix}' if suffix else ''}{SUFFIX}" for suffix in suffixes]

@@ -1,0 +1,59 @@
+"""What a training tells while it runs, and how it is asked to stop. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from wan_pipeline.errors import Cancelled
+from wan_pipeline.progress import Progress
+
+
+class TrainingStage(StrEnum):
+    CHECKING = "checking the dataset"
+    ENCODING_TEXT = "encoding captions"
+    ENCODING = "encoding images"
+    LOADING = "loading"
+    TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """One moment. `step` of `total` counts what is done within the stage; 0 of 0 where it has no steps."""
+
+    stage: TrainingStage
+    step: int = 0
+    total: int = 0
+    eta_seconds: float | None = None
+    """Until the stage is done."""
+    loss: float | None = None
+    """Mean of the last steps."""
+    rate: float | None = None
+    """Learning rate."""
+
+
+class TrainingObserver(Protocol):
+    def progress(self, progress: TrainingProgress) -> None: ...
+
+    def cancelled(self) -> bool: ...
+
+
+def check_cancelled(observer: TrainingObserver) -> None:
+    """Raise Cancelled if the observer asks for it."""
+    if observer.cancelled():
+        raise Cancelled("The training was cancelled.")
+
+
+class CaptionsObserver:
+    """Tells a training's observer what the engine tells of encoding texts."""
+
+    def __init__(self, observer: TrainingObserver) -> None:
+        self._observer = observer
+
+    def progress(self, progress: Progress) -> None:
+        told = TrainingProgress(TrainingStage.ENCODING_TEXT, progress.step, progress.total, progress.eta_seconds)
+        self._observer.progress(told)
+
+    def cancelled(self) -> bool:
+        return self._observer.cancelled()

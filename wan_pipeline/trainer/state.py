@@ -1,0 +1,113 @@
+"""The state of a training after a step: one safetensors file, whole or not there, from which it goes on to the same
+bits. No pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
+from wan_pipeline.trainer.factors import tensors_sha256
+
+FACTS, IDENTITY, SHA256 = "facts", "identity", "sha256"
+"""Keys of the file's metadata."""
+MAX_FACTS = 64 * 2**20
+"""Bytes of JSON. The order of 20,000 examples has 200 kB."""
+
+
+class ResumeError(UserError):
+    """A training that cannot be resumed."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What of a state is no tensor."""
+
+    step: int
+    """Steps done."""
+    optimizer_steps: list[int]
+    """Of each expert."""
+    rest: list[list[int]]
+    """The batches that are left of this pass over the examples."""
+    losses: list[float]
+    """Of every step."""
+    validation: list[tuple[int, float]]
+    """Validation losses, each with its step."""
+    seconds: float
+    """That the steps took."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training after `facts.step` steps. The tensors are factors, moments and generators by name, on the CPU."""
+
+    facts: Facts
+    tensors: dict[str, Tensor]
+
+
+def save_state(path: Path, state: TrainingState, identity: dict[str, Any]) -> None:
+    """Write the state. `identity` holds everything that decides the weights. Raises StorageError."""
+    facts = json.dumps(vars(state.facts), allow_nan=False)
+    metadata = {FACTS: facts, IDENTITY: json.dumps(identity, sort_keys=True), SHA256: tensors_sha256(state.tensors)}
+    with whole_file(path) as part:
+        save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, part, metadata)
+    crash_point(CrashPoint.CHECKPOINT_SAVED)
+
+
+def load_state(path: Path, identity: dict[str, Any]) -> TrainingState:
+    """Read the state of a training with this identity.
+
+    Raises ResumeError if there is none, it is damaged, or something that decides the weights has changed since.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
+        facts = parse(Facts, parse_json(metadata[FACTS], MAX_FACTS))
+        earlier = parse(dict[str, Any], parse_json(metadata[IDENTITY]))
+    except FileNotFoundError:
+        raise ResumeError("There is no unfinished training of this name; start it without --resume.") from None
+    except (SafetensorError, OutsideDataError, KeyError, OSError) as error:
+        raise ResumeError(f"The state {path} is damaged ({error}); remove it, and start without --resume.") from error
+    if changed := [name for name, value in identity.items() if earlier.get(name) != value]:
+        raise ResumeError(
+            f"The training cannot be resumed, because its {changed[0]} has changed since; "
+            "put it back as it was, or start anew under another name."
+        )
+    if metadata.get(SHA256) != tensors_sha256(tensors):
+        raise ResumeError(f"The state {path} is damaged; remove it, and start without --resume.")
+    return TrainingState(facts, tensors)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """Adam's moments by the names of the parameters, given in the optimizer's order. Empty before its first step."""
+    states = optimizer.state_dict()["state"]
+    return {
+        f"{names[index]}.{kind}": states[index][kind].cpu() for index in states for kind in ("exp_avg", "exp_avg_sq")
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor], steps: int
+) -> None:
+    """Set the moments that `optimizer_tensors` gave, after so many steps of this optimizer."""
+    if not steps:
+        return
+    state = {
+        index: {
+            "step": torch.tensor(float(steps)),
+            **{kind: tensors[f"{name}.{kind}"] for kind in ("exp_avg", "exp_avg_sq")},
+        }
+        for index, name in enumerate(names)
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
