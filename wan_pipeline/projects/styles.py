@@ -16,7 +16,7 @@ from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 STYLED = ("negative_prompt", "num_inference_steps", "guidance_scale", "flow_shift", "scheduler")
-"""Settings that a saved style holds, unless they are the model's, a quality's or a speed's: size and length are no style."""
+"""Settings that a saved style holds, unless they are the model's, a quality's or a speed's."""
 
 
 def style_from(title: str, draft: Draft, requests: RequestResolver) -> Preset:
