@@ -37,7 +37,7 @@ from wan_pipeline.trainer.experts import Expert, Trainable
 from wan_pipeline.trainer.factors import TARGETS, Factors
 from wan_pipeline.trainer.flow import NoiseRange
 from wan_pipeline.trainer.loop import Loop
-from wan_pipeline.trainer.memory.forecast import Work, fitting_plans, forecast
+from wan_pipeline.trainer.memory.forecast import Work, candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.prepare import Prepared
 from wan_pipeline.trainer.recipe import Recipe, change, load_recipe
@@ -92,18 +92,27 @@ def streamed(facts: MemoryFacts, rows: tuple[Row, ...], experts: int = 1) -> Cal
             models.append(to_host(transformers[-1]))
         result = {}
         for row in rows:
-            plan = fitting_plan(bench, replace(facts, experts=experts), row)
-            result[str(row)] = measure(bench, facts, transformers, models, plan, row) | {"plan": asdict(plan)}
+            for plan in fitting_plans(bench, replace(facts, experts=experts), row):
+                taken = measure(bench, facts, transformers, models, plan, row) | {"plan": asdict(plan)}
+                result[str(row)] = taken
+                if "error" not in taken:
+                    break
         return result
 
     return case
 
 
-def fitting_plan(bench: Bench, facts: MemoryFacts, row: Row) -> TrainingPlan:
-    """The quickest streamed plan for a card of the row's cap."""
-    work = work_of(bench, facts, row)
-    plans = fitting_plans(work, row.cap * GIB if row.cap and not bench.tiny else 1e12, streamed_only=True)
-    return next(plan for plan in plans if plan.precision is Precision.INT8)
+def fitting_plans(bench: Bench, facts: MemoryFacts, row: Row) -> Iterator[TrainingPlan]:
+    """int8 blocks, streamed, with as many on the device as the row's cap allows, and factors in fp32 if they fit; then
+    smaller ones, should the forecast have been too bold.
+    """
+    work, limit = work_of(bench, facts, row), row.cap * GIB
+    plans = [plan for plan in candidates() if plan.buffers and plan.precision is Precision.INT8]
+    first = next((index for index, plan in enumerate(plans) if forecast(work, plan).bytes <= limit), len(plans) - 1)
+    best = fitted(work, plans[first], limit)
+    yield best
+    yield from (replace(best, buffers=count) for count in (best.buffers - 3, best.buffers - 6) if count > 2)
+    yield from (plan for plan in plans[first:] if plan != best)
 
 
 def work_of(bench: Bench, facts: MemoryFacts, row: Row) -> Work:

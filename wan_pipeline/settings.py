@@ -122,6 +122,11 @@ class Settings:
         return self.workspace / "models"
 
     @property
+    def lora_experts(self) -> Path:
+        """Which expert people said that a LoRA is for, by its hash."""
+        return self.workspace / "lora_experts.json"
+
+    @property
     def logs(self) -> Path:
         return self.workspace / "logs"
 

@@ -63,7 +63,6 @@ from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import check_room, check_writable, whole_file
-from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 LOOKING_ON = (
@@ -91,8 +90,8 @@ class Studio:
         repairs = repair_if_corrupt(settings.database)
         database = Database(settings.database)
 
-        self.models, self.loras = ModelLibrary(settings), LoraLibrary(settings.loras, settings.more_loras)
-        self.lora_catalog = LoraCatalog(FileHashes(settings.cache / "hashes"))
+        self.models, self.loras = ModelLibrary(settings), LoraLibrary.of(settings)
+        self.lora_catalog = LoraCatalog.of(settings, self.loras)
         self.presets = preset_folder(settings.presets, settings.own_presets)
         self.speeds = speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)

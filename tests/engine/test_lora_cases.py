@@ -10,7 +10,7 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file
 
 from tests.support import tiny
-from wan_pipeline.engine.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.lora.changes import Kind
 from wan_pipeline.lora.keys import Role

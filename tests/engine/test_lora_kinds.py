@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from tests.engine.test_lora_cases import INPUTS, MODEL
 from tests.support import tiny
-from wan_pipeline.engine.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings

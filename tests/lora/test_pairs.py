@@ -19,9 +19,12 @@ from wan_pipeline.engine.schedulers import make_scheduler
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.check import match_adapters
+from wan_pipeline.lora.experts import Expert
+from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.studio import Studio
 
 MODEL = "wan2.2-t2v-a14b"
 
@@ -249,3 +252,32 @@ def _stock(settings, request, files) -> np.ndarray:
         guidance_scale_2=3.0,
         generator=torch.Generator().manual_seed(request.seed),
     ).frames[0]
+
+
+def test_what_a_person_says_of_a_files_expert_is_remembered_by_its_hash(settings, model):
+    library, path = LoraLibrary.of(settings), write(settings.loras / "style.safetensors")
+    catalog = LoraCatalog.of(settings, library)
+
+    def experts():
+        (adapter,) = match_adapters(library.find("style"), model, said=library.expert_of)
+        facts = catalog.facts(library.find("style"), model)
+        assert facts.asks_expert == adapter.is_by_default
+        return adapter.experts, facts.experts
+
+    assert experts() == ((0, 1), ("high", "low"))
+    library.remember_expert(catalog.sha256(path), Expert.LOW)
+    assert experts() == ((1,), ("low",))
+    path.rename(settings.loras / "style2.safetensors")
+    (moved,) = match_adapters(library.find("style2"), model, said=LoraLibrary.of(settings).expert_of)
+    assert moved.experts == (1,)
+    settings.lora_experts.write_text("[", encoding="utf-8")
+    assert library.expert_of(settings.loras / "style2.safetensors") is None
+
+
+def test_each_expert_has_its_weight_and_a_file_that_tells_none_is_told(settings, model):
+    write(settings.loras / "style.safetensors")
+    found = match_adapters(LoraLibrary.of(settings).find("style"), model, (3.0, 1.5))
+    assert [(adapter.experts, adapter.weight) for adapter in found] == [((0,), 3.0), ((1,), 1.5)]
+    with Studio(settings) as studio:
+        request = studio.requests.check(Draft("a boat", model=MODEL, loras=(LoraChoice("style"),)))
+    assert any("'style' does not say which expert it is for" in note for note in request.notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.requests import make_request
@@ -105,4 +107,5 @@ def test_loras_take_memory_of_the_device(lora, tmp_path):
 
 
 def test_a_lora_that_is_missing_takes_none(tmp_path):
-    assert choose(make_request(**CLIP, loras=(LoraChoice("ghost"),)), loras=tmp_path) == choose()
+    chosen = choose(make_request(**CLIP, loras=(LoraChoice("ghost"),)), loras=tmp_path)
+    assert replace(chosen, plan=replace(chosen.plan, lora="beside")) == choose() != chosen

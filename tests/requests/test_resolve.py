@@ -16,7 +16,7 @@ from wan_pipeline.models.registry import (
     WAN22_TI2V_5B,
 )
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
-from wan_pipeline.requests.layers import LAYERED, Layer, Layers, Setup, chosen_by, merge, settled
+from wan_pipeline.requests.layers import LAYERED, Layer, Layers, Setup, chosen_by, merge, settled, with_none_read
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
@@ -161,6 +161,6 @@ def test_outside_projects_a_request_is_as_it_was() -> None:
 
 def test_a_settled_draft_leaves_nothing_to_a_project() -> None:
     layers = Layers(replace(WARM, preset="noir", speed=FAST.id, loras=(PALETTE,)))
-    chosen = chosen_by(settled(Draft(prompt="a boat")), layers)
-    assert (chosen.preset, chosen.speed, chosen.loras, chosen.prompt_before) == (None, None, (), "")
+    chosen = chosen_by(with_none_read(settled(Draft(prompt="a boat"))), layers)
+    assert (chosen.preset, chosen.speed, chosen.loras, chosen.prompt_before) == ("", "", (), "")
     assert chosen_by(Draft(), layers).preset == "noir"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 import torch
 
 from tests.engine.memory.test_block_streaming import addresses, make
 from wan_pipeline.engine.memory.block_streaming import StreamedModel
-from wan_pipeline.models.memory import WAN_1_3B, WAN_14B
+from wan_pipeline.models.memory import WAN_14B
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.machine import GIB, REFERENCE
+from wan_pipeline.models.registry import find
+from wan_pipeline.planning.machine import REFERENCE, Machine, without_device
+from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.experts import training
 from wan_pipeline.trainer.factors import Factors
 from wan_pipeline.trainer.flow import add_noise, flow_loss
-from wan_pipeline.trainer.memory.forecast import Work, fitting_plans, forecast
+from wan_pipeline.trainer.memory.choose import TrainingPlanner
+from wan_pipeline.trainer.memory.forecast import Work, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.memory.two_way_stream import TwoWayStream
+from wan_pipeline.trainer.recipe import load_recipe
 
 CPU = torch.device("cpu")
 LAYERS = 5
@@ -82,25 +85,52 @@ def test_afterwards_the_model_is_as_it_was() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def work(tokens: int, facts=WAN_14B) -> Work:
-    return Work(facts, tokens, 1, 32, 512)
+def planner(spec_id: str, bucket: Bucket, gib: float, machine: Machine = REFERENCE) -> TrainingPlanner:
+    spec = find(spec_id)
+    return TrainingPlanner(spec, load_recipe("character", spec.memory), [bucket] * 3, machine, gib)
+
+
+CLIP, IMAGE = Bucket(512, 512, 33), Bucket(512, 512)
 
 
 def test_smaller_devices_get_smaller_plans() -> None:
-    clip, image = work(9216), work(1024)
-    roomy, tight = (next(fitting_plans(clip, size * GIB)) for size in (78, 7.2))
-    assert roomy == TrainingPlan(Precision.BF16, 0, recomputes=True)
-    assert tight.buffers >= 2
-    assert tight.inputs_on_host
-    assert next(fitting_plans(image, 7.2 * GIB)).buffers > 2
-    assert list(fitting_plans(clip, 3 * GIB)) == []
-    for size, one in product((6, 7.2, 12, 24, 48), (clip, image, work(1024, WAN_1_3B))):
-        for plan in fitting_plans(one, size * GIB):
-            assert forecast(one, plan).bytes <= size * GIB
+    assert planner("wan2.1-t2v-14b", IMAGE, 78).choose().plan == TrainingPlan(Precision.BF16, recomputes=True)
+    tight = planner("wan2.1-t2v-14b", CLIP, 7.2)
+    assert tight.choose().fits
+    assert tight.choose().plan.buffers >= 2
+    assert tight.streams_text
+    assert tight.encodes_in_tiles
+    assert not planner("wan2.1-t2v-14b", CLIP, 3).choose().fits
+    assert planner("wan2.2-t2v-a14b", CLIP, 12).choose().fits
+    assert planner("demo", Bucket(320, 192), 0, without_device(8e9)).choose().plan == TrainingPlan(Precision.FP32)
+
+
+def test_after_out_of_memory_comes_a_plan_that_takes_less() -> None:
+    plans = planner("wan2.1-t2v-14b", CLIP, 0)
+    outlook, seen = plans.choose(), 0
+    while (smaller := plans.smaller(outlook.plan)) is not None:
+        assert smaller.forecast.bytes < outlook.forecast.bytes
+        outlook, seen = smaller, seen + 1
+    assert seen >= 3
+    assert outlook.plan.small_factors
+    assert outlook.plan.buffers <= 3
 
 
 def test_a_step_takes_longer_with_more_to_compute_and_to_copy() -> None:
-    plans = [TrainingPlan(Precision.INT8, buffers, True) for buffers in (2, 20, 40)]
-    times = [forecast(work(256), plan, REFERENCE).step_seconds for plan in plans]
-    assert times[0] > times[1] >= times[2]
-    assert forecast(work(9216), plans[0], REFERENCE).step_seconds > 2 * times[0]
+    def seconds(tokens: int, buffers: int) -> float:
+        plan = TrainingPlan(Precision.INT8, buffers, recomputes=True)
+        return forecast(Work(WAN_14B, tokens, 1, 32, 512), plan, REFERENCE).step_seconds
+
+    assert seconds(256, 2) > seconds(256, 20) >= seconds(256, 40)
+    assert seconds(9216, 2) > 2 * seconds(256, 2)
+
+
+def test_streams_that_take_turns_share_the_devices_memory() -> None:
+    models = [StreamedModel(make(Precision.INT8, seed)) for seed in (0, 1)]
+    turns: list[TwoWayStream] = []
+    streams = [TwoWayStream(model.blocks, CPU, 2, turns) for model in models]
+    for model in models:
+        model.move_to_host_memory(pinned=False)
+    for number in (0, 1, 0):
+        with streams[number].on_device(models[number].blocks[0]):
+            assert [len(stream._buffers) for stream in streams] == [2 * (number == 0), 2 * (number == 1)]

@@ -12,8 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.support.palettes import distance, in_palette, motion, write_stills
+from tests.support.palettes import distance, motion
 from tests.support.requests import Silence, make_request
+from training.styles import LOOKS, write_dataset
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
@@ -65,7 +66,7 @@ def clip(
 
 
 def test_a_style_shows_after_a_few_steps(studio_settings: Settings, tmp_path: Path) -> None:
-    stills = write_stills(tmp_path / "stills", 24)
+    stills = write_dataset(tmp_path / "stills", LOOKS["dusk"], 24)
     train(TrainingRequest(stills, "palette", steps=20), studio_settings, Unheard())
     with Engine(studio_settings) as engine:
         plain, none, full = (clip(engine, PROMPTS[0], weight, frames=5, steps=5) for weight in (-1, 0, 1))
@@ -76,7 +77,7 @@ def test_a_style_shows_after_a_few_steps(studio_settings: Settings, tmp_path: Pa
 @pytest.mark.soak
 def test_a_style_is_learnt(studio_settings: Settings, tmp_path: Path) -> None:
     """Six prompts and two seeds; the whole of the recipe."""
-    stills = write_stills(tmp_path / "stills", 40)
+    stills = write_dataset(tmp_path / "stills", LOOKS["dusk"], 40)
     started = time.process_time()
     train(TrainingRequest(stills, "palette"), studio_settings, Unheard())
     assert time.process_time() - started < 120
@@ -89,4 +90,4 @@ def test_a_style_is_learnt(studio_settings: Settings, tmp_path: Path) -> None:
                 assert np.array_equal(none, plain)
                 assert distance(full) <= 0.45 * distance(none), prompt
                 assert distance(full) < distance(half) < distance(none), prompt
-                assert motion(full) >= 0.6 * motion(in_palette(none)), prompt
+                assert motion(full) >= 0.6 * motion(LOOKS["dusk"](none)), prompt

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests.support.commands import MODEL, make_folders, started, wan
-from wan_pipeline.engine.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.errors import Cancelled, StorageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
@@ -28,7 +28,7 @@ from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.output import NameTakenError
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
-from wan_pipeline.trainer.run import Trained, train
+from wan_pipeline.trainer.run import Trained, foresee, train
 from wan_pipeline.trainer.state import ResumeError
 
 CPU = torch.device("cpu")
@@ -218,6 +218,34 @@ def test_a_full_disk_on_the_way_is_said_and_costs_nothing(
     trained = run(replace(request_of, output="full"), settings)
     assert trained.steps == STEPS
     assert any("state after step 2 could not be saved: The disk" in warning for warning in trained.warnings)
+
+
+def test_out_of_memory_goes_on_from_the_last_checkpoint_by_a_smaller_plan(
+    whole: tuple[Trained, list[TrainingProgress]],
+    request_of: TrainingRequest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw, raised = Loop._draw, []
+
+    def short(loop: Loop, expert):
+        if loop.steps_done == 4 and not raised:
+            raised.append(True)
+            raise torch.OutOfMemoryError("out of memory")
+        return draw(loop, expert)
+
+    monkeypatch.setattr(Loop, "_draw", short)
+    trained = run(replace(request_of, output="short"), settings)
+    assert any("ran out of memory; from step 3 on: fp32 weights, activations" in one for one in trained.warnings)
+    assert trained.lora.sha256 == whole[0].lora.sha256  # activations that are computed again are the same bits
+
+
+def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:
+    outlook = foresee(replace(request_of, output="never"), settings, Watcher())
+    assert outlook.fits
+    assert list(outlook.to_dict()) == ["fits", "plan", "gib", "limit_gib", "host_gib", "steps", "minutes"]
+    assert 0 < outlook.minutes < 5
+    assert not list(settings.loras.glob("never*"))
 
 
 @pytest.mark.parametrize(

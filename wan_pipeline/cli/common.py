@@ -123,14 +123,16 @@ def opened_studio(options: argparse.Namespace) -> Iterator[Studio]:
 
 
 def draft(options: argparse.Namespace) -> Draft:
-    from wan_pipeline.requests.request import Draft  # here: --help needs none of it
+    from wan_pipeline.requests.layers import with_none_read  # here: --help needs none of it
+    from wan_pipeline.requests.request import Draft
 
     values: dict[str, Any] = {option.field: getattr(options, option.name.replace("-", "_")) for option in words.OPTIONS}
     loras = tuple(options.lora) if options.lora else None
     if loras is not None and [lora.name for lora in loras] == ["none"]:
         loras = ()
     several = {"loras": loras, "reference_images": tuple(options.reference_image)}
-    return Draft(**{**values, "prompt": values["prompt"] or "", **several})
+    found = Draft(**{**values, "prompt": values["prompt"] or "", **several})
+    return with_none_read(found) if getattr(options, "project", "") else found
 
 
 def tell_project(studio: Studio, name: str) -> None:

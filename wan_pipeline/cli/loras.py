@@ -42,7 +42,8 @@ def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, 
 
 def _list(options: argparse.Namespace) -> int:
     folders = settings(options)
-    model, library, catalog = _model(folders, options.model), _library(folders), _catalog(folders)
+    model, library = _model(folders, options.model), _library(folders)
+    catalog = _catalog(folders, library)
     for notice in library.notices:
         warn(notice)
     for lora in library.all():
@@ -53,7 +54,7 @@ def _list(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     folders = settings(options)
     model, library = _model(folders, options.model), _library(folders)
-    facts = _catalog(folders).facts(_lora(options.file, library), model, library.values)
+    facts = _catalog(folders, library).facts(_lora(options.file, library), model, library.values)
     _print(facts, options)
     if not options.json:
         for sentence in (*facts.warnings, *([facts.problem] if facts.problem else [])):
@@ -70,14 +71,13 @@ def _model(folders: Settings, model_id: str | None) -> InstalledModel | None:
 def _library(folders: Settings) -> LoraLibrary:
     from wan_pipeline.lora.library import LoraLibrary
 
-    return LoraLibrary(folders.loras, folders.more_loras)
+    return LoraLibrary.of(folders)
 
 
-def _catalog(folders: Settings) -> LoraCatalog:
+def _catalog(folders: Settings, library: LoraLibrary) -> LoraCatalog:
     from wan_pipeline.lora.facts import LoraCatalog
-    from wan_pipeline.storage.hashes import FileHashes
 
-    return LoraCatalog(FileHashes(folders.cache / "hashes"))
+    return LoraCatalog.of(folders, library)
 
 
 def _lora(name: str, library: LoraLibrary) -> Lora:

@@ -132,7 +132,7 @@ def _planner(folders: Settings) -> Planner:
     from wan_pipeline.lora.library import LoraLibrary
     from wan_pipeline.planning.planner import Planner
 
-    return Planner(folders, LoraLibrary(folders.loras, folders.more_loras))
+    return Planner(folders, LoraLibrary.of(folders))
 
 
 def _runnable() -> list[ModelSpec]:

@@ -51,6 +51,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
+    add("--forecast", action="store_true", help="say what it will take, and train nothing")
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_memory(parser, limit_only=True)
     add_folders(parser)
@@ -60,7 +61,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
     from wan_pipeline.trainer.request import TrainingRequest
-    from wan_pipeline.trainer.run import train
+    from wan_pipeline.trainer.run import foresee, train
 
     request = TrainingRequest(
         dataset=options.dataset,
@@ -75,6 +76,10 @@ def run_train(options: argparse.Namespace) -> int:
         resume=options.resume,
     )
     with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
+        if options.forecast:
+            outlook = foresee(request, settings(options), observer)
+            print(json.dumps(outlook.to_dict()) if options.json else outlook)
+            return 0
         trained = train(request, settings(options), observer)
     for warning in trained.warnings:
         warn(warning)

@@ -41,4 +41,5 @@ def _text(progress: TrainingProgress) -> str:
     steps = f" {progress.step}/{progress.total}" if progress.total else ""
     loss = f", loss {progress.loss:.4f}" if progress.loss is not None else ""
     left = f", {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
-    return f"{progress.stage}{steps}{loss}{left}"
+    note = f": {progress.note}" if progress.note else ""
+    return f"{progress.stage}{steps}{loss}{left}{note}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ class ExecutionDevice:
 
     device: torch.device
     offloads: bool = False
+    begin_step: Callable[[int], None] = lambda step: None
+    """Called before each step with its number, from 0."""
 
 
 def sample(
@@ -55,7 +58,9 @@ def sample(
     if state is not None:
         pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
     latents = (initial_noise(denoiser, request) if state is None else state.latents).to(device)
-    callback = _StepCallback(request.num_inference_steps, latents, preview, conditioning, observer, checkpoint)
+    execution.begin_step(state.step if state else 0)
+    steps = request.num_inference_steps
+    callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step)
     offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
     with offloading:
         output = pipeline(
@@ -157,8 +162,10 @@ class _StepCallback:
         conditioning: Conditioning,
         observer: Observer,
         checkpoint: Checkpoint | None,
+        begin_step: Callable[[int], None],
     ) -> None:
         self._steps = steps
+        self._begin_step = begin_step
         self._checkpoint = checkpoint
         state = checkpoint.resume_state if checkpoint else None
         self._first_step, self._earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
@@ -187,6 +194,8 @@ class _StepCallback:
         check_cancelled(self._observer)
         eta = seconds / (step + 1) * (self._steps - done)
         self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview_of(clean)))
+        if done < self._steps:
+            self._begin_step(done)
         return {}
 
     def _preview_of(self, clean: torch.Tensor) -> NDArray[np.uint8]:

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.adapters import AdapterHome, Layers, applied, read_weights
 from wan_pipeline.engine.checkpoint import Checkpoint
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
@@ -31,7 +30,9 @@ from wan_pipeline.engine.device.placement import (
 )
 from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.loaded import Loaded, ModelHolder
-from wan_pipeline.engine.lora.chosen import ChosenLora, match_chosen
+from wan_pipeline.engine.lora.adapters import AdapterHome, Layers, applied, read_weights
+from wan_pipeline.engine.lora.chosen import ChosenLora, match_chosen, summed
+from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.memory.weights import compute_dtype
 from wan_pipeline.engine.preview import Preview, load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
@@ -68,6 +69,8 @@ class _Prepared:
     loaded: Loaded
     preview: Preview
     adapters: list[tuple[Adapter, Layers]]
+    factors: list[Factor]
+    """Of scheduled adapters."""
     provenance: Provenance
     checkpoint: Checkpoint | None
 
@@ -82,6 +85,11 @@ class _Prepared:
         """Seconds that an earlier run spent denoising."""
         state = self.checkpoint.resume_state if self.checkpoint else None
         return state.seconds if state else 0.0
+
+    def begin_step(self, step: int) -> None:
+        """Set the adapters' factors for a step, counted from 0."""
+        for factor in self.factors:
+            factor.begin_step(step)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -111,7 +119,7 @@ class Engine:
         self._deterministic = deterministic
         self._threads = threads
         self._models = ModelLibrary(settings)
-        self._loras = LoraLibrary(settings.loras, settings.more_loras)
+        self._loras = LoraLibrary.of(settings)
         self._recorder = ProvenanceRecorder(settings, self._loras, self._placement)
         self._planner = ClipPlanner(settings, self._loras, self._placement, deterministic=deterministic)
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
@@ -217,13 +225,17 @@ class Engine:
             compute_dtype(plan, place),
             pinned=not on_device and place.device.type == "cuda",
         )
-        weights = [(adapter, read_weights(adapter, home)) for lora in loras for adapter in lora.adapters]
+        steps, adapters, factors = clip.request.num_inference_steps, [], []
+        for adapter in summed(loras):
+            factor = Factor(adapter.schedule.factors(steps), place.device) if adapter.schedule else None
+            adapters.append((adapter, read_weights(adapter, home, factor)))
+            factors += [factor] if factor else []
         provenance = replace(
             self._recorder.provenance(clip.request, model, plan, self._planner.attention, clip.stages),
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        return _Prepared(loaded, preview, weights, provenance, checkpoint)
+        return _Prepared(loaded, preview, adapters, factors, provenance, checkpoint)
 
     def _denoise(
         self, clip: _Clip, prepared: _Prepared, embeddings: list[torch.Tensor], conditioning: Conditioning
@@ -234,7 +246,7 @@ class Engine:
         with ExitStack() as stack:
             for expert, transformer in enumerate(loaded.denoiser.transformers):
                 layers = [layers for adapter, layers in prepared.adapters if expert in adapter.experts]
-                stack.enter_context(applied(transformer, layers))
+                stack.enter_context(applied(transformer, layers, merged=plan.lora == "merged"))
             stack.enter_context(loaded.denoising(plan, device, clip.request.first_block_cache))
             latents = sample(
                 loaded.denoiser,
@@ -243,7 +255,7 @@ class Engine:
                 conditioning,
                 prepared.preview,
                 clip.stages,
-                ExecutionDevice(device, offloads=offloads),
+                ExecutionDevice(device, offloads, prepared.begin_step),
                 prepared.checkpoint,
             )
         return latents

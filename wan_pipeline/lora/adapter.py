@@ -13,6 +13,7 @@ from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
 from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_keys
 from wan_pipeline.lora.metadata import read_settings
+from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.lora.values import UNREAD, ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
@@ -59,6 +60,18 @@ class Adapter:
     """Keys that hold only zeros, so that a matrix product with them changes nothing."""
     keys: int = 0
     """Tensors in the file."""
+    schedule: Schedule | None = None
+    """Factors of the weight over the steps; None: 1 in all of them."""
+    is_by_default: bool = False
+    """Nothing tells which of two experts it is for, so that it works on both."""
+
+    @property
+    def note(self) -> str:
+        """For a file that is `is_by_default`, a sentence."""
+        return (
+            f"LoRA '{self.path.stem}' does not say which expert it is for, so both work with it, that of high noise "
+            "and that of low noise."
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:

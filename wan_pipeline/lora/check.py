@@ -6,21 +6,29 @@ A request is checked by it when it is submitted, long before any weights load; t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, LoraFile, open_lora
+from wan_pipeline.lora.experts import Expert
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
 
 Weights = tuple[float, float]
 """For the high-noise expert, which is the only one of most models, and for the low-noise one."""
+SaidExpert = Callable[[Path], Expert | None]
+"""What a person said of the expert that a file is for, which is asked where the file does not tell."""
 
 
 def match_adapters(
-    lora: Lora, model: InstalledModel, weight: float | Weights = 1.0, values: ValueReader | None = None
+    lora: Lora,
+    model: InstalledModel,
+    weight: float | Weights = 1.0,
+    values: ValueReader | None = None,
+    said: SaidExpert = lambda path: None,
 ) -> list[Adapter]:
     """One adapter for each file of the LoRA, with the experts that it is for; two where one file names both, or where
     the experts have weights of their own.
@@ -31,17 +39,21 @@ def match_adapters(
     the model has one expert.
     """
     weights = weight if isinstance(weight, tuple) else (weight, weight)
-    return match_files(lora, model, partial(open_lora, model=model, values=values), weights)
+    return match_files(lora, model, partial(open_lora, model=model, values=values), weights, said)
 
 
 def match_files(
-    lora: Lora, model: InstalledModel, open_file: Callable[[Path], LoraFile], weights: Weights = (1.0, 1.0)
+    lora: Lora,
+    model: InstalledModel,
+    open_file: Callable[[Path], LoraFile],
+    weights: Weights = (1.0, 1.0),
+    said: SaidExpert = lambda path: None,
 ) -> list[Adapter]:
     """As `match_adapters`, of files that `open_file` opens."""
     if not model.has_two_experts:
         return [open_file(_only_file(lora, model)).adapter(weights[0])]
     if lora.high == lora.low:
-        return _of_one_file(open_file(lora.paths[0]), weights)
+        return _of_one_file(open_file(lora.paths[0]), weights, said)
     return [
         open_file(path).adapter(weights[expert], experts=(expert,), is_half=lora.is_half)
         for expert, path in enumerate((lora.high, lora.low))
@@ -49,12 +61,16 @@ def match_files(
     ]
 
 
-def _of_one_file(file: LoraFile, weights: Weights) -> list[Adapter]:
-    """Of a file whose name tells no expert: those that its keys name, else both."""
-    if not file.experts and weights[0] == weights[1]:
-        return [file.adapter(weights[0], experts=(0, 1))]
-    is_half = len(file.experts) == 1
-    return [file.adapter(weights[expert], experts=(expert,), is_half=is_half) for expert in file.experts or (0, 1)]
+def _of_one_file(file: LoraFile, weights: Weights, said: SaidExpert) -> list[Adapter]:
+    """Of a file whose name tells no expert: those that its keys name, else those that a person said, else both."""
+    answer = None if file.experts else said(file.path)
+    experts = file.experts or (answer.numbers if answer else (0, 1))
+    is_half, is_by_default = len(experts) == 1, not file.experts and answer is None
+    if not file.experts and len({weights[expert] for expert in experts}) == 1:
+        adapters = [file.adapter(weights[experts[0]], experts=experts, is_half=is_half)]
+    else:
+        adapters = [file.adapter(weights[expert], experts=(expert,), is_half=is_half) for expert in experts]
+    return [replace(adapter, is_by_default=is_by_default) for adapter in adapters]
 
 
 def _only_file(lora: Lora, model: InstalledModel) -> Path:

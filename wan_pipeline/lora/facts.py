@@ -15,13 +15,15 @@ from wan_pipeline.errors import LoraError, StudioError
 from wan_pipeline.lora.adapter import LoraFile, ModelModules, check_values, match_header, read_lora_header
 from wan_pipeline.lora.applied import EXPERTS, applied_lora
 from wan_pipeline.lora.changes import ROLES, Kind
-from wan_pipeline.lora.check import match_files
+from wan_pipeline.lora.check import SaidExpert, match_files
 from wan_pipeline.lora.keys import KeyParts, Role, split_keys
+from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.lora.values import UNREAD, ValueReader
 from wan_pipeline.lora.words import base_of, trigger_words
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import Header
+from wan_pipeline.settings import Settings
 from wan_pipeline.storage.hashes import FileHashes
 
 T = TypeVar("T")
@@ -50,6 +52,8 @@ class LoraFacts:
     bytes: int = 0
     problem: str | None = None
     """Why it cannot be used, with the chosen model if there is one, in a sentence."""
+    asks_expert: bool = False
+    """Nothing tells which of the chosen model's experts it is for; people are asked, and the answer is remembered."""
     warnings: tuple[str, ...] = ()
     """What of it is left out with the chosen model, a sentence each."""
 
@@ -68,6 +72,7 @@ class LoraFacts:
             "trigger_words": list(self.trigger_words),
             "bytes": self.bytes,
             "problem": self.problem,
+            "asks_expert": self.asks_expert,
             "warnings": list(self.warnings),
         }
 
@@ -75,11 +80,18 @@ class LoraFacts:
 class LoraCatalog:
     """Facts of many LoRAs, read once each as long as their files and the model's stay as they are."""
 
-    def __init__(self, hashes: FileHashes) -> None:
+    def __init__(self, hashes: FileHashes, said: SaidExpert = lambda path: None) -> None:
+        """`said` gives what a person said of a file's expert."""
         self._hashes = hashes
+        self._said = said
         self._files = _Unchanged[_File]()
         self._facts = _Unchanged[LoraFacts]()
         self._modules = _Unchanged[ModelModules]()
+
+    @classmethod
+    def of(cls, settings: Settings, library: LoraLibrary) -> LoraCatalog:
+        """The catalog of a studio."""
+        return cls(FileHashes(settings.cache / "hashes"), partial(library.expert_of, quickly=True))
 
     def facts(self, lora: Lora, model: InstalledModel | None = None, values: ValueReader | None = None) -> LoraFacts:
         """What a LoRA holds, and what of it the model takes. Numbers are looked at only with `values`."""
@@ -87,7 +99,9 @@ class LoraCatalog:
             if values is not None:
                 return self._read(lora, model, values)
             of_model = [] if model is None else self._files_of(model)
-            return self._facts.of([*lora.paths, *of_model], lambda: self._read(lora, model, None), key=lora.name)
+            said = self._said(lora.paths[0]) if model is not None and lora.high == lora.low else None
+            key = f"{lora.name}\n{said}"
+            return self._facts.of([*lora.paths, *of_model], lambda: self._read(lora, model, None), key)
         except (LoraError, OSError) as error:
             return LoraFacts(lora.name, lora.paths, problem=_sentence(lora, error), experts=_named(lora))
 
@@ -130,12 +144,13 @@ class LoraCatalog:
             return match_header(path, file.header, model, modules, found, parts=file.parts)
 
         try:
-            adapters = match_files(lora, model, open_file)
+            adapters = match_files(lora, model, open_file, said=self._said)
         except StudioError as error:
             return replace(facts, problem=str(error))
         took = applied_lora(lora.name, adapters, model)
         warnings = tuple(dict.fromkeys(warning for adapter in adapters for warning in adapter.warnings))
-        return replace(facts, applied=took.applied, experts=took.experts, warnings=warnings)
+        asks = any(adapter.is_by_default for adapter in adapters)
+        return replace(facts, applied=took.applied, experts=took.experts, asks_expert=asks, warnings=warnings)
 
     def _files_of(self, model: InstalledModel) -> list[Path]:
         return [path for name in model.transformers for path in model.component_files(name)]

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.experts import Expert, RememberedExperts
 from wan_pipeline.lora.pairs import Lora, alone, find_pairs, half_of, single
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.names import is_text
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.hashes import FileHashes
 
 SUFFIX = ".safetensors"
 SETTLED_SECONDS = 2.0
@@ -52,14 +55,30 @@ class LoraLibrary:
     still be used alone, by its own stem.
     """
 
-    def __init__(self, folder: Path, more: Sequence[Path] = ()) -> None:
-        """`folder` also receives what is trained; those of `more` are only read."""
+    def __init__(self, folder: Path, more: Sequence[Path] = (), experts: RememberedExperts | None = None) -> None:
+        """`folder` also receives what is trained; those of `more` are only read. `experts` is what people have said."""
         self.folder = folder
+        self._experts = experts
         self.folders = (folder, *more)
         self.values = ValueReader()
         """Of its files."""
         self._reported: set[Path] = set()
         self._listing: _Listing | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> LoraLibrary:
+        """The library of a studio."""
+        experts = RememberedExperts(settings.lora_experts, FileHashes(settings.cache / "hashes"))
+        return cls(settings.loras, settings.more_loras, experts)
+
+    def remember_expert(self, sha256: str, expert: Expert) -> None:
+        """Note what a person said of a file that does not tell its expert. Raises StorageError."""
+        if self._experts is not None:
+            self._experts.remember(sha256, expert)
+
+    def expert_of(self, path: Path, *, quickly: bool = False) -> Expert | None:
+        """What a person said of the file; `quickly`: if it has been hashed before. Raises OSError, StorageError."""
+        return None if self._experts is None else self._experts.of(path, quickly=quickly)
 
     def all(self) -> tuple[Lora, ...]:
         """Every LoRA, sorted by name. Of files whose names differ only in case, the first counts."""

@@ -47,6 +47,9 @@ class MemoryPlan:
     """Experts whose weights are read from disk for every pass."""
     compiled: bool = False
     """Whether the transformer's blocks are compiled."""
+    lora: str = "beside"
+    """How LoRAs are applied: `beside` the weights, or `merged` into a layer's weight for each forward where that is
+    cheaper."""
 
     def __str__(self) -> str:
         words = [self.residency.value, self.precision.value]
@@ -59,7 +62,8 @@ class MemoryPlan:
     @property
     def arithmetic(self) -> str:
         """The settings that decide the bits of the denoised latents."""
-        return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}"
+        loras = "" if self.lora == "beside" else f",{self.lora}"
+        return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}{loras}"
 
 
 def read_plan(text: str) -> MemoryPlan:
@@ -121,4 +125,5 @@ _READERS: dict[str, Any] = {
     "encode": _one_of("whole", "tiles"),
     "disk": _count,
     "compiled": lambda text: {"yes": True, "no": False}[text],
+    "lora": _one_of("beside", "merged"),
 }

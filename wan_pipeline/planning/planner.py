@@ -40,14 +40,17 @@ class Planner:
             return forecast(spec, clip, usable, read_plan(text))
         precision = Precision(request.quantization) if request.quantization else None
         only = Residency(text) if text else None
-        return select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled)
+        chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled)
+        return replace(chosen, plan=_with_loras(chosen.plan, request))
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
     ) -> MemoryPlan | None:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
         clip, keeps_precision = Geometry.of(request, spec), request.quantization is not None
-        return select_smaller_plan(spec, clip, self._usable(machine, request), failed, keeps_precision=keeps_precision)
+        usable = self._usable(machine, request)
+        smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
+        return None if smaller is None else _with_loras(smaller, request)
 
     def _usable(self, machine: Machine, request: GenerationRequest) -> Machine:
         """The part of the machine that this clip's model may use."""
@@ -65,3 +68,8 @@ class Planner:
             except (LoraError, OSError):  # told when the LoRA is read
                 continue
         return total
+
+
+def _with_loras(plan: MemoryPlan, request: GenerationRequest) -> MemoryPlan:
+    """Merges LoRAs where that is cheaper. Weights that are multiplied in fp8 cannot be merged into."""
+    return replace(plan, lora="merged") if request.loras and plan.precision is not Precision.FP8_COMPUTE else plan

@@ -50,7 +50,7 @@ CHOSEN = ("model", "preset", "quality", "speed", "loras", "prompt_before", "prom
 STYLES = ("preset", "quality", "speed")
 """Those of which a person may want none."""
 NONE = "none"
-"""Stands for no preset or no speed where a project has one."""
+"""What people write for no style, quality or speed where a project has one. In a draft that is an empty text."""
 
 Words = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
@@ -141,35 +141,33 @@ def merge(layers: Mapping[Layer, Mapping[str, Any]], order: Iterable[Layer] = La
 
 
 def merge_chosen(draft: Draft, layers: Layers) -> Merged:
-    """Merge the CHOSEN settings. A preset or speed NONE is none."""
+    """Merge the CHOSEN settings."""
     setups: dict[Layer, Any] = {**dict(layers.above_style), Layer.FORM: draft}
     return merge({layer: settings_of(setup, CHOSEN) for layer, setup in setups.items()})
 
 
 def chosen_by(draft: Draft, layers: Layers) -> Draft:
     """The draft with what the layers choose for it."""
-    if not layers and NONE not in (draft.preset, draft.quality, draft.speed):
-        return draft
-    values = dict(merge_chosen(draft, layers).values)
-    for name in STYLES:
-        values[name] = None if (values.get(name) or NONE).strip().casefold() == NONE else values[name]
-    return replace(draft, **values)
-
-
-def settled(draft: Draft) -> Draft:
-    """The draft with no style, speed, LoRA or words left to a project: those that it lacks are none."""
-    return replace(shown(draft), prompt_before=draft.prompt_before or "", prompt_after=draft.prompt_after or "")
+    return replace(draft, **merge_chosen(draft, layers).values) if layers else draft
 
 
 def shown(draft: Draft) -> Draft:
     """The draft of a form that shows its style, quality, speed and LoRAs: those that it lacks are none."""
-    return replace(
-        draft,
-        preset=draft.preset or NONE,
-        quality=draft.quality or NONE,
-        speed=draft.speed or NONE,
-        loras=draft.loras or (),
-    )
+    styles: dict[str, Any] = {name: getattr(draft, name) or "" for name in STYLES}
+    return replace(draft, **styles, loras=draft.loras or ())
+
+
+def settled(draft: Draft) -> Draft:
+    """The draft, for a list, with nothing left to its project: what it lacks is NONE."""
+    before, after = draft.prompt_before or "", draft.prompt_after or ""
+    styles: dict[str, Any] = {name: getattr(draft, name) or NONE for name in STYLES}
+    return replace(draft, **styles, loras=draft.loras or (), prompt_before=before, prompt_after=after)
+
+
+def with_none_read(draft: Draft) -> Draft:
+    """The draft of a project with the word NONE read for what it says."""
+    none: dict[str, Any] = {name: "" for name in STYLES if (getattr(draft, name) or "").casefold() == NONE}
+    return replace(draft, **none)
 
 
 def in_order(origins: Mapping[str, Layer]) -> list[Layer]:

@@ -80,16 +80,18 @@ class RequestResolver:
         find = once_each(self.models.find)
 
         @once_each
-        def match(lora: str, model_id: str) -> None:
-            match_adapters(self.loras.find(lora), find(model_id), values=self.loras.values)
+        def match(lora: str, model_id: str) -> tuple[str, ...]:
+            """Raises LoraError; returns notes."""
+            library = self.loras
+            adapters = match_adapters(library.find(lora), find(model_id), values=library.values, said=library.expert_of)
+            return tuple(adapter.note for adapter in adapters[:1] if adapter.is_by_default)
 
         def check(draft: Draft) -> GenerationRequest:
             model = find(self._model_of(draft))
             request = self._read_prompt(self._resolve_settings(draft, model.spec), model)
-            for lora in request.loras:
-                match(lora.name, model.spec.id)
+            notes = [note for lora in request.loras for note in match(lora.name, model.spec.id)]
             self._check_lengths(draft, request)
-            return request
+            return replace(request, notes=(*request.notes, *dict.fromkeys(notes)))
 
         return check
 

@@ -32,13 +32,9 @@ class FileHashes:
         Files of the Hugging Face cache are not read: they are named by their hash, which was checked at download.
         Raises OSError if the file cannot be read, StorageError if the cache cannot be written.
         """
-        if name := _hub_blob_name(path):
-            return name
-        facts = path.stat()
-        key = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
-        cached = self._cache / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.txt"
-        if known := _read(cached):
+        if known := self.known(path):
             return known
+        cached = self._cached(path)
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
@@ -47,6 +43,16 @@ class FileHashes:
         with whole_file(cached) as part:
             part.write_text(digest.hexdigest(), encoding="ascii")
         return digest.hexdigest()
+
+    def known(self, path: Path) -> str | None:
+        """The hash if the file need not be read for it; else None. Raises OSError if there is no such file."""
+        return _hub_blob_name(path) or _read(self._cached(path))
+
+    def _cached(self, path: Path) -> Path:
+        """The file that holds the hash."""
+        facts = path.stat()
+        key = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+        return self._cache / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.txt"
 
 
 def _hub_blob_name(path: Path) -> str | None:

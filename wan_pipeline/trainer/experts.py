@@ -78,9 +78,11 @@ class Trainable:
     @contextmanager
     def training(self, plan: TrainingPlan, device: torch.device) -> Iterator[None]:
         """Context manager: the transformers compute on the device, with their factors, by the plan."""
+        streams: list[TwoWayStream] = []
         with ExitStack() as stack:
             for expert in self.experts:
-                stack.enter_context(training(expert.transformer, expert.factors, expert.streamed, plan, device))
+                parts = expert.transformer, expert.factors, expert.streamed
+                stack.enter_context(training(*parts, plan, device, streams))
             yield
 
 
@@ -91,14 +93,18 @@ def training(
     streamed: StreamedModel | None,
     plan: TrainingPlan,
     device: torch.device,
+    taking_turns: list[TwoWayStream] | None = None,
 ) -> Iterator[TwoWayStream | None]:
-    """Context manager: one transformer computes on the device, with its factors, by the plan."""
+    """Context manager: one transformer computes on the device, with its factors, by the plan.
+
+    Streams that are `taking_turns` share the device's memory.
+    """
     with ExitStack() as stack:
         stack.enter_context(factors.applied(transformer))
         stack.enter_context(differentiable(transformer))
         inputs = HostInputs(device) if plan.inputs_on_host else DeviceInputs()
         if streamed is not None:
-            stream = TwoWayStream(streamed.blocks, device, plan.buffers)
+            stream = TwoWayStream(streamed.blocks, device, plan.buffers, taking_turns)
             stack.callback(stream.close)
             stack.enter_context(outside_on_device([streamed], device))
             blocks = streamed.blocks

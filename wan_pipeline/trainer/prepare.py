@@ -81,7 +81,6 @@ class Encoders:
     cache: Path
     text_setup: str
     """What decides the bits of embeddings beside the text and the model, from `ProvenanceRecorder.text_setup`."""
-    text_place: Placement
     streams_text: bool = False
     in_tiles: bool = False
     """Whether the VAE encodes in tiles, for small devices."""
@@ -116,7 +115,7 @@ def _encode_texts(captions: list[str], encoders: Encoders, observer: TrainingObs
         encoders.model,
         captions,
         encoders.cache / "prompts",
-        encoders.text_place,
+        encoders.place,
         encoders.text_setup,
         CaptionsObserver(observer),
         streams=encoders.streams_text,

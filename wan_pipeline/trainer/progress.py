@@ -31,6 +31,8 @@ class TrainingProgress:
     """Mean of the last steps."""
     rate: float | None = None
     """Learning rate."""
+    note: str = ""
+    """The memory plan and what it will take, once it is known."""
 
 
 class TrainingObserver(Protocol):

@@ -11,18 +11,19 @@ import torch
 
 from wan_pipeline import __version__
 from wan_pipeline.engine.device.environment import fixed_facts
-from wan_pipeline.engine.device.placement import Placement, choose_placement, limit_memory, release_memory
+from wan_pipeline.engine.device.placement import choose_placement, is_out_of_memory, limit_memory, release_memory
+from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.provenance import ProvenanceRecorder
-from wan_pipeline.errors import Cancelled, StorageError
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.models.precision import Precision
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
 from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
+from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.output import Output, WrittenLora
 from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
@@ -58,6 +59,7 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
     started = time.monotonic()
     quiet_libraries()
     training = _Training(request, settings, observer)
+    training.start()
     training.run()
     lora = training.finish()
     loop = training.loop
@@ -70,6 +72,11 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
         peak_memory_gib=loop.gauge.peak_mb * 1e6 / 2**30,
         warnings=tuple(training.warnings),
     )
+
+
+def foresee(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> TrainingOutlook:
+    """The memory plan of a training and what it is expected to take, without training. Raises what `train` raises."""
+    return _Training(request, settings, observer).outlook
 
 
 class _Training:
@@ -85,31 +92,38 @@ class _Training:
         suffixes = expert_suffixes(check_trainable(self._model))
         self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
         self._output = Output(settings, request.output)
-        self._output.check(suffixes, resume=request.resume)
-        place = choose_placement(settings.device)
-        limit_memory(place, settings.memory_limit)
-        self._plan = TrainingPlan(Precision.FP32 if place.on_cpu else Precision.BF16)
-        self._prepared = self._prepare(place)
-        self._identity = self._identify(place)
-        self.loop = self._load(place)
         self._saved_step = 0
-        if request.resume:
-            self.loop.restore(load_state(self._output.state, self._identity))
-            self._saved_step = self.loop.steps_done
+        self._output.check(suffixes, resume=request.resume)
+        self._place = choose_placement(settings.device)
+        limit_memory(self._place, settings.memory_limit)
+        self._dataset = self._check()
+        self._planner = self._plan_memory()
+        self.outlook = self._planner.choose()
+
+    def start(self) -> None:
+        """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
+        self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.outlook)))
+        self._prepared = self._prepare()
+        self._load(self.outlook.plan)
+        if self._request.resume:
+            self._restore(self._identity)
 
     def run(self) -> None:
         """Train from checkpoint to checkpoint."""
-        recipe, loop = self._recipe, self.loop
-        while loop.steps_done < recipe.steps:
-            due = next(step for step in range(loop.steps_done + 1, recipe.steps + 1) if recipe.is_checkpoint(step))
+        steps = self._recipe.steps
+        while (done := self.loop.steps_done) < steps:
+            due = next(step for step in range(done + 1, steps + 1) if self._recipe.is_checkpoint(step))
             try:
-                loop.run_until(due, self._observer)
+                self.loop.run_until(due, self._observer)
+                self.loop.validate()
             except Cancelled:
                 self._save_state()
                 raise
             except NotFiniteError as error:
                 raise NotFiniteError(f"{error} {self._kept()}") from error
-            loop.validate()
+            except RuntimeError as error:
+                self._use_less_memory(error)
+                continue
             self._save_checkpoint()
 
     def finish(self) -> WrittenLora:
@@ -118,32 +132,65 @@ class _Training:
         self._output.remove_state()
         return lora
 
-    def _prepare(self, place: Placement) -> Prepared:
-        dataset = self._check()
-        settings = self._settings
-        recorder = ProvenanceRecorder(settings, LoraLibrary(settings.loras), place)
-        encoders = Encoders(self._model, place, settings.cache, recorder.text_setup(), place)
-        return prepare(dataset, self._request.trigger, encoders, self._observer)
-
     def _check(self) -> Dataset:
         spec, recipe = self._model.spec, self._recipe
 
         def tell(done: int, total: int) -> None:
             check_cancelled(self._observer)
-            self._observer.progress(TrainingProgress(TrainingStage.CHECKING, done, total))
+            self._tell(TrainingProgress(TrainingStage.CHECKING, done, total))
 
         dataset = check_dataset(self._request.dataset, spec, Buckets(spec, recipe.pixels, recipe.max_frames), tell)
         self.warnings += [*(finding.message for finding in dataset.findings), *dataset.advice]
         return dataset
 
-    def _load(self, place: Placement) -> Loop:
-        self._observer.progress(TrainingProgress(TrainingStage.LOADING))
-        generator = torch.Generator().manual_seed(self._request.seed)
-        release_memory(place)
-        model = load_trainable(self._model, self._plan, self._recipe, place, self._settings.cache, generator)
-        return Loop(model, self._prepared, self._recipe, self._model.spec.flow_shift, self._plan, place, generator)
+    def _plan_memory(self) -> TrainingPlanner:
+        machine = probe(self._place.device, self._settings.cache).machine
+        buckets = [example.bucket for example in self._dataset.examples]
+        return TrainingPlanner(self._model.spec, self._recipe, buckets, machine, self._settings.memory_limit)
 
-    def _identify(self, place: Placement) -> dict[str, Any]:
+    def _prepare(self) -> Prepared:
+        settings, place, planner = self._settings, self._place, self._planner
+        setup = ProvenanceRecorder(settings, LoraLibrary(settings.loras), place).text_setup()
+        streams_text, in_tiles = planner.streams_text, planner.encodes_in_tiles
+        encoders = Encoders(self._model, place, settings.cache, setup, streams_text, in_tiles)
+        return prepare(self._dataset, self._request.trigger, encoders, self._observer)
+
+    def _load(self, plan: TrainingPlan) -> None:
+        """Load the model by the plan, at the beginning of its training."""
+        self._tell(TrainingProgress(TrainingStage.LOADING))
+        self._identity = self._identify(plan)
+        generator = torch.Generator().manual_seed(self._request.seed)
+        model = load_trainable(self._model, plan, self._recipe, self._place, self._settings.cache, generator)
+        shift = self._model.spec.flow_shift
+        self.loop = Loop(model, self._prepared, self._recipe, shift, plan, self._place, generator)
+
+    def _restore(self, identity: dict[str, Any]) -> None:
+        self.loop.restore(load_state(self._output.state, identity))
+        self._saved_step = self.loop.steps_done
+
+    def _use_less_memory(self, error: RuntimeError) -> None:
+        """After an out-of-memory error, go on from the last checkpoint by the next smaller plan. Raises any other."""
+        if not is_out_of_memory(error):
+            raise error
+        smaller = self._planner.smaller(self.outlook.plan)
+        if smaller is None:
+            raise OutOfMemory(
+                f"The {self._place.device.type} ran out of memory by the smallest plan ({self.outlook.plan}); train "
+                f"shorter clips, or with a lower --rank. {self._kept()}",
+                None,
+            ) from error
+        self._warn(f"The device ran out of memory; from step {self._saved_step} on: {smaller}.")
+        before, self.outlook = self._identity, smaller
+        del self.loop
+        release_memory(self._place)
+        self._load(smaller.plan)
+        if self._saved_step:
+            self._restore(before)
+
+    def _tell(self, progress: TrainingProgress) -> None:
+        self._observer.progress(progress)
+
+    def _identify(self, plan: TrainingPlan) -> dict[str, Any]:
         """Everything that decides the weights, by the words that say what has changed."""
         return {
             "dataset": self._prepared.sha256,
@@ -151,8 +198,8 @@ class _Training:
             "model": self._model.fingerprint,
             "seed": self._request.seed,
             "trigger word": self._request.trigger,
-            "device": place.device.type,
-            "precision": [self._plan.precision.value, self._plan.small_factors],
+            "device": self._place.device.type,
+            "precision": [plan.precision.value, plan.small_factors],
         }
 
     def _save_state(self) -> None:
@@ -197,7 +244,7 @@ class _Training:
                 "steps": loop.steps_done,
                 "loss": round(loop.loss, 6),
                 "examples": len(self._prepared.buckets),
-                "environment": fixed_facts(loop.place),
+                "environment": fixed_facts(self._place),
             },
         }
 

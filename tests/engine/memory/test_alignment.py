@@ -14,10 +14,10 @@ from transformers import UMT5Config, UMT5EncoderModel
 from tests.engine.memory.test_block_streaming import CPU, make
 from tests.engine.memory.test_quantize import bits, empty, output, same
 from tests.support import adapters, tiny
-from wan_pipeline.engine.adapters import AdapterHome, read_weights
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.load import load_denoiser, load_text_encoder, quiet_libraries
 from wan_pipeline.engine.loaded import load
+from wan_pipeline.engine.lora.adapters import AdapterHome, read_weights
 from wan_pipeline.engine.memory.alignment import align, aligned, is_aligned, save_aligned
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors

@@ -10,7 +10,7 @@ from diffusers import WanTransformer3DModel
 from transformers import UMT5EncoderModel
 
 from tests.engine.memory.test_quantize import bits, empty, output, same
-from wan_pipeline.engine.adapters import LowRank, applied
+from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.alignment import is_aligned
 from wan_pipeline.engine.memory.block_buffer import arena_sizes
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming

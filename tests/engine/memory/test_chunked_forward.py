@@ -8,7 +8,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from tests.engine.memory.test_block_streaming import make
 from tests.engine.memory.test_quantize import inputs, output
-from wan_pipeline.engine.adapters import LowRank, applied
+from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.models.precision import Precision

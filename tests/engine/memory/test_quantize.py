@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import UMT5EncoderModel
 
 from tests.support import tiny
-from wan_pipeline.engine.adapters import LowRank, applied
+from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, map_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import (
     cast,

@@ -206,6 +206,6 @@ def _estimator(settings: Settings, jobs: JobReader) -> Estimator:
     from wan_pipeline.models.library import ModelLibrary
     from wan_pipeline.requests.resolver import RequestResolver
 
-    loras = LoraLibrary(settings.loras, settings.more_loras)
+    loras = LoraLibrary.of(settings)
     requests = RequestResolver(ModelLibrary(settings), {}, {}, loras, InputFiles(settings.inputs))
     return Estimator(settings, requests, jobs)

@@ -31,7 +31,17 @@ def match_chosen(choices: Sequence[LoraChoice], model: InstalledModel, library: 
 
     chosen = []
     for choice, lora in found:
-        adapters = match_adapters(lora, model, choice.weights, library.values)
+        adapters = match_adapters(lora, model, choice.weights, library.values, library.expert_of)
         applied = applied_lora(choice.name, adapters, model)
-        chosen.append(ChosenLora(tuple(map(with_other_half, adapters)), applied))
+        scheduled = [replace(with_other_half(adapter), schedule=choice.schedule) for adapter in adapters]
+        chosen.append(ChosenLora(tuple(scheduled), applied))
     return chosen
+
+
+def summed(chosen: Sequence[ChosenLora]) -> list[Adapter]:
+    """The adapters to apply: a file that is chosen twice is one, with the sum of its weights."""
+    found: dict[tuple[object, ...], Adapter] = {}
+    for adapter in (adapter for lora in chosen for adapter in lora.adapters):
+        key = adapter.path, adapter.experts, adapter.schedule
+        found[key] = replace(adapter, weight=adapter.weight + found[key].weight) if key in found else adapter
+    return list(found.values())

@@ -69,7 +69,7 @@ def verify(
     """
     receipt = load_receipt(clip)
     last_frame(clip)  # raises StorageError for a file that cannot be decoded, before the long part
-    models, loras = ModelLibrary(settings), LoraLibrary(settings.loras, settings.more_loras)
+    models, loras = ModelLibrary(settings), LoraLibrary.of(settings)
     if missing := find_missing(receipt.request, models, loras, InputFiles(settings.inputs)):
         raise UserError(f"The clip {clip.name} cannot be made again here: {' '.join(missing)}")
     from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and errors above need not wait

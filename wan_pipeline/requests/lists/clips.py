@@ -10,6 +10,7 @@ from typing import Any
 
 from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
+from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
@@ -80,6 +81,7 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     )
     project = _text("project", values.get("project", "")).strip()
     check_project(project)
+    draft = with_none_read(draft) if project else draft
     return Row(number, draft, project, _note(values), _is_yes(values.get("deterministic", "")))
 
 

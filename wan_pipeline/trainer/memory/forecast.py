@@ -84,31 +84,18 @@ def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> 
     return TrainingForecast(plan, device, host, _step_seconds(work, plan, machine) if machine else 0.0)
 
 
-def fitting_plans(work: Work, device_bytes: float, *, streamed_only: bool = False) -> Iterator[TrainingPlan]:
-    """Plans for an accelerator that fit into its memory, the best first: exact weights, then little movement."""
-    for plan in candidates(work.facts, streamed_only=streamed_only):
-        if plan.buffers:
-            best = _with_most_buffers(work, plan, device_bytes)
-            if best is not None:
-                yield best
-        elif forecast(work, plan).bytes <= device_bytes:
-            yield plan
-
-
-def candidates(facts: MemoryFacts, *, streamed_only: bool = False) -> Iterator[TrainingPlan]:
-    """Every plan for an accelerator, the best first."""
+def candidates() -> Iterator[TrainingPlan]:
+    """Every plan for an accelerator, streamed ones with the fewest blocks on the device."""
     for streams, precision in product((False, True), (Precision.BF16, Precision.INT8)):
-        if streamed_only and not streams:
-            continue
-        for on_host, small in ((False, False), (True, False), (True, True)):
+        for on_host, small in ((False, False), (True, False), (False, True), (True, True)):
             yield TrainingPlan(precision, RING_BLOCKS if streams else 0, True, on_host, small)
 
 
-def _with_most_buffers(work: Work, plan: TrainingPlan, device_bytes: float) -> TrainingPlan | None:
-    """The plan with as many blocks kept on the device as fit; None if it does not even fit with the fewest."""
-    spare = device_bytes - forecast(work, plan).bytes
-    if spare < 0:
-        return None
+def fitted(work: Work, plan: TrainingPlan, limit: float) -> TrainingPlan:
+    """A streamed plan with as many blocks on the device as `limit` bytes allow; any other plan as it is."""
+    spare = limit - forecast(work, plan).bytes
+    if not plan.buffers or spare < 0:
+        return plan
     more = int(spare // block_bytes(work.facts, plan.precision))
     return replace(plan, buffers=min(plan.buffers + more, work.facts.blocks))
 

@@ -21,3 +21,12 @@ class TrainingPlan:
     """Whether the blocks' inputs wait for the backward pass in the machine's memory."""
     small_factors: bool = False
     """Whether factors and moments are bf16 instead of fp32."""
+
+    def __str__(self) -> str:
+        """For people, such as: int8 weights, 2 blocks at a time, factors in bf16."""
+        words = [f"{self.precision} weights"]
+        words += [f"{self.buffers} blocks at a time"] if self.buffers else []
+        words += ["activations computed again"] if self.recomputes and not self.buffers else []
+        words += ["block inputs in the machine's memory"] if self.inputs_on_host else []
+        words += ["factors in bf16"] if self.small_factors else []
+        return ", ".join(words)

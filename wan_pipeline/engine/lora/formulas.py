@@ -1,0 +1,88 @@
+"""What a LoRA's tensors add to a weight, by the formulas of the libraries that train them.
+
+LyCORIS: `lycoris/modules/{full,lokr,loha,locon}.py`, `lycoris/functional/general.py`. peft: `peft/tuners/`.
+All in fp32. `rows` is a part of the weight's outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from wan_pipeline.lora.changes import Change, Kind
+from wan_pipeline.lora.keys import Role
+
+Tensors = dict[Role, torch.Tensor]
+PART_ELEMENTS = 2**24
+"""Of a weight at a time, in fp32: 64 MiB. The largest layers of a 14B model have four times as many."""
+
+
+def parts_of(change: Change, tensors: Tensors) -> list[slice]:
+    """The weight's outputs in parts of at most about PART_ELEMENTS numbers. Kernels of convolutions stay whole."""
+    outputs = change.shape[0]
+    if len(change.shape) != 2:
+        return [slice(0, outputs)]
+    step = max(PART_ELEMENTS // change.shape[1], 1)
+    if change.kind is Kind.LOKR:  # a product of whole rows of the first matrix with all of the second
+        inner = _second(tensors).shape[0]
+        step = max(step // inner, 1) * inner
+    return [slice(start, min(start + step, outputs)) for start in range(0, outputs, step)]
+
+
+def added(change: Change, tensors: Tensors, scale: float, rows: slice) -> torch.Tensor:
+    """What is added to these rows of the weight, before DoRA's magnitudes."""
+    match change.kind:
+        case Kind.LORA:
+            delta = _pair(tensors, rows) * scale
+        case Kind.LOKR:
+            delta = _lokr(tensors, rows) * scale
+        case Kind.LOHA:
+            delta = _loha(tensors, rows) * scale
+        case Kind.DIFF:
+            delta = tensors[Role.DIFF].reshape(change.shape)[rows]
+    return delta.reshape(-1, *change.shape[1:])
+
+
+def norm_dims(shape: torch.Size, magnitude: torch.Tensor) -> tuple[int, ...]:
+    """The dimensions that DoRA's norm of a weight is taken over: all but that of the outputs, or of the inputs.
+
+    A magnitude of rows is (outputs, 1, …), of peft's linear layers (outputs,), and of its convolutions (1, outputs, …).
+    """
+    outputs, is_convolution = shape[0], len(shape) > 2
+    of_rows = outputs == magnitude.shape[0] or (is_convolution and outputs == magnitude.shape[1])
+    return tuple(dim for dim in range(len(shape)) if dim != (0 if of_rows else 1))
+
+
+def _pair(tensors: Tensors, rows: slice) -> torch.Tensor:
+    up, down = tensors[Role.UP].flatten(1), tensors[Role.DOWN].flatten(1)
+    if Role.MID in tensors:
+        return torch.einsum("ij...,pi,jr->pr...", tensors[Role.MID], up, down)
+    return up[rows] @ down
+
+
+def _second(tensors: Tensors) -> torch.Tensor:
+    """The second matrix of a Kronecker product."""
+    if Role.LOKR_W2 in tensors:
+        return tensors[Role.LOKR_W2]
+    if Role.LOKR_T2 in tensors:
+        factors = tensors[Role.LOKR_T2], tensors[Role.LOKR_W2_A], tensors[Role.LOKR_W2_B]
+        return torch.einsum("ij...,ip,jr->pr...", *factors)
+    return tensors[Role.LOKR_W2_A] @ tensors[Role.LOKR_W2_B]
+
+
+def _lokr(tensors: Tensors, rows: slice) -> torch.Tensor:
+    first = tensors[Role.LOKR_W1] if Role.LOKR_W1 in tensors else tensors[Role.LOKR_W1_A] @ tensors[Role.LOKR_W1_B]
+    second = _second(tensors)
+    first = first[rows.start // second.shape[0] : rows.stop // second.shape[0]]
+    return torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
+
+
+def _loha(tensors: Tensors, rows: slice) -> torch.Tensor:
+    sides = []
+    for a, b, t in (
+        (Role.HADA_W1_A, Role.HADA_W1_B, Role.HADA_T1),
+        (Role.HADA_W2_A, Role.HADA_W2_B, Role.HADA_T2),
+    ):
+        left, right = tensors[a], tensors[b]
+        is_core = t in tensors
+        sides.append(torch.einsum("ij...,jr,ip->pr...", tensors[t], right, left) if is_core else left[rows] @ right)
+    return sides[0] * sides[1]

@@ -1,0 +1,124 @@
+"""The memory plan of a training, and what it will take, from its dataset, its recipe and this machine. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.machine import GIB, Machine
+from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.memory.forecast import TrainingForecast, Work, candidates, fitted, forecast
+from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.recipe import Recipe
+from wan_pipeline.wording import duration
+
+TEXT_GIB, VAE_GIB = 14.0, 12.0
+"""Free memory from which the text encoder stays on the device as a whole (UMT5-XXL, 10.6 GiB in bf16), and the VAE
+encodes whole frames in fp32 (33 frames of 512 x 512: 7 GiB)."""
+
+
+@dataclass(frozen=True)
+class TrainingOutlook:
+    """A plan and what is expected of it."""
+
+    forecast: TrainingForecast
+    limit: float
+    """Bytes that it may take."""
+    steps: int
+
+    @property
+    def plan(self) -> TrainingPlan:
+        return self.forecast.plan
+
+    @property
+    def fits(self) -> bool:
+        return self.forecast.bytes <= self.limit
+
+    @property
+    def minutes(self) -> float:
+        """Of all steps, without preparing the dataset."""
+        return self.steps * self.forecast.step_seconds / 60
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "fits": self.fits,
+            "plan": str(self.plan),
+            "gib": round(self.forecast.bytes / GIB, 2),
+            "limit_gib": round(self.limit / GIB, 2),
+            "host_gib": round(self.forecast.host_bytes / GIB, 2),
+            "steps": self.steps,
+            "minutes": round(self.minutes, 1),
+        }
+
+    def __str__(self) -> str:
+        """For example: int8 weights, 2 blocks at a time; 6.9 of 7.2 GiB, about 40 min."""
+        sizes = f"{self.forecast.bytes / GIB:.1f} of {self.limit / GIB:.1f} GiB"
+        fits = "" if self.fits else "does not fit: "
+        return f"{self.plan}; {fits}{sizes}, about {duration(self.minutes * 60)}"
+
+
+class TrainingPlanner:
+    """Chooses among the plans for one training on one machine."""
+
+    def __init__(
+        self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[Bucket], machine: Machine, limit_gib: float = 0.0
+    ) -> None:
+        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0 is all that is free."""
+        self._recipe = recipe
+        self._machine = machine
+        self._works = [_work(spec, recipe, bucket) for bucket in buckets]
+        free = machine.vram or machine.ram
+        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free
+
+    @property
+    def streams_text(self) -> bool:
+        return bool(self._machine.vram) and self.limit < TEXT_GIB * GIB
+
+    @property
+    def encodes_in_tiles(self) -> bool:
+        return bool(self._machine.vram) and self.limit < VAE_GIB * GIB
+
+    def choose(self) -> TrainingOutlook:
+        """The quickest plan that fits, with factors in fp32 if any such plan does; else the one that takes least."""
+        outlooks = [self._outlook(plan) for plan in self._plans()]
+        fitting = [outlook for outlook in outlooks if outlook.fits]
+        if not fitting:
+            return min(outlooks, key=lambda outlook: outlook.forecast.bytes)
+        return min(fitting, key=lambda outlook: (outlook.plan.small_factors, outlook.forecast.step_seconds))
+
+    def smaller(self, failed: TrainingPlan) -> TrainingOutlook | None:
+        """The plan to go on with when one ran out of memory: the quickest that takes a tenth less, if there is one."""
+        most = 0.9 * self._outlook(failed).forecast.bytes
+        less = [self._outlook(plan) for plan in self._plans(most)]
+        return min(
+            (outlook for outlook in less if outlook.forecast.bytes <= most),
+            key=lambda outlook: (outlook.plan.small_factors, outlook.forecast.step_seconds),
+            default=None,
+        )
+
+    def _plans(self, limit: float = 0.0) -> Iterator[TrainingPlan]:
+        if not self._machine.vram:  # the CPU computes in fp32, from weights in place
+            yield from (TrainingPlan(Precision.FP32, recomputes=recomputes) for recomputes in (False, True))
+            return
+        for plan in candidates():
+            yield fitted(self._largest, plan, limit or self.limit)
+
+    def _outlook(self, plan: TrainingPlan) -> TrainingOutlook:
+        """The memory of the largest batch, and the mean time of a step."""
+        largest = forecast(self._largest, plan, self._machine)
+        seconds = sum(forecast(work, plan, self._machine).step_seconds / work.examples for work in self._works)
+        batches = sum(1 / work.examples for work in self._works)
+        mean = TrainingForecast(plan, largest.bytes, largest.host_bytes, seconds / batches)
+        return TrainingOutlook(mean, self.limit, self._recipe.steps)
+
+    @property
+    def _largest(self) -> Work:
+        return max(self._works, key=lambda work: work.tokens)
+
+
+def _work(spec: ModelSpec, recipe: Recipe, bucket: Bucket) -> Work:
+    count = recipe.stills if bucket.is_still else recipe.clips
+    tokens = count * spec.latent_tokens(bucket.width, bucket.height, bucket.frames)
+    return Work(spec.memory, tokens, count, recipe.rank, spec.max_sequence_length)
