@@ -29,6 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, vae_2_2
+from benchmarks.gpu_loras import loras_14b
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
 from wan_pipeline.engine.decode import decode as decode_frames
@@ -376,6 +377,7 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "int8_1.3b": quantized(WAN_1_3B),
     "int8_14b": quantized(WAN_14B),
     "best_14b": best,
+    "loras_14b": loras_14b,
     "stock_offload_14b": stock_offload,
     "activations": activations,
     "vae": vae,

@@ -28,6 +28,11 @@ ROWS = (
     ("int8 / bf16 pass, 14B, uncompiled", "int8_14b", "ratio", "1.05", "1.00"),
     ("best (fp8 compute, compiled) / stock bf16 pass, 14B 480p", "best_14b", "ratio", "0.80", "0.65"),
     ("exact (bf16, compiled) / stock bf16 pass", "best_14b", "ratio_bf16", "", ""),
+    ("14B int8 streamed, a rank-64 LoRA on all layers / none", "loras_14b", "streamed_1_merged_ratio", "1.05", ""),
+    ("the same beside the weights", "loras_14b", "streamed_1_beside_ratio", "", ""),
+    ("three LoRAs / none", "loras_14b", "streamed_3_merged_ratio", "", ""),
+    ("streamed output with it is resident output", "loras_14b", "identical", "True", "True"),
+    ("reading and applying another LoRA, s", "loras_14b", "switch_seconds", "2", ""),
 )
 """Title, case, key, what must be, what is aimed at."""
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.form import FORECAST, fill, generate, make_short, panel
@@ -216,6 +217,30 @@ def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> Non
     expect(panel(page).locator("[id='image-to-video-image'] img")).to_have_count(0)
     generate(page)
     expect(at_box).to_contain_text("There is no image yet")
+
+
+def test_7_the_frame_over_a_picture_is_moved_by_keys_and_pointer(visitor: Visitor, tmp_path: Path) -> None:
+    Image.effect_noise((300, 400), 80).convert("RGB").save(tmp_path / "tall.png")
+    page = visitor.open()
+    page.get_by_role("tab", name="Image to video").click()
+    panel(page).get_by_label("Remove Image").first.click()
+    panel(page).locator("input[type=file]").first.set_input_files(tmp_path / "tall.png")
+    frame = panel(page).get_by_role("slider", name="Part of the picture that is kept")
+    expect(panel(page).get_by_text("A clip of 192 × 320 keeps 80 % of the picture")).to_be_visible()
+    frame.focus()
+    page.keyboard.press("ArrowRight")
+    expect(frame).to_have_attribute("aria-valuetext", "55 % from the left")
+    place = frame.bounding_box()
+    assert place is not None
+    page.mouse.move(place["x"] + 20, place["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(place["x"] - 400, place["y"] + 20, steps=3)
+    page.mouse.up()
+    expect(frame).to_have_attribute("aria-valuetext", "0 % from the left")
+    expect(page.locator("[id='image-to-video-image_crop'] textarea")).to_have_value("0")
+    panel(page).get_by_label("Fit with black bars").check()
+    expect(panel(page).get_by_text("shows the whole picture, with black bars")).to_be_visible()
+    expect(frame).to_have_count(0)
 
 
 def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:

@@ -8,7 +8,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from tests.jobs.test_queue import finished
 from tests.support.requests import Silence
+from wan_pipeline.access.callers import Caller
+from wan_pipeline.access.roles import Role
+from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.cli import main
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models import registry
@@ -16,6 +20,7 @@ from wan_pipeline.models.spec import LastImage, Mode
 from wan_pipeline.planning.hardware import Hardware, save_hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.planning.planner import Planner
+from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
@@ -92,6 +97,32 @@ def test_a_memory_limit_is_the_same_as_a_smaller_card(model, gib, settings, tmp_
     assert by_command(capsys, settings, model, 80, f"--memory-limit={gib}GiB") == printed
     assert limited.estimates.of_draft(draft).forecast.to_dict() == printed
     assert by_engine(monkeypatch, limited, LARGE_CARD, draft, tiny_demo) == printed["plan"]
+
+
+def test_09_one_clip_has_one_estimate_wherever_it_is_told(studio, settings, queue, database, capsys):
+    """The Models room told the forecast, 8 s, and the form what the last clip took, 50 s."""
+    save_hardware(Hardware("cpu", "a processor", 0, 0, RAM_GIB * GIB, RAM_GIB * GIB), settings.cache)
+    request = replace(own_request(registry.find("demo")), prompt="a boat")
+    queue.editor.submit(request)
+    seconds = {"loading": 1.0, "denoising": 40.0, "decoding": 8.0, "saving": 2.0}
+    queue.worker.finish(queue.worker.claim().id, finished(database, request=request, seconds=seconds))
+    draft, folders = Draft("a boat"), [f"--workspace={settings.workspace}", f"--loras-folder={settings.loras}"]
+    told = {
+        "form": studio.estimates.of_draft(draft).seconds,
+        "models": studio.estimates.of_model("demo").seconds,
+        "list": studio.estimates.of_drafts([draft]).seconds,
+        "api": CallerStudio(studio, Caller(Role.OWNER)).forecast(draft).clip_seconds,
+    }
+    assert main(["plan", "--json", *folders]) == 0
+    told["plan"] = json.loads(capsys.readouterr().out)["seconds"]
+    assert main(["doctor", "--json", *folders]) == 0
+    told["doctor"] = json.loads(capsys.readouterr().out)["models"]["demo"]["seconds"]
+    assert told == dict.fromkeys(told, pytest.approx(51.0, abs=0.1))
+    waiting = queue.editor.submit(request)
+    assert studio.estimates.queue_seconds() == pytest.approx(51.0, abs=0.1)
+    queue.worker.claim()
+    queue.worker.progress(waiting, Progress(Stage.DENOISING, 4, 16, 30.0))
+    assert studio.estimates.seconds_left(queue.jobs.job(waiting)) == pytest.approx(30.0 + 8.0)
 
 
 def test_an_image_model_counts_the_image_that_it_encodes(settings, capsys):

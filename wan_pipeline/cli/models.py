@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings
+from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings, warn
 from wan_pipeline.errors import ModelError
 from wan_pipeline.progress import Throttle
 from wan_pipeline.wording import data_size, duration, upper_first
@@ -52,10 +52,12 @@ def _add_import(actions: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder, a repository of the Hugging Face Hub (owner/name), or a .safetensors",
+        help="a folder, a repository of the Hugging Face Hub (owner/name), or a .safetensors file",
     )
     parser.add_argument(
-        "--config", metavar="MODEL", help="for a file: the installed model that it was made from, by id or folder"
+        "--config",
+        metavar="MODEL",
+        help="for a file or the authors' shards: the installed model that it was made from, by id or folder",
     )
     parser.add_argument(
         "--low-noise", type=Path, metavar="FILE", help="for a file: the file of the second, low-noise expert"
@@ -132,14 +134,12 @@ def _import(options: argparse.Namespace) -> int:
 def _import_file(manager: ModelManager, file: Path, options: argparse.Namespace) -> Entry:
     from wan_pipeline.models.importing.source import check_weights
 
-    if file.is_dir():
-        raise ModelError(f"{file.name} is a folder, and --config goes with a .safetensors file; leave --config out.")
     if not options.config:
         check_weights(file)
         raise ModelError(f"{file.name} is a transformer alone; name the model that it was made from with --config ID.")
     files = [file] if options.low_noise is None else [file, options.low_noise]
     with _TransferLine(sys.stderr, "copied") as observer:
-        return manager.import_files(files, options.config, observer, options.id, options.title)
+        return manager.import_files(files, options.config, observer, options.id, options.title, warn)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from wan_pipeline.wording import duration
 if TYPE_CHECKING:
     from wan_pipeline.planning.forecast import Forecast
     from wan_pipeline.planning.planner import Planner
-    from wan_pipeline.requests.request import Draft
+    from wan_pipeline.requests.request import Draft, GenerationRequest
 
 PLAN = "Forecast the memory plan, memory and time of a clip, on this machine or another, without making it."
 DOCTOR = "Show what this machine has, and which models it can run at their own settings."
@@ -71,11 +72,13 @@ def run_plan(options: argparse.Namespace) -> int:
     request = own_request(spec, draft)
     machine = _machine(options, folders)
     forecast = _planner(folders).choose(request, spec, machine)
+    is_here = options.vram is None and options.ram is None
+    seconds = _seconds(folders, {spec.id: request}).get(spec.id, forecast.seconds) if is_here else forecast.seconds
     if options.json:
         size = {"width": request.width, "height": request.height, "frames": request.num_frames}
-        print(json.dumps({"model": spec.id, **size, **forecast.to_dict()}))
+        print(json.dumps({"model": spec.id, **size, **forecast.to_dict(), "seconds": round(seconds, 1)}))
     else:
-        print("\n".join(_lines(forecast, _free_gib(machine, folders))))
+        print("\n".join(_lines(forecast, seconds, _free_gib(machine, folders))))
     return 0
 
 
@@ -87,11 +90,13 @@ def run_doctor(options: argparse.Namespace) -> int:
     folders = settings(options)
     hardware, planner = probe(choose_device(folders.device), folders.cache), _planner(folders)
     free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
-    forecasts = {spec.id: planner.choose(own_request(spec), spec, hardware.machine) for spec in _runnable()}
+    requests = {spec.id: own_request(spec) for spec in _runnable()}
+    forecasts = {spec.id: planner.choose(requests[spec.id], spec, hardware.machine) for spec in _runnable()}
+    seconds = {name: forecast.seconds for name, forecast in forecasts.items()} | _seconds(folders, requests)
     if options.json:
         facts = {name: getattr(hardware, name) for name in ("device", "name")}
         sizes = {f"{name}_gib": round(getattr(hardware, name) / GIB, 2) for name in _SIZES}
-        models = {model_id: forecast.to_dict() for model_id, forecast in forecasts.items()}
+        models = {name: {**made.to_dict(), "seconds": round(seconds[name], 1)} for name, made in forecasts.items()}
         print(json.dumps({**facts, **sizes, "disk_free_gib": round(free_disk / GIB, 2), "models": models}))
         return 0
     print(f"device  {hardware.device}: {hardware.name}")
@@ -100,7 +105,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     print(f"memory  {hardware.ram_free / GIB:.1f} of {hardware.ram_total / GIB:.1f} GiB free")
     print(f"disk    {free_disk / GIB:.1f} GiB free")
     for model_id, forecast in forecasts.items():
-        print(f"{model_id:<22}{_summary(forecast)}")
+        print(f"{model_id:<22}{_summary(forecast, seconds[model_id])}")
     return 0
 
 
@@ -125,7 +130,25 @@ def _in_project(options: argparse.Namespace, draft: Draft) -> Draft:
         tell_project(studio, options.project)
         layers = studio.projects.layers(options.project, options.profile)
         values = studio.requests.within(layers).merged(draft).values
-        return replace(chosen_by(draft, layers), **values, preset=None, speed=None)
+        return replace(chosen_by(draft, layers), **values, preset=None, quality=None, speed=None)
+
+
+def _seconds(folders: Settings, requests: Mapping[str, GenerationRequest]) -> dict[str, float]:
+    """What the page says that these clips take here, by model; nothing in a workspace that is not there yet."""
+    if not folders.database.is_file():
+        return {}
+    from wan_pipeline.clips.inputs.files import InputFiles
+    from wan_pipeline.jobs.estimator import Estimator
+    from wan_pipeline.jobs.reader import JobReader
+    from wan_pipeline.lora.library import LoraLibrary
+    from wan_pipeline.models.library import ModelLibrary
+    from wan_pipeline.requests.resolver import RequestResolver
+    from wan_pipeline.storage.database import Database
+
+    models, loras = ModelLibrary(folders), LoraLibrary(folders.loras)
+    resolver = RequestResolver(models, {}, {}, loras, InputFiles(folders.inputs))
+    estimates = Estimator(folders, resolver, JobReader(Database(folders.database), folders))
+    return {model_id: estimates.seconds(request) for model_id, request in requests.items()}
 
 
 def _planner(folders: Settings) -> Planner:
@@ -165,12 +188,12 @@ def _free_gib(machine: Machine, folders: Settings) -> float:
     return min(machine.vram / GIB, folders.memory_limit or machine.vram / GIB)
 
 
-def _lines(forecast: Forecast, free_gib: float) -> list[str]:
+def _lines(forecast: Forecast, seconds: float, free_gib: float) -> list[str]:
     """The forecast for a person."""
     plan = forecast.plan
     streamed = f"{forecast.resident_blocks} of {forecast.blocks} stay, the others stream"
     facts: dict[str, Any] = {
-        "plan": _summary(forecast, free_gib),
+        "plan": _summary(forecast, seconds, free_gib),
         "as text": str(plan),
         "weights": plan.precision,
         "blocks": streamed if forecast.is_streamed else "all stay",
@@ -184,9 +207,9 @@ def _lines(forecast: Forecast, free_gib: float) -> list[str]:
     return [f"{name:<18}{value}" for name, value in facts.items() if value is not None]
 
 
-def _summary(forecast: Forecast, free_gib: float | None = None) -> str:
+def _summary(forecast: Forecast, seconds: float, free_gib: float | None = None) -> str:
     if not forecast.fits:
         return f"does not fit: {forecast.reason}"
     peak = (forecast.peak_vram or forecast.peak_ram) / GIB
     limit = "" if free_gib is None else f" of {free_gib:.1f}"
-    return f"fits: {peak:.1f}{limit} GiB, about {duration(forecast.seconds)}, {forecast.plan.precision} weights"
+    return f"fits: {peak:.1f}{limit} GiB, about {duration(seconds)}, {forecast.plan.precision} weights"

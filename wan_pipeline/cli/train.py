@@ -51,6 +51,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
+    add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
     add("--forecast", action="store_true", help="say what it will take, and train nothing")
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_memory(parser, limit_only=True)
@@ -74,6 +75,7 @@ def run_train(options: argparse.Namespace) -> int:
         rank=options.rank,
         learning_rate=options.learning_rate,
         resume=options.resume,
+        deterministic=options.deterministic,
     )
     with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
         if options.forecast:

@@ -47,12 +47,14 @@ class Throughput:
         overheads = [_overhead(job.seconds) + seconds for job, seconds in between if seconds is not None]
         overheads = overheads or [_overhead(job.seconds) for job in finished]
         loadings = [job.seconds.get(Stage.LOADING, 0.0) for job in finished]
+        first = [job.seconds.get(Stage.LOADING, 0.0) for job in finished if STARTING in job.seconds]
         if len(rates) < len(MEASURED):
             costs, own = forecast().costs, own_request(spec)
             rates = {stage: costs[stage].seconds / _work(own, stage, spec) for stage in MEASURED} | rates
             overheads = overheads or [_overhead({stage: cost.seconds for stage, cost in costs.items()})]
             loadings = loadings or [costs[Stage.LOADING].seconds]
-        return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads), min(loadings), max(loadings))
+        first_loading = median(first) if first else max(loadings)
+        return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads), min(loadings), first_loading)
 
     def seconds(self, request: GenerationRequest) -> float:
         """The whole clip, with the model in memory. See `first_loading` for what it takes to get there."""

@@ -51,8 +51,8 @@ def check_not_authors(folder: Path) -> None:
     """Raise ModelError for a folder in the layout of the Wan authors' own repositories."""
     if _is_authors(folder):
         raise ModelError(
-            f"{folder.name} has the layout of the Wan authors' own repositories, which cannot be used here; choose the "
-            "same model in diffusers layout: `models list` names them, such as Wan-AI/Wan2.1-T2V-14B-Diffusers."
+            f"{folder.name} has the layout of the Wan authors' own repositories: name the installed model in diffusers "
+            "layout that it was made from with --config ID; `models list` names them."
         )
 
 

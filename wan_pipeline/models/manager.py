@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 if TYPE_CHECKING:
     from wan_pipeline.models.hub.download import DownloadPlan
     from wan_pipeline.models.transfer import TransferObserver
+
+logger = logging.getLogger(__name__)
 
 
 class ModelManager:
@@ -99,12 +102,13 @@ class ModelManager:
         observer: TransferObserver,
         model_id: str | None = None,
         title: str | None = None,
+        warn: Callable[[str], None] = logger.warning,
     ) -> Entry:
-        """Make a model of single-file transformers and the other components of `config`; see ModelImporter.
+        """Make a model of single files or shards and the other components of `config`; see ModelImporter.
 
         Raises ModelError, StorageError, Cancelled.
         """
-        return self.entry(self._importer.import_files(files, config, observer, model_id, title).id)
+        return self.entry(self._importer.import_files(files, config, observer, model_id, title, warn).id)
 
     @main_app_only
     def verify(self, model_id: str, observer: TransferObserver) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.support import tiny
 from tests.support.observers import Recorder, Watcher
 from tests.support.requests import make_request
 from wan_pipeline.engine.engine import Engine
+from wan_pipeline.errors import ModelError
 from wan_pipeline.models.importing.floats import bf16_bytes, decode
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
@@ -123,23 +125,110 @@ def test_20_a_marker_alone_changes_nothing(models, base, tmp_path):
     assert all(torch.equal(value, plain[authors_name(name)]) for name, value in got.items())
 
 
+def halved(folder: Path, part: str) -> dict[str, torch.Tensor]:
+    """The tensors of another component, changed, so that they are told from those of the base."""
+    return {
+        name: value / 2 for path in (folder / part).glob("*.safetensors") for name, value in load_file(path).items()
+    }
+
+
 @pytest.mark.parametrize(
     "names", [("vae.", "text_encoders.umt5xxl.transformer."), ("first_stage_model.", "cond_stage_model.")]
 )
-def test_20_of_a_file_for_everything_the_transformer_is_taken(settings, models, base, tmp_path, names):
+def test_20_a_file_for_everything_gives_all_that_it_holds(settings, models, base, tmp_path, names):
     transformer = {f"model.diffusion_model.{name}": value for name, value in scaled(weights(base)).items()}
+    held = {part: halved(base, part) for part in ("vae", "text_encoder")}
     beside = {
-        prefix + name: value
-        for prefix, part in zip(names, ("vae", "text_encoder"), strict=True)
-        for path in (base / part).glob("*.safetensors")
-        for name, value in load_file(path).items()
+        prefix + name: value for prefix, part in zip(names, held, strict=True) for name, value in held[part].items()
     }
+    beside[f"{names[1]}spiece_model"] = torch.zeros(9, dtype=torch.uint8)
     save_file(transformer | beside, tmp_path / "all.safetensors")
-    folder = models.import_files([tmp_path / "all.safetensors"], BASE, Watcher()).folder
-    assert difference(output(folder), output(base)) < 0.04
-    for part in ("vae", "text_encoder"):
-        for path in (base / part).iterdir():
-            assert (folder / part / path.name).read_bytes() == path.read_bytes()
+    told: list[str] = []
+    folder = models.import_files([tmp_path / "all.safetensors"], BASE, Watcher(), "mine", warn=told.append).folder
+    assert told == [] and difference(output(folder), output(base)) < 0.04
+    for part, wanted in held.items():
+        (path,) = (folder / part).glob("*.safetensors")
+        got = load_file(path)
+        assert got.keys() == wanted.keys() and all(torch.equal(got[name], wanted[name]) for name in wanted)
+    with Engine(settings) as engine:
+        request = make_request(model="mine", width=64, height=64, num_frames=5, num_inference_steps=1)
+        assert engine.render(request, Recorder()).sha256
+
+
+def test_20_what_a_file_for_everything_holds_of_another_model_is_told(models, base, tmp_path):
+    transformer = {f"model.diffusion_model.{name}": value for name, value in scaled(weights(base)).items()}
+    other = {f"vae.{name}": value[:1] for name, value in halved(base, "vae").items()}
+    save_file(transformer | other, tmp_path / "all.safetensors")
+    told: list[str] = []
+    folder = models.import_files([tmp_path / "all.safetensors"], BASE, Watcher(), warn=told.append).folder
+    assert len(told) == 1 and told[0].startswith(
+        "The vae is that of Wan 2.1 Text to video 14B: that in all.safetensors"
+    )
+    for path in (base / "vae").iterdir():
+        assert (folder / "vae" / path.name).read_bytes() == path.read_bytes()
+
+
+AUTHORS_VAE = (
+    (r"(en|de)coder\.mid_block\.resnets\.0", r"\1coder.middle.0"),
+    (r"(en|de)coder\.mid_block\.attentions\.0", r"\1coder.middle.1"),
+    (r"(en|de)coder\.mid_block\.resnets\.1", r"\1coder.middle.2"),
+    (r"(en|de)coder\.conv_in\.", r"\1coder.conv1."),
+    (r"(en|de)coder\.norm_out\.", r"\1coder.head.0."),
+    (r"(en|de)coder\.conv_out\.", r"\1coder.head.2."),
+    (r"^quant_conv\.", "conv1."),
+    (r"^post_quant_conv\.", "conv2."),
+    (r"encoder\.down_blocks\.", "encoder.downsamples."),
+    (r"decoder\.up_blocks\.(\d)\.upsamplers\.0", lambda found: f"decoder.upsamples.{4 * int(found[1]) + 3}"),
+    (
+        r"decoder\.up_blocks\.(\d)\.resnets\.(\d)",
+        lambda found: f"decoder.upsamples.{4 * int(found[1]) + int(found[2])}",
+    ),
+    (r"\.conv_shortcut\.", ".shortcut."),
+    (r"\.norm1\.", ".residual.0."),
+    (r"\.conv1\.(?=weight|bias)(?<=\d\.conv1\.)", ".residual.2."),
+    (r"\.norm2\.", ".residual.3."),
+    (r"\.conv2\.", ".residual.6."),
+)
+"""diffusers' names -> the authors', of the 8x VAE."""
+
+
+def test_20_a_vae_in_the_authors_names_is_taken(models, base, tmp_path):
+    held = halved(base, "vae")
+    named = {}
+    for name, value in held.items():
+        new = name
+        for ours, theirs in AUTHORS_VAE:
+            new = re.sub(ours, theirs, new)
+        named[f"vae.{new}"] = value
+    assert "vae.decoder.middle.0.residual.0.gamma" in named and len(named) == len(held)
+    transformer = {f"model.diffusion_model.{name}": value for name, value in scaled(weights(base)).items()}
+    save_file(transformer | named, tmp_path / "all.safetensors")
+    told: list[str] = []
+    folder = models.import_files([tmp_path / "all.safetensors"], BASE, Watcher(), warn=told.append).folder
+    (path,) = (folder / "vae").glob("*.safetensors")
+    got = load_file(path)
+    assert told == [] and all(torch.equal(got[name], value) for name, value in held.items())
+
+
+def test_20_a_folder_of_the_authors_shards_is_taken_in(settings, models, base, tmp_path):
+    plain = {authors_name(name): value for name, value in weights(base).items()}
+    folder = tmp_path / "Wan2.1-T2V-14B"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"_class_name": "WanModel"}')
+    (folder / "Wan2.1_VAE.pth").write_bytes(b"never opened")
+    for number in range(3):
+        part = {name: value for place, (name, value) in enumerate(plain.items()) if place % 3 == number}
+        save_file(part, folder / f"diffusion_pytorch_model-{number + 1:05}-of-00003.safetensors")
+    entry = models.import_files([folder], BASE, Watcher(), "mine")
+    got = weights(entry.folder)
+    assert entry.spec.title == folder.name
+    assert all(torch.equal(got[name], value) for name, value in weights(base).items())
+    (folder / "diffusion_pytorch_model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"Wan2\.1-T2V-14B lacks \d+ tensors of Wan 2\.1 Text to video 14B"):
+        models.import_files([folder], BASE, Watcher(), "cut")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"holds no \.safetensors files"):
+        models.import_files([tmp_path / "empty"], BASE, Watcher(), "no")
 
 
 @pytest.mark.parametrize(("dtype", "name"), [(E4M3, "F8_E4M3"), (torch.float8_e5m2, "F8_E5M2")])

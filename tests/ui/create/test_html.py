@@ -43,7 +43,8 @@ def test_equal_jobs_give_equal_html() -> None:
 
 def test_a_running_job_says_where_it_is() -> None:
     text = text_of(JobState.RUNNING)
-    assert "Denoising" in text and "step 4/16" in text and "3 s left" in text
+    assert "Denoising" in text and "step 4/16" in text and "left" not in text
+    assert "17 s left" in html.stage(TEMPLATES, NAMES, make_job(JobState.RUNNING), seconds_left=17.2)
     assert "Stopping" in text_of(JobState.RUNNING, cancel_requested=True)
     assert "step" not in text_of(JobState.RUNNING, total=0, eta_seconds=None)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from wan_pipeline.models.names import check_id, check_repository, id_of, is_text
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.transfer import TransferObserver
 from wan_pipeline.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class ModelImporter:
@@ -67,25 +70,32 @@ class ModelImporter:
         observer: TransferObserver,
         model_id: str | None = None,
         title: str | None = None,
+        warn: Callable[[str], None] = logger.warning,
     ) -> ModelSpec:
-        """Make a model of a transformer in one file, or of one for each of two experts; the rest is that of `config`.
+        """Make a model of a transformer in a file or in shards, or of one for each of two experts.
 
-        `config` is another model's id, repository or folder. Raises ModelError, StorageError, Cancelled.
+        A file for everything gives what it holds beside the transformer too; the rest is that of `config`, another
+        model's id, repository or folder. `warn` is told of what the file holds and is not used. Raises ModelError,
+        StorageError, Cancelled.
         """
         from wan_pipeline.models.importing.single_file import convert
-        from wan_pipeline.models.importing.source import read_source
+        from wan_pipeline.models.importing.source import read_beside, read_source, read_stored, transformer_paths
 
-        base = self._installed(config)
+        base, given = self._installed(config), files[0]
+        files = transformer_paths(files)
         if len(files) != len(base.transformers):
             one, two = "one transformer: give one file", "two experts: give the other's file with --low-noise"
             raise ModelError(f"{base.spec.title} has {two if base.has_two_experts else one}.")
-        new_id = self._new_id(model_id, files[0].stem)
+        name = given.name if given.is_dir() else given.stem
+        new_id = self._new_id(model_id, name)
         target = self._settings.models / new_id
         if target.exists():
             raise ModelError(f"There is already a folder {target}; give the model another name with --id.")
-        title = title or files[0].stem
+        title = title or name
         _check_text(str(target), title)
-        sources = {name: read_source(path, base, name) for name, path in zip(base.transformers, files, strict=True)}
+        stored = [read_stored(path) for path in files]
+        sources = {name: read_source(each, base, name) for name, each in zip(base.transformers, stored, strict=True)}
+        sources |= read_beside(stored[0], base, warn)
         convert(sources, base, target, observer)
         own = replace(base.spec, id=new_id, title=title, repo=None, licence="unknown")
         memory = inspect(new_id, title, lambda name: read_config(target / name)).memory  # its own, whatever the base is

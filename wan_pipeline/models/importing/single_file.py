@@ -1,4 +1,4 @@
-"""Makes a model in diffusers layout of a transformer in one safetensors file and the other components of another model.
+"""Makes a model in diffusers layout of components in safetensors files and the other components of another model.
 
 Bytes are copied from file to file, under other names; weights in 8 bits become BF16 on the way. No torch, and never
 more than a few megabytes in memory.
@@ -44,7 +44,7 @@ def convert(sources: dict[str, Source], base: InstalledModel, target: Path, obse
                 _copy(path, folder / path.relative_to(base.folder), link=path not in copies)
             meter = Meter(observer, needed)
             for component, source in sources.items():
-                _write_shards(source, folder / component, meter)
+                _write_shards(source, folder / component, _stem(base, component), meter)
             folder.rename(target)
         except OSError as error:
             raise storage_error(target.parent, error) from error
@@ -93,17 +93,22 @@ def _copy(path: Path, target: Path, *, link: bool) -> None:
     shutil.copyfile(path, target)
 
 
-def _write_shards(source: Source, folder: Path, meter: Meter) -> None:
+def _stem(base: InstalledModel, component: str) -> str:
+    """What the library that loads the component calls its files: transformers says `model`."""
+    return "model" if base.component_files(component)[0].name.startswith("model") else STEM
+
+
+def _write_shards(source: Source, folder: Path, stem: str, meter: Meter) -> None:
     shards = _shards(source)
     weight_map: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         part = "" if len(shards) == 1 else f"-{number:05}-of-{len(shards):05}"
-        meter.file = f"{folder.name}/{STEM}{part}.safetensors"
-        _write_shard(source, names, folder / f"{STEM}{part}.safetensors", meter)
-        weight_map |= dict.fromkeys(names, f"{STEM}{part}.safetensors")
+        meter.file = f"{folder.name}/{stem}{part}.safetensors"
+        _write_shard(source, names, folder / f"{stem}{part}.safetensors", meter)
+        weight_map |= dict.fromkeys(names, f"{stem}{part}.safetensors")
     if len(shards) > 1:
         index = {"metadata": {"total_size": source.total_bytes}, "weight_map": weight_map}
-        (folder / f"{STEM}.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+        (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
 def _shards(source: Source) -> list[list[str]]:
@@ -124,10 +129,10 @@ def _write_shard(source: Source, names: list[str], target: Path, meter: Meter) -
     """A safetensors file whose tensors are aligned when it is mapped."""
     infos = {name: source.info(name) for name in names}
     header, order = aligned_layout(infos, {"format": "pt"})
-    with source.path.open("rb") as content, target.open("wb") as out:
+    with target.open("wb") as out:
         out.write(header)
         for name in order:
-            for chunk in source.read(name, content):
+            for chunk in source.read(name):
                 out.write(chunk)
                 meter.add(len(chunk))
         out.flush()

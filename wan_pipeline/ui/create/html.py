@@ -18,12 +18,13 @@ def stage(
     job: Job | None,
     preview: bytes | None = None,
     *,
+    seconds_left: float | None = None,
     is_binned: bool = False,
     is_paused: bool = False,
 ) -> str:
     """The job's clip, preview or state, and its settings. Equal jobs give equal HTML, so a playing clip goes on.
 
-    `is_binned`: its clip is in the bin. `is_paused`: the queue as a whole is.
+    `seconds_left`: until it is done. `is_binned`: its clip is in the bin. `is_paused`: the queue as a whole is.
     """
     if job is None:
         return templates.render("create/empty_stage.html")
@@ -33,6 +34,7 @@ def stage(
         job=job,
         said=in_place(job, is_binned=is_binned, is_paused=is_paused),
         preview=preview,
+        seconds_left=seconds_left,
         stages=STAGES,
         facts=facts(job, names) if is_done else {},
         not_shown=not_shown(job.request) if is_done else (),

@@ -103,11 +103,21 @@ class StageEvents:
         clip = None if is_binned else clip
         verification = self._studio.verifications.of(clip.path) if clip else None
         is_verifying = verification is not None and not verification.is_over
-        preview = jobs.preview(job.id) if job and job.state is JobState.RUNNING else None
+        running = job if job and job.state is JobState.RUNNING else None
+        preview = jobs.preview(running.id) if running else None
+        seconds_left = self._studio.estimates.seconds_left(running) if running else None
         recent = [_without_lost_clip(other) for other in jobs.made(RECENT)]
         counts = jobs.counts()
         return {
-            "view": html.stage(templates, self._names, job, preview, is_binned=is_binned, is_paused=state.paused),
+            "view": html.stage(
+                templates,
+                self._names,
+                job,
+                preview,
+                seconds_left=seconds_left,
+                is_binned=is_binned,
+                is_paused=state.paused,
+            ),
             "cancel": job is not None and job.is_active and not self._studio.is_viewer,
             "reuse": job is not None and not job.is_active,
             "last_frame": job is not None and job.clip is not None,

@@ -116,6 +116,7 @@ class QueueEvents:
         counts, state = self._jobs.counts(), self._jobs.queue_state()
         running = next(iter(self._jobs.jobs(RUNNING, limit=1)), None)
         preview = self._jobs.preview(running.id) if running else None
+        clip_left = self._studio.estimates.seconds_left(running) if running else None
         shelf, seconds_left = SHELVES[selection.shelf], self._studio.estimates.queue_seconds()
         listed = self._jobs.counts(project)
         jobs = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE, project)
@@ -123,7 +124,7 @@ class QueueEvents:
         parts = self._layout.updates(
             head=html.head(self._templates, counts, state, seconds_left, running=running is not None),
             actions=html.head_actions(self._templates, counts, state, running=running is not None),
-            now=html.now(self._templates, self._names, running, preview),
+            now=html.now(self._templates, self._names, running, preview, clip_left),
             now_actions=html.now_actions(self._templates, running),
             shelves=html.shelves(self._templates, listed, selection.shelf),
             bar=html.bar(self._templates, selection, total),

@@ -52,12 +52,21 @@ def head_actions(templates: Templates, counts: Mapping[JobState, int], state: Qu
     )
 
 
-def now(templates: Templates, names: Names, job: Job | None, preview: bytes | None) -> str:
-    """The job being made; empty without one. `preview` is a WebP image."""
+def now(
+    templates: Templates, names: Names, job: Job | None, preview: bytes | None, seconds_left: float | None = None
+) -> str:
+    """The job being made; empty without one. `preview` is a WebP image, `seconds_left` until the job is done."""
     if job is None:
         return ""
     stage = "Stopping" if job.cancel_requested else STAGES[job.stage]
-    return templates.render("queue/now.html", job=job, facts=facts_line(names, job), stage=stage, preview=preview)
+    return templates.render(
+        "queue/now.html",
+        job=job,
+        facts=facts_line(names, job),
+        stage=stage,
+        preview=preview,
+        seconds_left=seconds_left,
+    )
 
 
 def now_actions(templates: Templates, job: Job | None) -> str:
