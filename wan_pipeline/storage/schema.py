@@ -110,6 +110,11 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE jobs ADD COLUMN deterministic INTEGER NOT NULL DEFAULT 0;
     """,
     """
+    ALTER TABLE jobs ADD COLUMN clip_name TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN output TEXT NOT NULL DEFAULT '';
+    CREATE INDEX jobs_by_clip_name ON jobs (clip_name, project) WHERE clip_name != '';
+    """,
+    """
     CREATE TABLE lora_notes (
         sha256 TEXT PRIMARY KEY,
         note TEXT NOT NULL

@@ -103,7 +103,7 @@ def _read(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _show(draft: Draft, spec: ModelSpec) -> str:
-    return write_rows(LoraRow.of(lora) for lora in draft.loras)
+    return write_rows(LoraRow.of(lora) for lora in draft.loras or ())
 
 
 LORAS = Field(_build, _read, _show)
