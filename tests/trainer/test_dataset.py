@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from wan_pipeline.models.registry import DEMO, find
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Problem, check_dataset
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, DatasetError, read_items
+from wan_pipeline.trainer.dataset.importing import import_dataset
 from wan_pipeline.trainer.dataset.pixels import read_pixels
 
 
@@ -144,3 +146,38 @@ def test_the_command_reports_it_as_json(folder: Path, tmp_path: Path) -> None:
     assert report["buckets"] == [{"width": 320, "height": 192, "frames": 1, "count": 3}]
     assert report["problems"] == []
     assert wan("dataset", "check", tmp_path / "gone").returncode == 2
+
+
+def test_datasets_of_other_trainers_are_copied(folder: Path, tmp_path: Path) -> None:
+    lines = [{"image_path": f"{number}.png", "caption": f"picture {number}"} for number in range(3)]
+    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (folder / "musubi.toml").write_text('[[datasets]]\nimage_jsonl_file = "list.jsonl"\n')
+    (folder / "metadata.csv").write_text("video,prompt\n" + "".join(f"{n}.png,picture {n}\n" for n in range(3)))
+    with ZipFile(folder / "all.zip", "w") as archive:
+        for path in [*folder.glob("*.png"), *folder.glob("*.txt")]:
+            archive.write(path, f"inner/{path.name}")
+        archive.writestr("../../outside.txt", "x")
+        archive.writestr("script.py", "x")
+    for name in ("list.jsonl", "musubi.toml", "metadata.csv", "all.zip"):
+        target = tmp_path / "made" / name
+        assert import_dataset(folder / name, target) == 3
+        assert [item.caption for item in read_items(target)] == ["picture 0", "picture 1", "picture 2"]
+    assert not (tmp_path / "outside.txt").exists()
+    assert not list((tmp_path / "made").rglob("script.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", '{"image_path": "gone.png"}', "gone.png, which is not there"),
+        ("a.jsonl", '{"caption": "x"}', "names no file"),
+        ("a.jsonl", "nonsense", "cannot be read"),
+        ("a.csv", "video,prompt\n", "names no images"),
+        ("a.zip", "nonsense", "cannot be unpacked"),
+        ("a.doc", "", "is no dataset"),
+    ],
+)
+def test_bad_sources_are_one_sentence(name: str, content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DatasetError, match=says):
+        import_dataset(tmp_path / name, tmp_path / "made")

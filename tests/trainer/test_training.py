@@ -17,6 +17,7 @@ from diffusers import WanPipeline, WanTransformer3DModel
 from PIL import Image
 from safetensors import safe_open
 
+from tests.support import tiny
 from tests.support.commands import MODEL, make_folders, started, wan
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.errors import Cancelled, StorageError, UserError
@@ -185,6 +186,27 @@ def test_stock_diffusers_reads_every_key_to_the_same_effect(
         torch.testing.assert_close(theirs(**inputs)[0], changed, atol=1e-5, rtol=1e-4)
         pipeline.unload_lora_weights()
         assert (theirs(**inputs)[0] - changed).abs().max() > 1e-3
+
+
+def test_two_experts_take_turns_and_give_a_pair(
+    pictures: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_pipeline.trainer.loop.SWAP_STEPS", 2)
+    tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
+    shutil.copy(pictures / "1.png", tmp_path)
+    asked = TrainingRequest(tmp_path, "pair", "wan2.2-t2v-a14b", steps=5, rank=2)
+    whole = run(asked, settings)
+    assert [path.name for path in whole.lora.paths] == ["pair_high_noise.safetensors", "pair_low_noise.safetensors"]
+    assert LoraLibrary(settings.loras).find("pair").is_pair
+    with pytest.raises(Cancelled):
+        run(replace(asked, output="halves"), settings, stop_after=3)
+    assert run(replace(asked, output="halves", resume=True), settings).lora.sha256 == whole.lora.sha256
+    ups = []
+    for path in whole.lora.paths:
+        with safe_open(path, "pt") as file:
+            ups.append(file.get_tensor("diffusion_model.blocks.1.ffn.2.lora_B.weight"))
+    assert all(up.abs().max() > 0 for up in ups)
+    assert not torch.equal(*ups)
 
 
 def test_a_loss_that_is_no_number_stops_it_and_keeps_the_last_checkpoint(

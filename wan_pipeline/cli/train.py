@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
 DATASET = "Look at a folder of images and short clips before training on it."
+IMPORT = "Copy a dataset of another trainer into a new folder: a ZIP, a musubi TOML or JSONL, a DiffSynth metadata.csv."
 CHECK = "Point out what is broken, tiny, blurred, double or without a caption, and the sizes it is trained at."
 
 
@@ -36,6 +37,11 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     check.add_argument("--json", action="store_true", help="print one JSON object")
     add_folders(check)
     check.set_defaults(run=run_check)
+    imported = actions.add_parser("import", help="copy another trainer's", description=IMPORT, allow_abbrev=False)
+    imported.add_argument("source", type=words.path, metavar="SOURCE", help="a ZIP, TOML, JSONL or CSV, or a folder")
+    imported.add_argument("folder", type=words.path, metavar="DIR", help="a new folder")
+    add_folders(imported)
+    imported.set_defaults(run=run_import)
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -51,6 +57,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
+    add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
     add("--forecast", action="store_true", help="say what it will take, and train nothing")
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_memory(parser, limit_only=True)
@@ -74,6 +81,7 @@ def run_train(options: argparse.Namespace) -> int:
         rank=options.rank,
         learning_rate=options.learning_rate,
         resume=options.resume,
+        deterministic=options.deterministic,
     )
     with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
         if options.forecast:
@@ -84,6 +92,13 @@ def run_train(options: argparse.Namespace) -> int:
     for warning in trained.warnings:
         warn(warning)
     print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])
+    return 0
+
+
+def run_import(options: argparse.Namespace) -> int:
+    from wan_pipeline.trainer.dataset.importing import import_dataset  # here: --help needs none of it
+
+    print(f"{plural(import_dataset(options.source, options.folder), 'file')} in {options.folder}")
     return 0
 
 

@@ -12,7 +12,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.device.placement import CPU, Placement
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, outside_on_device
 from wan_pipeline.engine.memory.weights import compute_dtype, load_transformer
 from wan_pipeline.errors import UserError
@@ -50,6 +50,18 @@ class Expert:
         """Of the factors, in the optimizer's order."""
         return [name for name, _ in self.factors.named()]
 
+    def move(self, device: torch.device) -> None:
+        """Move factors and moments to the device."""
+        for factor in self.factors.parameters():
+            factor.data = factor.data.to(device)
+            state = self.optimizer.state.get(factor, {})
+            state |= {name: value.to(device) for name, value in state.items() if name != "step" or self.is_fused}
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the optimizer is one kernel, which wants its count of steps on the device too."""
+        return bool(self.optimizer.defaults["fused"])
+
     @property
     def patch(self) -> tuple[int, int, int]:
         patch: tuple[int, int, int] = tuple(self.transformer.config.patch_size)
@@ -76,14 +88,41 @@ class Trainable:
     """Whether it reads a time for every token, and may be given its first frame."""
 
     @contextmanager
-    def training(self, plan: TrainingPlan, device: torch.device) -> Iterator[None]:
-        """Context manager: the transformers compute on the device, with their factors, by the plan."""
-        streams: list[TwoWayStream] = []
-        with ExitStack() as stack:
-            for expert in self.experts:
-                parts = expert.transformer, expert.factors, expert.streamed
-                stack.enter_context(training(*parts, plan, device, streams))
-            yield
+    def training(self, plan: TrainingPlan, device: torch.device) -> Iterator[Turns]:
+        """Context manager: gives the turns, in which the transformers compute on the device by the plan."""
+        turns = Turns(self.experts, plan, device)
+        try:
+            yield turns
+        finally:
+            turns.close()
+
+
+class Turns:
+    """Lets one expert at a time compute. What another one needs on the device is there only during its turn."""
+
+    def __init__(self, experts: Sequence[Expert], plan: TrainingPlan, device: torch.device) -> None:
+        self._takes_turns = len(experts) > 1
+        self._plan = plan
+        self._device = device
+        self._stack = ExitStack()
+        self._current: Expert | None = None
+
+    def take(self, expert: Expert) -> None:
+        """Let this expert compute from now on."""
+        if expert is self._current:
+            return
+        self.close()
+        self._current = expert
+        expert.move(self._device)
+        self._stack.enter_context(
+            training(expert.transformer, expert.factors, expert.streamed, self._plan, self._device)
+        )
+
+    def close(self) -> None:
+        self._stack.close()
+        if self._current is not None and self._takes_turns:
+            self._current.move(CPU)
+        self._current = None
 
 
 @contextmanager
@@ -93,18 +132,14 @@ def training(
     streamed: StreamedModel | None,
     plan: TrainingPlan,
     device: torch.device,
-    taking_turns: list[TwoWayStream] | None = None,
 ) -> Iterator[TwoWayStream | None]:
-    """Context manager: one transformer computes on the device, with its factors, by the plan.
-
-    Streams that are `taking_turns` share the device's memory.
-    """
+    """Context manager: one transformer computes on the device, with its factors, by the plan."""
     with ExitStack() as stack:
         stack.enter_context(factors.applied(transformer))
         stack.enter_context(differentiable(transformer))
         inputs = HostInputs(device) if plan.inputs_on_host else DeviceInputs()
         if streamed is not None:
-            stream = TwoWayStream(streamed.blocks, device, plan.buffers, taking_turns)
+            stream = TwoWayStream(streamed.blocks, device, plan.buffers)
             stack.callback(stream.close)
             stack.enter_context(outside_on_device([streamed], device))
             blocks = streamed.blocks
@@ -139,7 +174,7 @@ def load_trainable(
     for number, name in enumerate(model.transformers):
         transformer = load_transformer(model, name, WanTransformer3DModel, memory, place, cache / "weights")
         transformer.eval().requires_grad_(False)
-        factors = Factors(transformer, recipe.rank, recipe.alpha, generator, place.device, dtype)
+        factors = Factors(transformer, recipe.rank, recipe.alpha, generator, CPU, dtype)
         optimizer = torch.optim.AdamW(
             factors.parameters(),
             lr=recipe.learning_rate,

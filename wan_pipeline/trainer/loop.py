@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from wan_pipeline.engine.device.placement import MemoryGauge, Placement
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.trainer.batches import Batches, split
-from wan_pipeline.trainer.experts import Expert, Trainable
+from wan_pipeline.trainer.experts import Expert, Trainable, Turns
 from wan_pipeline.trainer.flow import Noisy, add_noise, noise_levels
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.prepare import Prepared
@@ -64,11 +64,11 @@ class Loop:
     def run_until(self, step: int, observer: TrainingObserver) -> None:
         """Train until so many steps are done. Raises Cancelled between steps, NotFiniteError."""
         started, first = time.monotonic(), self.steps_done
-        with self.model.training(self.plan, self.place.device):
+        with self.model.training(self.plan, self.place.device) as turns:
             while self.steps_done < step:
                 check_cancelled(observer)
                 began = time.monotonic()
-                rate = self._step()
+                rate = self.do_step(turns)
                 self.seconds += time.monotonic() - began
                 self.gauge.sample()
                 each = (time.monotonic() - started) / (self.steps_done - first)
@@ -85,12 +85,12 @@ class Loop:
             return self.validation[-1][1]
         losses = []
         generator = torch.Generator().manual_seed(0)
-        with torch.no_grad(), self.model.training(self.plan, self.place.device):
-            for index in self._held_out:
-                clean = self.prepared.batch([index])
-                text = self.prepared.text_batch([index], [False])
-                for level in VALIDATION_LEVELS:
-                    expert = self._expert_for(level)
+        with torch.no_grad(), self.model.training(self.plan, self.place.device) as turns:
+            for level in VALIDATION_LEVELS:
+                expert = self._expert_for(level)
+                turns.take(expert)
+                for index in self._held_out:
+                    clean, text = self.prepared.batch([index]), self.prepared.text_batch([index], [False])
                     noise = torch.randn(clean.shape, generator=generator)
                     noisy = self._noisy(expert, clean, noise, torch.tensor([level]), torch.tensor([False]))
                     losses.append(float(expert.loss(noisy, text, self.place)))
@@ -123,9 +123,10 @@ class Loop:
         self._batches.rest = [list(batch) for batch in facts.rest]
         self.generator.set_state(tensors["generator"])
 
-    def _step(self) -> float:
+    def do_step(self, turns: Turns) -> float:
         """One step. Returns its learning rate."""
         expert = self._expert_of_step(self.steps_done)
+        turns.take(expert)
         noisy, text = self._draw(expert)
         loss = expert.loss(noisy, text, self.place)
         torch.autograd.backward(loss)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from wan_pipeline.errors import UserError
@@ -84,7 +84,7 @@ class Output:
         paths = self._paths(folder, name, list(tensors))
         for path, of_expert in zip(paths, tensors.values(), strict=True):
             with whole_file(path) as part:
-                save_file(of_expert, part, text)
+                part.write_bytes(save(of_expert, text))
         together = {f"{suffix}.{key}": value for suffix, part in tensors.items() for key, value in part.items()}
         return WrittenLora(tuple(paths), tensors_sha256(together if len(tensors) > 1 else tensors[""]))
 

@@ -26,6 +26,8 @@ class TrainingRequest:
     rank: int | None = None
     learning_rate: float | None = None
     resume: bool = False
+    deterministic: bool = False
+    """Only operations whose result is the same bits every time; on a GPU attention's backward is none by itself."""
 
     @property
     def changes(self) -> dict[str, int | float | None]:

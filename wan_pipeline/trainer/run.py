@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from wan_pipeline import __version__
+from wan_pipeline.engine.device.deterministic import deterministic as deterministic_mode
 from wan_pipeline.engine.device.environment import fixed_facts
 from wan_pipeline.engine.device.placement import choose_placement, is_out_of_memory, limit_memory, release_memory
 from wan_pipeline.engine.device.probe import probe
@@ -59,15 +61,16 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
     started = time.monotonic()
     quiet_libraries()
     training = _Training(request, settings, observer)
-    training.start()
-    training.run()
-    lora = training.finish()
-    loop = training.loop
+    with deterministic_mode(None) if request.deterministic else nullcontext():
+        training.start()
+        training.run()
+        validation_loss = training.loop.validate()
+    lora, loop = training.finish(), training.loop
     return Trained(
         lora=lora,
         steps=loop.steps_done,
         loss=loop.loss,
-        validation_loss=loop.validate(),
+        validation_loss=validation_loss,
         seconds=time.monotonic() - started,
         peak_memory_gib=loop.gauge.peak_mb * 1e6 / 2**30,
         warnings=tuple(training.warnings),
@@ -200,6 +203,7 @@ class _Training:
             "trigger word": self._request.trigger,
             "device": self._place.device.type,
             "precision": [plan.precision.value, plan.small_factors],
+            "deterministic mode": self._request.deterministic,
         }
 
     def _save_state(self) -> None:

@@ -28,12 +28,18 @@ FIXED_BYTES = 0.4 * GIB
 MATMUL_PASSES, ATTENTION_PASSES = 3.0, 4.5
 """Of a step, in units of a forward: forward, forward again, and the backward of inputs alone; that of attention costs
 two and a half forwards."""
-OPTIMIZER_BYTES = 60.0
-"""Device memory read and written for each trained number and step."""
+POINTWISE_UNITS = 310.0
+"""(tokens, width) tensors in 16 bits that a block reads or writes in a step outside its matrix products."""
+DEQUANTIZED_TRAFFIC = 7.0
+"""Bytes read or written for each weight and pass when it is dequantized."""
+OPTIMIZER_BYTES = 600.0
+"""Bytes read or written for each trained number and step: casts, clipping, Adam."""
 MEMORY_SPEED = 2.0e12
 """Bytes a second of the device's own memory."""
-LAUNCH_SECONDS = 2.5e-3
-"""Of a block and step, in which a GPU waits for the program: it bounds small batches."""
+LAUNCH_SECONDS = 11.5e-3
+"""Of a block and step, in which the program queues its operations: a small batch computes in less."""
+CPU_PASSES = 7.5
+"""Of a step on a CPU, in units of a forward: with all activations kept, and 1.3 times as many without."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,10 @@ class TrainingForecast:
 
 
 def factor_count(work: Work) -> float:
-    """Trained numbers: of each of a block's ten linear layers, the rank times inputs and outputs."""
+    """Trained numbers of one expert: of each of a block's ten linear layers, the rank times inputs and outputs."""
     width, inner = work.facts.width, work.facts.feed_forward
     per_block = work.rank * (8 * 2 * width + 2 * (width + inner))
-    return float(per_block * work.facts.blocks * work.facts.experts)
+    return float(per_block * work.facts.blocks)
 
 
 def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> TrainingForecast:
@@ -74,13 +80,14 @@ def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> 
     unit = 2.0 * work.tokens * facts.width * (2 if plan.precision is Precision.FP32 else 1)
     blocks = facts.blocks * block_bytes(facts, plan.precision)
     on_device = blocks if not plan.buffers else plan.buffers * block_bytes(facts, plan.precision)
-    weights = (on_device if plan.buffers else on_device * facts.experts) + facts.experts * outer_bytes(facts)
+    weights = on_device + outer_bytes(facts) if plan.buffers else facts.experts * (on_device + outer_bytes(facts))
     factors = FACTOR_TENSORS * factor_count(work) * (2 if plan.small_factors else 4)
     activations = _activation_units(work, plan) * unit
     dequantized = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
     stored = facts.blocks * unit if plan.recomputes else 0.0
     device = weights + factors + activations + dequantized + FIXED_BYTES + (0.0 if plan.inputs_on_host else stored)
     host = (facts.experts * blocks if plan.buffers else 0.0) + (stored if plan.inputs_on_host else 0.0)
+    host += (facts.experts - 1) * factors  # of two experts only the one whose turn it is has them on the device
     return TrainingForecast(plan, device, host, _step_seconds(work, plan, machine) if machine else 0.0)
 
 
@@ -109,13 +116,16 @@ def _activation_units(work: Work, plan: TrainingPlan) -> float:
 
 def _step_seconds(work: Work, plan: TrainingPlan, machine: Machine) -> float:
     facts = work.facts
-    matmul = 2.0 * facts.block_params * facts.blocks * work.tokens
-    each = work.tokens / work.examples
-    attention = 4.0 * work.tokens * (each + work.text_tokens) * facts.width * facts.blocks
-    passes = MATMUL_PASSES if plan.recomputes else MATMUL_PASSES - 1
-    compute = passes * matmul / machine.matmul_speed + ATTENTION_PASSES * attention / machine.attention_speed
-    if machine.vram:
-        compute += facts.blocks * LAUNCH_SECONDS + OPTIMIZER_BYTES * factor_count(work) / facts.experts / MEMORY_SPEED
+    matmul = 2.0 * facts.block_params * facts.blocks * work.tokens / machine.matmul_speed
+    attended = work.tokens / work.examples + work.text_tokens
+    attention = 4.0 * work.tokens * attended * facts.width * facts.blocks / machine.attention_speed
+    if not machine.vram:
+        return CPU_PASSES * (1.3 if plan.recomputes else 1.0) * (matmul + attention)
+    pointwise = POINTWISE_UNITS * 2.0 * work.tokens * facts.width * facts.blocks / MEMORY_SPEED
+    optimizer = OPTIMIZER_BYTES * factor_count(work) / MEMORY_SPEED
+    compute = MATMUL_PASSES * matmul + ATTENTION_PASSES * attention + pointwise + optimizer
+    seconds = max(compute, LAUNCH_SECONDS * facts.blocks)
+    if plan.precision.is_quantized:
+        seconds += MATMUL_PASSES * DEQUANTIZED_TRAFFIC * facts.block_params * facts.blocks / MEMORY_SPEED
     streamed = facts.blocks - plan.buffers if plan.buffers else 0
-    copied = 2 * streamed * block_bytes(facts, plan.precision) / machine.copy_speed
-    return max(compute, copied)
+    return max(seconds, 2 * streamed * block_bytes(facts, plan.precision) / machine.copy_speed)

@@ -19,19 +19,8 @@ from wan_pipeline.engine.memory.block_copies import BlockCopier
 class TwoWayStream:
     """The buffers of one model's blocks on the device."""
 
-    def __init__(
-        self,
-        blocks: Sequence[Block],
-        device: torch.device,
-        buffers: int,
-        taking_turns: list[TwoWayStream] | None = None,
-    ) -> None:
-        """`buffers`, of 2 or more, are allocated when the first block is about to compute.
-
-        Of streams `taking_turns`, such as those of two experts, only one has its buffers at a time.
-        """
-        self._taking_turns = [] if taking_turns is None else taking_turns
-        self._taking_turns.append(self)
+    def __init__(self, blocks: Sequence[Block], device: torch.device, buffers: int) -> None:
+        """`buffers`, of 2 or more, are allocated when the first block is about to compute."""
         self._blocks = blocks
         self._order = [*blocks, *reversed(blocks)]
         self._count = min(max(buffers, 2), len(blocks))
@@ -71,8 +60,6 @@ class TwoWayStream:
         self._position = 0
 
     def _allocate(self) -> None:
-        for other in self._taking_turns:
-            other.close()
         size = max(block.nbytes for block in self._blocks)
         self._buffers = [self._copier.device_buffer(size) for _ in range(self._count)]
         if any(block.home_slab is None for block in self._blocks):

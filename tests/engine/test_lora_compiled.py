@@ -1,0 +1,53 @@
+"""Compiled blocks with LoRAs: dynamo sees every hook, those on norms too, and weights of one forward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import WanTransformer3DModel
+
+from tests.engine.test_lora_merged import HOME, INPUTS, MODEL
+from tests.support import tiny
+from wan_pipeline.engine.loaded import _guards_on_hooks
+from wan_pipeline.engine.lora.adapters import applied, read_weights
+from wan_pipeline.engine.lora.factor import Factor
+from wan_pipeline.engine.memory.inner_tensors import blocks_of
+from wan_pipeline.lora.adapter import match_adapter
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.settings import Settings
+
+CASES = Path(__file__).parents[1] / "lora" / "cases"
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@torch.inference_mode()
+def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> None:
+    """The file changes norms, biases and modulation. Only tracing is tried: what a backend makes of it is torch's."""
+    tiny.write_wan21_text(settings.models / MODEL)
+    model = ModelLibrary(settings).find(MODEL)
+    transformer = WanTransformer3DModel.from_pretrained(model.folder / "transformer").eval()
+    factor = Factor([1.0, 0.0, 0.5], HOME.device)
+    layers = read_weights(match_adapter(CASES / "lightx2v_full.safetensors", model), HOME, factor)
+
+    def compiled() -> torch.Tensor:
+        try:
+            for block in blocks_of(transformer):
+                block.forward = torch.compile(block.forward, backend="eager")
+            sample: torch.Tensor = transformer(**INPUTS).sample
+            return sample
+        finally:
+            for block in blocks_of(transformer):
+                block.__dict__.pop("forward")
+
+    plain = transformer(**INPUTS).sample
+    with _guards_on_hooks():
+        assert torch.allclose(compiled(), plain, atol=1e-5)
+        with applied(transformer, [layers], merged=merged):
+            for step in range(3):
+                factor.begin_step(step)
+                wanted = transformer(**INPUTS).sample
+                assert torch.allclose(compiled(), wanted, atol=1e-5)
+                assert torch.allclose(wanted, plain, atol=1e-5) is (step == 1)
+        assert torch.allclose(compiled(), plain, atol=1e-5)
