@@ -49,6 +49,10 @@ class PresetError(UserError):
     """A preset file that cannot be read, or a preset name that does not exist."""
 
 
+class ProjectError(UserError):
+    """A project file that cannot be read, or a project that does not exist or has a name that cannot be one."""
+
+
 class LoraError(UserError):
     """A LoRA file that is missing, unsafe, damaged, or fits nothing in the chosen model."""
 

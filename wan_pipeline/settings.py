@@ -93,6 +93,16 @@ class Settings:
         return self.workspace / "inputs"
 
     @property
+    def projects(self) -> Path:
+        """A folder for each project."""
+        return self.workspace / "projects"
+
+    @property
+    def own_presets(self) -> Path:
+        """Styles that were saved from the page, beside those that ship."""
+        return self.workspace / "presets"
+
+    @property
     def previews(self) -> Path:
         return self.workspace / "previews"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ from PIL import Image
 
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.clips.comments import Comments
+from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
@@ -26,7 +29,7 @@ from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
+from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -35,6 +38,10 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
+from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.store import Projects
+from wan_pipeline.projects.styles import style_from, write_style
+from wan_pipeline.requests.layers import settled
 from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.files import (
@@ -45,7 +52,8 @@ from wan_pipeline.requests.lists.files import (
     read_queue_file,
     write_queue_file,
 )
-from wan_pipeline.requests.presets import preset_folder
+from wan_pipeline.requests.once import once_each
+from wan_pipeline.requests.presets import Preset, preset_folder
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
@@ -84,7 +92,8 @@ class Studio:
 
         self.models, self.loras = ModelLibrary(settings), LoraLibrary.of(settings)
         self.lora_catalog = LoraCatalog.of(settings, self.loras)
-        self.presets, self.speeds = preset_folder(settings.presets), speed_folder(settings.presets / "speeds")
+        self.presets = preset_folder(settings.presets, settings.own_presets)
+        self.speeds = speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
@@ -95,6 +104,8 @@ class Studio:
         self.queue = QueueEditor(database, self.jobs, check)
         self.estimates = Estimator(settings, self.requests, self.jobs)
         self.gallery = Gallery(database, settings.clips, check)
+        self.projects = Projects(settings.projects, check)
+        self.project_clips = ProjectClips(self.projects, settings.clips)
         self.comments = Comments(database)
         self.keys = Keys(database, check)
         self.verifications = Verifications(settings, check)
@@ -135,14 +146,17 @@ class Studio:
     def notices(self) -> tuple[str, ...]:
         """What was repaired or left out when the workspace was opened, and since: one sentence each."""
         left_out = [self.gallery.notice] if self.gallery.notice else []
-        bad_files = (*self.presets.current().problems, *self.speeds.current().problems)
+        bad_files = (*self.presets.current().problems, *self.speeds.current().problems, *self.projects.problems)
         return (*self._notices, *bad_files, *self.loras.notices, *left_out, *self._supervisor.notices)
 
     # Into the queue
 
-    def submit(self, draft: Draft, project: str = "", *, deterministic: bool = False) -> str:
-        """Queue a clip and return its job id at once. Raises UserError."""
-        return self.submit_many([draft], project, deterministic=deterministic)[0]
+    def submit(self, draft: Draft, project: str = "", *, deterministic: bool = False, profile: str = "") -> str:
+        """Queue a clip and return its job id at once. Raises UserError.
+
+        A project that does not exist is made. `profile` is its "draft" or "final".
+        """
+        return self.submit_many([draft], project, deterministic=deterministic, profile=profile)[0]
 
     def submit_for(
         self, made_by: str, draft: Draft, project: str, check_share: Callable[[GenerationRequest], None]
@@ -153,39 +167,41 @@ class Studio:
         UserError.
         """
         check_project(project)
-        batch = self.requests.batch()
+        batch = self.requests.batch().within(self.projects.layers(project))
         request = batch.checker()(draft)
         self._check_room([request])
         check_share(request)  # before anything is kept
         stored = batch.with_files(request, draft)  # out of the lock: to save pictures takes its time
         with self._submitting:
             check_share(request)
-            return self._queued([NewJob(stored, project, made_by=made_by)])[0]
+            return self._queued([self.project_clips.job(stored, project, JobOptions(made_by=made_by))])[0]
 
-    def submit_many(self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False) -> list[str]:
+    def submit_many(
+        self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False, profile: str = ""
+    ) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
-        check_project(project)
-        batch = self.requests.batch()
+        label, options = self.projects.ensure(project)[0].label, JobOptions(deterministic=deterministic)
+        batch = self.requests.batch().within(self.projects.layers(label, profile))
         check = batch.checker()
-        return self._submit(
-            [(draft, NewJob(check(draft), project, deterministic=deterministic)) for draft in drafts], batch
-        )
+        return self._submit([(draft, self.project_clips.job(check(draft), label, options)) for draft in drafts], batch)
 
     def edit(self, job_id: str, draft: Draft) -> None:
-        """Give a waiting job other settings; it keeps its place. Raises UserError."""
-        self.queue.edit(job_id, self.requests.resolve(draft))
+        """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
+        project = self.jobs.existing(job_id).project
+        request = self.requests.within(self.projects.layers(project)).resolve(draft)
+        self.queue.edit(job_id, request, self.project_clips.job(request, project).names)
 
-    def read_list(self, path: Path, *, own_disk: bool = False) -> CheckedList:
+    def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 
-        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. The result is
-        to be closed, or used as a context manager: then pictures of a ZIP are removed. Raises UserError for a file
-        that is no list.
+        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` is
+        for rows that name none. The result is to be closed, or used as a context manager: then pictures of a ZIP are
+        removed. Raises UserError for a file that is no list.
         """
         folder = TemporaryDirectory(dir=self.settings.cache, prefix="import-")
         try:
             content = read_queue_file(path, Path(folder.name), own_disk=own_disk)
-            return CheckedList(check_rows(content, self.requests.batch().checker()), folder)
+            return CheckedList(check_rows(content, self._checker(self.requests.batch()), project), folder)
         except BaseException:
             folder.cleanup()
             raise
@@ -193,29 +209,34 @@ class Studio:
     def submit_rows(
         self, content: QueueFile, *, skip_bad: bool = False, project: str = "", deterministic: bool = False
     ) -> list[str]:
-        """Queue the clips of a list, which are not checked again; `project` is for rows that name none.
+        """Queue the clips of a list, which are checked again only for another project than they were.
 
-        Raises UserError, and queues nothing, if there are bad rows that are not to be skipped, or no good ones.
+        `project` is for rows that name none. Raises UserError, and queues nothing, if there are bad rows that are not
+        to be skipped, or no good ones.
         """
         content.check(skip_bad)
-        check_project(project)
+        labels = {
+            name: self.projects.ensure(name)[0].label for name in {project, *(row.project for row in content.rows)}
+        }
+        is_same = self.projects.label(content.project) == labels[project]
         batch = self.requests.batch()
-        check = batch.checker()
-        jobs = [
-            NewJob(
-                row.request or check(row.draft), row.project or project, row.note, row.deterministic or deterministic
-            )
-            for row in content.rows
-        ]
-        return self._submit([(row.draft, job) for row, job in zip(content.rows, jobs, strict=True)], batch)
+        check = self._checker(batch)
+        jobs = []
+        for row in content.rows:
+            label = labels[row.project or project]
+            request = row.request if row.request and (row.project or is_same) else check(row.draft, label)
+            options = JobOptions(row.note, row.deterministic or deterministic)
+            jobs.append((row.draft, self.project_clips.job(request, label, options)))
+        return self._submit(jobs, batch)
 
-    def export_queue(self, target: Path | None = None) -> Path:
+    def export_queue(self, target: Path | None = None, project: str | None = None) -> Path:
         """Write all that runs, waits or is held to a file that `read_list` reads, and return its path.
 
-        Without a target it goes to the cache, as ZIP if there are input pictures, else as JSONL. Raises UserError if
-        not all of the queue can go into one file.
+        `project` leaves out the others. Without a target it goes to the cache, as ZIP if there are input pictures, else
+        as JSONL. Raises UserError if not all of the queue can go into one file.
         """
-        jobs = self.jobs.jobs((*UNFINISHED, JobState.PAUSED), limit=MAX_ROWS + 1)
+        states = (*UNFINISHED, JobState.PAUSED)
+        jobs = self.jobs.jobs(states, limit=MAX_ROWS + 1, project=project)
         if len(jobs) > MAX_ROWS:
             raise UserError(f"The queue has more than {MAX_ROWS:,} unfinished clips, and a list holds no more.")
         if unreadable := next((job for job in jobs if job.request_error), None):
@@ -224,7 +245,7 @@ class Studio:
             )
         batch = self.requests.batch()  # presets are read once, not for each job
         rows = [
-            Row(number, batch.draft_of(job.request), job.project, job.note, job.deterministic)
+            Row(number, _whole(batch.draft_of(job.request), job), job.project, job.note, job.deterministic)
             for number, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
@@ -237,10 +258,19 @@ class Studio:
         self._back_up()
         self._supervisor.work(on_tick)
 
+    # Styles
+
+    def save_preset(self, title: str, draft: Draft, project: str = "") -> Preset:
+        """Save what a draft of a project has beside its prompt as a style. Raises UserError."""
+        self._check_main_app()
+        preset = style_from(title, draft, self.requests.within(self.projects.layers(project)))
+        write_style(preset, self.settings.own_presets)
+        return preset
+
     # Back to the form
 
     def draft_of_job(self, job_id: str) -> Draft:
-        """A draft that resolves to the job's request. Raises UserError for an unknown or unreadable job."""
+        """A draft that resolves to the job's request, in its project. Raises UserError for an unreadable job."""
         job = self.jobs.existing(job_id)
         if job.request_error:
             raise UserError(job.request_error)
@@ -293,22 +323,30 @@ class Studio:
         *,
         strip_metadata: bool = False,
         deterministic: bool = False,
+        project: str = "",
+        profile: str = "",
     ) -> Finished:
         """Render a clip in this process, to `output` or into the workspace's clips.
 
         `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `deterministic` renders in
-        deterministic mode. Raises UserError before any weights are loaded, and GenerationError or Cancelled from the
-        engine.
+        deterministic mode. A `project` that does not exist is made; `profile` is its "draft" or "final". Raises
+        UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
         """
-        request = self.requests.resolve(draft)
-        clip = output or self.settings.clips / clip_name(request, datetime.now(UTC), uuid4().hex)
+        label = self.projects.ensure(project)[0].label
+        request = self.requests.within(self.projects.layers(label, profile)).resolve(draft)
+        job = self.project_clips.job(request, label)
+        names = job.names(self.jobs.count_named(label)) if job.names else iter(())
+        usual = Path(clip_name(request, datetime.now(UTC), uuid4().hex)).stem
+        clip = output or self.settings.clips / f"{next(names, usual)}.mp4"
         check_output(clip)
         check_room(clip.parent, clip_bytes(request))
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
         from wan_pipeline.jobs.worker.render import Label, make_clip
 
         with Engine(self.settings, deterministic=deterministic) as engine:
-            return make_clip(engine, request, observer, clip, Label(strip_metadata=strip_metadata))
+            finished = make_clip(engine, request, observer, clip, Label(project=label, strip_metadata=strip_metadata))
+        name = clip.name if output else name_in(self.settings.clips, clip)
+        return replace(finished, warnings=(*finished.warnings, *copy_clip(clip, name, job.output)))
 
     def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
@@ -318,6 +356,11 @@ class Studio:
         """Queue clips that have been checked. `batch` saves their files."""
         self._check_room([job.request for _, job in clips])
         return self._queued([job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips])
+
+    def _checker(self, batch: RequestResolver) -> Callable[[Draft, str], GenerationRequest]:
+        """Checks drafts of any project."""
+        of_project = once_each(lambda name: batch.within(self.projects.layers(name)).checker())
+        return lambda draft, project: of_project(project)(draft)
 
     def _check_room(self, requests: Sequence[GenerationRequest]) -> None:
         """Raises DiskFullError where not even the largest of the clips would fit."""
@@ -342,3 +385,8 @@ class Studio:
             notice = f"The database could not be backed up: {error}"
             if notice not in self._notices:
                 self._notices.append(notice)
+
+
+def _whole(draft: Draft, job: Job) -> Draft:
+    """The draft of a job, with nothing left to its project."""
+    return settled(draft) if job.project else draft

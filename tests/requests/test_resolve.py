@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from wan_pipeline.errors import RequestError
@@ -14,10 +16,11 @@ from wan_pipeline.models.registry import (
     WAN22_TI2V_5B,
 )
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
+from wan_pipeline.requests.layers import LAYERED, Layer, Layers, Setup, chosen_by, merge, settled, with_none_read
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.presets import Preset, PresetKind
-from wan_pipeline.requests.request import Draft
-from wan_pipeline.requests.resolve import LAYERED, Layer, cropped, merge, merge_settings, resolve
+from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
+from wan_pipeline.requests.resolve import cropped, merge_settings, resolve
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.requests.speeds import load_speeds
 from wan_pipeline.settings import Settings
@@ -50,6 +53,8 @@ def test_each_value_remembers_its_layer() -> None:
         Layer.SPEED: {"num_inference_steps", "guidance_scale", "guidance_scale_2", "flow_shift", "scheduler"},
         Layer.QUALITY: {"num_frames"},
         Layer.PRESET: {"width"},
+        Layer.PROJECT: set(),
+        Layer.SHOT: set(),
         Layer.MODEL: {"fps", "negative_prompt"},
     }
     assert merged.values["num_inference_steps"] == 4 and merged.values["width"] == 256
@@ -112,3 +117,50 @@ def test_seeds_are_drawn_when_not_given() -> None:
 def test_an_unknown_scheduler_lists_the_known() -> None:
     with pytest.raises(RequestError, match="'heun' is not known; choose one of: unipc, euler"):
         resolve(Draft(prompt="a boat", scheduler="heun"), DEMO, None, None, None)
+
+
+# A project's layer, and a shot's
+
+WARM = Setup(
+    num_inference_steps=20, fps=12, negative_prompt="grey", prompt_before="35mm film.", prompt_after="warm light"
+)
+PALETTE = LoraChoice("palette", 0.8)
+
+
+def test_a_project_stands_over_the_style_and_below_the_form() -> None:
+    layers = Layers(replace(WARM, preset="noir", loras=(PALETTE,)), shot=Setup(fps=10))
+    request = resolve(Draft(prompt="a boat", guidance_scale=3.0), WAN21_T2V_1_3B, NOIR, None, None, layers=layers)
+    assert (request.num_inference_steps, request.fps, request.width) == (20, 10, 256)
+    assert (request.prompt, request.styled_prompt) == ("a boat", "35mm film. a boat, warm light, film noir")
+    assert request.negative_prompt == f"{WAN21_T2V_1_3B.negative_prompt}, grey"
+    assert request.loras == (PALETTE,)
+    came_from = {"num_inference_steps": "project", "fps": "shot", "width": "preset", "guidance_scale": "form"}
+    assert came_from.items() <= request.layers.items()
+    assert {request.layers[name] for name in ("preset", "loras", "prompt_before", "negative_prompt")} == {"project"}
+    assert GenerationRequest.from_json(request.to_json()).layers == request.layers
+
+
+def test_a_projects_negative_prompt_may_replace_the_authors_own_and_the_forms_replaces_both() -> None:
+    layers = Layers(replace(WARM, replaces_negative_prompt=True))
+    assert resolve(Draft(prompt="a"), WAN21_T2V_1_3B, None, None, None, layers=layers).negative_prompt == "grey"
+    mine = Draft(prompt="a", negative_prompt="")
+    assert resolve(mine, WAN21_T2V_1_3B, None, None, None, layers=Layers(WARM)).negative_prompt == ""
+
+
+def test_a_speed_stands_right_below_who_chose_it() -> None:
+    project = Layers(Setup(speed=FAST.id, num_inference_steps=6))
+    assert merge_settings(Draft(), WAN22_T2V_A14B, speed=FAST, layers=project).values["num_inference_steps"] == 6
+    mine = merge_settings(Draft(speed=FAST.id), WAN22_T2V_A14B, speed=FAST, layers=Layers(WARM))
+    assert (mine.values["num_inference_steps"], mine.origins["num_inference_steps"]) == (4, Layer.SPEED)
+
+
+def test_outside_projects_a_request_is_as_it_was() -> None:
+    stored = resolve(Draft(prompt="a boat", seed=1), DEMO, NOIR, None, None).to_dict()
+    assert not {"layers", "prompt_before", "prompt_after"} & stored.keys()
+
+
+def test_a_settled_draft_leaves_nothing_to_a_project() -> None:
+    layers = Layers(replace(WARM, preset="noir", speed=FAST.id, loras=(PALETTE,)))
+    chosen = chosen_by(with_none_read(settled(Draft(prompt="a boat"))), layers)
+    assert (chosen.preset, chosen.speed, chosen.loras, chosen.prompt_before) == ("", "", (), "")
+    assert chosen_by(Draft(), layers).preset == "noir"

@@ -17,6 +17,7 @@ from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.projects import project_switch
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import CreateRoom
@@ -93,4 +94,4 @@ def page_links(page: gr.Blocks, studio: Studio) -> PageLinks:
         tabs = {room: gr.Tab(room.value, id=room.value) for room in RoomId}
         with tabs[RoomId.CREATE]:
             create = CreateRoom(studio, TEMPLATES, NAMES)
-    return PageLinks(page, rooms, tabs, create.filler(rooms), create.job, gr.Textbox())
+    return PageLinks(page, rooms, tabs, create.filler(rooms), create.job, gr.Textbox(), project_switch())

@@ -43,7 +43,9 @@ def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], req
         if name not in SETTINGS and name not in OTHERS:
             raise RequestError(name, _unknown(name))
     fields = {SETTINGS[name].field: _value(name, known[name]) for name in known if name in SETTINGS}
-    fields |= _size(known.get(SIZE)) | {"loras": tuple(_loras(known.get(LORA, ())))} | _uploads(files)
+    fields |= (
+        _size(known.get(SIZE)) | ({"loras": tuple(_loras(known[LORA]))} if LORA in known else {}) | _uploads(files)
+    )
     draft = Draft(**{"prompt": "", **fields})
     if SECONDS not in known:
         return draft

@@ -62,7 +62,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=WEIGHT",
         action="append",
         default=[],
-        help="an adapter; HIGH/LOW for two experts, @0:0,0.3:1 for factors over the steps; repeatable",
+        help="an adapter; HIGH/LOW for two experts, @0:0,0.3:1 for factors over the steps; repeatable; none: not the "
+        "project's",
     )
     parser.add_argument(
         "--reference-image",
@@ -72,6 +73,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a picture of what should be seen (VACE); repeatable",
     )
+
+
+def add_project(parser: argparse.ArgumentParser, text: str, *, profile: bool = False) -> None:
+    """`--project`; with `profile` also which of its profiles."""
+    parser.add_argument("--project", default="", metavar="NAME", help=text)
+    if profile:
+        parser.add_argument("--profile", choices=("draft", "final"), default="", help="by this profile of the project")
 
 
 def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> None:
@@ -115,11 +123,24 @@ def opened_studio(options: argparse.Namespace) -> Iterator[Studio]:
 
 
 def draft(options: argparse.Namespace) -> Draft:
-    from wan_pipeline.requests.request import Draft  # here: --help needs none of it
+    from wan_pipeline.requests.layers import with_none_read  # here: --help needs none of it
+    from wan_pipeline.requests.request import Draft
 
     values: dict[str, Any] = {option.field: getattr(options, option.name.replace("-", "_")) for option in words.OPTIONS}
-    several = {"loras": tuple(options.lora), "reference_images": tuple(options.reference_image)}
-    return Draft(**{**values, "prompt": values["prompt"] or "", **several})
+    loras = tuple(options.lora) if options.lora else None
+    if loras is not None and [lora.name for lora in loras] == ["none"]:
+        loras = ()
+    several = {"loras": loras, "reference_images": tuple(options.reference_image)}
+    found = Draft(**{**values, "prompt": values["prompt"] or "", **several})
+    return with_none_read(found) if getattr(options, "project", "") else found
+
+
+def tell_project(studio: Studio, name: str) -> None:
+    """Make a project that does not exist, and say so."""
+    project, is_new = studio.projects.ensure(name)
+    if is_new:
+        path = studio.projects.path(project.id)
+        print(f"note: the project '{project.title}' is new; its settings are in {path}.", file=sys.stderr)
 
 
 def warn(message: str) -> None:

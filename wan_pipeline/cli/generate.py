@@ -10,7 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
+from wan_pipeline.cli.common import (
+    Commands,
+    add_folders,
+    add_memory,
+    add_project,
+    add_settings,
+    draft,
+    opened_studio,
+    tell_project,
+    warn,
+)
 
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Finished
@@ -21,6 +31,7 @@ GENERATE = "Make one clip and print its path. Settings left out come from the pr
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("generate", help="make one clip", description=GENERATE, allow_abbrev=False)
     add_settings(parser)
+    add_project(parser, "what the clip belongs to, whose setup it gets; made if it is new", profile=True)
     add = parser.add_argument
     add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
     add("--strip-metadata", action="store_true", help="no receipt inside the MP4, to give it away; one lies beside it")
@@ -37,12 +48,15 @@ def run(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
+        tell_project(studio, options.project)
         finished = studio.render_now(
             draft(options),
             options.output,
             observer,
             strip_metadata=options.strip_metadata,
             deterministic=options.deterministic,
+            project=options.project,
+            profile=options.profile,
         )
     seconds = time.monotonic() - started
     for warning in finished.warnings:

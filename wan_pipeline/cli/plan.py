@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings
+from wan_pipeline.cli.common import (
+    Commands,
+    add_folders,
+    add_memory,
+    add_project,
+    opened_studio,
+    settings,
+    tell_project,
+)
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Availability, ModelSpec
@@ -30,7 +38,8 @@ _SIZES = ("vram_total", "vram_free", "ram_total", "ram_free")
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     plan = commands.add_parser("plan", help="forecast memory and time of a clip", description=PLAN, allow_abbrev=False)
-    plan.add_argument("--model", default=registry.DEFAULT_MODEL, help="one of `models list` (%(default)s)")
+    plan.add_argument("--model", help=f"one of `models list` ({registry.DEFAULT_MODEL})")
+    add_project(plan, "whose setup the clip has; made if it is new", profile=True)
     plan.add_argument("--width", type=int, help="pixels (the model's own)")
     plan.add_argument("--height", type=int, help="pixels (the model's own)")
     plan.add_argument("--frames", type=int, help="(the model's own)")
@@ -56,9 +65,11 @@ def run_plan(options: argparse.Namespace) -> int:
     from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
     from wan_pipeline.requests.own_clip import own_request
 
-    folders = settings(options)
-    spec = ModelLibrary(folders).spec(options.model)
-    request = own_request(spec, _draft(options))
+    folders, draft = settings(options), _draft(options)
+    if options.project:
+        draft = _in_project(options, draft)
+    spec = ModelLibrary(folders).spec(draft.model or registry.DEFAULT_MODEL)
+    request = own_request(spec, draft)
     machine = _machine(options, folders)
     forecast = _planner(folders).choose(request, spec, machine)
     is_here = options.vram is None and options.ram is None
@@ -102,12 +113,24 @@ def _draft(options: argparse.Namespace) -> Draft:
     from wan_pipeline.requests.request import Draft
 
     return Draft(
+        model=options.model,
         width=options.width,
         height=options.height,
         num_frames=options.frames,
         num_inference_steps=options.steps,
         quantization=options.quantization,
     )
+
+
+def _in_project(options: argparse.Namespace, draft: Draft) -> Draft:
+    """The draft with what its project's setup gives it."""
+    from wan_pipeline.requests.layers import chosen_by
+
+    with opened_studio(options) as studio:
+        tell_project(studio, options.project)
+        layers = studio.projects.layers(options.project, options.profile)
+        values = studio.requests.within(layers).merged(draft).values
+        return replace(chosen_by(draft, layers), **values, preset=None, quality=None, speed=None)
 
 
 def _seconds(folders: Settings, requests: Mapping[str, GenerationRequest]) -> dict[str, float]:

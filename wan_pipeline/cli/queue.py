@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wan_pipeline.cli.common import Commands, add_folders, add_memory, add_settings, draft, opened_studio, warn
+from wan_pipeline.cli.common import (
+    Commands,
+    add_folders,
+    add_memory,
+    add_project,
+    add_settings,
+    draft,
+    opened_studio,
+    tell_project,
+    warn,
+)
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
 from wan_pipeline.wording import upper_first
@@ -35,8 +45,10 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     _action(actions, "resume", _resume, "go on after a pause")
     _add_ids(_action(actions, "retry", _retry, "start failed clips afresh"), "*", "all that failed")
     _add_cancel(actions)
-    _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
+    clear = _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
+    clear.add_argument("--project", metavar="NAME", help="only those of a project")
     export = _action(actions, "export", _export, "write all that waits to a file that `add --file` reads")
+    export.add_argument("--project", metavar="NAME", help="only those of a project")
     export.add_argument("output", type=Path, metavar="FILE", help="a .jsonl file; a .zip if there are input images")
     _action(actions, "template", _template, "print a CSV file to fill in for `add --file`")
 
@@ -51,7 +63,7 @@ def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, 
 def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
     parser = _action(actions, "add", _add, "put clips at the end of the queue and print their job ids, one a line")
     add_settings(parser)
-    parser.add_argument("--project", default="", metavar="NAME", help="what the clips belong to")
+    add_project(parser, "what the clips belong to, whose setup they get; made if it is new", profile=True)
     parser.add_argument(
         "--file", type=options_path, metavar="FILE", help="a CSV, Excel, JSON or exported ZIP file, one clip a row"
     )
@@ -63,6 +75,7 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_list(actions: Commands[argparse.ArgumentParser]) -> None:
     parser = _action(actions, "list", _list, "show the jobs: those at work, those that wait, then the finished")
+    parser.add_argument("--project", metavar="NAME", help="only those of a project")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job, one a line")
 
 
@@ -82,12 +95,16 @@ def _add(options: argparse.Namespace) -> int:
     from wan_pipeline.requests.request import Draft  # here: --help needs none of it
 
     with opened_studio(options) as studio:
+        tell_project(studio, options.project)
         if options.file is None:
-            ids = [studio.submit(draft(options), options.project, deterministic=options.deterministic)]
+            clip, project = draft(options), options.project
+            ids = [studio.submit(clip, project, deterministic=options.deterministic, profile=options.profile)]
             for note in _job(studio, ids[0]).request.notes:
                 warn(note)
         elif draft(options) != Draft():
             raise UserError("Options for one clip do not go with --file; write them into its columns.")
+        elif options.profile:
+            raise UserError("--profile does not go with --file; queue its clips by the project's own setup.")
         else:
             ids = _add_file(studio, options)
         for job_id in ids:
@@ -96,9 +113,12 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
-    with studio.read_list(options.file, own_disk=True) as content:
+    with studio.read_list(options.file, own_disk=True, project=options.project) as content:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
+        content.check(options.skip_bad)
+        for project in dict.fromkeys(row.project for row in content.rows):
+            tell_project(studio, project)
         return studio.submit_rows(
             content,
             skip_bad=options.skip_bad,
@@ -109,7 +129,7 @@ def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
 
 def _list(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        for job in studio.jobs.jobs(limit=ALL):
+        for job in studio.jobs.jobs(limit=ALL, project=_label(studio, options)):
             print(json.dumps(_report(job)) if options.json else _line(job))
         _warn_if_paused(studio)
     return 0
@@ -178,19 +198,19 @@ def _cancel(options: argparse.Namespace) -> int:
             for job_id in [studio.jobs.find(text) for text in options.ids]:
                 studio.queue.cancel(job_id)
         else:
-            print(studio.queue.cancel_all(options.project))
+            print(studio.queue.cancel_all(_label(studio, options)))
     return 0
 
 
 def _clear(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        print(studio.queue.clear_finished())
+        print(studio.queue.clear_finished(_label(studio, options)))
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        print(studio.export_queue(options.output))
+        print(studio.export_queue(options.output, _label(studio, options)))
     return 0
 
 
@@ -199,6 +219,11 @@ def _template(options: argparse.Namespace) -> int:
 
     sys.stdout.write(CSV_TEMPLATE)
     return 0
+
+
+def _label(studio: Studio, options: argparse.Namespace) -> str | None:
+    """What the jobs of the project asked for hold of it; None for all jobs."""
+    return None if options.project is None else studio.projects.label(options.project)
 
 
 def _job(studio: Studio, job_id: str) -> Job:
@@ -225,6 +250,7 @@ def _report(job: Job) -> dict[str, object]:
 
 
 def _line(job: Job) -> str:
-    """For a person: `1f0c9a2e  done         a red ball bounces  clips/….mp4`."""
+    """For a person: `1f0c9a2e  done         hills         a red ball bounces  clips/….mp4`."""
     end = job.error or job.request_error or (str(job.clip) if job.clip else "")
-    return f"{job.id[:8]}  {job.state:<11}  {' '.join(job.request.prompt.split())[:60]}  {end}".rstrip()
+    prompt = " ".join(job.request.prompt.split())[:60]
+    return f"{job.id[:8]}  {job.state:<11}  {job.project or '-':<12}  {prompt}  {end}".rstrip()

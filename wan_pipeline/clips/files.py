@@ -16,11 +16,20 @@ class ClipFileError(StorageError):
     """A file that cannot be moved or deleted."""
 
 
-def list_clips(folder: Path) -> set[str]:
-    """The names of the MP4 files in a folder, none if there is no such folder. Raises StorageError."""
+def list_clips(folder: Path, below: str = "") -> set[str]:
+    """The MP4 files in a folder and those in it, but for its bin, named from it with "/"; none if it is not there.
+
+    Links to folders are not followed. Raises StorageError.
+    """
+    names: set[str] = set()
     try:
-        with os.scandir(folder) as entries:  # much quicker than a glob for 10,000 clips
-            return {entry.name for entry in entries if entry.name.endswith(".mp4") and entry.is_file()}
+        with os.scandir(folder / below) as entries:  # much quicker than a glob for 10,000 clips
+            for entry in entries:
+                if entry.name.endswith(".mp4") and entry.is_file():
+                    names.add(below + entry.name)
+                elif entry.is_dir(follow_symlinks=False) and below + entry.name != BIN:
+                    names |= list_clips(folder, f"{below}{entry.name}/")
+        return names
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:
@@ -37,7 +46,7 @@ def move_files(clip: str, source: Path, target: Path) -> None:
         if not (source / name).exists():
             continue
         try:
-            target.mkdir(exist_ok=True)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).replace(target / name)
         except OSError as error:
             raise ClipFileError(
@@ -57,6 +66,11 @@ def delete_files(clip: str, folder: Path) -> None:
             ) from error
 
 
+def name_in(folder: Path, path: Path) -> str:
+    """A clip's name in the gallery: its path from the folder of clips, with "/"."""
+    return path.relative_to(folder).as_posix()
+
+
 def _names(clip: str) -> tuple[str, str, str]:
     path = Path(clip)
-    return path.name, poster_path(path).name, receipt_path(path).name
+    return clip, poster_path(path).as_posix(), receipt_path(path).as_posix()

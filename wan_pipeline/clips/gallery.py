@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files
+from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files, name_in
 from wan_pipeline.clips.poster import draw_missing_poster
 from wan_pipeline.clips.receipt import MAX_SECONDS
 from wan_pipeline.clips.sidecars import Entry, FolderScan, id_of_file
@@ -208,12 +208,12 @@ class Gallery:
     def bin(self, clip_ids: Sequence[str]) -> None:
         """Move clips and their files to the bin; `unbin` undoes it."""
         for clip_id in clip_ids:
-            self._move(clip_id, self.clip(clip_id).path.name, into_bin=True)
+            self._move(clip_id, self._name(clip_id), into_bin=True)
 
     @main_app_only
     def unbin(self, clip_ids: Sequence[str]) -> None:
         for clip_id in clip_ids:
-            self._move(clip_id, self.clip(clip_id).path.name, into_bin=False)
+            self._move(clip_id, self._name(clip_id), into_bin=False)
 
     @main_app_only
     def empty_bin(self) -> int:
@@ -282,6 +282,10 @@ class Gallery:
         with self._database.transaction() as connection:
             binned_at = datetime.now(UTC).isoformat() if into_bin else None
             connection.execute("UPDATE clips SET binned_at = ? WHERE id = ?", (binned_at, clip_id))
+
+    def _name(self, clip_id: str) -> str:
+        clip = self.clip(clip_id)
+        return name_in(self._folder / BIN if clip.is_binned else self._folder, clip.path)
 
     def _clip(self, row: sqlite3.Row) -> Clip:
         folder = self._folder / BIN if row["binned_at"] else self._folder

@@ -18,7 +18,7 @@ JOINERS = "\u200c\u200d\u2060"
 def clip_name(request: GenerationRequest, created_at: datetime, job_id: str) -> str:
     """The clip's file name. It depends only on the job, so that a second attempt overwrites the first one's files."""
     when = created_at.astimezone().strftime("%Y-%m-%d_%H%M%S")
-    return f"{when}_{_words(request.prompt) or 'clip'}_seed{request.seed}_{job_id[:8]}.mp4"
+    return f"{when}_{words_of(request.prompt) or 'clip'}_seed{request.seed}_{job_id[:8]}.mp4"
 
 
 def poster_path(clip: Path) -> Path:
@@ -43,7 +43,7 @@ def check_output(clip: Path) -> None:
             raise StorageError(f"The clip's {other.name} would replace a file of that name; choose another output.")
 
 
-def _words(prompt: str) -> str:
+def words_of(prompt: str) -> str:
     """A slug of letters, their marks and digits of any script, cut between words if possible."""
     slug = re.sub("-+", "-", "".join(map(_slug_character, unicodedata.normalize("NFC", prompt.lower())))).strip("-")
     if len(slug) <= MAX_WORDS_CHARACTERS:

@@ -73,7 +73,7 @@ class FolderScan:
         entries = []
         for name in names:
             try:
-                entry = read_entry(folder / name, binned_at)
+                entry = read_entry(folder / name, binned_at, name)
             except ReceiptError as error:
                 self.problems.append(f"{name} is not listed. {error}")
             else:
@@ -81,16 +81,20 @@ class FolderScan:
         return entries
 
 
-def read_entry(clip: Path, binned_at: str | None = None) -> Entry | None:
-    """Read the entry of an MP4; None if it has no receipt. Raises ReceiptError if that cannot be read."""
+def read_entry(clip: Path, binned_at: str | None = None, name: str = "") -> Entry | None:
+    """Read the entry of an MP4; None if it has no receipt. Raises ReceiptError if that cannot be read.
+
+    `name` is the clip's in the gallery, if it lies in a folder below.
+    """
+    name = name or clip.name
     receipt = receipt_beside(clip) or _receipt_of_copy(clip)
     if receipt is None:
         return None
     return Entry(
-        id=receipt.job or id_of_file(clip.name),
+        id=receipt.job or id_of_file(name),
         request=receipt.request,
-        clip=clip.name,
-        poster=poster_path(clip).name,
+        clip=name,
+        poster=poster_path(Path(name)).as_posix(),
         made_at=receipt.made_at.astimezone(UTC).isoformat(),
         frames_sha256=receipt.frames_sha256,
         seconds=sum(receipt.seconds.values()),
@@ -137,5 +141,5 @@ def _with_own_ids(entries: Iterable[Entry], taken: set[str]) -> list[Entry]:
 
 def id_of_file(name: str) -> str:
     """An id for a clip without a job: the file's stem, or its hash if it holds what an id does not."""
-    stem = Path(name).stem
+    stem = Path(name).with_suffix("").as_posix()
     return stem if re.fullmatch(r"[\w-]{1,64}", stem, re.ASCII) else hashlib.sha256(stem.encode()).hexdigest()[:32]

@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import (
@@ -15,6 +16,7 @@ from wan_pipeline.jobs.job import (
     RUNNING,
     EventKind,
     JobState,
+    Names,
     NewJob,
 )
 from wan_pipeline.jobs.many import ManyJobs
@@ -88,10 +90,20 @@ class QueueEditor:
         return bool(self.many.release([job_id]))
 
     @main_app_only
-    def edit(self, job_id: str, request: GenerationRequest) -> None:
-        """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither."""
-        values = {"request": request.to_json(), "model": request.model, "attempts": 0, "plan": "", "plan_steps_down": 0}
+    def edit(self, job_id: str, request: GenerationRequest, names: Names | None = None) -> None:
+        """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither.
+
+        `names` are those of `NewJob`.
+        """
+        values: dict[str, Any] = {
+            "request": request.to_json(),
+            "model": request.model,
+            "attempts": 0,
+            "plan": "",
+            "plan_steps_down": 0,
+        }
         with self._database.transaction() as connection:
+            values["clip_name"] = _free_name(connection, names, job_id, self._jobs.existing(job_id).project)
             is_changed = change_row(connection, job_id, HELD_OR_WAITING, EventKind.EDITED, **values)
         if not is_changed:
             state = self._jobs.existing(job_id).state
@@ -139,9 +151,9 @@ class QueueEditor:
         return len(rows)
 
     @main_app_only
-    def clear_finished(self) -> int:
-        """Take all finished jobs off the list; their clips stay. Returns how many."""
-        return self.many.clear().count
+    def clear_finished(self, project: str | None = None) -> int:
+        """Take finished jobs off the list, all or those of a project; their clips stay. Returns how many."""
+        return self.many.clear(project=project).count
 
     @main_app_only
     def forget(self, makers: str, before: datetime) -> list[str]:
@@ -204,14 +216,25 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     job_id = uuid.uuid4().hex
     connection.execute(
         "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic, "
-        "made_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "made_by, clip_name, output) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
             *(last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
+            *(_free_name(connection, job.names, job_id, job.project), job.output),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
+
+
+def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str, project: str) -> str:
+    """The first name that no other job has; empty for the usual name."""
+    if names is None:
+        return ""
+    counted = "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ? AND id != ?"
+    earlier = connection.execute(counted, (project, job_id)).fetchone()[0]
+    taken = "SELECT 1 FROM jobs WHERE clip_name != '' AND clip_name = ? AND id != ?"
+    return next((name for name in names(earlier) if not connection.execute(taken, (name, job_id)).fetchone()), "")
 
 
 def _position(connection: sqlite3.Connection, job_id: str) -> float:

@@ -20,6 +20,7 @@ from wan_pipeline.planning.machine import GIB, without_device
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.selection import select_plan
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.layers import NO_LAYERS, Layers
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
@@ -60,13 +61,18 @@ class Estimator:
         self._planner = Planner(settings, requests.loras)
         self._jobs = jobs
 
-    def of_draft(self, draft: Draft) -> Estimate:
-        """For what the form holds; any prompt will do, and images and LoRAs are not read. Raises UserError."""
-        return self.of_request(self._requests.resolve_settings(replace(draft, prompt="any", negative_prompt=None)))
+    def of_draft(self, draft: Draft, layers: Layers = NO_LAYERS) -> Estimate:
+        """For what the form holds; any prompt will do, and images and LoRAs are not read. Raises UserError.
 
-    def of_drafts(self, drafts: Sequence[Draft]) -> Estimate:
+        `layers` are those of the project that the clip is for.
+        """
+        timed = replace(draft, prompt="any", negative_prompt=None)
+        return self.of_request(self._requests.within(layers).resolve_settings(timed))
+
+    def of_drafts(self, drafts: Sequence[Draft], layers: Layers = NO_LAYERS) -> Estimate:
         """For example: 12 clips, about 4 min. Raises UserError for the first draft that is wrong."""
-        return self.of_requests([self._requests.resolve_settings(draft) for draft in drafts])
+        requests = self._requests.within(layers)
+        return self.of_requests([requests.resolve_settings(draft) for draft in drafts])
 
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""

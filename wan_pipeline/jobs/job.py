@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -122,6 +123,10 @@ class Finished:
     loras: tuple[AppliedLora, ...] = ()
 
 
+Names = Callable[[int], Iterator[str]]
+"""Names for a clip, below the folder of clips and without an ending, by how many named jobs its project had."""
+
+
 class NewJob(NamedTuple):
     """What is put into the queue."""
 
@@ -131,6 +136,10 @@ class NewJob(NamedTuple):
     deterministic: bool = False
     made_by: str = ""
     """Id of the key of the guest who queues it; empty for the owner."""
+    names: Names | None = None
+    """Of its clip: the first that no other job has is taken. None for the usual name."""
+    output: str = ""
+    """Folder that the finished clip is copied to; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,10 @@ class Job:
     """The note that its clip gets in the gallery."""
     deterministic: bool = False
     """Rendered in deterministic mode."""
+    clip_name: str = ""
+    """Name of its clip by its project's template, below the folder of clips; empty for the usual name."""
+    output: str = ""
+    """Folder that the finished clip is copied to; empty for none."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
     plan_steps_down: int = 0

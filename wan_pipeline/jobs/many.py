@@ -81,8 +81,8 @@ class ManyJobs:
         return self._each(job_ids, retry_row)
 
     @main_app_only
-    def clear(self, job_ids: Sequence[str] | None = None) -> Cleared:
-        """Take finished jobs, all or these, off the list; their clips stay.
+    def clear(self, job_ids: Sequence[str] | None = None, project: str | None = None) -> Cleared:
+        """Take finished jobs, all, these or those of a project, off the list; their clips stay.
 
         They are hidden. Those without a clip are deleted by the clear after this one, with their histories; those with
         a clip stay in the table, for time estimates learn from them.
@@ -91,10 +91,11 @@ class ManyJobs:
             batch = 1 + connection.execute("SELECT coalesce(max(cleared), 0) FROM jobs").fetchone()[0]
             _delete_cleared(connection)
             chosen = f"cleared = 0 AND state IN {sql_list(FINISHED)}"
-            if job_ids is not None:
-                chosen += " AND id IN (SELECT value FROM json_each(?2))"
-            ids = [] if job_ids is None else [json.dumps(list(job_ids))]
-            count = connection.execute(f"UPDATE jobs SET cleared = ?1 WHERE {chosen}", (batch, *ids)).rowcount  # noqa: S608
+            chosen += " AND (?2 IS NULL OR id IN (SELECT value FROM json_each(?2)))"
+            ids = None if job_ids is None else json.dumps(list(job_ids))
+            chosen += " AND (?3 IS NULL OR project = ?3)"
+            statement = f"UPDATE jobs SET cleared = ?1 WHERE {chosen}"  # noqa: S608 (enum values)
+            count = connection.execute(statement, (batch, ids, project)).rowcount
         return Cleared(count, batch)
 
     @main_app_only

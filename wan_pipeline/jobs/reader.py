@@ -103,16 +103,23 @@ class JobReader:
 
     # Many jobs
 
-    def jobs(self, states: Collection[JobState] | None = None, offset: int = 0, limit: int = 50) -> list[Job]:
+    def jobs(
+        self,
+        states: Collection[JobState] | None = None,
+        offset: int = 0,
+        limit: int = 50,
+        project: str | None = None,
+    ) -> list[Job]:
         """A page of the list: running, interrupted, waiting and held in order of work, then finished, newest first.
 
-        `states` None means all. Cleared jobs are left out.
+        `states` and `project` None mean all; project "" those without one. Cleared jobs are left out.
         """
         chosen = sql_list(states if states is not None else tuple(JobState))
         page = (
-            f"SELECT number FROM jobs WHERE cleared = 0 AND state IN {chosen} ORDER BY {_LIST_ORDER} LIMIT ? OFFSET ?"  # noqa: S608
+            f"SELECT number FROM jobs WHERE cleared = 0 AND state IN {chosen} AND (?1 IS NULL OR project = ?1) "  # noqa: S608
+            f"ORDER BY {_LIST_ORDER} LIMIT ?2 OFFSET ?3"
         )
-        return self._jobs(f"WHERE jobs.number IN ({page}) ORDER BY {_LIST_ORDER}", limit, offset)
+        return self._jobs(f"WHERE jobs.number IN ({page}) ORDER BY {_LIST_ORDER}", project, limit, offset)
 
     def recent(self, limit: int = 24) -> list[Job]:
         """The newest jobs in any state, newest first."""
@@ -150,16 +157,35 @@ class JobReader:
         with self._database.connection() as connection:
             return int(connection.execute(counted, (made_by,)).fetchone()[0])
 
+    def count_named(self, project: str) -> int:
+        """How many jobs of a project have a name by its template, cleared ones too."""
+        counted = "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ?"
+        with self._database.connection() as connection:
+            return int(connection.execute(counted, (project,)).fetchone()[0])
+
+    def newest_of_project(self, project: str) -> Job | None:
+        """The newest listed job of a project."""
+        newest = "SELECT max(number) FROM jobs WHERE cleared = 0 AND project = ?"
+        jobs = self._jobs(f"WHERE jobs.number = ({newest})", project)
+        return jobs[0] if jobs else None
+
+    def projects(self) -> dict[str, int]:
+        """How many listed jobs each project has; "" for those without one."""
+        counted = "SELECT project, count(*) FROM jobs WHERE cleared = 0 GROUP BY project"
+        with self._database.connection() as connection:
+            return dict(connection.execute(counted).fetchall())
+
     def stored_requests(self) -> list[str]:
         """The requests of all jobs and of all clips, as they are stored, also those that cannot be read here."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT request FROM jobs UNION SELECT request FROM clips").fetchall()
         return [row["request"] for row in rows]
 
-    def counts(self) -> dict[JobState, int]:
-        """Listed jobs in each state, zeros included."""
+    def counts(self, project: str | None = None) -> dict[JobState, int]:
+        """Listed jobs in each state, zeros included; those of a project, if it is given."""
+        counted = "SELECT state, count(*) FROM jobs WHERE cleared = 0 AND (?1 IS NULL OR project = ?1) GROUP BY state"
         with self._database.connection() as connection:
-            rows = connection.execute("SELECT state, count(*) FROM jobs WHERE cleared = 0 GROUP BY state").fetchall()
+            rows = connection.execute(counted, (project,)).fetchall()
         return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
     def unfinished(self) -> int:
@@ -235,6 +261,8 @@ class JobReader:
             made_by=row["made_by"],
             note=row["note"],
             deterministic=bool(row["deterministic"]),
+            clip_name=row["clip_name"],
+            output=row["output"],
             plan=row["plan"],
             plan_steps_down=row["plan_steps_down"],
             resumed_from=row["resumed_from"],

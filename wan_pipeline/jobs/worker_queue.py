@@ -9,8 +9,10 @@ import json
 import os
 import sqlite3
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from wan_pipeline.clips import gallery
+from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
@@ -205,6 +207,7 @@ class WorkerQueue:
 
     def _accept(self, job_id: str, clip: Finished, states: tuple[JobState, ...], kind: EventKind) -> None:
         with self._database.transaction() as connection:
+            entry, folder = _entry(connection, job_id, clip)
             if update_job(
                 connection,
                 job_id,
@@ -212,24 +215,26 @@ class WorkerQueue:
                 state=JobState.DONE,
                 finished_at=now(),
                 error=None,
-                clip=clip.clip.name,
-                poster=clip.poster.name,
+                clip=entry.clip,
+                poster=entry.poster,
                 frames_sha256=clip.frames_sha256,
                 seconds=json.dumps(clip.seconds),
                 warnings=json.dumps(clip.warnings),
             ):
-                record_event(connection, job_id, kind, clip.clip.name)
-                gallery.add(connection, _entry(connection, job_id, clip), clip.clip.parent)
+                record_event(connection, job_id, kind, entry.clip)
+                gallery.add(connection, entry, folder)
 
 
-def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry:
-    """The gallery's row for a job's clip."""
-    job = connection.execute("SELECT project, note, made_by FROM jobs WHERE id = ?", (job_id,)).fetchone()
-    return Entry(
+def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple[Entry, Path]:
+    """The gallery's row for a job's clip, and the folder that it is named from."""
+    query = "SELECT project, note, made_by, clip_name FROM jobs WHERE id = ?"
+    job = connection.execute(query, (job_id,)).fetchone()
+    folder = clip.clip.parents[job["clip_name"].count("/")]
+    entry = Entry(
         id=job_id,
         request=clip.request,
-        clip=clip.clip.name,
-        poster=clip.poster.name,
+        clip=name_in(folder, clip.clip),
+        poster=name_in(folder, clip.poster),
         made_at=now(),
         frames_sha256=clip.frames_sha256,
         seconds=sum(clip.seconds.values()),
@@ -237,6 +242,7 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> Entry
         made_by=job["made_by"],
         note=job["note"],
     )
+    return entry, folder
 
 
 def _next(connection: sqlite3.Connection, loaded: str | None, *, is_deterministic: bool) -> sqlite3.Row | None:

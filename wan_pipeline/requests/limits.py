@@ -66,6 +66,8 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_control(request, spec)
     _check_prompt("prompt", request.prompt, required=request.mode is Mode.TEXT_TO_VIDEO)
     _check_prompt("negative_prompt", request.negative_prompt, required=False)
+    _check_prompt("prompt_before", request.prompt_before, required=False)
+    _check_prompt("prompt_after", request.prompt_after, required=False)
     _check_size(request, spec)
     _check_frames(request, spec)
     _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)

@@ -28,9 +28,9 @@ class LoadedFolder(dict[str, T]):
 class LiveFolder(Mapping[str, T]):
     """A `LoadedFolder` that is never older than the files. Safe to share between threads."""
 
-    def __init__(self, folder: Path, load: Callable[[Path], T], order: Callable[[T], object]) -> None:
-        """`order` sorts what is loaded."""
-        self._folder = folder
+    def __init__(self, folder: Path, load: Callable[[Path], T], order: Callable[[T], object], *more: Path) -> None:
+        """`order` sorts what is loaded. Files of the folders in `more` take the place of those of the same name."""
+        self._folders = (folder, *more)
         self._load = load
         self._order = order
         self._lock = Lock()
@@ -40,8 +40,8 @@ class LiveFolder(Mapping[str, T]):
     def current(self) -> LoadedFolder[T]:
         """What is there now; later changes do not reach it."""
         with self._lock:
-            if (signature := _signature(self._folder)) != self._signature:
-                self._loaded, self._signature = load_folder(self._folder, self._load, self._order), signature
+            if (signature := [_signature(folder) for folder in self._folders]) != self._signature:
+                self._loaded, self._signature = load_folder(self._folders, self._load, self._order), signature
             return self._loaded
 
     def __getitem__(self, name: str) -> T:
@@ -54,11 +54,11 @@ class LiveFolder(Mapping[str, T]):
         return len(self.current())
 
 
-def load_folder(folder: Path, load: Callable[[Path], T], order: Callable[[T], object]) -> LoadedFolder[T]:
+def load_folder(folders: Sequence[Path], load: Callable[[Path], T], order: Callable[[T], object]) -> LoadedFolder[T]:
     """Load each TOML file, in `order`, and leave out those for which `load` raises PresetError."""
     loaded: dict[str, T] = {}
     left_out: dict[str, str] = {}
-    for path in sorted(folder.glob("*.toml")):
+    for path in (path for folder in folders for path in sorted(folder.glob("*.toml"))):
         try:
             loaded[path.stem] = load(path)
         except PresetError as error:

@@ -114,6 +114,8 @@ OPTIONS = (
     Option("quality", "quality", str, "ID", "a quality of the presets folder, beside any style"),
     Option("speed", "speed", str, "ID", "few steps by a distilled LoRA: a file of presets/speeds"),
     Option("negative-prompt", "negative_prompt", str, "TEXT", "what should not be seen"),
+    Option("prompt-before", "prompt_before", str, "TEXT", "words before the prompt (those of the project)"),
+    Option("prompt-after", "prompt_after", str, "TEXT", "words after the prompt (those of the project)"),
     Option("seed", "seed", whole("seed"), "N", "the same seed and settings give the same clip (-1, random)"),
     Option("steps", "num_inference_steps", whole("steps"), "N", "denoising steps"),
     Option("guidance", "guidance_scale", number("guidance"), "X", "how closely to follow the prompt"),

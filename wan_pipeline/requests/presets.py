@@ -85,9 +85,9 @@ def load_preset(path: Path) -> Preset:
     return load_file(path, Preset, "Preset")
 
 
-def preset_folder(folder: Path) -> LiveFolder[Preset]:
-    """The presets of a folder by id (the file's stem), in card order, as the files are now."""
-    return LiveFolder(folder, load_preset, lambda preset: (preset.order, preset.title))
+def preset_folder(folder: Path, *more: Path) -> LiveFolder[Preset]:
+    """The presets of folders by id (the file's stem), in card order, as the files are now."""
+    return LiveFolder(folder, load_preset, lambda preset: (preset.order, preset.title), *more)
 
 
 def load_presets(folder: Path) -> tuple[LoadedFolder[Preset], tuple[str, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from wan_pipeline.models.tokens import CountTokens
+from wan_pipeline.requests.layers import style_of
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import GenerationRequest
 
@@ -32,10 +33,10 @@ def read_prompt(
         return replace(request, notes=tuple(notes))
     styled, length = request.styled_prompt, count(request.styled_prompt)
     if length > limit:
-        style = preset.styled if preset else str
+        style = style_of(preset, request.prompt_before, request.prompt_after)
         read = fitting(request.prompt, style, count, limit)
         styled = style(read)
-        notes.append(_unread(request.prompt, read, f"{length:,} tokens{' with its style' if preset else ''}", limit))
+        notes.append(_unread(request.prompt, read, f"{length:,} tokens{_around(request, preset)}", limit))
     if request.uses_guidance and (length := count(request.negative_prompt)) > limit:
         notes.append(
             f"The negative prompt has {length:,} tokens and the text encoder reads {limit:,}: its end is not read; "
@@ -57,6 +58,13 @@ def fitting(prompt: str, style: Callable[[str], str], count: CountTokens, limit:
         else:
             high = middle - 1
     return prompt[: ends[low]]
+
+
+def _around(request: GenerationRequest, preset: Preset | None) -> str:
+    """What is read beside the person's words."""
+    words = request.prompt_before or request.prompt_after
+    parts = [*(["its style"] if preset else []), *(["its project's words"] if words else [])]
+    return f" with {' and '.join(parts)}" if parts else ""
 
 
 def _word_ends(prompt: str) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,16 @@ from wan_pipeline.requests.limits import (
 )
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
+
+_YOUNG: dict[str, Any] = {
+    "notes": (),
+    "image_fit": ImageFit.CROP,
+    "image_crop": MIDDLE,
+    "prompt_before": "",
+    "prompt_after": "",
+    "layers": {},
+}
+"""Fields of a request that its JSON leaves out at their defaults."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class LoraChoice:
 
 @dataclass(frozen=True)
 class Draft:
-    """Partial settings, from the form, the command line or a list. What is None is left to preset and model."""
+    """Partial settings, from the form, the command line or a list. What is None is left to lower layers."""
 
     prompt: str = ""
     image: Path | None = None
@@ -100,7 +110,7 @@ class Draft:
     guidance_scale: float | None = None
     flow_shift: float | None = None
     scheduler: str | None = None
-    loras: tuple[LoraChoice, ...] = ()
+    loras: tuple[LoraChoice, ...] | None = None
     guidance_scale_2: float | None = None
     last_image: Path | None = None
     control_video: Path | None = None
@@ -117,6 +127,9 @@ class Draft:
     """Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
     quality: str | None = None
     """Id of a preset of the kind "quality": settings that override those of the preset."""
+    prompt_before: str | None = None
+    """Words that go before the prompt: the project's, unless they are given."""
+    prompt_after: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -137,7 +150,7 @@ class GenerationRequest:
     prompt: Text
     """The prompt as the user typed it, before the style."""
     styled_prompt: Text
-    """The prompt inside its preset's template, cut to what the text encoder reads."""
+    """The prompt between its project's words, inside its preset's template, cut to what the text encoder reads."""
     negative_prompt: Text
     seed: Seed
     width: Side
@@ -169,6 +182,11 @@ class GenerationRequest:
     image_crop: CropPosition = MIDDLE
     first_block_cache: FirstBlockCache = 0.0
     """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
+    prompt_before: Text = ""
+    """The words of a project before the prompt, and after it."""
+    prompt_after: Text = ""
+    layers: dict[Name, Name] = field(default_factory=dict, compare=False)
+    """The `Layer` that each setting came from, for clips of a project with a setup. Decides no frames."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -184,9 +202,8 @@ class GenerationRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. What is young is left out at its default, so that older versions can read the rest."""
-        default = {"notes": (), "image_fit": ImageFit.CROP, "image_crop": MIDDLE}
         values = asdict(self) | {"loras": tuple(lora.to_dict() for lora in self.loras)}
-        return {name: value for name, value in values.items() if name not in default or value != default[name]}
+        return {name: value for name, value in values.items() if name not in _YOUNG or value != _YOUNG[name]}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)

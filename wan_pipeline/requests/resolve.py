@@ -1,17 +1,26 @@
-"""Settings in layers: model defaults < preset < quality < speed < form. `resolve` makes a complete request of them."""
+"""`resolve` makes a complete request of settings in layers; see `layers`."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
+from wan_pipeline.requests.layers import (
+    NO_LAYERS,
+    Layer,
+    Layers,
+    Merged,
+    in_order,
+    merge,
+    merge_chosen,
+    negative_over,
+    settings_of,
+    style_of,
+)
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_request
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -20,50 +29,6 @@ from wan_pipeline.requests.speeds import Speed
 
 PENDING = "pending"
 """Stands for the name of a file that is not saved in the workspace yet."""
-LAYERED = (
-    "width",
-    "height",
-    "num_frames",
-    "fps",
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_scale_2",
-    "flow_shift",
-    "scheduler",
-    "negative_prompt",
-    "quantization",
-    "first_block_cache",
-)
-"""Settings that any layer may set. The others of a request come from the form alone."""
-
-
-class Layer(StrEnum):
-    """Where a value may come from, lowest first."""
-
-    MODEL = "model"
-    PRESET = "preset"
-    QUALITY = "quality"
-    SPEED = "speed"
-    FORM = "form"
-
-
-@dataclass(frozen=True)
-class Merged:
-    """The values that won, and the layer that each comes from."""
-
-    values: Mapping[str, Any]
-    origins: Mapping[str, Layer]
-
-
-def merge(layers: Mapping[Layer, Mapping[str, Any]]) -> Merged:
-    """Merge settings, higher layers over lower ones. None leaves a setting to the layers below."""
-    values: dict[str, Any] = {}
-    origins: dict[str, Layer] = {}
-    for layer in Layer:
-        for name, value in layers.get(layer, {}).items():
-            if value is not None:
-                values[name], origins[name] = value, layer
-    return Merged(values, origins)
 
 
 def merge_settings(
@@ -73,17 +38,18 @@ def merge_settings(
     image_size: tuple[int, int] | None = None,
     speed: Speed | None = None,
     quality: Preset | None = None,
+    layers: Layers = NO_LAYERS,
 ) -> Merged:
     """Merge the LAYERED settings. `image_size` (width, height) chooses among the model's sizes."""
-    return merge(
-        {
-            Layer.MODEL: _model_defaults(spec, image_size),
-            Layer.PRESET: _layered(preset),
-            Layer.QUALITY: _layered(quality),
-            Layer.SPEED: _layered(speed),
-            Layer.FORM: _layered(draft),
-        }
-    )
+    below = {Layer.MODEL: _model_defaults(spec, image_size), Layer.PRESET: settings_of(preset)}
+    negative = merge(below).values["negative_prompt"]
+    own = {}
+    for layer, setup in layers.above_style:
+        own[layer] = settings_of(setup) | {"negative_prompt": negative_over(setup, negative)}
+        negative = own[layer]["negative_prompt"] or negative
+    chosen = {Layer.QUALITY: settings_of(quality), Layer.SPEED: settings_of(speed)}
+    order = in_order(merge_chosen(draft, layers).origins)
+    return merge({**below, **chosen, **own, Layer.FORM: settings_of(draft)}, order)
 
 
 def resolve(
@@ -94,29 +60,36 @@ def resolve(
     image_size: tuple[int, int] | None,
     speed: Speed | None = None,
     quality: Preset | None = None,
+    layers: Layers = NO_LAYERS,
 ) -> GenerationRequest:
     """Make a complete request of partial settings. Raises RequestError for a setting that the model cannot make.
 
     `image` is the name of the normalised input image, or PENDING; `image_size` is its width and height. The draft's
-    other files are always PENDING.
+    other files are always PENDING. `spec`, `preset` and `speed` are those that draft and layers choose.
     """
     if speed:
         speed.check_model(spec)
-    values = merge_settings(draft, spec, preset, image_size, speed, quality).values
+    chosen = merge_chosen(draft, layers)
+    merged = merge_settings(draft, spec, preset, image_size, speed, quality, layers)
+    values, loras = merged.values, chosen.values.get("loras", ())
+    before, after = (chosen.values.get(name, "").strip() for name in ("prompt_before", "prompt_after"))
     prompt = draft.prompt.strip()
     request = GenerationRequest(
         model=spec.id,
         mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
         prompt=prompt,
-        styled_prompt=preset.styled(prompt) if preset else prompt,
+        styled_prompt=style_of(preset, before, after)(prompt),
         seed=seed_of(draft),
         preset=preset.id if preset else None,
-        loras=speed.loras(draft.loras) if speed else draft.loras,
+        loras=speed.loras(loras) if speed else loras,
         image=image,
         last_image=PENDING if draft.last_image else None,
         control_video=PENDING if draft.control_video else None,
         control_mask=PENDING if draft.control_mask else None,
         reference_images=(PENDING,) * len(draft.reference_images),
+        prompt_before=before,
+        prompt_after=after,
+        layers={**chosen.origins, **merged.origins} if layers else {},
         **_framing(draft, image),
         **{**values, "scheduler": _scheduler(values["scheduler"])},
     )
@@ -134,15 +107,7 @@ def seed_of(draft: Draft) -> int:
 def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict[str, Any]:
     width, height = _default_size(spec, image_size)
     fixed = {"width": width, "height": height, "scheduler": SchedulerName.UNIPC, "first_block_cache": 0.0}
-    return _layered(spec) | fixed
-
-
-def _layered(source: ModelSpec | Preset | Speed | Draft | None) -> dict[str, Any]:
-    """The layered settings that the source's class has."""
-    if source is None:
-        return {}
-    names = {field.name for field in fields(source)}
-    return {name: getattr(source, name) for name in LAYERED if name in names}
+    return settings_of(spec) | fixed
 
 
 def _framing(draft: Draft, image: str | None) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from wan_pipeline.models import registry
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.models.tokens import TokenCounter
+from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, style_of
 from wan_pipeline.requests.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset, find_quality
 from wan_pipeline.requests.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest
-from wan_pipeline.requests.resolve import PENDING, resolve
+from wan_pipeline.requests.resolve import PENDING, merge_settings, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
 
 T = TypeVar("T")
@@ -37,13 +38,16 @@ class RequestResolver:
         loras: LoraLibrary,
         pictures: Pictures,
         tokens: TokenCounter | None = None,
+        layers: Layers = NO_LAYERS,
     ) -> None:
+        """`layers` are those of the project that the drafts belong to."""
         self.models = models
         self.presets = presets
         self.speeds = speeds
         self.loras = loras
         self.pictures = pictures
         self.tokens = tokens or TokenCounter()
+        self.layers = layers
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The complete request, its files saved. Raises every UserError that can be known before weights are loaded."""
@@ -56,7 +60,20 @@ class RequestResolver:
     def batch(self) -> RequestResolver:
         """For many drafts in a row: each picture and video is read and saved once, presets and speeds stay as now."""
         pictures = PicturesOnce(self.pictures)
-        return RequestResolver(self.models, _now(self.presets), _now(self.speeds), self.loras, pictures, self.tokens)
+        presets, speeds = _now(self.presets), _now(self.speeds)
+        return RequestResolver(self.models, presets, speeds, self.loras, pictures, self.tokens, self.layers)
+
+    def within(self, layers: Layers) -> RequestResolver:
+        """For drafts of a project."""
+        return RequestResolver(self.models, self.presets, self.speeds, self.loras, self.pictures, self.tokens, layers)
+
+    def merged(self, draft: Draft) -> Merged:
+        """The layered settings of a draft, and where each comes from. Raises UserError."""
+        chosen = chosen_by(draft, self.layers)
+        spec, style = self.models.spec(chosen.model or registry.DEFAULT_MODEL), self._style(chosen)
+        preset, quality, speed = style
+        size = self._measure("image", draft.image) if draft.image else None
+        return merge_settings(draft, spec, preset, size, speed, quality, self.layers)
 
     def checker(self) -> Callable[[Draft], GenerationRequest]:
         """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
@@ -70,7 +87,7 @@ class RequestResolver:
             return tuple(adapter.note for adapter in adapters[:1] if adapter.is_by_default)
 
         def check(draft: Draft) -> GenerationRequest:
-            model = find(draft.model or registry.DEFAULT_MODEL)
+            model = find(self._model_of(draft))
             request = self._read_prompt(self._resolve_settings(draft, model.spec), model)
             notes = [note for lora in request.loras for note in match(lora.name, model.spec.id)]
             self._check_lengths(draft, request)
@@ -81,7 +98,7 @@ class RequestResolver:
     def notes(self, draft: Draft) -> tuple[str, ...]:
         """What of the draft's prompt will not be read as it stands; nothing for a draft with a fault."""
         try:
-            model = self.models.find(draft.model or registry.DEFAULT_MODEL)
+            model = self.models.find(self._model_of(draft))
             return self._read_prompt(self._resolve_settings(draft, model.spec), model).notes
         except UserError:
             return ()
@@ -95,18 +112,25 @@ class RequestResolver:
 
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
-        return self._resolve_settings(draft, self.models.spec(draft.model or registry.DEFAULT_MODEL))
+        return self._resolve_settings(draft, self.models.spec(self._model_of(draft)))
+
+    def _model_of(self, draft: Draft) -> str:
+        return chosen_by(draft, self.layers).model or registry.DEFAULT_MODEL
+
+    def _style(self, chosen: Draft) -> tuple[Preset | None, Preset | None, Speed | None]:
+        """Preset, quality and speed of a draft that has all choices."""
+        preset = find_preset(self.presets, chosen.preset) if chosen.preset else None
+        quality = find_quality(self.presets, chosen.quality) if chosen.quality else None
+        return preset, quality, find_speed(self.speeds, chosen.speed) if chosen.speed else None
 
     def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
-        preset = find_preset(self.presets, draft.preset) if draft.preset else None
-        quality = find_quality(self.presets, draft.quality) if draft.quality else None
-        speed = find_speed(self.speeds, draft.speed) if draft.speed else None
+        preset, quality, speed = self._style(chosen_by(draft, self.layers))
         size = self._measure("image", draft.image) if draft.image else None
         if draft.last_image:
             self._measure("last_image", draft.last_image)
         for picture in draft.reference_images:
             self._measure("reference_images", picture)
-        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, quality)
+        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, quality, self.layers)
         if speed:
             speed.check_files(self.loras)
         return request
@@ -127,14 +151,18 @@ class RequestResolver:
         """A draft that resolves to this request again, even if its preset is gone or has changed."""
         preset = self.presets.get(request.preset or "")
         is_same = preset is not None and _is_styled(request, preset)
+        is_typed = is_same or request.preset is None
+        words = (request.prompt_before, request.prompt_after) if is_typed else ("", "")
         references = (self._find(name) for name in request.reference_images)
         return Draft(
-            prompt=request.prompt if is_same or request.preset is None else request.styled_prompt,
+            prompt=request.prompt if is_typed else request.styled_prompt,
             image=self._find(request.image),
             image_fit=request.image_fit.value if request.image else None,
             image_crop=request.image_crop if request.image else None,
             model=request.model,
             preset=request.preset if is_same else None,
+            prompt_before=words[0] or None,
+            prompt_after=words[1] or None,
             negative_prompt=request.negative_prompt,
             seed=request.seed,
             width=request.width,
@@ -200,8 +228,8 @@ class RequestResolver:
 
 
 def _is_styled(request: GenerationRequest, preset: Preset) -> bool:
-    """Whether the preset makes this request's styled prompt, of the prompt or of the part that is read."""
-    before, after = preset.prompt.split("{prompt}")
+    """Whether preset and words make this request's styled prompt, of the prompt or of the part that is read."""
+    before, after = style_of(preset, request.prompt_before, request.prompt_after)("\0").split("\0")
     styled = request.styled_prompt
     if not (styled.startswith(before) and styled.endswith(after) and len(styled) >= len(before) + len(after)):
         return False

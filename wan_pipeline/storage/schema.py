@@ -109,6 +109,11 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT '';
     ALTER TABLE jobs ADD COLUMN deterministic INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN clip_name TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN output TEXT NOT NULL DEFAULT '';
+    CREATE INDEX jobs_by_clip_name ON jobs (clip_name, project) WHERE clip_name != '';
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

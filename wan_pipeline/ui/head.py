@@ -10,10 +10,12 @@ import gradio as gr
 
 from wan_pipeline.errors import NoReceiptError, UserError
 from wan_pipeline.models.registry import DEFAULT_MODEL
+from wan_pipeline.projects.project import DEFAULT
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.looking_on import BANNER
+from wan_pipeline.ui.common.projects import project_choices, project_switch
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 
@@ -23,6 +25,7 @@ CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
 """What `show` opens; `assets/files.js` names them too."""
 FOREIGN = "What another program noted in it, its prompt or seed, is in the form."
 ALLOW_AGAIN = "html => wanStudio.allowAgain(html)"
+PROJECT_IN_BROWSER = "() => [wanStudio.project()]"
 SHOW_BADGE = "text => wanStudio.badge(text)"
 
 
@@ -35,15 +38,28 @@ class PageHead(Layout):
         self.upload = gr.UploadButton(
             "Open a clip", file_types=CLIPS, elem_id="clip-upload", elem_classes="quiet", size="sm"
         )
+        self.project = project_switch()
         self.banner = gr.HTML("", elem_id="banner")
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
         self.badge = gr.Textbox(visible="hidden", container=False)
 
     def wire(self, links: PageLinks) -> None:
         gr.on([links.page.load, self.timer.tick], self.show_notices, None, [self.banner, self.timer], **QUIET)
+        links.page.load(self.open_project, self.project, [self.project], js=PROJECT_IN_BROWSER, **QUIET)
+        self.project.focus(self.offer_projects, None, [self.project], **QUIET)
         self.banner.change(None, self.banner, None, js=ALLOW_AGAIN)
         self.badge.change(None, self.badge, None, js=SHOW_BADGE)
         self.upload.upload(partial(self.open_clip, links), self.upload, links.outputs, **QUIET)
+
+    def open_project(self, wanted: str | None) -> Updates:
+        """The project that this browser had open last, if it is there."""
+        choices = project_choices(self._studio)
+        is_there = wanted in {value for _, value in choices}
+        return {self.project: gr.Dropdown(choices=choices, value=wanted if is_there else DEFAULT)}
+
+    def offer_projects(self) -> Updates:
+        """The projects that are there now."""
+        return {self.project: gr.Dropdown(choices=project_choices(self._studio))}
 
     def show_notices(self) -> Updates:
         """What was repaired in the workspace, and whether another app has it open: then look again until it has not."""

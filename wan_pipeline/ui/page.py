@@ -44,7 +44,7 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
             with _tab(RoomId.MODELS, "room") as tabs[RoomId.MODELS]:
                 _title(templates, RoomId.MODELS)
                 models = ModelsRoom(studio, templates, names)
-        links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge)
+        links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge, head.project)
         for part in (head, create, queue, gallery, models):
             part.wire(links)
         for room, tab in tabs.items():

@@ -32,7 +32,7 @@ def forms(studio: Studio) -> dict[Mode, FormLayout]:
 
 def test_8_an_example_can_be_undone(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
     layout = forms[Mode.TEXT_TO_VIDEO]
-    events, prompt = PromptEvents(studio, TEMPLATES, layout), layout.form["prompt"]
+    events, prompt = PromptEvents(studio, TEMPLATES, layout, gr.Dropdown()), layout.form["prompt"]
     taken = events.use_prompt(EXAMPLES[1], {prompt: "typed by hand", layout.replaced: ""})
     assert (taken[prompt], taken[layout.replaced]) == (EXAMPLES[1], "typed by hand")
     again = events.use_prompt(EXAMPLES[2], {prompt: EXAMPLES[1], layout.replaced: "typed by hand"})
@@ -42,7 +42,11 @@ def test_8_an_example_can_be_undone(studio: Studio, forms: dict[Mode, FormLayout
 
 def test_8_an_example_picture_leaves_a_typed_prompt(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
     layout = forms[Mode.IMAGE_TO_VIDEO]
-    events, prompt, picture = PromptEvents(studio, TEMPLATES, layout), layout.form["prompt"], examples.PICTURES[1]
+    events, prompt, picture = (
+        PromptEvents(studio, TEMPLATES, layout, gr.Dropdown()),
+        layout.form["prompt"],
+        examples.PICTURES[1],
+    )
     assert prompt not in events.use_picture(picture, {prompt: "it sinks"})
     assert events.use_picture(picture, {prompt: examples.PICTURES[0].prompt})[prompt] == picture.prompt
 
@@ -118,7 +122,7 @@ def test_11_the_button_writes_a_prompt_that_works() -> None:
 def test_11_it_is_said_before_the_click(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
     layout = forms[Mode.TEXT_TO_VIDEO]
     values = {component: component.value for component in layout.form.components.values()}
-    events = PromptEvents(studio, TEMPLATES, layout)
+    events = PromptEvents(studio, TEMPLATES, layout, gr.Dropdown())
     told = events.show_notes({**values, layout.form["prompt"]: "a cat"})[layout.prompt_notes]
     assert "&#39;cat&#39;" in told and 'data-act="write"' in told
     assert events.show_notes(values)[layout.prompt_notes] == ""

@@ -22,7 +22,8 @@ class Panel:
             layout = QueueLayout(studio.presets, TEMPLATES)
             links = page_links(page, studio)
         self.layout, self.toast = layout.add_many, layout.toast
-        self.events = AddManyEvents(studio, TEMPLATES, layout, links.filler)
+        self.events = AddManyEvents(studio, TEMPLATES, layout, links)
+        self.project = links.project
 
     def values(self, **changes: Any) -> dict[Any, Any]:
         opened = {box: box.value for box in self.events.inputs}
@@ -39,7 +40,8 @@ def panel(studio: Studio) -> Panel:
 
 
 def test_every_prompt_in_every_style_with_every_seed(studio: Studio, panel: Panel) -> None:
-    values = panel.values(prompts="a ball\n\na fish\n", presets=["noir", "pastel"], seeds="1-2", project=" Film ")
+    values = panel.values(prompts="a ball\n\na fish\n", presets=["noir", "pastel"], seeds="1-2")
+    values[panel.project] = " Film "
     assert "8 clips, about" in panel.events.forecast(values)[panel.layout.estimate]
     added = panel.events.add(values)
     assert "8 clips added" in added[panel.toast]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
 from wan_pipeline.clips.naming import clip_name, poster_path, receipt_path
@@ -19,7 +20,8 @@ class JobFiles:
     """Paths of a job's files. They depend on the job alone, so that a second attempt replaces what the first left."""
 
     def __init__(self, settings: Settings, job: Job) -> None:
-        self.clip = settings.clips / clip_name(job.request, job.created_at, job.id)
+        name = f"{job.clip_name}.mp4" if job.clip_name else clip_name(job.request, job.created_at, job.id)
+        self.clip = settings.clips / name
         self.preview = settings.previews / f"{job.id}.webp"
         self.checkpoint = settings.checkpoints / f"{job.id}.safetensors"
         self._job = job
@@ -32,6 +34,7 @@ class JobFiles:
         """Remove what a dead worker left half done. The checkpoint stays: the job resumes from it."""
         halves = [self.preview, *self._parts(self.preview), *self._parts(self.checkpoint)]
         halves += self.clip.parent.glob(f"*_{self._job.id[:8]}.*.part")
+        halves += self.clip.parent.glob(f"{escape(self.clip.stem)}.*.part")
         if not receipt_path(self.clip).exists():
             halves += [self.clip, poster_path(self.clip)]
         for path in halves:

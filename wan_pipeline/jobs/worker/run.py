@@ -10,6 +10,8 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
+from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
 from wan_pipeline.jobs.job import STARTING, Finished, Job
@@ -84,9 +86,11 @@ class JobRun:
             label = Label(self.job.id, self.job.project, self.job.made_by, self.job.attempts)
             finished = save_clip(self.job.request, rendered, self.observer, self.files.clip, label)
             self._clean_up()
+            problems = copy_clip(finished.clip, name_in(self._settings.clips, finished.clip), self.job.output)
             has_waited = self.starting_seconds >= NOTICEABLE_SECONDS
             starting = {STARTING: self.starting_seconds} if has_waited else {}
-            return replace(finished, seconds={**finished.seconds, **starting})
+            warnings = (*finished.warnings, *problems)
+            return replace(finished, seconds={**finished.seconds, **starting}, warnings=warnings)
         return None
 
     @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
+from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
@@ -75,11 +76,12 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     loras, references = (_texts(name, values.get(name, [])) for name in LISTS)
     draft = Draft(
         **settings,
-        loras=tuple(_lora(lora) for lora in loras),
+        loras=tuple(_lora(lora) for lora in loras) if "lora" in values else None,
         reference_images=tuple(pictures.find(name.strip()) for name in references),
     )
     project = _text("project", values.get("project", "")).strip()
     check_project(project)
+    draft = with_none_read(draft) if project else draft
     return Row(number, draft, project, _note(values), _is_yes(values.get("deterministic", "")))
 
 
@@ -89,7 +91,8 @@ def row_values(row: Row) -> dict[str, Any]:
     values = {name: getattr(draft, option.field) for name, option in _OPTIONS.items()}
     values |= {name: member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
     values["reference-image"] = [member_name(path) for path in draft.reference_images] or None
-    values["lora"] = [lora.text for lora in draft.loras] or None
+    loras = [lora.text for lora in draft.loras or ()]
+    values["lora"] = loras if loras or (row.project and draft.loras is not None) else None  # none, not the project's
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
     return {name: value for name, value in values.items() if value is not None}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options
 
-TEXTS = ("prompt", "negative-prompt")
+TEXTS = ("prompt", "negative-prompt", "prompt-before", "prompt-after")
 """Columns in which an empty JSON text is a value; elsewhere it leaves the choice to preset and model."""
 LISTS = ("lora", "reference-image")
 OF_THE_JOB = ("project", "note", "deterministic")

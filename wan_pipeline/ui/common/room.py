@@ -81,6 +81,8 @@ class PageLinks:
     """Id of the job on the stage of Create. An output of `show_job`."""
     badge: gr.Textbox
     """The mark beside Queue in the page's head. Its value comes from `badge_text`."""
+    project: gr.Dropdown
+    """The project that is open. What is read of it goes through `common.projects.chosen_project`."""
 
     @property
     def outputs(self) -> list[Block]:

@@ -8,7 +8,6 @@ from wan_pipeline.models.spec import Mode
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.names import Names
-from wan_pipeline.ui.common.projects import offer_projects
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.card_styles import card_styles
@@ -49,7 +48,6 @@ class CreateRoom:
         gr.on([links.page.load, links.entered(RoomId.CREATE)], self._restyle_cards, None, [self._card_styles], **QUIET)
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
-        offer_projects(links.page, self._studio, [layout.project for layout in self._forms.values()])
 
     def _restyle_cards(self) -> Updates:
         """The pictures of styles whose files have come or changed, and the shapes of new models' sizes."""

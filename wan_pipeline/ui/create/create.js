@@ -29,9 +29,14 @@
     }
   });
 
-  const formKey = mode => `wan-studio-form-${mode}`;
+  // The form of each mode is kept for each project by itself; without a project under the name that it always had.
+  const projectKey = "wan-studio-project", noProject = "default";
+  const projectAtStart = localStorage.getItem(projectKey) || noProject;
+  const openProject = {"text-to-video": projectAtStart, "image-to-video": projectAtStart};
+  const formKey = mode =>
+    `wan-studio-form-${openProject[mode] === noProject ? "" : `${openProject[mode]}-`}${mode}`;
   const savedAtStart = Object.fromEntries(  // read at once, for the form's defaults are saved as soon as they are set
-    ["text-to-video", "image-to-video"].map(mode => [mode, localStorage.getItem(formKey(mode)) || ""]));
+    Object.keys(openProject).map(mode => [mode, localStorage.getItem(formKey(mode)) || ""]));
 
   Object.assign(window.wanStudio, {
     // Save what was typed, so that a reload loses nothing.
@@ -40,6 +45,15 @@
       localStorage.setItem(formKey(mode), JSON.stringify(form));
     },
     savedForm: mode => savedAtStart[mode],
+    project: () => projectAtStart,
+    // The form that this browser has of another project; "same" for the one that is open.
+    switchForm(mode, project) {
+      project = project || noProject;
+      if (openProject[mode] === project) return "same";
+      openProject[mode] = project;
+      localStorage.setItem(projectKey, project);
+      return localStorage.getItem(formKey(mode)) || "";
+    },
     // Keep the job on the stage in the address, so that a reload shows it again.
     keepJob(job) {
       const address = new URL(location.href);

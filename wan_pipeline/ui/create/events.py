@@ -9,13 +9,13 @@ import gradio as gr
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import Size
+from wan_pipeline.requests.layers import Layers, shown
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.resolve import size_for
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import estimate
 from wan_pipeline.ui.common.names import look_choices, quality_choices
-from wan_pipeline.ui.common.projects import project_name
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
@@ -25,8 +25,9 @@ from wan_pipeline.ui.create.fields.loras import LORA_ROWS, lora_choices
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.file_events import FileEvents
-from wan_pipeline.ui.create.hints import HINTED, fit_to_model, placeholders
+from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
 from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
@@ -44,9 +45,10 @@ class FormEvents:
         self._wire_bar()
         self._wire_choices()
         self._wire_loras()
-        PromptEvents(self._studio, self._templates, self._layout).wire(self._links.page)
+        PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
         FileEvents(self._studio, self._templates, self._layout).wire(self._links.page)
-        save_in_browser(self._links.page, self._form)
+        ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
+        save_in_browser(self._links, self._form, self._studio)
 
     # Which event does what
 
@@ -54,7 +56,7 @@ class FormEvents:
         layout, form, links = self._layout, self._form, self._links
         layout.generate.click(
             self.generate,
-            form.inputs | {layout.editing, layout.project},
+            form.inputs | {layout.editing, links.project},
             [layout.notice, layout.editing, links.job, links.rooms],
             **QUIET,
         )
@@ -67,25 +69,27 @@ class FormEvents:
             [
                 links.page.load,
                 links.badge.change,  # as many clips are before it
+                links.project.change,
                 form["preset"].change,
                 *(field.change for field in form.timed),
             ],
             self.estimate,
-            form.inputs,
-            [layout.estimate],
+            form.inputs | {links.project},
+            [layout.estimate, layout.origins],
             trigger_mode="always_last",
             **QUIET,
         )
 
     def _wire_choices(self) -> None:
         form, load = self._form, self._links.page.load
-        hinted = [form[name] for name in HINTED]
+        hinted = [form[name] for name in (*HINTED, *WORDS)]
         fitted = [form["speed"], form["size"], form["seconds"], *form.parts.values()]
         custom = [self._layout.custom_size, form["width"], form["height"]]
         form["size"].change(self.show_custom_size, form.inputs, custom, **QUIET)
-        form["model"].change(self.show_model, form.inputs, [*fitted, *hinted], **QUIET)
+        given = form.inputs | {self._links.project}
+        form["model"].change(self.show_model, given, [*fitted, *hinted], **QUIET)
         layers = [form[name].change for name in ("preset", "quality", "speed")]
-        gr.on([load, *layers], self.show_hints, form.inputs, hinted, **QUIET)
+        gr.on([load, self._links.project.change, *layers], self.show_hints, given, hinted, **QUIET)
         entered, styles = self._links.entered(RoomId.CREATE), [form["preset"], form["quality"]]
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
         gr.on([load, entered], self.offer_presets, {*styles}, styles, **QUIET)
@@ -102,11 +106,11 @@ class FormEvents:
         """Queue a new clip, or change the waiting one that is being edited."""
         layout, editing = self._layout, values[self._layout.editing]
         try:
-            draft = self._form.draft(values)
+            draft = shown(self._form.draft(values))
             if editing:
                 self._studio.edit(editing, draft)
                 return {layout.notice: "", layout.editing: "", **self._links.open(RoomId.QUEUE)}
-            job_id = self._studio.submit(draft, project_name(values[layout.project]))
+            job_id = self._studio.submit(draft, values[self._links.project])
         except UserError as error:
             return {layout.notice: html.fault(self._templates, str(error), self._form.fault(error, values))}
         return {layout.notice: "", self._links.job: job_id}
@@ -119,11 +123,18 @@ class FormEvents:
     def estimate(self, values: Values) -> Updates:
         """How long the clip will take and whether it fits; or what the form lacks."""
         try:
-            found = self._studio.estimates.of_draft(self._form.draft(values))
+            draft, layers = shown(self._form.draft(values)), self._layers(values)
+            found = self._studio.estimates.of_draft(draft, layers)
+            where = origins(self._templates, self._studio.requests.within(layers), draft)
         except UserError as error:
             lacking = html.fault(self._templates, str(error), self._form.fault(error, values), "lacking")
             return {self._layout.estimate: lacking}
-        return {self._layout.estimate: estimate(self._templates, found.text, found.fits)}
+        shows = estimate(self._templates, found.text, found.fits)
+        return {self._layout.estimate: shows, self._layout.origins: where}
+
+    def _layers(self, values: Values) -> Layers:
+        """Those of the open project."""
+        return self._studio.projects.layers(str(values[self._links.project] or ""))
 
     # What a choice shows
 
@@ -153,11 +164,10 @@ class FormEvents:
     def show_hints(self, values: Values) -> Updates:
         """What the chosen style, speed and model set, as placeholders of blank fields."""
         chosen = self._form.values(values)
-        presets = self._studio.presets.current()
+        presets, layers = self._studio.presets.current(), self._layers(values)
         preset, quality = presets.get(chosen["preset"]), presets.get(chosen["quality"])
-        hints = placeholders(
-            self._form.spec(chosen["model"]), preset, self._studio.speeds.get(chosen["speed"]), quality
-        )
+        spec, speed = self._form.spec(chosen["model"]), self._studio.speeds.get(chosen["speed"])
+        hints = placeholders(spec, preset, speed, quality, layers) | word_hints(layers)
         return {self._form[name]: gr.Textbox(placeholder=text) for name, text in hints.items()}
 
     def offer_models(self, values: Values) -> Updates:

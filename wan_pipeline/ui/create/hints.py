@@ -8,6 +8,7 @@ from dataclasses import replace
 import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.layers import NO_LAYERS, Layer, Layers, shown
 from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import merge_settings
@@ -26,14 +27,28 @@ HINTED = {
     "fps": "fps",
 }
 """Number fields that may stay blank, and the setting that then holds."""
+WORDS = ("prompt_before", "prompt_after")
+"""Fields that show the project's words while they are blank."""
+OF_PROJECT = (Layer.PROJECT, Layer.SHOT)
 
 
 def placeholders(
-    spec: ModelSpec, preset: Preset | None, speed: Speed | None = None, quality: Preset | None = None
+    spec: ModelSpec,
+    preset: Preset | None,
+    speed: Speed | None = None,
+    quality: Preset | None = None,
+    layers: Layers = NO_LAYERS,
 ) -> dict[str, str]:
-    """The value that holds while a field is blank, by name of the field."""
-    values = merge_settings(Draft(), spec, preset, speed=speed, quality=quality).values
-    return {field: f"{values[setting]:g}" if setting in values else "" for field, setting in HINTED.items()}
+    """The value that holds while a field is blank, by name of the field; and that it is the project's, if it is."""
+    merged = merge_settings(shown(Draft()), spec, preset, speed=speed, quality=quality, layers=layers)
+    values = {name: f"{merged.values[name]:g}" for name in HINTED.values() if name in merged.values}
+    own = {name: f"{value} (project)" for name, value in values.items() if merged.origins[name] in OF_PROJECT}
+    return {field: (values | own).get(setting, "") for field, setting in HINTED.items()}
+
+
+def word_hints(layers: Layers) -> dict[str, str]:
+    """The project's words, which hold while their fields are blank."""
+    return {name: getattr(layers.project, name) or "" for name in WORDS}
 
 
 def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:

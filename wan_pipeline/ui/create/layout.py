@@ -9,7 +9,6 @@ from wan_pipeline.requests.limits import MAX_REFERENCES
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
-from wan_pipeline.ui.common.projects import project_box
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
@@ -48,6 +47,7 @@ class FormLayout(Layout):
             self._seed()
             self._loras()
             self._advanced()
+            self._project()
             self._generate_bar()
 
     def _image(self) -> None:
@@ -122,7 +122,19 @@ class FormLayout(Layout):
             with gr.Row(elem_classes="pair"):
                 self.form.place("quantization", "first_block_cache")
             gr.HTML(self._templates.render("create/advanced_hint.html"))
-            self.project = project_box()
+            self.form.place("prompt_before", "prompt_after")
+
+    def _project(self) -> None:
+        with gr.Accordion("Project", open=False):
+            self.origins = gr.HTML("", elem_classes="origins")
+            with gr.Row(elem_classes="pair"):
+                self.save_setup = gr.Button("Save this form as the project's setup", size="sm", elem_classes="quiet")
+                self.copy_project = gr.Button("Duplicate project", size="sm", elem_classes="quiet")
+                self.archive = gr.Button("Archive project", size="sm", elem_classes="quiet")
+            with gr.Row(elem_classes="pair"):
+                self.preset_title = gr.Textbox(label="New style's name", max_lines=1, min_width=120)
+                self.save_preset = gr.Button("Save as a style", size="sm", elem_classes="quiet")
+            self.project_report = gr.HTML("", elem_classes="notice-slot")
 
     def _generate_bar(self) -> None:
         with gr.Column(elem_classes="generate-bar"):

@@ -13,6 +13,7 @@ import gradio as gr
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.known_words import vocabulary_notes, write_prompt
+from wan_pipeline.requests.layers import shown
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
 from wan_pipeline.ui.common.templates import Templates
@@ -23,9 +24,10 @@ from wan_pipeline.ui.create.layout import FormLayout
 class PromptEvents:
     """The events around the prompt of one form."""
 
-    def __init__(self, studio: Studio, templates: Templates, layout: FormLayout) -> None:
+    def __init__(self, studio: Studio, templates: Templates, layout: FormLayout, project: gr.Dropdown) -> None:
         self._studio, self._templates = studio, templates
         self._layout, self._form, self._prompt = layout, layout.form, layout.form["prompt"]
+        self._project = project
 
     def wire(self, page: gr.Blocks) -> None:
         layout, form, prompt = self._layout, self._form, self._prompt
@@ -38,9 +40,14 @@ class PromptEvents:
         layout.undo.click(self.undo, layout.replaced, [prompt, layout.replaced], **QUIET)
         prompt.input(None, None, layout.replaced, js=CLEAR)
         layout.replaced.change(self.show_undo, layout.replaced, [layout.undo_bar], **QUIET)
-        read = [prompt.change, form["negative_prompt"].change, form["model"].change, form["preset"].change]
+        names = ("prompt", "negative_prompt", "model", "preset", "prompt_before", "prompt_after")
         gr.on(
-            [page.load, *read], self.show_notes, form.inputs, [layout.prompt_notes], trigger_mode="always_last", **QUIET
+            [page.load, self._project.change, *(form[name].change for name in names)],
+            self.show_notes,
+            form.inputs | {self._project},
+            [layout.prompt_notes],
+            trigger_mode="always_last",
+            **QUIET,
         )
 
     def show_notes(self, values: Values) -> Updates:
@@ -49,7 +56,8 @@ class PromptEvents:
         unread: tuple[str, ...] = ()
         unknown = vocabulary_notes(chosen["prompt"] or "", self._form.spec(chosen["model"]))
         with suppress(UserError):  # the estimate says what the form lacks
-            unread = self._studio.requests.notes(self._form.draft(values))
+            layers = self._studio.projects.layers(str(values.get(self._project) or ""))
+            unread = self._studio.requests.within(layers).notes(shown(self._form.draft(values)))
         html = self._templates.render("create/prompt_notes.html", notes=(*unread, *unknown), can_write=bool(unknown))
         return {self._layout.prompt_notes: html}
 

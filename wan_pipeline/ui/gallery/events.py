@@ -14,6 +14,7 @@ from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.reports import verification_report
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
@@ -42,7 +43,7 @@ class GalleryEvents:
     ) -> None:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
         self._templates, self._layout = templates, layout
-        self._clips = ClipActions(studio, links.filler)
+        self._clips, self._project = ClipActions(studio, links.filler), links.project
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
             "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
             **dict.fromkeys(("older", "newer"), self._turn_page),
@@ -63,6 +64,14 @@ class GalleryEvents:
         self._gallery.rescan()
         offered = self._layout.offer(self._gallery.facets(), self._names)
         return {**offered, **self._grid(values, replace(values[self._layout.selection], until=None))}
+
+    def open_project(self, values: Values) -> Updates:
+        """Another project in the head of the page: show its clips."""
+        layout, project = self._layout, chosen_project(self._studio, values[self._project])
+        offered = layout.offer(self._gallery.facets(), self._names)
+        own = gr.Dropdown(choices=_with(offered[layout.project].choices, project), value=project, visible=True)
+        shown = self.search({**values, layout.project: project})
+        return {**offered, layout.project: own, **shown}
 
     def search(self, values: Values) -> Updates:
         """Other words or filters: show the first page of what they find."""
@@ -237,3 +246,8 @@ def _newest(selection: Selection) -> Selection:
 
 def _without(ids: Sequence[str], clip_id: str) -> tuple[str, ...]:
     return tuple(other for other in ids if other != clip_id)
+
+
+def _with(choices: Sequence[tuple[str, str]], project: str) -> list[tuple[str, str]]:
+    """The choices with a project that has no clips yet."""
+    return [*choices, *([] if project in dict(choices).values() else [(project, project)])]

@@ -7,7 +7,6 @@ import gradio as gr
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET
 from wan_pipeline.ui.common.names import Names
-from wan_pipeline.ui.common.projects import offer_projects
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue.add_many import AddManyEvents
@@ -24,13 +23,12 @@ class QueueRoom:
 
     def wire(self, links: PageLinks) -> None:
         self._wire_list(QueueEvents(self._studio, self._templates, self._names, self._layout, links), links)
-        self._wire_add_many(AddManyEvents(self._studio, self._templates, self._layout, links.filler), links)
-        offer_projects(links.page, self._studio, [self._layout.add_many.project])
+        self._wire_add_many(AddManyEvents(self._studio, self._templates, self._layout, links), links)
 
     def _wire_list(self, events: QueueEvents, links: PageLinks) -> None:
         layout, inputs, outputs = self._layout, events.inputs, events.outputs
         gr.on(
-            [links.entered(RoomId.QUEUE), layout.clock.tick],
+            [links.entered(RoomId.QUEUE), links.project.change, layout.clock.tick],
             events.refresh,
             inputs,
             outputs,
@@ -44,7 +42,7 @@ class QueueRoom:
     def _wire_add_many(self, events: AddManyEvents, links: PageLinks) -> None:
         panel = self._layout.add_many
         gr.on(
-            [links.entered(RoomId.QUEUE), *(box.change for box in panel.inputs)],
+            [links.entered(RoomId.QUEUE), links.project.change, *(box.change for box in panel.inputs)],
             events.forecast,
             events.inputs,
             [panel.estimate],
@@ -55,5 +53,5 @@ class QueueRoom:
             [links.page.load, links.entered(RoomId.QUEUE)], events.offer_styles, panel.presets, panel.presets, **QUIET
         )
         panel.add.click(events.add, events.inputs, events.outputs, **QUIET)
-        panel.upload.upload(events.report_file, panel.upload, events.outputs, **QUIET)
-        panel.add_file.click(events.add_file, {panel.file, panel.project}, events.outputs, **QUIET)
+        panel.upload.upload(events.report_file, [panel.upload, links.project], events.outputs, **QUIET)
+        panel.add_file.click(events.add_file, {panel.file, links.project}, events.outputs, **QUIET)

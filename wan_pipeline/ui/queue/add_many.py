@@ -11,14 +11,14 @@ from gradio.blocks import Block
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
+from wan_pipeline.requests.layers import shown
 from wan_pipeline.requests.lists.files import CheckedList
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.messages import estimate, hint, notice, toast
 from wan_pipeline.ui.common.names import look_choices
-from wan_pipeline.ui.common.projects import project_name
-from wan_pipeline.ui.common.room import Filler
+from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
@@ -31,8 +31,9 @@ MAX_HELD = 8
 class AddManyEvents:
     """Each handler takes the values of its inputs and returns updates."""
 
-    def __init__(self, studio: Studio, templates: Templates, layout: QueueLayout, forms: Filler) -> None:
-        self._studio, self._templates, self._forms = studio, templates, forms
+    def __init__(self, studio: Studio, templates: Templates, layout: QueueLayout, links: PageLinks) -> None:
+        self._studio, self._templates = studio, templates
+        self._forms, self._project = links.filler, links.project
         self._panel, self._toast = layout.add_many, layout.toast
         self._checked: dict[str, CheckedList] = {}
         """Lists that were reported and not added yet, by their paths, newest last. Handlers run in threads."""
@@ -41,7 +42,7 @@ class AddManyEvents:
     @property
     def inputs(self) -> set[Block]:
         """What the clips are made of: the panel, and the forms of Create."""
-        return {*self._panel.inputs, *self._forms.inputs}
+        return {*self._panel.inputs, *self._forms.inputs, self._project}
 
     @property
     def outputs(self) -> list[Block]:
@@ -52,7 +53,8 @@ class AddManyEvents:
         if not prompts_in(values[self._panel.prompts] or ""):
             return self._panel.updates(estimate=estimate(self._templates, "Write one prompt on each line."))
         try:
-            found = self._studio.estimates.of_drafts(self._drafts(values))
+            layers = self._studio.projects.layers(values.get(self._project) or "")
+            found = self._studio.estimates.of_drafts(self._drafts(values), layers)
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
         return self._panel.updates(estimate=estimate(self._templates, found.text, found.fits))
@@ -65,17 +67,17 @@ class AddManyEvents:
 
     def add(self, values: Values) -> Updates:
         try:
-            ids = self._studio.submit_many(self._drafts(values), project_name(values[self._panel.project]))
+            ids = self._studio.submit_many(self._drafts(values), values.get(self._project) or "")
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
         return {**self._panel.updates(prompts=""), **self._added(ids)}
 
-    def report_file(self, path: str | None) -> Updates:
-        """Show what is in an uploaded file, before anything of it is queued."""
+    def report_file(self, path: str | None, project: str | None = None) -> Updates:
+        """Show what is in an uploaded file, for the open project, before anything of it is queued."""
         if not path:
             return self._panel.updates(report=gr.skip())
         try:
-            checked = self._check(path)
+            checked = self._check(path, project or "")
             content = checked.content
             requests = [row.request for row in content.rows if row.request]
             text = self._studio.estimates.of_requests(requests).text if requests else ""
@@ -90,17 +92,17 @@ class AddManyEvents:
 
     def add_file(self, values: Values) -> Updates:
         """Queue the clips of the file as they were checked when it was reported."""
-        path, project = values[self._panel.file], project_name(values[self._panel.project])
+        path, project = values[self._panel.file], values.get(self._project) or ""
         try:
-            with self._held(path) or self._studio.read_list(Path(path)) as content:
+            with self._held(path) or self._studio.read_list(Path(path), project=project) as content:
                 ids = self._studio.submit_rows(content, skip_bad=True, project=project)
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
         return {**self._no_file(""), **self._added(ids)}
 
-    def _check(self, path: str) -> CheckedList:
+    def _check(self, path: str, project: str) -> CheckedList:
         """Read a list, and hold it until it is added, or MAX_HELD others have come since."""
-        checked = self._studio.read_list(Path(path))
+        checked = self._studio.read_list(Path(path), project=project)
         with self._checked_lock:
             held = self._checked.pop(path, None)
             self._checked[path] = checked
@@ -121,7 +123,7 @@ class AddManyEvents:
         prompts, seeds = prompts_in(values[panel.prompts] or ""), seeds_in(values[panel.seeds] or "")
         if not prompts:  # that of the form is not meant
             raise RequestError("prompt", "There is no prompt to add yet; write one on each line of the box.")
-        return grid(form, prompts, seeds, values[panel.presets] or ())
+        return grid(shown(form), prompts, seeds, values[panel.presets] or ())
 
     def _added(self, ids: list[str]) -> Updates:
         return {self._toast: toast(self._templates, f"{plural(len(ids), 'clip')} added to the queue")}

@@ -16,6 +16,7 @@ from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
+from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
@@ -59,9 +60,9 @@ class QueueEvents:
             **dict.fromkeys(("shelf", "back", "next"), self._select),
             **dict.fromkeys(("top", "up", "down", "move-before", "move-after"), self._move),
             "retry-failed": lambda _, values: self._count(values, self._queue.retry_failed(), "queued again"),
-            "clear": lambda _, values: self._count(values, *self._clear(None)),
+            "clear": lambda _, values: self._count(values, *self._clear(None, self._project(values))),
             "undo": lambda click, values: self._count(values, undo(self._queue.many, click.text), "put back"),
-            "export": lambda *_: self._export(),
+            "export": lambda _, values: self._export(self._project(values)),
             "history": lambda click, _: self._history(click.subject),
             "close": lambda *_: self._layout.updates(dialog=""),
             "show": lambda click, _: self._links.show_job(click.subject),
@@ -71,7 +72,7 @@ class QueueEvents:
 
     @property
     def inputs(self) -> set[Block]:
-        return {self._layout.selection, self._layout.shown}
+        return {self._layout.selection, self._layout.shown, self._links.project}
 
     @property
     def outputs(self) -> list[Block]:
@@ -97,27 +98,35 @@ class QueueEvents:
     # What is shown
 
     def _refresh(self, values: Values, selection: Selection) -> Updates:
-        wanted = {str(part._id): (part, value) for part, value in self._wanted(selection).items()}
+        wanted = {
+            str(part._id): (part, value) for part, value in self._wanted(selection, self._project(values)).items()
+        }
         now_shown = digests({name: value for name, (_, value) in wanted.items()})
         names = changed(now_shown, values[self._layout.shown])
         if not names:
             return self._layout.updates(shown=gr.skip())
         return dict(wanted[name] for name in names) | self._layout.updates(shown=now_shown)
 
-    def _wanted(self, selection: Selection) -> dict[Block, str]:
-        """What each part of the page shows now."""
+    def _project(self, values: Values) -> str | None:
+        """The project that the list keeps to; None for all."""
+        return chosen_project(self._studio, values.get(self._links.project)) or None
+
+    def _wanted(self, selection: Selection, project: str | None) -> dict[Block, str]:
+        """What each part of the page shows now. Only the list keeps to the project: the others wait all the same."""
         counts, state = self._jobs.counts(), self._jobs.queue_state()
         running = next(iter(self._jobs.jobs(RUNNING, limit=1)), None)
         preview = self._jobs.preview(running.id) if running else None
         clip_left = self._studio.estimates.seconds_left(running) if running else None
         shelf, seconds_left = SHELVES[selection.shelf], self._studio.estimates.queue_seconds()
-        jobs, total = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE), sum(counts[s] for s in shelf.states)
+        listed = self._jobs.counts(project)
+        jobs = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE, project)
+        total = sum(listed[state] for state in shelf.states)
         parts = self._layout.updates(
             head=html.head(self._templates, counts, state, seconds_left, running=running is not None),
             actions=html.head_actions(self._templates, counts, state, running=running is not None),
             now=html.now(self._templates, self._names, running, preview, clip_left),
             now_actions=html.now_actions(self._templates, running),
-            shelves=html.shelves(self._templates, counts, selection.shelf),
+            shelves=html.shelves(self._templates, listed, selection.shelf),
             bar=html.bar(self._templates, selection, total),
             rows=html.rows(self._templates, self._names, jobs, selection, total, self._thumbnails.of),
         )
@@ -144,15 +153,15 @@ class QueueEvents:
     # What the buttons do
 
     def _move(self, click: Click, values: Values) -> Updates:
-        before = self._next_after_move(click, values[self._layout.selection].offset)
+        before = self._next_after_move(click, values[self._layout.selection].offset, self._project(values))
         if before != click.subject:
             self._queue.move(click.subject, before)
         return self.refresh(values)
 
-    def _next_after_move(self, click: Click, offset: int) -> str | None:
+    def _next_after_move(self, click: Click, offset: int, project: str | None) -> str | None:
         """The job that the moved one then comes before; None at the end, its own id where it cannot go further."""
         start = 0 if click.act == "top" else max(offset - PAGE_SIZE, 0)  # a job may move to the page before or after
-        waiting = [job.id for job in self._jobs.jobs(MOVABLE, start, 3 * PAGE_SIZE)]
+        waiting = [job.id for job in self._jobs.jobs(MOVABLE, start, 3 * PAGE_SIZE, project)]
         if click.subject not in waiting:
             raise UserError("This clip is not waiting any more, so it cannot be moved; look at the list.")
         place = waiting.index(click.subject)
@@ -175,8 +184,8 @@ class QueueEvents:
             return cancelled.asked, "asked to stop", ()
         return len(cancelled.states), "cancelled", words_of_cancelled(cancelled.states)
 
-    def _clear(self, ids: Sequence[str] | None) -> tuple[int, str, Sequence[str]]:
-        cleared = self._queue.many.clear(ids)
+    def _clear(self, ids: Sequence[str] | None, project: str | None = None) -> tuple[int, str, Sequence[str]]:
+        cleared = self._queue.many.clear(ids, project)
         return cleared.count, "removed from the list", words_of_cleared(cleared)
 
     def _history(self, job_id: str) -> Updates:
@@ -184,8 +193,8 @@ class QueueEvents:
         dialog = html.history(self._templates, job, self._jobs.events(job_id), self._jobs.log_excerpt(job_id))
         return self._layout.updates(dialog=dialog)
 
-    def _export(self) -> Updates:
-        path = self._studio.export_queue()
+    def _export(self, project: str | None) -> Updates:
+        path = self._studio.export_queue(project=project)
         return self._toast(f"Exported as {path.name}", download=served_copy(path))
 
     def _fill_form(self, job_id: str, editing: str = "") -> Updates:

@@ -15,7 +15,6 @@ from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, look_choices
-from wan_pipeline.ui.common.projects import project_box
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
@@ -68,7 +67,7 @@ class AddManyLayout(Layout):
     @property
     def inputs(self) -> tuple[Component, ...]:
         """What, with a form of Create, makes the clips."""
-        return self.prompts, self.seeds, self.presets, self.mode, self.project
+        return self.prompts, self.seeds, self.presets, self.mode
 
     def _prompts_and_button(self) -> None:
         self.prompts = gr.Textbox(label="Prompts, one per line", lines=7, max_lines=14, placeholder=PLACEHOLDER)
@@ -80,7 +79,6 @@ class AddManyLayout(Layout):
         self.presets = gr.CheckboxGroup(look_choices(presets), label="Each in these styles", elem_classes="pills")
         with gr.Row(elem_classes="duo"):
             self.seeds = gr.Textbox(label="With each of these seeds", placeholder="random, or 1-4, 9", max_lines=1)
-            self.project = project_box()
         self.mode = gr.Radio(
             [(MODE_TITLES[mode], mode.value) for mode in Mode],
             value=Mode.TEXT_TO_VIDEO.value,

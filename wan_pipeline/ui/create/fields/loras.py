@@ -42,7 +42,8 @@ def _row(number: int) -> dict[str, Field]:
         return {"loras": (LoraChoice(values[name], 1.0 if strength is None else strength),)}
 
     def chosen(draft: Draft) -> LoraChoice:
-        return draft.loras[number] if number < len(draft.loras) else LoraChoice(NO_LORA)
+        loras = draft.loras or ()
+        return loras[number] if number < len(loras) else LoraChoice(NO_LORA)
 
     return {
         name: Field(build, read, lambda draft, spec: chosen(draft).name),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gradio as gr
 
@@ -48,6 +48,10 @@ def _negative_prompt(choices: Choices) -> gr.Textbox:
     return gr.Textbox(
         label="Negative prompt", lines=1, max_lines=4, placeholder="What the clip should not show (optional)"
     )
+
+
+def _words(label: str) -> Callable[[Choices], gr.Textbox]:
+    return lambda choices: gr.Textbox(label=label, lines=1, max_lines=3)
 
 
 def _model(choices: Choices) -> gr.Dropdown:
@@ -106,5 +110,7 @@ FIELDS: dict[str, Field] = {
     "scheduler": plain("scheduler", _scheduler),
     "quantization": plain("quantization", _quantization),
     "first_block_cache": number("first_block_cache", "First-block cache", float, placeholder="off"),
+    "prompt_before": plain("prompt_before", _words("Words before the prompt"), is_timed=False),
+    "prompt_after": plain("prompt_after", _words("Words after the prompt"), is_timed=False),
     **LORA_FIELDS,
 }

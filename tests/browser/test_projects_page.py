@@ -1,0 +1,67 @@
+"""Three projects are set up, used and switched, in a real browser, on the real app with the tiny model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.form import fill, generate, make_short, panel
+from tests.browser.visitor import TEST_SECONDS, Visitor
+from wan_pipeline.projects.store import Projects
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
+
+PROJECTS = {"Client A": "a red ball bounces", "Client B": "a blue fish swims left", "Nacht": "the moon grows"}
+STYLE = {"Client A": "Noir", "Client B": "Pastel", "Nacht": "Moonlit"}
+
+
+def open_project(page: Page, name: str) -> None:
+    box = page.get_by_role("combobox", name="Project")
+    box.fill(name)
+    box.press("Enter")
+    page.wait_for_function("name => localStorage.getItem('wan-studio-project') === name", arg=name)
+
+
+def prompt(page: Page) -> object:
+    return panel(page).get_by_label("Prompt", exact=True)
+
+
+def test_three_projects_are_set_up_used_and_switched(visitor: Visitor, workspace: Path) -> None:
+    page = visitor.open()
+    for name, words in PROJECTS.items():
+        open_project(page, name)
+        fill(page, Prompt=words)
+        panel(page).get_by_label(STYLE[name]).check()
+        make_short(page)
+        generate(page)
+        expect(page.locator("#view .facts")).to_contain_text("Seed")
+        page.locator("#recent .tile.done").first.wait_for()
+        panel(page).get_by_role("button", name=re.compile("^Project")).click()
+        panel(page).get_by_role("button", name="Save this form as the project's setup").click()
+        expect(panel(page).get_by_text(f"Saved as the setup of {name}.")).to_be_visible()
+        panel(page).get_by_role("button", name=re.compile("^Project")).click()
+
+    setups = {project.id: project.setup for project in Projects(workspace / "projects").all()}
+    assert [setups[name].preset for name in PROJECTS] == ["noir", "pastel", "moonlit"]
+    assert {setups[name].num_inference_steps for name in PROJECTS} == {2}
+
+    for name in ("Client A", "Nacht", "Client B"):
+        open_project(page, name)
+        expect(prompt(page)).to_have_value(PROJECTS[name])
+        expect(panel(page).get_by_label(STYLE[name])).to_be_checked()
+    page.get_by_role("tab", name="Gallery").click()
+    expect(page.locator(".clip")).to_have_count(1)
+    expect(page.locator(".clip")).to_contain_text(PROJECTS["Client B"])
+    open_project(page, "Nacht")
+    expect(page.locator(".clip")).to_contain_text(PROJECTS["Nacht"])
+    page.get_by_role("tab", name="Queue").click()
+    page.get_by_role("radio", name="Done").click()
+    expect(page.locator("#queue-rows")).to_contain_text(PROJECTS["Nacht"])
+    expect(page.locator("#queue-rows")).not_to_contain_text(PROJECTS["Client A"])
+    visitor.reload(page)
+    expect(page.get_by_role("combobox", name="Project")).to_have_value("Nacht")
+    page.get_by_role("tab", name="Create").click()
+    expect(prompt(page)).to_have_value(PROJECTS["Nacht"])

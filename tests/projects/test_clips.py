@@ -1,0 +1,90 @@
+"""Clips of the queue have their project's settings, names and copies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.studios import QUICK
+from wan_pipeline.clips.gallery import GalleryQuery
+from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.worker.worker import Worker
+from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.requests.layers import Setup
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
+
+CLIENT = Project(
+    "Client A",
+    "Client A",
+    Setup(prompt_after="warm light", fps=8),
+    Profile(num_inference_steps=1),
+    naming="{project}/{take:03}",
+)
+BARE = replace(QUICK, num_inference_steps=None)
+
+
+def test_a_clip_of_the_queue_lies_where_its_project_says(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    studio.projects.create(replace(CLIENT, output=str(tmp_path / "out")))
+    job_ids = [studio.submit(BARE, "client a", profile="draft"), studio.submit(BARE, "Client A", profile="draft")]
+    studio.queue.cancel(job_ids[1])
+    Worker(settings).run()
+    job = studio.jobs.existing(job_ids[0])
+    assert (job.state, job.clip, job.warnings) == (JobState.DONE, settings.clips / "Client A" / "001.mp4", ())
+    assert job.clip is not None and (tmp_path / "out" / "Client A" / "001.mp4").read_bytes() == job.clip.read_bytes()
+    receipt = load_receipt(job.clip)
+    assert (receipt.project, receipt.request.fps, receipt.request.styled_prompt) == (
+        "Client A",
+        8,
+        "a red ball, warm light",
+    )
+    assert (receipt.request.layers["fps"], receipt.request.layers["num_inference_steps"]) == ("project", "project")
+
+    def shown(*, binned: bool = False) -> list[Path]:
+        return [clip.path for clip in studio.gallery.page(GalleryQuery(project="Client A", binned=binned), 0, 9).items]
+
+    assert shown() == [job.clip] and studio.gallery.rescan() == 0
+    studio.gallery.bin([job.id])
+    assert shown(binned=True) == [settings.clips / "bin" / "Client A" / "001.mp4"] and not job.clip.exists()
+    assert studio.gallery.rescan() == 0 and shown() == []
+    studio.gallery.unbin([job.id])
+    assert shown() == [job.clip] and job.poster is not None and job.poster.is_file()
+
+
+def test_a_taken_name_is_never_used_again(studio: Studio) -> None:
+    studio.projects.create(replace(CLIENT, naming="{seed}"))
+    jobs = [studio.jobs.existing(studio.submit(BARE, "Client A")) for _ in range(3)]
+    assert [job.clip_name for job in jobs] == ["1", "1_2", "1_3"]
+    studio.edit(jobs[2].id, replace(BARE, seed=9))
+    edited = studio.jobs.existing(jobs[2].id)
+    assert (edited.clip_name, edited.request.fps) == ("9", 8)
+
+
+def test_a_queued_clip_keeps_its_setup_through_a_list(studio: Studio) -> None:
+    studio.projects.create(CLIENT)
+    kept = studio.jobs.existing(studio.submit(replace(BARE, seed=4), "Client A"))
+    exported = studio.export_queue()
+    studio.projects.save(replace(CLIENT, setup=Setup(prompt_after="cold light", fps=24, preset="noir")))
+    with studio.read_list(exported) as content:
+        (again,) = studio.submit_rows(content)
+    assert studio.jobs.existing(again).request == kept.request
+
+
+def test_a_copy_that_cannot_be_written_fails_no_clip(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    studio.projects.create(replace(CLIENT, output=str(tmp_path / "file")))
+    job_id = studio.submit(BARE, "Client A", profile="draft")
+    Worker(settings).run()
+    job = studio.jobs.existing(job_id)
+    assert job.state is JobState.DONE and "could not be copied to its project's output folder" in job.warnings[0]
+
+
+@pytest.mark.parametrize("project", ["", "Nacht"])
+def test_a_guests_clip_has_the_setup_of_their_keys_project(studio: Studio, project: str) -> None:
+    studio.projects.create(Project(project or "default", project or "Default", Setup(fps=9)))
+    job_id = studio.submit_for("0badcafe", QUICK, project, lambda request: None)
+    job = studio.jobs.existing(job_id)
+    assert (job.project, job.request.fps) == (project, 9)

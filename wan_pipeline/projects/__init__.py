@@ -1,0 +1,1 @@
+"""Projects: a client or a film, with its setup. No torch, no page."""

@@ -1,0 +1,61 @@
+"""Clips as their projects want them: by which settings, under which name, and copied to which folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from wan_pipeline.clips.naming import words_of
+from wan_pipeline.jobs.job import NewJob
+from wan_pipeline.projects.naming import ClipFacts, free_names
+from wan_pipeline.projects.project import Project
+from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests.request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What is said of a new job beside its request and project."""
+
+    note: str = ""
+    deterministic: bool = False
+    made_by: str = ""
+
+
+class ProjectClips:
+    """Makes the jobs of projects' clips."""
+
+    def __init__(self, projects: Projects, clips: Path) -> None:
+        """`clips` is the workspace's folder of clips."""
+        self._projects, self._clips = projects, clips
+
+    def job(self, request: GenerationRequest, label: str, options: JobOptions | None = None) -> NewJob:
+        """A job for a clip of the project with this label. Raises ProjectError if its file cannot be read."""
+        project, options = self._projects.find(label), options or JobOptions()
+        return NewJob(
+            request,
+            label,
+            options.note,
+            options.deterministic,
+            options.made_by,
+            partial(self._names, request, project) if project and project.naming else None,
+            project.output if project else "",
+        )
+
+    def _names(self, request: GenerationRequest, project: Project, earlier: int) -> Iterator[str]:
+        """Free names, as `free_names` gives them, where the project had so many jobs earlier."""
+        now = datetime.now().astimezone()
+        facts = ClipFacts(
+            project=project.title,
+            seed=request.seed,
+            take=earlier + 1,
+            model=request.model,
+            preset=request.preset or "",
+            date=f"{now:%Y-%m-%d}",
+            time=f"{now:%H%M%S}",
+            prompt=words_of(request.prompt),
+        )
+        return free_names(project.naming, facts, self._clips)

@@ -1,0 +1,145 @@
+"""`project.toml`, read and written. Faults name file, line and key; what people wrote around the values stays."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from wan_pipeline.errors import ProjectError
+from wan_pipeline.projects.project import OWN_KEYS, SETUP_KEYS, Project
+from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.outside import Keys, OutsideDataError, parse, printable, read_toml_file
+
+FILE = "project.toml"
+PROFILES = ("draft", "final")
+
+
+def read_project(path: Path) -> Project:
+    """The project of a file, whose folder's name is its id. Raises ProjectError with file, line and key."""
+    shown = f"{printable(path.parent.name)}/{FILE}"
+    try:
+        return parse_project(path.parent.name, read_toml_file(path))
+    except OutsideDataError as error:
+        where = f", line {line}" if (line := line_of(path, error.path)) else ""
+        raise ProjectError(f"Project file {shown}{where}: {printable(str(error))}.") from error
+    except OSError as error:
+        raise ProjectError(f"Project file {shown} cannot be read ({error.strerror}).") from error
+
+
+def parse_project(project_id: str, table: Mapping[str, Any]) -> Project:
+    """The project of a file's values. Raises OutsideDataError, whose path is that of the key in the file."""
+    unknown = next((key for key in table if key not in (*OWN_KEYS, *SETUP_KEYS)), None)
+    if unknown is not None:
+        known = ", ".join(sorted((*OWN_KEYS, *SETUP_KEYS)))
+        raise OutsideDataError(f"'{unknown[:80]}' is not a known key; known keys: {known}", (unknown,))
+    own = {key: value for key, value in table.items() if key in OWN_KEYS}
+    setup = {key: value for key, value in table.items() if key in SETUP_KEYS}
+    try:
+        return parse(Project, {"id": project_id, "title": project_id, **own, "setup": setup})
+    except OutsideDataError as error:
+        raise OutsideDataError(str(error).replace("'setup.", "'"), _in_file(error.path)) from error
+
+
+def checked(project: Project) -> Project:
+    """The project, if its file could hold it. Raises ProjectError with the key."""
+    try:
+        return parse_project(project.id, project_values(project))
+    except OutsideDataError as error:
+        raise ProjectError(f"The project '{project.title[:80]}' cannot be so: {error}.") from error
+
+
+def project_values(project: Project) -> dict[str, Any]:
+    """The inverse of `parse_project`: what differs from an empty project, in the order of the file."""
+    plain = asdict(project)
+    own = {key: plain[key] for key in OWN_KEYS if key not in PROFILES}
+    if project.setup.loras is not None:
+        plain["setup"]["loras"] = [lora.to_dict() for lora in project.setup.loras]
+    profiles = {key: _given(plain[key]) for key in PROFILES}
+    return {
+        key: value
+        for key, value in (own | _given(plain["setup"]) | profiles).items()
+        if key == "title" or value not in ("", False, {})
+    }
+
+
+def write_project(project: Project, path: Path) -> None:
+    """Write the file, or change what differs in the one that is there: comments stay. Raises StorageError."""
+    wanted = project_values(project)
+    document = _document(path)
+    for key in [key for key in document if key not in wanted]:
+        del document[key]
+    for key, value in wanted.items():
+        if document.unwrap().get(key) != value:
+            document[key] = _item(key, value)
+    with whole_file(path) as part:
+        part.write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
+
+
+def line_of(path: Path, keys: Keys) -> int:
+    """The line of a key in a TOML file, from 1; 0 if it cannot be told.
+
+    The first line by which the key is there: the beginning of a file is TOML wherever a value ends.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, ValueError):
+        return 0
+    before = 0
+    for end in range(1, len(lines) + 1):
+        try:
+            table = tomllib.loads("".join(lines[:end]))
+        except (ValueError, RecursionError):
+            continue
+        if keys and _holds(table, keys):
+            return next(number for number in range(before + 1, end + 1) if _is_written(lines[number - 1]))
+        before = end
+    return 0
+
+
+def _holds(table: Any, keys: Keys) -> bool:
+    """Whether the path leads to a value. A key that is missing stands where its table is."""
+    for key in keys:
+        try:
+            table = table[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def _is_written(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+def _in_file(path: Keys) -> Keys:
+    return path[1:] if path[:1] == ("setup",) else path
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are set. An empty list of LoRAs is one."""
+    return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def _document(path: Path) -> tomlkit.TOMLDocument:
+    """Empty for a file that is not there, or that is no TOML."""
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # tomlkit's errors are ValueErrors
+        return tomlkit.document()
+
+
+def _item(key: str, value: Any) -> Any:
+    if key == "loras":
+        loras = tomlkit.array()
+        for lora in value:
+            table = tomlkit.inline_table()
+            table.update(lora)
+            loras.append(table)
+        return loras
+    if isinstance(value, str) and "\n" in value:
+        return tomlkit.string(value, multiline=True)
+    return tomlkit.item(value)

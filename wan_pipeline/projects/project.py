@@ -1,0 +1,73 @@
+"""A project: a client or a film. One folder of the workspace, with a `project.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from wan_pipeline.projects.naming import check_template
+from wan_pipeline.requests.layers import Layers, Setup
+from wan_pipeline.requests.limits import Name, Side, Steps
+
+DEFAULT = "default"
+"""Id of the project that clips without one belong to. In rows and receipts its name is empty."""
+MAX_NOTES = 20_000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What of the setup is another thing for drafts, or for finals."""
+
+    model: Name | None = None
+    speed: Name | None = None
+    width: Side | None = None
+    height: Side | None = None
+    num_inference_steps: Steps | None = None
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def setup(self) -> Setup:
+        return Setup(**vars(self))
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as its file is now."""
+
+    id: str
+    """Name of its folder, and of the project in rows, receipts and keys."""
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    setup: Setup = field(default_factory=Setup)
+    draft: Profile = field(default_factory=Profile)
+    final: Profile = field(default_factory=Profile)
+    naming: Annotated[str, AfterValidator(check_template)] = ""
+    """Template of clips' names; empty for the usual names."""
+    output: Annotated[str, Field(max_length=1000)] = ""
+    """Folder that every finished clip is copied to; empty for none."""
+    notes: Annotated[str, Field(max_length=MAX_NOTES)] = ""
+    archived: bool = False
+    """Not offered any more; its clips stay."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def label(self) -> str:
+        """What rows, receipts and keys hold of it."""
+        return "" if self.id == DEFAULT else self.id
+
+    def layers(self, profile: str = "") -> Layers:
+        """Its layers for a clip, or for one by the profile "draft" or "final"."""
+        match profile:
+            case "draft":
+                return Layers(self.draft.setup.over(self.setup))
+            case "final":
+                return Layers(self.final.setup.over(self.setup))
+            case _:
+                return Layers(self.setup)
+
+
+SETUP_KEYS = tuple(each.name for each in fields(Setup))
+OWN_KEYS = ("title", "naming", "output", "notes", "archived", "draft", "final")
