@@ -88,10 +88,13 @@ def test_an_alpha_that_is_not_one_number(model, path):
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("transformer.blocks.0.attn1.to_k.oft_blocks", "is of the kind OFT, which is not supported"),
-        ("blocks.0.attn1.to_k.oft_R.weight", "is of the kind OFT, which"),
-        ("blocks.0.attn1.to_k.ia3_l", r"is of the kind \(IA\)3, which"),
-        ("blocks.0.attn1.to_k.on_input", r"is of the kind \(IA\)3, which"),
+        (
+            "transformer.blocks.0.attn1.to_k.oft_blocks",
+            "kind BOFT, or OFT as LyCORIS writes it, which is not",
+        ),
+        ("blocks.0.attn1.to_k.oft_R.weight", "does not fit"),
+        ("blocks.0.attn1.to_k.ia3_l", "does not fit"),
+        ("blocks.0.attn1.to_k.on_input", r"is of the kind \(IA\)3 as LyCORIS writes it"),
         ("transformer.blocks.0.attn1.to_k.dora_scale", "without the matrices beside it"),
         ("transformer.blocks.0.attn1.to_k.lokr_w1", "does not fit"),
         ("x.a1.weight", "is of the kind GLoRA, which is not supported"),

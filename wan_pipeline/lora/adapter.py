@@ -12,7 +12,7 @@ from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
 from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_keys
-from wan_pipeline.lora.metadata import read_settings
+from wan_pipeline.lora.metadata import read_settings, with_settings_beside
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.lora.values import UNREAD, ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
@@ -26,8 +26,8 @@ OTHER_KINDS = (
     (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "GLoRA"),
     (re.compile(r"\.vera_lambda_"), "VeRA"),
     (re.compile(r"\.lora_E\b"), "AdaLoRA"),
-    (re.compile(r"\.(boft_[rs]|oft_blocks|oft_r)\b", re.IGNORECASE), "OFT"),
-    (re.compile(r"\.(ia3_l|on_input)\b"), "(IA)3"),
+    (re.compile(r"\.(boft_[rs]|oft_blocks)\b", re.IGNORECASE), "BOFT, or OFT as LyCORIS writes it"),
+    (re.compile(r"\.on_input\b"), "(IA)3 as LyCORIS writes it"),
     (re.compile(r"\.hra_u\b"), "HRA"),
     (
         re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"),
@@ -247,7 +247,7 @@ def match_adapter(
 def read_lora_header(path: Path) -> Header:
     """The header of a file, within limits. Raises LoraError."""
     try:
-        header = read_header(path, MAX_HEADER_BYTES, MAX_TENSORS)
+        header = with_settings_beside(path, read_header(path, MAX_HEADER_BYTES, MAX_TENSORS))
     except (DamagedFileError, OSError) as error:
         reason = with_remedy(error, "download or export it again")
         raise LoraError(f"LoRA '{path.stem}' cannot be read: {reason}.") from error

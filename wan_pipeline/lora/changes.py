@@ -20,12 +20,16 @@ class Kind(StrEnum):
     """Of a weight, a bias, a norm or a table."""
     LOKR = "LoKr"
     LOHA = "LoHa"
+    OFT = "OFT"
+    IA3 = "(IA)3"
 
 
 ROLES: dict[Kind, frozenset[Role]] = {
     Kind.LORA: frozenset({Role.DOWN, Role.UP, Role.MID, Role.UP_BIAS}),
     Kind.LOKR: frozenset(role for role in Role if role.value.startswith("lokr_")),
     Kind.LOHA: frozenset(role for role in Role if role.value.startswith("hada_")),
+    Kind.OFT: frozenset({Role.OFT_R}),
+    Kind.IA3: frozenset({Role.IA3}),
     Kind.DIFF: frozenset({Role.DIFF, Role.BIAS}),
 }
 """The tensors of each kind. Alpha and a magnitude (DoRA) belong to whichever kind is beside them."""
@@ -49,6 +53,8 @@ class Change:
     """Alpha from the metadata, if there is no key. If neither is there, alpha is the rank."""
     alpha_key: str | None = None
     uses_root: bool = False
+    cayley_terms: int = 0
+    """Of OFT: terms of the series that its rotations are computed by; 0: exactly."""
 
     @property
     def scale_divisor(self) -> float:

@@ -95,6 +95,7 @@ class _Reader:
             self._settings.alpha_of(*self._module.names) if kind in DECOMPOSED else None,
             alpha_key if kind in DECOMPOSED or not self._has_decomposed else None,
             self._settings.uses_root,
+            self._settings.oft_terms or 0,
         )
 
     def _check(self, kind: Kind) -> int:
@@ -106,6 +107,10 @@ class _Reader:
                 return self._check_lokr()
             case Kind.LOHA:
                 return self._check_loha()
+            case Kind.OFT:
+                return self._check_oft()
+            case Kind.IA3:
+                return self._check_ia3()
             case Kind.DIFF:
                 return 0
 
@@ -162,7 +167,7 @@ class _Reader:
         self._require(all(len(side) >= 2 for side in sides), Role.LOKR_W1)
         outputs, size = sides[0][0] * sides[1][0], math.prod(sides[0]) * math.prod(sides[1])
         self._require(outputs == self._module.shape[0] and size == math.prod(self._module.shape), Role.LOKR_W2)
-        return rank or (self._settings.rank or 0)
+        return rank or self._settings.rank_of(*self._module.names) or 0
 
     def _check_loha(self) -> int:
         """LyCORIS, `lycoris/modules/loha.py`: the product, element by element, of two matrices of two factors each."""
@@ -183,6 +188,30 @@ class _Reader:
                 self._require(core == (rows[0], columns[0], *kernel), t)
                 self._require(rows[1] == outputs and columns[1] == self._module.shape[1], a)
         return rank
+
+    def _check_oft(self) -> int:
+        """peft, `peft/tuners/oft/layer.py`: rotations of blocks of the inputs, one each or one for all."""
+        shape = self._shapes[Role.OFT_R]
+        self._require(len(self._module.shape) == len(shape) == 2, Role.OFT_R)
+        blocks, size = shape[0], oft_block(shape[1])
+        inputs = self._module.shape[1]
+        self._require(
+            size * (size - 1) // 2 == shape[1] and (blocks * size == inputs or (blocks == 1 and inputs % size == 0)),
+            Role.OFT_R,
+        )
+        if self._settings.oft_terms is None:
+            raise LoraError(
+                f"LoRA '{self._file}' is an OFT without its settings; put its adapter_config.json beside it, and call "
+                "the file adapter_model.safetensors."
+            )
+        return 0
+
+    def _check_ia3(self) -> int:
+        """peft, `peft/tuners/ia3/layer.py`."""
+        self._require(len(self._module.shape) == 2, Role.IA3)
+        outputs, inputs = self._module.shape
+        self._require(self._shapes[Role.IA3] in ((outputs, 1), (1, inputs)), Role.IA3)
+        return 0
 
     def _check_vectors(self) -> None:
         """Biases, alpha and magnitude."""
@@ -208,6 +237,11 @@ class _Reader:
                 f"LoRA '{self._file}': {key} does not fit {self._module.name}, which is {self._module.shape} here "
                 f"({shapes[:200]}); choose a LoRA that was trained for this model."
             )
+
+
+def oft_block(numbers: int) -> int:
+    """The side of a skew matrix with this many numbers above its diagonal."""
+    return (1 + math.isqrt(1 + 8 * numbers)) // 2
 
 
 def _without_ones(*shapes: Shape) -> tuple[Shape, ...]:

@@ -59,6 +59,10 @@ class Role(StrEnum):
     """Added to the module's bias."""
     MAGNITUDE = "magnitude"
     """DoRA's norm of each row, or column, of the changed weight."""
+    OFT_R = "oft_r"
+    """(blocks, numbers above the diagonal) of the skew matrices that OFT's rotations are made of."""
+    IA3 = "ia3_l"
+    """(IA)3's factors: (outputs, 1), or (1, inputs)."""
     LOKR_W1 = "lokr_w1"
     LOKR_W1_A = "lokr_w1_a"
     LOKR_W1_B = "lokr_w1_b"
@@ -92,6 +96,8 @@ _PARTS = {
     "b_norm": Role.BIAS,
     "dora_scale": Role.MAGNITUDE,
     "lora_magnitude_vector": Role.MAGNITUDE,
+    "oft_R": Role.OFT_R,
+    "ia3_l": Role.IA3,
     **{role.value: role for role in Role if role.value.startswith(("lokr_", "hada_"))},
 }
 _NAMES = "|".join(re.escape(part) for part in sorted(_PARTS, key=len, reverse=True))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
+from wan_pipeline.models.weights import Header
+from wan_pipeline.storage.outside import MAX_BYTES, OutsideDataError, parse, parse_json
 
 DIFFUSERS_KEY = "lora_adapter_metadata"
 """Where diffusers writes peft's settings, as JSON (`diffusers/loaders/lora_base.py`)."""
 
+PEFT_FILE, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""What peft's `save_pretrained` writes into a folder."""
+
+T = TypeVar("T")
 Alpha = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -29,6 +35,11 @@ class _Peft(BaseModel):
     use_rslora: bool | None = None
     use_dora: bool | None = None
     alpha_pattern: dict[str, Alpha] | None = None
+    rank_pattern: dict[str, int] | None = None
+    peft_type: str | None = None
+    coft: bool | None = None
+    use_cayley_neumann: bool = False
+    num_cayley_neumann_terms: Annotated[int, Field(ge=1, le=100)] = 5
 
 
 @dataclass(frozen=True)
@@ -44,12 +55,17 @@ class AdapterSettings:
     alpha_pattern: dict[str, float] = field(default_factory=dict)
     """Alpha of single modules, by the end of their names."""
 
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    oft_terms: int | None = None
+    """Terms of the series that OFT's rotations are computed by; 0: exactly; None: nothing is said of OFT."""
+
     def alpha_of(self, *names: str) -> float | None:
         """Alpha of a module by any of its names."""
-        for pattern, alpha in self.alpha_pattern.items():
-            if any(name == pattern or name.endswith(f".{pattern}") for name in names):
-                return alpha
-        return self.alpha
+        return _matching(self.alpha_pattern, names, self.alpha)
+
+    def rank_of(self, *names: str) -> int | None:
+        """Rank of a module by any of its names."""
+        return _matching(self.rank_pattern, names, self.rank)
 
 
 def read_settings(name: str, metadata: dict[str, str], component: str) -> AdapterSettings:
@@ -65,7 +81,35 @@ def read_settings(name: str, metadata: dict[str, str], component: str) -> Adapte
         uses_root=bool(peft.use_rslora),
         is_dora=bool(peft.use_dora),
         alpha_pattern={_plain(name, pattern): alpha for pattern, alpha in (peft.alpha_pattern or {}).items()},
+        rank_pattern={_plain(name, pattern): rank for pattern, rank in (peft.rank_pattern or {}).items()},
+        oft_terms=_oft_terms(name, peft),
     )
+
+
+def with_settings_beside(path: Path, header: Header) -> Header:
+    """The header with the settings of the `adapter_config.json` that peft writes beside its file. Raises OSError."""
+    beside = path.with_name(CONFIG)
+    if path.name != PEFT_FILE or DIFFUSERS_KEY in header.metadata or not beside.is_file():
+        return header
+    with beside.open("rb") as file:
+        text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+    return replace(header, metadata=header.metadata | {DIFFUSERS_KEY: text})
+
+
+def _oft_terms(name: str, peft: _Peft) -> int | None:
+    """As in `OFTRotationModule` (`peft/tuners/oft/layer.py`). Raises LoraError for constrained OFT."""
+    if peft.peft_type != "OFT":
+        return None
+    if peft.coft:
+        raise LoraError(f"LoRA '{name}' is a constrained OFT, which is not supported; merge it into its model.")
+    return peft.num_cayley_neumann_terms if peft.use_cayley_neumann else 0
+
+
+def _matching(patterns: dict[str, T], names: tuple[str, ...], default: T | None) -> T | None:
+    for pattern, value in patterns.items():
+        if any(name == pattern or name.endswith(f".{pattern}") for name in names):
+            return value
+    return default
 
 
 def _of_component(table: dict[str, Any], component: str) -> dict[str, Any]:

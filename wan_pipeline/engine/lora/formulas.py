@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from wan_pipeline.lora.changes import Change, Kind
+from wan_pipeline.lora.fit import oft_block
 from wan_pipeline.lora.keys import Role
 
 Tensors = dict[Role, torch.Tensor]
@@ -39,7 +40,42 @@ def added(change: Change, tensors: Tensors, scale: float, rows: slice) -> torch.
             delta = _loha(tensors, rows) * scale
         case Kind.DIFF:
             delta = tensors[Role.DIFF].reshape(change.shape)[rows]
+        case Kind.OFT | Kind.IA3:
+            raise ValueError(f"{change.kind} multiplies a weight; see `multiplied`")
     return delta.reshape(-1, *change.shape[1:])
+
+
+def multiplied(change: Change, tensors: Tensors, base: torch.Tensor, rows: slice) -> torch.Tensor:
+    """These rows of a weight after OFT's rotations or (IA)3's factors. `base` holds the rows alone."""
+    if change.kind is Kind.IA3:
+        factors = tensors[Role.IA3]
+        return base * (factors[rows] if len(factors) == change.shape[0] else factors)
+    rotation = cayley(tensors[Role.OFT_R], change.cayley_terms)
+    blocks = base.reshape(len(base), -1, rotation.shape[-1])
+    return torch.einsum("orc,rkc->ork", blocks, rotation.expand(blocks.shape[1], -1, -1)).flatten(1)
+
+
+def cayley(upper: torch.Tensor, terms: int) -> torch.Tensor:
+    """Rotations, (blocks, size, size), of skew matrices by their numbers above the diagonal, (blocks, numbers).
+
+    `OFTRotationModule._cayley_batch` in `peft/tuners/oft/layer.py`: (I + Q)^-1 (I - Q) of the transposed, or the first
+    `terms` terms of its Neumann series, 0 for the whole of it.
+    """
+    size = oft_block(upper.shape[1])
+    row, column = torch.triu_indices(size, size, 1)
+    skew = upper.new_zeros(len(upper), size, size)
+    skew[:, row, column] = upper
+    skew = skew - skew.transpose(-2, -1)
+    identity = torch.eye(size, dtype=upper.dtype, device=upper.device).expand_as(skew)
+    if not terms:
+        exact: torch.Tensor = torch.linalg.solve(identity + skew, identity - skew, left=False)
+        return exact
+    last = terms - 1 if terms < 3 else max(terms - 1, 3)
+    rotation, power = identity.clone(), skew
+    for term in range(1, last + 1):  # of three terms and more the last one counts once, the others twice
+        rotation = rotation + power * (1.0 if term == last and terms > 2 else 2.0)
+        power = power @ skew
+    return rotation
 
 
 def norm_dims(shape: torch.Size, magnitude: torch.Tensor) -> tuple[int, ...]:

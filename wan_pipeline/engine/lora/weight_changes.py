@@ -11,7 +11,7 @@ from torch.nn import Conv3d
 from torch.nn.functional import conv3d, layer_norm, linear, rms_norm
 
 from wan_pipeline.engine.lora.factor import Factor
-from wan_pipeline.engine.lora.formulas import Tensors, added, norm_dims, parts_of
+from wan_pipeline.engine.lora.formulas import Tensors, added, multiplied, norm_dims, parts_of
 from wan_pipeline.engine.memory.quantize import dequantized
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.keys import Role
@@ -35,11 +35,11 @@ class WeightChange:
     @property
     def needs_base(self) -> bool:
         """Whether the change depends on the weight that it is added to."""
-        return self.change.is_dora
+        return self.change.is_dora or self.change.kind in (Kind.OFT, Kind.IA3)
 
     def __call__(self, module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         tensors = self._on(output.device)
-        bias = _bias(tensors, self.scale)
+        bias = self._bias(tensors, getattr(module, "bias", None))
         if not self._has_weight:
             assert bias is not None  # noqa: S101 - a change is of a weight or a bias
             update = bias.reshape(-1, *[1] * (output.ndim - 2 if isinstance(module, Conv3d) else 0))
@@ -61,12 +61,18 @@ class WeightChange:
     def merged_bias(self, bias: torch.Tensor | None) -> torch.Tensor | None:
         """The layer's bias with this change's."""
         device = None if bias is None else bias.device
-        biases = {role: value for role, value in self.tensors.items() if role in (Role.BIAS, Role.UP_BIAS)}
-        change = _bias({role: value.to(device).float() for role, value in biases.items()}, self.scale)
+        vectors = {role: value for role, value in self.tensors.items() if role in (Role.BIAS, Role.UP_BIAS, Role.IA3)}
+        change = self._bias({role: value.to(device).float() for role, value in vectors.items()}, bias)
         if change is None:
             return bias
         present: torch.Tensor = change * self._strength
         return present if bias is None else bias + present.to(bias.dtype)
+
+    def _bias(self, tensors: Tensors, bias: torch.Tensor | None) -> torch.Tensor | None:
+        """What is added to the bias, which (IA)3 of outputs multiplies."""
+        if self.change.kind is Kind.IA3 and bias is not None and len(tensors[Role.IA3]) == len(bias):
+            return bias.float() * (tensors[Role.IA3].flatten() - 1)
+        return _bias(tensors, self.scale)
 
     @property
     def _has_weight(self) -> bool:
@@ -82,6 +88,11 @@ class WeightChange:
     def _deltas(self, tensors: Tensors, base: torch.Tensor | None) -> Iterator[tuple[slice, torch.Tensor]]:
         """Parts of the weight's outputs, and what is added to each."""
         parts = parts_of(self.change, tensors)
+        if self.change.kind in (Kind.OFT, Kind.IA3) and base is not None:
+            for rows in parts:
+                part = base[rows].float()
+                yield rows, multiplied(self.change, tensors, part, rows) - part
+            return
         if Role.MAGNITUDE not in tensors or base is None:
             yield from ((rows, added(self.change, tensors, self.scale, rows)) for rows in parts)
             return
