@@ -19,7 +19,7 @@ STYLE = {"Client A": "Noir", "Client B": "Pastel", "Nacht": "Moonlit"}
 
 
 def open_project(page: Page, name: str) -> None:
-    box = page.get_by_role("combobox", name="Project")
+    box = page.get_by_role("combobox", name="Project", exact=True)
     box.fill(name)
     box.press("Enter")
     page.wait_for_function("name => localStorage.getItem('wan-studio-project') === name", arg=name)
@@ -62,6 +62,6 @@ def test_three_projects_are_set_up_used_and_switched(visitor: Visitor, workspace
     expect(page.locator("#queue-rows")).to_contain_text(PROJECTS["Nacht"])
     expect(page.locator("#queue-rows")).not_to_contain_text(PROJECTS["Client A"])
     visitor.reload(page)
-    expect(page.get_by_role("combobox", name="Project")).to_have_value("Nacht")
+    expect(page.get_by_role("combobox", name="Project", exact=True)).to_have_value("Nacht")
     page.get_by_role("tab", name="Create").click()
     expect(prompt(page)).to_have_value(PROJECTS["Nacht"])

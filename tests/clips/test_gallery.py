@@ -201,6 +201,17 @@ def test_17_a_copy_without_its_receipt_is_listed_by_the_one_inside(gallery: Gall
         assert all(clip.request == make_request() and clip.poster.is_file() for clip in clips.values())
 
 
+def test_17_a_clip_that_is_being_saved_is_not_listed_yet(gallery: Gallery, folder: Path) -> None:
+    put(folder, "a", receipt={"job": "1f0c9a2e" * 4})
+    receipt, clip = folder / "a.json", folder / "2026-01-02_030405_ball_seed1_1f0c9a2e.mp4"
+    encode(np.zeros((5, 32, 48, 3), np.uint8), 16, clip, json.loads(receipt.read_text(encoding="utf-8")))
+    for name in ("a.mp4", "a.webp", "a.json"):
+        (folder / name).unlink()
+    assert gallery.rescan() == 0
+    os.utime(clip, (1, 1))  # its receipt was deleted long ago
+    assert gallery.rescan() == 1
+
+
 def test_a_clip_that_was_renamed_stays_the_same(gallery: Gallery, folder: Path) -> None:
     put(folder, "a")
     gallery.rescan()

@@ -15,7 +15,7 @@ from wan_pipeline.cli import main
 from wan_pipeline.errors import PresetError
 from wan_pipeline.models.registry import MODELS
 from wan_pipeline.models.spec import LastImage, Mode
-from wan_pipeline.requests.presets import Preset, find_preset, load_preset, load_presets
+from wan_pipeline.requests.presets import Preset, PresetGroup, find_preset, load_preset, load_presets
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import resolve
 from wan_pipeline.requests.scheduler import SchedulerName
@@ -141,7 +141,8 @@ def test_a_bad_file_stops_neither_the_studio_nor_the_queue(
 
 def test_the_presets_that_ship_work_with_every_model() -> None:
     presets, problems = load_presets(Settings().presets)
-    assert len(presets) >= 8 and problems == ()
+    assert len(presets) >= 24 and problems == ()
+    assert {preset.group for preset in presets.values()} - {None} == set(PresetGroup)
     for preset in presets.values():
         for spec in MODELS.values():
             wants_image = Mode.TEXT_TO_VIDEO not in spec.modes

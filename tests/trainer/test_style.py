@@ -66,10 +66,10 @@ def clip(
 
 
 def test_a_style_shows_after_a_few_steps(studio_settings: Settings, tmp_path: Path) -> None:
-    stills = write_dataset(tmp_path / "stills", LOOKS["dusk"], 24)
-    train(TrainingRequest(stills, "palette", steps=20), studio_settings, Unheard())
+    stills = write_dataset(tmp_path / "stills", LOOKS["dusk"], 12)
+    train(TrainingRequest(stills, "palette", steps=8), studio_settings, Unheard())
     with Engine(studio_settings) as engine:
-        plain, none, full = (clip(engine, PROMPTS[0], weight, frames=5, steps=5) for weight in (-1, 0, 1))
+        plain, none, full = (clip(engine, PROMPTS[0], weight, frames=1, steps=4) for weight in (-1, 0, 1))
     assert np.array_equal(none, plain)
     assert distance(full) <= 0.7 * distance(none), distance(full) / distance(none)
 

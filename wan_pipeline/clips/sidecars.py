@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from wan_pipeline.storage.outside import printable
 
 TAG_BYTES = 256 * 1024
 RECEIPT_WORD = b"frames_sha256"
+SAVING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,16 @@ def read_entry(clip: Path, binned_at: str | None = None, name: str = "") -> Entr
 def _receipt_of_copy(clip: Path) -> Receipt | None:
     """The receipt inside a clip that was copied without the one beside it. Raises ReceiptError."""
     try:
-        return receipt_inside(clip) if _may_hold_receipt(clip) else None
-    except StorageError:  # no video, perhaps not yet
+        receipt = receipt_inside(clip) if _may_hold_receipt(clip) else None
+        return None if receipt and _is_being_saved(clip, receipt.job) else receipt
+    except (StorageError, OSError):  # no video, perhaps not yet
         return None
+
+
+def _is_being_saved(clip: Path, job: str) -> bool:
+    """Whether it has the name of a job's own clip, no receipt beside it, and is new: the worker writes that last."""
+    is_own = bool(job) and re.fullmatch(rf"\d{{4}}-\d\d-\d\d_.*_{job[:8]}\.mp4", clip.name) is not None
+    return is_own and time.time() - clip.stat().st_mtime < SAVING_SECONDS
 
 
 def _may_hold_receipt(clip: Path) -> bool:

@@ -37,6 +37,19 @@ Template = Annotated[Prompt, AfterValidator(_check_template)]
 Colors = Annotated[tuple[str, ...], AfterValidator(_check_colors)]
 
 
+class PresetGroup(StrEnum):
+    """Where people look for a look."""
+
+    FILM = "film"
+    ANIMATION = "animation"
+    ARCHITECTURE = "architecture"
+    PRODUCT = "product"
+    ANIME = "anime"
+    DOCUMENTARY = "documentary"
+    NATURE = "nature"
+    ABSTRACT = "abstract"
+
+
 class PresetKind(StrEnum):
     """What a preset decides. A clip may have one of each kind."""
 
@@ -56,6 +69,7 @@ class Preset:
     colors: Colors = ("#64748b", "#cbd5e1")
     """Two or three CSS hex colours of its card."""
     kind: PresetKind = PresetKind.LOOK
+    group: PresetGroup | None = None
     prompt: Template = "{prompt}"
     """Template of what the text encoder reads; `{prompt}` stands for the typed prompt."""
     negative_prompt: Prompt | None = None

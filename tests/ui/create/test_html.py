@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ import pytest
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, make_job
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.settings import Settings
+from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create import html
+from wan_pipeline.ui.create.card_styles import card_styles
 
 
 def stage(job: Job, preview: bytes | None = None) -> str:
@@ -129,3 +133,18 @@ def test_a_clip_that_is_gone_says_so() -> None:
 
 def test_a_download_is_named_by_seed_and_job() -> None:
     assert 'download="wan-studio-42-01234567.mp4"' in html.download(TEMPLATES, make_job(JobState.DONE))
+
+
+def test_18_a_new_styles_card_has_its_colours_and_its_picture(settings: Settings, tmp_path: Path) -> None:
+    """Without a restart; whatever its file is called."""
+    folder = tmp_path / "presets"
+    (folder / "speeds").mkdir(parents=True)
+    style = 'title = "Mine"\ndescription = "x"\ncolors = ["#123456", "#abcdef"]\n'
+    with Studio(replace(settings, presets=folder)) as studio:
+        assert ".style-cards" not in card_styles(TEMPLATES, studio)
+        (folder / "mi'ne}.toml").write_text(style, encoding="utf-8")
+        drawn = card_styles(TEMPLATES, studio)
+        assert 'input[value="mi\\27 ne\\7d "]' in drawn and "#123456" in drawn and drawn.count("</style>") == 1
+        (folder / "mi'ne}.webp").write_bytes(b"a picture")
+        assert f"url(data:image/webp;base64,{b64encode(b'a picture').decode()})" in card_styles(TEMPLATES, studio)
+        assert '.size-cards label:has(input[value="320x192"]) { --wide: 26px; --high: 16px; }' in drawn

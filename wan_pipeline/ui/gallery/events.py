@@ -116,7 +116,7 @@ class GalleryEvents:
         return self._layout.updates(
             grid=html.grid(self._templates, page, query, offset, selection.picked),
             count=html.count(self._templates, page.total),
-            empty_bin=gr.Button(visible=query.binned and page.total > 0, interactive=not self._studio.is_viewer),
+            empty_bin=gr.Button(visible=query.binned and page.total > 0),
             arrivals=self._arrivals(values, selection.until),
             selection=replace(
                 selection,

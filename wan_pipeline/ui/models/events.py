@@ -128,7 +128,6 @@ class ModelsEvents:
         return self._layout.updates(
             head=html.head(self._templates, cards, studio.model_manager.free_bytes()),
             grid=html.grid(self._templates, cards),
-            add=gr.Button(interactive=not studio.is_viewer),
             shown={card.spec.id: _state(card.transfer) for card in cards},
         )
 
