@@ -124,7 +124,10 @@ class ProjectEvents:
         except UserError as error:
             return self._said(str(error), "")
         cards = [(each.title, key) for key, each in self._studio.presets.current().items()]
-        said = self._said(f"Saved as the style {preset.title}; its card shows the next clip that is made with it.")
+        picture = f"{preset.id}.webp"
+        said = self._said(
+            f"Saved as the style {preset.title}; its card shows colours until {picture} is beside its file."
+        )
         return {**said, self._layout.preset_title: "", self._form["preset"]: gr.Radio(cards, value=preset.id)}
 
     def _draft(self, values: Values) -> Draft:
