@@ -91,3 +91,16 @@ def test_a_projects_file_that_is_bad_is_told_and_stops_nothing_else(folders: lis
     assert (shown.returncode, shown.stderr.count("There is no project 'gone'")) == (2, 1)
     unfit = wan(*folders, "projects", "create", "C", "--naming", "{client}")
     assert unfit.returncode == 2 and "there is no field {client}" in unfit.stderr
+
+
+def test_a_project_goes_to_another_workspace(folders: list[str], tmp_path: Path) -> None:
+    ran(folders, "projects", "create", "Client A", "--steps", "3", "--model", "wan2.2-ti2v-5b")
+    written = json.loads(
+        ran(folders, "projects", "export", "Client A", "--output", tmp_path / "a.zip", "--json").stdout
+    )
+    assert written == {"path": str(tmp_path / "a.zip"), "bytes": (tmp_path / "a.zip").stat().st_size}
+    there = [f"--workspace={tmp_path / 'other'}"]
+    taken = json.loads(ran(folders, "projects", "import", tmp_path / "a.zip", *there, "--json").stdout)
+    assert (taken["id"], taken["setup"]["num_inference_steps"], taken["clips"]) == ("Client A", 3, 0)
+    again = wan(*folders, "projects", "import", tmp_path / "a.zip", *there)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)

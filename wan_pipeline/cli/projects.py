@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options as words
-from wan_pipeline.wording import upper_first
+from wan_pipeline.wording import plural, upper_first
 
 if TYPE_CHECKING:
     from wan_pipeline.projects.project import Profile, Project
@@ -36,6 +37,13 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
         action = _action(actions, name, run, text)
         action.add_argument("project", metavar="PROJECT", help="its name")
         _add_setup(action)
+    export = _action(actions, "export", _export, "write a project to one ZIP and print its path")
+    export.add_argument("project", metavar="PROJECT", help="its name")
+    export.add_argument("--output", type=words.path, metavar="ZIP", help="where to; by default PROJECT.zip, here")
+    export.add_argument("--loras", action="store_true", help="with the files of its LoRAs, not just their hashes")
+    export.add_argument("--clips", action="store_true", help="with its clips, receipts and input pictures")
+    taken = _action(actions, "import", _import, "take in a project from a ZIP that export wrote")
+    taken.add_argument("file", type=words.path, metavar="ZIP", help="the file")
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -119,6 +127,27 @@ def _edit(options: argparse.Namespace) -> int:
         project = _changed(options, studio.projects.existing(options.project))
         studio.projects.save(project)
         return _written(options, studio, project)
+
+
+def _export(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        target = options.output or Path(f"{studio.projects.existing(options.project).id}.zip")
+        studio.bundles.write(options.project, target, with_loras=options.loras, with_clips=options.clips)
+    print(json.dumps({"path": str(target), "bytes": target.stat().st_size}) if options.json else target)
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    with opened_studio(options) as studio:
+        taken = studio.bundles.read(options.file)
+        if options.json:
+            missing = [asdict(need) for need in taken.missing]
+            print(json.dumps({**_report(studio, taken.project), "clips": taken.clips, "missing": missing}))
+            return 0
+        print(f"{taken.project.title}: {plural(taken.clips, 'clip')}")
+        for need in taken.missing:
+            print(f"missing: {need.kind} {need.name}{f', SHA-256 {need.sha256}' if need.sha256 else ''}")
+    return 0
 
 
 def _written(options: argparse.Namespace, studio: Studio, project: Project) -> int:

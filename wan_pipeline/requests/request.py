@@ -196,6 +196,12 @@ class GenerationRequest:
         return clip_seconds(self.num_frames, self.fps)
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """The stems of its files in the workspace's `inputs` folder."""
+        single = (self.image, self.last_image, self.control_video, self.control_mask)
+        return (*(name for name in single if name is not None), *self.reference_images)
+
+    @property
     def uses_guidance(self) -> bool:
         """Whether each step has a second pass with the negative prompt; diffusers leaves it out from 1 down."""
         return self.guidance_scale > 1
