@@ -159,7 +159,7 @@ def test_two_browsers_with_two_keys(browser: Browser, address: str, workspace: P
 
 def make_link(page: Page) -> str:
     page.get_by_label("May").select_option("make")
-    page.get_by_label("Project").fill("film")
+    page.get_by_role("dialog").get_by_label("Project").fill("film")
     link = page.get_by_label("The link")
     before = link.input_value() if link.is_visible() else ""
     page.get_by_role("button", name="Make a link").click()

@@ -206,9 +206,11 @@ def test_a_lora_works_on_both_experts_and_leaves_both(settings):
         asked = []
         for transformer in engine._holder.loaded.denoiser.transformers:
             layer = transformer.blocks[0].attn1.to_q
-            transformer.register_forward_hook(lambda *_, layer=layer: asked.append(len(layer._forward_hooks)))
+            transformer.register_forward_hook(
+                lambda *_, layer=layer: asked.append(len(layer._forward_hooks) + ("forward" in vars(layer)))
+            )
         assert engine.render(replace(request, loras=(LoraChoice("style"),)), Recorder()).sha256 != plain
-        assert asked and set(asked) == {1}
+        assert asked and set(asked) == {1}, "beside the weight by a hook, or merged by a forward of its own"
         assert engine.render(request, Recorder()).sha256 == plain
 
 
