@@ -103,7 +103,7 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
     row = page.locator(f".job-row[data-clip='{filled.jobs[JobState.CANCELLED]}']")
     more = row.get_by_role("button", name="More for this clip")
     more.press("Enter")
-    auditor.look(page, "the menu of a clip", ":popover-open", (Look.DARK, Look.LIGHT))  # a new width would close it
+    auditor.look(page, "the menu of a clip", "[role=menu]", (Look.DARK, Look.LIGHT))  # a new width closes it
     with opened_by_keyboard(page, row.get_by_role("menuitem", name="History and log"), more):
         auditor.look(page, "history", DIALOG)
 

@@ -46,7 +46,7 @@
       if (leader.ended) {
         seek(leader, 0);
         seek(other, 0);
-        leader.play();
+        leader.play().catch(() => {});
       }
       const wanted = Math.min(leader.currentTime, other.duration);
       if (Math.abs(other.currentTime - wanted) > APART_SECONDS) seek(other, wanted);
@@ -72,7 +72,7 @@
 
   const toggle = view => {
     const [leader] = clips(view);
-    if (leader.paused) leader.play(); else leader.pause();
+    if (leader.paused) leader.play().catch(() => {}); else leader.pause();
   };
   document.addEventListener("click", event => {
     const button = event.target.closest("[data-play]");
