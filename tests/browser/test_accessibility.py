@@ -104,7 +104,10 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
     more = row.get_by_role("button", name="More for this clip")
     more.press("Enter")
     auditor.look(page, "the menu of a clip", "[role=menu]", (Look.DARK, Look.LIGHT))  # a new width closes it
-    with opened_by_keyboard(page, row.get_by_role("menuitem", name="History and log"), more):
+    history = row.get_by_role("menuitem", name="History and log")
+    if not history.is_visible():  # a list that changed meanwhile, or a look that scrolled, has closed it
+        more.press("Enter")
+    with opened_by_keyboard(page, history, more):
         auditor.look(page, "history", DIALOG)
 
 
