@@ -191,7 +191,7 @@ def test_10_looks_and_qualities_are_separate_choices(form: Form) -> None:
 def test_10_a_quality_that_was_given_as_the_preset_is_shown_in_its_place() -> None:
     form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
     updates = fill(form, Draft(prompt="a ball", model="demo", preset="quick-draft"))
-    assert (updates[form["preset"]], updates[form["quality"]]) == ("natural", "quick-draft")
+    assert (updates[form["preset"]].value, updates[form["quality"]].value) == ("natural", "quick-draft")
 
 
 def test_the_image_form_wants_an_image(form: Form) -> None:
@@ -289,8 +289,8 @@ def test_what_the_browser_saved_is_restored_if_it_makes_sense() -> None:
     saved = {name: None for name in form.components if name not in FILE_FIELDS}
     saved |= {"seconds": 1.5, "model": "demo", "preset": "noir", "prompt": "saved", "size": "320x192"}
     given = restore(form, json.dumps(saved))
-    assert (given[form["prompt"]], given[form["preset"]], given[form["seed"]]) == ("saved", "noir", "")
-    assert restore(form, json.dumps(saved | {"preset": "gone"}))[form["preset"]] is None
+    assert (given[form["prompt"]], given[form["preset"]].value, given[form["seed"]]) == ("saved", "noir", "")
+    assert restore(form, json.dumps(saved | {"preset": "gone"}))[form["preset"]].value is None
     assert restore(form, json.dumps(saved | {"seconds": 2}))[form["seconds"]].value == 2
 
 

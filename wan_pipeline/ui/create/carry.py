@@ -11,6 +11,7 @@ from wan_pipeline.models.spec import Mode
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.create.examples import is_example
 from wan_pipeline.ui.create.fields.table import DEFAULT_PRESET
+from wan_pipeline.ui.create.hints import show_styles
 from wan_pipeline.ui.create.layout import FormLayout
 
 CARRIED = ("prompt", "preset", "quality")
@@ -50,9 +51,10 @@ def carry(source: FormLayout, target: FormLayout, carried: CarriedBoxes, values:
     prompt = values[mine["prompt"]] or ""
     if not is_own and _replaces(prompt, values[there["prompt"]] or "", values[carried.prompt]):
         updates |= {there["prompt"]: prompt, carried.prompt: prompt, target.replaced: ""}
+    styles = show_styles(there, {name: values[mine[name]] for name in ("preset", "quality")})
     for name, box, first in (("preset", carried.preset, DEFAULT_PRESET), ("quality", carried.quality, "")):
         if not is_own and values[there[name]] in (first, values[box] or None):
-            updates |= {there[name]: values[mine[name]], box: values[mine[name]] or ""}
+            updates |= {there[name]: styles[there[name]], box: values[mine[name]] or ""}
     return updates
 
 

@@ -14,6 +14,7 @@ from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import merge_settings
 from wan_pipeline.requests.speeds import Speed
 from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import FieldValues
 from wan_pipeline.ui.create.fields.size import size_choices
 from wan_pipeline.ui.create.fields.table import DEFAULT_PRESET, model_choices, speed_choices
@@ -65,6 +66,15 @@ def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:
     }
 
 
+def show_styles(form: Form, chosen: FieldValues) -> Updates:
+    """The style and the quality as chosen, among those that are there now. One that is gone is none."""
+    presets, updates = form.choices.presets, {}
+    for name, choices, none in (("preset", look_choices(presets), None), ("quality", quality_choices(presets), "")):
+        value = chosen[name] if chosen[name] in dict(choices).values() else none
+        updates[form[name]] = gr.Radio(choices, value=value)
+    return updates
+
+
 def fill(form: Form, draft: Draft) -> Updates:
     """The whole form as the draft has it. A component refuses values that it does not offer, so it offers them first.
 
@@ -75,7 +85,8 @@ def fill(form: Form, draft: Draft) -> Updates:
     spec, offered = form.spec(draft.model), form.choices.offered_models()
     models = offered if spec in offered else (*offered, spec)
     model = gr.Dropdown(choices=model_choices(models), value=spec.id)
-    return {**updates, **fit_to_model(form, spec, form.values(updates)), form["model"]: model}
+    values = form.values(updates)
+    return {**updates, **show_styles(form, values), **fit_to_model(form, spec, values), form["model"]: model}
 
 
 def _by_kind(draft: Draft, presets: Mapping[str, Preset]) -> Draft:

@@ -16,6 +16,7 @@ from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import notice
+from wan_pipeline.ui.common.names import look_choices
 from wan_pipeline.ui.common.projects import project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
@@ -123,7 +124,7 @@ class ProjectEvents:
             preset = self._studio.save_preset(title, shown(draft), values[self._project] or "")
         except UserError as error:
             return self._said(str(error), "")
-        cards = [(each.title, key) for key, each in self._studio.presets.current().items()]
+        cards = look_choices(self._studio.presets.current())
         picture = f"{preset.id}.webp"
         said = self._said(
             f"Saved as the style {preset.title}; its card shows colours until {picture} is beside its file."

@@ -16,14 +16,13 @@ from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
-from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.framing import FRAMING_FIELDS
 from wan_pipeline.ui.create.fields.loras import read_rows
 from wan_pipeline.ui.create.fields.table import DEFAULT_PRESET, model_choices
 from wan_pipeline.ui.create.form import Form
-from wan_pipeline.ui.create.hints import fill, fit_to_model
+from wan_pipeline.ui.create.hints import fill, fit_to_model, show_styles
 
 
 def save_in_browser(links: PageLinks, form: Form, studio: Studio) -> None:
@@ -94,13 +93,10 @@ def restore(form: Form, text: str | None) -> Updates:
     values = _values(text or "")
     if set(values) != set(fields) or not _make_sense(values, {spec.id for spec in models}):
         return {fields["prompt"]: gr.skip()}  # for Gradio an empty dict is a missing answer
-    for name, offered in (("preset", look_choices), ("quality", quality_choices)):
-        choices = dict(offered(form.choices.presets)).values()
-        if values[name] not in choices:
-            values[name] = "" if "" in choices else None
     updates = {fields[name]: value for name, value in values.items()}
     model = gr.Dropdown(choices=model_choices(models), value=values["model"])
-    return {**updates, fields["model"]: model, **fit_to_model(form, form.spec(values["model"]), values)}
+    fitted = fit_to_model(form, form.spec(values["model"]), values)
+    return {**updates, **show_styles(form, values), **fitted, fields["model"]: model}
 
 
 def _saved_fields(form: Form) -> dict[str, Component]:

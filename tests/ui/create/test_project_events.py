@@ -1,0 +1,51 @@
+"""The Project part of a form, and a saved style on its way to the other form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.support.pages import TEMPLATES, page_links
+from wan_pipeline.models.spec import Mode
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.create.carry import CarriedBoxes, carry
+from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.project_events import ProjectEvents
+
+
+class Tab:
+    """A browser tab with both forms. Of the updates it keeps the values."""
+
+    def __init__(self, studio: Studio) -> None:
+        with gr.Blocks() as page:
+            self.links = page_links(page, studio)
+            self.carried = CarriedBoxes()
+        self.forms: dict[Mode, FormLayout] = self.links.filler.forms  # type: ignore[attr-defined]
+        self.text, self.image = self.forms[Mode.TEXT_TO_VIDEO], self.forms[Mode.IMAGE_TO_VIDEO]
+        self.events = ProjectEvents(studio, TEMPLATES, self.text, self.links)
+        blocks: set[Any] = {self.links.project, *vars(self.carried).values()}
+        for layout in self.forms.values():
+            blocks |= layout.form.inputs | {layout.preset_title, layout.filled}
+        self.values: dict[Any, Any] = {block: block.value for block in blocks}
+
+    def set(self, **changes: Any) -> None:
+        self.values |= {self.text.form[name]: value for name, value in changes.items()}
+
+
+@pytest.fixture
+def tab(studio: Studio) -> Tab:
+    return Tab(studio)
+
+
+def test_a_saved_style_is_a_card_of_both_forms(tab: Tab, studio: Studio) -> None:
+    tab.values[tab.text.preset_title] = "Mine"
+    card = tab.events.save_preset(tab.values)[tab.text.form["preset"]]
+    offered = dict(card.choices).values()
+    assert card.value in offered and "quick-draft" not in offered, "a quality is no style"
+    tab.set(preset=card.value, quality="quick-draft")
+    carried = carry(tab.text, tab.image, tab.carried, tab.values)
+    for name, chosen in (("preset", card.value), ("quality", "quick-draft")):
+        radio = carried[tab.image.form[name]]
+        assert radio.preprocess(chosen) == radio.value == chosen
