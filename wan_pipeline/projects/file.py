@@ -63,7 +63,7 @@ def project_values(project: Project) -> dict[str, Any]:
     return {
         key: value
         for key, value in (own | _given(plain["setup"]) | profiles).items()
-        if key == "title" or value not in ("", False, {})
+        if key == "title" or (value is not False and value not in ("", {}))  # a cache of 0.0 is one that is off
     }
 
 

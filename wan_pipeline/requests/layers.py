@@ -98,7 +98,8 @@ class Setup:
 
     def over(self, below: Setup) -> Setup:
         """This setup over another one."""
-        return replace(below, **{name: value for name, value in vars(self).items() if value not in (None, False)})
+        own = {name: value for name, value in vars(self).items() if value is not None and value is not False}
+        return replace(below, **own)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import gradio as gr
 import pytest
 
 from tests.support.pages import TEMPLATES, page_links
+from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.layout import FormLayout
-from wan_pipeline.ui.create.project_events import ProjectEvents
+from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 
 
 class Tab:
@@ -49,3 +51,22 @@ def test_a_saved_style_is_a_card_of_both_forms(tab: Tab, studio: Studio) -> None
     for name, chosen in (("preset", card.value), ("quality", "quick-draft")):
         radio = carried[tab.image.form[name]]
         assert radio.preprocess(chosen) == radio.value == chosen
+
+
+def test_what_a_projects_setup_has_can_be_taken_out_of_it(tab: Tab, studio: Studio) -> None:
+    tab.values[tab.links.project] = "Harbour"
+    tab.set(quality="quick-draft", first_block_cache="0.1", steps="7")
+    tab.events.save_setup(tab.values)
+    tab.set(quality="", first_block_cache="0", steps="")
+    tab.events.save_setup(tab.values)
+    setup = studio.projects.existing("Harbour").setup
+    assert (setup.quality, setup.first_block_cache, setup.num_inference_steps) == (None, 0.0, 7)
+
+
+def test_where_settings_come_from_says_a_loras_strength(studio: Studio) -> None:
+    loras = (
+        LoraChoice("fast", weight_high=3.0, weight_low=1.5),
+        LoraChoice("ink", schedule=Schedule.parse("0:0, 1:1")),
+    )
+    table = origins(TEMPLATES, studio.requests, Draft(prompt="a ball", model="demo", loras=loras))
+    assert "fast 3/1.5, ink 1 over 0:0, 1:1" in table

@@ -9,7 +9,7 @@ import gradio as gr
 
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.projects.project import DEFAULT, Project
-from wan_pipeline.requests.layers import LAYERED, Layer, Setup, merge_chosen, settings_of, shown
+from wan_pipeline.requests.layers import LAYERED, STYLES, Layer, Setup, merge_chosen, settings_of, shown
 from wan_pipeline.requests.options import OPTIONS
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolver import RequestResolver
@@ -63,7 +63,7 @@ def _shown(value: object) -> str:
         case float():
             return f"{value:g}"
         case tuple():
-            return ", ".join(f"{lora.name}={lora.weight:g}" for lora in value)
+            return ", ".join(f"{lora.name} {lora.strength}" for lora in value)
         case _:
             text = " ".join(str(value).split())
             return text if len(text) <= 60 else f"{text[:60]}…"
@@ -90,10 +90,14 @@ class ProjectEvents:
         self._project.change(lambda: "", None, layout.project_report, **QUIET)
 
     def save_setup(self, values: Values) -> Updates:
-        """Save what the form holds as the project's setup; what it leaves blank stays as the project has it."""
+        """Save what the form holds as the project's setup. What it leaves blank stays as the project has it.
+
+        Not so its style, quality and speed, which the form always shows: none of them there is none.
+        """
         try:
             project, _ = self._studio.projects.ensure(values[self._project] or "")
-            setup = setup_of(self._draft(values)).over(project.setup)
+            blank: dict[str, Any] = dict.fromkeys(STYLES)
+            setup = setup_of(self._draft(values)).over(replace(project.setup, **blank))
             self._studio.projects.save(replace(project, setup=setup))
         except UserError as error:
             return self._said(str(error), "")
