@@ -98,7 +98,7 @@ class LoraCatalog:
         try:
             if values is not None:
                 return self._read(lora, model, values)
-            of_model = [] if model is None else self._files_of(model)
+            of_model = () if model is None else model.transformer_files
             said = self._said(lora.paths[0]) if model is not None and lora.high == lora.low else None
             key = f"{lora.name}\n{said}"
             return self._facts.of([*lora.paths, *of_model], lambda: self._read(lora, model, None), key)
@@ -140,7 +140,7 @@ class LoraCatalog:
         model: InstalledModel,
         values: ValueReader | None,
     ) -> LoraFacts:
-        modules = self._modules.of(self._files_of(model), lambda: ModelModules.of(model))
+        modules = self._modules.of(model.transformer_files, lambda: ModelModules.of(model))
 
         def open_file(path: Path) -> LoraFile:
             file = files[path]
@@ -155,9 +155,6 @@ class LoraCatalog:
         warnings = tuple(dict.fromkeys(warning for adapter in adapters for warning in adapter.warnings))
         asks = any(adapter.is_by_default for adapter in adapters)
         return replace(facts, applied=took.applied, experts=took.experts, asks_expert=asks, warnings=warnings)
-
-    def _files_of(self, model: InstalledModel) -> list[Path]:
-        return [path for name in model.transformers for path in model.component_files(name)]
 
 
 @dataclass(frozen=True)

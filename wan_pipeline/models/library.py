@@ -78,6 +78,11 @@ class InstalledModel:
         present = components(self.index())
         return tuple(name for name in TRANSFORMERS if name in present)
 
+    @cached_property
+    def transformer_files(self) -> tuple[Path, ...]:
+        """The weight files of the transformers, as they are when first asked for. Raises ModelError."""
+        return tuple(path for name in self.transformers for path in self.component_files(name))
+
     @property
     def revision(self) -> str | None:
         """The commit of the Hugging Face repository that the folder is a snapshot of; None for a plain folder."""
