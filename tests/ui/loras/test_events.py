@@ -20,7 +20,7 @@ from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows
 from wan_pipeline.ui.loras.events import LorasEvents
 from wan_pipeline.ui.loras.layout import LorasLayout
-from wan_pipeline.ui.loras.shelf import PAGE_SIZE
+from wan_pipeline.ui.loras.shelf import PAGE_SIZE, LoraShelves, Query
 
 
 class Tab:
@@ -31,7 +31,7 @@ class Tab:
             self.layout = LorasLayout()
             self.links = page_links(page, studio)
         self.events = LorasEvents(studio, TEMPLATES, self.layout, self.links.filler)
-        self.values: dict[Any, Any] = {box: box.value for box in self.events.inputs}
+        self.values: dict[Any, Any] = {box: box.value for box in self.events.act_inputs}
         self.keep(self.events.enter(self.values))
 
     @property
@@ -100,12 +100,29 @@ def test_a_long_list_is_shown_a_page_at_a_time(tab: Tab, loras: Path) -> None:
 
 
 def test_the_room_follows_the_folder_and_is_still_otherwise(tab: Tab, loras: Path) -> None:
-    while tab.layout.grid in (updates := tab.keep(tab.events.follow(tab.values))):
-        pass  # each look hashes one file
-    assert list(updates) == [tab.layout.shown]
+    assert tab.layout.grid in tab.keep(tab.events.follow(tab.values)), "with the hashes of all files at once"
+    seen = {box: tab.values[box] for box in tab.events.inputs}
+    assert list(tab.events.follow(seen)) == [tab.layout.shown]
     adapters.write(loras / "late.safetensors", seed=7)
     tab.keep(tab.events.follow(tab.values))
     assert "late" in tab.names
+
+
+@pytest.mark.usefixtures("loras")
+def test_cards_wait_for_the_hashes_of_all_files(studio: Studio) -> None:
+    shelves, no_time = LoraShelves(studio), -1.0
+    shelf = shelves.find(Query(), None, 5.0)
+    first = shelves.hashed(shelf, no_time)
+    assert sum(card.sha256 != "" for card in first.cards) == 1 and first.settled == shelf
+    last = shelves.hashed(first, 5.0)
+    assert all(card.sha256 for card in last.cards) and last.settled == last
+
+
+@pytest.mark.usefixtures("loras")
+def test_finding_what_fits_keeps_its_time_for_known_files_too(studio: Studio) -> None:
+    shelves, fits = LoraShelves(studio), Query(fits=True)
+    assert shelves.find(fits, None, 5.0).looked_at is None
+    assert shelves.find(fits, None, -1.0).looked_at == 0
 
 
 def test_a_note_stays_with_a_file_that_is_renamed(tab: Tab, loras: Path) -> None:

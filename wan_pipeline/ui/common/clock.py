@@ -6,10 +6,12 @@ import gradio as gr
 
 # It looks at the page itself: the events of Gradio's tabs come in any order, so a `gr.Timer` that they start and stop
 # may stand still in an open room.
+# Nor does it tick while something is typed into a box of the room's HTML, which would be drawn anew without that.
 TICK_WHILE_VISIBLE = """
+const isTyping = () => Boolean(document.activeElement?.matches('[data-change]'));
 const clock = setInterval(() => {
   if (!element.isConnected) clearInterval(clock);
-  else if (element.offsetParent !== null && !document.hidden) trigger('tick');
+  else if (element.offsetParent !== null && !document.hidden && !isTyping()) trigger('tick');
 }, MILLISECONDS);
 """
 

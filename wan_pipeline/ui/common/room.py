@@ -54,6 +54,10 @@ class Filler(Protocol):
     def inputs(self) -> set[Block]:
         """What `draft` reads."""
 
+    @property
+    def chosen_inputs(self) -> set[Block]:
+        """What `spec` reads."""
+
     def fill(self, draft: Draft, message: str = "", editing: str = "", mode: Mode | None = None) -> Updates:
         """Show the draft in the form of its mode and open Create.
 

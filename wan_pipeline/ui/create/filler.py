@@ -46,6 +46,10 @@ class FormFiller:
         fields: set[Block] = {component for layout in self.forms.values() for component in layout.form.inputs}
         return fields | {self.open_mode}
 
+    @property
+    def chosen_inputs(self) -> set[Block]:
+        return {self.open_mode, *(layout.form["model"] for layout in self.forms.values())}
+
     def draft(self, mode: Mode, values: Values) -> Draft:
         return self.forms[mode].form.draft(values)
 

@@ -31,4 +31,4 @@ class LorasRoom:
         layout.clock.tick(events.follow, inputs, outputs, trigger_mode="always_last", **QUIET)
         layout.upload.upload(events.add, inputs | {layout.upload}, outputs, **QUIET)
         # By default, Gradio drops a click while the one before it is being answered.
-        layout.grid.click(events.act, inputs, [*outputs, *links.outputs], trigger_mode="multiple", **QUIET)
+        layout.grid.click(events.act, events.act_inputs, [*outputs, *links.outputs], trigger_mode="multiple", **QUIET)

@@ -23,7 +23,7 @@ from wan_pipeline.ui.loras.shelf import PAGE_SIZE, QUICK, THOROUGH, LoraShelves,
 
 
 class LorasEvents:
-    """Each handler takes the values of `inputs` and returns updates."""
+    """Each handler takes the values of `inputs`, or of `act_inputs` if it may change a form, and returns updates."""
 
     def __init__(self, studio: Studio, templates: Templates, layout: LorasLayout, filler: Filler) -> None:
         self._studio, self._templates = studio, templates
@@ -39,6 +39,11 @@ class LorasEvents:
 
     @property
     def inputs(self) -> set[Block]:
+        """Of the forms only which model is chosen: they are read every few seconds."""
+        return self._layout.inputs | self._filler.chosen_inputs
+
+    @property
+    def act_inputs(self) -> set[Block]:
         return self._layout.inputs | self._filler.inputs
 
     def enter(self, values: Values) -> Updates:
@@ -50,10 +55,10 @@ class LorasEvents:
         return self._show(values, replace(self._layout.query(values), limit=PAGE_SIZE))
 
     def follow(self, values: Values) -> Updates:
-        """Look at the folders again, and hash a file that is shown without its hash. Only what changed is sent."""
+        """Look at the folders again, and hash files that are shown without their hash. Only what changed is sent."""
         query = self._layout.query(values)
-        self._shelves.hash_next(self._shelf(query, values, THOROUGH))
-        updates = self._show(values, query)
+        shelf = self._shelves.hashed(self._shelf(query, values, THOROUGH), THOROUGH)
+        updates = self._shown(shelf, values, query)
         is_same = not changed(updates[self._layout.shown], values[self._layout.shown])
         return {self._layout.shown: gr.skip()} if is_same else updates
 
@@ -95,11 +100,13 @@ class LorasEvents:
     # What is shown
 
     def _show(self, values: Values, query: Query) -> Updates:
-        shelf = self._shelf(query, values)
-        parts = self._parts(shelf, query, values)
+        return self._shown(self._shelf(query, values), values, query)
+
+    def _shown(self, shelf: Shelf, values: Values, query: Query) -> Updates:
+        parts, settled = (self._parts(each, query, values) for each in (shelf, shelf.settled))
         return {
             **self._layout.offer(shelf.folders),
-            **self._layout.updates(**parts, limit=query.limit, shown=digests(parts)),
+            **self._layout.updates(**parts, limit=query.limit, shown=digests(settled)),
         }
 
     def _shelf(self, query: Query, values: Values, seconds: float = QUICK) -> Shelf:

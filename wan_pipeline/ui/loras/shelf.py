@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wan_pipeline.lora.facts import LoraFacts
@@ -66,6 +66,13 @@ class Shelf:
     folders: tuple[str, ...]
     """To filter by."""
 
+    @property
+    def settled(self) -> Shelf:
+        """The shelf without hashes until all are known: so the cards are not drawn anew for each of them."""
+        if all(card.sha256 for card in self.cards if card.is_read):
+            return self
+        return replace(self, cards=tuple(replace(card, sha256="") for card in self.cards))
+
 
 class LoraShelves:
     """Finds cards."""
@@ -80,6 +87,7 @@ class LoraShelves:
         ends = time.monotonic() + seconds
         loras = self._studio.loras.all()
         folders = {lora: self._folder(lora) for lora in loras}
+        self._read = {known for known in tuple(self._read) if known[0] in folders}
         words = query.text.casefold().split()
         found: Sequence[Lora] = [
             lora
@@ -107,12 +115,21 @@ class LoraShelves:
         in_use = tuple(sorted(set(folders.values()) - {""}))
         return Shelf(tuple(cards), len(found), looked_at, len(loras), in_use)
 
-    def hash_next(self, shelf: Shelf) -> None:
-        """Hash a file that is shown without its hash, if there is one: for a large one that takes a second or so."""
-        path = next((card.facts.paths[0] for card in shelf.cards if card.is_read and not card.sha256), None)
-        if path is not None:
-            with suppress(OSError):  # it has gone: the next look shows that
-                self._studio.lora_catalog.sha256(path)
+    def hashed(self, shelf: Shelf, seconds: float) -> Shelf:
+        """The shelf with the hashes and notes of files that lacked them, as far as time allows, of one at least.
+
+        A large file takes a second or so.
+        """
+        ends = time.monotonic() + seconds
+        notes, cards = self._studio.lora_notes.all(), list(shelf.cards)
+        for place, card in enumerate(cards):
+            if card.is_read and not card.sha256:
+                with suppress(OSError):  # it has gone: the next look shows that
+                    sha256 = self._studio.lora_catalog.sha256(card.facts.paths[0])
+                    cards[place] = replace(card, sha256=sha256[:HASH_CHARACTERS], note=notes.get(sha256, ""))
+                if time.monotonic() > ends:
+                    break
+        return replace(shelf, cards=tuple(cards))
 
     def _fitting(
         self, loras: Sequence[Lora], model: InstalledModel | None, limit: int, ends: float
@@ -122,7 +139,8 @@ class LoraShelves:
         for number, lora in enumerate(loras):
             if len(found) > limit:
                 break
-            facts = self._facts(lora, model, ends)
+            # To see that a known file is the same takes time too.
+            facts = None if time.monotonic() > ends else self._facts(lora, model, ends)
             if facts is None:
                 return found, number
             if not facts.problem:
