@@ -12,8 +12,11 @@ from PIL import Image
 from tests.support.pages import TEMPLATES, Reader
 from tests.ui.create.test_form import TAKES_ALL
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.projects.project import Project
+from wan_pipeline.requests.layers import Setup
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.projects import project_switch
 from wan_pipeline.ui.create.choices import choices_of
 from wan_pipeline.ui.create.file_events import FileEvents
 from wan_pipeline.ui.create.form import read_draft
@@ -25,12 +28,13 @@ class Tab:
 
     def __init__(self, studio: Studio, mode: Mode) -> None:
         with gr.Blocks():
-            self.layout = FormLayout(choices_of(studio, mode), TEMPLATES)
+            self.layout, self.project = FormLayout(choices_of(studio, mode), TEMPLATES), project_switch()
         self.form = self.layout.form
-        self.events = FileEvents(studio, TEMPLATES, self.layout)
+        self.events = FileEvents(studio, TEMPLATES, self.layout, self.project)
 
     def values(self, **changes: Any) -> dict[Any, Any]:
-        values = {component: component.value for component in self.form.components.values()}
+        components = (*self.form.components.values(), self.project)
+        values: dict[Any, Any] = {component: component.value for component in components}
         return values | {self.form[name]: value for name, value in changes.items()}
 
     def shown(self, **changes: Any) -> tuple[bool, Reader]:
@@ -57,6 +61,14 @@ def test_7_what_a_crop_loses_is_shown_before_the_click(studio: Studio, tmp_path:
     assert visible and "shows the whole picture, with black bars at its sides" in note.text
     assert tab.shown(image=photo(tmp_path, 640, 384))[0] is False
     assert tab.shown(image=None)[0] is False
+
+
+def test_the_frame_has_the_shape_that_the_open_project_gives_the_clip(studio: Studio, tmp_path: Path) -> None:
+    tab, wide = Tab(studio, Mode.IMAGE_TO_VIDEO), photo(tmp_path, 320, 192)
+    assert tab.shown(image=wide)[0] is False
+    studio.projects.create(Project("tall", "Tall", Setup(width=192, height=320)))
+    values = tab.values(image=wide) | {tab.project: "tall"}
+    assert "A clip of 192 × 320" in tab.events.show_framing(values)[tab.layout.framing_note]
 
 
 def test_7_the_choice_is_in_the_request_and_comes_back(studio: Studio, tmp_path: Path) -> None:

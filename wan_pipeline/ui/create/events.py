@@ -46,7 +46,7 @@ class FormEvents:
         self._wire_choices()
         LoraEvents(self._studio, self._templates, self._layout, self._links).wire()
         PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
-        FileEvents(self._studio, self._templates, self._layout).wire(self._links.page)
+        FileEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
         ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
         save_in_browser(self._links, self._form, self._studio)
 

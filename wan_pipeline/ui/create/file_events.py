@@ -12,6 +12,7 @@ import gradio as gr
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
+from wan_pipeline.requests.layers import shown
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
@@ -22,14 +23,17 @@ from wan_pipeline.ui.create.layout import FormLayout
 
 NOTICEABLE = 0.01
 """A smaller share of the picture is cropped without a word: sizes come in steps."""
-REFRAMED_BY = ("image", "last_image", "size", "width", "height", "model", "preset", "image_fit", "image_crop")
+REFRAMED_BY = (
+    *("image", "last_image", "size", "width", "height", "model", "preset", "quality", "speed"),
+    *("image_fit", "image_crop"),
+)
 
 
 class FileEvents:
     """The events of the file boxes of one form. The form for text has no pictures to be framed."""
 
-    def __init__(self, studio: Studio, templates: Templates, layout: FormLayout) -> None:
-        self._studio, self._templates = studio, templates
+    def __init__(self, studio: Studio, templates: Templates, layout: FormLayout, project: gr.Dropdown) -> None:
+        self._studio, self._templates, self._project = studio, templates, project
         self._layout, self._form = layout, layout.form
 
     def wire(self, page: gr.Blocks) -> None:
@@ -46,7 +50,8 @@ class FileEvents:
         layout, form = self._layout, self._form
         changes = [form[name].change for name in REFRAMED_BY]
         outputs = [layout.framing, layout.framing_note]
-        gr.on([page.load, *changes], self.show_framing, form.inputs, outputs, trigger_mode="always_last", **QUIET)
+        triggers, inputs = [page.load, self._project.change, *changes], form.inputs | {self._project}
+        gr.on(triggers, self.show_framing, inputs, outputs, trigger_mode="always_last", **QUIET)
         for picture in pictures:  # another one starts with its middle
             picture.upload(None, None, form["image_crop"], js=f"() => '{MIDDLE:g}'")
 
@@ -69,7 +74,7 @@ class FileEvents:
         layout = self._layout
         with suppress(UserError):  # the estimate says what the form lacks
             draft = self._form.draft(values)
-            size, lost, has_side_bars = self._measure(draft)
+            size, lost, has_side_bars = self._measure(draft, str(values[self._project] or ""))
             note = self._templates.render(
                 "create/framing.html",
                 lost=lost if lost >= NOTICEABLE else 0.0,
@@ -82,10 +87,10 @@ class FileEvents:
             return {layout.framing: gr.Column(visible=lost >= NOTICEABLE), layout.framing_note: note}
         return {layout.framing: gr.Column(visible=False), layout.framing_note: ""}
 
-    def _measure(self, draft: Draft) -> tuple[tuple[int, int], float, bool]:
+    def _measure(self, draft: Draft, project: str) -> tuple[tuple[int, int], float, bool]:
         """The clip's size, the share lost of the picture that loses most, and whether that is the narrower shape."""
-        resolver = self._studio.requests
-        request = resolver.resolve_settings(replace(draft, prompt="any"))
+        resolver = self._studio.requests.within(self._studio.projects.layers(project))
+        request = resolver.resolve_settings(replace(shown(draft), prompt="any"))
         size = request.width, request.height
         pictures = [resolver.pictures.measure(path) for path in (draft.image, draft.last_image) if path is not None]
         picture = max(pictures, key=lambda each: cropped_share(each, size))
