@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, make_job
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.create import html
+from wan_pipeline.ui.common.shown import digests
+from wan_pipeline.ui.create import CreateRoom, html
 from wan_pipeline.ui.create.card_styles import card_styles
 
 
@@ -148,3 +151,14 @@ def test_18_a_new_styles_card_has_its_colours_and_its_picture(settings: Settings
         (folder / "mi'ne}.webp").write_bytes(b"a picture")
         assert f"url(data:image/webp;base64,{b64encode(b'a picture').decode()})" in card_styles(TEMPLATES, studio)
         assert '.size-cards label:has(input[value="320x192"]) { --wide: 26px; --high: 16px; }' in drawn
+
+
+def test_a_saved_styles_picture_is_beside_its_file_and_styles_are_sent_when_they_change(studio: Studio) -> None:
+    with gr.Blocks():
+        room = CreateRoom(studio, TEMPLATES, NAMES)
+    drawn = card_styles(TEMPLATES, studio)
+    shown = digests({"styles": drawn})
+    assert drawn not in room.restyle_cards(shown).values()
+    saved = studio.save_preset("Mine", Draft(model="demo", preset="noir"))
+    (studio.settings.own_presets / f"{saved.id}.webp").write_bytes(b"my picture")
+    assert any(b64encode(b"my picture").decode() in str(part) for part in room.restyle_cards(shown).values())

@@ -17,9 +17,9 @@ Shown = dict[str, str]
 """Digests by the name of a part of the page."""
 
 
-def shown_box() -> gr.JSON:
-    """Holds a `Shown` in the browser."""
-    return gr.JSON({}, visible="hidden")
+def shown_box(drawn: Shown | None = None) -> gr.JSON:
+    """Holds a `Shown` in the browser: at first of what the page is drawn with."""
+    return gr.JSON(drawn or {}, visible="hidden")
 
 
 def digests(values: Mapping[str, Any]) -> Shown:

@@ -9,6 +9,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks, RoomId
+from wan_pipeline.ui.common.shown import changed, digests, shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.card_styles import card_styles
 from wan_pipeline.ui.create.carry import CarriedBoxes, wire_carrying
@@ -32,7 +33,9 @@ class CreateRoom:
                 self._open_mode = gr.Textbox(Mode.TEXT_TO_VIDEO.value, visible="hidden", container=False)
             with gr.Column(elem_id="stage", min_width=0):
                 self._stage = StageLayout(templates, names)
-        self._card_styles = gr.HTML(card_styles(templates, studio), visible="hidden")
+        styles = card_styles(templates, studio)
+        self._card_styles = gr.HTML(styles, visible="hidden")
+        self._styles_shown = shown_box(digests({"styles": styles}))
 
     @property
     def job(self) -> gr.Textbox:
@@ -47,10 +50,15 @@ class CreateRoom:
         for mode, layout in self._forms.items():
             layout.tab.select(None, None, self._open_mode, js=f"() => '{mode}'")
             FormEvents(self._studio, self._templates, layout, links).wire()
-        gr.on([links.page.load, links.entered(RoomId.CREATE)], self._restyle_cards, None, [self._card_styles], **QUIET)
+        styles, shown = self._card_styles, self._styles_shown
+        gr.on([links.page.load, links.entered(RoomId.CREATE)], self.restyle_cards, shown, [styles, shown], **QUIET)
         wire_carrying(self._forms, self._carried)
         StageEvents(self._studio, self._templates, self._names, self._stage, links).wire()
 
-    def _restyle_cards(self) -> Updates:
+    def restyle_cards(self, shown: object) -> Updates:
         """The pictures of styles whose files have come or changed, and the shapes of new models' sizes."""
-        return {self._card_styles: card_styles(self._templates, self._studio)}
+        styles = card_styles(self._templates, self._studio)
+        wanted = digests({"styles": styles})
+        if not changed(wanted, shown):
+            return {self._card_styles: gr.skip()}
+        return {self._card_styles: styles, self._styles_shown: wanted}

@@ -24,16 +24,18 @@ LONGER_SIDE = 26
 def card_styles(templates: Templates, studio: Studio) -> str:
     """A stylesheet with a rule for each style and each size, as preset files and models are now."""
     looks = of_kind(studio.presets.current(), PresetKind.LOOK)
+    folders = studio.settings.own_presets, studio.settings.presets
     return templates.render(
         "create/card_styles.html",
-        pictures={_css_text(name): picture(look, studio.settings.presets) for name, look in looks.items()},
+        pictures={_css_text(name): picture(look, *folders) for name, look in looks.items()},
         shapes=_shapes(studio.models.specs().values()),
     )
 
 
-def picture(preset: Preset, folder: Path) -> str:
+def picture(preset: Preset, *folders: Path) -> str:
     """The picture beside the style's file, else the one that ships, else a small landscape in its colours, as CSS."""
-    for path in (*(folder / f"{preset.id}{ending}" for ending in ENDINGS), THUMBNAILS / f"{preset.id}.webp"):
+    beside = (folder / f"{preset.id}{ending}" for folder in folders for ending in ENDINGS)
+    for path in (*beside, THUMBNAILS / f"{preset.id}.webp"):
         if path.is_file() and path.stat().st_size <= MAX_PICTURE_BYTES:
             return f"url(data:{mimetypes.types_map[path.suffix]};base64,{b64encode(path.read_bytes()).decode()})"
     ground, sky, light = (*preset.colors, *preset.colors, *preset.colors)[:3]
