@@ -14,6 +14,7 @@ from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.gallery.events import GalleryEvents
@@ -31,7 +32,7 @@ class Tab:
             self.layout = GalleryLayout()
             self.links = page_links(page, studio)
         self.events = GalleryEvents(studio, TEMPLATES, NAMES, self.layout, self.links)
-        self.values: dict[Any, Any] = {box: box.value for box in self.layout.inputs}
+        self.values: dict[Any, Any] = {box: box.value for box in self.layout.inputs | {self.links.project}}
         self.keep(self.events.enter(self.values))
 
     @property
@@ -63,6 +64,16 @@ def test_what_is_in_the_folder_is_shown_and_offered_to_filter_by(tab: Tab) -> No
     assert "3 clips" in entered[tab.layout.count]
     found = tab.events.search({**tab.values, tab.layout.text: "clip b"})
     assert "1 clip<" in found[tab.layout.count]
+
+
+def test_a_filter_whose_choice_is_gone_filters_nothing(tab: Tab, studio: Studio) -> None:
+    put(studio.settings.clips, "old", hour=9, loras=(LoraChoice("ink"),))
+    tab.keep(tab.events.enter(tab.values))
+    tab.values[tab.layout.lora] = "ink"
+    for path in studio.settings.clips.glob("old*"):
+        path.unlink()
+    left = tab.events.enter(tab.values)
+    assert left[tab.layout.lora].value == "" and "data-clip" in left[tab.layout.grid]
 
 
 def test_a_third_pick_replaces_the_first(tab: Tab) -> None:

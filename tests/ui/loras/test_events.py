@@ -91,6 +91,13 @@ def test_search_folder_and_what_fits(tab: Tab) -> None:
     assert tab.search(text="nowhere") == [] and "Nothing found" in tab.grid.text
 
 
+def test_a_folder_that_is_gone_filters_nothing(tab: Tab, loras: Path) -> None:
+    assert tab.search(folder="people") == ["people/anna"]
+    (loras / "people" / "anna.safetensors").unlink()
+    left = tab.keep(tab.events.search(tab.values))
+    assert left[tab.layout.folder].value == "" and tab.names == ["broken", "ink"]
+
+
 def test_a_long_list_is_shown_a_page_at_a_time(tab: Tab, loras: Path) -> None:
     for number in range(PAGE_SIZE):
         (loras / f"many {number:02d}.safetensors").hardlink_to(loras / "ink.safetensors")

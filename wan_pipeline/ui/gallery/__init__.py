@@ -24,7 +24,7 @@ class GalleryRoom:
         layout = self._layout
         events = GalleryEvents(self._studio, self._templates, self._names, layout, links)
         inputs, outputs = layout.inputs, layout.components
-        links.entered(RoomId.GALLERY)(events.enter, inputs, outputs, **QUIET)
+        links.entered(RoomId.GALLERY)(events.enter, inputs | {links.project}, outputs, **QUIET)
         links.project.change(events.open_project, inputs | {links.project}, outputs, **QUIET)
         # A dropdown's `change` fires as well when it is only offered other choices; `input` is the person's own.
         filters = [box.input if isinstance(box, gr.Dropdown) else box.change for box in layout.filters]

@@ -62,16 +62,17 @@ class GalleryEvents:
     def enter(self, values: Values) -> Updates:
         """Show what is in the clips folder now, and what there is to filter by."""
         self._gallery.rescan()
-        offered = self._layout.offer(self._gallery.facets(), self._names)
+        project = chosen_project(self._studio, values[self._project])
+        offered, values = self._layout.offer(self._gallery.facets(), self._names, values, project)
         return {**offered, **self._grid(values, replace(values[self._layout.selection], until=None))}
 
     def open_project(self, values: Values) -> Updates:
         """Another project in the head of the page: show its clips."""
         layout, project = self._layout, chosen_project(self._studio, values[self._project])
-        offered = layout.offer(self._gallery.facets(), self._names)
-        own = gr.Dropdown(choices=_with(offered[layout.project].choices, project), value=project, visible=True)
-        shown = self.search({**values, layout.project: project})
-        return {**offered, layout.project: own, **shown}
+        wanted = {**values, layout.project: project}
+        offered, values = layout.offer(self._gallery.facets(), self._names, wanted, project)
+        own = gr.Dropdown(choices=offered[layout.project].choices, value=project, visible=True)
+        return {**offered, layout.project: own, **self.search(values)}
 
     def search(self, values: Values) -> Updates:
         """Other words or filters: show the first page of what they find."""
@@ -246,8 +247,3 @@ def _newest(selection: Selection) -> Selection:
 
 def _without(ids: Sequence[str], clip_id: str) -> tuple[str, ...]:
     return tuple(other for other in ids if other != clip_id)
-
-
-def _with(choices: Sequence[tuple[str, str]], project: str) -> list[tuple[str, str]]:
-    """The choices with a project that has no clips yet."""
-    return [*choices, *([] if project in dict(choices).values() else [(project, project)])]

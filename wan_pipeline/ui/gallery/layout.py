@@ -11,6 +11,7 @@ from gradio.components import Component
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
+from wan_pipeline.ui.common.filters import offer
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import Names
 
@@ -98,17 +99,16 @@ class GalleryLayout(Layout):
             binned=bool(values[self.binned]),
         )
 
-    def offer(self, facets: Facets, names: Names) -> Updates:
-        """Offer what there is to filter by now. A filter without a choice is hidden."""
-        choices = {
-            self.project: [(name, name) for name in facets.projects],
+    def offer(self, facets: Facets, names: Names, values: Values, project: str) -> tuple[Updates, Values]:
+        """See `common.filters.offer`. The open project is offered before it has clips."""
+        projects = dict.fromkeys((*facets.projects, *([project] if project else [])))
+        found = {
+            self.project: [(name, name) for name in projects],
             self.model: [(names.model(model), model) for model in facets.models],
             self.preset: [(names.preset(preset), preset) for preset in facets.presets],
             self.lora: [(name, name) for name in facets.loras],
         }
-        return {
-            box: gr.Dropdown(choices=[box.choices[0], *found], visible=bool(found)) for box, found in choices.items()
-        }
+        return offer(found, values)
 
 
 def _filter(label: str, everything: str) -> gr.Dropdown:

@@ -105,7 +105,7 @@ class LorasEvents:
     def _shown(self, shelf: Shelf, values: Values, query: Query) -> Updates:
         parts, settled = (self._parts(each, query, values) for each in (shelf, shelf.settled))
         return {
-            **self._layout.offer(shelf.folders),
+            **self._layout.offer(shelf.folders, values),
             **self._layout.updates(**parts, limit=query.limit, shown=digests(settled)),
         }
 

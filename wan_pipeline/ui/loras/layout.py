@@ -8,6 +8,7 @@ from gradio.blocks import Block
 from wan_pipeline.lora.library import SUFFIX
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
+from wan_pipeline.ui.common.filters import offer
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.loras.shelf import PAGE_SIZE, Query
@@ -55,7 +56,6 @@ class LorasLayout(Layout):
         """What the filters ask for."""
         return Query(values[self.text] or "", values[self.folder] or "", bool(values[self.fits]), values[self.limit])
 
-    def offer(self, folders: tuple[str, ...]) -> Updates:
-        """Offer the folders there are now. The filter is hidden where there is nothing to choose."""
-        choices = [EVERYWHERE, *((folder, folder) for folder in folders)]
-        return {self.folder: gr.Dropdown(choices=choices, visible=bool(folders))}
+    def offer(self, folders: tuple[str, ...], values: Values) -> Updates:
+        """Offer the folders there are now. See `common.filters.offer`."""
+        return offer({self.folder: [(folder, folder) for folder in folders]}, values)[0]

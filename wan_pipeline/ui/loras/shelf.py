@@ -28,7 +28,7 @@ HASH_CHARACTERS = 10
 
 @dataclass(frozen=True)
 class Query:
-    """What to show. Empty texts match all."""
+    """What to show. Empty texts match all, and so does a folder that is gone."""
 
     text: str = ""
     folder: str = ""
@@ -88,11 +88,11 @@ class LoraShelves:
         loras = self._studio.loras.all()
         folders = {lora: self._folder(lora) for lora in loras}
         self._read = {known for known in tuple(self._read) if known[0] in folders}
-        words = query.text.casefold().split()
+        words, folder = query.text.casefold().split(), query.folder if query.folder in folders.values() else ""
         found: Sequence[Lora] = [
             lora
             for lora in loras
-            if all(word in lora.name.casefold() for word in words) and query.folder in ("", folders[lora])
+            if all(word in lora.name.casefold() for word in words) and folder in ("", folders[lora])
         ]
         looked_at = None
         if query.fits:

@@ -1,0 +1,25 @@
+"""Filters of a room: drop-downs whose first choice, an empty value, filters nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import gradio as gr
+
+from wan_pipeline.ui.common.events import Updates, Values
+
+
+def offer(found: Mapping[gr.Dropdown, Sequence[tuple[str, str]]], values: Values) -> tuple[Updates, Values]:
+    """Offer what there is to filter by now, as (label, value); and the values to search with.
+
+    A filter is hidden where there is nothing to choose. One whose choice is gone filters nothing: else Gradio would
+    refuse its value in every event of the room.
+    """
+    updates: Updates = {}
+    kept = dict(values)
+    for box, choices in found.items():
+        is_there = (values[box] or "") in {"", *(value for _, value in choices)}
+        kept[box] = values[box] if is_there else ""
+        gone = {} if is_there else {"value": ""}
+        updates[box] = gr.Dropdown(choices=[box.choices[0], *choices], visible=bool(choices), **gone)
+    return updates, kept
