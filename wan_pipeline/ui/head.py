@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
 FOREIGN = "What another program noted in it, its prompt or seed, is in the form."
 ALLOW_AGAIN = "html => wanStudio.allowAgain(html)"
 PROJECT_IN_BROWSER = "() => [wanStudio.project()]"
+KEEP_PROJECT = "project => wanStudio.keepProject(project)"
 SHOW_BADGE = "text => wanStudio.badge(text)"
 
 
@@ -45,7 +47,9 @@ class PageHead(Layout):
 
     def wire(self, links: PageLinks) -> None:
         gr.on([links.page.load, self.timer.tick], self.show_notices, None, [self.banner, self.timer], **QUIET)
-        links.page.load(self.open_project, self.project, [self.project], js=PROJECT_IN_BROWSER, **QUIET)
+        opened = links.page.load(self.open_project, self.project, [self.project], js=PROJECT_IN_BROWSER, **QUIET)
+        opened.then(None, self.project, None, js=KEEP_PROJECT)
+        self.project.input(self.choose_project, self.project, [self.project], **QUIET)
         self.project.focus(self.offer_projects, None, [self.project], **QUIET)
         self.banner.change(None, self.banner, None, js=ALLOW_AGAIN)
         self.badge.change(None, self.badge, None, js=SHOW_BADGE)
@@ -53,9 +57,21 @@ class PageHead(Layout):
 
     def open_project(self, wanted: str | None) -> Updates:
         """The project that this browser had open last, if it is there."""
-        choices = project_choices(self._studio)
-        is_there = wanted in {value for _, value in choices}
-        return {self.project: gr.Dropdown(choices=choices, value=wanted if is_there else DEFAULT)}
+        choices, project = project_choices(self._studio), self._known(wanted)
+        is_there = project in {value for _, value in choices}
+        return {self.project: gr.Dropdown(choices=choices, value=project if is_there else DEFAULT)}
+
+    def choose_project(self, typed: str | None) -> Updates:
+        """The project that was typed as its title or in another case. A new name stays: it makes a project."""
+        project = self._known(typed)
+        return {self.project: gr.skip() if project == typed else project}
+
+    def _known(self, name: str | None) -> str | None:
+        """The id of the project of that name, if there is one; else the name."""
+        with suppress(UserError):  # its file cannot be read: Generate says so
+            found = self._studio.projects.find(name or DEFAULT)
+            return found.id if found else name
+        return name
 
     def offer_projects(self) -> Updates:
         """The projects that are there now."""

@@ -46,6 +46,8 @@
     },
     savedForm: mode => savedAtStart[mode],
     project: () => projectAtStart,
+    // The project that the page has opened: another one where the one of before is gone.
+    keepProject: project => localStorage.setItem(projectKey, project || noProject),
     // The form that this browser has of another project; "same" for the one that is open.
     switchForm(mode, project) {
       project = project || noProject;
