@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
+from wan_pipeline.lora.notes import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.loras.shelf import Query, Shelf
 

@@ -48,6 +48,7 @@
       const width = isTall ? place.width : place.height * this.ratio;
       const height = isTall ? place.width / this.ratio : place.height;
       this.room = {x: place.width - width, y: place.height - height};
+      this.layer.hidden = Math.max(this.room.x, this.room.y) < 1;  // nothing of it is cut off as it is drawn
       const pixels = values => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, `${value}px`]));
       Object.assign(this.layer.style, pixels(place));
       Object.assign(this.frame.style,
@@ -93,14 +94,14 @@
     }
   }
 
-  const frames = new Map();  // by the box that a frame is drawn in
+  const frames = new Map();  // by the id of the box that a frame is drawn in: Gradio may replace the box itself
   const place = (box, note, save) => {
-    const image = note?.dataset.fit === "crop" ? box?.querySelector("img") : null;
-    const known = frames.get(box);
-    if (known && known.image === image && known.layer.isConnected) return known.set(note);
+    const image = note?.dataset.fit === "crop" ? box.querySelector("img") : null;
+    const known = frames.get(box.id);
+    if (known && known.box === box && known.image === image && known.layer.isConnected) return known.set(note);
     known?.remove();
-    frames.delete(box);
-    if (image) frames.set(box, new Frame(box, image, note, save));
+    frames.delete(box.id);
+    if (image) frames.set(box.id, new Frame(box, image, note, save));
   };
 
   Object.assign(window.wanStudio, {

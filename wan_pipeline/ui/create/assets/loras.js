@@ -67,7 +67,9 @@
     const button = event.target.closest("[data-add]");
     if (!button || button.disabled) return;
     const rows = JSON.parse(box(button).value || "[]");
-    write(button, [...rows, {name: button.dataset.add, weight: "1", low: "", over: "", on: true}]);
+    const there = rows.filter(row => row.name === button.dataset.add);  // then it is turned on
+    for (const row of there) row.on = true;
+    write(button, there.length ? rows : [...rows, {name: button.dataset.add, weight: "1", low: "", over: "", on: true}]);
   });
 
   let dragged = null;
