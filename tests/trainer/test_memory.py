@@ -106,6 +106,17 @@ def test_smaller_devices_get_smaller_plans() -> None:
     assert planner("demo", Bucket(320, 192), 0, without_device(8e9)).choose().plan == TrainingPlan(Precision.FP32)
 
 
+def test_a_training_is_resumed_by_a_plan_with_the_same_numbers() -> None:
+    roomy, tight = planner("wan2.1-t2v-14b", IMAGE, 78), planner("wan2.1-t2v-14b", IMAGE, 7.2)
+    saved = roomy.choose().plan
+    resumed = tight.choose(saved.numbers)
+    assert resumed.fits
+    assert resumed.plan.numbers == saved.numbers != tight.choose().plan.numbers
+    assert resumed.plan.buffers
+    assert roomy.choose(tight.choose().plan.numbers).plan.precision is Precision.INT8
+    assert roomy.choose(["fp32", False]) == roomy.choose()  # of a CPU; the state's identity names the device
+
+
 def test_after_out_of_memory_comes_a_plan_that_takes_less() -> None:
     plans = planner("wan2.1-t2v-14b", CLIP, 0)
     outlook, seen = plans.choose(), 0

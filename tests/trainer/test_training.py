@@ -24,8 +24,11 @@ from wan_pipeline.errors import Cancelled, StorageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
+from wan_pipeline.trainer.memory.choose import TrainingPlanner
+from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.output import NameTakenError
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
@@ -260,6 +263,27 @@ def test_out_of_memory_goes_on_from_the_last_checkpoint_by_a_smaller_plan(
     trained = run(replace(request_of, output="short"), settings)
     assert any("ran out of memory; from step 3 on: fp32 weights, activations" in one for one in trained.warnings)
     assert trained.lora.sha256 == whole[0].lora.sha256  # activations that are computed again are the same bits
+
+
+def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
+    whole: tuple[Trained, list[TrainingProgress]],
+    request_of: TrainingRequest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    smaller = TrainingPlan(Precision.FP32, small_factors=True), TrainingPlan(Precision.FP32, recomputes=True)
+    draw, plans, failed = Loop._draw, iter(smaller), []
+
+    def short(loop: Loop, expert):
+        if loop.steps_done == 4 and len(failed) < 2:
+            failed.append(loop.plan)
+            raise torch.OutOfMemoryError("out of memory")
+        return draw(loop, expert)
+
+    monkeypatch.setattr(Loop, "_draw", short)
+    monkeypatch.setattr(TrainingPlanner, "smaller", lambda planner, _: planner._outlook(next(plans)))
+    assert run(replace(request_of, output="twice"), settings).lora.sha256 == whole[0].lora.sha256
+    assert failed == [TrainingPlan(Precision.FP32), smaller[0]]
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:

@@ -32,7 +32,7 @@ from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage, check_cancelled
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed
-from wan_pipeline.trainer.state import load_state, save_state
+from wan_pipeline.trainer.state import load_state, read_header, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -95,13 +95,15 @@ class _Training:
         suffixes = expert_suffixes(check_trainable(self._model))
         self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
         self._output = Output(settings, request.output)
-        self._saved_step = 0
         self._output.check(suffixes, resume=request.resume)
+        saved = read_header(self._output.state) if request.resume else None
+        self._saved_step = saved.facts.step if saved else 0
+        self._saved_identity: dict[str, Any] = {}
         self._place = choose_placement(settings.device)
         limit_memory(self._place, settings.memory_limit)
         self._dataset = self._check()
         self._planner = self._plan_memory()
-        self.outlook = self._planner.choose()
+        self.outlook = self._planner.choose(saved.identity.get("precision") if saved else None)
 
     def start(self) -> None:
         """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
@@ -169,7 +171,7 @@ class _Training:
 
     def _restore(self, identity: dict[str, Any]) -> None:
         self.loop.restore(load_state(self._output.state, identity))
-        self._saved_step = self.loop.steps_done
+        self._saved_identity, self._saved_step = identity, self.loop.steps_done
 
     def _use_less_memory(self, error: RuntimeError) -> None:
         """After an out-of-memory error, go on from the last checkpoint by the next smaller plan. Raises any other."""
@@ -183,12 +185,12 @@ class _Training:
                 None,
             ) from error
         self._warn(f"The device ran out of memory; from step {self._saved_step} on: {smaller}.")
-        before, self.outlook = self._identity, smaller
+        self.outlook = smaller
         del self.loop
         release_memory(self._place)
         self._load(smaller.plan)
         if self._saved_step:
-            self._restore(before)
+            self._restore(self._saved_identity)  # by whichever plan: its numbers are taken over
 
     def _tell(self, progress: TrainingProgress) -> None:
         self._observer.progress(progress)
@@ -202,14 +204,14 @@ class _Training:
             "seed": self._request.seed,
             "trigger word": self._request.trigger,
             "device": self._place.device.type,
-            "precision": [plan.precision.value, plan.small_factors],
+            "precision": plan.numbers,
             "deterministic mode": self._request.deterministic,
         }
 
     def _save_state(self) -> None:
         try:
             save_state(self._output.state, self.loop.state(), self._identity)
-            self._saved_step = self.loop.steps_done
+            self._saved_identity, self._saved_step = self._identity, self.loop.steps_done
         except StorageError as error:  # an earlier one is still whole
             self._warn(f"The training's state after step {self.loop.steps_done} could not be saved: {error}")
 

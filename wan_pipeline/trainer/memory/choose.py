@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
@@ -80,9 +81,14 @@ class TrainingPlanner:
     def encodes_in_tiles(self) -> bool:
         return bool(self._machine.vram) and self.limit < VAE_GIB * GIB
 
-    def choose(self) -> TrainingOutlook:
-        """The quickest plan that fits, with factors in fp32 if any such plan does; else the one that takes least."""
-        outlooks = [self._outlook(plan) for plan in self._plans()]
+    def choose(self, numbers: list[Any] | None = None) -> TrainingOutlook:
+        """The quickest plan that fits, with factors in fp32 if any such plan does; else the one that takes least.
+
+        `numbers`, the `TrainingPlan.numbers` of a training to resume, leaves plans out that would change its weights.
+        """
+        plans = list(self._plans())
+        same = [plan for plan in plans if numbers in (None, plan.numbers)]
+        outlooks = [self._outlook(plan) for plan in same or plans]  # of another device none; resuming will say so
         fitting = [outlook for outlook in outlooks if outlook.fits]
         if not fitting:
             return min(outlooks, key=lambda outlook: outlook.forecast.bytes)
