@@ -7,8 +7,10 @@ import math
 import os
 import shutil
 import signal
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,14 @@ from safetensors import safe_open
 from tests.support import tiny
 from tests.support.commands import MODEL, make_folders, started, wan
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
-from wan_pipeline.errors import Cancelled, StorageError, UserError
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.settings import Settings
+from wan_pipeline.trainer import run as run_module
+from wan_pipeline.trainer.experts import Trainable
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
@@ -271,19 +275,41 @@ def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    smaller = TrainingPlan(Precision.FP32, small_factors=True), TrainingPlan(Precision.FP32, recomputes=True)
-    draw, plans, failed = Loop._draw, iter(smaller), []
+    again = TrainingPlan(Precision.FP32, recomputes=True)
+    smaller = TrainingPlan(Precision.FP32, small_factors=True), again, again
+    draw, load, plans, failed, models = Loop._draw, run_module.load_trainable, iter(smaller), [], []
 
     def short(loop: Loop, expert):
         if loop.steps_done == 4 and len(failed) < 2:
             failed.append(loop.plan)
+            models.append(weakref.ref(loop.model.experts[0].transformer))
             raise torch.OutOfMemoryError("out of memory")
         return draw(loop, expert)
 
     monkeypatch.setattr(Loop, "_draw", short)
+
+    def load_one_at_a_time(model: InstalledModel, plan: TrainingPlan, *rest: Any) -> Trainable:
+        assert all(loaded() is None for loaded in models)
+        if plan.recomputes and len(failed) == 2:
+            failed.append(plan)
+            raise torch.OutOfMemoryError("out of memory")
+        return load(model, plan, *rest)
+
+    monkeypatch.setattr(run_module, "load_trainable", load_one_at_a_time)
     monkeypatch.setattr(TrainingPlanner, "smaller", lambda planner, _: planner._outlook(next(plans)))
     assert run(replace(request_of, output="twice"), settings).lora.sha256 == whole[0].lora.sha256
-    assert failed == [TrainingPlan(Precision.FP32), smaller[0]]
+    assert failed == [TrainingPlan(Precision.FP32), *smaller[:2]]
+
+
+def test_without_a_smaller_plan_it_says_what_is_kept(
+    request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(run_module, "load_trainable", short)
+    with pytest.raises(OutOfMemory, match=r"by the smallest plan \(fp32 weights, activations.*Nothing was saved yet"):
+        run(replace(request_of, output="none"), settings)
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:
