@@ -31,6 +31,11 @@ class ResumeError(UserError):
     """A training that cannot be resumed."""
 
 
+def no_state() -> ResumeError:
+    """The error for a training that has no state yet."""
+    return ResumeError("There is no unfinished training of this name; start it without --resume.")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What of a state is no tensor."""
@@ -108,7 +113,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ResumeError("There is no unfinished training of this name; start it without --resume.") from None
+        raise no_state() from None
     except (SafetensorError, OutsideDataError, KeyError, OSError) as error:
         raise ResumeError(f"The state {path} is damaged ({error}); remove it, and start without --resume.") from error
 
