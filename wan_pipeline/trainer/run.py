@@ -252,7 +252,10 @@ class _Training:
         """What is on the disk of a training that cannot go on."""
         if not self._saved_step:
             return "Nothing was saved yet."
-        return f"Its state and its LoRA as of step {self._saved_step} are kept in {self._output.folder}."
+        return (
+            f"Its state as of step {self._saved_step}, and the LoRAs of its checkpoints so far, are kept in "
+            f"{self._output.folder}."
+        )
 
     def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         return {expert.suffix: expert.factors.file_tensors() for expert in self.loop.model.experts}
