@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from wan_pipeline.clips.encode import encode
 from wan_pipeline.models.registry import DEMO, find
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Problem, check_dataset
-from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, DatasetError, read_items
+from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, MAX_ITEMS, DatasetError, read_items
 from wan_pipeline.trainer.dataset.importing import import_dataset
 from wan_pipeline.trainer.dataset.pixels import read_pixels
 
@@ -164,6 +164,25 @@ def test_datasets_of_other_trainers_are_copied(folder: Path, tmp_path: Path) -> 
         assert [item.caption for item in read_items(target)] == ["picture 0", "picture 1", "picture 2"]
     assert not (tmp_path / "outside.txt").exists()
     assert not list((tmp_path / "made").rglob("script.py"))
+
+
+def test_an_import_that_fails_leaves_nothing(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = tmp_path_factory.mktemp("made")
+    with ZipFile(folder / "all.zip", "w", ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.write(folder / f"{number}.png", f"{number}.png")
+        start = archive.getinfo("2.png").header_offset
+    packed = bytearray((folder / "all.zip").read_bytes())
+    packed[start + 40 : start + 60] = b"\xff" * 20
+    (folder / "all.zip").write_bytes(packed)
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        import_dataset(folder / "all.zip", made / "target")
+    with pytest.raises(DatasetError, match="is not there; name a folder"):
+        import_dataset(folder / "gone.zip", made / "target")
+    (folder / "long.jsonl").write_text('{"image_path": "0.png"}\n' * (MAX_ITEMS + 1))
+    with pytest.raises(DatasetError, match="more than 20,000"):
+        import_dataset(folder / "long.jsonl", made / "target")
+    assert not list(made.iterdir())
 
 
 @pytest.mark.parametrize(

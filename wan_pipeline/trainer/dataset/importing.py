@@ -6,13 +6,17 @@ import csv
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import uuid4
 
 from wan_pipeline.clips.inputs.sequence import SUFFIXES as IMAGE_SUFFIXES
 from wan_pipeline.storage.files import check_room, storage_error
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json, read_toml_file
+from wan_pipeline.storage.zips import DAMAGED_ZIP
 from wan_pipeline.trainer.dataset.folder import CLIP_SUFFIXES, MAX_CAPTION_BYTES, MAX_ITEMS, DatasetError, read_items
 
 MAX_BYTES = 50 * 10**9
@@ -39,25 +43,55 @@ def import_dataset(source: Path, folder: Path) -> int:
     `source` is a ZIP of images and captions, a musubi-tuner TOML or JSONL, a `metadata.csv` of DiffSynth-Studio, or a
     folder. Raises DatasetError for what cannot be read, and StorageError.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DatasetError(f"The folder {folder} is not empty; name a new one for the dataset.")
-    if source.suffix.lower() == ".zip":
-        _unzip(source, folder)
-        return len(read_items(folder))
-    files = list(_named(source))[: MAX_ITEMS + 1]
+    if not source.exists():
+        raise DatasetError(f"{source} is not there; name a folder, or a ZIP, TOML, JSONL or CSV file.")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DatasetError(f"{folder} is there already and no empty folder; name a new one for the dataset.")
+    with _whole_folder(folder) as part:
+        if source.suffix.lower() == ".zip":
+            _unzip(source, part)
+        else:
+            _copy(source, part)
+        return len(read_items(part))
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside `folder`, which gets its name on success and is removed else. Raises StorageError."""
+    folder = folder.resolve()
+    part = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """Copy the files that a list or folder names, each with its caption."""
+    files = list(islice(_named(source), MAX_ITEMS + 1))
+    _check_count(source, len(files))
     if missing := next((one for one in files if not one.path.is_file()), None):
         raise DatasetError(f"{source.name} names {missing.path}, which is not there; put it there, or remove the line.")
-    if not files:
-        raise DatasetError(f"{source.name} names no images and no clips; docs/training.md says what can be imported.")
     check_room(folder, sum(one.path.stat().st_size for one in files))
     for number, one in enumerate(files):
         target = folder / f"{number:05}{one.path.suffix.lower()}"
-        try:
-            shutil.copyfile(one.path, target)
-            target.with_suffix(".txt").write_text(one.caption, encoding="utf-8")
-        except OSError as error:
-            raise storage_error(folder, error) from error
-    return len(read_items(folder))
+        shutil.copyfile(one.path, target)
+        target.with_suffix(".txt").write_text(one.caption, encoding="utf-8")
+
+
+def _check_count(source: Path, count: int) -> None:
+    if not count:
+        raise DatasetError(f"{source.name} names no images and no clips; docs/training.md says what can be imported.")
+    if count > MAX_ITEMS:
+        raise DatasetError(
+            f"{source.name} names more than {MAX_ITEMS:,} images and clips; choose the best of them, 20 to 200 are usual."
+        )
 
 
 def _named(source: Path) -> Iterator[_Named]:
@@ -115,21 +149,22 @@ def _unzip(source: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             members = [member for member in archive.infolist() if _is_wanted(member)]
-            if len(members) > 2 * MAX_ITEMS or sum(member.file_size for member in members) > MAX_BYTES:
-                raise DatasetError(
-                    f"{source.name} holds too much; {MAX_ITEMS:,} files and {MAX_BYTES / 1e9:.0f} GB are taken."
-                )
-            check_room(folder, sum(member.file_size for member in members))
+            _check_count(source, sum(_is_item(member) for member in members))
+            size = sum(member.file_size for member in members)
+            if size > MAX_BYTES:
+                raise DatasetError(f"{source.name} holds more than {MAX_BYTES / 1e9:.0f} GB; choose the best of it.")
+            check_room(folder, size)
             for member in members:
                 archive.extract(member, folder)  # which drops `..` and roots
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except DAMAGED_ZIP as error:
         raise DatasetError(f"{source.name} cannot be unpacked: {error}.") from error
-    except OSError as error:
-        raise storage_error(folder, error) from error
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     name = PurePosixPath(member.filename)
     is_caption = name.suffix.lower() == ".txt" and member.file_size <= MAX_CAPTION_BYTES
-    is_item = name.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES
-    return not member.is_dir() and not name.name.startswith(".") and (is_caption or is_item)
+    return not member.is_dir() and not name.name.startswith(".") and (is_caption or _is_item(member))
+
+
+def _is_item(member: zipfile.ZipInfo) -> bool:
+    return PurePosixPath(member.filename).suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES
