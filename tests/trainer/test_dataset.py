@@ -166,6 +166,25 @@ def test_datasets_of_other_trainers_are_copied(folder: Path, tmp_path: Path) -> 
     assert not list((tmp_path / "made").rglob("script.py"))
 
 
+def test_musubis_paths_and_captions_are_read_as_it_reads_them(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path_factory.mktemp("config")
+    for number in range(3):
+        (folder / f"{number}.caption").write_text(f"another {number}")
+    (folder / "list.jsonl").write_text(json.dumps({"image_path": f"{folder.name}/0.png", "caption": "of the list"}))
+    toml = '[general]\ncaption_extension = "{}"\n[[datasets]]\nimage_directory = "{}"\n'.format
+    lists = f'[[datasets]]\nimage_jsonl_file = "{folder.name}/list.jsonl"\n'
+    (config / "musubi.toml").write_text(toml(".caption", folder.name) + lists)
+    monkeypatch.chdir(folder.parent)
+    assert import_dataset(config / "musubi.toml", config / "made") == 4
+    captions = [item.caption for item in read_items(config / "made")]
+    assert captions == ["another 0", "another 1", "another 2", "of the list"]
+    (config / "musubi.toml").write_text(toml("../x", folder.name))
+    with pytest.raises(DatasetError, match=r"caption_extension '\.\./x'; use one such as \.txt"):
+        import_dataset(config / "musubi.toml", config / "other")
+
+
 def test_an_import_that_fails_leaves_nothing(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     made = tmp_path_factory.mktemp("made")
     with ZipFile(folder / "all.zip", "w", ZIP_DEFLATED) as archive:

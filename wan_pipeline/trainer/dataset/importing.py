@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +18,14 @@ from wan_pipeline.clips.inputs.sequence import SUFFIXES as IMAGE_SUFFIXES
 from wan_pipeline.storage.files import check_room, storage_error
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json, read_toml_file
 from wan_pipeline.storage.zips import DAMAGED_ZIP
-from wan_pipeline.trainer.dataset.folder import CLIP_SUFFIXES, MAX_CAPTION_BYTES, MAX_ITEMS, DatasetError, read_items
+from wan_pipeline.trainer.dataset.folder import (
+    CAPTION_SUFFIX,
+    CLIP_SUFFIXES,
+    MAX_CAPTION_BYTES,
+    MAX_ITEMS,
+    DatasetError,
+    read_items,
+)
 
 MAX_BYTES = 50 * 10**9
 """Of all files of a ZIP."""
@@ -26,7 +34,9 @@ PATHS = ("image_path", "video_path", "file_name", "image", "video", "file", "pat
 CAPTIONS = ("caption", "prompt", "text")
 FOLDERS = ("image_directory", "video_directory")
 LISTS = ("image_jsonl_file", "video_jsonl_file")
-"""Keys of a musubi-tuner dataset, with paths relative to where it is run, or to its file."""
+"""Keys of a musubi-tuner dataset."""
+CAPTION_EXTENSION = "caption_extension"
+"""Its key for the files beside images and clips; `[general]` holds what its datasets do not say."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +123,26 @@ def _named(source: Path) -> Iterator[_Named]:
 
 
 def _of_musubi(source: Path) -> Iterator[_Named]:
-    for table in parse(list[dict[str, Any]], read_toml_file(source).get("datasets", [])):
+    document = read_toml_file(source)
+    general = parse(dict[str, Any], document.get("general", {}))
+    for table in parse(list[dict[str, Any]], document.get("datasets", [])):
+        captions = str((general | table).get(CAPTION_EXTENSION, CAPTION_SUFFIX))
+        if not re.fullmatch(r"\.\w+", captions):
+            raise DatasetError(f"{source.name} has the {CAPTION_EXTENSION} '{captions[:40]}'; use one such as .txt.")
         for key in FOLDERS:
             if key in table:
-                folder = source.parent / str(table[key])
-                yield from (_Named(item.path, item.caption) for item in read_items(folder))
+                folder = _find(source, str(table[key]))
+                yield from (_Named(item.path, item.caption) for item in read_items(folder, captions))
         for key in LISTS:
             if key in table:
-                path = source.parent / str(table[key])
+                path = _find(source, str(table[key]))
                 yield from _of_lines(path, _json_lines(path))
+
+
+def _find(source: Path, name: str) -> Path:
+    """What a file names: relative to itself, or else to the working folder, as musubi-tuner reads it."""
+    beside, here = source.parent / name, Path(name)
+    return here if here.exists() and not beside.exists() else beside
 
 
 def _of_lines(source: Path, lines: Iterator[dict[str, Any]]) -> Iterator[_Named]:
@@ -131,7 +152,7 @@ def _of_lines(source: Path, lines: Iterator[dict[str, Any]]) -> Iterator[_Named]
         if path is None:
             raise DatasetError(f"A line of {source.name} names no file; it needs one of: {', '.join(PATHS)}.")
         if Path(path).suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES:
-            yield _Named(source.parent / path, caption)
+            yield _Named(_find(source, path), caption)
 
 
 def _json_lines(source: Path) -> Iterator[dict[str, Any]]:
