@@ -126,7 +126,7 @@ class _Checker:
 
     def look(self, item: Item) -> None:
         try:
-            shown = look_at(item, self._spec.fps)
+            shown = look_at(item, self._spec.fps, self._buckets.max_frames)
         except (ImageError, OSError) as error:
             self._find(item, Problem.BROKEN, str(error))
             return
