@@ -100,7 +100,7 @@ def _check_count(source: Path, count: int) -> None:
         raise DatasetError(f"{source.name} names no images and no clips; docs/training.md says what can be imported.")
     if count > MAX_ITEMS:
         raise DatasetError(
-            f"{source.name} names more than {MAX_ITEMS:,} images and clips; choose the best of them, 20 to 200 are usual."
+            f"{source.name} names more than {MAX_ITEMS:,} images and clips; choose the best: 20 to 200 are usual."
         )
 
 
