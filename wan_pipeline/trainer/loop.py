@@ -135,8 +135,10 @@ class Loop:
         if not math.isfinite(value) or not bool(torch.isfinite(norm)):
             expert.optimizer.zero_grad(set_to_none=True)
             raise NotFiniteError(
-                f"Step {self.steps_done + 1} gave a loss that is not a number, so the training has stopped; "
-                f"train under another name with a learning rate below {self.recipe.learning_rate:g}."
+                f"Step {self.steps_done + 1} gave a loss that is not a number, with a learning rate of "
+                f"{self.recipe.peak_rate(high_noise=expert.is_high_noise):g}"
+                f"{' of the high-noise expert' if expert.is_high_noise else ''}, so the training has stopped; "
+                f"train under another name with a --learning-rate below {self.recipe.learning_rate:g}."
             )
         rate = self.recipe.rate(self.steps_done, high_noise=expert.is_high_noise)
         expert.optimizer.param_groups[0]["lr"] = rate
