@@ -328,6 +328,8 @@ def test_a_pair_is_written_as_a_whole_or_not_at_all(settings: Settings) -> None:
     output.write_result({"high_noise": tensors, "low_noise": tensors}, {})
     with pytest.raises(NameTakenError, match="'both_high_noise'"):
         output.check(["high_noise", "low_noise"], resume=False)
+    with pytest.raises(NameTakenError, match="'BOTH_high_noise'"):
+        Output(settings, "BOTH").check(["high_noise", "low_noise"], resume=False)
     with pytest.raises(ResumeError, match="no unfinished training"):
         output.check(["high_noise", "low_noise"], resume=True)
     output.folder.mkdir(parents=True, exist_ok=True)

@@ -67,8 +67,9 @@ class Output:
         check_writable(self.folder)
 
     def _check_free(self, suffixes: Sequence[str]) -> None:
+        taken = {path.name.casefold() for path in self._loras.glob("*")}  # one file where a disk folds case
         for path in self._paths(self._loras, self.name, suffixes):
-            if path.exists():
+            if path.name.casefold() in taken:
                 raise NameTakenError(f"There is a LoRA '{path.stem}' in {self._loras} already; choose another name.")
         if self.state.exists():
             raise NameTakenError(

@@ -27,6 +27,7 @@ from wan_pipeline.engine.memory.offload import tiled_encode
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.progress import check_cancelled
 from wan_pipeline.storage.files import keep_newest, whole_file
 from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.trainer.dataset.buckets import Bucket
@@ -37,7 +38,6 @@ from wan_pipeline.trainer.progress import (
     TrainingObserver,
     TrainingProgress,
     TrainingStage,
-    check_cancelled,
 )
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def prepare(dataset: Dataset, trigger: str, encoders: Encoders, observer: Traini
     captions = [f"{trigger} {example.item.caption}".strip() for example in dataset.examples]
     texts = _encode_texts([*captions, ""], encoders, observer)
     hashes = FileHashes(encoders.cache / "hashes")
-    contents = [hashes.sha256(one.item.path, lambda: check_cancelled(observer)) for one in dataset.examples]
+    contents = [hashes.sha256(one.item.path, lambda: check_cancelled(observer, "training")) for one in dataset.examples]
     latents = _encode_pixels(dataset.examples, contents, encoders, observer)
     facts = [
         [content, caption, str(example.bucket)]
@@ -153,7 +153,7 @@ def _encode_pixels(
             if encoders.in_tiles:
                 stack.enter_context(tiled_encode(vae))
             for done, index in enumerate(missing):
-                check_cancelled(observer)
+                check_cancelled(observer, "training")
                 observer.progress(TrainingProgress(TrainingStage.ENCODING, done, len(missing)))
                 found[index] = _encode(vae, examples[index], encoders)
                 _write_latents(paths[index], found[index])

@@ -29,6 +29,7 @@ from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
@@ -38,7 +39,7 @@ from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.output import Output, WrittenLora
 from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
-from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage, check_cancelled
+from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed
 from wan_pipeline.trainer.state import load_state, read_header, save_state
@@ -144,7 +145,7 @@ class _Training:
         spec, recipe = self._model.spec, self._recipe
 
         def tell(done: int, total: int) -> None:
-            check_cancelled(self._observer)
+            check_cancelled(self._observer, "training")
             self._tell(TrainingProgress(TrainingStage.CHECKING, done, total))
 
         dataset = check_dataset(self._request.dataset, spec, Buckets(spec, recipe.pixels, recipe.max_frames), tell)

@@ -50,8 +50,6 @@ class Facts:
     """Of every step."""
     validation: list[tuple[int, float]]
     """Validation losses, each with its step."""
-    seconds: float
-    """That the steps took."""
 
 
 @dataclass(frozen=True)
