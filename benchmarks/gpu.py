@@ -4,36 +4,29 @@
     python -m benchmarks.gpu --output gpu.json --table docs/gpu.md  # no case: only the table of what is there
     python -m benchmarks.gpu --tiny --output /tmp/tiny.json all     # the same code on a CPU, on models of two layers
 
-Cases that are in the file already are not run again, so that it may be filled in several short calls. A case that fails
-is noted with its error, and the next one runs. Times are medians of passes of the transformer (half a step with
+Times are medians of passes of the transformer (half a step with
 guidance), memory is the peak that torch's allocator had reserved.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from benchmarks.cases import Program
 from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, vae_2_2
 from benchmarks.gpu_loras import loras_14b
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
 from wan_pipeline.engine.decode import decode as decode_frames
-from wan_pipeline.engine.device.placement import choose_device
 from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
@@ -389,63 +382,7 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
 }
 
 
-def run_case(name: str, tiny: bool, rounds: int, folder: Path) -> dict[str, Any]:
-    started = time.perf_counter()
-    bench = Bench(tiny, rounds, folder)
-    with torch.inference_mode():
-        result = CASES[name](bench)
-    device = torch.cuda.get_device_name() if bench.device.type == "cuda" else bench.device.type
-    return {**result, "device": device, "torch": torch.__version__, "took": round(time.perf_counter() - started, 1)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[*CASES, "all", []], default=[])
-    parser.add_argument("--output", type=Path, required=True, help="JSON of all cases so far")
-    parser.add_argument("--table", type=Path, help="Markdown")
-    parser.add_argument("--folder", type=Path, help="keeps the clips' models, 27 GB each (a temporary one)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tiny", action="store_true", help="models of three layers, to try the program itself")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # this program as its own child
-    options = parser.parse_args()
-    if options.cases and not options.tiny:
-        check_accelerator()
-    if options.inside:
-        print(json.dumps(run_case(options.cases[0], options.tiny, options.rounds, options.folder)))
-        return
-    results = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
-    wanted = list(CASES) if "all" in options.cases else options.cases
-    with TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        options.folder = options.folder or Path(temporary)
-        for name in wanted:
-            if "error" in results.get(name, {"error": "not run"}):
-                results[name] = in_a_process(name, options)
-                options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.table:
-        options.table.write_text(table(results), encoding="utf-8")
-    print(table(results))
-
-
-def check_accelerator() -> None:
-    """End the program with status 2 and one sentence where only a CPU computes: the real shapes would take hours."""
-    if choose_device(Settings().device).type == "cpu":
-        print(
-            "error: the cases need an accelerator, and this machine has none that torch can use; "
-            "run them on one that has, or add --tiny to try the program itself.",
-            file=sys.stderr,
-        )
-        raise SystemExit(2)
-
-
-def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--inside", name, "--rounds", str(options.rounds)]
-    command += ["--output", str(options.output), f"--folder={options.folder}", *(["--tiny"] if options.tiny else [])]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        return {"error": "\n".join(ended.stderr.strip().splitlines()[-12:])}
-    result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return result
-
+PROGRAM = Program("benchmarks.gpu", __doc__.splitlines()[0], CASES, table, rounds=3, within=torch.inference_mode)
 
 if __name__ == "__main__":
-    main()
+    PROGRAM.main()

@@ -10,26 +10,18 @@ the median of some, its memory the peak that torch's allocator had reserved, und
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.gpu import check_accelerator
-from benchmarks.gpu_bench import DTYPE, Bench
+from benchmarks.cases import Program
+from benchmarks.gpu_bench import DTYPE, Bench, to_host
 from wan_pipeline.engine.device.deterministic import deterministic
 from wan_pipeline.engine.device.placement import CPU, Placement
-from wan_pipeline.engine.memory.block_streaming import StreamedModel
-from wan_pipeline.engine.memory.inner_tensors import map_tensors
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.machine import GIB
@@ -248,14 +240,6 @@ def examples(bench: Bench, facts: MemoryFacts, row: Row) -> tuple[list[torch.Ten
     return [torch.randn(shape) for _ in range(row.count)], torch.randn(LENGTH, 4096)
 
 
-def to_host(module: torch.nn.Module) -> StreamedModel:
-    """The blocks in pinned slabs, and the rest in host memory."""
-    streamed = StreamedModel(module)
-    streamed.move_to_host_memory(pinned=True)
-    map_tensors(module, lambda tensor: tensor.cpu())
-    return streamed
-
-
 @contextmanager
 def capped(bench: Bench, gib: float) -> Iterator[None]:
     """Context manager: torch's allocator gives no more than so many GiB."""
@@ -297,47 +281,7 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run_case(name: str, tiny: bool, rounds: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    bench = Bench(tiny, rounds, Path())
-    result = CASES[name](bench)
-    device = torch.cuda.get_device_name() if bench.device.type == "cuda" else bench.device.type
-    return {**result, "device": device, "torch": torch.__version__, "took": round(time.perf_counter() - started, 1)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[*CASES, "all", []], default=[])
-    parser.add_argument("--output", type=Path, required=True, help="JSON of all cases so far")
-    parser.add_argument("--table", type=Path, help="Markdown")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tiny", action="store_true", help="models of three layers, to try the program itself")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # this program as its own child
-    options = parser.parse_args()
-    if options.cases and not options.tiny:
-        check_accelerator()
-    if options.inside:
-        print(json.dumps(run_case(options.cases[0], options.tiny, options.rounds)))
-        return
-    results = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
-    for name in list(CASES) if "all" in options.cases else options.cases:
-        if "error" in results.get(name, {"error": "not run"}):
-            results[name] = in_a_process(name, options)
-            options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.table:
-        options.table.write_text(table(results), encoding="utf-8")
-    print(table(results))
-
-
-def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.train", "--inside", name, "--rounds", str(options.rounds)]
-    command += ["--output", str(options.output), *(["--tiny"] if options.tiny else [])]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        return {"error": "\n".join(ended.stderr.strip().splitlines()[-12:])}
-    result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return result
-
+PROGRAM = Program("benchmarks.train", __doc__.splitlines()[0], CASES, table, rounds=5)
 
 if __name__ == "__main__":
-    main()
+    PROGRAM.main()

@@ -36,10 +36,12 @@ class Progress:
     """What the clip will look like, (latent frames, height, width, 3); one frame per `temporal_compression` frames."""
 
 
-class Observer(Protocol):
-    def progress(self, progress: Progress) -> None: ...
-
+class Cancellable(Protocol):
     def cancelled(self) -> bool: ...
+
+
+class Observer(Cancellable, Protocol):
+    def progress(self, progress: Progress) -> None: ...
 
 
 class Throttle:
@@ -58,10 +60,10 @@ class Throttle:
         return True
 
 
-def check_cancelled(observer: Observer) -> None:
-    """Raise Cancelled if the observer asks for it."""
+def check_cancelled(observer: Cancellable, work: str = "clip") -> None:
+    """Raise Cancelled if the observer asks for it. `work` is the word for what it stops."""
     if observer.cancelled():
-        raise Cancelled("The clip was cancelled.")
+        raise Cancelled(f"The {work} was cancelled.")
 
 
 class SilentObserver:

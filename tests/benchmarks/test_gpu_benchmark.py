@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from benchmarks.gpu import CASES, run_case
+from benchmarks.gpu import CASES, PROGRAM
 from benchmarks.gpu_table import PASSES, ROWS, table
 from wan_pipeline.settings import REPOSITORY
 
 
 @pytest.mark.parametrize("case", ["rates", "streaming_14b", "clip_a14b_480p"])
 def test_a_case_gives_the_numbers_of_its_rows(case, tmp_path):
-    result = run_case(case, tiny=True, rounds=1, folder=tmp_path)
+    result = PROGRAM.run_case(case, tiny=True, rounds=1, folder=tmp_path)
     assert all(row[2] in result for row in ROWS if row[1] == case)
     assert result.get("identical", True) is True
 

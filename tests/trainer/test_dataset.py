@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from wan_pipeline.clips.encode import encode
 from wan_pipeline.models.registry import DEMO, find
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Problem, check_dataset
-from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, DatasetError, read_items
+from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, MAX_ITEMS, DatasetError, read_items
 from wan_pipeline.trainer.dataset.importing import import_dataset
 from wan_pipeline.trainer.dataset.pixels import read_pixels
 
@@ -164,6 +164,44 @@ def test_datasets_of_other_trainers_are_copied(folder: Path, tmp_path: Path) -> 
         assert [item.caption for item in read_items(target)] == ["picture 0", "picture 1", "picture 2"]
     assert not (tmp_path / "outside.txt").exists()
     assert not list((tmp_path / "made").rglob("script.py"))
+
+
+def test_musubis_paths_and_captions_are_read_as_it_reads_them(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path_factory.mktemp("config")
+    for number in range(3):
+        (folder / f"{number}.caption").write_text(f"another {number}")
+    (folder / "list.jsonl").write_text(json.dumps({"image_path": f"{folder.name}/0.png", "caption": "of the list"}))
+    toml = '[general]\ncaption_extension = "{}"\n[[datasets]]\nimage_directory = "{}"\n'.format
+    lists = f'[[datasets]]\nimage_jsonl_file = "{folder.name}/list.jsonl"\n'
+    (config / "musubi.toml").write_text(toml(".caption", folder.name) + lists)
+    monkeypatch.chdir(folder.parent)
+    assert import_dataset(config / "musubi.toml", config / "made") == 4
+    captions = [item.caption for item in read_items(config / "made")]
+    assert captions == ["another 0", "another 1", "another 2", "of the list"]
+    (config / "musubi.toml").write_text(toml("../x", folder.name))
+    with pytest.raises(DatasetError, match=r"caption_extension '\.\./x'; use one such as \.txt"):
+        import_dataset(config / "musubi.toml", config / "other")
+
+
+def test_an_import_that_fails_leaves_nothing(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = tmp_path_factory.mktemp("made")
+    with ZipFile(folder / "all.zip", "w", ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.write(folder / f"{number}.png", f"{number}.png")
+        start = archive.getinfo("2.png").header_offset
+    packed = bytearray((folder / "all.zip").read_bytes())
+    packed[start + 40 : start + 60] = b"\xff" * 20
+    (folder / "all.zip").write_bytes(packed)
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        import_dataset(folder / "all.zip", made / "target")
+    with pytest.raises(DatasetError, match="is not there; name a folder"):
+        import_dataset(folder / "gone.zip", made / "target")
+    (folder / "long.jsonl").write_text('{"image_path": "0.png"}\n' * (MAX_ITEMS + 1))
+    with pytest.raises(DatasetError, match="more than 20,000"):
+        import_dataset(folder / "long.jsonl", made / "target")
+    assert not list(made.iterdir())
 
 
 @pytest.mark.parametrize(

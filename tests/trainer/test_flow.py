@@ -86,6 +86,9 @@ def test_numbers_of_a_recipe_can_be_replaced_within_reason() -> None:
     short = change(recipe, steps=4, rank=8)
     assert (short.steps, short.rank, short.alpha, short.warm_up) == (4, 8, 8.0, 1)
     assert change(recipe, learning_rate=None) == recipe
+    slower = change(recipe, learning_rate=recipe.learning_rate / 2)
+    assert slower.peak_rate(high_noise=True) == pytest.approx(recipe.high_noise_learning_rate / 2)
+    assert change(recipe, learning_rate=1e-7).high_noise_learning_rate == 1e-7
     assert replace(recipe, decay=Decay.COSINE).rate(recipe.steps // 2) < recipe.learning_rate
     for wrong in ({"steps": 0}, {"learning_rate": 5.0}, {"rank": 4096}):
         with pytest.raises(RecipeError, match=next(iter(wrong))):

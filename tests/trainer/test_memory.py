@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
+from benchmarks import train
 from tests.engine.memory.test_block_streaming import addresses, make
 from wan_pipeline.engine.memory.block_streaming import StreamedModel
 from wan_pipeline.models.memory import WAN_14B
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.registry import find
-from wan_pipeline.planning.machine import REFERENCE, Machine, without_device
+from wan_pipeline.planning.machine import GIB, REFERENCE, Machine, without_device
+from wan_pipeline.planning.planner import SPARE
+from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.experts import training
 from wan_pipeline.trainer.factors import Factors
@@ -20,7 +24,7 @@ from wan_pipeline.trainer.flow import add_noise, flow_loss
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.forecast import Work, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.recipe import load_recipe
+from wan_pipeline.trainer.recipe import change, load_recipe
 
 CPU = torch.device("cpu")
 LAYERS = 5
@@ -106,6 +110,54 @@ def test_smaller_devices_get_smaller_plans() -> None:
     assert planner("demo", Bucket(320, 192), 0, without_device(8e9)).choose().plan == TrainingPlan(Precision.FP32)
 
 
+STREAMED = {"streamed_14b": "wan2.1-t2v-14b", "streamed_a14b": "wan2.2-t2v-a14b", "streamed_5b": "wan2.2-ti2v-5b"}
+
+
+def test_plans_that_were_measured_are_chosen_under_the_same_caps() -> None:
+    results = json.loads((REPOSITORY / "benchmarks/results/train.json").read_text("utf-8"))
+    for case, spec_id in STREAMED.items():
+        spec = find(spec_id)
+        for row in (row for row in train.STREAMED if str(row) in results[case]):
+            recipe = replace(change(load_recipe("style", spec.memory), rank=train.RANK), stills=row.count)
+            bucket = Bucket(row.side, row.side, row.frames)
+            chosen = TrainingPlanner(spec, recipe, [bucket], REFERENCE, row.cap).choose()
+            assert chosen.fits
+            assert asdict(chosen.plan) == results[case][str(row)]["plan"]
+
+
+def test_the_machines_memory_is_counted_too() -> None:
+    little, more = (replace(REFERENCE, ram=gib * GIB) for gib in (14, 24))
+    wanting = planner("wan2.1-t2v-14b", IMAGE, 7.2, little).choose()
+    assert not wanting.fits
+    assert "13.1 of 11.0 GiB of the machine's memory" in str(wanting)
+    assert planner("wan2.1-t2v-14b", IMAGE, 7.2, more).choose().fits
+    resident = planner("wan2.1-t2v-14b", IMAGE, 20, little).choose()
+    assert resident.fits
+    assert not resident.plan.buffers
+    smaller = planner("wan2.1-t2v-14b", IMAGE, 20, little).smaller(resident.plan)
+    assert smaller is None or not smaller.plan.buffers
+    assert not planner("demo", Bucket(320, 192), 0, without_device(3 * GIB)).choose().fits
+
+
+def test_a_share_of_the_devices_memory_is_spared() -> None:
+    free = planner("wan2.1-t2v-14b", IMAGE, 0, replace(REFERENCE, vram=8 * GIB)).choose()
+    assert free.fits
+    assert free.forecast.bytes <= (1 - SPARE) * 8 * GIB
+
+
+def test_a_training_is_resumed_by_a_plan_with_the_same_numbers() -> None:
+    roomy, middle, tight = (planner("wan2.1-t2v-14b", IMAGE, gib) for gib in (78, 24, 7.2))
+    saved = middle.choose().plan
+    assert (saved.precision, saved.buffers) == (Precision.INT8, 0)
+    for other in (roomy, tight):
+        resumed = other.choose(saved.numbers)
+        assert resumed.fits
+        assert resumed.plan.numbers == saved.numbers
+    assert resumed.plan.buffers
+    assert roomy.choose().plan.numbers != saved.numbers
+    assert roomy.choose(["fp32", False]) == roomy.choose()  # of a CPU; the state's identity names the device
+
+
 def test_after_out_of_memory_comes_a_plan_that_takes_less() -> None:
     plans = planner("wan2.1-t2v-14b", CLIP, 0)
     outlook, seen = plans.choose(), 0
@@ -114,7 +166,7 @@ def test_after_out_of_memory_comes_a_plan_that_takes_less() -> None:
         outlook, seen = smaller, seen + 1
     assert seen >= 3
     assert outlook.plan.small_factors
-    assert outlook.plan.buffers <= 3
+    assert outlook.plan.buffers <= 4
 
 
 def test_a_step_takes_longer_with_more_to_compute_and_to_copy() -> None:

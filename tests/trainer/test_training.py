@@ -7,8 +7,10 @@ import math
 import os
 import shutil
 import signal
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +21,21 @@ from safetensors import safe_open
 
 from tests.support import tiny
 from tests.support.commands import MODEL, make_folders, started, wan
+from wan_pipeline.cli import main
+from wan_pipeline.cli.training_line import TrainingLine
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
-from wan_pipeline.errors import Cancelled, StorageError, UserError
+from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.library import InstalledModel, ModelLibrary
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.settings import Settings
+from wan_pipeline.trainer import run as run_module
+from wan_pipeline.trainer.experts import Trainable
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
-from wan_pipeline.trainer.output import NameTakenError
+from wan_pipeline.trainer.memory.choose import TrainingPlanner
+from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.output import NameTakenError, Output
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.run import Trained, foresee, train
@@ -34,6 +43,7 @@ from wan_pipeline.trainer.state import ResumeError
 
 CPU = torch.device("cpu")
 STEPS = 6
+REPORTED = ["lora", "files", "steps", "loss", "validation_loss", "seconds", "peak_memory_gib", "sha256"]
 
 
 class Watcher:
@@ -81,6 +91,10 @@ def whole(request_of: TrainingRequest, settings: Settings) -> tuple[Trained, lis
     """A training in one go, and what it told."""
     watcher = Watcher()
     return train(request_of, settings, watcher), watcher.told
+
+
+def cancel(*_: object) -> None:
+    raise Cancelled("The training was cancelled.")
 
 
 def run(request: TrainingRequest, settings: Settings, stop_after: int = 1000) -> Trained:
@@ -136,6 +150,7 @@ def test_stopped_and_resumed_it_gives_the_same_weights(
         run(parts, settings)
 
 
+@pytest.mark.soak  # above the same in one process
 def test_killed_and_interrupted_commands_go_on_where_they_were(pictures: Path, tmp_path: Path, tiny_demo: Path) -> None:
     (tmp_path / "few").mkdir()
     for number in range(2):
@@ -154,9 +169,7 @@ def test_killed_and_interrupted_commands_go_on_where_they_were(pictures: Path, t
     )
     reports = [json.loads(done.stdout.splitlines()[-1]) for done in (whole, resumed)]
     assert reports[0]["sha256"] == reports[1]["sha256"]
-    assert list(reports[0]) == [
-        *("lora", "files", "steps", "loss", "validation_loss", "seconds", "peak_memory_gib", "sha256")
-    ]
+    assert list(reports[0]) == REPORTED
     assert Path(reports[1]["lora"]) == tmp_path / "loras" / "parts.safetensors"
     assert "training 6/6, loss " in resumed.stderr
 
@@ -260,6 +273,86 @@ def test_out_of_memory_goes_on_from_the_last_checkpoint_by_a_smaller_plan(
     trained = run(replace(request_of, output="short"), settings)
     assert any("ran out of memory; from step 3 on: fp32 weights, activations" in one for one in trained.warnings)
     assert trained.lora.sha256 == whole[0].lora.sha256  # activations that are computed again are the same bits
+
+
+def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
+    whole: tuple[Trained, list[TrainingProgress]],
+    request_of: TrainingRequest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    again = TrainingPlan(Precision.FP32, recomputes=True)
+    smaller = TrainingPlan(Precision.FP32, small_factors=True), again, again
+    draw, load, plans, failed, models = Loop._draw, run_module.load_trainable, iter(smaller), [], []
+
+    def short(loop: Loop, expert):
+        if loop.steps_done == 4 and len(failed) < 2:
+            failed.append(loop.plan)
+            models.append(weakref.ref(loop.model.experts[0].transformer))
+            raise torch.OutOfMemoryError("out of memory")
+        return draw(loop, expert)
+
+    monkeypatch.setattr(Loop, "_draw", short)
+
+    def load_one_at_a_time(model: InstalledModel, plan: TrainingPlan, *rest: Any) -> Trainable:
+        assert all(loaded() is None for loaded in models)
+        if plan.recomputes and len(failed) == 2:
+            failed.append(plan)
+            raise torch.OutOfMemoryError("out of memory")
+        return load(model, plan, *rest)
+
+    monkeypatch.setattr(run_module, "load_trainable", load_one_at_a_time)
+    monkeypatch.setattr(TrainingPlanner, "smaller", lambda planner, _: planner._outlook(next(plans)))
+    assert run(replace(request_of, output="twice"), settings).lora.sha256 == whole[0].lora.sha256
+    assert failed == [TrainingPlan(Precision.FP32), *smaller[:2]]
+
+
+def test_without_a_smaller_plan_it_says_what_is_kept(
+    request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(run_module, "load_trainable", short)
+    with pytest.raises(OutOfMemory, match=r"by the smallest plan \(fp32 weights, activations.*Nothing was saved yet"):
+        run(replace(request_of, output="none"), settings)
+
+
+def test_a_pair_is_written_as_a_whole_or_not_at_all(settings: Settings) -> None:
+    output, tensors = Output(settings, "both"), {"a": torch.zeros(2)}
+    (blocked := settings.loras / "both_low_noise.safetensors").mkdir()
+    with pytest.raises(StorageError):
+        output.write_result({"high_noise": tensors, "low_noise": tensors}, {})
+    assert not list(settings.loras.glob("both_high*"))
+    blocked.rmdir()
+    output.write_result({"high_noise": tensors, "low_noise": tensors}, {})
+    with pytest.raises(NameTakenError, match="'both_high_noise'"):
+        output.check(["high_noise", "low_noise"], resume=False)
+    with pytest.raises(NameTakenError, match="'BOTH_high_noise'"):
+        Output(settings, "BOTH").check(["high_noise", "low_noise"], resume=False)
+    with pytest.raises(ResumeError, match="no unfinished training"):
+        output.check(["high_noise", "low_noise"], resume=True)
+    output.folder.mkdir(parents=True, exist_ok=True)
+    output.state.write_bytes(b"")
+    output.check(["high_noise", "low_noise"], resume=True)
+
+
+def test_the_command_reports_as_json_and_says_where_it_was_stopped(
+    pictures: Path, tiny_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one").mkdir()
+    shutil.copy(pictures / "1.png", tmp_path / "one")
+    folders = make_folders(tmp_path, tiny_demo)
+    asked = ["train", *folders, "--model", MODEL, "--dataset", str(tmp_path / "one"), "--steps", "1", "--rank", "2"]
+    assert main([*asked, "--output", "done", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out.splitlines()[-1])) == REPORTED
+    monkeypatch.setattr(TrainingLine, "cancelled", lambda _: True)
+    assert main([*asked, "--output", "early"]) == 130
+    assert "stopped; nothing was trained yet." in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(Loop, "do_step", cancel)
+    assert main([*asked, "--output", "later"]) == 130
+    assert "stopped; the same command with --resume goes on." in capsys.readouterr().err
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:

@@ -40,15 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold letters that the terminal's code lacks
         sys.stdout.reconfigure(errors="backslashreplace")
-    stopped = "stopped."
+    options = argparse.Namespace(stopped="stopped.")
     try:
         options = _parser().parse_args(arguments)
-        stopped = options.stopped
         status: int = options.run(options)
     except UserError as error:
         return complain(str(error), EXIT_USER_ERROR)
     except (KeyboardInterrupt, Cancelled):
-        return complain(stopped, EXIT_INTERRUPTED)
+        return complain(options.stopped, EXIT_INTERRUPTED)
     except StudioError as error:
         return complain(str(error), EXIT_FAILED)
     return status

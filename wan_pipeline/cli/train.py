@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings, warn
+from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests import options as words
 from wan_pipeline.wording import plural
@@ -62,11 +63,12 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_memory(parser, limit_only=True)
     add_folders(parser)
-    parser.set_defaults(run=run_train, stopped="stopped; the same command with --resume goes on.")
+    parser.set_defaults(run=run_train, stopped="stopped; nothing was trained yet.")
 
 
 def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
+    from wan_pipeline.trainer.output import Output
     from wan_pipeline.trainer.request import TrainingRequest
     from wan_pipeline.trainer.run import foresee, train
 
@@ -88,7 +90,12 @@ def run_train(options: argparse.Namespace) -> int:
             outlook = foresee(request, settings(options), observer)
             print(json.dumps(outlook.to_dict()) if options.json else outlook)
             return 0
-        trained = train(request, settings(options), observer)
+        try:
+            trained = train(request, settings(options), observer)
+        except (Cancelled, KeyboardInterrupt):
+            if Output(settings(options), request.output).state.exists():
+                options.stopped = "stopped; the same command with --resume goes on."
+            raise
     for warning in trained.warnings:
         warn(warning)
     print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])

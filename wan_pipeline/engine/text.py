@@ -22,7 +22,7 @@ from wan_pipeline.engine.memory.weights import load_mapped_text_encoder
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.files import keep_newest, whole_file
 
 MAX_CACHED = 256
 """Number of prompt embeddings in the cache, unless one call brings more."""
@@ -111,6 +111,4 @@ def _read(path: Path) -> torch.Tensor | None:
 def _write(path: Path, embedding: torch.Tensor, keep: int) -> None:
     with whole_file(path) as part:
         part.write_bytes(save({"embedding": embedding.contiguous()}))
-    by_age = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for oldest in by_age[:-keep]:
-        oldest.unlink(missing_ok=True)
+    keep_newest(path.parent, keep)

@@ -35,6 +35,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import check_room, whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
+from wan_pipeline.storage.zips import DAMAGED_ZIP
 
 MANIFEST = "bundle.json"
 VERSION = 1
@@ -191,7 +192,7 @@ class Bundles:
                 check_room(self._settings.workspace, sum(member.file_size for member in members))
                 clips = sum(self._unpack(archive, member) for member in members)
                 self._projects.create(project)  # last: a bundle that broke off is imported again
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except DAMAGED_ZIP as error:
             raise ProjectError(f"{source.name} is no whole ZIP file; export the project again.") from error
         except OSError as error:
             raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error

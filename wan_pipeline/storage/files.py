@@ -65,6 +65,13 @@ def check_room(folder: Path, needed_bytes: int) -> None:
         )
 
 
+def keep_newest(folder: Path, count: int) -> None:
+    """Delete all safetensors files in a folder but the `count` that were changed last."""
+    by_age = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for oldest in by_age[:-count]:
+        oldest.unlink(missing_ok=True)
+
+
 def has_room(folder: Path) -> bool:
     """Whether a small file can be written."""
     try:

@@ -18,20 +18,15 @@ class Batches:
     """Batches of indices of examples, without end. `rest` and the generator are all of its state."""
 
     def __init__(
-        self,
-        buckets: Sequence[Bucket],
-        used: Iterable[int],
-        recipe: Recipe,
-        generator: torch.Generator,
-        rest: list[list[int]] | None = None,
+        self, buckets: Sequence[Bucket], used: Iterable[int], recipe: Recipe, generator: torch.Generator
     ) -> None:
-        """`buckets` holds each example's; `used` are the examples to train on. `rest` goes on with an earlier order."""
+        """`buckets` holds each example's; `used` are the examples to train on."""
         self._by_bucket: dict[Bucket, list[int]] = defaultdict(list)
         for index in used:
             self._by_bucket[buckets[index]].append(index)
         self._recipe = recipe
         self._generator = generator
-        self.rest: list[list[int]] = rest or []
+        self.rest: list[list[int]] = []
         """The batches that are left of this pass over the examples, the next one last."""
 
     def next(self) -> list[int]:

@@ -12,12 +12,13 @@ from torch.nn.utils import clip_grad_norm_
 
 from wan_pipeline.engine.device.placement import MemoryGauge, Placement
 from wan_pipeline.errors import GenerationError
+from wan_pipeline.progress import check_cancelled
 from wan_pipeline.trainer.batches import Batches, split
 from wan_pipeline.trainer.experts import Expert, Trainable, Turns
 from wan_pipeline.trainer.flow import Noisy, add_noise, noise_levels
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.prepare import Prepared
-from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage, check_cancelled
+from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import Recipe
 from wan_pipeline.trainer.state import Facts, TrainingState, optimizer_tensors, restore_optimizer
 
@@ -48,7 +49,6 @@ class Loop:
     steps_done: int = 0
     losses: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
-    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         used, self._held_out = split(self.prepared.buckets, self.recipe, self.generator)
@@ -66,10 +66,8 @@ class Loop:
         started, first = time.monotonic(), self.steps_done
         with self.model.training(self.plan, self.place.device) as turns:
             while self.steps_done < step:
-                check_cancelled(observer)
-                began = time.monotonic()
+                check_cancelled(observer, "training")
                 rate = self.do_step(turns)
-                self.seconds += time.monotonic() - began
                 self.gauge.sample()
                 each = (time.monotonic() - started) / (self.steps_done - first)
                 left = each * (self.recipe.steps - self.steps_done)
@@ -104,16 +102,13 @@ class Loop:
         for number, expert in enumerate(self.model.experts):
             tensors |= {f"{number}.{name}": factor.detach().cpu() for name, factor in expert.factors.named()}
             tensors |= optimizer_tensors(expert.optimizer, [f"{number}.{name}" for name in expert.names])
-        facts = Facts(
-            self.steps_done, self._optimizer_steps(), self._batches.rest, self.losses, self.validation, self.seconds
-        )
+        facts = Facts(self.steps_done, self._optimizer_steps(), self._batches.rest, self.losses, self.validation)
         return TrainingState(facts, tensors)
 
     def restore(self, state: TrainingState) -> None:
         """Go on from a state of the same training."""
         facts, tensors = state.facts, state.tensors
         self.steps_done, self.losses, self.validation = facts.step, list(facts.losses), list(facts.validation)
-        self.seconds = facts.seconds
         for number, expert in enumerate(self.model.experts):
             with torch.no_grad():
                 for name, factor in expert.factors.named():
@@ -135,8 +130,10 @@ class Loop:
         if not math.isfinite(value) or not bool(torch.isfinite(norm)):
             expert.optimizer.zero_grad(set_to_none=True)
             raise NotFiniteError(
-                f"Step {self.steps_done + 1} gave a loss that is not a number, so the training has stopped; "
-                f"train under another name with a learning rate below {self.recipe.learning_rate:g}."
+                f"Step {self.steps_done + 1} gave a loss that is not a number, with a learning rate of "
+                f"{self.recipe.peak_rate(high_noise=expert.is_high_noise):g}"
+                f"{' of the high-noise expert' if expert.is_high_noise else ''}, so the training has stopped; "
+                f"train under another name with a --learning-rate below {self.recipe.learning_rate:g}."
             )
         rate = self.recipe.rate(self.steps_done, high_noise=expert.is_high_noise)
         expert.optimizer.param_groups[0]["lr"] = rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import check_writable, whole_file
 from wan_pipeline.trainer.factors import tensors_sha256
+from wan_pipeline.trainer.state import no_state
 
 NAME = re.compile(r"[\w][\w .+-]{0,79}")
 """Safe as a file name everywhere, short of the names that Windows keeps for itself."""
@@ -51,17 +53,29 @@ class Output:
         self.state = self.folder / f"state{SUFFIX}"
 
     def check(self, suffixes: Sequence[str], *, resume: bool) -> None:
-        """Raise NameTakenError if the name is in use, StorageError if nothing can be written."""
+        """Raise NameTakenError if the name is in use, StorageError if nothing can be written.
+
+        To `resume`, a state must be there: else it raises ResumeError. Files of the LoRA are then what a training left
+        that was killed while it wrote them, and are written again.
+        """
+        if resume:
+            if not self.state.exists():
+                raise no_state()
+        else:
+            self._check_free(suffixes)
+        check_writable(self._loras)
+        check_writable(self.folder)
+
+    def _check_free(self, suffixes: Sequence[str]) -> None:
+        taken = {path.name.casefold() for path in self._loras.glob("*")}  # one file where a disk folds case
         for path in self._paths(self._loras, self.name, suffixes):
-            if path.exists():
+            if path.name.casefold() in taken:
                 raise NameTakenError(f"There is a LoRA '{path.stem}' in {self._loras} already; choose another name.")
-        if self.state.exists() and not resume:
+        if self.state.exists():
             raise NameTakenError(
                 f"There is an unfinished training '{self.name}'; add --resume to go on with it, choose another name, "
                 f"or remove {self.folder}."
             )
-        check_writable(self._loras)
-        check_writable(self.folder)
 
     def write_checkpoint(self, step: int, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> None:
         """Write the LoRA after a step on the way. Raises StorageError."""
@@ -82,8 +96,9 @@ class Output:
             for key, value in metadata.items()
         }
         paths = self._paths(folder, name, list(tensors))
-        for path, of_expert in zip(paths, tensors.values(), strict=True):
-            with whole_file(path) as part:
+        with ExitStack() as stack:  # all are written before the first gets its name
+            parts = [stack.enter_context(whole_file(path)) for path in paths]
+            for part, of_expert in zip(parts, tensors.values(), strict=True):
                 part.write_bytes(save(of_expert, text))
         together = {f"{suffix}.{key}": value for suffix, part in tensors.items() for key, value in part.items()}
         return WrittenLora(tuple(paths), tensors_sha256(together if len(tensors) > 1 else tensors[""]))

@@ -27,7 +27,9 @@ from wan_pipeline.engine.memory.offload import tiled_encode
 from wan_pipeline.engine.text import embed
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.storage.files import whole_file
+from wan_pipeline.progress import check_cancelled
+from wan_pipeline.storage.files import keep_newest, whole_file
+from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.dataset.check import Dataset, Example
 from wan_pipeline.trainer.dataset.pixels import read_pixels
@@ -36,10 +38,12 @@ from wan_pipeline.trainer.progress import (
     TrainingObserver,
     TrainingProgress,
     TrainingStage,
-    check_cancelled,
 )
 
 logger = logging.getLogger(__name__)
+
+MAX_CACHED = 2000
+"""Latents that the cache holds, or as many as the dataset has if these are more: a clip of 512 x 512 x 33 has 2.4 MB."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def prepare(dataset: Dataset, trigger: str, encoders: Encoders, observer: Traini
     """
     captions = [f"{trigger} {example.item.caption}".strip() for example in dataset.examples]
     texts = _encode_texts([*captions, ""], encoders, observer)
-    contents = [_sha256(example.item.path) for example in dataset.examples]
+    hashes = FileHashes(encoders.cache / "hashes")
+    contents = [hashes.sha256(one.item.path, lambda: check_cancelled(observer, "training")) for one in dataset.examples]
     latents = _encode_pixels(dataset.examples, contents, encoders, observer)
     facts = [
         [content, caption, str(example.bucket)]
@@ -148,11 +153,12 @@ def _encode_pixels(
             if encoders.in_tiles:
                 stack.enter_context(tiled_encode(vae))
             for done, index in enumerate(missing):
-                check_cancelled(observer)
+                check_cancelled(observer, "training")
                 observer.progress(TrainingProgress(TrainingStage.ENCODING, done, len(missing)))
                 found[index] = _encode(vae, examples[index], encoders)
                 _write_latents(paths[index], found[index])
             del vae
+        keep_newest(encoders.cache / "latents", max(MAX_CACHED, len(paths)))
     return [latents for latents in found if latents is not None]
 
 
@@ -189,8 +195,3 @@ def _write_latents(path: Path, latents: Tensor | None) -> None:
     assert latents is not None  # noqa: S101
     with whole_file(path) as part:
         part.write_bytes(save({"latents": latents.contiguous()}))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

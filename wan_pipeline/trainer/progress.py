@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from wan_pipeline.errors import Cancelled
-from wan_pipeline.progress import Progress
+from wan_pipeline.progress import Cancellable, Progress
 
 
 class TrainingStage(StrEnum):
@@ -35,16 +34,8 @@ class TrainingProgress:
     """The memory plan and what it will take, once it is known."""
 
 
-class TrainingObserver(Protocol):
+class TrainingObserver(Cancellable, Protocol):
     def progress(self, progress: TrainingProgress) -> None: ...
-
-    def cancelled(self) -> bool: ...
-
-
-def check_cancelled(observer: TrainingObserver) -> None:
-    """Raise Cancelled if the observer asks for it."""
-    if observer.cancelled():
-        raise Cancelled("The training was cancelled.")
 
 
 class CaptionsObserver:

@@ -32,8 +32,9 @@ class Decay(StrEnum):
     COSINE = "cosine"
 
 
+MIN_RATE, MAX_RATE = 1e-7, 0.1
 Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(ge=1e-7, le=0.1)]
+Rate = Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -79,9 +80,13 @@ class Recipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
+    def peak_rate(self, *, high_noise: bool = False) -> float:
+        """The largest learning rate of an expert."""
+        return self.high_noise_learning_rate if high_noise else self.learning_rate
+
     def rate(self, step: int, *, high_noise: bool = False) -> float:
         """The learning rate of a step, which counts from 0."""
-        peak = self.high_noise_learning_rate if high_noise else self.learning_rate
+        peak = self.peak_rate(high_noise=high_noise)
         if step < self.warm_up:
             return peak * (step + 1) / self.warm_up
         left = 1 - (step - self.warm_up) / max(self.steps - self.warm_up, 1)
@@ -122,12 +127,15 @@ def load_recipe(name: str, model: MemoryFacts, **changes: int | float | None) ->
 
 
 def change(recipe: Recipe, **changes: int | float | None) -> Recipe:
-    """The recipe with other numbers, checked. A rank without an alpha takes that of its own size; steps below the
-    warm-up shorten it. Raises RecipeError.
+    """The recipe with other numbers, checked. A rank without an alpha takes that of its own size; a learning rate takes
+    that of the high-noise expert with it; steps below the warm-up shorten it. Raises RecipeError.
     """
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     if "rank" in wanted:
         wanted.setdefault("alpha", float(wanted["rank"]))
+    if "learning_rate" in wanted:
+        scaled = recipe.high_noise_learning_rate * wanted["learning_rate"] / recipe.learning_rate
+        wanted.setdefault("high_noise_learning_rate", min(max(scaled, MIN_RATE), MAX_RATE))
     if "steps" in wanted:
         wanted["warm_up"] = min(recipe.warm_up, max(wanted["steps"] // 4, 0))
         wanted["checkpoints"] = min(recipe.checkpoints, max(wanted["steps"], 1))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import UserError
-
-MAX_SEED = 2**32 - 1
+from wan_pipeline.requests.limits import MAX_SEED
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,13 +16,20 @@ import torch
 from wan_pipeline import __version__
 from wan_pipeline.engine.device.deterministic import deterministic as deterministic_mode
 from wan_pipeline.engine.device.environment import fixed_facts
-from wan_pipeline.engine.device.placement import choose_placement, is_out_of_memory, limit_memory, release_memory
+from wan_pipeline.engine.device.placement import (
+    choose_placement,
+    is_out_of_memory,
+    limit_memory,
+    release_memory,
+    release_pinned,
+)
 from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
@@ -29,10 +39,10 @@ from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.output import Output, WrittenLora
 from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
-from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage, check_cancelled
+from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed
-from wan_pipeline.trainer.state import load_state, save_state
+from wan_pipeline.trainer.state import load_state, read_header, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -95,39 +105,35 @@ class _Training:
         suffixes = expert_suffixes(check_trainable(self._model))
         self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
         self._output = Output(settings, request.output)
-        self._saved_step = 0
         self._output.check(suffixes, resume=request.resume)
+        saved = read_header(self._output.state) if request.resume else None
+        self._saved_step = saved.facts.step if saved else 0
+        self._saved_identity: dict[str, Any] | None = None
         self._place = choose_placement(settings.device)
         limit_memory(self._place, settings.memory_limit)
         self._dataset = self._check()
         self._planner = self._plan_memory()
-        self.outlook = self._planner.choose()
+        self.outlook = self._planner.choose(saved.identity.get("precision") if saved else None)
 
     def start(self) -> None:
         """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
         self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.outlook)))
         self._prepared = self._prepare()
-        self._load(self.outlook.plan)
         if self._request.resume:
-            self._restore(self._identity)
+            self._saved_identity = self._identify(self.outlook.plan)
+        self._load()
 
     def run(self) -> None:
         """Train from checkpoint to checkpoint."""
         steps = self._recipe.steps
         while (done := self.loop.steps_done) < steps:
             due = next(step for step in range(done + 1, steps + 1) if self._recipe.is_checkpoint(step))
-            try:
-                self.loop.run_until(due, self._observer)
-                self.loop.validate()
-            except Cancelled:
-                self._save_state()
-                raise
-            except NotFiniteError as error:
-                raise NotFiniteError(f"{error} {self._kept()}") from error
-            except RuntimeError as error:
-                self._use_less_memory(error)
-                continue
-            self._save_checkpoint()
+            if self._has_room(partial(self._run_until, due)):
+                self._save_checkpoint()
+            else:
+                del self.loop
+                self._choose_smaller()
+                self._load()
 
     def finish(self) -> WrittenLora:
         """Write the LoRA, and remove the state that it no longer needs."""
@@ -139,7 +145,7 @@ class _Training:
         spec, recipe = self._model.spec, self._recipe
 
         def tell(done: int, total: int) -> None:
-            check_cancelled(self._observer)
+            check_cancelled(self._observer, "training")
             self._tell(TrainingProgress(TrainingStage.CHECKING, done, total))
 
         dataset = check_dataset(self._request.dataset, spec, Buckets(spec, recipe.pixels, recipe.max_frames), tell)
@@ -158,37 +164,58 @@ class _Training:
         encoders = Encoders(self._model, place, settings.cache, setup, streams_text, in_tiles)
         return prepare(self._dataset, self._request.trigger, encoders, self._observer)
 
-    def _load(self, plan: TrainingPlan) -> None:
-        """Load the model by the plan, at the beginning of its training."""
+    def _load(self) -> None:
+        """Load the model, by the next smaller plan if there is no room for it, with the saved state if there is one."""
         self._tell(TrainingProgress(TrainingStage.LOADING))
-        self._identity = self._identify(plan)
-        generator = torch.Generator().manual_seed(self._request.seed)
+        while not self._has_room(self._load_model):
+            self._choose_smaller()
+        self._identity = self._identify(self.outlook.plan)
+        if self._saved_identity is not None:
+            self.loop.restore(load_state(self._output.state, self._saved_identity))
+
+    def _load_model(self) -> None:
+        """Load it by the outlook's plan, at the beginning of its training."""
+        plan, generator = self.outlook.plan, torch.Generator().manual_seed(self._request.seed)
         model = load_trainable(self._model, plan, self._recipe, self._place, self._settings.cache, generator)
         shift = self._model.spec.flow_shift
         self.loop = Loop(model, self._prepared, self._recipe, shift, plan, self._place, generator)
 
-    def _restore(self, identity: dict[str, Any]) -> None:
-        self.loop.restore(load_state(self._output.state, identity))
-        self._saved_step = self.loop.steps_done
+    def _run_until(self, step: int) -> None:
+        """Train, and save the state if it is cancelled."""
+        try:
+            self.loop.run_until(step, self._observer)
+            self.loop.validate()
+        except Cancelled:
+            self._save_state()
+            raise
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{error} {self._kept()}") from error
 
-    def _use_less_memory(self, error: RuntimeError) -> None:
-        """After an out-of-memory error, go on from the last checkpoint by the next smaller plan. Raises any other."""
-        if not is_out_of_memory(error):
-            raise error
+    def _has_room(self, work: Callable[[], None]) -> bool:
+        """Do it. False if the device ran out of memory: the error, whose frames hold the model, is gone by then."""
+        try:
+            work()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("Out of memory by the plan %s: %s", self.outlook.plan, str(error))
+            return False
+        return True
+
+    def _choose_smaller(self) -> None:
+        """Give back what the last plan took, and choose the next smaller one. Raises OutOfMemory if there is none."""
+        gc.collect()  # modules and their hooks refer to each other
+        release_memory(self._place)
+        release_pinned(self._place)
         smaller = self._planner.smaller(self.outlook.plan)
         if smaller is None:
             raise OutOfMemory(
                 f"The {self._place.device.type} ran out of memory by the smallest plan ({self.outlook.plan}); train "
                 f"shorter clips, or with a lower --rank. {self._kept()}",
                 None,
-            ) from error
+            )
         self._warn(f"The device ran out of memory; from step {self._saved_step} on: {smaller}.")
-        before, self.outlook = self._identity, smaller
-        del self.loop
-        release_memory(self._place)
-        self._load(smaller.plan)
-        if self._saved_step:
-            self._restore(before)
+        self.outlook = smaller
 
     def _tell(self, progress: TrainingProgress) -> None:
         self._observer.progress(progress)
@@ -202,14 +229,14 @@ class _Training:
             "seed": self._request.seed,
             "trigger word": self._request.trigger,
             "device": self._place.device.type,
-            "precision": [plan.precision.value, plan.small_factors],
+            "precision": plan.numbers,
             "deterministic mode": self._request.deterministic,
         }
 
     def _save_state(self) -> None:
         try:
             save_state(self._output.state, self.loop.state(), self._identity)
-            self._saved_step = self.loop.steps_done
+            self._saved_identity, self._saved_step = self._identity, self.loop.steps_done
         except StorageError as error:  # an earlier one is still whole
             self._warn(f"The training's state after step {self.loop.steps_done} could not be saved: {error}")
 
@@ -226,7 +253,10 @@ class _Training:
         """What is on the disk of a training that cannot go on."""
         if not self._saved_step:
             return "Nothing was saved yet."
-        return f"Its state and its LoRA as of step {self._saved_step} are kept in {self._output.folder}."
+        return (
+            f"Its state as of step {self._saved_step}, and the LoRAs of its checkpoints so far, are kept in "
+            f"{self._output.folder}."
+        )
 
     def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         return {expert.suffix: expert.factors.file_tensors() for expert in self.loop.model.experts}

@@ -4,6 +4,8 @@ bits. No pickle."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,11 @@ class ResumeError(UserError):
     """A training that cannot be resumed."""
 
 
+def no_state() -> ResumeError:
+    """The error for a training that has no state yet."""
+    return ResumeError("There is no unfinished training of this name; start it without --resume.")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What of a state is no tensor."""
@@ -43,8 +50,6 @@ class Facts:
     """Of every step."""
     validation: list[tuple[int, float]]
     """Validation losses, each with its step."""
-    seconds: float
-    """That the steps took."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +69,51 @@ def save_state(path: Path, state: TrainingState, identity: dict[str, Any]) -> No
     crash_point(CrashPoint.CHECKPOINT_SAVED)
 
 
+@dataclass(frozen=True)
+class StateHeader:
+    """A state without its tensors."""
+
+    facts: Facts
+    identity: dict[str, Any]
+    sha256: str
+    """Of the tensors."""
+
+
+def read_header(path: Path) -> StateHeader:
+    """What a state says of its training. Raises ResumeError if there is none, or it is damaged."""
+    with _reading(path), safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        facts = parse(Facts, parse_json(metadata[FACTS], MAX_FACTS))
+        return StateHeader(facts, parse(dict[str, Any], parse_json(metadata[IDENTITY])), metadata[SHA256])
+
+
 def load_state(path: Path, identity: dict[str, Any]) -> TrainingState:
     """Read the state of a training with this identity.
 
     Raises ResumeError if there is none, it is damaged, or something that decides the weights has changed since.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
-        facts = parse(Facts, parse_json(metadata[FACTS], MAX_FACTS))
-        earlier = parse(dict[str, Any], parse_json(metadata[IDENTITY]))
-    except FileNotFoundError:
-        raise ResumeError("There is no unfinished training of this name; start it without --resume.") from None
-    except (SafetensorError, OutsideDataError, KeyError, OSError) as error:
-        raise ResumeError(f"The state {path} is damaged ({error}); remove it, and start without --resume.") from error
-    if changed := [name for name, value in identity.items() if earlier.get(name) != value]:
+    header = read_header(path)
+    if changed := [name for name, value in identity.items() if header.identity.get(name) != value]:
         raise ResumeError(
             f"The training cannot be resumed, because its {changed[0]} has changed since; "
             "put it back as it was, or start anew under another name."
         )
-    if metadata.get(SHA256) != tensors_sha256(tensors):
+    with _reading(path), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
+    if header.sha256 != tensors_sha256(tensors):
         raise ResumeError(f"The state {path} is damaged; remove it, and start without --resume.")
-    return TrainingState(facts, tensors)
+    return TrainingState(header.facts, tensors)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Context manager: what goes wrong while a state is read is a ResumeError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise no_state() from None
+    except (SafetensorError, OutsideDataError, KeyError, OSError) as error:
+        raise ResumeError(f"The state {path} is damaged ({error}); remove it, and start without --resume.") from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

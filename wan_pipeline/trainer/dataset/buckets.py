@@ -32,7 +32,7 @@ class Buckets:
 
     def __init__(self, spec: ModelSpec, pixels: int = 0, max_frames: int = 33) -> None:
         self._spec = spec
-        self._max_frames = max_frames
+        self.max_frames = max_frames
         own = spec.sizes[0]
         self.pixels = pixels or own.width * own.height
         self._sizes = _grid(spec, self.pixels) if spec.any_shape else [(size.width, size.height) for size in spec.sizes]
@@ -41,7 +41,7 @@ class Buckets:
         """The bucket of an image, or of a clip with this many frames at the model's rate."""
         aspect = math.log(width / height)
         best = min(self._sizes, key=lambda size: (abs(math.log(size[0] / size[1]) - aspect), size))
-        return Bucket(*best, frames_up_to(min(frames, self._max_frames), self._spec.temporal_compression))
+        return Bucket(*best, frames_up_to(min(frames, self.max_frames), self._spec.temporal_compression))
 
 
 def _grid(spec: ModelSpec, pixels: int) -> list[tuple[int, int]]:

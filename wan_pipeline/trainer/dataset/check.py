@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from wan_pipeline.errors import ImageError
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.storage.hashes import pixels_sha256
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.folder import DatasetError, Item, read_items
-from wan_pipeline.trainer.dataset.marks import BLURRED, blur, difference_hash, pixel_hash, similar_pairs
+from wan_pipeline.trainer.dataset.marks import BLURRED, blur, difference_hash, similar_pairs
 from wan_pipeline.trainer.dataset.pixels import look_at
 
 ENLARGED = 1.5
@@ -126,7 +127,7 @@ class _Checker:
 
     def look(self, item: Item) -> None:
         try:
-            shown = look_at(item, self._spec.fps)
+            shown = look_at(item, self._spec.fps, self._buckets.max_frames)
         except (ImageError, OSError) as error:
             self._find(item, Problem.BROKEN, str(error))
             return
@@ -144,7 +145,7 @@ class _Checker:
             )
         if (amount := blur(image)) > BLURRED:
             self._find(item, Problem.BLURRED, f"{item.name} looks blurred ({amount:.2f}; sharp is below {BLURRED}).")
-        self._remember(item, pixel_hash(image), difference_hash(image))
+        self._remember(item, pixels_sha256(image), difference_hash(image))
 
     def duplicates(self) -> list[Finding]:
         """Those that differ in a few bits of their hash from one before them. Exact ones are found at once."""

@@ -10,6 +10,7 @@ from wan_pipeline.clips.inputs.sequence import SUFFIXES as IMAGE_SUFFIXES
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.wording import plural
 
+CAPTION_SUFFIX = ".txt"
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi"})
 MAX_ITEMS = 20_000
 MAX_CAPTION_BYTES = 20_000
@@ -37,9 +38,10 @@ class Item:
         return self.path.suffix.lower() in CLIP_SUFFIXES
 
 
-def read_items(folder: Path) -> list[Item]:
+def read_items(folder: Path, captions: str = CAPTION_SUFFIX) -> list[Item]:
     """The images and clips in a folder and those below it, by name. Nothing of them is decoded.
 
+    `captions` is the suffix of the files that hold them.
     Raises DatasetError for a folder that is not there, holds none, or more than MAX_ITEMS.
     """
     if not folder.is_dir():
@@ -55,7 +57,7 @@ def read_items(folder: Path) -> list[Item]:
             f"The dataset {folder} holds {plural(len(paths), 'file')}; at most {MAX_ITEMS:,} are taken: "
             "choose the best of them, 20 to 200 are usual."
         )
-    return [_item(path, folder) for path in paths]
+    return [_item(path, folder, captions) for path in paths]
 
 
 def _is_item(path: Path, folder: Path) -> bool:
@@ -63,14 +65,15 @@ def _is_item(path: Path, folder: Path) -> bool:
     return not is_hidden and path.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES and path.is_file()
 
 
-def _item(path: Path, folder: Path) -> Item:
-    caption, problem = _read_caption(path)
+def _item(path: Path, folder: Path, captions: str) -> Item:
+    caption, problem = _read_caption(path, path.with_suffix(captions))
     return Item(path, path.relative_to(folder).as_posix(), caption, problem)
 
 
-def _read_caption(path: Path) -> tuple[str, str]:
-    """The caption beside an image or clip, and what is wrong with it. A clip of this studio brings its own prompt."""
-    text = path.with_suffix(".txt")
+def _read_caption(path: Path, text: Path) -> tuple[str, str]:
+    """The caption of an image or clip, from the file `text`, and what is wrong with it. A clip of this studio brings
+    its own prompt.
+    """
     if not text.exists():
         prompt = _own_prompt(path)
         return prompt, "" if prompt else f"there is no {text.name}"

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import uuid4
 
 from wan_pipeline.clips.inputs.sequence import SUFFIXES as IMAGE_SUFFIXES
 from wan_pipeline.storage.files import check_room, storage_error
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json, read_toml_file
-from wan_pipeline.trainer.dataset.folder import CLIP_SUFFIXES, MAX_CAPTION_BYTES, MAX_ITEMS, DatasetError, read_items
+from wan_pipeline.storage.zips import DAMAGED_ZIP
+from wan_pipeline.trainer.dataset.folder import (
+    CAPTION_SUFFIX,
+    CLIP_SUFFIXES,
+    MAX_CAPTION_BYTES,
+    MAX_ITEMS,
+    DatasetError,
+    read_items,
+)
 
 MAX_BYTES = 50 * 10**9
 """Of all files of a ZIP."""
@@ -22,7 +34,9 @@ PATHS = ("image_path", "video_path", "file_name", "image", "video", "file", "pat
 CAPTIONS = ("caption", "prompt", "text")
 FOLDERS = ("image_directory", "video_directory")
 LISTS = ("image_jsonl_file", "video_jsonl_file")
-"""Keys of a musubi-tuner dataset, with paths relative to where it is run, or to its file."""
+"""Keys of a musubi-tuner dataset."""
+CAPTION_EXTENSION = "caption_extension"
+"""Its key for the files beside images and clips; `[general]` holds what its datasets do not say."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +53,55 @@ def import_dataset(source: Path, folder: Path) -> int:
     `source` is a ZIP of images and captions, a musubi-tuner TOML or JSONL, a `metadata.csv` of DiffSynth-Studio, or a
     folder. Raises DatasetError for what cannot be read, and StorageError.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DatasetError(f"The folder {folder} is not empty; name a new one for the dataset.")
-    if source.suffix.lower() == ".zip":
-        _unzip(source, folder)
-        return len(read_items(folder))
-    files = list(_named(source))[: MAX_ITEMS + 1]
+    if not source.exists():
+        raise DatasetError(f"{source} is not there; name a folder, or a ZIP, TOML, JSONL or CSV file.")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DatasetError(f"{folder} is there already and no empty folder; name a new one for the dataset.")
+    with _whole_folder(folder) as part:
+        if source.suffix.lower() == ".zip":
+            _unzip(source, part)
+        else:
+            _copy(source, part)
+        return len(read_items(part))
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside `folder`, which gets its name on success and is removed else. Raises StorageError."""
+    folder = folder.resolve()
+    part = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """Copy the files that a list or folder names, each with its caption."""
+    files = list(islice(_named(source), MAX_ITEMS + 1))
+    _check_count(source, len(files))
     if missing := next((one for one in files if not one.path.is_file()), None):
         raise DatasetError(f"{source.name} names {missing.path}, which is not there; put it there, or remove the line.")
-    if not files:
-        raise DatasetError(f"{source.name} names no images and no clips; docs/training.md says what can be imported.")
     check_room(folder, sum(one.path.stat().st_size for one in files))
     for number, one in enumerate(files):
         target = folder / f"{number:05}{one.path.suffix.lower()}"
-        try:
-            shutil.copyfile(one.path, target)
-            target.with_suffix(".txt").write_text(one.caption, encoding="utf-8")
-        except OSError as error:
-            raise storage_error(folder, error) from error
-    return len(read_items(folder))
+        shutil.copyfile(one.path, target)
+        target.with_suffix(".txt").write_text(one.caption, encoding="utf-8")
+
+
+def _check_count(source: Path, count: int) -> None:
+    if not count:
+        raise DatasetError(f"{source.name} names no images and no clips; docs/training.md says what can be imported.")
+    if count > MAX_ITEMS:
+        raise DatasetError(
+            f"{source.name} names more than {MAX_ITEMS:,} images and clips; choose the best: 20 to 200 are usual."
+        )
 
 
 def _named(source: Path) -> Iterator[_Named]:
@@ -79,15 +123,26 @@ def _named(source: Path) -> Iterator[_Named]:
 
 
 def _of_musubi(source: Path) -> Iterator[_Named]:
-    for table in parse(list[dict[str, Any]], read_toml_file(source).get("datasets", [])):
+    document = read_toml_file(source)
+    general = parse(dict[str, Any], document.get("general", {}))
+    for table in parse(list[dict[str, Any]], document.get("datasets", [])):
+        captions = str((general | table).get(CAPTION_EXTENSION, CAPTION_SUFFIX))
+        if not re.fullmatch(r"\.\w+", captions):
+            raise DatasetError(f"{source.name} has the {CAPTION_EXTENSION} '{captions[:40]}'; use one such as .txt.")
         for key in FOLDERS:
             if key in table:
-                folder = source.parent / str(table[key])
-                yield from (_Named(item.path, item.caption) for item in read_items(folder))
+                folder = _find(source, str(table[key]))
+                yield from (_Named(item.path, item.caption) for item in read_items(folder, captions))
         for key in LISTS:
             if key in table:
-                path = source.parent / str(table[key])
+                path = _find(source, str(table[key]))
                 yield from _of_lines(path, _json_lines(path))
+
+
+def _find(source: Path, name: str) -> Path:
+    """What a file names: relative to itself, or else to the working folder, as musubi-tuner reads it."""
+    beside, here = source.parent / name, Path(name)
+    return here if here.exists() and not beside.exists() else beside
 
 
 def _of_lines(source: Path, lines: Iterator[dict[str, Any]]) -> Iterator[_Named]:
@@ -97,7 +152,7 @@ def _of_lines(source: Path, lines: Iterator[dict[str, Any]]) -> Iterator[_Named]
         if path is None:
             raise DatasetError(f"A line of {source.name} names no file; it needs one of: {', '.join(PATHS)}.")
         if Path(path).suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES:
-            yield _Named(source.parent / path, caption)
+            yield _Named(_find(source, path), caption)
 
 
 def _json_lines(source: Path) -> Iterator[dict[str, Any]]:
@@ -115,21 +170,22 @@ def _unzip(source: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             members = [member for member in archive.infolist() if _is_wanted(member)]
-            if len(members) > 2 * MAX_ITEMS or sum(member.file_size for member in members) > MAX_BYTES:
-                raise DatasetError(
-                    f"{source.name} holds too much; {MAX_ITEMS:,} files and {MAX_BYTES / 1e9:.0f} GB are taken."
-                )
-            check_room(folder, sum(member.file_size for member in members))
+            _check_count(source, sum(_is_item(member) for member in members))
+            size = sum(member.file_size for member in members)
+            if size > MAX_BYTES:
+                raise DatasetError(f"{source.name} holds more than {MAX_BYTES / 1e9:.0f} GB; choose the best of it.")
+            check_room(folder, size)
             for member in members:
                 archive.extract(member, folder)  # which drops `..` and roots
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except DAMAGED_ZIP as error:
         raise DatasetError(f"{source.name} cannot be unpacked: {error}.") from error
-    except OSError as error:
-        raise storage_error(folder, error) from error
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     name = PurePosixPath(member.filename)
     is_caption = name.suffix.lower() == ".txt" and member.file_size <= MAX_CAPTION_BYTES
-    is_item = name.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES
-    return not member.is_dir() and not name.name.startswith(".") and (is_caption or is_item)
+    return not member.is_dir() and not name.name.startswith(".") and (is_caption or _is_item(member))
+
+
+def _is_item(member: zipfile.ZipInfo) -> bool:
+    return PurePosixPath(member.filename).suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,11 +16,6 @@ SIMILAR_BITS = 6
 
 _BOX = 11
 """Pixels of the filter of the blur measure, as in scikit-image."""
-
-
-def pixel_hash(image: Image.Image) -> str:
-    """SHA-256 of size and pixels, in hex."""
-    return hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes()).hexdigest()
 
 
 def difference_hash(image: Image.Image) -> NDArray[np.uint8]:

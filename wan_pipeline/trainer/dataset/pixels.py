@@ -17,9 +17,6 @@ from wan_pipeline.errors import ImageError, StorageError
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.dataset.folder import Item
 
-MAX_LENGTH = 1000
-"""Frames of a clip that are counted."""
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -29,16 +26,20 @@ class Shown:
     frames: int
 
 
-def look_at(item: Item, fps: int) -> Shown:
-    """Decode an image, or a clip's first frame. Clips count at `fps`. Raises ImageError for what cannot be decoded."""
+def look_at(item: Item, fps: int, max_frames: int) -> Shown:
+    """Decode an image, or a clip's first frame. Raises ImageError for what cannot be decoded.
+
+    A clip's frames are counted at `fps`, up to `max_frames`.
+    """
     if not item.is_clip:
         return Shown(read_rgb(item.path), 1)
-    frames = _clip_frames(item.path, fps)
+    from wan_pipeline.clips.read import count_frames  # here: it imports ffmpeg's wrapper
+
     try:
-        first = next(frames, None)
+        first = next(_clip_frames(item.path, fps), None)
         if first is None:
             raise ImageError(f"The clip {item.name} has no frames; choose another file.")
-        return Shown(first, 1 + sum(1 for _ in islice(frames, MAX_LENGTH - 1)))
+        return Shown(first, count_frames(item.path, fps, max_frames))
     except StorageError as error:
         raise ImageError(str(error)) from error
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.forecast import PROCESS_BYTES
 from wan_pipeline.planning.machine import GIB, Machine
+from wan_pipeline.planning.planner import SPARE
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.memory.forecast import TrainingForecast, Work, candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
@@ -25,7 +28,9 @@ class TrainingOutlook:
 
     forecast: TrainingForecast
     limit: float
-    """Bytes that it may take."""
+    """Bytes that it may take, of the device or of the machine where there is none."""
+    ram: float
+    """Bytes that it may take of the machine's memory."""
     steps: int
 
     @property
@@ -34,7 +39,17 @@ class TrainingOutlook:
 
     @property
     def fits(self) -> bool:
-        return self.forecast.bytes <= self.limit
+        return self.deficit == 0
+
+    @property
+    def deficit(self) -> float:
+        """Bytes that it needs beyond what it may take; 0 if it fits."""
+        return max(self.forecast.bytes - self.limit, 0.0) + self.host_deficit
+
+    @property
+    def host_deficit(self) -> float:
+        """Of these, bytes of the machine's memory beside a device."""
+        return max(self.forecast.host_bytes - self.ram, 0.0)
 
     @property
     def minutes(self) -> float:
@@ -56,6 +71,8 @@ class TrainingOutlook:
         """For example: int8 weights, 2 blocks at a time; 6.9 of 7.2 GiB, about 40 min."""
         sizes = f"{self.forecast.bytes / GIB:.1f} of {self.limit / GIB:.1f} GiB"
         fits = "" if self.fits else "does not fit: "
+        if self.host_deficit:
+            sizes += f", {self.forecast.host_bytes / GIB:.1f} of {self.ram / GIB:.1f} GiB of the machine's memory"
         return f"{self.plan}; {fits}{sizes}, about {duration(self.minutes * 60)}"
 
 
@@ -65,12 +82,13 @@ class TrainingPlanner:
     def __init__(
         self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[Bucket], machine: Machine, limit_gib: float = 0.0
     ) -> None:
-        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0 is all that is free."""
+        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0 is all that is free but the spare."""
         self._recipe = recipe
         self._machine = machine
         self._works = [_work(spec, recipe, bucket) for bucket in buckets]
-        free = machine.vram or machine.ram
-        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free
+        self._ram = max(machine.ram - PROCESS_BYTES, 0.0)
+        free = (1 - SPARE) * machine.vram if machine.vram else self._ram
+        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own spare
 
     @property
     def streams_text(self) -> bool:
@@ -80,12 +98,17 @@ class TrainingPlanner:
     def encodes_in_tiles(self) -> bool:
         return bool(self._machine.vram) and self.limit < VAE_GIB * GIB
 
-    def choose(self) -> TrainingOutlook:
-        """The quickest plan that fits, with factors in fp32 if any such plan does; else the one that takes least."""
-        outlooks = [self._outlook(plan) for plan in self._plans()]
+    def choose(self, numbers: list[Any] | None = None) -> TrainingOutlook:
+        """The quickest plan that fits, with factors in fp32 if any such plan does; else the one that takes least.
+
+        `numbers`, the `TrainingPlan.numbers` of a training to resume, leaves plans out that would change its weights.
+        """
+        plans = list(self._plans())
+        same = [plan for plan in plans if numbers in (None, plan.numbers)]
+        outlooks = [self._outlook(plan) for plan in same or plans]  # of another device none; resuming will say so
         fitting = [outlook for outlook in outlooks if outlook.fits]
         if not fitting:
-            return min(outlooks, key=lambda outlook: outlook.forecast.bytes)
+            return min(outlooks, key=lambda outlook: (outlook.deficit, outlook.forecast.bytes))
         return min(fitting, key=lambda outlook: (outlook.plan.small_factors, outlook.forecast.step_seconds))
 
     def smaller(self, failed: TrainingPlan) -> TrainingOutlook | None:
@@ -93,7 +116,7 @@ class TrainingPlanner:
         most = 0.9 * self._outlook(failed).forecast.bytes
         less = [self._outlook(plan) for plan in self._plans(most)]
         return min(
-            (outlook for outlook in less if outlook.forecast.bytes <= most),
+            (outlook for outlook in less if outlook.forecast.bytes <= most and not outlook.host_deficit),
             key=lambda outlook: (outlook.plan.small_factors, outlook.forecast.step_seconds),
             default=None,
         )
@@ -110,8 +133,11 @@ class TrainingPlanner:
         largest = forecast(self._largest, plan, self._machine)
         seconds = sum(forecast(work, plan, self._machine).step_seconds / work.examples for work in self._works)
         batches = sum(1 / work.examples for work in self._works)
-        mean = TrainingForecast(plan, largest.bytes, largest.host_bytes, seconds / batches)
-        return TrainingOutlook(mean, self.limit, self._recipe.steps)
+        device, host = largest.bytes, largest.host_bytes
+        if not self._machine.vram:
+            device, host = device + host, 0.0
+        mean = TrainingForecast(plan, device, host, seconds / batches)
+        return TrainingOutlook(mean, self.limit, self._ram, self._recipe.steps)
 
     @property
     def _largest(self) -> Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from wan_pipeline.models.precision import Precision
 
@@ -21,6 +22,11 @@ class TrainingPlan:
     """Whether the blocks' inputs wait for the backward pass in the machine's memory."""
     small_factors: bool = False
     """Whether factors and moments are bf16 instead of fp32."""
+
+    @property
+    def numbers(self) -> list[Any]:
+        """What of the plan decides the weights, as JSON: a training is resumed by a plan with the same."""
+        return [self.precision.value, self.small_factors]
 
     def __str__(self) -> str:
         """For people, such as: int8 weights, 2 blocks at a time, factors in bf16."""

@@ -1,0 +1,17 @@
+"""ZIP files from outside."""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # of another method of packing
+    RuntimeError,  # it has a password
+)
+"""What reading a ZIP raises that is cut off, damaged, or packed in a way that Python does not know."""
