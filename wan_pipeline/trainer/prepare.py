@@ -43,7 +43,7 @@ from wan_pipeline.trainer.progress import (
 logger = logging.getLogger(__name__)
 
 MAX_CACHED = 2000
-"""Latents that the cache holds, or as many as the dataset has if these are more: a clip of 512 x 512 x 33 has 2.4 MB."""
+"""Latents that the cache holds, or as many as the dataset has if more: those of 512 x 512 x 33 take 2.4 MB."""
 
 
 @dataclass(frozen=True)
