@@ -99,10 +99,11 @@ def _wait_for_port(port: int, app: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium if there is one, else the one that Playwright installed."""
+    """The system's headless shell or Chromium if there is one, else the one that Playwright installed."""
+    installed = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     with sync_playwright() as playwright:
         expect.set_options(timeout=WAIT_SECONDS * 1000)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET_CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=installed, args=QUIET_CHROMIUM)
         yield browser
         browser.close()
 
