@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -358,22 +359,35 @@ class Studio:
         label = self.projects.ensure(project)[0].label
         request = self.requests.within(self.projects.layers(label, profile)).resolve(draft)
         job = self.project_clips.job(request, label)
-        names = job.names(self.jobs.count_named(label)) if job.names else iter(())
-        usual = Path(clip_name(request, datetime.now(UTC), uuid4().hex)).stem
-        clip = output or self.settings.clips / f"{next(names, usual)}.mp4"
-        check_output(clip)
-        check_room(clip.parent, clip_bytes(request))
-        from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
-        from wan_pipeline.jobs.worker.render import Label, make_clip
+        with self._output(job, output) as clip:
+            check_room(clip.parent, clip_bytes(request))
+            from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
+            from wan_pipeline.jobs.worker.render import Label, make_clip
 
-        with Engine(self.settings, deterministic=deterministic) as engine:
-            finished = make_clip(engine, request, observer, clip, Label(project=label, strip_metadata=strip_metadata))
+            about = Label(project=label, strip_metadata=strip_metadata)
+            with Engine(self.settings, deterministic=deterministic) as engine:
+                finished = make_clip(engine, request, observer, clip, about)
         name = clip.name if output else name_in(self.settings.clips, clip)
         return replace(finished, warnings=(*finished.warnings, *copy_clip(clip, name, job.output)))
 
     def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
         return verify(clip, self.settings, observer, deterministic=deterministic)
+
+    @contextmanager
+    def _output(self, job: NewJob, output: Path | None) -> Iterator[Path]:
+        """Where a clip made without the queue goes; by its project's template, under a name reserved meanwhile."""
+        folder, reserved = self.settings.clips, None
+        if output is None and job.names:
+            reserved = self.queue.reserve_clip(job.names, job.project, folder)
+        clip = output or reserved or folder / clip_name(job.request, datetime.now(UTC), uuid4().hex)
+        try:
+            if clip != reserved:
+                check_output(clip)
+            yield clip
+        finally:
+            if reserved and reserved.is_file() and not reserved.stat().st_size:
+                reserved.unlink()
 
     def _submit(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
         """Queue clips that have been checked. `batch` saves their files."""

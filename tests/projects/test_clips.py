@@ -12,6 +12,7 @@ from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.worker import Worker
+from wan_pipeline.progress import Progress, SilentObserver
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.settings import Settings
@@ -61,6 +62,28 @@ def test_a_taken_name_is_never_used_again(studio: Studio) -> None:
     studio.edit(jobs[2].id, replace(BARE, seed=9))
     edited = studio.jobs.existing(jobs[2].id)
     assert (edited.clip_name, edited.request.fps) == ("9", 8)
+
+
+def test_a_clip_without_the_queue_and_jobs_never_share_a_name(studio: Studio, settings: Settings) -> None:
+    studio.projects.create(replace(CLIENT, naming="{seed}"))
+    assert studio.jobs.existing(studio.submit(BARE, "Client A")).clip_name == "1"
+    names = studio.project_clips.job(studio.jobs.recent(1)[0].request, "Client A").names
+    assert names is not None
+    assert studio.queue.reserve_clip(names, "Client A", settings.clips) == settings.clips / "1_2.mp4"
+    assert studio.jobs.existing(studio.submit(BARE, "Client A")).clip_name == "1_3"
+
+
+def test_a_clip_that_is_not_made_gives_its_name_back(studio: Studio, settings: Settings) -> None:
+    studio.projects.create(CLIENT)
+
+    class Stop(SilentObserver):
+        def progress(self, progress: Progress) -> None:
+            assert (settings.clips / "Client A" / "001.mp4").is_file()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        studio.render_now(BARE, None, Stop(), project="Client A", profile="draft")
+    assert not list(settings.clips.rglob("*.mp4"))
 
 
 def test_a_queued_clip_keeps_its_setup_through_a_list(studio: Studio) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import UserError
@@ -36,6 +37,7 @@ from wan_pipeline.jobs.rows import (
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.files import storage_error
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import stored_time
 
@@ -65,6 +67,23 @@ class QueueEditor:
         """Append jobs, or requests with their projects: all of them or, on an error, none. Returns the job ids."""
         with self._database.transaction() as connection:
             return [_insert(connection, NewJob(*job)) for job in jobs]
+
+    def reserve_clip(self, names: Names, project: str, folder: Path) -> Path | None:
+        """Create an empty MP4 below `folder` under the first free name, for a clip that no job makes.
+
+        No job gets that name then: `names`, those of `NewJob`, pass over files that are there. None if there is no
+        name. Raises StorageError.
+        """
+        with self._database.transaction() as connection:  # no job is queued meanwhile
+            if not (name := _free_name(connection, names, "", project)):
+                return None
+            clip = folder / f"{name}.mp4"
+            try:
+                clip.parent.mkdir(parents=True, exist_ok=True)
+                clip.touch(exist_ok=False)
+            except OSError as error:
+                raise storage_error(clip.parent, error) from error
+        return clip
 
     def duplicate(self, job_id: str) -> str:
         """Queue the same request again. Returns the new job's id. Raises UserError for an unknown or unreadable job."""
