@@ -42,7 +42,7 @@ from wan_pipeline.lora.notes import LoraNotes
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
-from wan_pipeline.projects.bundle import Bundles
+from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
@@ -111,9 +111,7 @@ class Studio:
         self.gallery = Gallery(database, settings.clips, check)
         self.projects = Projects(settings.projects, check)
         self.project_clips = ProjectClips(self.projects, settings.clips)
-        self.bundles = Bundles(
-            settings, self.projects, self.gallery, self.models, self.presets, self.loras, self.lora_catalog, check
-        )
+        self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
         self.comments = Comments(database)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
