@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import MODEL, QUICK, make_folders, wan
+from wan_pipeline.cli.projects import _NOT_SETUP
 from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.projects.project import SETUP_KEYS
+from wan_pipeline.requests import options
 
 SIZE = ["--width", "160", "--height", "128", "--frames", "5"]
 
@@ -47,6 +50,11 @@ def test_a_project_gives_its_clips_their_setup_names_and_copies(folders: list[st
     assert (job["project"], job["request"]["num_inference_steps"], added.stderr) == ("Client A", 3, "")
     (listed,) = [line for line in ran(folders, "projects", "list", "--json").stdout.splitlines() if "Client A" in line]
     assert (json.loads(listed)["jobs"], json.loads(listed)["clips"]) == (1, 0)
+
+
+def test_only_settings_that_a_setup_has_are_offered() -> None:
+    offered = {option.field for option in options.OPTIONS if option.name not in _NOT_SETUP}
+    assert offered <= set(SETUP_KEYS)
 
 
 def test_a_new_project_is_made_and_told_and_lists_keep_to_it(folders: list[str], tmp_path: Path) -> None:

@@ -81,6 +81,14 @@ def test_a_project_that_does_not_exist_is_made_and_clips_without_one_make_none(p
         projects.ensure("..")
 
 
+def test_zeros_and_an_empty_negative_prompt_stay(projects: Projects) -> None:
+    setup = Setup(
+        negative_prompt="", replaces_negative_prompt=True, guidance_scale=0.0, first_block_cache=0.0, loras=()
+    )
+    projects.save(Project("a", "A", setup))
+    assert projects.existing("a").setup == setup
+
+
 @pytest.mark.parametrize("name", ["Client A?", "client a.", "Client A|"])
 def test_a_name_whose_folder_is_another_project_is_that_project(projects: Projects, name: str) -> None:
     projects.create(WHOLE)
