@@ -30,7 +30,7 @@ from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState, NewJob
+from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -46,7 +46,7 @@ from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
-from wan_pipeline.requests.layers import settled
+from wan_pipeline.requests.layers import settled, with_none_read
 from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.files import (
@@ -252,7 +252,7 @@ class Studio:
             )
         batch = self.requests.batch()  # presets are read once, not for each job
         rows = [
-            Row(number, _whole(batch.draft_of(job.request), job), job.project, job.note, job.deterministic)
+            Row(number, settled(batch.draft_of(job.request)), job.project, job.note, job.deterministic)
             for number, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
@@ -277,11 +277,14 @@ class Studio:
     # Back to the form
 
     def draft_of_job(self, job_id: str) -> Draft:
-        """A draft that resolves to the job's request, in its project. Raises UserError for an unreadable job."""
+        """A draft that resolves to the job's request, whatever its project says now.
+
+        Raises UserError for an unreadable job.
+        """
         job = self.jobs.existing(job_id)
         if job.request_error:
             raise UserError(job.request_error)
-        return self.requests.draft_of(job.request)
+        return with_none_read(settled(self.requests.draft_of(job.request)))
 
     def draft_of_clip(self, path: Path) -> Recovered:
         """The settings of any clip with a receipt, made here or elsewhere, and what of them is missing here.
@@ -420,8 +423,3 @@ class Studio:
             notice = f"The database could not be backed up: {error}"
             if notice not in self._notices:
                 self._notices.append(notice)
-
-
-def _whole(draft: Draft, job: Job) -> Draft:
-    """The draft of a job, with nothing left to its project."""
-    return settled(draft) if job.project else draft

@@ -131,8 +131,7 @@ def draft(options: argparse.Namespace) -> Draft:
     if loras is not None and [lora.name for lora in loras] == ["none"]:
         loras = ()
     several = {"loras": loras, "reference_images": tuple(options.reference_image)}
-    found = Draft(**{**values, "prompt": values["prompt"] or "", **several})
-    return with_none_read(found) if getattr(options, "project", "") else found
+    return with_none_read(Draft(**{**values, "prompt": values["prompt"] or "", **several}))
 
 
 def tell_project(studio: Studio, name: str) -> None:

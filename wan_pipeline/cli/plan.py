@@ -63,10 +63,11 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
+    from wan_pipeline.projects.store import Projects
     from wan_pipeline.requests.own_clip import own_request
 
     folders, draft = settings(options), _draft(options)
-    if options.project:
+    if options.project or Projects(folders.projects).layers("", options.profile):
         draft = _in_project(options, draft)
     spec = ModelLibrary(folders).spec(draft.model or registry.DEFAULT_MODEL)
     request = own_request(spec, draft)
