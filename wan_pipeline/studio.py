@@ -174,6 +174,7 @@ class Studio:
         UserError.
         """
         check_project(project)
+        project = self.projects.label(project)
         batch = self.requests.batch().within(self.projects.layers(project))
         request = batch.checker()(draft)
         self._check_room([request])
@@ -187,16 +188,18 @@ class Studio:
         self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False, profile: str = ""
     ) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
-        label, options = self.projects.ensure(project)[0].label, JobOptions(deterministic=deterministic)
-        batch = self.requests.batch().within(self.projects.layers(label, profile))
-        check = batch.checker()
-        return self._submit([(draft, self.project_clips.job(check(draft), label, options)) for draft in drafts], batch)
+        batch = self.requests.batch().within(self.projects.layers(project, profile))
+        requests = list(map(batch.checker(), drafts))
+        label = self.projects.ensure(project)[0].label  # a draft with a fault makes no project
+        make, options = self.project_clips.maker(label), JobOptions(deterministic=deterministic)
+        jobs = [make(request, options) for request in requests]
+        return self._submit(list(zip(drafts, jobs, strict=True)), batch)
 
     def edit(self, job_id: str, draft: Draft) -> None:
         """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
-        project = self.jobs.existing(job_id).project
-        request = self.requests.within(self.projects.layers(project)).resolve(draft)
-        self.queue.edit(job_id, request, self.project_clips.job(request, project).names)
+        job = self.jobs.existing(job_id)
+        request = self.requests.within(self.projects.layers(job.project)).resolve(draft)
+        self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at))
 
     def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
@@ -222,18 +225,20 @@ class Studio:
         to be skipped, or no good ones.
         """
         content.check(skip_bad)
-        labels = {
-            name: self.projects.ensure(name)[0].label for name in {project, *(row.project for row in content.rows)}
-        }
-        is_same = self.projects.label(content.project) == labels[project]
+        is_same = self.projects.label(content.project) == self.projects.label(project)
         batch = self.requests.batch()
         check = self._checker(batch)
-        jobs = []
+        checked = []
         for row in content.rows:
-            label = labels[row.project or project]
-            request = row.request if row.request and (row.project or is_same) else check(row.draft, label)
+            name = row.project or project
+            request = row.request if row.request and (row.project or is_same) else check(row.draft, name)
+            checked.append((row, name, request))
+        # Each project is looked up once; a list with a fault makes none.
+        make = once_each(lambda name: self.project_clips.maker(self.projects.ensure(name)[0].label))
+        jobs = []
+        for row, name, request in checked:
             options = JobOptions(row.note, row.deterministic or deterministic)
-            jobs.append((row.draft, self.project_clips.job(request, label, options)))
+            jobs.append((row.draft, make(name)(request, options)))
         return self._submit(jobs, batch)
 
     def export_queue(self, target: Path | None = None, project: str | None = None) -> Path:
@@ -357,8 +362,8 @@ class Studio:
         deterministic mode. A `project` that does not exist is made; `profile` is its "draft" or "final". Raises
         UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
         """
-        label = self.projects.ensure(project)[0].label
-        request = self.requests.within(self.projects.layers(label, profile)).resolve(draft)
+        request = self.requests.within(self.projects.layers(project, profile)).resolve(draft)
+        label = self.projects.ensure(project)[0].label  # a draft with a fault makes no project
         job = self.project_clips.job(request, label)
         with self._output(job, output) as clip:
             check_room(clip.parent, clip_bytes(request))

@@ -62,6 +62,9 @@ def test_a_new_project_is_made_and_told_and_lists_keep_to_it(folders: list[str],
     told = ran(folders, "queue", "add", *clip, "--project", "Nacht").stderr
     assert told.startswith("note: the project 'Nacht' is new; its settings are in ") and told.count("\n") == 1
     assert ran(folders, "queue", "add", *clip, "--project", "nacht").stderr == ""
+    refused = wan(*folders, "queue", "add", *clip, "--preset", "gone", "--project", "Typo")
+    assert refused.returncode == 2 and "note:" not in refused.stderr
+    assert not (tmp_path / "workspace" / "projects" / "Typo").exists()
     ran(folders, "queue", "add", *clip)
     ran(folders, "projects", "edit", "Nacht", "--steps", "4")
     (tmp_path / "list.csv").write_text(

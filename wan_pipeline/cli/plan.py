@@ -16,7 +16,7 @@ from wan_pipeline.cli.common import (
     add_project,
     opened_studio,
     settings,
-    tell_project,
+    telling_projects,
 )
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
@@ -128,9 +128,10 @@ def _in_project(options: argparse.Namespace, draft: Draft) -> Draft:
     from wan_pipeline.requests.layers import chosen_by
 
     with opened_studio(options) as studio:
-        tell_project(studio, options.project)
         layers = studio.projects.layers(options.project, options.profile)
         values = studio.requests.within(layers).merged(draft).values
+        with telling_projects(studio, [options.project]):
+            studio.projects.ensure(options.project)
         return replace(chosen_by(draft, layers), **values, preset=None, quality=None, speed=None)
 
 

@@ -112,7 +112,7 @@ class QueueEditor:
     def edit(self, job_id: str, request: GenerationRequest, names: Names | None = None) -> None:
         """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither.
 
-        `names` are those of `NewJob`.
+        `names` are those of `NewJob`. Its clip keeps its take, and so its name, unless what the name tells is another.
         """
         values: dict[str, Any] = {
             "request": request.to_json(),
@@ -247,10 +247,13 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
 
 
 def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str, project: str) -> str:
-    """The first name that no other job has; empty for the usual name."""
+    """The first name that no other job has; empty for the usual name. `job_id` may be that of a new job."""
     if names is None:
         return ""
-    counted = "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ? AND id != ?"
+    counted = (
+        "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ?1 "
+        "AND number < ifnull((SELECT number FROM jobs WHERE id = ?2), 9e18)"
+    )
     earlier = connection.execute(counted, (project, job_id)).fetchone()[0]
     taken = "SELECT 1 FROM jobs WHERE clip_name != '' AND clip_name = ? AND id != ?"
     return next((name for name in names(earlier) if not connection.execute(taken, (name, job_id)).fetchone()), "")
