@@ -23,6 +23,7 @@ from wan_pipeline.clips.gallery import Clip, GalleryQuery
 from wan_pipeline.errors import LoraError, ModelError, UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.requests.layers import Layers
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.studio import Studio
@@ -80,17 +81,29 @@ class CallerStudio:
 
     # Clips to come
 
-    def forecast(self, draft: Draft) -> Wait:
+    def frames_of(self, draft: Draft, seconds: float, project: str = "") -> int:
+        """How many frames make a clip of so many seconds. Raises UserError.
+
+        Here and below, `project` is the one that the clip is for; a guest's is always that of their key.
+        """
+        self._check(Action.FORECAST)
+        with self._telling():
+            settings = self._studio.requests.within(self._layers(project)).resolve_settings(
+                replace(draft, prompt="any")
+            )
+            return self._studio.models.spec(settings.model).frames_of(seconds, settings.fps)
+
+    def forecast(self, draft: Draft, project: str = "") -> Wait:
         """Raises UserError for settings that cannot be."""
         self._check(Action.FORECAST)
         with self._telling():
-            clip = self._studio.estimates.of_draft(draft).seconds
+            clip = self._studio.estimates.of_draft(draft, self._layers(project)).seconds
             queue = self._studio.estimates.queue_seconds()
         # To the second it would tell a guest when somebody else queues a clip, and how long it is.
         return Wait(clip, queue if self._key is None else math.ceil(queue / 60) * 60)
 
     def generate(self, draft: Draft, project: str = "") -> Job:
-        """Queue a clip. A guest's goes to the project of their key. Raises UserError."""
+        """Queue a clip. Raises UserError."""
         self._check(Action.GENERATE)
         with self._telling():
             if self._key is None:
@@ -157,7 +170,8 @@ class CallerStudio:
     def clips_of_jobs(self, jobs: Sequence[Job]) -> list[Clip]:
         """The clips of the jobs that the caller may watch: not those in the bin, or gone."""
         self._check(Action.WATCH)
-        return [clip for clip in self._studio.gallery.existing(job.id for job in jobs) if self._is_seen(clip)]
+        clips = self._studio.gallery.existing(job.id for job in jobs)
+        return [self._redacted(clip) for clip in clips if self._is_seen(clip)]
 
     def is_own(self, clip: Clip) -> bool:
         """Whether the caller made it, and may see its settings and bin it. The owner may do so with all."""
@@ -204,6 +218,10 @@ class CallerStudio:
     def _key(self) -> Key | None:
         """The guest's key; None for the owner, who may have come by a key as well."""
         return None if self._caller.role is Role.OWNER else self._caller.key
+
+    def _layers(self, project: str) -> Layers:
+        """Those of the project that a clip is for. Raises ProjectError."""
+        return self._studio.projects.layers(project if self._key is None else self._key.project)
 
     def _check_share(self, key: Key, request: GenerationRequest) -> None:
         """Raises UserError for a clip that is beyond the caps, or if the key's share is used up."""
@@ -265,7 +283,8 @@ class CallerStudio:
         if self.is_own(clip):
             return clip
         request = replace(clip.request, prompt="", styled_prompt="", negative_prompt="", seed=0, notes=())
-        return replace(clip, request=replace(request, preset=None, loras=()), note="", frames_sha256="")
+        request = replace(request, preset=None, loras=(), prompt_before="", prompt_after="", layers={})
+        return replace(clip, request=request, note="", frames_sha256="")
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

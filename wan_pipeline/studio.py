@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState, NewJob
+from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -41,11 +42,11 @@ from wan_pipeline.lora.notes import LoraNotes
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
-from wan_pipeline.projects.bundle import Bundles
+from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
-from wan_pipeline.requests.layers import settled
+from wan_pipeline.requests.layers import settled, with_none_read
 from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.files import (
@@ -110,9 +111,7 @@ class Studio:
         self.gallery = Gallery(database, settings.clips, check)
         self.projects = Projects(settings.projects, check)
         self.project_clips = ProjectClips(self.projects, settings.clips)
-        self.bundles = Bundles(
-            settings, self.projects, self.gallery, self.models, self.presets, self.loras, self.lora_catalog, check
-        )
+        self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
         self.comments = Comments(database)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
@@ -175,6 +174,7 @@ class Studio:
         UserError.
         """
         check_project(project)
+        project = self.projects.label(project)
         batch = self.requests.batch().within(self.projects.layers(project))
         request = batch.checker()(draft)
         self._check_room([request])
@@ -188,16 +188,18 @@ class Studio:
         self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False, profile: str = ""
     ) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
-        label, options = self.projects.ensure(project)[0].label, JobOptions(deterministic=deterministic)
-        batch = self.requests.batch().within(self.projects.layers(label, profile))
-        check = batch.checker()
-        return self._submit([(draft, self.project_clips.job(check(draft), label, options)) for draft in drafts], batch)
+        batch = self.requests.batch().within(self.projects.layers(project, profile))
+        requests = list(map(batch.checker(), drafts))
+        label = self.projects.ensure(project)[0].label  # a draft with a fault makes no project
+        make, options = self.project_clips.maker(label), JobOptions(deterministic=deterministic)
+        jobs = [make(request, options) for request in requests]
+        return self._submit(list(zip(drafts, jobs, strict=True)), batch)
 
     def edit(self, job_id: str, draft: Draft) -> None:
         """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
-        project = self.jobs.existing(job_id).project
-        request = self.requests.within(self.projects.layers(project)).resolve(draft)
-        self.queue.edit(job_id, request, self.project_clips.job(request, project).names)
+        job = self.jobs.existing(job_id)
+        request = self.requests.within(self.projects.layers(job.project)).resolve(draft)
+        self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at))
 
     def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
@@ -223,18 +225,20 @@ class Studio:
         to be skipped, or no good ones.
         """
         content.check(skip_bad)
-        labels = {
-            name: self.projects.ensure(name)[0].label for name in {project, *(row.project for row in content.rows)}
-        }
-        is_same = self.projects.label(content.project) == labels[project]
+        is_same = self.projects.label(content.project) == self.projects.label(project)
         batch = self.requests.batch()
         check = self._checker(batch)
-        jobs = []
+        checked = []
         for row in content.rows:
-            label = labels[row.project or project]
-            request = row.request if row.request and (row.project or is_same) else check(row.draft, label)
+            name = row.project or project
+            request = row.request if row.request and (row.project or is_same) else check(row.draft, name)
+            checked.append((row, name, request))
+        # Each project is looked up once; a list with a fault makes none.
+        make = once_each(lambda name: self.project_clips.maker(self.projects.ensure(name)[0].label))
+        jobs = []
+        for row, name, request in checked:
             options = JobOptions(row.note, row.deterministic or deterministic)
-            jobs.append((row.draft, self.project_clips.job(request, label, options)))
+            jobs.append((row.draft, make(name)(request, options)))
         return self._submit(jobs, batch)
 
     def export_queue(self, target: Path | None = None, project: str | None = None) -> Path:
@@ -253,7 +257,7 @@ class Studio:
             )
         batch = self.requests.batch()  # presets are read once, not for each job
         rows = [
-            Row(number, _whole(batch.draft_of(job.request), job), job.project, job.note, job.deterministic)
+            Row(number, settled(batch.draft_of(job.request)), job.project, job.note, job.deterministic)
             for number, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
@@ -278,11 +282,14 @@ class Studio:
     # Back to the form
 
     def draft_of_job(self, job_id: str) -> Draft:
-        """A draft that resolves to the job's request, in its project. Raises UserError for an unreadable job."""
+        """A draft that resolves to the job's request, whatever its project says now.
+
+        Raises UserError for an unreadable job.
+        """
         job = self.jobs.existing(job_id)
         if job.request_error:
             raise UserError(job.request_error)
-        return self.requests.draft_of(job.request)
+        return with_none_read(settled(self.requests.draft_of(job.request)))
 
     def draft_of_clip(self, path: Path) -> Recovered:
         """The settings of any clip with a receipt, made here or elsewhere, and what of them is missing here.
@@ -355,25 +362,38 @@ class Studio:
         deterministic mode. A `project` that does not exist is made; `profile` is its "draft" or "final". Raises
         UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
         """
-        label = self.projects.ensure(project)[0].label
-        request = self.requests.within(self.projects.layers(label, profile)).resolve(draft)
+        request = self.requests.within(self.projects.layers(project, profile)).resolve(draft)
+        label = self.projects.ensure(project)[0].label  # a draft with a fault makes no project
         job = self.project_clips.job(request, label)
-        names = job.names(self.jobs.count_named(label)) if job.names else iter(())
-        usual = Path(clip_name(request, datetime.now(UTC), uuid4().hex)).stem
-        clip = output or self.settings.clips / f"{next(names, usual)}.mp4"
-        check_output(clip)
-        check_room(clip.parent, clip_bytes(request))
-        from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
-        from wan_pipeline.jobs.worker.render import Label, make_clip
+        with self._output(job, output) as clip:
+            check_room(clip.parent, clip_bytes(request))
+            from wan_pipeline.engine.engine import Engine  # here: torch takes seconds to import
+            from wan_pipeline.jobs.worker.render import Label, make_clip
 
-        with Engine(self.settings, deterministic=deterministic) as engine:
-            finished = make_clip(engine, request, observer, clip, Label(project=label, strip_metadata=strip_metadata))
+            about = Label(project=label, strip_metadata=strip_metadata)
+            with Engine(self.settings, deterministic=deterministic) as engine:
+                finished = make_clip(engine, request, observer, clip, about)
         name = clip.name if output else name_in(self.settings.clips, clip)
         return replace(finished, warnings=(*finished.warnings, *copy_clip(clip, name, job.output)))
 
     def verify_now(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
         """Render a clip again in this process and compare. Raises UserError, and what the engine raises."""
         return verify(clip, self.settings, observer, deterministic=deterministic)
+
+    @contextmanager
+    def _output(self, job: NewJob, output: Path | None) -> Iterator[Path]:
+        """Where a clip made without the queue goes; by its project's template, under a name reserved meanwhile."""
+        folder, reserved = self.settings.clips, None
+        if output is None and job.names:
+            reserved = self.queue.reserve_clip(job.names, job.project, folder)
+        clip = output or reserved or folder / clip_name(job.request, datetime.now(UTC), uuid4().hex)
+        try:
+            if clip != reserved:
+                check_output(clip)
+            yield clip
+        finally:
+            if reserved and reserved.is_file() and not reserved.stat().st_size:
+                reserved.unlink()
 
     def _submit(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
         """Queue clips that have been checked. `batch` saves their files."""
@@ -408,8 +428,3 @@ class Studio:
             notice = f"The database could not be backed up: {error}"
             if notice not in self._notices:
                 self._notices.append(notice)
-
-
-def _whole(draft: Draft, job: Job) -> Draft:
-    """The draft of a job, with nothing left to its project."""
-    return settled(draft) if job.project else draft

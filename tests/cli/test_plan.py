@@ -9,6 +9,9 @@ import pytest
 from tests.support import tiny
 from tests.support.commands import wan
 from wan_pipeline.cli import main
+from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests.layers import Setup
 
 CARD = [
     "--model",
@@ -69,6 +72,19 @@ def run(capsys, *arguments) -> str:
     """In this process."""
     assert main(["plan", *arguments, "--json"]) == 0
     return capsys.readouterr().out
+
+
+def test_a_plan_without_a_project_has_the_setup_of_the_default_one(capsys, settings):
+    asked = ["plan", "--vram", "7.2", "--ram", "32", "--json", f"--workspace={settings.workspace}"]
+    assert main(asked) == 0
+    bare = json.loads(capsys.readouterr().out)
+    setup = Setup(width=160, height=160, num_frames=5)
+    Projects(settings.projects).create(Project("default", "Default", setup, draft=Profile(width=192)))
+    assert main(asked) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert [planned[name] for name in ("model", "width", "height", "frames")] == [bare["model"], 160, 160, 5]
+    assert main([*asked, "--profile", "draft"]) == 0
+    assert json.loads(capsys.readouterr().out)["width"] == 192
 
 
 def test_what_does_not_fit_is_an_answer_too():

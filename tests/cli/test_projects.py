@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import MODEL, QUICK, make_folders, wan
+from wan_pipeline.cli.projects import _NOT_SETUP
 from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.projects.project import SETUP_KEYS
+from wan_pipeline.requests import options
 
 SIZE = ["--width", "160", "--height", "128", "--frames", "5"]
 
@@ -49,11 +52,19 @@ def test_a_project_gives_its_clips_their_setup_names_and_copies(folders: list[st
     assert (json.loads(listed)["jobs"], json.loads(listed)["clips"]) == (1, 0)
 
 
+def test_only_settings_that_a_setup_has_are_offered() -> None:
+    offered = {option.field for option in options.OPTIONS if option.name not in _NOT_SETUP}
+    assert offered <= set(SETUP_KEYS)
+
+
 def test_a_new_project_is_made_and_told_and_lists_keep_to_it(folders: list[str], tmp_path: Path) -> None:
     clip = ["--model", MODEL, *QUICK]
     told = ran(folders, "queue", "add", *clip, "--project", "Nacht").stderr
     assert told.startswith("note: the project 'Nacht' is new; its settings are in ") and told.count("\n") == 1
     assert ran(folders, "queue", "add", *clip, "--project", "nacht").stderr == ""
+    refused = wan(*folders, "queue", "add", *clip, "--preset", "gone", "--project", "Typo")
+    assert refused.returncode == 2 and "note:" not in refused.stderr
+    assert not (tmp_path / "workspace" / "projects" / "Typo").exists()
     ran(folders, "queue", "add", *clip)
     ran(folders, "projects", "edit", "Nacht", "--steps", "4")
     (tmp_path / "list.csv").write_text(

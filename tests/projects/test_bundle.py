@@ -15,7 +15,7 @@ from tests.support.studios import QUICK
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.projects.bundle import Need, NeedKind
-from wan_pipeline.projects.project import Project
+from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.settings import Settings
@@ -79,7 +79,7 @@ def test_what_is_missing_is_listed_by_name_and_hash(
 ) -> None:
     target = studio.bundles.write(client.id, tmp_path / "a.zip")
     (path,) = studio.loras.find("clients/glow").paths
-    needed = Need(NeedKind.LORA, "clients/glow.safetensors", studio.lora_catalog.sha256(path))
+    needed = Need(NeedKind.LORA, "clients/glow", studio.lora_catalog.sha256(path))
     (elsewhere.loras / "clients").mkdir()
     other_file = adapters.write(elsewhere.loras / "clients" / "glow.safetensors", alpha=3.0)
     with Studio(replace(elsewhere, models=tmp_path / "none", demo_checkpoint=tmp_path / "none")) as other:
@@ -94,6 +94,7 @@ def test_what_is_missing_is_listed_by_name_and_hash(
     "name",
     [
         "../outside.mp4",
+        "clips__bin/outside.mp4",
         "clips__../../outside.mp4",
         "clips__/etc/outside.mp4",
         "clips__C:/outside.mp4",
@@ -140,3 +141,65 @@ def test_what_is_no_zip_is_told(studio: Studio, tmp_path: Path) -> None:
         studio.bundles.read(tmp_path / "film.zip")
     with pytest.raises(UserError, match=r"none\.zip"):
         studio.bundles.read(tmp_path / "none.zip")
+
+
+def test_what_other_projects_use_stays_as_it_is(
+    studio: Studio, elsewhere: Settings, client: Project, tmp_path: Path
+) -> None:
+    target = studio.bundles.write(client.id, tmp_path / "a.zip", with_loras=True)
+    (elsewhere.loras / "people").mkdir()
+    adapters.write(elsewhere.loras / "people" / "Glow.safetensors", alpha=3.0)
+    with Studio(elsewhere) as other:
+        other.save_preset("Warm", Draft(preset="noir", guidance_scale=9.0))
+        taken = other.bundles.read(target)
+        assert {(need.kind, need.name) for need in taken.missing} == {("preset", "warm"), ("lora", "clients/glow")}
+        assert other.presets["warm"].guidance_scale == 9.0
+        assert other.loras.find("glow").name == "people/Glow"
+
+
+def test_needs_are_found_by_title_and_with_what_profiles_use(studio: Studio) -> None:
+    noir, (speed, *_) = studio.presets["noir"], studio.speeds.values()
+    project = Project("a", "A", Setup(preset=noir.title, quality="gone"), Profile(speed=speed.title, model="demo"))
+    assert studio.bundles._needs.of(project, []) == [
+        Need(NeedKind.MODEL, "demo"),
+        *sorted([Need(NeedKind.PRESET, "gone"), Need(NeedKind.PRESET, noir.id)], key=lambda need: need.name),
+        Need(NeedKind.SPEED, speed.id),
+        Need(NeedKind.LORA, speed.lora),
+    ]
+
+
+def test_clips_of_others_and_pictures_under_a_false_name_are_left_out(
+    studio: Studio, settings: Settings, elsewhere: Settings, client: Project, tmp_path: Path
+) -> None:
+    made(settings, studio, replace(QUICK, preset=None))
+    target = studio.bundles.write(client.id, tmp_path / "a.zip", with_clips=True)
+    with zipfile.ZipFile(target) as archive:
+        files = {Path(name).suffix: archive.read(name) for name in archive.namelist() if name.startswith("clips/")}
+    receipt = json.loads(files[".json"])
+    receipts = {"own": {**receipt, "project": "Film", "made_by": "0badcafe"}, "other": receipt}
+    members: dict[str, str | bytes] = {f"clips__{name}.json": json.dumps(one) for name, one in receipts.items()}
+    members |= {f"clips__{name}.mp4": files[".mp4"] for name in receipts}
+    Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
+    members |= {f"inputs__{'0' * 64}.png": (tmp_path / "x.png").read_bytes()}
+    with Studio(elsewhere) as other:
+        taken = other.bundles.read(bundle(tmp_path / "film.zip", **members))
+        assert (taken.clips, taken.skipped, len(taken.notes)) == (1, 1, 2)
+        assert [path.name for path in elsewhere.clips.glob("*.mp4")] == ["own.mp4"]
+        assert "made_by" not in json.loads((elsewhere.clips / "own.json").read_text())
+        assert not list(elsewhere.inputs.iterdir())
+
+
+def test_a_foreign_output_folder_is_dropped_and_told(studio: Studio, tmp_path: Path) -> None:
+    taken = studio.bundles.read(bundle(tmp_path / "a.zip", **{"project.toml": 'title = "Film"\noutput = "/mnt/x"\n'}))
+    assert taken.project.output == "" and "/mnt/x" in taken.notes[0]
+
+
+def test_a_project_of_that_title_and_the_default_project_are_refused(studio: Studio, tmp_path: Path) -> None:
+    studio.projects.create(Project("Reel", "Film"))
+    with pytest.raises(ProjectError, match="There is a project 'Film' here already"):
+        studio.bundles.read(bundle(tmp_path / "a.zip"))
+    manifest = json.dumps({"bundle": 1, "project": "default"})
+    with pytest.raises(ProjectError, match="default project"):
+        studio.bundles.read(bundle(tmp_path / "b.zip", **{"bundle.json": manifest}))
+    with pytest.raises(ProjectError, match="default project"):
+        studio.bundles.write("", tmp_path / "c.zip")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from tests.support.studios import QUICK
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.worker import Worker
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.progress import Progress, SilentObserver
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.settings import Settings
@@ -61,6 +65,67 @@ def test_a_taken_name_is_never_used_again(studio: Studio) -> None:
     studio.edit(jobs[2].id, replace(BARE, seed=9))
     edited = studio.jobs.existing(jobs[2].id)
     assert (edited.clip_name, edited.request.fps) == ("9", 8)
+
+
+@pytest.mark.parametrize("naming", ["{project}/{take:03}", "{seed}", "{take}_{date}_{time}"])
+def test_an_edited_clip_keeps_the_name_that_was_reserved(studio: Studio, naming: str) -> None:
+    studio.projects.create(replace(CLIENT, naming=naming))
+    jobs = [studio.jobs.existing(studio.submit(BARE, "Client A")) for _ in range(3)]
+    time.sleep(1.1 if "time" in naming else 0)
+    studio.edit(jobs[1].id, replace(BARE, prompt="a blue ball"))
+    edited = studio.jobs.existing(jobs[1].id)
+    assert (edited.clip_name, edited.request.prompt) == (jobs[1].clip_name, "a blue ball")
+
+
+def test_a_list_looks_each_project_up_once(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio.projects.create(CLIENT)
+    (tmp_path / "list.csv").write_text("prompt,project\n" + "a,Client A\n" * 40)
+    with studio.read_list(tmp_path / "list.csv") as content:
+        find, asked = studio.projects.find, list[str]()
+        monkeypatch.setattr(studio.projects, "find", lambda name: asked.append(name) or find(name))
+        assert len(studio.submit_rows(content)) == 40
+    assert asked.count("Client A") <= 2
+
+
+def test_a_clip_without_the_queue_and_jobs_never_share_a_name(studio: Studio, settings: Settings) -> None:
+    studio.projects.create(replace(CLIENT, naming="{seed}"))
+    assert studio.jobs.existing(studio.submit(BARE, "Client A")).clip_name == "1"
+    names = studio.project_clips.job(studio.jobs.recent(1)[0].request, "Client A").names
+    assert names is not None
+    assert studio.queue.reserve_clip(names, "Client A", settings.clips) == settings.clips / "1_2.mp4"
+    assert studio.jobs.existing(studio.submit(BARE, "Client A")).clip_name == "1_3"
+
+
+def test_a_clip_that_is_not_made_gives_its_name_back(studio: Studio, settings: Settings) -> None:
+    studio.projects.create(CLIENT)
+
+    class Stop(SilentObserver):
+        def progress(self, progress: Progress) -> None:
+            assert (settings.clips / "Client A" / "001.mp4").is_file()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        studio.render_now(BARE, None, Stop(), project="Client A", profile="draft")
+    assert not list(settings.clips.rglob("*.mp4"))
+
+
+def test_a_jobs_draft_resolves_to_its_request_whatever_its_project_says_now(studio: Studio) -> None:
+    job_id = studio.submit(replace(BARE, preset=None, num_inference_steps=1), "")
+    exported = studio.export_queue()
+    setup = Setup(preset="noir", prompt_after="cold light", quantization=Precision.INT8, first_block_cache=0.1)
+    studio.projects.create(Project("default", "Default", setup))
+    with studio.read_list(exported) as content:
+        again = [studio.submit(studio.draft_of_job(job_id)), *studio.submit_rows(content)]
+    assert [studio.jobs.existing(each).request for each in again] == [studio.jobs.existing(job_id).request] * 2
+
+
+def test_a_draft_with_a_fault_makes_no_project(studio: Studio) -> None:
+    wrong = replace(BARE, preset="gone")
+    with pytest.raises(UserError):
+        studio.submit(wrong, "Typo")
+    with pytest.raises(UserError):
+        studio.render_now(wrong, None, SilentObserver(), project="Typo")
+    assert studio.projects.find("Typo") is None
 
 
 def test_a_queued_clip_keeps_its_setup_through_a_list(studio: Studio) -> None:

@@ -81,6 +81,32 @@ def test_a_project_that_does_not_exist_is_made_and_clips_without_one_make_none(p
         projects.ensure("..")
 
 
+def test_zeros_and_an_empty_negative_prompt_stay(projects: Projects) -> None:
+    setup = Setup(
+        negative_prompt="", replaces_negative_prompt=True, guidance_scale=0.0, first_block_cache=0.0, loras=()
+    )
+    projects.save(Project("a", "A", setup))
+    assert projects.existing("a").setup == setup
+
+
+@pytest.mark.parametrize("name", ["Client A?", "client a.", "Client A|"])
+def test_a_name_whose_folder_is_another_project_is_that_project(projects: Projects, name: str) -> None:
+    projects.create(WHOLE)
+    before = projects.path(WHOLE.id).read_bytes()
+    assert projects.ensure(name) == (WHOLE, False) and projects.label(name) == WHOLE.label
+    assert projects.ensure("default?") == (projects.default, False)
+    with pytest.raises(ProjectError, match="already"):
+        projects.create(Project(WHOLE.id, name))
+    assert projects.path(WHOLE.id).read_bytes() == before
+
+
+def test_a_project_with_a_bad_file_is_not_overwritten(projects: Projects) -> None:
+    path = write(projects, "Film", "fps = \n")
+    with pytest.raises(ProjectError, match=r"Film/project\.toml"):
+        projects.ensure("Film?")
+    assert path.read_text() == "fps = \n"
+
+
 @pytest.mark.parametrize(("text", "says"), BAD)
 def test_a_fault_is_told_with_file_line_and_key_and_stops_nothing(projects: Projects, text: str, says: str) -> None:
     projects.create(WHOLE)

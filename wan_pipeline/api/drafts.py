@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wan_pipeline.access.roles import Role
+from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError
-from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests import options
+from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.request import Draft, LoraChoice
-from wan_pipeline.requests.resolver import RequestResolver
 
 SECONDS = "seconds"
 SIZE = "size"
@@ -31,9 +32,11 @@ FILES = {REFERENCE: "image", REFERENCES: "reference_images", **{field: field for
 VIDEOS = frozenset({"control_video", "control_mask"})
 """Uploads that ffmpeg reads."""
 ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/mp4": ".mp4", "video/webm": ".webm"}
+FramesOf = Callable[[Draft, float], int]
+"""How many frames make a clip of so many seconds: `CallerStudio.frames_of`, in the project that the clip is for."""
 
 
-def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], requests: RequestResolver) -> Draft:
+def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], frames_of: FramesOf) -> Draft:
     """Raises RequestError for a name that is not known or a value that cannot be read.
 
     `files` are uploads by the names of FILES. The limits of values are checked when the draft is resolved.
@@ -46,10 +49,17 @@ def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], req
     fields |= (
         _size(known.get(SIZE)) | ({"loras": tuple(_loras(known[LORA]))} if LORA in known else {}) | _uploads(files)
     )
-    draft = Draft(**{"prompt": "", **fields})
+    draft = with_none_read(Draft(**{"prompt": "", **fields}))
     if SECONDS not in known:
         return draft
-    return _with_seconds(draft, _number(SECONDS, known[SECONDS]), requests)
+    return _with_seconds(draft, _number(SECONDS, known[SECONDS]), frames_of)
+
+
+def project_of(studio: CallerStudio, project: object) -> str:
+    """The project that a request names. Raises RequestError for a guest, whose key has one."""
+    if project and studio.caller.role is not Role.OWNER:
+        raise RequestError("project", "Clips go to the project of your key; leave the project out.")
+    return str(project)
 
 
 def decode_data_url(url: str) -> tuple[bytes, str]:
@@ -116,12 +126,10 @@ def _uploads(files: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     return found
 
 
-def _with_seconds(draft: Draft, seconds: float, requests: RequestResolver) -> Draft:
+def _with_seconds(draft: Draft, seconds: float, frames_of: FramesOf) -> Draft:
     """The number of frames that is nearest to so many seconds. Raises RequestError for both."""
     if draft.num_frames is not None:
         raise RequestError(SECONDS, "Send either the seconds or the number of frames, not both.")
     if not 0 < seconds <= 3600:
         raise RequestError(SECONDS, f"{seconds:g} seconds are no length of a clip; use one such as 4.")
-    settings = requests.resolve_settings(replace(draft, prompt="any"))
-    spec: ModelSpec = requests.models.spec(settings.model)
-    return replace(draft, num_frames=spec.frames_of(seconds, settings.fps))
+    return replace(draft, num_frames=frames_of(draft, seconds))

@@ -109,7 +109,7 @@ and the url of its MP4 once it is completed, to be fetched with the same authori
         with _told():
             studio = self._for(request)
             files = {} if image is None else {REFERENCE: [self._find_upload(_path(image), studio.key_id)]}
-            job = studio.generate(draft_of(values, files, self._studio.requests))
+            job = studio.generate(draft_of(values, files, studio.frames_of))
             return str(video_of_job(job)["id"])
 
     def _for(self, request: gr.Request) -> CallerStudio:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -12,9 +14,9 @@ from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
 from wan_pipeline.api.answers import model_facts, preset_facts, route, video_id_of
 from wan_pipeline.api.body import read_json
-from wan_pipeline.api.drafts import draft_of
+from wan_pipeline.api.drafts import draft_of, project_of
 from wan_pipeline.api.threads import Threads
-from wan_pipeline.caller_studio import CallerStudio, NotFound
+from wan_pipeline.caller_studio import CallerStudio, NotFound, Wait
 from wan_pipeline.clips.comments import Comment
 from wan_pipeline.errors import RequestError
 from wan_pipeline.studio import Studio
@@ -70,8 +72,7 @@ class GuestRoutes:
     async def forecast(self, request: Request) -> Response:
         studio = self._for(request)
         values = await read_json(request, self._threads.of(studio.caller))
-        requests = self._studio.requests
-        wait = await self._threads.run(studio.caller, lambda: studio.forecast(draft_of(values, {}, requests)))
+        wait = await self._threads.run(studio.caller, lambda: _forecast(studio, values))
         text = f"About {duration(wait.clip_seconds)}"
         text += f", after a wait of about {duration(wait.queue_seconds)}." if wait.queue_seconds >= 1 else "."
         return JSONResponse({"seconds": wait.clip_seconds, "queue_seconds": wait.queue_seconds, "text": text})
@@ -97,6 +98,12 @@ class GuestRoutes:
 
     def _for(self, request: Request) -> CallerStudio:
         return CallerStudio(self._studio, caller_of(request.scope))
+
+
+def _forecast(studio: CallerStudio, values: Mapping[str, Any]) -> Wait:
+    settings = dict(values)
+    project = project_of(studio, settings.pop("project", ""))
+    return studio.forecast(draft_of(settings, {}, partial(studio.frames_of, project=project)), project)
 
 
 def _comment(studio: CallerStudio, comment: Comment) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from wan_pipeline.api.lists import delete_video, one_video, page_of
 from wan_pipeline.api.threads import Run, Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import StudioError
-from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.studio import Studio
 
 if TYPE_CHECKING:
@@ -38,9 +37,8 @@ MAX_LISTED = 50
 class AgentTools:
     """The tools, as functions whose names, types and docstrings an agent reads."""
 
-    def __init__(self, studio: CallerStudio, requests: RequestResolver, address: str) -> None:
+    def __init__(self, studio: CallerStudio, address: str) -> None:
         self._studio = studio
-        self._requests = requests
         self._address = address
 
     def allowed(self) -> list[tuple[str, Callable[..., Any]]]:
@@ -70,7 +68,7 @@ class AgentTools:
     ) -> dict[str, Any]:
         """Tell how many seconds a clip would take to make, and how long the queue before it is. Makes nothing."""
         values = {"model": model, "size": size, "seconds": seconds, "steps": steps, "preset": preset, "prompt": "any"}
-        wait = self._studio.forecast(draft_of(values, {}, self._requests))
+        wait = self._studio.forecast(draft_of(values, {}, self._studio.frames_of))
         return {"clip_seconds": round(wait.clip_seconds, 1), "queue_seconds": round(wait.queue_seconds, 1)}
 
     def generate(  # noqa: PLR0913 (the arguments that an agent may give)
@@ -93,7 +91,7 @@ class AgentTools:
         """
         values = {"prompt": prompt, "model": model, "preset": preset, "size": size, "seconds": seconds, "seed": seed}
         values |= {"steps": steps, "guidance": guidance, "negative_prompt": negative_prompt, "num_frames": num_frames}
-        return video_of_job(self._studio.generate(draft_of(values, {}, self._requests)))
+        return video_of_job(self._studio.generate(draft_of(values, {}, self._studio.frames_of)))
 
     def status(self, id: str) -> dict[str, Any]:
         """Tell a clip's status (queued, in_progress, completed, failed), its progress in percent, and its error."""
@@ -124,7 +122,7 @@ class McpRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
-        tools = AgentTools(CallerStudio(self._studio, caller), self._studio.requests, address_of(Request(scope)))
+        tools = AgentTools(CallerStudio(self._studio, caller), address_of(Request(scope)))
         run = self._threads.of(caller)
         server = await run(lambda: _server(tools, run))  # in a thread: the first import of the package takes a second
         app = _http_app(server)

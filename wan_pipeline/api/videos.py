@@ -14,6 +14,7 @@ import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from wan_pipeline.access.roles import Action, Role, check
 from wan_pipeline.access.uploads import Uploads
 from wan_pipeline.api.answers import id_of, route, video_id_of, video_of_job
 from wan_pipeline.api.body import Body, Keep, charged_to, kept_in, read_body, read_json
-from wan_pipeline.api.drafts import REFERENCE, VIDEOS, decode_data_url, draft_of
+from wan_pipeline.api.drafts import REFERENCE, VIDEOS, decode_data_url, draft_of, project_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio
@@ -103,9 +104,7 @@ class Videos:
         prompt = values.get("prompt")
         if not isinstance(prompt, str) or set(values) != {"prompt"}:
             raise RequestError("prompt", "A remix takes a new prompt, and nothing else.")
-        job = await self._threads.run(
-            studio.caller, lambda: studio.generate(replace(studio.draft_of_job(video_id), prompt=prompt))
-        )
+        job = await self._threads.run(studio.caller, lambda: _remixed(studio, video_id, prompt))
         return JSONResponse({**video_of_job(job), "remixed_from_video_id": request.path_params["video_id"]})
 
     async def delete(self, request: Request) -> Response:
@@ -136,16 +135,21 @@ class Videos:
         if reference is not None:
             content, ending = decode_data_url(_url(reference))
             files[REFERENCE] = [keep(io.BytesIO(content), ending)]
-        project = values.pop("project", "")
+        project = project_of(studio, values.pop("project", ""))
         if studio.caller.role is not Role.OWNER:
-            _check_guests_own(project, files)
-        return studio.generate(draft_of(values, files, self._studio.requests), str(project))
+            _check_guests_files(files)
+        frames_of = partial(studio.frames_of, project=project)
+        return studio.generate(draft_of(values, files, frames_of), project)
 
 
-def _check_guests_own(project: object, files: Mapping[str, object]) -> None:
-    """Raises RequestError for what is the owner's to choose."""
-    if project:
-        raise RequestError("project", "Clips go to the project of your key; leave the project out.")
+def _remixed(studio: CallerStudio, video_id: str, prompt: str) -> Job:
+    """A clip with the settings of another one, in its project."""
+    draft = replace(studio.draft_of_job(video_id), prompt=prompt)
+    return studio.generate(draft, studio.job(video_id).project)
+
+
+def _check_guests_files(files: Mapping[str, object]) -> None:
+    """Raises RequestError for what is the owner's to send."""
     if videos := sorted(files.keys() & VIDEOS):
         raise RequestError(videos[0], "Control videos and masks are the owner's; send pictures.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -131,16 +131,20 @@ def draft(options: argparse.Namespace) -> Draft:
     if loras is not None and [lora.name for lora in loras] == ["none"]:
         loras = ()
     several = {"loras": loras, "reference_images": tuple(options.reference_image)}
-    found = Draft(**{**values, "prompt": values["prompt"] or "", **several})
-    return with_none_read(found) if getattr(options, "project", "") else found
+    return with_none_read(Draft(**{**values, "prompt": values["prompt"] or "", **several}))
 
 
-def tell_project(studio: Studio, name: str) -> None:
-    """Make a project that does not exist, and say so."""
-    project, is_new = studio.projects.ensure(name)
-    if is_new:
-        path = studio.projects.path(project.id)
-        print(f"note: the project '{project.title}' is new; its settings are in {path}.", file=sys.stderr)
+@contextmanager
+def telling_projects(studio: Studio, names: Iterable[str]) -> Iterator[None]:
+    """Say at the end which of these projects were made meanwhile: those of clips that have no fault."""
+    absent = [name for name in dict.fromkeys(names) if studio.projects.find(name) is None]
+    try:
+        yield
+    finally:
+        made = {project.id: project for name in absent if (project := studio.projects.find(name))}
+        for project in made.values():
+            path = studio.projects.path(project.id)
+            print(f"note: the project '{project.title}' is new; its settings are in {path}.", file=sys.stderr)
 
 
 def warn(message: str) -> None:

@@ -18,7 +18,7 @@ from wan_pipeline.cli.common import (
     add_settings,
     draft,
     opened_studio,
-    tell_project,
+    telling_projects,
     warn,
 )
 
@@ -47,8 +47,11 @@ def run(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
 
     started = time.monotonic()
-    with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
-        tell_project(studio, options.project)
+    with (
+        opened_studio(options) as studio,
+        telling_projects(studio, [options.project]),
+        ProgressLine(sys.stderr) as observer,
+    ):
         finished = studio.render_now(
             draft(options),
             options.output,

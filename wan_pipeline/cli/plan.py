@@ -16,7 +16,7 @@ from wan_pipeline.cli.common import (
     add_project,
     opened_studio,
     settings,
-    tell_project,
+    telling_projects,
 )
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
@@ -63,10 +63,11 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
+    from wan_pipeline.projects.store import Projects
     from wan_pipeline.requests.own_clip import own_request
 
     folders, draft = settings(options), _draft(options)
-    if options.project:
+    if options.project or Projects(folders.projects).layers("", options.profile):
         draft = _in_project(options, draft)
     spec = ModelLibrary(folders).spec(draft.model or registry.DEFAULT_MODEL)
     request = own_request(spec, draft)
@@ -127,9 +128,10 @@ def _in_project(options: argparse.Namespace, draft: Draft) -> Draft:
     from wan_pipeline.requests.layers import chosen_by
 
     with opened_studio(options) as studio:
-        tell_project(studio, options.project)
         layers = studio.projects.layers(options.project, options.profile)
         values = studio.requests.within(layers).merged(draft).values
+        with telling_projects(studio, [options.project]):
+            studio.projects.ensure(options.project)
         return replace(chosen_by(draft, layers), **values, preset=None, quality=None, speed=None)
 
 

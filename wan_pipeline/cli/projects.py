@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROJECTS = "Clients and films, each with a setup that its clips get: a folder with a project.toml in the workspace."
 PROFILE_SETTINGS = ("model", "speed", "width", "height", "steps")
-_NOT_SETUP = ("prompt", "seed", *(option.name for option in words.FILES))
+_NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", *(option.name for option in words.FILES))
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -142,9 +142,12 @@ def _import(options: argparse.Namespace) -> int:
         taken = studio.bundles.read(options.file)
         if options.json:
             missing = [asdict(need) for need in taken.missing]
-            print(json.dumps({**_report(studio, taken.project), "clips": taken.clips, "missing": missing}))
+            facts = {"clips": taken.clips, "missing": missing, "skipped": taken.skipped, "notes": list(taken.notes)}
+            print(json.dumps({**_report(studio, taken.project), **facts}))
             return 0
         print(f"{taken.project.title}: {plural(taken.clips, 'clip')}")
+        for note in taken.notes:
+            print(f"note: {note}")
         for need in taken.missing:
             print(f"missing: {need.kind} {need.name}{f', SHA-256 {need.sha256}' if need.sha256 else ''}")
     return 0
@@ -194,7 +197,9 @@ def _profile(profile: Profile, texts: list[str]) -> Profile:
 
 
 def _report(studio: Studio, project: Project) -> dict[str, Any]:
-    setup = {name: value for name, value in asdict(project.setup).items() if value not in (None, False)}
+    from wan_pipeline.projects.file import given_values  # here: --help needs none of it
+
+    setup = given_values(asdict(project.setup))
     if project.setup.loras is not None:
         setup["loras"] = [lora.to_dict() for lora in project.setup.loras]
     profiles = {

@@ -16,7 +16,7 @@ from wan_pipeline.cli.common import (
     add_settings,
     draft,
     opened_studio,
-    tell_project,
+    telling_projects,
     warn,
 )
 from wan_pipeline.errors import UserError
@@ -95,10 +95,10 @@ def _add(options: argparse.Namespace) -> int:
     from wan_pipeline.requests.request import Draft  # here: --help needs none of it
 
     with opened_studio(options) as studio:
-        tell_project(studio, options.project)
         if options.file is None:
             clip, project = draft(options), options.project
-            ids = [studio.submit(clip, project, deterministic=options.deterministic, profile=options.profile)]
+            with telling_projects(studio, [project]):
+                ids = [studio.submit(clip, project, deterministic=options.deterministic, profile=options.profile)]
             for note in _job(studio, ids[0]).request.notes:
                 warn(note)
         elif draft(options) != Draft():
@@ -117,14 +117,13 @@ def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
         content.check(options.skip_bad)
-        for project in dict.fromkeys(row.project for row in content.rows):
-            tell_project(studio, project)
-        return studio.submit_rows(
-            content,
-            skip_bad=options.skip_bad,
-            project=options.project,
-            deterministic=options.deterministic,
-        )
+        with telling_projects(studio, (row.project or options.project for row in content.rows)):
+            return studio.submit_rows(
+                content,
+                skip_bad=options.skip_bad,
+                project=options.project,
+                deterministic=options.deterministic,
+            )
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import UserError
@@ -36,6 +37,7 @@ from wan_pipeline.jobs.rows import (
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.files import storage_error
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import stored_time
 
@@ -66,6 +68,23 @@ class QueueEditor:
         with self._database.transaction() as connection:
             return [_insert(connection, NewJob(*job)) for job in jobs]
 
+    def reserve_clip(self, names: Names, project: str, folder: Path) -> Path | None:
+        """Create an empty MP4 below `folder` under the first free name, for a clip that no job makes.
+
+        No job gets that name then: `names`, those of `NewJob`, pass over files that are there. None if there is no
+        name. Raises StorageError.
+        """
+        with self._database.transaction() as connection:  # no job is queued meanwhile
+            if not (name := _free_name(connection, names, "", project)):
+                return None
+            clip = folder / f"{name}.mp4"
+            try:
+                clip.parent.mkdir(parents=True, exist_ok=True)
+                clip.touch(exist_ok=False)
+            except OSError as error:
+                raise storage_error(clip.parent, error) from error
+        return clip
+
     def duplicate(self, job_id: str) -> str:
         """Queue the same request again. Returns the new job's id. Raises UserError for an unknown or unreadable job."""
         job = self._jobs.existing(job_id)
@@ -93,7 +112,7 @@ class QueueEditor:
     def edit(self, job_id: str, request: GenerationRequest, names: Names | None = None) -> None:
         """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither.
 
-        `names` are those of `NewJob`.
+        `names` are those of `NewJob`. Its clip keeps its take, and so its name, unless what the name tells is another.
         """
         values: dict[str, Any] = {
             "request": request.to_json(),
@@ -228,10 +247,13 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
 
 
 def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str, project: str) -> str:
-    """The first name that no other job has; empty for the usual name."""
+    """The first name that no other job has; empty for the usual name. `job_id` may be that of a new job."""
     if names is None:
         return ""
-    counted = "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ? AND id != ?"
+    counted = (
+        "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ?1 "
+        "AND number < ifnull((SELECT number FROM jobs WHERE id = ?2), 9e18)"
+    )
     earlier = connection.execute(counted, (project, job_id)).fetchone()[0]
     taken = "SELECT 1 FROM jobs WHERE clip_name != '' AND clip_name = ? AND id != ?"
     return next((name for name in names(earlier) if not connection.execute(taken, (name, job_id)).fetchone()), "")

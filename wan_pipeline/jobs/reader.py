@@ -157,12 +157,6 @@ class JobReader:
         with self._database.connection() as connection:
             return int(connection.execute(counted, (made_by,)).fetchone()[0])
 
-    def count_named(self, project: str) -> int:
-        """How many jobs of a project have a name by its template, cleared ones too."""
-        counted = "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ?"
-        with self._database.connection() as connection:
-            return int(connection.execute(counted, (project,)).fetchone()[0])
-
     def newest_of_project(self, project: str) -> Job | None:
         """The newest listed job of a project."""
         newest = "SELECT max(number) FROM jobs WHERE cleared = 0 AND project = ?"

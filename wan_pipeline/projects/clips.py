@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from wan_pipeline.clips.naming import words_of
-from wan_pipeline.jobs.job import NewJob
+from wan_pipeline.jobs.job import Names, NewJob
 from wan_pipeline.projects.naming import ClipFacts, free_names
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
@@ -34,20 +34,35 @@ class ProjectClips:
 
     def job(self, request: GenerationRequest, label: str, options: JobOptions | None = None) -> NewJob:
         """A job for a clip of the project with this label. Raises ProjectError if its file cannot be read."""
-        project, options = self._projects.find(label), options or JobOptions()
-        return NewJob(
-            request,
-            label,
-            options.note,
-            options.deterministic,
-            options.made_by,
-            partial(self._names, request, project) if project and project.naming else None,
-            project.output if project else "",
-        )
+        return self.maker(label)(request, options or JobOptions())
 
-    def _names(self, request: GenerationRequest, project: Project, earlier: int) -> Iterator[str]:
+    def maker(self, label: str) -> Callable[[GenerationRequest, JobOptions], NewJob]:
+        """`job` for many clips of one project, whose file is looked up once."""
+        project = self._projects.find(label)
+
+        def make(request: GenerationRequest, options: JobOptions) -> NewJob:
+            return NewJob(
+                request,
+                label,
+                options.note,
+                options.deterministic,
+                options.made_by,
+                partial(self._names, request, project, None) if project and project.naming else None,
+                project.output if project else "",
+            )
+
+        return make
+
+    def names(self, request: GenerationRequest, label: str, queued: datetime) -> Names | None:
+        """`NewJob.names` for a job that was queued at that time. Raises ProjectError."""
+        project = self._projects.find(label)
+        return partial(self._names, request, project, queued) if project and project.naming else None
+
+    def _names(
+        self, request: GenerationRequest, project: Project, queued: datetime | None, earlier: int
+    ) -> Iterator[str]:
         """Free names, as `free_names` gives them, where the project had so many jobs earlier."""
-        now = datetime.now().astimezone()
+        now = (queued or datetime.now()).astimezone()
         facts = ClipFacts(
             project=project.title,
             seed=request.seed,

@@ -56,15 +56,11 @@ def checked(project: Project) -> Project:
 def project_values(project: Project) -> dict[str, Any]:
     """The inverse of `parse_project`: what differs from an empty project, in the order of the file."""
     plain = asdict(project)
-    own = {key: plain[key] for key in OWN_KEYS if key not in PROFILES}
+    own = {key: plain[key] for key in OWN_KEYS if key not in PROFILES and (key == "title" or plain[key])}
     if project.setup.loras is not None:
         plain["setup"]["loras"] = [lora.to_dict() for lora in project.setup.loras]
-    profiles = {key: _given(plain[key]) for key in PROFILES}
-    return {
-        key: value
-        for key, value in (own | _given(plain["setup"]) | profiles).items()
-        if key == "title" or (value is not False and value not in ("", {}))  # a cache of 0.0 is one that is off
-    }
+    profiles = {key: given for key in PROFILES if (given := given_values(plain[key]))}
+    return own | given_values(plain["setup"]) | profiles
 
 
 def write_project(project: Project, path: Path) -> None:
@@ -119,8 +115,11 @@ def _in_file(path: Keys) -> Keys:
     return path[1:] if path[:1] == ("setup",) else path
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are set. An empty list of LoRAs is one."""
+def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a setup or a profile that differ from its defaults: None, and False of the one switch.
+
+    An empty text or list is a value, and so is 0.
+    """
     return {name: value for name, value in values.items() if value is not None and value is not False}
 
 

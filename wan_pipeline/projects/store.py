@@ -53,22 +53,25 @@ class Projects:
         return self.find(DEFAULT) or NO_PROJECT
 
     def find(self, name: str) -> Project | None:
-        """The project of that id or title, whatever its case; None if there is none.
+        """The project of that id or title, whatever its case, or else of that id as a folder can have it; None if there
+        is none.
 
         Raises ProjectError for one whose file cannot be read.
         """
         everything, wanted = self._all(), name.strip().casefold() or DEFAULT
-        found = next((each for key, each in everything.items() if key.casefold() == wanted), None)
+        by_id = {key.casefold(): each for key, each in everything.items()}
+        titled = (each for each in everything.values() if isinstance(each, Project))
+        found = by_id.get(wanted) or next((each for each in titled if each.title.casefold() == wanted), None)
+        found = found or by_id.get(_safe_key(name))
         if isinstance(found, ProjectError):
             raise found
-        titled = (each for each in everything.values() if isinstance(each, Project))
-        return found or next((each for each in titled if each.title.casefold() == wanted), None)
+        return found
 
     def existing(self, name: str) -> Project:
         """Raises ProjectError listing the known projects."""
         if (found := self.find(name)) is not None:
             return found
-        if name.strip().casefold() in ("", DEFAULT):
+        if _is_default(name):
             return self.default
         offer = ", ".join(project.title for project in self.all())
         raise ProjectError(f"There is no project '{name[:80]}' in {self.folder}; it holds: {offer}.")
@@ -76,7 +79,7 @@ class Projects:
     def label(self, name: str) -> str:
         """What rows, receipts and keys hold of the project of that name, whether it has a file or not."""
         found = self.find(name)
-        return found.label if found else "" if name.strip().casefold() in ("", DEFAULT) else project_id(name)
+        return found.label if found else "" if _is_default(name) else project_id(name)
 
     def layers(self, name: str, profile: str = "") -> Layers:
         """The layers of a project's clips; none for one without a file. Raises ProjectError."""
@@ -88,7 +91,7 @@ class Projects:
     def ensure(self, name: str) -> tuple[Project, bool]:
         """The project of that name, and whether it was made now. Clips without a project make none."""
         found = self.find(name)
-        if found is not None or name.strip().casefold() in ("", DEFAULT):
+        if found is not None or _is_default(name):
             return found or self.default, False
         project = Project(project_id(name), name.strip())
         write_project(project, self.path(project.id))
@@ -149,6 +152,15 @@ def project_id(name: str) -> str:
     if not (safe := safe_name(name.strip())):
         raise ProjectError(f"The project '{name[:80]}' has a name that no folder can have; use letters or digits.")
     return safe
+
+
+def _safe_key(name: str) -> str:
+    """The id that `project_id` makes of a name, without its case; empty for a name that no folder can have."""
+    return safe_name(name.strip()).casefold()
+
+
+def _is_default(name: str) -> bool:
+    return not name.strip() or _safe_key(name) == DEFAULT
 
 
 def _read(path: Path) -> Project | ProjectError:

@@ -49,8 +49,10 @@ CHOSEN = ("model", "preset", "quality", "speed", "loras", "prompt_before", "prom
 """Settings that a project, a shot or the form chooses. The others of a request come from the form alone."""
 STYLES = ("preset", "quality", "speed")
 """Those of which a person may want none."""
+WITH_NONE = (*STYLES, "quantization")
+"""Those of which a list and the command line may say NONE; of weights it means as the memory allows."""
 NONE = "none"
-"""What people write for no style, quality or speed where a project has one. In a draft that is an empty text."""
+"""What people write for none where a project has one. In a draft that is an empty text."""
 
 Words = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
@@ -159,15 +161,15 @@ def shown(draft: Draft) -> Draft:
 
 
 def settled(draft: Draft) -> Draft:
-    """The draft, for a list, with nothing left to its project: what it lacks is NONE."""
-    before, after = draft.prompt_before or "", draft.prompt_after or ""
-    styles: dict[str, Any] = {name: getattr(draft, name) or NONE for name in STYLES}
-    return replace(draft, **styles, loras=draft.loras or (), prompt_before=before, prompt_after=after)
+    """The draft of a request, for a list, with nothing left to its project: what it lacks is NONE, nothing or off."""
+    none: dict[str, Any] = {name: getattr(draft, name) or NONE for name in WITH_NONE}
+    none |= {name: getattr(draft, name) or "" for name in ("prompt_before", "prompt_after")}
+    return replace(draft, **none, loras=draft.loras or (), first_block_cache=draft.first_block_cache or 0.0)
 
 
 def with_none_read(draft: Draft) -> Draft:
-    """The draft of a project with the word NONE read for what it says."""
-    none: dict[str, Any] = {name: "" for name in STYLES if (getattr(draft, name) or "").casefold() == NONE}
+    """The draft with the word NONE read for what it says."""
+    none: dict[str, Any] = {name: "" for name in WITH_NONE if (getattr(draft, name) or "").casefold() == NONE}
     return replace(draft, **none)
 
 

@@ -123,7 +123,7 @@ OPTIONS = (
         "guidance-2", "guidance_scale_2", number("guidance"), "X", "the same for the second expert, if there is one"
     ),
     Option("flow-shift", "flow_shift", number("flow shift"), "X", "more favours composition, less favours detail"),
-    Option("quantization", "quantization", str, "NAME", f"weights: {', '.join(Precision)} (as the memory allows)"),
+    Option("quantization", "quantization", str, "NAME", f"weights: {', '.join(Precision)}; none: as the memory allows"),
     Option(
         "first-block-cache",
         "first_block_cache",

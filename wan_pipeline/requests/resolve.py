@@ -91,7 +91,11 @@ def resolve(
         prompt_after=after,
         layers={**chosen.origins, **merged.origins} if layers else {},
         **_framing(draft, image),
-        **{**values, "scheduler": _scheduler(values["scheduler"])},
+        **{
+            **values,
+            "scheduler": _scheduler(values["scheduler"]),
+            "quantization": values.get("quantization") or None,  # an empty text: as the memory allows
+        },
     )
     check_request(request, spec)
     return request

@@ -53,13 +53,16 @@ def check_writable(folder: Path) -> None:
         raise storage_error(folder, error) from error
 
 
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise StorageError unless `folder` is writable, DiskFullError unless it has that and RESERVE_BYTES free."""
+def check_room(folder: Path, needed_bytes: int, what: str = "a clip like this") -> None:
+    """Raise StorageError unless `folder` is writable, DiskFullError unless it has that and RESERVE_BYTES free.
+
+    `what` says in the error what needs the room.
+    """
     check_writable(folder)
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + RESERVE_BYTES:
         raise DiskFullError(
-            f"The folder {folder} has {data_size(free)} free and a clip like this may need "
+            f"The folder {folder} has {data_size(free)} free and {what} may need "
             f"{data_size(needed_bytes + RESERVE_BYTES)}; free some space or choose a folder on another disk.",
             folder,
         )

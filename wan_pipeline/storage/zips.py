@@ -13,5 +13,6 @@ DAMAGED_ZIP = (
     EOFError,
     NotImplementedError,  # of another method of packing
     RuntimeError,  # it has a password
+    UnicodeDecodeError,  # names of bad text
 )
 """What reading a ZIP raises that is cut off, damaged, or packed in a way that Python does not know."""

@@ -81,8 +81,7 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     )
     project = _text("project", values.get("project", "")).strip()
     check_project(project)
-    draft = with_none_read(draft) if project else draft
-    return Row(number, draft, project, _note(values), _is_yes(values.get("deterministic", "")))
+    return Row(number, with_none_read(draft), project, _note(values), _is_yes(values.get("deterministic", "")))
 
 
 def row_values(row: Row) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def row_values(row: Row) -> dict[str, Any]:
     values |= {name: member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
     values["reference-image"] = [member_name(path) for path in draft.reference_images] or None
     loras = [lora.text for lora in draft.loras or ()]
-    values["lora"] = loras if loras or (row.project and draft.loras is not None) else None  # none, not the project's
+    values["lora"] = loras if draft.loras is not None else None  # an empty list is none, not the project's
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
     return {name: value for name, value in values.items() if value is not None}

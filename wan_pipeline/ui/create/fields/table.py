@@ -83,7 +83,7 @@ _PROMPT = Field(
     _prompt, lambda values, spec: {"prompt": values["prompt"] or ""}, lambda draft, spec: draft.prompt, is_timed=False
 )
 _MODEL = Field(_model, lambda values, spec: {"model": values["model"]}, lambda draft, spec: draft.model)
-_PRESET = Field(_preset, lambda values, spec: {"preset": values["preset"]}, lambda draft, spec: draft.preset)
+_PRESET = Field(_preset, lambda values, spec: {"preset": values["preset"]}, lambda draft, spec: draft.preset or None)
 _GUIDANCE_2 = number("guidance_2", "Guidance of the last steps", float, "guidance_scale_2")
 
 FIELDS: dict[str, Field] = {

@@ -1,0 +1,171 @@
+"""Writes and reads bundles of projects."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from wan_pipeline.clips.gallery import Clip, Gallery, GalleryQuery
+from wan_pipeline.clips.naming import receipt_path
+from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.errors import ProjectError, ReceiptError
+from wan_pipeline.lora.facts import LoraCatalog
+from wan_pipeline.projects.bundle import (
+    MANIFEST,
+    MAX_SMALL_BYTES,
+    VERSION,
+    Imported,
+    Manifest,
+    Need,
+    NeedKind,
+    members_of,
+    read_manifest,
+)
+from wan_pipeline.projects.file import FILE, read_project
+from wan_pipeline.projects.needs import Needs
+from wan_pipeline.projects.project import DEFAULT, Project
+from wan_pipeline.projects.store import Projects, project_id
+from wan_pipeline.projects.unpacking import Unpacking
+from wan_pipeline.requests.lists.pictures import read_member
+from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
+from wan_pipeline.storage.zips import DAMAGED_ZIP
+
+PAGE = 500
+
+
+class Bundles:
+    """Takes projects of a studio elsewhere, and others in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        projects: Projects,
+        gallery: Gallery,
+        requests: RequestResolver,
+        catalog: LoraCatalog,
+        check_main_app: CheckMainApp = unchecked,
+    ) -> None:
+        self._settings, self._projects, self._gallery, self._requests = settings, projects, gallery, requests
+        self._needs = Needs(settings, requests, catalog)
+        self._check_main_app = check_main_app
+
+    # Writing
+
+    def write(self, name: str, target: Path, *, with_loras: bool = False, with_clips: bool = False) -> Path:
+        """Write a project's bundle. The pictures that its clips were made from go with them.
+
+        Raises ProjectError for a project that is not there or could not be imported, LoraError for a LoRA of its
+        setup that is not there, StorageError.
+        """
+        project = self._projects.existing(name)
+        _check_id(project.id)
+        clips = list(self._clips(project)) if with_clips else []
+        manifest = Manifest(VERSION, project.id, tuple(self._needs.of(project, [clip.request for clip in clips])))
+        files = {f"presets/{path.name}": path for path in self._styles(manifest.needs)}
+        loras = self._needs.lora_files(manifest.needs) if with_loras else {}
+        files |= {f"loras/{name}": path for name, path in loras.items()}
+        files |= {f"inputs/{path.name}": path for path in self._inputs(clips)}
+        # Files of before 1980 have a time that a ZIP cannot hold.
+        with whole_file(target) as part, zipfile.ZipFile(part, "w", strict_timestamps=False) as archive:
+            archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False))
+            archive.writestr(FILE, self._projects.path(project.id).read_text(encoding="utf-8"))
+            for member, path in files.items():
+                archive.write(path, member)
+            for clip in clips:
+                self._write_clip(archive, clip)
+        return target
+
+    def _clips(self, project: Project) -> Iterator[Clip]:
+        query, offset = GalleryQuery(project=project.label), 0
+        while page := self._gallery.page(query, offset, PAGE).items:
+            yield from (clip for clip in page if clip.project == project.label and clip.path.is_file())
+            offset += PAGE
+
+    def _styles(self, needs: Iterable[Need]) -> Iterator[Path]:
+        for need in needs:
+            if need.kind is NeedKind.PRESET and (path := self._needs.style_file(need.name)):
+                yield path
+
+    def _inputs(self, clips: Iterable[Clip]) -> list[Path]:
+        used = {name for clip in clips for name in clip.request.input_names}
+        return sorted(path for path in self._settings.inputs.glob("*") if path.stem in used)
+
+    def _write_clip(self, archive: zipfile.ZipFile, clip: Clip) -> None:
+        """Its MP4, poster and receipt, which may be inside the MP4 only."""
+        beside = receipt_path(clip.path)
+        for path in (clip.path, clip.poster, beside):
+            if path.is_file():
+                archive.write(path, self._member(path))
+        if not beside.is_file():
+            try:
+                receipt = load_receipt(clip.path).to_dict()
+            except ReceiptError:
+                return  # damaged since it was listed: it is left out on import
+            archive.writestr(self._member(beside), json.dumps(receipt, ensure_ascii=False))
+
+    def _member(self, path: Path) -> str:
+        return f"clips/{path.relative_to(self._settings.clips).as_posix()}"
+
+    # Reading
+
+    @main_app_only
+    def read(self, source: Path) -> Imported:
+        """Take in a bundle: a new project, and of what came with it all that is not here yet.
+
+        Raises ProjectError for what is no bundle or a project that is here already, StorageError.
+        """
+        try:
+            with zipfile.ZipFile(source) as archive:
+                manifest, members = read_manifest(archive), members_of(archive)
+                project = self._project(archive, manifest)
+                unpacking = Unpacking(archive, manifest.project, members, self._settings, self._requests)
+                unpacking.check_room()
+                clips = unpacking.write()
+                notes = [*unpacking.notes, *_output_note(project)]
+                project = self._projects.create(replace(project, output=""))  # last: what broke off is imported again
+        except DAMAGED_ZIP as error:
+            raise ProjectError(f"{source.name} is no whole ZIP file; export the project again.") from error
+        except OSError as error:
+            raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error
+        self._gallery.rescan()
+        missing = tuple(need for need in manifest.needs if not self._needs.has(need))
+        return Imported(project, clips, missing, unpacking.skipped, tuple(notes))
+
+    def _project(self, archive: zipfile.ZipFile, manifest: Manifest) -> Project:
+        """The bundle's project. Raises ProjectError if it cannot be read, or is here already."""
+        name = manifest.project
+        _check_id(name)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name / FILE
+            path.parent.mkdir()
+            path.write_bytes(read_member(archive, FILE, MAX_SMALL_BYTES))
+            project = read_project(path)
+        if self._projects.find(name) or self._projects.find(project.title):
+            raise ProjectError(
+                f"There is a project '{project.title[:80]}' here already; rename its folder and change its title, "
+                "then import again."
+            )
+        return project
+
+
+def _check_id(name: str) -> None:
+    """Raises ProjectError for the id of a project that no bundle can hold."""
+    if name.casefold() == DEFAULT:
+        raise ProjectError(
+            "The default project cannot go into a bundle, for every studio has one; make a project with its setup."
+        )
+    if project_id(name) != name:  # the clips' receipts would be another project's
+        raise ProjectError(f"No folder can have the name '{name[:80]}' on every system; rename the project's folder.")
+
+
+def _output_note(project: Project) -> list[str]:
+    if not project.output:
+        return []
+    return [f"The output folder {project.output[:200]} is another computer's, and is left out; choose one here."]
