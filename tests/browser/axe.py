@@ -30,26 +30,23 @@ class Look(Enum):
 
 
 class Auditor:
-    """Runs axe-core over what is shown, and collects what it finds."""
+    """Runs axe-core over what is shown in these looks, and collects what it finds."""
 
-    def __init__(self) -> None:
+    def __init__(self, looks: Sequence[Look]) -> None:
         self.found: list[str] = []
+        self._looks = looks
         self._script = Axe().axe_script
 
-    def look(
-        self,
-        page: Page,
-        place: str,
-        part: str | None = None,
-        looks: Sequence[Look] = (Look.DARK, Look.PHONE, Look.LIGHT),
-    ) -> None:
-        """Audit the page, or only the element `part`, in these looks; the last one is left behind.
+    def look(self, page: Page, place: str, part: str | None = None, *, narrows: bool = True) -> None:
+        """Audit the page, or only the element `part`, which may go when the page `narrows`. It is light again after.
 
         Dark differs in its colours alone, so only their contrast is looked at there.
         """
         if not page.evaluate("() => 'axe' in window"):
             page.evaluate(self._script)
-        for look in looks:
+        for look in self._looks:
+            if look is Look.PHONE and not narrows:
+                continue
             look.put_on(page)
             only = (
                 {"type": "rule", "values": ["color-contrast"]} if look is Look.DARK else {"type": "tag", "values": TAGS}
@@ -58,6 +55,8 @@ class Auditor:
             self.found += [line for each in violations for line in _lines(each, f"{place}, {look.name.lower()}")]
             if page.evaluate(OVERFLOWS):
                 self.found.append(f"{place}, {look.name.lower()}: the page is wider than the window")
+        if self._looks[-1] is not Look.LIGHT:
+            Look.LIGHT.put_on(page)
 
 
 def _lines(violation: dict[str, Any], place: str) -> list[str]:

@@ -14,6 +14,7 @@ from tests.browser.filled import Filled, empty, fill
 from tests.browser.form import panel
 from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.support import adapters
+from tests.support.soak import soaked
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
@@ -36,9 +37,9 @@ def filled(workspace: Path, address: str) -> Iterator[Filled]:
     empty(filled)
 
 
-@pytest.fixture
-def auditor() -> Iterator[Auditor]:
-    auditor = Auditor()
+@pytest.fixture(params=[pytest.param([Look.LIGHT], id="light"), soaked([Look.DARK, Look.PHONE], id="dark and phone")])
+def auditor(request: pytest.FixtureRequest) -> Iterator[Auditor]:
+    auditor = Auditor(request.param)
     yield auditor
     assert not auditor.found, "\n".join(["", *auditor.found])
 
@@ -103,7 +104,7 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
     row = page.locator(f".job-row[data-clip='{filled.jobs[JobState.CANCELLED]}']")
     more = row.get_by_role("button", name="More for this clip")
     more.press("Enter")
-    auditor.look(page, "the menu of a clip", "[role=menu]", (Look.DARK, Look.LIGHT))  # a new width closes it
+    auditor.look(page, "the menu of a clip", "[role=menu]", narrows=False)  # a new width closes it
     history = row.get_by_role("menuitem", name="History and log")
     if not history.is_visible():  # a list that changed meanwhile, or a look that scrolled, has closed it
         more.press("Enter")

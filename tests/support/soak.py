@@ -14,6 +14,6 @@ def first_only(values: Iterable[Any]) -> list[Any]:
     return [first, *map(soaked, others)]
 
 
-def soaked(*values: Any) -> Any:
+def soaked(*values: Any, id: str | None = None) -> Any:
     """A parameter, or one for several names, that `make test` leaves out."""
-    return pytest.param(*values, marks=pytest.mark.soak)
+    return pytest.param(*values, marks=pytest.mark.soak, id=id)
