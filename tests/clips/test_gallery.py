@@ -170,6 +170,19 @@ def test_a_move_that_cannot_be_completed_is_told(gallery: Gallery, folder: Path)
     assert names(gallery) == ["b", "a"]
 
 
+def test_no_clip_is_moved_over_another_of_its_name(gallery: Gallery, folder: Path) -> None:
+    put(folder, "a")
+    gallery.rescan()
+    gallery.bin(["job-a"])
+    put(folder, "a", receipt={"job": "new"})
+    (folder / "a.mp4").write_bytes(b"another")
+    gallery.rescan()
+    with pytest.raises(StorageError, match=r"a\.mp4 cannot be moved to .* rename or delete one of the two"):
+        gallery.unbin(["job-a"])
+    assert "a.mp4 cannot be moved" in gallery.problems[0]
+    assert (folder / "a.mp4").read_bytes() == b"another" and (folder / "bin" / "a.mp4").read_bytes() == b"mp4"
+
+
 def test_a_copy_of_a_clip_is_listed_beside_it(gallery: Gallery, folder: Path) -> None:
     """Its receipt names the same job. Neither may push the other out, whichever is read first."""
     put(folder, "b", receipt={"job": "0" * 32})
