@@ -32,6 +32,10 @@ class WeightChange:
     _norms: list[torch.Tensor] = field(default_factory=list, compare=False)
     """DoRA's norm of the changed weight, once it is known."""
 
+    def for_one_model(self) -> WeightChange:
+        """The same change without the norm, which is of one model's weight: an adapter may be applied to two."""
+        return replace(self, _norms=[])
+
     @property
     def needs_base(self) -> bool:
         """Whether the change depends on the weight that it is added to."""
