@@ -51,6 +51,15 @@ def test_kind_rank_and_keys(settings, catalog, model, stem, kind, rank):
     assert len(catalog.sha256(facts.paths[0])) == 64
 
 
+def test_settings_put_beside_a_file_are_seen(settings, catalog, model):
+    path = settings.loras / "adapter_model.safetensors"
+    save_file({"base_model.model.blocks.0.attn1.to_q.oft_R.weight": torch.full((6, 28), 0.1)}, path)
+    lora = LoraLibrary(settings.loras).find("adapter_model")
+    assert "put its adapter_config.json beside it" in (catalog.facts(lora, model).problem or "")
+    (settings.loras / "adapter_config.json").write_text('{"peft_type": "OFT"}', encoding="utf-8")
+    assert catalog.facts(lora, model).problem is None
+
+
 def test_what_the_metadata_says(settings, catalog):
     tensors = {"diffusion_model.blocks.0.self_attn.q.lora_A.weight": torch.zeros(2, 5120)}
     tags = json.dumps({"10_ink": {"inkstyle": 20, "a boat": 3}, "5_more": {"inkstyle": 5}})
