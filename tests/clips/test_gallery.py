@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.queues import OpenQueue
 from tests.support.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.requests import make_request
 from wan_pipeline.clips import gallery as room
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
-from wan_pipeline.clips.sidecars import Entry
+from wan_pipeline.clips.sidecars import Entry, FileState, FolderScan
 from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
@@ -214,15 +216,26 @@ def test_17_a_copy_without_its_receipt_is_listed_by_the_one_inside(gallery: Gall
         assert all(clip.request == make_request() and clip.poster.is_file() for clip in clips.values())
 
 
-def test_17_a_clip_that_is_being_saved_is_not_listed_yet(gallery: Gallery, folder: Path) -> None:
-    put(folder, "a", receipt={"job": "1f0c9a2e" * 4})
-    receipt, clip = folder / "a.json", folder / "2026-01-02_030405_ball_seed1_1f0c9a2e.mp4"
+def test_17_a_clip_that_is_being_saved_is_not_listed_yet(gallery: Gallery, folder: Path, tmp_path: Path) -> None:
+    """Whatever its project's template calls it."""
+    (job,) = OpenQueue(tmp_path / "studio.sqlite3").editor.submit_many([NewJob(make_request())])
+    put(folder, "010_1", receipt={"job": job})
+    clip, receipt = folder / "010_1.mp4", folder / "010_1.json"
     encode(np.zeros((5, 32, 48, 3), np.uint8), 16, clip, json.loads(receipt.read_text(encoding="utf-8")))
-    for name in ("a.mp4", "a.webp", "a.json"):
-        (folder / name).unlink()
+    receipt.unlink()
     assert gallery.rescan() == 0
-    os.utime(clip, (1, 1))  # its receipt was deleted long ago
+    with Database(tmp_path / "studio.sqlite3").transaction() as connection:
+        connection.execute("UPDATE jobs SET state = 'failed', finished_at = '2026-01-02T12:00:00+00:00'")
     assert gallery.rescan() == 1
+
+
+def test_clips_without_a_receipt_are_looked_into_once(folder: Path) -> None:
+    foreign: set[FileState] = set()
+    clip = folder / "plain.mp4"
+    clip.write_bytes(b"somebody else's")
+    assert FolderScan(folder, foreign).new_entries({}) == [] and {path for path, _, _ in foreign} == {clip}
+    put(folder, "plain")  # its receipt came
+    assert [entry.clip for entry in FolderScan(folder, foreign).new_entries({})] == ["plain.mp4"]
 
 
 def test_a_clip_that_was_renamed_stays_the_same(gallery: Gallery, folder: Path) -> None:
