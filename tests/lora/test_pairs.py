@@ -285,7 +285,7 @@ def test_a_damaged_list_of_experts_is_kept(tmp_path):
     assert json.loads(file.read_text(encoding="utf-8")) == kept and experts.of(path) is Expert.LOW
     file.write_text("[", encoding="utf-8")
     assert experts.of(path) is None
-    with pytest.raises(StorageError, match="cannot be read: it is not JSON .*mend or delete it"):
+    with pytest.raises(StorageError, match=r"cannot be read: it is not JSON .*mend or delete it"):
         experts.remember(sha256, Expert.HIGH)
     assert file.read_text(encoding="utf-8") == "["
 
