@@ -17,7 +17,7 @@ from tests.support.requests import make_request
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.schedulers import make_scheduler
-from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import LoraError, StorageError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.experts import Expert, RememberedExperts
@@ -229,7 +229,10 @@ def _stock(settings, request, files) -> np.ndarray:
     model = ModelLibrary(settings).find(MODEL)
     with torch.inference_mode():
         texts = embed(
-            model, ["the red ball", ""], settings.cache / "stock", Placement(torch.device("cpu"), torch.float32)
+            model,
+            ["the red ball", ""],
+            EmbeddingCache(settings.cache / "stock"),
+            Placement(torch.device("cpu"), torch.float32),
         )
     pipeline = WanPipeline.from_pretrained(model.folder, torch_dtype=torch.float32)
     for transformer, path in zip((pipeline.transformer, pipeline.transformer_2), files, strict=True):

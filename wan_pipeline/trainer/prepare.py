@@ -24,7 +24,7 @@ from wan_pipeline.engine.device.placement import CPU, Placement, release_memory
 from wan_pipeline.engine.load import load_component
 from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.engine.memory.offload import tiled_encode
-from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.text import MAX_CACHED, EmbeddingCache, embed
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.storage.files import whole_file
@@ -114,12 +114,11 @@ def _encode_texts(captions: list[str], encoders: Encoders, observer: TrainingObs
     embeddings = embed(
         encoders.model,
         captions,
-        encoders.cache / "prompts",
+        EmbeddingCache(encoders.cache / "prompts", max(len(captions), MAX_CACHED)),
         encoders.place,
         encoders.text_setup,
         CaptionsObserver(observer),
         streams=encoders.streams_text,
-        keep=len(captions),
     )
     return [_unpadded(embedding[0]) for embedding in embeddings]
 
