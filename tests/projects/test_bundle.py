@@ -114,6 +114,13 @@ def test_nothing_is_unpacked_but_to_its_place(studio: Studio, settings: Settings
     assert added == {settings.projects / "Film" / "project.toml"}
 
 
+def test_a_bundle_does_not_say_where_clips_are_copied_to(studio: Studio, tmp_path: Path) -> None:
+    source = bundle(tmp_path / "film.zip", **{"project.toml": f'title = "Film"\noutput = "{tmp_path.as_posix()}"\n'})
+    taken = studio.bundles.read(source)
+    assert (taken.output, taken.project.output) == (tmp_path.as_posix(), "")
+    assert studio.projects.existing("Film").output == "" and "output" not in studio.projects.path("Film").read_text()
+
+
 @pytest.mark.parametrize(
     ("members", "words"),
     [

@@ -142,11 +142,14 @@ def _import(options: argparse.Namespace) -> int:
         taken = studio.bundles.read(options.file)
         if options.json:
             missing = [asdict(need) for need in taken.missing]
-            print(json.dumps({**_report(studio, taken.project), "clips": taken.clips, "missing": missing}))
+            told = {"clips": taken.clips, "missing": missing, "output_there": taken.output}
+            print(json.dumps({**_report(studio, taken.project), **told}))
             return 0
         print(f"{taken.project.title}: {plural(taken.clips, 'clip')}")
         for need in taken.missing:
             print(f"missing: {need.kind} {need.name}{f', SHA-256 {need.sha256}' if need.sha256 else ''}")
+        if taken.output:
+            print(f"no output folder; it was {taken.output!r}: choose one by projects edit --output-folder")
     return 0
 
 

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar
@@ -86,6 +86,8 @@ class Imported:
     clips: int
     missing: tuple[Need, ...]
     """What the project needs and this studio does not have, or has otherwise."""
+    output: str = ""
+    """The output folder that the bundle names; the project here has none."""
 
 
 class Bundles:
@@ -187,7 +189,8 @@ class Bundles:
         try:
             with zipfile.ZipFile(source) as archive:
                 manifest, members = _manifest(archive), _members(archive)
-                project = self._project(archive, manifest)
+                written = self._project(archive, manifest)
+                project = replace(written, output="")  # a ZIP does not choose where on this disk clips are written
                 check_room(self._settings.workspace, sum(member.file_size for member in members))
                 clips = sum(self._unpack(archive, member) for member in members)
                 self._projects.create(project)  # last: a bundle that broke off is imported again
@@ -196,7 +199,8 @@ class Bundles:
         except OSError as error:
             raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error
         self._gallery.rescan()
-        return Imported(project, clips, tuple(need for need in manifest.needs if not self._has(need)))
+        missing = tuple(need for need in manifest.needs if not self._has(need))
+        return Imported(project, clips, missing, written.output)
 
     def _project(self, archive: zipfile.ZipFile, manifest: Manifest) -> Project:
         """The bundle's project. Raises ProjectError if it cannot be read, or is here already."""

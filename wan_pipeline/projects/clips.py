@@ -13,6 +13,7 @@ from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.projects.naming import ClipFacts, free_names
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests import options as words
 from wan_pipeline.requests.request import GenerationRequest
 
 
@@ -42,7 +43,7 @@ class ProjectClips:
             options.deterministic,
             options.made_by,
             partial(self._names, request, project) if project and project.naming else None,
-            project.output if project else "",
+            _whole_path(project.output) if project else "",
         )
 
     def _names(self, request: GenerationRequest, project: Project, earlier: int) -> Iterator[str]:
@@ -59,3 +60,12 @@ class ProjectClips:
             prompt=words_of(request.prompt),
         )
         return free_names(project.naming, facts, self._clips)
+
+
+def _whole_path(output: str) -> str:
+    """An output folder, as the owner wrote it, from the root. One in a home that is not known stays as it is.
+
+    It is settled here, for the worker that copies the clip may run in another folder.
+    """
+    folder = words.path(output)
+    return output if not output or folder.as_posix().startswith("~") else str(folder.absolute())
