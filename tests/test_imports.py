@@ -24,7 +24,7 @@ PAGE = (
 )
 REFUSED = """
 from wan_pipeline.cli import main
-for wrong in ("width=161", "image=gone.png", "lora=ghost", "preset=none", "model=none", "output=clip.avi"):
+for wrong in ("width=161", "image=gone.png", "lora=ghost", "preset=ghost", "model=none", "output=clip.avi"):
     assert main(["generate", "--workspace=workspace", "--prompt=a red ball", f"--{wrong}"]) == 2
 """
 EVERY_MODULE = f"""

@@ -309,7 +309,7 @@ class Studio:
         """The clip's last frame as a PNG in the cache, to go on from. Raises StorageError."""
         from wan_pipeline.clips.read import last_frame  # here: it brings in ffmpeg's wrapper
 
-        path = self.settings.cache / f"{clip.stem}_last.png"
+        path = self.settings.cache / f"{clip.stem}_{_hash_of_path(clip)}_last.png"
         with whole_file(path) as part:
             Image.fromarray(last_frame(clip)).save(part, format="PNG")
         return path
@@ -323,8 +323,7 @@ class Studio:
 
     def share_copy(self, clip: Path) -> Path:
         """A copy in the cache to give away: without the receipt, and without the prompt in its name."""
-        name = hashlib.sha256(clip.name.encode()).hexdigest()[:32]
-        copy = self.settings.cache / "share" / f"clip_{name}.mp4"
+        copy = self.settings.cache / "share" / f"clip_{_hash_of_path(clip)}.mp4"
         is_made = copy.is_file() and copy.stat().st_mtime >= clip.stat().st_mtime
         return copy if is_made else make_share_copy(clip, copy)
 
@@ -428,3 +427,8 @@ class Studio:
             notice = f"The database could not be backed up: {error}"
             if notice not in self._notices:
                 self._notices.append(notice)
+
+
+def _hash_of_path(clip: Path) -> str:
+    """32 hex digits of the whole path: clips in different folders may have the same name."""
+    return hashlib.sha256(str(clip.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:32]

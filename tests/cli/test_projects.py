@@ -105,7 +105,8 @@ def test_a_projects_file_that_is_bad_is_told_and_stops_nothing_else(folders: lis
 
 
 def test_a_project_goes_to_another_workspace(folders: list[str], tmp_path: Path) -> None:
-    ran(folders, "projects", "create", "Client A", "--steps", "3", "--model", "wan2.2-ti2v-5b")
+    setup = ["--steps", "3", "--model", "wan2.2-ti2v-5b", "--output-folder", "~/out"]
+    ran(folders, "projects", "create", "Client A", *setup)
     written = json.loads(
         ran(folders, "projects", "export", "Client A", "--output", tmp_path / "a.zip", "--json").stdout
     )
@@ -113,5 +114,8 @@ def test_a_project_goes_to_another_workspace(folders: list[str], tmp_path: Path)
     there = [f"--workspace={tmp_path / 'other'}"]
     taken = json.loads(ran(folders, "projects", "import", tmp_path / "a.zip", *there, "--json").stdout)
     assert (taken["id"], taken["setup"]["num_inference_steps"], taken["clips"]) == ("Client A", 3, 0)
+    assert taken["output"] == "" and "~/out" in taken["notes"][0]
+    told = ran(folders, "projects", "import", tmp_path / "a.zip", f"--workspace={tmp_path / 'third'}").stdout
+    assert "note: " in told and "~/out" in told
     again = wan(*folders, "projects", "import", tmp_path / "a.zip", *there)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)

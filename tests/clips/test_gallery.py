@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.queues import OpenQueue
 from tests.support.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.requests import make_request
 from wan_pipeline.clips import gallery as room
+from wan_pipeline.clips import sidecars
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
+from wan_pipeline.clips.receipt import receipt_inside
 from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
@@ -170,6 +174,19 @@ def test_a_move_that_cannot_be_completed_is_told(gallery: Gallery, folder: Path)
     assert names(gallery) == ["b", "a"]
 
 
+def test_no_clip_is_moved_over_another_of_its_name(gallery: Gallery, folder: Path) -> None:
+    put(folder, "a")
+    gallery.rescan()
+    gallery.bin(["job-a"])
+    put(folder, "a", receipt={"job": "new"})
+    (folder / "a.mp4").write_bytes(b"another")
+    gallery.rescan()
+    with pytest.raises(StorageError, match=r"a\.mp4 cannot be moved to .* rename or delete one of the two"):
+        gallery.unbin(["job-a"])
+    assert "a.mp4 cannot be moved" in gallery.problems[0]
+    assert (folder / "a.mp4").read_bytes() == b"another" and (folder / "bin" / "a.mp4").read_bytes() == b"mp4"
+
+
 def test_a_copy_of_a_clip_is_listed_beside_it(gallery: Gallery, folder: Path) -> None:
     """Its receipt names the same job. Neither may push the other out, whichever is read first."""
     put(folder, "b", receipt={"job": "0" * 32})
@@ -201,14 +218,43 @@ def test_17_a_copy_without_its_receipt_is_listed_by_the_one_inside(gallery: Gall
         assert all(clip.request == make_request() and clip.poster.is_file() for clip in clips.values())
 
 
-def test_17_a_clip_that_is_being_saved_is_not_listed_yet(gallery: Gallery, folder: Path) -> None:
-    put(folder, "a", receipt={"job": "1f0c9a2e" * 4})
-    receipt, clip = folder / "a.json", folder / "2026-01-02_030405_ball_seed1_1f0c9a2e.mp4"
+def test_17_a_clip_that_is_being_saved_is_not_listed_yet(gallery: Gallery, folder: Path, tmp_path: Path) -> None:
+    """Whatever its project's template calls it."""
+    (job,) = OpenQueue(tmp_path / "studio.sqlite3").editor.submit_many([NewJob(make_request())])
+    put(folder, "010_1", receipt={"job": job})
+    clip, receipt = folder / "010_1.mp4", folder / "010_1.json"
     encode(np.zeros((5, 32, 48, 3), np.uint8), 16, clip, json.loads(receipt.read_text(encoding="utf-8")))
-    for name in ("a.mp4", "a.webp", "a.json"):
-        (folder / name).unlink()
+    receipt.unlink()
     assert gallery.rescan() == 0
-    os.utime(clip, (1, 1))  # its receipt was deleted long ago
+    with Database(tmp_path / "studio.sqlite3").transaction() as connection:
+        connection.execute("UPDATE jobs SET state = 'failed', finished_at = '2026-01-02T12:00:00+00:00'")
+    assert gallery.rescan() == 1
+
+
+def test_clips_without_a_receipt_are_looked_into_once(
+    gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until they change."""
+    opened: list[str] = []
+    open_path = Path.open
+
+    def noted(path: Path, *arguments: Any, **options: Any) -> Any:
+        opened.extend([path.name] if path.suffix == ".mp4" else [])
+        return open_path(path, *arguments, **options)
+
+    plain, notes = folder / "plain.mp4", folder / "notes.mp4"
+    plain.write_bytes(b"somebody else's")
+    encode(np.zeros((5, 32, 48, 3), np.uint8), 16, notes, {"note": "frames_sha256, by another program"})
+    monkeypatch.setattr(Path, "open", noted)
+    monkeypatch.setattr(sidecars, "receipt_inside", lambda clip: opened.append("by ffmpeg") or receipt_inside(clip))
+    assert gallery.rescan() == 0 and sorted(opened) == ["by ffmpeg", "notes.mp4", "plain.mp4"]
+    opened.clear()
+    assert gallery.rescan() == 0 and opened == []
+    plain.write_bytes(b"somebody else's, longer")
+    os.utime(notes, (1, 1))
+    opened.clear()
+    assert gallery.rescan() == 0 and sorted(opened) == ["by ffmpeg", "notes.mp4", "plain.mp4"]
+    put(folder, "plain")  # its receipt came
     assert gallery.rescan() == 1
 
 

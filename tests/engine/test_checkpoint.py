@@ -16,16 +16,17 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tests.support import tiny
+from tests.support import adapters, tiny
 from tests.support.disks import read_only_disk
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.soak import first_only
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import Cancelled
+from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
-from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.settings import REPOSITORY
 
@@ -102,6 +103,14 @@ def test_previews_of_a_resumed_run_are_those_of_one_piece(engine, path):
     engine.render(small(), resumed, path)
     for ours, theirs in zip(resumed.of(Stage.DENOISING)[1:], whole.of(Stage.DENOISING)[3:], strict=True):
         assert (ours.preview == theirs.preview).all()
+
+
+def test_a_schedule_has_no_step_left_when_all_are_done(engine, settings, path):
+    adapters.write(settings.loras / "style.safetensors")
+    request = small(loras=(LoraChoice("style", schedule=Schedule.parse("0:0, 1:1")),))
+    with pytest.raises(Cancelled):
+        engine.render(request, Recorder(stop_at=(Stage.DECODING, 0)), path)
+    assert engine.render(request, Recorder(), path).resumed_from == STEPS
 
 
 def test_all_steps_done_only_the_decoder_runs(engine, path):

@@ -22,7 +22,7 @@ from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.schedulers import make_scheduler
-from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import Cancelled, ImageError
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Mode
@@ -62,7 +62,7 @@ def stock(kind: type[DiffusionPipeline], settings, request: GenerationRequest, *
     model = ModelLibrary(settings).find(request.model)
     place = Placement(torch.device("cpu"), torch.float32)
     with torch.inference_mode():
-        texts = embed(model, [request.styled_prompt, ""], settings.cache / "stock", place)
+        texts = embed(model, [request.styled_prompt, ""], EmbeddingCache(settings.cache / "stock"), place)
     pipeline = kind.from_pretrained(model.folder, torch_dtype=torch.float32)
     pipeline.scheduler = make_scheduler(request.scheduler, pipeline.scheduler.config, request.flow_shift)
     pipeline.set_progress_bar_config(disable=True)

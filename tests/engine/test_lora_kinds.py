@@ -14,7 +14,10 @@ from safetensors.torch import save_file
 from tests.engine.test_lora_cases import INPUTS, MODEL
 from tests.support import tiny
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.engine.lora.weight_changes import WeightChange
 from wan_pipeline.lora.adapter import match_adapter
+from wan_pipeline.lora.changes import Change, Kind
+from wan_pipeline.lora.keys import Role
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 
@@ -136,6 +139,22 @@ CASES = {
         lambda bias, t: bias + t["diff_b"],
     ),
 }
+
+
+@torch.inference_mode()
+def test_dora_on_two_experts_has_the_norm_of_each() -> None:
+    weights = [noise(8, 6), noise(8, 6) * 5 + 1]
+    keys = {role: role.value for role in (Role.DOWN, Role.UP, Role.MAGNITUDE)}
+    tensors = {Role.DOWN: noise(RANK, 6), Role.UP: noise(8, RANK), Role.MAGNITUDE: noise(8).abs() + 0.5}
+    change = WeightChange(Change(Kind.LORA, "0", (8, 6), keys, RANK), tensors, 1.0, 1.0)
+    inputs = noise(3, 6)
+    for weight in weights:
+        expert = torch.nn.Sequential(torch.nn.Linear(6, 8, bias=False))
+        expert[0].weight.copy_(weight)
+        with applied(expert, [{"0": [change]}]):
+            ours = expert(inputs)
+        fused_weight = decomposed(weight + tensors[Role.UP] @ tensors[Role.DOWN], tensors[Role.MAGNITUDE], 0)
+        assert torch.allclose(ours, inputs @ fused_weight.T, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -17,9 +17,13 @@ from tests.support.requests import make_request
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.lora.factor import Factor
+from wan_pipeline.engine.lora.low_rank import LowRank
 from wan_pipeline.engine.lora.merged import is_cheaper
+from wan_pipeline.engine.lora.weight_changes import WeightChange
 from wan_pipeline.engine.memory.quantize import quantize
 from wan_pipeline.lora.adapter import match_adapter
+from wan_pipeline.lora.changes import Change, Kind
+from wan_pipeline.lora.keys import Role
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.precision import Precision
@@ -44,6 +48,20 @@ def model(settings: Settings) -> InstalledModel:
 def test_few_rows_are_cheaper_beside_the_weights() -> None:
     assert not is_cheaper(512, 5120, 5120) and is_cheaper(32_760, 5120, 5120)
     assert not is_cheaper(8, 48, 48) and is_cheaper(48, 48, 48)
+
+
+def test_a_bias_in_host_memory_is_computed_on_the_device() -> None:
+    """The "meta" device stands for it; the factor of a schedule is there, and the layer may have no bias."""
+    device, bias = torch.device("meta"), torch.ones(4)
+    factor = Factor((1.0,), device)
+    change = Change(Kind.DIFF, LINEAR, (4, 4), {Role.BIAS: "diff_b"})
+    for update in (
+        LowRank(torch.ones(1, 4), torch.ones(4, 1), bias, factor.value),
+        WeightChange(change, {Role.BIAS: bias}, 1.0, 1.0, factor),
+    ):
+        for own in (None, torch.ones(4, device=device)):
+            merged = update.merged_bias(own, device)
+            assert merged is not None and merged.device == device
 
 
 @pytest.mark.parametrize("precision", [None, Precision.INT8, Precision.FP8])

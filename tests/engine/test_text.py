@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def cache(tmp_path):
 
 @torch.inference_mode()
 def embed(model, texts, cache):
-    return text.embed(model, texts, cache, PLACE)
+    return text.embed(model, texts, text.EmbeddingCache(cache), PLACE)
 
 
 def test_equals_the_pipelines_own_encoding(model, cache):
@@ -81,8 +82,10 @@ def test_a_damaged_cache_file_is_made_again(model, cache):
     assert torch.equal(first, again) and torch.equal(load_file(path)["embedding"], first)
 
 
-def test_the_cache_forgets_what_was_not_used_for_longest(copied, cache, monkeypatch):
-    monkeypatch.setattr(text, "MAX_CACHED", 2)
+def test_the_cache_forgets_what_was_not_used_for_longest(copied, cache):
+    def embed(model, texts, folder):
+        return text.embed(model, texts, text.EmbeddingCache(folder, keep=2), PLACE)
+
     for number, words in enumerate(["red", "blue"]):
         embed(copied, [words], cache)
         for path in cache.iterdir():
@@ -93,6 +96,20 @@ def test_the_cache_forgets_what_was_not_used_for_longest(copied, cache, monkeypa
     shutil.rmtree(copied.folder)
     embed(copied, ["red", "ball"], cache)
     assert len(list(cache.iterdir())) == 2
+
+
+def test_the_folder_is_listed_at_the_first_and_at_every_64th_embedding(cache, monkeypatch):
+    listed = []
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda *arguments: listed.append("") or glob(*arguments))
+    embeddings = text.EmbeddingCache(cache, keep=10)
+    counts = []
+    for number in range(text.PRUNE_EVERY + 1):
+        embeddings.write(str(number), torch.zeros(1))
+        os.utime(cache / f"{number}.safetensors", (number, number))
+        counts.append(len(listed))
+    assert counts == [1] * text.PRUNE_EVERY + [2]
+    assert {path.stem for path in cache.iterdir()} == {str(number) for number in range(55, 65)}
 
 
 def test_a_text_longer_than_the_model_reads_is_cut(model, cache):
@@ -115,5 +132,5 @@ def test_damaged_weights_are_an_error_and_are_not_cached(settings, tmp_path):
 def test_another_setup_is_another_entry(model, cache):
     """After an update of torch, say, the encoder may give other bits."""
     for setup in ("one", "two", "one"):
-        text.embed(model, ["the red ball"], cache, PLACE, setup)
+        text.embed(model, ["the red ball"], text.EmbeddingCache(cache), PLACE, setup)
     assert len(list(cache.iterdir())) == 2

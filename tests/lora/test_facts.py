@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.test_lora_cases import CASES, MODEL
 from tests.support import adapters, tiny
 from wan_pipeline.cli import main
+from wan_pipeline.lora import library as library_module
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
@@ -49,6 +50,15 @@ def test_kind_rank_and_keys(settings, catalog, model, stem, kind, rank):
     assert (facts.problem, facts.warnings, facts.experts) == (None, (), ())
     assert facts.bytes == source.stat().st_size
     assert len(catalog.sha256(facts.paths[0])) == 64
+
+
+def test_settings_put_beside_a_file_are_seen(settings, catalog, model):
+    path = settings.loras / "adapter_model.safetensors"
+    save_file({"base_model.model.blocks.0.attn1.to_q.oft_R.weight": torch.full((6, 28), 0.1)}, path)
+    lora = LoraLibrary(settings.loras).find("adapter_model")
+    assert "put its adapter_config.json beside it" in (catalog.facts(lora, model).problem or "")
+    (settings.loras / "adapter_config.json").write_text('{"peft_type": "OFT"}', encoding="utf-8")
+    assert catalog.facts(lora, model).problem is None
 
 
 def test_what_the_metadata_says(settings, catalog):
@@ -109,6 +119,19 @@ def test_further_folders_are_read_and_hidden_names_are_told(settings, tmp_path):
     assert f"{more / 'Ink.safetensors'} has the same name, so it is left out: rename it" in notice
     (more / "Ink.safetensors").unlink()
     assert library.notices == ()
+
+
+def test_notices_list_the_folders_once(settings, tmp_path, monkeypatch):
+    """A file that goes away between two listings was once looked up in the second."""
+    more = tmp_path / "more"
+    more.mkdir()
+    for folder in (settings.loras, more):
+        adapters.write(folder / "ink.safetensors")
+    listed = []
+    walk = LoraLibrary._walk
+    monkeypatch.setattr(LoraLibrary, "_walk", lambda library: listed.append("") or walk(library))
+    monkeypatch.setattr(library_module, "SETTLED_SECONDS", 1e9)  # as folders that have just changed
+    assert len(LoraLibrary(settings.loras, [more]).notices) == 1 and len(listed) == 1
 
 
 def test_the_command_lists_and_checks(settings, model, capsys, tmp_path):

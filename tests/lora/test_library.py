@@ -7,9 +7,15 @@ import os
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from tests.support import adapters
 from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.facts import LoraCatalog
+from wan_pipeline.lora.incoming import add_file
 from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.storage.hashes import FileHashes
 
 
 @pytest.fixture
@@ -69,6 +75,29 @@ def test_a_file_in_a_folder_is_found_with_it_and_alone(library):
     (library.folder / "others" / "anna.safetensors").touch()
     with pytest.raises(LoraError, match="There is no LoRA 'anna'"):
         library.find("anna")
+
+
+def test_what_is_added_has_a_new_name_and_only_numbers(library, tmp_path):
+    catalog, more = LoraCatalog(FileHashes(tmp_path / "hashes")), tmp_path / "more"
+    (more / "below").mkdir(parents=True)
+    library = LoraLibrary(library.folder, [more])
+    for path in (
+        more / "ink",
+        more / "below" / "wash",
+        library.folder / "a_high_noise",
+        library.folder / "a_low_noise",
+    ):
+        adapters.write(path.with_suffix(".safetensors"))
+    (tmp_path / "new").mkdir()
+    for name in ("Ink", "wash", "a", "A_low_noise", "zoom"):
+        with pytest.raises(LoraError, match=f"There is a LoRA '{name}' in the folders already"):
+            add_file(adapters.write(tmp_path / "new" / f"{name}.safetensors"), library, catalog)
+    bad = {key: value * torch.inf for key, value in load_file(more / "ink.safetensors").items()}
+    save_file(bad, tmp_path / "new.safetensors")
+    with pytest.raises(LoraError, match="'new' holds values that are not numbers"):
+        add_file(tmp_path / "new.safetensors", library, catalog)
+    assert add_file(adapters.write(tmp_path / "new.safetensors"), library, catalog) == "new"
+    assert library.find("new").paths == (library.folder / "new.safetensors",)
 
 
 def test_halves_pair_within_their_folder(library):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +17,15 @@ from tests.support.requests import make_request
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.schedulers import make_scheduler
-from wan_pipeline.engine.text import embed
-from wan_pipeline.errors import LoraError
+from wan_pipeline.engine.text import EmbeddingCache, embed
+from wan_pipeline.errors import LoraError, StorageError
 from wan_pipeline.lora.check import match_adapters
-from wan_pipeline.lora.experts import Expert
+from wan_pipeline.lora.experts import Expert, RememberedExperts
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.requests.request import Draft, LoraChoice
+from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.studio import Studio
 
 MODEL = "wan2.2-t2v-a14b"
@@ -227,7 +229,10 @@ def _stock(settings, request, files) -> np.ndarray:
     model = ModelLibrary(settings).find(MODEL)
     with torch.inference_mode():
         texts = embed(
-            model, ["the red ball", ""], settings.cache / "stock", Placement(torch.device("cpu"), torch.float32)
+            model,
+            ["the red ball", ""],
+            EmbeddingCache(settings.cache / "stock"),
+            Placement(torch.device("cpu"), torch.float32),
         )
     pipeline = WanPipeline.from_pretrained(model.folder, torch_dtype=torch.float32)
     for transformer, path in zip((pipeline.transformer, pipeline.transformer_2), files, strict=True):
@@ -270,8 +275,22 @@ def test_what_a_person_says_of_a_files_expert_is_remembered_by_its_hash(settings
     path.rename(settings.loras / "style2.safetensors")
     (moved,) = match_adapters(library.find("style2"), model, said=LoraLibrary.of(settings).expert_of)
     assert moved.experts == (1,)
-    settings.lora_experts.write_text("[", encoding="utf-8")
-    assert library.expert_of(settings.loras / "style2.safetensors") is None
+
+
+def test_a_damaged_list_of_experts_is_kept(tmp_path):
+    """Its good answers count, and it is not written over when it cannot be read."""
+    file, hashes, path = tmp_path / "experts.json", FileHashes(tmp_path / "hashes"), write(tmp_path / "a.safetensors")
+    experts, sha256 = RememberedExperts(file, hashes), hashes.sha256(path)
+    file.write_text(json.dumps({sha256: "low", "of a later version": "middle", "odd": [1]}), encoding="utf-8")
+    assert experts.of(path) is Expert.LOW
+    experts.remember("f" * 64, Expert.BOTH)
+    kept = {sha256: "low", "of a later version": "middle", "odd": [1], "f" * 64: "both"}
+    assert json.loads(file.read_text(encoding="utf-8")) == kept and experts.of(path) is Expert.LOW
+    file.write_text("[", encoding="utf-8")
+    assert experts.of(path) is None
+    with pytest.raises(StorageError, match=r"cannot be read: it is not JSON .*mend or delete it"):
+        experts.remember(sha256, Expert.HIGH)
+    assert file.read_text(encoding="utf-8") == "["
 
 
 def test_each_expert_has_its_weight_and_a_file_that_tells_none_is_told(settings, model):

@@ -21,6 +21,8 @@ from wan_pipeline.requests.request import GenerationRequest, LoraChoice
         ("0.25:2", 4, (2, 2, 2, 2)),
         ("0:1, 1:0", 4, (1, 0.75, 0.5, 0.25)),
         (" .5 : -1.5 , 1:+.5", 2, (-1.5, -1.5)),
+        ("0.00005:0, 1.:1", 2, (0, 0.499975)),
+        ("0:0.00000001", 1, (1e-8,)),
     ],
 )
 def test_factors_are_linear_between_the_points(text: str, steps: int, factors: tuple[float, ...]) -> None:
@@ -36,6 +38,8 @@ def test_factors_are_linear_between_the_points(text: str, steps: int, factors: t
         ("0:0,", "is no schedule"),
         ("0", "is no schedule"),
         ("nan:1", "is no schedule"),
+        ("\u0661:1", "is no schedule"),
+        ("0:" + "1" * 999, "1,001 characters, and at most 1,000"),
         ("0:inf", "is no schedule"),
         ("1.1:0", "shares beyond 1"),
         ("0:11", "factors beyond 10"),

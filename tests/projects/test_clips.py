@@ -11,7 +11,7 @@ import pytest
 from tests.support.studios import QUICK
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.models.precision import Precision
@@ -145,6 +145,30 @@ def test_a_copy_that_cannot_be_written_fails_no_clip(studio: Studio, settings: S
     Worker(settings).run()
     job = studio.jobs.existing(job_id)
     assert job.state is JobState.DONE and "could not be copied to its project's output folder" in job.warnings[0]
+
+
+def test_the_home_is_that_of_the_owners_setting(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for output, folder in (
+        ("~/out", str(tmp_path / "home" / "out")),
+        ("out", str(tmp_path / "out")),
+        ("", ""),
+        ("~nobody-of-this-name/out", "~nobody-of-this-name/out"),  # `copy_clip` refuses it
+    ):
+        studio.projects.save(replace(CLIENT, output=output))
+        assert studio.jobs.existing(studio.submit(BARE, "Client A")).output == folder
+    assert studio.projects.existing("Client A").output == "~nobody-of-this-name/out", "as it was written"
+
+
+def test_an_output_folder_that_no_disk_takes_is_refused_in_the_file(studio: Studio) -> None:
+    path = studio.projects.path(studio.projects.create(CLIENT).id)
+    path.write_text('output = "/out\\u0000"\n', encoding="utf-8")
+    with pytest.raises(ProjectError, match=r"line 1: 'output' = .* it holds a zero character"):
+        studio.projects.find("Client A")
 
 
 @pytest.mark.parametrize("project", ["", "Nacht"])

@@ -57,6 +57,9 @@ def test_names_that_clips_have_are_passed_over(tmp_path: Path) -> None:
     ]
     (tmp_path / "42.mp4").touch()
     assert list(islice(free_names("{seed}", FACTS, tmp_path), 2)) == ["42_2", "42_3"]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "42_2.mp4").touch()
+    assert list(islice(free_names("{seed}", FACTS, tmp_path), 2)) == ["42_3", "42_4"]
 
 
 def test_a_name_of_nothing_is_none() -> None:

@@ -30,7 +30,7 @@ from wan_pipeline.ui.queue import html as queue_html
 from wan_pipeline.ui.queue.shelves import Selection
 
 MAY = {
-    "queue": {"submit", "submit_many", "duplicate"},
+    "queue": {"submit", "submit_many", "duplicate", "reserve_clip"},
     "gallery": {"problems", "notice", "page", "count_newer", "clip", "existing", "facets", "rescan", "newest_posters"},
     "bundles": {"write"},
     "lora_notes": {"all"},

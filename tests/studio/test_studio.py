@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support.disks import read_only_disk, small_disk
+from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.read import last_frame
 from wan_pipeline.errors import ImageError, LoraError, ModelError, PresetError, RequestError, StorageError, UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.models.spec import Mode
@@ -133,6 +136,15 @@ def test_a_workspace_that_cannot_be_made_is_said_at_the_start(settings: Settings
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StorageError, match=r"taken.* cannot be written to"):
         Studio(replace(settings, workspace=tmp_path / "taken"))
+
+
+def test_clips_of_one_name_in_two_folders_have_their_own_copies(studio: Studio) -> None:
+    clips = [studio.settings.clips / folder / "001_7.mp4" for folder in "ab"]
+    for number, clip in enumerate(clips):
+        clip.parent.mkdir(parents=True)
+        encode(np.full((5, 32, 48, 3), 200 * number, np.uint8), 16, clip, None)
+    assert last_frame(studio.share_copy(clips[0])).mean() < 50 < last_frame(studio.share_copy(clips[1])).mean()
+    assert studio.last_frame(clips[0]) != studio.last_frame(clips[1])
 
 
 def test_a_job_without_a_clip_has_no_last_frame(studio: Studio) -> None:

@@ -37,14 +37,17 @@ def list_clips(folder: Path, below: str = "") -> set[str]:
 
 
 def move_files(clip: str, source: Path, target: Path) -> None:
-    """Move a clip from one folder to another. Raises ClipFileError.
+    """Move a clip from one folder to another. Raises ClipFileError, before anything is moved if a name is taken there.
 
     The MP4 goes first: after a crash between two files, it tells where the clip belongs. Files that are not there are
     passed over, for somebody may have moved them.
     """
-    for name in _names(clip):
-        if not (source / name).exists():
-            continue
+    present = [name for name in _names(clip) if (source / name).exists()]
+    if taken := next((name for name in present if (target / name).exists()), None):
+        raise ClipFileError(
+            f"{taken} cannot be moved to {target} (another file has its name there); rename or delete one of the two."
+        )
+    for name in present:
         try:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).replace(target / name)

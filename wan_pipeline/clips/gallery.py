@@ -16,7 +16,7 @@ from pathlib import Path
 from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files, name_in
 from wan_pipeline.clips.poster import draw_missing_poster
 from wan_pipeline.clips.receipt import MAX_SECONDS
-from wan_pipeline.clips.sidecars import Entry, FolderScan, id_of_file
+from wan_pipeline.clips.sidecars import Entry, FileState, FolderScan, id_of_file
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.requests.limits import check_note, check_search
 from wan_pipeline.requests.request import GenerationRequest
@@ -124,6 +124,7 @@ class Gallery:
         self._folder = folder
         self._check_main_app = check_main_app
         self._problems: tuple[str, ...] = ()
+        self._foreign: set[FileState] = set()
 
     # Reading
 
@@ -245,8 +246,10 @@ class Gallery:
 
     def rescan(self) -> int:
         """Follow the folder: list new clips and note which were moved. Returns how many are new; sets `problems`."""
-        scan = FolderScan(self._folder)
+        scan = FolderScan(self._folder, self._foreign)
         with self._database.connection() as connection:
+            unfinished = {row["id"] for row in connection.execute("SELECT id FROM jobs WHERE finished_at IS NULL")}
+            # after those: of a job that finishes meanwhile the row is there
             rows = connection.execute("SELECT id, clip, binned_at FROM clips").fetchall()
         for row in rows:
             if row["clip"] in (scan.clips if row["binned_at"] else scan.binned):
@@ -254,7 +257,7 @@ class Gallery:
                     self._move(row["id"], row["clip"], into_bin=not row["binned_at"])
                 except ClipFileError as error:
                     scan.problems.append(str(error))
-        entries = scan.new_entries({row["clip"]: row["id"] for row in rows})
+        entries = scan.new_entries({row["clip"]: row["id"] for row in rows}, unfinished)
         if entries:
             with self._database.transaction() as connection:
                 for entry in entries:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,8 @@ from wan_pipeline.storage.outside import printable
 
 TAG_BYTES = 256 * 1024
 RECEIPT_WORD = b"frames_sha256"
-SAVING_SECONDS = 60.0
+FileState = tuple[Path, int, int]
+"""A file, its size, and its time in ns."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,25 @@ class Entry:
 class FolderScan:
     """The clips in a folder and its bin at one moment. `problems` has one sentence for each that cannot be listed."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises StorageError if the folder cannot be read."""
+    def __init__(self, folder: Path, foreign: set[FileState] | None = None) -> None:
+        """Raises StorageError if the folder cannot be read.
+
+        `foreign` are clips that earlier scans found no receipt in; they are not looked into again, and new ones join.
+        """
         self.problems: list[str] = []
         self._folder = folder
+        self._foreign = set() if foreign is None else foreign
         self.clips = self._names(folder)
         self.binned = self._names(folder / BIN) - self.clips
 
-    def new_entries(self, listed: Mapping[str, str]) -> list[Entry]:
-        """Read the clips that are not listed, oldest first. `listed` are the ids of the listed clips by file name."""
+    def new_entries(self, listed: Mapping[str, str], unfinished: Collection[str] = ()) -> list[Entry]:
+        """Read the clips that are not listed, oldest first. `listed` are the ids of the listed clips by file name.
+
+        A clip of one of the `unfinished` jobs is being saved until there is a receipt beside it, which comes last.
+        """
         now = datetime.now(UTC).isoformat()
-        entries = self._read(self.clips - listed.keys(), self._folder, None)
-        entries += self._read(self.binned - listed.keys(), self._folder / BIN, now)
+        entries = self._read(self.clips - listed.keys(), self._folder, None, unfinished)
+        entries += self._read(self.binned - listed.keys(), self._folder / BIN, now, unfinished)
         entries.sort(key=lambda entry: (entry.made_at, len(entry.clip), entry.clip))  # "x.mp4" before "x (1).mp4"
         present = self.clips | self.binned
         return _with_own_ids(entries, {listed[name] for name in listed if name in present})
@@ -69,27 +76,36 @@ class FolderScan:
         self.problems += [f"{printable(name)} is not listed. Its name is not UTF-8; rename it." for name in bad]
         return names - bad
 
-    def _read(self, names: Iterable[str], folder: Path, binned_at: str | None) -> list[Entry]:
+    def _read(
+        self, names: Iterable[str], folder: Path, binned_at: str | None, unfinished: Collection[str]
+    ) -> list[Entry]:
         entries = []
         for name in names:
             try:
-                entry = read_entry(folder / name, binned_at, name)
+                receipt = receipt_beside(folder / name) or self._receipt_of_copy(folder / name, unfinished)
             except ReceiptError as error:
                 self.problems.append(f"{name} is not listed. {error}")
             else:
-                entries += [entry] if entry else []
+                entries += [_entry(receipt, name, binned_at)] if receipt else []
         return entries
 
+    def _receipt_of_copy(self, clip: Path, unfinished: Collection[str]) -> Receipt | None:
+        """The receipt inside a clip that was copied without the one beside it. Raises ReceiptError."""
+        try:
+            facts = clip.stat()
+            state = clip, facts.st_size, facts.st_mtime_ns
+            if state in self._foreign:
+                return None
+            receipt = receipt_inside(clip) if _may_hold_receipt(clip) else None
+        except (StorageError, OSError):  # no video, perhaps not yet
+            return None
+        if receipt is None:
+            self._foreign.add(state)
+        return None if receipt and receipt.job in unfinished else receipt
 
-def read_entry(clip: Path, binned_at: str | None = None, name: str = "") -> Entry | None:
-    """Read the entry of an MP4; None if it has no receipt. Raises ReceiptError if that cannot be read.
 
-    `name` is the clip's in the gallery, if it lies in a folder below.
-    """
-    name = name or clip.name
-    receipt = receipt_beside(clip) or _receipt_of_copy(clip)
-    if receipt is None:
-        return None
+def _entry(receipt: Receipt, name: str, binned_at: str | None) -> Entry:
+    """The entry of a clip by its receipt and its name in the gallery."""
     return Entry(
         id=receipt.job or id_of_file(name),
         request=receipt.request,
@@ -104,30 +120,15 @@ def read_entry(clip: Path, binned_at: str | None = None, name: str = "") -> Entr
     )
 
 
-def _receipt_of_copy(clip: Path) -> Receipt | None:
-    """The receipt inside a clip that was copied without the one beside it. Raises ReceiptError."""
-    try:
-        receipt = receipt_inside(clip) if _may_hold_receipt(clip) else None
-        return None if receipt and _is_being_saved(clip, receipt.job) else receipt
-    except (StorageError, OSError):  # no video, perhaps not yet
-        return None
-
-
-def _is_being_saved(clip: Path, job: str) -> bool:
-    """Whether it has the name of a job's own clip, no receipt beside it, and is new: the worker writes that last."""
-    is_own = bool(job) and re.fullmatch(rf"\d{{4}}-\d\d-\d\d_.*_{job[:8]}\.mp4", clip.name) is not None
-    return is_own and time.time() - clip.stat().st_mtime < SAVING_SECONDS
-
-
 def _may_hold_receipt(clip: Path) -> bool:
-    """Look for a receipt's words at both ends of a file, where its tags are: asking ffmpeg takes 50 ms a file."""
-    try:
-        with clip.open("rb") as file:
-            head = file.read(TAG_BYTES)
-            file.seek(max(clip.stat().st_size - TAG_BYTES, 0))
-            return RECEIPT_WORD in head or RECEIPT_WORD in file.read(TAG_BYTES)
-    except OSError:
-        return False
+    """Look for a receipt's words at both ends of a file, where its tags are: asking ffmpeg takes 50 ms a file.
+
+    Raises OSError.
+    """
+    with clip.open("rb") as file:
+        head = file.read(TAG_BYTES)
+        file.seek(max(clip.stat().st_size - TAG_BYTES, 0))
+        return RECEIPT_WORD in head or RECEIPT_WORD in file.read(TAG_BYTES)
 
 
 def _with_own_ids(entries: Iterable[Entry], taken: set[str]) -> list[Entry]:

@@ -58,8 +58,9 @@ def sample(
     if state is not None:
         pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
     latents = (initial_noise(denoiser, request) if state is None else state.latents).to(device)
-    execution.begin_step(state.step if state else 0)
-    steps = request.num_inference_steps
+    first, steps = state.step if state else 0, request.num_inference_steps
+    if first < steps:  # else all are done, and only decoding is left
+        execution.begin_step(first)
     callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step)
     offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
     with offloading:

@@ -38,7 +38,7 @@ from wan_pipeline.engine.preview import Preview, load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.engine.rendered import Rendered, frames_sha256
 from wan_pipeline.engine.stages import Stages
-from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.lora.library import LoraLibrary
@@ -123,6 +123,7 @@ class Engine:
         self._recorder = ProvenanceRecorder(settings, self._loras, self._placement)
         self._planner = ClipPlanner(settings, self._loras, self._placement, deterministic=deterministic)
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
+        self._prompts = EmbeddingCache(settings.cache / "prompts")
         limit_memory(self._placement, settings.memory_limit)
         with suppress(StorageError):  # raised again when a clip is rendered
             self._planner.machine(self._holder.host_bytes)
@@ -158,8 +159,7 @@ class Engine:
     ) -> None:
         """Encode the texts of coming clips into the cache, loading each model's text encoder once.
 
-        The cache holds at most MAX_CACHED embeddings. Raises ModelError, OutOfMemory, GenerationError, StorageError or
-        Cancelled.
+        Raises ModelError, OutOfMemory, GenerationError, StorageError or Cancelled.
         """
         by_model: dict[str, list[GenerationRequest]] = {}
         for request in requests:
@@ -211,8 +211,8 @@ class Engine:
     ) -> list[torch.Tensor]:
         self._holder.release_unless(model, plan)
         place = replace(self._placement, device=CPU) if plan.text == "cpu" else self._placement
-        cache, setup = self._settings.cache / "prompts", self._recorder.text_setup()
-        return embed(model, texts, cache, place, setup, observer, streams=plan.text == "streamed")
+        setup, streams = self._recorder.text_setup(), plan.text == "streamed"
+        return embed(model, texts, self._prompts, place, setup, observer, streams=streams)
 
     def _prepare(self, clip: _Clip, loras: list[ChosenLora]) -> _Prepared:
         """Load the model and the adapters, hash what the clip is made from, and find its checkpoint."""

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -25,35 +25,76 @@ from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.storage.files import keep_newest, whole_file
 
 MAX_CACHED = 256
-"""Number of prompt embeddings in the cache, unless one call brings more."""
+"""Number of prompt embeddings in the cache, unless a dataset brings more."""
+PRUNE_EVERY = 64
+"""Embeddings written from one pruning of the cache to the next: each lists the whole folder."""
 
 logger = logging.getLogger(__name__)
+
+
+class EmbeddingCache:
+    """Prompt embeddings in a folder, by key. Those that were not used for longest are deleted from time to time."""
+
+    def __init__(self, folder: Path, keep: int = MAX_CACHED) -> None:
+        """After a pruning the folder holds at most `keep` embeddings, before the next one PRUNE_EVERY - 1 more."""
+        self._folder = folder
+        self._keep = keep
+        self._written = 0
+
+    def read(self, key: str) -> torch.Tensor | None:
+        """The embedding; None if there is none, or it is damaged and has to be made again."""
+        path = self._path(key)
+        try:
+            embedding = aligned(load_file(path)["embedding"])
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, KeyError, OSError) as error:
+            logger.warning("The cached prompt %s is damaged and is encoded again: %s", path, error)
+            return None
+        with suppress(OSError):  # another process may have deleted it meanwhile
+            os.utime(path)
+        return embedding
+
+    def write(self, key: str, embedding: torch.Tensor) -> None:
+        """Raises StorageError."""
+        with whole_file(self._path(key)) as part:
+            part.write_bytes(save({"embedding": embedding.contiguous()}))
+        if self._written % PRUNE_EVERY == 0:  # the first time, too: most processes write a few
+            self._prune()
+        self._written += 1
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.safetensors"
+
+    def _prune(self) -> None:
+        try:
+            keep_newest(self._folder, self._keep)
+        except OSError as error:  # another process deletes, too, or has a file open
+            logger.info("The cache of prompts in %s is pruned later: %s", self._folder, error)
 
 
 def embed(
     model: InstalledModel,
     texts: list[str],
-    cache: Path,
+    cache: EmbeddingCache,
     placement: Placement,
     setup: str = "",
     observer: Observer | None = None,
     *,
     streams: bool = False,
-    keep: int = 0,
 ) -> list[torch.Tensor]:
     """The embedding of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
     The bits are those of the pipeline's `encode_prompt`. Cached embeddings belong to one `setup`, which names the
-    versions and settings that decide their bits. `streams`: the encoder's blocks are streamed to the device. The cache
-    holds at most `keep` embeddings, or MAX_CACHED if that is more.
+    versions and settings that decide their bits. `streams`: the encoder's blocks are streamed to the device.
     Raises ModelError, GenerationError for embeddings that are not finite, StorageError if the cache cannot be written,
     and Cancelled between two texts.
     """
-    paths = {text: cache / f"{_key(model, text, placement, setup)}.safetensors" for text in texts}
-    found = {text: embedding for text, path in paths.items() if (embedding := _read(path)) is not None}
-    absent = [text for text in paths if text not in found]
+    keys = {text: _key(model, text, placement, setup) for text in texts}
+    found = {text: embedding for text, key in keys.items() if (embedding := cache.read(key)) is not None}
+    absent = [text for text in keys if text not in found]
     for done, (text, embedding) in enumerate(_encode(model, absent, placement, streams), 1):
-        _write(paths[text], embedding, max(keep, MAX_CACHED))
+        cache.write(keys[text], embedding)
         found[text] = embedding
         if observer is not None:
             observer.progress(Progress(Stage.ENCODING_TEXT, done, len(absent)))
@@ -93,22 +134,3 @@ def _key(model: InstalledModel, text: str, placement: Placement, setup: str) -> 
     length, dtype, device = model.spec.max_sequence_length, placement.dtype, placement.device.type
     parts = (model.fingerprint, text, str(length), str(dtype), device, setup)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _read(path: Path) -> torch.Tensor | None:
-    """The cached embedding; None if there is none, or it is damaged and has to be made again."""
-    try:
-        embedding = aligned(load_file(path)["embedding"])
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, KeyError, OSError) as error:
-        logger.warning("The cached prompt %s is damaged and is encoded again: %s", path, error)
-        return None
-    os.utime(path)
-    return embedding
-
-
-def _write(path: Path, embedding: torch.Tensor, keep: int) -> None:
-    with whole_file(path) as part:
-        part.write_bytes(save({"embedding": embedding.contiguous()}))
-    keep_newest(path.parent, keep)

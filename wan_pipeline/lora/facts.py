@@ -18,6 +18,7 @@ from wan_pipeline.lora.changes import ROLES, Kind
 from wan_pipeline.lora.check import SaidExpert, match_files
 from wan_pipeline.lora.keys import KeyParts, Role, split_keys
 from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.lora.metadata import settings_beside
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.lora.values import UNREAD, ValueReader
 from wan_pipeline.lora.words import base_of, trigger_words
@@ -172,18 +173,28 @@ class _File:
 
 
 class _Unchanged(Generic[T]):
-    """Values made of files, made again when a file has another size or time."""
+    """Values made of files, made again when a file, or peft's settings beside it, has another size or time."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str | Path, ...], tuple[list[tuple[int, int]], T]] = {}
+        self._known: dict[tuple[str | Path, ...], tuple[list[tuple[int, int] | None], T]] = {}
 
     def of(self, paths: Sequence[Path], make: Callable[[], T], key: str = "") -> T:
         """Raises OSError, and what `make` raises."""
-        state = [(facts.st_size, facts.st_mtime_ns) for facts in (path.stat() for path in paths)]
+        beside = [settings for path in paths if (settings := settings_beside(path))]
+        state = [_state(path) for path in (*paths, *beside)]
         known = self._known.get((key, *paths))
         if known is None or known[0] != state:
             known = self._known[key, *paths] = (state, make())
         return known[1]
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """A file's size, and its time in ns; None if it is not there. Raises OSError."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _kinds_and_rank(files: Iterable[_File]) -> tuple[list[str], int | None]:

@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
+from wan_pipeline.lora.adapter import check_values, read_lora_header
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import SUFFIX, LoraLibrary
 from wan_pipeline.lora.pairs import Lora
+from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.names import is_text
 from wan_pipeline.storage.files import whole_file
 
@@ -16,17 +18,18 @@ from wan_pipeline.storage.files import whole_file
 def add_file(source: Path, library: LoraLibrary, catalog: LoraCatalog) -> str:
     """Copy a file into the first folder of the library, under its own name, which is returned.
 
-    Raises LoraError for a file that is no LoRA, or whose name is taken, and StorageError for a disk that refuses it.
+    Raises LoraError for a file that is no LoRA or holds what is no number, or whose name is taken, and StorageError for
+    a disk that refuses it.
     """
     name = source.stem
     if source.suffix != SUFFIX or not is_text(name):
         raise LoraError(f"'{source.name[:80]}' is no LoRA file; choose one that ends in {SUFFIX}.")
-    taken = {other.stem.casefold() for other in library.folder.glob(f"*{SUFFIX}")}
-    if name.casefold() in taken:
-        raise LoraError(f"There is a LoRA '{name}' in the folder already; rename the new file, or remove the old one.")
+    if name.casefold() in library.taken_names():
+        raise LoraError(f"There is a LoRA '{name}' in the folders already; rename the new file, or remove the old one.")
     facts = catalog.facts(Lora(name, source, source))
     if facts.problem:
         raise LoraError(facts.problem)
+    check_values(source, read_lora_header(source), ValueReader())
     with whole_file(library.folder / source.name) as part:
         shutil.copyfile(source, part)
     return name

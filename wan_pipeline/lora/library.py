@@ -88,15 +88,21 @@ class LoraLibrary:
         """The names of all LoRAs, sorted."""
         return [lora.name for lora in self.all()]
 
+    def taken_names(self) -> set[str]:
+        """In small letters, all that `find` finds, or that halves and files of folders below are called."""
+        listing = self._list()
+        stems = {path.stem.casefold() for _, path in listing.files.values()}
+        return {*listing.files, *listing.pairs, *stems}
+
     @property
     def notices(self) -> tuple[str, ...]:
         """A sentence about files that another of the same name hides."""
-        hidden = self._list().hidden
-        if not hidden:
+        listing = self._list()
+        if not listing.hidden:
             return ()
-        more = f", and {len(hidden) - 1:,} more are hidden so" if len(hidden) > 1 else ""
-        name, path = hidden[0]
-        winner = self._list().files[name.casefold()][1]
+        more = f", and {len(listing.hidden) - 1:,} more are hidden so" if len(listing.hidden) > 1 else ""
+        name, path = listing.hidden[0]
+        winner = listing.files[name.casefold()][1]
         return (f"LoRA '{name}' is {winner}; {path} has the same name, so it is left out{more}: rename it to use it.",)
 
     def find(self, name: str) -> Lora:

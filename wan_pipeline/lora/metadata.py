@@ -86,10 +86,15 @@ def read_settings(name: str, metadata: dict[str, str], component: str) -> Adapte
     )
 
 
+def settings_beside(path: Path) -> Path | None:
+    """Where peft's settings of a file are, if it has peft's name."""
+    return path.with_name(CONFIG) if path.name == PEFT_FILE else None
+
+
 def with_settings_beside(path: Path, header: Header) -> Header:
     """The header with the settings of the `adapter_config.json` that peft writes beside its file. Raises OSError."""
-    beside = path.with_name(CONFIG)
-    if path.name != PEFT_FILE or DIFFUSERS_KEY in header.metadata or not beside.is_file():
+    beside = settings_beside(path)
+    if beside is None or DIFFUSERS_KEY in header.metadata or not beside.is_file():
         return header
     with beside.open("rb") as file:
         text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")

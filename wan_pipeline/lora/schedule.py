@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated
 
@@ -11,7 +12,9 @@ from pydantic import PlainValidator
 
 MAX_POINTS = 32
 MAX_FACTOR = 10.0
-_POINT = re.compile(r"\s*(\d*\.?\d+)\s*:\s*([+-]?\d*\.?\d+)\s*")
+MAX_CHARACTERS = 1000
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_POINT = re.compile(rf"({_NUMBER})\s*:\s*([+-]?{_NUMBER})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,11 @@ class Schedule:
     @classmethod
     def parse(cls, text: str) -> Schedule:
         """Read `0:0, 0.3:1`. Raises ValueError with the end of a sentence."""
+        _check_length(text)
         parts = text.split(",")
-        matches = [_POINT.fullmatch(part) for part in parts]
         if len(parts) > MAX_POINTS:
             raise ValueError(f"it has {len(parts)} points, and at most {MAX_POINTS} are allowed")
+        matches = [_POINT.fullmatch(part.strip()) for part in parts]
         if not all(matches):
             raise ValueError(f"'{text[:80]}' is no schedule; write points as share of the steps:factor, as 0:0, 0.3:1")
         points = tuple((float(match[1]), float(match[2])) for match in matches if match)
@@ -35,7 +39,9 @@ class Schedule:
             raise ValueError(f"'{text[:80]}' has shares beyond 1, or factors beyond {MAX_FACTOR:g}; keep them within")
         if any(one[0] > two[0] for one, two in pairwise(points)):
             raise ValueError(f"the shares of '{text[:80]}' do not rise; put its points in order")
-        return cls(points)
+        schedule = cls(points)
+        _check_length(str(schedule))  # ".5" is written as 0.5, and what is stored has to be read again
+        return schedule
 
     def factor(self, done: float) -> float:
         """The factor when this share of the steps, from 0 to 1, is done."""
@@ -69,5 +75,12 @@ StoredSchedule = Annotated[Schedule, PlainValidator(_read)]
 """For fields of parsed classes: written as text."""
 
 
+def _check_length(text: str) -> None:
+    """Raises ValueError with the end of a sentence."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"it has {len(text):,} characters, and at most {MAX_CHARACTERS:,} are allowed")
+
+
 def _short(number: float) -> str:
-    return repr(float(number)).removesuffix(".0")
+    """The number in plain decimals, as it is read; the digits are the fewest that give it again."""
+    return f"{Decimal(repr(float(number))):f}".removesuffix(".0")

@@ -13,6 +13,7 @@ from wan_pipeline.jobs.job import Names, NewJob
 from wan_pipeline.projects.naming import ClipFacts, free_names
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests import options as words
 from wan_pipeline.requests.request import GenerationRequest
 
 
@@ -74,3 +75,12 @@ class ProjectClips:
             prompt=words_of(request.prompt),
         )
         return free_names(project.naming, facts, self._clips)
+
+
+def _whole_path(output: str) -> str:
+    """An output folder, as the owner wrote it, from the root. One in a home that is not known stays as it is.
+
+    It is settled here, for the worker that copies the clip may run in another folder.
+    """
+    folder = words.path(output)
+    return output if not output or folder.as_posix().startswith("~") else str(folder.absolute())

@@ -9,6 +9,8 @@ from itertools import chain, count
 from pathlib import Path
 from string import Formatter
 
+from wan_pipeline.clips.files import BIN
+
 MAX_TEMPLATE = 200
 MAX_PART = 80
 """Characters of one folder or name: long enough for people, short enough for Windows' whole path."""
@@ -92,7 +94,7 @@ class _Blank:
 
 
 def free_names(template: str, facts: ClipFacts, folder: Path) -> Iterator[str]:
-    """Names by the template that no clip in the folder has, for one take after another. None without a template.
+    """Names by the template that no clip in the folder or its bin has, one take after another. None without a template.
 
     A template without {take} gets a number at the end from the second clip of that name on.
     """
@@ -103,4 +105,5 @@ def free_names(template: str, facts: ClipFacts, folder: Path) -> Iterator[str]:
         names: Iterator[str] = chain([bare], (f"{bare}_{number}" for number in count(2)))
     else:
         names = (named(template, replace(facts, take=take)) for take in count(facts.take))
-    yield from (name for name in names if not (folder / f"{name}.mp4").exists())
+    places = (folder, folder / BIN)
+    yield from (name for name in names if not any((place / f"{name}.mp4").exists() for place in places))

@@ -16,6 +16,12 @@ DEFAULT = "default"
 MAX_NOTES = 20_000
 
 
+def _check_folder(folder: str) -> str:
+    if "\0" in folder:
+        raise ValueError("it holds a zero character, which no folder's name has")
+    return folder
+
+
 @dataclass(frozen=True)
 class Profile:
     """What of the setup is another thing for drafts, or for finals."""
@@ -45,8 +51,8 @@ class Project:
     final: Profile = field(default_factory=Profile)
     naming: Annotated[str, AfterValidator(check_template)] = ""
     """Template of clips' names; empty for the usual names."""
-    output: Annotated[str, Field(max_length=1000)] = ""
-    """Folder that every finished clip is copied to; empty for none."""
+    output: Annotated[str, Field(max_length=1000), AfterValidator(_check_folder)] = ""
+    """Folder that every finished clip is copied to; empty for none. `~` is the owner's home."""
     notes: Annotated[str, Field(max_length=MAX_NOTES)] = ""
     archived: bool = False
     """Not offered any more; its clips stay."""

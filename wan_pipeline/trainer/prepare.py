@@ -24,7 +24,7 @@ from wan_pipeline.engine.device.placement import CPU, Placement, release_memory
 from wan_pipeline.engine.load import load_component
 from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.engine.memory.offload import tiled_encode
-from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.text import MAX_CACHED, EmbeddingCache, embed
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.progress import check_cancelled
@@ -42,7 +42,7 @@ from wan_pipeline.trainer.progress import (
 
 logger = logging.getLogger(__name__)
 
-MAX_CACHED = 2000
+MAX_LATENTS = 2000
 """Latents that the cache holds, or as many as the dataset has if more: those of 512 x 512 x 33 take 2.4 MB."""
 
 
@@ -119,12 +119,11 @@ def _encode_texts(captions: list[str], encoders: Encoders, observer: TrainingObs
     embeddings = embed(
         encoders.model,
         captions,
-        encoders.cache / "prompts",
+        EmbeddingCache(encoders.cache / "prompts", max(len(captions), MAX_CACHED)),
         encoders.place,
         encoders.text_setup,
         CaptionsObserver(observer),
         streams=encoders.streams_text,
-        keep=len(captions),
     )
     return [_unpadded(embedding[0]) for embedding in embeddings]
 
@@ -158,7 +157,7 @@ def _encode_pixels(
                 found[index] = _encode(vae, examples[index], encoders)
                 _write_latents(paths[index], found[index])
             del vae
-        keep_newest(encoders.cache / "latents", max(MAX_CACHED, len(paths)))
+        keep_newest(encoders.cache / "latents", max(MAX_LATENTS, len(paths)))
     return [latents for latents in found if latents is not None]
 
 

@@ -23,7 +23,7 @@ from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import cast, load_quantized, map_weights, quantize, save_quantized, skeleton
 from wan_pipeline.engine.memory.weights import quantized_file
-from wan_pipeline.engine.text import embed
+from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.precision import Precision
@@ -197,7 +197,7 @@ def test_adapters_are_aligned(settings):
 
 def test_a_cached_prompt_is_aligned(model, settings):
     for _ in range(2):
-        (embedding,) = embed(model, ["the red ball"], settings.cache / "prompts", PLACE)
+        (embedding,) = embed(model, ["the red ball"], EmbeddingCache(settings.cache / "prompts"), PLACE)
         assert is_aligned(embedding)
         shift_all(settings.cache / "prompts")
 

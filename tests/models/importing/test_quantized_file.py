@@ -18,6 +18,7 @@ from tests.support.requests import make_request
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.importing.floats import bf16_bytes, decode
+from wan_pipeline.models.importing.source import TIED
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 
@@ -153,6 +154,24 @@ def test_20_a_file_for_everything_gives_all_that_it_holds(settings, models, base
     with Engine(settings) as engine:
         request = make_request(model="mine", width=64, height=64, num_frames=5, num_inference_steps=1)
         assert engine.render(request, Recorder()).sha256
+
+
+def test_a_table_by_its_other_name_has_its_scale(models, base, tmp_path):
+    held = halved(base, "text_encoder")
+    (name,) = held.keys() & set(TIED)
+    table = held.pop(name).float()
+    (other,) = set(TIED) - {name}
+    scale = table.abs().max() / 448
+    beside = {other: (table / scale).to(E4M3), f"{other.removesuffix('.weight')}.scale_weight": scale, **held}
+    save_file(
+        {f"model.diffusion_model.{key}": value for key, value in scaled(weights(base)).items()}
+        | {f"text_encoders.umt5xxl.transformer.{key}": value for key, value in beside.items()},
+        tmp_path / "all.safetensors",
+    )
+    told: list[str] = []
+    folder = models.import_files([tmp_path / "all.safetensors"], BASE, Watcher(), warn=told.append).folder
+    (path,) = (folder / "text_encoder").glob("*.safetensors")
+    assert told == [] and torch.equal(load_file(path)[name], (beside[other].float() * scale).to(torch.bfloat16))
 
 
 def test_20_what_a_file_for_everything_holds_of_another_model_is_told(models, base, tmp_path):

@@ -72,9 +72,10 @@ def test_8_a_typed_prompt_goes_along_and_replaces_no_other(
     values |= {target.form["prompt"]: there, target.form["preset"]: "natural", target.filled: filled}
     values |= {source.form["quality"]: "quick-draft", target.form["quality"]: "", boxes.quality: ""}
     updates = carry(source, target, boxes, {**values, boxes.prompt: carried, boxes.preset: "natural"})
-    assert updates.get(target.form["quality"]) == (None if filled else "quick-draft")
     assert updates.get(target.form["prompt"]) == ("typed here" if comes else None)
-    assert updates.get(target.form["preset"]) == (None if filled else "noir")
+    for name, carried_over in (("preset", "noir"), ("quality", "quick-draft")):
+        radio = updates.get(target.form[name])
+        assert radio is None if filled else radio.value == carried_over
     chosen = {**values, target.form["preset"]: "comic", boxes.prompt: carried, boxes.preset: "natural"}
     assert target.form["preset"] not in carry(source, target, boxes, chosen)
 

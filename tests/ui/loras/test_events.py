@@ -178,7 +178,7 @@ def test_a_file_is_checked_before_it_is_added(tab: Tab, studio: Studio, loras: P
     assert "new is in the folder" in str(said[tab.layout.toast])
     assert (loras / "new.safetensors").read_bytes() == new.read_bytes()
     said = tab.events.add({**tab.values, tab.layout.upload: str(new)})
-    assert "There is a LoRA &#39;new&#39; in the folder already" in str(said[tab.layout.toast])
+    assert "There is a LoRA &#39;new&#39; in the folders already" in str(said[tab.layout.toast])
     for name in ("bad.safetensors", "bad.pt"):
         (tmp_path / name).write_bytes(b"pickle")
         tab.events.add({**tab.values, tab.layout.upload: str(tmp_path / name)})

@@ -64,11 +64,14 @@ def applied(transformer: torch.nn.Module, adapters: Sequence[Layers], *, merged:
     """Context manager: the transformer computes with the adapters, and afterwards bit for bit as before.
 
     `merged`: linear layers add them to a copy of their weights where that is cheaper, instead of to their outputs.
+    Updates that keep what they compute of a weight do so for this transformer alone.
     """
     by_target: dict[str, list[Update]] = {}
     for layers in adapters:
         for target, updates in layers.items():
-            by_target.setdefault(target, []).extend(updates)
+            by_target.setdefault(target, []).extend(
+                update.for_one_model() if isinstance(update, WeightChange) else update for update in updates
+            )
     with ExitStack() as undo:
         for target, updates in by_target.items():
             owner_name, _, name = target.rpartition(".")

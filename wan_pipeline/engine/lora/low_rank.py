@@ -28,7 +28,8 @@ class LowRank:
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         """Add the update to the output, as a forward hook. Factors in host memory are copied to the output's device."""
-        down, up, bias = self._on(output.device)
+        down, up = self._matrices(output.device)
+        bias = None if self.bias is None else self.bias.to(output.device, non_blocking=True)
         # some layers of a bf16 transformer are kept in fp32
         for part in _rows(output.shape[-2] if output.ndim > 1 else 1):
             rows = inputs[0][..., part, :] if output.ndim > 1 else inputs[0]
@@ -39,20 +40,20 @@ class LowRank:
 
     def merge(self, weight: torch.Tensor, base: torch.Tensor) -> None:
         """Add the update to the weight, (outputs, inputs), in place."""
-        down, up, _ = self._on(weight.device)
+        down, up = self._matrices(weight.device)
         up = up if self.factor is None else up * self.factor
         weight.addmm_(up.to(weight.dtype), down.to(weight.dtype))
 
-    def merged_bias(self, bias: torch.Tensor | None) -> torch.Tensor | None:
-        """The layer's bias with this update's."""
+    def merged_bias(self, bias: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
+        """The layer's bias with this update's, on the device that the layer computes on."""
         if self.bias is None:
             return bias
-        change = self.bias if self.factor is None else self.bias * self.factor
-        return change if bias is None else bias + change.to(bias.device, bias.dtype)
+        change = self.bias.to(device, non_blocking=True)
+        change = change if self.factor is None else change * self.factor
+        return change if bias is None else bias + change.to(bias.dtype)
 
-    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        bias = None if self.bias is None else self.bias.to(device, non_blocking=True)
-        return self.down.to(device, non_blocking=True), self.up.to(device, non_blocking=True), bias
+    def _matrices(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.down.to(device, non_blocking=True), self.up.to(device, non_blocking=True)
 
 
 def _rows(count: int) -> list[slice]:

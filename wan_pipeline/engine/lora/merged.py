@@ -47,7 +47,7 @@ def merged_forward(layer: torch.nn.Module, updates: Sequence[LowRank | WeightCha
         weight = base.clone() if needs_base or base is self.weight else base
         for update in updates:
             update.merge(weight, base)
-            bias = update.merged_bias(bias)
+            bias = update.merged_bias(bias, weight.device)
         return linear(inputs, weight, bias)
 
     return MethodType(forward, layer)

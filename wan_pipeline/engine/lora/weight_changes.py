@@ -32,6 +32,10 @@ class WeightChange:
     _norms: list[torch.Tensor] = field(default_factory=list, compare=False)
     """DoRA's norm of the changed weight, once it is known."""
 
+    def for_one_model(self) -> WeightChange:
+        """The same change without the norm, which is of one model's weight: an adapter may be applied to two."""
+        return replace(self, _norms=[])
+
     @property
     def needs_base(self) -> bool:
         """Whether the change depends on the weight that it is added to."""
@@ -58,11 +62,12 @@ class WeightChange:
             for rows, delta in self._deltas(self._on(weight.device), base):
                 weight[rows] += (delta * self._strength).to(weight.dtype)
 
-    def merged_bias(self, bias: torch.Tensor | None) -> torch.Tensor | None:
-        """The layer's bias with this change's."""
-        device = None if bias is None else bias.device
+    def merged_bias(self, bias: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
+        """The layer's bias with this change's, on the device that the layer computes on."""
         vectors = {role: value for role, value in self.tensors.items() if role in (Role.BIAS, Role.UP_BIAS, Role.IA3)}
-        change = self._bias({role: value.to(device).float() for role, value in vectors.items()}, bias)
+        change = self._bias(
+            {role: value.to(device, non_blocking=True).float() for role, value in vectors.items()}, bias
+        )
         if change is None:
             return bias
         present: torch.Tensor = change * self._strength

@@ -178,13 +178,15 @@ def _component(stored: Stored, names: dict[str, str], base: InstalledModel, comp
     if component == "text_encoder":
         known = {re.sub(r"^.*?(?=(shared|encoder)\.)", "", name): old for name, old in names.items()}
         table = next((known[name] for name in TIED if name in known), None)
-        known |= {name: table for name in TIED if table is not None and name in wanted}
+        known = {name: table for name in TIED if table is not None and name in wanted} | known
     source = _source(stored, known)
     for name, info in wanted.items():
         if name not in source.names or source.info(name).shape != info.shape:
             raise ModelError(f"that in {stored.name} is another one, for its {name} is missing or of another size.")
-    scales = {name: scale for name, scale in source.scales.items() if name in wanted}
-    own = Source(stored, {name: source.names[name] for name in wanted}, scales)
+    scale_of = {source.names[name]: scale for name, scale in source.scales.items() if name in source.names}
+    own_names = {name: source.names[name] for name in wanted}
+    scales = {name: scale_of[old] for name, old in own_names.items() if old in scale_of}  # of both names of a table
+    own = Source(stored, own_names, scales)
     _check_known_numbers(own)
     return own
 
