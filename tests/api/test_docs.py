@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import Served
+from tests.support.commands import python
 from tests.support.studios import wait_for
 from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import REPOSITORY
@@ -44,8 +45,8 @@ def test_the_studio_in_python(tmp_path: Path) -> None:
         "Settings()", f"Settings(workspace=Path({str(tmp_path / 'own')!r}))"
     )
     block = block.replace("seed=7", "seed=7, width=160, height=160, num_frames=5")
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    ran = subprocess.run([sys.executable, "-c", block], env=environment, check=True, capture_output=True, text=True)
+    ran = python(block)
+    assert ran.returncode == 0, ran.stderr
     assert Path(ran.stdout.strip()).is_file()
 
 

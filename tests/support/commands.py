@@ -49,9 +49,20 @@ def wan(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     """Run the command line in a process that has imported everything already, where the system can fork."""
     if os.name != "posix":
         return program(*arguments)
+    return _ended("run_main", *arguments, **environment)
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process that has imported everything already, where the system can fork."""
+    if os.name != "posix":
+        return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return _ended("run_code", code)
+
+
+def _ended(function: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     with TemporaryDirectory() as folder:
         log, errors = Path(folder, "stdout"), Path(folder, "stderr")
-        code = _start(arguments, log, errors, environment).wait(PATIENCE)
+        code = _start(function, arguments, log, errors, environment).wait(PATIENCE)
         shown = log.read_text(environment.get("PYTHONIOENCODING", "utf-8"))
         return subprocess.CompletedProcess(arguments, code, shown, errors.read_text("utf-8"))
 
@@ -62,7 +73,7 @@ def started(folder: Path, *arguments: str | Path) -> Iterator[tuple[WarmProcess,
     if os.name != "posix":
         pytest.skip("needs named pipes")
     os.mkfifo(folder / "stderr")
-    process = _start(arguments, Path(os.devnull), folder / "stderr", {})
+    process = _start("run_main", arguments, Path(os.devnull), folder / "stderr", {})
     try:
         with (folder / "stderr").open(encoding="utf-8") as stream:
             yield process, stream
@@ -70,9 +81,11 @@ def started(folder: Path, *arguments: str | Path) -> Iterator[tuple[WarmProcess,
         process.kill()
 
 
-def _start(arguments: tuple[str | Path, ...], log: Path, errors: Path, environment: dict[str, str]) -> WarmProcess:
+def _start(
+    function: str, arguments: tuple[str | Path, ...], log: Path, errors: Path, environment: dict[str, str]
+) -> WarmProcess:
     words = [str(argument) for argument in arguments]
-    return shared_warm().start("tests.support.commands:run_main", *words, log=log, errors=errors, **environment)
+    return shared_warm().start(f"tests.support.commands:{function}", *words, log=log, errors=errors, **environment)
 
 
 def run_main(*arguments: str) -> int:
@@ -80,3 +93,7 @@ def run_main(*arguments: str) -> int:
     if coding := os.environ.get("PYTHONIOENCODING"):
         sys.stdout.reconfigure(encoding=coding)
     return main(list(arguments))
+
+
+def run_code(code: str) -> None:
+    exec(code, {"__name__": "__main__"})  # noqa: S102 (a program of the docs)

@@ -71,6 +71,7 @@ def run(address: str, settings: Settings) -> dict[str, list[object]]:
     return told
 
 
+@pytest.mark.soak  # test_zero_gpu.py makes clips without the process that `spaces` starts
 def test_clips_are_made_in_the_process_that_has_the_gpu(
     service: tuple[Service, str], settings: Settings, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ def words_of(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.soak  # two more processes that import torch
 def test_one_that_was_killed_has_failed(studio: Studio, clip: Path) -> None:
     studio.queue.submit(studio.requests.resolve(DRAFT))
     studio.verifications.start(clip)
