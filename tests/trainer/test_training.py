@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
-from PIL import Image
 from safetensors import safe_open
 
 from tests.support import tiny
 from tests.support.commands import MODEL, make_folders, started, wan
+from tests.support.trainings import Watcher
 from wan_pipeline.cli import main
 from wan_pipeline.cli.training_line import TrainingLine
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
@@ -43,42 +42,8 @@ from wan_pipeline.trainer.state import ResumeError
 
 CPU = torch.device("cpu")
 STEPS = 6
-REPORTED = ["lora", "files", "steps", "loss", "validation_loss", "seconds", "peak_memory_gib", "sha256"]
-
-
-class Watcher:
-    """Counts steps, and cancels after some."""
-
-    def __init__(self, stop_after: int = 1000) -> None:
-        self.told: list[TrainingProgress] = []
-        self._stop_after = stop_after
-
-    def progress(self, progress: TrainingProgress) -> None:
-        self.told.append(progress)
-
-    def cancelled(self) -> bool:
-        return any(one.step >= self._stop_after for one in self.told if one.stage is TrainingStage.TRAINING)
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten images of two shapes. Read only."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(10):
-        noise = np.random.default_rng(number).integers(0, 256, (6, 10, 3), dtype=np.uint8)
-        size = (320, 192) if number % 3 else (192, 320)
-        Image.fromarray(noise).resize(size).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text(f"a red ball at night {number}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, tiny_demo: Path) -> Settings:
-    """One workspace for all, so that latents and texts are computed once; each training has a name of its own."""
-    folder = tmp_path_factory.mktemp("studio")
-    settings = Settings(folder / "workspace", loras=folder / "loras", models=folder, demo_checkpoint=tiny_demo)
-    settings.make_folders()
-    return settings
+REPORTED = ["lora", "files", "steps", "loss", "validation_loss", "validation", "best_step", "hint", "checkpoints"]
+REPORTED += ["seconds", "peak_memory_gib", "sha256"]
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
+    add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
     add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
@@ -82,6 +83,7 @@ def run_train(options: argparse.Namespace) -> int:
         steps=options.steps,
         rank=options.rank,
         learning_rate=options.learning_rate,
+        accumulation=options.accumulation,
         resume=options.resume,
         deterministic=options.deterministic,
     )
@@ -96,7 +98,7 @@ def run_train(options: argparse.Namespace) -> int:
             if Output(settings(options), request.output).state.exists():
                 options.stopped = "stopped; the same command with --resume goes on."
             raise
-    for warning in trained.warnings:
+    for warning in (*trained.warnings, *([trained.hint] if trained.hint else [])):
         warn(warning)
     print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])
     return 0
@@ -129,6 +131,10 @@ def _report(trained: Trained) -> dict[str, Any]:
         "steps": trained.steps,
         "loss": round(trained.loss, 6),
         "validation_loss": None if trained.validation_loss is None else round(trained.validation_loss, 6),
+        "validation": [{"step": step, "loss": round(loss, 6)} for step, loss in trained.validation],
+        "best_step": trained.best_step,
+        "hint": trained.hint,
+        "checkpoints": [list(map(str, one.paths)) for one in trained.checkpoints],
         "seconds": round(trained.seconds, 3),
         "peak_memory_gib": round(trained.peak_memory_gib, 3),
         "sha256": trained.lora.sha256,

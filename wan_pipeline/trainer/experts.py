@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.models.inspect import Layout, read_layout
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.trainer.average import Average
 from wan_pipeline.trainer.factors import Factors
 from wan_pipeline.trainer.flow import NoiseRange, Noisy, flow_loss
 from wan_pipeline.trainer.memory.plan import TrainingPlan
@@ -40,6 +41,8 @@ class Expert:
     """Of its LoRA file's name: `high_noise`, `low_noise`, or none."""
     streamed: StreamedModel | None = None
     """The transformer, if its blocks are streamed."""
+    average: Average | None = None
+    """Of its factors, if the recipe wants their mean in the file."""
 
     @property
     def is_high_noise(self) -> bool:
@@ -50,8 +53,19 @@ class Expert:
         """Of the factors, in the optimizer's order."""
         return [name for name, _ in self.factors.named()]
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Context manager: the factors are what the LoRA's file holds, their mean if there is one."""
+        return self.average.applied() if self.average else nullcontext()
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """As they are written to a LoRA file."""
+        with self.averaged():
+            return self.factors.file_tensors()
+
     def move(self, device: torch.device) -> None:
-        """Move factors and moments to the device."""
+        """Move factors, moments and mean to the device."""
+        if self.average is not None:
+            self.average.move(device)
         for factor in self.factors.parameters():
             factor.data = factor.data.to(device)
             state = self.optimizer.state.get(factor, {})
@@ -183,7 +197,8 @@ def load_trainable(
             fused=place.device.type == "cuda",
         )
         streamed = _streamed(transformer, place) if plan.buffers else None
-        experts.append(Expert(transformer, factors, optimizer, *_part(layout, number), streamed))
+        average = Average(factors.parameters(), recipe.average) if recipe.average else None
+        experts.append(Expert(transformer, factors, optimizer, *_part(layout, number), streamed, average))
     assert compute_dtype(memory, place) == place.dtype  # noqa: S101 - training computes in the placement's dtype
     return Trainable(experts, layout.expand_timesteps)
 

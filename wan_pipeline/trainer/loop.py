@@ -76,7 +76,7 @@ class Loop:
                 )
 
     def validate(self) -> float | None:
-        """Loss of the held-out stills, None if there are none. It draws nothing from the training's generator."""
+        """Loss of what is held out, None if nothing is. It draws nothing from the training's generator."""
         if not self._held_out:
             return None
         if self.validation and self.validation[-1][0] == self.steps_done:
@@ -87,14 +87,17 @@ class Loop:
             for level in VALIDATION_LEVELS:
                 expert = self._expert_for(level)
                 turns.take(expert)
-                for index in self._held_out:
-                    clean, text = self.prepared.batch([index]), self.prepared.text_batch([index], [False])
-                    noise = torch.randn(clean.shape, generator=generator)
-                    noisy = self._noisy(expert, clean, noise, torch.tensor([level]), torch.tensor([False]))
-                    losses.append(float(expert.loss(noisy, text, self.place)))
+                with expert.averaged():
+                    losses += [self._held_out_loss(expert, index, level, generator) for index in self._held_out]
         mean = sum(losses) / len(losses)
         self.validation.append((self.steps_done, mean))
         return mean
+
+    def _held_out_loss(self, expert: Expert, index: int, level: float, generator: torch.Generator) -> float:
+        clean, text = self.prepared.batch([index]), self.prepared.text_batch([index], [False])
+        noise = torch.randn(clean.shape, generator=generator)
+        noisy = self._noisy(expert, clean, noise, torch.tensor([level]), torch.tensor([False]))
+        return float(expert.loss(noisy, text, self.place))
 
     def state(self) -> TrainingState:
         """Everything that the coming steps depend on."""
@@ -102,6 +105,9 @@ class Loop:
         for number, expert in enumerate(self.model.experts):
             tensors |= {f"{number}.{name}": factor.detach().cpu() for name, factor in expert.factors.named()}
             tensors |= optimizer_tensors(expert.optimizer, [f"{number}.{name}" for name in expert.names])
+            if expert.average is not None:
+                means = zip(expert.names, expert.average.values, strict=True)
+                tensors |= {f"{number}.{name}.average": mean.cpu() for name, mean in means}
         facts = Facts(self.steps_done, self._optimizer_steps(), self._batches.rest, self.losses, self.validation)
         return TrainingState(facts, tensors)
 
@@ -115,18 +121,18 @@ class Loop:
                     factor.copy_(tensors[f"{number}.{name}"])
             names = [f"{number}.{name}" for name in expert.names]
             restore_optimizer(expert.optimizer, names, tensors, facts.optimizer_steps[number])
+            if expert.average is not None:
+                expert.average.restore([tensors[f"{name}.average"] for name in names])
         self._batches.rest = [list(batch) for batch in facts.rest]
         self.generator.set_state(tensors["generator"])
 
     def do_step(self, turns: Turns) -> float:
         """One step. Returns its learning rate."""
-        expert = self._expert_of_step(self.steps_done)
+        number = self._turn_of_step(self.steps_done)
+        expert = self.model.experts[number]
         turns.take(expert)
-        noisy, text = self._draw(expert)
-        loss = expert.loss(noisy, text, self.place)
-        torch.autograd.backward(loss)
+        value = self._backward(expert)
         norm = clip_grad_norm_(expert.factors.parameters(), self.recipe.clip_norm)
-        value = float(loss.detach())
         if not math.isfinite(value) or not bool(torch.isfinite(norm)):
             expert.optimizer.zero_grad(set_to_none=True)
             raise NotFiniteError(
@@ -141,7 +147,22 @@ class Loop:
         expert.optimizer.zero_grad(set_to_none=True)
         self.losses.append(value)
         self.steps_done += 1
+        if expert.average is not None:
+            expert.average.update(self._optimizer_steps()[number])
         return rate
+
+    def _backward(self, expert: Expert) -> float:
+        """Add up the gradients of a step's batches, and return the mean of their losses.
+
+        Every batch counts the same, be it full or the smaller last one of a bucket.
+        """
+        count, total = self.recipe.accumulation, 0.0
+        for _ in range(count):
+            noisy, text = self._draw(expert)
+            loss = expert.loss(noisy, text, self.place) / count
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
 
     def _draw(self, expert: Expert) -> tuple[Noisy, Tensor]:
         """The next batch with noise, and its texts."""
@@ -159,8 +180,9 @@ class Loop:
         patch = expert.patch if self.model.expands_timesteps else None
         return add_noise(clean, noise, sigma, given, patch)
 
-    def _expert_of_step(self, step: int) -> Expert:
-        return self.model.experts[step // SWAP_STEPS % len(self.model.experts)]
+    def _turn_of_step(self, step: int) -> int:
+        """The number of the expert that is trained in a step."""
+        return step // SWAP_STEPS % len(self.model.experts)
 
     def _expert_for(self, level: float) -> Expert:
         """The expert that denoises from this noise level."""
@@ -168,5 +190,7 @@ class Loop:
 
     def _optimizer_steps(self) -> list[int]:
         """Steps of each expert so far."""
-        turns = [step // SWAP_STEPS % len(self.model.experts) for step in range(self.steps_done)]
-        return [turns.count(number) for number in range(len(self.model.experts))]
+        count = len(self.model.experts)
+        rounds, rest = divmod(self.steps_done, SWAP_STEPS * count)
+        of_last = [min(max(rest - number * SWAP_STEPS, 0), SWAP_STEPS) for number in range(count)]
+        return [rounds * SWAP_STEPS + steps for steps in of_last]

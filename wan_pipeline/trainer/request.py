@@ -24,6 +24,8 @@ class TrainingRequest:
     steps: int | None = None
     rank: int | None = None
     learning_rate: float | None = None
+    accumulation: int | None = None
+    """Batches of one step."""
     resume: bool = False
     deterministic: bool = False
     """Only operations whose result is the same bits every time; on a GPU attention's backward is none by itself."""
@@ -31,7 +33,12 @@ class TrainingRequest:
     @property
     def changes(self) -> dict[str, int | float | None]:
         """Of the recipe."""
-        return {"steps": self.steps, "rank": self.rank, "learning_rate": self.learning_rate}
+        return {
+            "steps": self.steps,
+            "rank": self.rank,
+            "learning_rate": self.learning_rate,
+            "accumulation": self.accumulation,
+        }
 
 
 def check_seed(seed: int) -> None:

@@ -31,6 +31,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
+from wan_pipeline.trainer.checkpoints import Checkpoint, advice, best_step, checkpoints
 from wan_pipeline.trainer.dataset.buckets import Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
 from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
@@ -55,12 +56,28 @@ class Trained:
     steps: int
     loss: float
     """Mean of the last steps."""
-    validation_loss: float | None
-    """Of the held-out stills; None if there were none."""
+    validation: tuple[tuple[int, float], ...]
+    """Loss of what was held out, each with its step; step 0 is the base model. Empty if nothing was held out."""
+    checkpoints: tuple[Checkpoint, ...]
     seconds: float
     """Of this run, with preparation."""
     peak_memory_gib: float
     warnings: tuple[str, ...]
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Of the finished LoRA."""
+        return self.validation[-1][1] if self.validation else None
+
+    @property
+    def best_step(self) -> int | None:
+        """The checkpoint with the lowest validation loss; 0 is the base model."""
+        return best_step(self.validation)
+
+    @property
+    def hint(self) -> str:
+        """Which checkpoint to take, if it is not the last one."""
+        return advice(self.validation, self.lora.name)
 
 
 def train(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> Trained:
@@ -74,13 +91,14 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
     with deterministic_mode(None) if request.deterministic else nullcontext():
         training.start()
         training.run()
-        validation_loss = training.loop.validate()
+        training.loop.validate()
     lora, loop = training.finish(), training.loop
     return Trained(
         lora=lora,
         steps=loop.steps_done,
         loss=loop.loss,
-        validation_loss=validation_loss,
+        validation=tuple(loop.validation),
+        checkpoints=tuple(checkpoints(settings, request.output)),
         seconds=time.monotonic() - started,
         peak_memory_gib=loop.gauge.peak_mb * 1e6 / 2**30,
         warnings=tuple(training.warnings),
@@ -183,6 +201,8 @@ class _Training:
     def _run_until(self, step: int) -> None:
         """Train, and save the state if it is cancelled."""
         try:
+            if not self.loop.steps_done:
+                self.loop.validate()  # the base model's
             self.loop.run_until(step, self._observer)
             self.loop.validate()
         except Cancelled:
@@ -259,7 +279,7 @@ class _Training:
         )
 
     def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
-        return {expert.suffix: expert.factors.file_tensors() for expert in self.loop.model.experts}
+        return {expert.suffix: expert.file_tensors() for expert in self.loop.model.experts}
 
     def _metadata(self) -> dict[str, Any]:
         """What the file says of itself, so that it can be made again."""
@@ -277,6 +297,7 @@ class _Training:
                 "seed": request.seed,
                 "steps": loop.steps_done,
                 "loss": round(loop.loss, 6),
+                "validation_loss": round(loop.validation[-1][1], 6) if loop.validation else None,
                 "examples": len(self._prepared.buckets),
                 "environment": fixed_facts(self._place),
             },
