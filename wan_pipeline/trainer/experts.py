@@ -18,6 +18,7 @@ from wan_pipeline.engine.memory.weights import compute_dtype, load_transformer
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.inspect import Layout, read_layout
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.spec import LastImage
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 from wan_pipeline.trainer.average import Average
 from wan_pipeline.trainer.factors import Factors
@@ -84,10 +85,12 @@ class Expert:
     def loss(self, noisy: Noisy, text: Tensor, place: Placement) -> Tensor:
         """The flow loss of a batch, a scalar on the device."""
         on_device = noisy.to(place.device, place.dtype)
+        beside = [] if on_device.beside is None else [on_device.beside]
         velocity = self.transformer(
-            hidden_states=on_device.latents,
+            hidden_states=torch.cat([on_device.latents, *beside], dim=1),
             timestep=on_device.timestep,
             encoder_hidden_states=text.to(place.device, place.dtype),
+            encoder_hidden_states_image=on_device.image,
             return_dict=False,
         )[0]
         return flow_loss(velocity, on_device)
@@ -167,14 +170,14 @@ def training(
 
 def check_trainable(model: InstalledModel) -> Layout:
     """The layout of a model. Raises UserError for one that cannot be trained here."""
-    layout = read_layout(model.spec.title, model.index())
-    config = model.config("transformer")
-    if model.spec.takes_control or config.get("in_channels") != config.get("out_channels"):
+    spec = model.spec
+    if spec.takes_control or spec.last_image is LastImage.REQUIRED:
+        reason = "control videos" if spec.takes_control else "a first and a last image"
         raise UserError(
-            f"{model.spec.title} starts from images or control videos and cannot be trained here yet; "
-            "train on its text-to-video relative, whose LoRAs fit it."
+            f"{spec.title} works from {reason} and cannot be trained here; train on its text-to-video relative, whose "
+            "LoRAs fit it."
         )
-    return layout
+    return read_layout(spec.title, model.index())
 
 
 def load_trainable(

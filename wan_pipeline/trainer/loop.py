@@ -94,9 +94,9 @@ class Loop:
         return mean
 
     def _held_out_loss(self, expert: Expert, index: int, level: float, generator: torch.Generator) -> float:
-        clean, text = self.prepared.batch([index]), self.prepared.text_batch([index], [False])
-        noise = torch.randn(clean.shape, generator=generator)
-        noisy = self._noisy(expert, clean, noise, torch.tensor([level]), torch.tensor([False]))
+        text = self.prepared.text_batch([index], [False])
+        noise = torch.randn(self.prepared.batch([index]).shape, generator=generator)
+        noisy = self._noisy(expert, [index], noise, torch.tensor([level]), torch.tensor([False]))
         return float(expert.loss(noisy, text, self.place))
 
     def state(self) -> TrainingState:
@@ -167,18 +167,19 @@ class Loop:
     def _draw(self, expert: Expert) -> tuple[Noisy, Tensor]:
         """The next batch with noise, and its texts."""
         indices = self._batches.next()
-        clean, count = self.prepared.batch(indices), len(indices)
+        shape, count = self.prepared.batch(indices).shape, len(indices)
         recipe, generator = self.recipe, self.generator
         sigma = noise_levels(count, self.shift, recipe.uniform_share, generator, expert.within)
-        noise = torch.randn(clean.shape, generator=generator)
-        may_be_given = self.model.expands_timesteps and clean.shape[2] > 1
+        noise = torch.randn(shape, generator=generator)
+        may_be_given = self.model.expands_timesteps and shape[2] > 1
         given = torch.rand(count, generator=generator) < (recipe.first_frame_share if may_be_given else 0.0)
         dropped = torch.rand(count, generator=generator) < recipe.caption_dropout
-        return self._noisy(expert, clean, noise, sigma, given), self.prepared.text_batch(indices, dropped.tolist())
+        return self._noisy(expert, indices, noise, sigma, given), self.prepared.text_batch(indices, dropped.tolist())
 
-    def _noisy(self, expert: Expert, clean: Tensor, noise: Tensor, sigma: Tensor, given: Tensor) -> Noisy:
+    def _noisy(self, expert: Expert, indices: list[int], noise: Tensor, sigma: Tensor, given: Tensor) -> Noisy:
         patch = expert.patch if self.model.expands_timesteps else None
-        return add_noise(clean, noise, sigma, given, patch)
+        noisy = add_noise(self.prepared.batch(indices), noise, sigma, given, patch)
+        return noisy.with_given(self.prepared.given_batch(indices))
 
     def _turn_of_step(self, step: int) -> int:
         """The number of the expert that is trained in a step."""

@@ -27,11 +27,16 @@ FEW = 8
 
 class Problem(StrEnum):
     BROKEN = "broken"
-    """It cannot be decoded, and is left out. All others are trained on."""
+    """It cannot be decoded, and is left out."""
+    STILL = "still"
+    """It is left out, since the model learns from clips alone. All others are trained on."""
     TINY = "tiny"
     DUPLICATE = "duplicate"
     BLURRED = "blurred"
     NO_CAPTION = "no caption"
+
+
+LEFT_OUT = (Problem.BROKEN, Problem.STILL)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Dataset:
             "folder": str(self.folder),
             "images": len(self.examples) - self.clips,
             "clips": self.clips,
-            "left_out": sum(finding.problem is Problem.BROKEN for finding in self.findings),
+            "left_out": sum(finding.problem in LEFT_OUT for finding in self.findings),
             "buckets": [
                 {"width": bucket.width, "height": bucket.height, "frames": bucket.frames, "count": count}
                 for bucket, count in self.buckets.items()
@@ -126,6 +131,13 @@ class _Checker:
         self._hashes: list[NDArray[np.uint8]] = []
 
     def look(self, item: Item) -> None:
+        if self._spec.needs_image and not item.is_clip:
+            text = (
+                f"{item.name} is a still: {self._spec.title} is given the first frame and learns what comes after it, "
+                "so it learns from clips alone; add clips, or train on its text-to-video relative, whose LoRAs fit it."
+            )
+            self._find(item, Problem.STILL, text)
+            return
         try:
             shown = look_at(item, self._spec.fps, self._buckets.max_frames)
         except (ImageError, OSError) as error:
