@@ -78,7 +78,7 @@ def test_a_style_shows_after_a_few_steps(studio_settings: Settings, tmp_path: Pa
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)  # it counts CPU time; a busy machine may take long
 def test_a_style_is_learnt(studio_settings: Settings, tmp_path: Path) -> None:
     """Six prompts and two seeds; the whole of the recipe."""
     stills = write_dataset(tmp_path / "stills", LOOKS["dusk"], 40)
@@ -87,9 +87,8 @@ def test_a_style_is_learnt(studio_settings: Settings, tmp_path: Path) -> None:
     seconds = time.process_time() - started
     logger.info("%.0f s of CPU time", seconds)
     with Engine(studio_settings) as engine:
+        assert np.array_equal(clip(engine, PROMPTS[0], 0), clip(engine, PROMPTS[0], -1))
         shown = [measure(engine, prompt, seed) for seed in (3, 4) for prompt in PROMPTS]
-    for one in shown:
-        logger.info("%s", one)
     assert seconds < 120
     for one in shown:
         assert one.full <= 0.45, one
@@ -111,7 +110,8 @@ class Shown:
 
 
 def measure(engine: Engine, prompt: str, seed: int) -> Shown:
-    plain, none, half, full = (clip(engine, prompt, weight, seed, frames=17, steps=8) for weight in (-1, 0, 0.5, 1))
-    assert np.array_equal(none, plain), prompt
+    none, half, full = (clip(engine, prompt, weight, seed) for weight in (0, 0.5, 1))
     base, moved = distance(none), motion(LOOKS["dusk"](none))
-    return Shown(prompt, seed, distance(half) / base, distance(full) / base, motion(full) / moved)
+    shown = Shown(prompt, seed, distance(half) / base, distance(full) / base, motion(full) / moved)
+    logger.info("%s", shown)
+    return shown
