@@ -51,9 +51,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--dataset", type=words.path, metavar="DIR", required=True, help="images and clips with captions")
     add("--output", metavar="NAME", required=True, help="name of the LoRA")
     add("--model", default=DEFAULT_MODEL, help="one of `models list` (%(default)s)")
-    add("--recipe", default="style", help="style or character (%(default)s)")
-    add("--trigger", default="", metavar="WORD", help="a word put before every caption")
-    add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
+    text = "style, character, product or motion, each also with -quick or -thorough (%(default)s)"
+    add("--recipe", default="style", help=text)
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
@@ -84,6 +83,8 @@ def run_train(options: argparse.Namespace) -> int:
         rank=options.rank,
         learning_rate=options.learning_rate,
         accumulation=options.accumulation,
+        regularisation=options.regularisation,
+        regularisation_clips=options.regularisation_clips,
         resume=options.resume,
         deterministic=options.deterministic,
     )

@@ -51,7 +51,7 @@ class Loop:
     validation: list[tuple[int, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        used, self._held_out = split(self.prepared.buckets, self.recipe, self.generator)
+        used, self._held_out = split(self.prepared.buckets, self.recipe, self.generator, self.prepared.own)
         self._batches = Batches(self.prepared.buckets, used, self.recipe, self.generator)
         self.gauge = MemoryGauge(self.place)
 

@@ -36,6 +36,8 @@ class Prepared:
     """Tokens that the transformer reads."""
     sha256: str
     """Of the files' contents, their captions and their buckets."""
+    own: int | None = None
+    """So many, the first of them, are the dataset's own, and the others for regularisation; None: all are its own."""
     first_frames: tuple[FirstFrame, ...] = ()
     """Of each example, for models whose clips start from an image; empty for others."""
 
@@ -62,11 +64,14 @@ class Prepared:
 
 
 def prepare(dataset: Dataset, trigger: str, encoders: Encoders, observer: TrainingObserver) -> Prepared:
-    """Encode captions, each behind the `trigger` word if there is one, and pixels.
+    """Encode captions, each of the dataset's own behind the `trigger` word if there is one, and pixels.
 
     Raises ImageError, ModelError, GenerationError, StorageError or Cancelled.
     """
-    captions = [f"{trigger} {example.item.caption}".strip() for example in dataset.examples]
+    captions = [
+        example.item.caption if example.is_regular else f"{trigger} {example.item.caption}".strip()
+        for example in dataset.examples
+    ]
     texts = _encode_texts([*captions, ""], encoders, observer)
     hashes = FileHashes(encoders.cache / "hashes")
     contents = [hashes.sha256(one.item.path, lambda: check_cancelled(observer, "training")) for one in dataset.examples]
@@ -82,6 +87,7 @@ def prepare(dataset: Dataset, trigger: str, encoders: Encoders, observer: Traini
         no_text=texts[-1],
         text_length=encoders.model.spec.max_sequence_length,
         sha256=hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogatepass")).hexdigest(),
+        own=sum(not example.is_regular for example in dataset.examples),
         first_frames=tuple(one.first_frame for one in encoded if one.first_frame is not None),
     )
 

@@ -29,20 +29,20 @@ from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.checkpoints import Checkpoint, advice, best_step, checkpoints
-from wan_pipeline.trainer.dataset.buckets import Buckets
-from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
+from wan_pipeline.trainer.encode import Encoders
 from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
+from wan_pipeline.trainer.gather import Gatherer
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.output import Output, WrittenLora
-from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
+from wan_pipeline.trainer.prepare import Prepared, prepare
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.request import TrainingRequest, check_seed
+from wan_pipeline.trainer.regularisation import check_wanted
+from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
 from wan_pipeline.trainer.state import load_state, read_header, save_state
 
 logger = logging.getLogger(__name__)
@@ -117,25 +117,29 @@ class _Training:
         self._request = request
         self._settings = settings
         self._observer = observer
-        self.warnings: list[str] = []
         check_seed(request.seed)
         self._model = ModelLibrary(settings).find(request.model)
+        self.warnings = trigger_notes(request.trigger, self._model.spec)
         suffixes = expert_suffixes(check_trainable(self._model))
         self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
         self._output = Output(settings, request.output)
         self._output.check(suffixes, resume=request.resume)
+        check_wanted(self._model.spec, request.regularisation_clips, request.trigger)
         saved = read_header(self._output.state) if request.resume else None
         self._saved_step = saved.facts.step if saved else 0
         self._saved_identity: dict[str, Any] | None = None
         self._place = choose_placement(settings.device)
         limit_memory(self._place, settings.memory_limit)
-        self._dataset = self._check()
+        self._gatherer = Gatherer(request, self._model, self._recipe, observer)
+        self._dataset = self._gatherer.given()
         self._planner = self._plan_memory()
         self.outlook = self._planner.choose(saved.identity.get("precision") if saved else None)
 
     def start(self) -> None:
         """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
         self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.outlook)))
+        self._dataset = self._gatherer.with_made(self._dataset, self._settings)
+        self.warnings += [*(finding.message for finding in self._dataset.findings), *self._dataset.advice]
         self._prepared = self._prepare()
         if self._request.resume:
             self._saved_identity = self._identify(self.outlook.plan)
@@ -159,20 +163,9 @@ class _Training:
         self._output.remove_state()
         return lora
 
-    def _check(self) -> Dataset:
-        spec, recipe = self._model.spec, self._recipe
-
-        def tell(done: int, total: int) -> None:
-            check_cancelled(self._observer, "training")
-            self._tell(TrainingProgress(TrainingStage.CHECKING, done, total))
-
-        dataset = check_dataset(self._request.dataset, spec, Buckets(spec, recipe.pixels, recipe.max_frames), tell)
-        self.warnings += [*(finding.message for finding in dataset.findings), *dataset.advice]
-        return dataset
-
     def _plan_memory(self) -> TrainingPlanner:
         machine = probe(self._place.device, self._settings.cache).machine
-        buckets = [example.bucket for example in self._dataset.examples]
+        buckets = self._gatherer.buckets(self._dataset)
         return TrainingPlanner(self._model.spec, self._recipe, buckets, machine, self._settings.memory_limit)
 
     def _prepare(self) -> Prepared:
@@ -241,7 +234,7 @@ class _Training:
         self._observer.progress(progress)
 
     def _identify(self, plan: TrainingPlan) -> dict[str, Any]:
-        """Everything that decides the weights, by the words that say what has changed."""
+        """Everything that decides the weights, in the words that say what has changed."""
         return {
             "dataset": self._prepared.sha256,
             "recipe": self._recipe.to_dict(),

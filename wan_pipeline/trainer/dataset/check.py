@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class Example:
 
     item: Item
     bucket: Bucket
+    is_regular: bool = False
+    """Whether it is there for regularisation, and so has no trigger word and is never held out."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,13 @@ class Dataset:
     @property
     def clips(self) -> int:
         return sum(not example.bucket.is_still for example in self.examples)
+
+    def with_regularisation(self, other: Dataset) -> Dataset:
+        """With the examples of another dataset behind its own, for regularisation."""
+        regular = tuple(replace(example, is_regular=True) for example in other.examples)
+        examples = (*self.examples, *regular)
+        findings = (*self.findings, *other.findings)
+        return Dataset(self.folder, examples, findings, tuple(_advice(examples)), _counted(examples))
 
     def to_dict(self) -> dict[str, object]:
         """As `dataset check --json` prints it."""
@@ -108,13 +117,12 @@ def check_dataset(
     findings = [*checker.findings, *checker.duplicates()]
     if not checker.examples:
         raise DatasetError(f"None of the {len(items)} files in {folder} can be used; the first: {findings[0].message}")
-    counts = Counter(example.bucket for example in checker.examples)
     return Dataset(
         folder,
         tuple(checker.examples),
         tuple(sorted(findings, key=lambda finding: finding.name)),
         tuple(_advice(checker.examples)),
-        dict(sorted(counts.items())),
+        _counted(checker.examples),
     )
 
 
@@ -182,13 +190,19 @@ class _Checker:
         self.findings.append(Finding(item.name, problem, message))
 
 
-def _advice(examples: list[Example]) -> list[str]:
+def _counted(examples: Sequence[Example]) -> dict[Bucket, int]:
+    return dict(sorted(Counter(example.bucket for example in examples).items()))
+
+
+def _advice(examples: Sequence[Example]) -> list[str]:
     advice = []
-    if len(examples) < FEW:
-        advice.append(f"{len(examples)} of 20 or more: a LoRA from so few repeats them; add images.")
+    own = sum(not example.is_regular for example in examples)
+    if own < FEW:
+        advice.append(f"{own} of 20 or more: a LoRA from so few repeats them; add images.")
     clips = sum(not example.bucket.is_still for example in examples)
     if clips == 0:
         advice.append(
-            "There are only stills: trained on these alone, clips move less; add a few short clips in the same style."
+            "There are only stills: trained on these alone, clips move less; add a few short clips in the same style, "
+            "or let the base model make some: --regularisation-clips 8, with a --trigger word."
         )
     return advice
