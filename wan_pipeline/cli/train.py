@@ -7,11 +7,12 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings, warn
+from wan_pipeline.cli.progress_line import Line
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests import options as words
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
 DATASET = "Look at a folder of images and short clips before training on it."
 IMPORT = "Copy a dataset of another trainer into a new folder: a ZIP, a musubi TOML or JSONL, a DiffSynth metadata.csv."
+CAPTION = "Write captions for images and clips that have none, by a vision-language model that is on this machine."
 CHECK = "Point out what is broken, tiny, blurred, double or without a caption, and the sizes it is trained at."
 
 
@@ -43,6 +45,12 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     imported.add_argument("folder", type=words.path, metavar="DIR", help="a new folder")
     add_folders(imported)
     imported.set_defaults(run=run_import)
+    caption = actions.add_parser("caption", help="write missing captions", description=CAPTION, allow_abbrev=False)
+    caption.add_argument("folder", type=words.path, metavar="DIR", help="images and clips")
+    text = "a folder, or a repository in the Hugging Face cache, of a model that describes images"
+    caption.add_argument("--model", metavar="NAME", required=True, help=text)
+    add_folders(caption)
+    caption.set_defaults(run=run_caption)
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -109,6 +117,23 @@ def run_import(options: argparse.Namespace) -> int:
     from wan_pipeline.trainer.dataset.importing import import_dataset  # here: --help needs none of it
 
     print(f"{plural(import_dataset(options.source, options.folder), 'file')} in {options.folder}")
+    return 0
+
+
+def run_caption(options: argparse.Namespace) -> int:
+    from wan_pipeline.engine.device.placement import choose_placement  # here and below: --help needs none of it
+    from wan_pipeline.engine.load import quiet_libraries
+    from wan_pipeline.trainer.captions import Captioner, caption_dataset
+
+    quiet_libraries()
+    captioner = Captioner(options.model, choose_placement(settings(options).device))
+    with closing(Line(sys.stderr)) as line:
+        written, problems = caption_dataset(
+            options.folder, captioner, lambda done, total: line.write(f"captions {done}/{total}", "captions")
+        )
+    for problem in problems:
+        warn(problem)
+    print(f"{plural(written, 'caption')} written")
     return 0
 
 
