@@ -81,7 +81,7 @@ def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgre
     assert (metadata["base_model"], metadata["rank"], metadata["trigger"]) == ("demo", "2", "")
     assert json.loads(metadata["recipe"])["learning_rate"] == 3e-3
     assert json.loads(metadata["receipt"])["seed"] == 1
-    assert {one.stage for one in told} == set(TrainingStage)
+    assert {one.stage for one in told} == set(TrainingStage) - {TrainingStage.REGULARISING}
     assert [one.step for one in told if one.stage is TrainingStage.TRAINING] == list(range(1, STEPS + 1))
     on_the_way = sorted((settings.workspace / "training" / "look").iterdir())
     assert [one.name for one in on_the_way] == [f"look-{step}.safetensors" for step in (2, 3, 5)]
@@ -318,6 +318,37 @@ def test_the_command_reports_as_json_and_says_where_it_was_stopped(
     monkeypatch.setattr(Loop, "do_step", cancel)
     assert main([*asked, "--output", "later"]) == 130
     assert "stopped; the same command with --resume goes on." in capsys.readouterr().err
+
+
+def test_every_option_of_the_command_reaches_the_training(
+    pictures: Path, tiny_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[TrainingRequest] = []
+
+    def foreseen(request: TrainingRequest, *_: object) -> str:
+        asked.append(request)
+        return ""
+
+    monkeypatch.setattr(run_module, "foresee", foreseen)
+    changed = {
+        "recipe": "motion-quick",
+        "trigger": "wug",
+        "regularisation": pictures,
+        "regularisation_clips": 3,
+        "steps": 5,
+        "rank": 7,
+        "learning_rate": 0.01,
+        "accumulation": 2,
+        "seed": 9,
+    }
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
+    flags = ["--resume", "--deterministic", "--forecast"]
+    folders = make_folders(tmp_path, tiny_demo)
+    assert main(["train", *folders, "--dataset", str(pictures), "--output", "all", *options, *flags]) == 0
+    wanted = TrainingRequest(pictures, "all", resume=True, deterministic=True, **changed)
+    assert asked == [wanted]
+    plain = TrainingRequest(pictures, "all")
+    assert not [name for name in changed if getattr(plain, name) == getattr(wanted, name)]
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:

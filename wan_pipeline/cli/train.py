@@ -61,6 +61,12 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--model", default=DEFAULT_MODEL, help="one of `models list` (%(default)s)")
     text = "style, character, product or motion, each also with -quick or -thorough (%(default)s)"
     add("--recipe", default="style", help=text)
+    add("--trigger", default="", metavar="WORD", help="a word put before every caption")
+    text = "a folder of clips that are trained on beside it, without the trigger word"
+    add("--regularisation", type=words.path, metavar="DIR", help=text)
+    text = "so many clips for the same, made by the base model"
+    add("--regularisation-clips", type=words.whole("number of clips"), metavar="N", default=0, help=text)
+    add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
