@@ -101,9 +101,9 @@ def test_the_first_page_of_five_thousand_files_comes_at_once(settings, catalog, 
     for number in range(1, 5000):
         (settings.loras / f"{number:04}.safetensors").hardlink_to(path)
     library = LoraLibrary(settings.loras)
-    started = time.process_time()  # other processes take their share of the clock
+    started = time.thread_time()  # other processes and torch's threads take their share of the clock
     page = [catalog.facts(lora, model) for lora in library.all()[:12]]
-    assert time.process_time() - started < 0.3
+    assert time.thread_time() - started < 0.3
     assert {facts.applied for facts in page} == {18}
 
 

@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
-from PIL import Image
 from safetensors import safe_open
 
 from tests.support import tiny
 from tests.support.commands import MODEL, make_folders, started, wan
+from tests.support.trainings import Watcher
 from wan_pipeline.cli import main
 from wan_pipeline.cli.training_line import TrainingLine
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
@@ -43,42 +42,8 @@ from wan_pipeline.trainer.state import ResumeError
 
 CPU = torch.device("cpu")
 STEPS = 6
-REPORTED = ["lora", "files", "steps", "loss", "validation_loss", "seconds", "peak_memory_gib", "sha256"]
-
-
-class Watcher:
-    """Counts steps, and cancels after some."""
-
-    def __init__(self, stop_after: int = 1000) -> None:
-        self.told: list[TrainingProgress] = []
-        self._stop_after = stop_after
-
-    def progress(self, progress: TrainingProgress) -> None:
-        self.told.append(progress)
-
-    def cancelled(self) -> bool:
-        return any(one.step >= self._stop_after for one in self.told if one.stage is TrainingStage.TRAINING)
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten images of two shapes. Read only."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(10):
-        noise = np.random.default_rng(number).integers(0, 256, (6, 10, 3), dtype=np.uint8)
-        size = (320, 192) if number % 3 else (192, 320)
-        Image.fromarray(noise).resize(size).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text(f"a red ball at night {number}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, tiny_demo: Path) -> Settings:
-    """One workspace for all, so that latents and texts are computed once; each training has a name of its own."""
-    folder = tmp_path_factory.mktemp("studio")
-    settings = Settings(folder / "workspace", loras=folder / "loras", models=folder, demo_checkpoint=tiny_demo)
-    settings.make_folders()
-    return settings
+REPORTED = ["lora", "files", "steps", "loss", "validation_loss", "validation", "best_step", "hint", "checkpoints"]
+REPORTED += ["seconds", "peak_memory_gib", "sha256"]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +81,7 @@ def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgre
     assert (metadata["base_model"], metadata["rank"], metadata["trigger"]) == ("demo", "2", "")
     assert json.loads(metadata["recipe"])["learning_rate"] == 3e-3
     assert json.loads(metadata["receipt"])["seed"] == 1
-    assert {one.stage for one in told} == set(TrainingStage)
+    assert {one.stage for one in told} == set(TrainingStage) - {TrainingStage.REGULARISING}
     assert [one.step for one in told if one.stage is TrainingStage.TRAINING] == list(range(1, STEPS + 1))
     on_the_way = sorted((settings.workspace / "training" / "look").iterdir())
     assert [one.name for one in on_the_way] == [f"look-{step}.safetensors" for step in (2, 3, 5)]
@@ -353,6 +318,37 @@ def test_the_command_reports_as_json_and_says_where_it_was_stopped(
     monkeypatch.setattr(Loop, "do_step", cancel)
     assert main([*asked, "--output", "later"]) == 130
     assert "stopped; the same command with --resume goes on." in capsys.readouterr().err
+
+
+def test_every_option_of_the_command_reaches_the_training(
+    pictures: Path, tiny_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[TrainingRequest] = []
+
+    def foreseen(request: TrainingRequest, *_: object) -> str:
+        asked.append(request)
+        return ""
+
+    monkeypatch.setattr(run_module, "foresee", foreseen)
+    changed = {
+        "recipe": "motion-quick",
+        "trigger": "wug",
+        "regularisation": pictures,
+        "regularisation_clips": 3,
+        "steps": 5,
+        "rank": 7,
+        "learning_rate": 0.01,
+        "accumulation": 2,
+        "seed": 9,
+    }
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
+    flags = ["--resume", "--deterministic", "--forecast"]
+    folders = make_folders(tmp_path, tiny_demo)
+    assert main(["train", *folders, "--dataset", str(pictures), "--output", "all", *options, *flags]) == 0
+    wanted = TrainingRequest(pictures, "all", resume=True, deterministic=True, **changed)
+    assert asked == [wanted]
+    plain = TrainingRequest(pictures, "all")
+    assert not [name for name in changed if getattr(plain, name) == getattr(wanted, name)]
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:

@@ -7,11 +7,12 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings, warn
+from wan_pipeline.cli.progress_line import Line
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests import options as words
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
 DATASET = "Look at a folder of images and short clips before training on it."
 IMPORT = "Copy a dataset of another trainer into a new folder: a ZIP, a musubi TOML or JSONL, a DiffSynth metadata.csv."
+CAPTION = "Write captions for images and clips that have none, by a vision-language model that is on this machine."
 CHECK = "Point out what is broken, tiny, blurred, double or without a caption, and the sizes it is trained at."
 
 
@@ -43,6 +45,12 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     imported.add_argument("folder", type=words.path, metavar="DIR", help="a new folder")
     add_folders(imported)
     imported.set_defaults(run=run_import)
+    caption = actions.add_parser("caption", help="write missing captions", description=CAPTION, allow_abbrev=False)
+    caption.add_argument("folder", type=words.path, metavar="DIR", help="images and clips")
+    text = "a folder, or a repository in the Hugging Face cache, of a model that describes images"
+    caption.add_argument("--model", metavar="NAME", required=True, help=text)
+    add_folders(caption)
+    caption.set_defaults(run=run_caption)
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -51,11 +59,17 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--dataset", type=words.path, metavar="DIR", required=True, help="images and clips with captions")
     add("--output", metavar="NAME", required=True, help="name of the LoRA")
     add("--model", default=DEFAULT_MODEL, help="one of `models list` (%(default)s)")
-    add("--recipe", default="style", help="style or character (%(default)s)")
+    text = "style, character, product or motion, each also with -quick or -thorough (%(default)s)"
+    add("--recipe", default="style", help=text)
     add("--trigger", default="", metavar="WORD", help="a word put before every caption")
+    text = "a folder of clips that are trained on beside it, without the trigger word"
+    add("--regularisation", type=words.path, metavar="DIR", help=text)
+    text = "so many clips for the same, made by the base model"
+    add("--regularisation-clips", type=words.whole("number of clips"), metavar="N", default=0, help=text)
     add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
+    add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
     add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
@@ -82,6 +96,9 @@ def run_train(options: argparse.Namespace) -> int:
         steps=options.steps,
         rank=options.rank,
         learning_rate=options.learning_rate,
+        accumulation=options.accumulation,
+        regularisation=options.regularisation,
+        regularisation_clips=options.regularisation_clips,
         resume=options.resume,
         deterministic=options.deterministic,
     )
@@ -96,7 +113,7 @@ def run_train(options: argparse.Namespace) -> int:
             if Output(settings(options), request.output).state.exists():
                 options.stopped = "stopped; the same command with --resume goes on."
             raise
-    for warning in trained.warnings:
+    for warning in (*trained.warnings, *([trained.hint] if trained.hint else [])):
         warn(warning)
     print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])
     return 0
@@ -106,6 +123,23 @@ def run_import(options: argparse.Namespace) -> int:
     from wan_pipeline.trainer.dataset.importing import import_dataset  # here: --help needs none of it
 
     print(f"{plural(import_dataset(options.source, options.folder), 'file')} in {options.folder}")
+    return 0
+
+
+def run_caption(options: argparse.Namespace) -> int:
+    from wan_pipeline.engine.device.placement import choose_placement  # here and below: --help needs none of it
+    from wan_pipeline.engine.load import quiet_libraries
+    from wan_pipeline.trainer.captions import Captioner, caption_dataset
+
+    quiet_libraries()
+    captioner = Captioner(options.model, choose_placement(settings(options).device))
+    with closing(Line(sys.stderr)) as line:
+        written, problems = caption_dataset(
+            options.folder, captioner, lambda done, total: line.write(f"captions {done}/{total}", "captions")
+        )
+    for problem in problems:
+        warn(problem)
+    print(f"{plural(written, 'caption')} written")
     return 0
 
 
@@ -129,6 +163,10 @@ def _report(trained: Trained) -> dict[str, Any]:
         "steps": trained.steps,
         "loss": round(trained.loss, 6),
         "validation_loss": None if trained.validation_loss is None else round(trained.validation_loss, 6),
+        "validation": [{"step": step, "loss": round(loss, 6)} for step, loss in trained.validation],
+        "best_step": trained.best_step,
+        "hint": trained.hint,
+        "checkpoints": [list(map(str, one.paths)) for one in trained.checkpoints],
         "seconds": round(trained.seconds, 3),
         "peak_memory_gib": round(trained.peak_memory_gib, 3),
         "sha256": trained.lora.sha256,

@@ -134,14 +134,15 @@ def _all_phrases() -> Iterator[str]:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a word-level tokenizer whose vocabulary is the words of the captions."""
+    """Return a word-level tokenizer whose vocabulary is the words of the captions, and last the trigger words."""
     splitter = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     words = {
         word
         for phrase in _all_phrases()
         for word, _ in splitter.pre_tokenize_str(phrase.replace("{", "").replace("}", ""))
     }
-    vocabulary = {word: index for index, word in enumerate([PAD, END, UNKNOWN, *sorted(words)])}
+    triggers = demo_vocabulary().triggers
+    vocabulary = {word: index for index, word in enumerate([PAD, END, UNKNOWN, *sorted(words), *triggers])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     backend.pre_tokenizer = splitter

@@ -91,19 +91,29 @@ def load_denoiser(
     for name, module in transformers.items():
         _check_ends(model, name, module, TRANSFORMER_ENDS)
     _check_ends(model, "vae", vae, VAE_ENDS)
+    image_encoder, image_processor = load_image_encoder(model, device)
     return Denoiser(
         pipeline=layout.pipeline,
         transformer=transformers["transformer"],
         transformer_2=transformers.get("transformer_2"),
         boundary_ratio=layout.boundary_ratio,
         vae=vae,
-        image_encoder=load_component(model, "image_encoder", CLIPVisionModel, device, torch.float32)
-        if "image_encoder" in has
-        else None,
-        image_processor=_guarded(model, "image_processor", _image_processor) if "image_processor" in has else None,
+        image_encoder=image_encoder,
+        image_processor=image_processor,
         scheduler_config=model.config("scheduler", "scheduler_config.json"),
         expand_timesteps=layout.expand_timesteps,
     )
+
+
+def load_image_encoder(model: InstalledModel, device: torch.device) -> tuple[Any | None, Any | None]:
+    """(CLIP encoder in fp32, its processor), None for a model that has none. Raises ModelError."""
+    has = read_layout(model.spec.title, model.index()).components
+    encoder = processor = None
+    if "image_encoder" in has:
+        encoder = load_component(model, "image_encoder", CLIPVisionModel, device, torch.float32)
+    if "image_processor" in has:
+        processor = _guarded(model, "image_processor", _image_processor)
+    return encoder, processor
 
 
 def check_embedding_table(model: InstalledModel, table: torch.Tensor) -> None:

@@ -108,6 +108,11 @@ class ModelSpec:
     """Sizes of its parts, for the planner."""
 
     @property
+    def needs_image(self) -> bool:
+        """Whether every clip starts from a given image."""
+        return Mode.TEXT_TO_VIDEO not in self.modes
+
+    @property
     def abilities(self) -> tuple[str, ...]:
         """The modes and the other inputs it takes, in the words of the command line."""
         last = () if self.last_image is LastImage.NO else ("first-last-frame",)

@@ -36,8 +36,10 @@ class Vocabulary:
     places: Mapping[str, Sequence[str]]
     looks: Mapping[str, Sequence[str]]
     sentences: Mapping[str, Sequence[str]]
+    triggers: Sequence[str]
+    """Words that mean nothing, each with an embedding of its own: a LoRA can give them a meaning."""
     words: frozenset[str]
-    """Every word of every phrase, in lower case."""
+    """Every word of every phrase, in lower case, and the trigger words."""
     phrases: Mapping[tuple[str, ...], tuple[str, str]]
     """Group and name of each phrase of a look, place, color or object, by its words."""
 
@@ -69,7 +71,8 @@ def demo_vocabulary() -> Vocabulary:
         for name, wordings in groups[group].items()
         for phrase in wordings
     }
-    return Vocabulary(motions=motions, words=frozenset(words), phrases=phrases, **groups)
+    triggers = tuple(data["triggers"]["words"])
+    return Vocabulary(triggers=triggers, motions=motions, words=frozenset(words), phrases=phrases, **groups)
 
 
 def words_of(text: str) -> list[str]:

@@ -49,7 +49,7 @@ class ProjectClips:
                 options.deterministic,
                 options.made_by,
                 partial(self._names, request, project, None) if project and project.naming else None,
-                project.output if project else "",
+                _whole_path(project.output) if project else "",
             )
 
         return make

@@ -47,9 +47,15 @@ class Batches:
         return [values[index] for index in torch.randperm(len(values), generator=self._generator).tolist()]
 
 
-def split(buckets: Sequence[Bucket], recipe: Recipe, generator: torch.Generator) -> tuple[list[int], list[int]]:
-    """Indices of the examples to train on, and of the stills that are held out. Below ten stills none is."""
-    stills = [index for index, bucket in enumerate(buckets) if bucket.is_still]
+def split(
+    buckets: Sequence[Bucket], recipe: Recipe, generator: torch.Generator, own: int | None = None
+) -> tuple[list[int], list[int]]:
+    """Indices of the examples to train on, and of those that are held out: stills, or clips where there are no stills.
+
+    Of fewer than ten none is, and of those behind the first `own` none.
+    """
+    candidates = range(len(buckets) if own is None else own)
+    stills = [index for index in candidates if buckets[index].is_still] or list(candidates)
     count = min(round(len(stills) * recipe.held_out), 8) if len(stills) >= 10 else 0
     chosen = torch.randperm(len(stills), generator=generator)[:count].tolist()
     held_out = sorted(stills[index] for index in chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from wan_pipeline.engine.memory.weights import compute_dtype, load_transformer
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.inspect import Layout, read_layout
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.spec import LastImage
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.trainer.average import Average
 from wan_pipeline.trainer.factors import Factors
 from wan_pipeline.trainer.flow import NoiseRange, Noisy, flow_loss
 from wan_pipeline.trainer.memory.plan import TrainingPlan
@@ -40,6 +42,8 @@ class Expert:
     """Of its LoRA file's name: `high_noise`, `low_noise`, or none."""
     streamed: StreamedModel | None = None
     """The transformer, if its blocks are streamed."""
+    average: Average | None = None
+    """Of its factors, if the recipe wants their mean in the file."""
 
     @property
     def is_high_noise(self) -> bool:
@@ -50,8 +54,19 @@ class Expert:
         """Of the factors, in the optimizer's order."""
         return [name for name, _ in self.factors.named()]
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Context manager: the factors are what the LoRA's file holds, their mean if there is one."""
+        return self.average.applied() if self.average else nullcontext()
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """As they are written to a LoRA file."""
+        with self.averaged():
+            return self.factors.file_tensors()
+
     def move(self, device: torch.device) -> None:
-        """Move factors and moments to the device."""
+        """Move factors, moments and mean to the device."""
+        if self.average is not None:
+            self.average.move(device)
         for factor in self.factors.parameters():
             factor.data = factor.data.to(device)
             state = self.optimizer.state.get(factor, {})
@@ -70,10 +85,12 @@ class Expert:
     def loss(self, noisy: Noisy, text: Tensor, place: Placement) -> Tensor:
         """The flow loss of a batch, a scalar on the device."""
         on_device = noisy.to(place.device, place.dtype)
+        beside = [] if on_device.beside is None else [on_device.beside]
         velocity = self.transformer(
-            hidden_states=on_device.latents,
+            hidden_states=torch.cat([on_device.latents, *beside], dim=1),
             timestep=on_device.timestep,
             encoder_hidden_states=text.to(place.device, place.dtype),
+            encoder_hidden_states_image=on_device.image,
             return_dict=False,
         )[0]
         return flow_loss(velocity, on_device)
@@ -153,14 +170,14 @@ def training(
 
 def check_trainable(model: InstalledModel) -> Layout:
     """The layout of a model. Raises UserError for one that cannot be trained here."""
-    layout = read_layout(model.spec.title, model.index())
-    config = model.config("transformer")
-    if model.spec.takes_control or config.get("in_channels") != config.get("out_channels"):
+    spec = model.spec
+    if spec.takes_control or spec.last_image is LastImage.REQUIRED:
+        reason = "control videos" if spec.takes_control else "a first and a last image"
         raise UserError(
-            f"{model.spec.title} starts from images or control videos and cannot be trained here yet; "
-            "train on its text-to-video relative, whose LoRAs fit it."
+            f"{spec.title} works from {reason} and cannot be trained here; train on its text-to-video relative, whose "
+            "LoRAs fit it."
         )
-    return layout
+    return read_layout(spec.title, model.index())
 
 
 def load_trainable(
@@ -183,7 +200,8 @@ def load_trainable(
             fused=place.device.type == "cuda",
         )
         streamed = _streamed(transformer, place) if plan.buffers else None
-        experts.append(Expert(transformer, factors, optimizer, *_part(layout, number), streamed))
+        average = Average(factors.parameters(), recipe.average) if recipe.average else None
+        experts.append(Expert(transformer, factors, optimizer, *_part(layout, number), streamed, average))
     assert compute_dtype(memory, place) == place.dtype  # noqa: S101 - training computes in the placement's dtype
     return Trainable(experts, layout.expand_timesteps)
 

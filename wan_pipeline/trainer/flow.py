@@ -5,7 +5,7 @@ Along a flow x = clean + sigma * (noise - clean) with sigma from 0 to 1, the mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,10 +35,34 @@ class Noisy:
     counted: Tensor
     """1 where the loss counts, (batch, 1, latent frames, 1, 1): not where a frame was given."""
 
+    beside: Tensor | None = None
+    """What the transformer reads beside the latents, in channels of its own; see `Given`."""
+    image: Tensor | None = None
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Noisy:
         """On the device; the latents in `dtype`, the others in fp32."""
-        latents = self.latents.to(device, dtype)
-        return Noisy(latents, self.timestep.to(device), self.velocity.to(device), self.counted.to(device))
+        beside, image = (None if value is None else value.to(device, dtype) for value in (self.beside, self.image))
+        return Noisy(
+            self.latents.to(device, dtype),
+            self.timestep.to(device),
+            self.velocity.to(device),
+            self.counted.to(device),
+            beside,
+            image,
+        )
+
+    def with_given(self, given: Given) -> Noisy:
+        return replace(self, beside=given.beside, image=given.image)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The first frames of a batch, for models whose clips start from an image."""
+
+    beside: Tensor | None = None
+    """Mask and latents, (batch, channels, latent frames, height, width)."""
+    image: Tensor | None = None
+    """Embeddings by the image encoder, (batch, tokens, width), for models that have one."""
 
 
 def noise_levels(

@@ -51,7 +51,7 @@ class Loop:
     validation: list[tuple[int, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        used, self._held_out = split(self.prepared.buckets, self.recipe, self.generator)
+        used, self._held_out = split(self.prepared.buckets, self.recipe, self.generator, self.prepared.own)
         self._batches = Batches(self.prepared.buckets, used, self.recipe, self.generator)
         self.gauge = MemoryGauge(self.place)
 
@@ -76,7 +76,7 @@ class Loop:
                 )
 
     def validate(self) -> float | None:
-        """Loss of the held-out stills, None if there are none. It draws nothing from the training's generator."""
+        """Loss of what is held out, None if nothing is. It draws nothing from the training's generator."""
         if not self._held_out:
             return None
         if self.validation and self.validation[-1][0] == self.steps_done:
@@ -87,14 +87,17 @@ class Loop:
             for level in VALIDATION_LEVELS:
                 expert = self._expert_for(level)
                 turns.take(expert)
-                for index in self._held_out:
-                    clean, text = self.prepared.batch([index]), self.prepared.text_batch([index], [False])
-                    noise = torch.randn(clean.shape, generator=generator)
-                    noisy = self._noisy(expert, clean, noise, torch.tensor([level]), torch.tensor([False]))
-                    losses.append(float(expert.loss(noisy, text, self.place)))
+                with expert.averaged():
+                    losses += [self._held_out_loss(expert, index, level, generator) for index in self._held_out]
         mean = sum(losses) / len(losses)
         self.validation.append((self.steps_done, mean))
         return mean
+
+    def _held_out_loss(self, expert: Expert, index: int, level: float, generator: torch.Generator) -> float:
+        text = self.prepared.text_batch([index], [False])
+        noise = torch.randn(self.prepared.batch([index]).shape, generator=generator)
+        noisy = self._noisy(expert, [index], noise, torch.tensor([level]), torch.tensor([False]))
+        return float(expert.loss(noisy, text, self.place))
 
     def state(self) -> TrainingState:
         """Everything that the coming steps depend on."""
@@ -102,6 +105,9 @@ class Loop:
         for number, expert in enumerate(self.model.experts):
             tensors |= {f"{number}.{name}": factor.detach().cpu() for name, factor in expert.factors.named()}
             tensors |= optimizer_tensors(expert.optimizer, [f"{number}.{name}" for name in expert.names])
+            if expert.average is not None:
+                means = zip(expert.names, expert.average.values, strict=True)
+                tensors |= {f"{number}.{name}.average": mean.cpu() for name, mean in means}
         facts = Facts(self.steps_done, self._optimizer_steps(), self._batches.rest, self.losses, self.validation)
         return TrainingState(facts, tensors)
 
@@ -115,18 +121,18 @@ class Loop:
                     factor.copy_(tensors[f"{number}.{name}"])
             names = [f"{number}.{name}" for name in expert.names]
             restore_optimizer(expert.optimizer, names, tensors, facts.optimizer_steps[number])
+            if expert.average is not None:
+                expert.average.restore([tensors[f"{name}.average"] for name in names])
         self._batches.rest = [list(batch) for batch in facts.rest]
         self.generator.set_state(tensors["generator"])
 
     def do_step(self, turns: Turns) -> float:
         """One step. Returns its learning rate."""
-        expert = self._expert_of_step(self.steps_done)
+        number = self._turn_of_step(self.steps_done)
+        expert = self.model.experts[number]
         turns.take(expert)
-        noisy, text = self._draw(expert)
-        loss = expert.loss(noisy, text, self.place)
-        torch.autograd.backward(loss)
+        value = self._backward(expert)
         norm = clip_grad_norm_(expert.factors.parameters(), self.recipe.clip_norm)
-        value = float(loss.detach())
         if not math.isfinite(value) or not bool(torch.isfinite(norm)):
             expert.optimizer.zero_grad(set_to_none=True)
             raise NotFiniteError(
@@ -141,26 +147,43 @@ class Loop:
         expert.optimizer.zero_grad(set_to_none=True)
         self.losses.append(value)
         self.steps_done += 1
+        if expert.average is not None:
+            expert.average.update(self._optimizer_steps()[number])
         return rate
+
+    def _backward(self, expert: Expert) -> float:
+        """Add up the gradients of a step's batches, and return the mean of their losses.
+
+        Every batch counts the same, be it full or the smaller last one of a bucket.
+        """
+        count, total = self.recipe.accumulation, 0.0
+        for _ in range(count):
+            noisy, text = self._draw(expert)
+            loss = expert.loss(noisy, text, self.place) / count
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
 
     def _draw(self, expert: Expert) -> tuple[Noisy, Tensor]:
         """The next batch with noise, and its texts."""
         indices = self._batches.next()
-        clean, count = self.prepared.batch(indices), len(indices)
+        shape, count = self.prepared.batch(indices).shape, len(indices)
         recipe, generator = self.recipe, self.generator
         sigma = noise_levels(count, self.shift, recipe.uniform_share, generator, expert.within)
-        noise = torch.randn(clean.shape, generator=generator)
-        may_be_given = self.model.expands_timesteps and clean.shape[2] > 1
+        noise = torch.randn(shape, generator=generator)
+        may_be_given = self.model.expands_timesteps and shape[2] > 1
         given = torch.rand(count, generator=generator) < (recipe.first_frame_share if may_be_given else 0.0)
         dropped = torch.rand(count, generator=generator) < recipe.caption_dropout
-        return self._noisy(expert, clean, noise, sigma, given), self.prepared.text_batch(indices, dropped.tolist())
+        return self._noisy(expert, indices, noise, sigma, given), self.prepared.text_batch(indices, dropped.tolist())
 
-    def _noisy(self, expert: Expert, clean: Tensor, noise: Tensor, sigma: Tensor, given: Tensor) -> Noisy:
+    def _noisy(self, expert: Expert, indices: list[int], noise: Tensor, sigma: Tensor, given: Tensor) -> Noisy:
         patch = expert.patch if self.model.expands_timesteps else None
-        return add_noise(clean, noise, sigma, given, patch)
+        noisy = add_noise(self.prepared.batch(indices), noise, sigma, given, patch)
+        return noisy.with_given(self.prepared.given_batch(indices))
 
-    def _expert_of_step(self, step: int) -> Expert:
-        return self.model.experts[step // SWAP_STEPS % len(self.model.experts)]
+    def _turn_of_step(self, step: int) -> int:
+        """The number of the expert that is trained in a step."""
+        return step // SWAP_STEPS % len(self.model.experts)
 
     def _expert_for(self, level: float) -> Expert:
         """The expert that denoises from this noise level."""
@@ -168,5 +191,7 @@ class Loop:
 
     def _optimizer_steps(self) -> list[int]:
         """Steps of each expert so far."""
-        turns = [step // SWAP_STEPS % len(self.model.experts) for step in range(self.steps_done)]
-        return [turns.count(number) for number in range(len(self.model.experts))]
+        count = len(self.model.experts)
+        rounds, rest = divmod(self.steps_done, SWAP_STEPS * count)
+        of_last = [min(max(rest - number * SWAP_STEPS, 0), SWAP_STEPS) for number in range(count)]
+        return [rounds * SWAP_STEPS + steps for steps in of_last]

@@ -25,6 +25,11 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 SUFFIX = ".safetensors"
 
 
+def is_name(name: str) -> bool:
+    """Whether a LoRA can have this name."""
+    return bool(NAME.fullmatch(name)) and not RESERVED.fullmatch(name) and name == name.strip(" .")
+
+
 class NameTakenError(UserError):
     """A name that another LoRA or an unfinished training has."""
 
@@ -33,6 +38,7 @@ class NameTakenError(UserError):
 class WrittenLora:
     """The LoRA of a training as it was written, one file for each expert."""
 
+    name: str
     paths: tuple[Path, ...]
     sha256: str
     """Of the tensors of all of them."""
@@ -43,7 +49,7 @@ class Output:
 
     def __init__(self, settings: Settings, name: str) -> None:
         """Raises UserError for a name that cannot be a file's."""
-        if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name != name.strip(" ."):
+        if not is_name(name):
             raise UserError(
                 f"'{name[:80]}' cannot be the name of a LoRA; use up to 80 letters, digits, spaces and . _ + -."
             )
@@ -85,6 +91,11 @@ class Output:
         """Write the finished LoRA into the LoRA folder. Raises StorageError."""
         return self._write(self._loras, self.name, tensors, metadata)
 
+    def result_files(self) -> list[Path]:
+        """The files of the finished LoRA that are in the LoRA folder."""
+        suffixes = ("", "high_noise", "low_noise")
+        return [path for path in self._paths(self._loras, self.name, suffixes) if path.is_file()]
+
     def remove_state(self) -> None:
         self.state.unlink(missing_ok=True)
 
@@ -101,7 +112,7 @@ class Output:
             for part, of_expert in zip(parts, tensors.values(), strict=True):
                 part.write_bytes(save(of_expert, text))
         together = {f"{suffix}.{key}": value for suffix, part in tensors.items() for key, value in part.items()}
-        return WrittenLora(tuple(paths), tensors_sha256(together if len(tensors) > 1 else tensors[""]))
+        return WrittenLora(name, tuple(paths), tensors_sha256(together if len(tensors) > 1 else tensors[""]))
 
     def _paths(self, folder: Path, name: str, suffixes: Sequence[str]) -> list[Path]:
         return [folder / f"{name}{f'_{suffix}' if suffix else ''}{SUFFIX}" for suffix in suffixes]

@@ -11,6 +11,7 @@ from wan_pipeline.progress import Cancellable, Progress
 
 class TrainingStage(StrEnum):
     CHECKING = "checking the dataset"
+    REGULARISING = "making clips with the base model"
     ENCODING_TEXT = "encoding captions"
     ENCODING = "encoding images"
     LOADING = "loading"

@@ -1,4 +1,4 @@
-"""Recipes: one TOML file each, with every number of a training and the reason for it."""
+"""Recipes: one TOML file for each subject, with every number of a training at each pace and the reason for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from wan_pipeline.storage.outside import OutsideDataError, parse, read_toml_file
 
 FOLDER = Path(__file__).parent / "recipes"
 SMALL = "small"
-"""The table of a recipe that holds for small models."""
+"""The table of a file that holds for small models."""
+PACES = ("quick", "thorough")
+"""The tables of a file, and of its table for small models, that hold for recipes with these ends of their names."""
 SMALL_PARAMS = 100e6
 """Parameters of a transformer below which a model is small: it learns at a hundred times the rate of a large one."""
 
@@ -69,12 +71,16 @@ class Recipe:
     stills: Annotated[int, Field(ge=1, le=64)]
     """Stills in a batch."""
     clips: Annotated[int, Field(ge=1, le=64)]
+    accumulation: Annotated[int, Field(ge=1, le=64)]
+    """Batches whose mean gradient makes one step: as a larger batch, in the memory of one."""
+    average: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the mean of the factors that the file holds, in each step; 0 for the factors themselves."""
     max_frames: Annotated[int, Field(ge=1, le=161)]
     """Of a clip."""
     pixels: Annotated[int, Field(ge=0, le=2_100_000)]
     """Area of a frame; 0 for the model's own size."""
     held_out: Share
-    """Of the stills, for the validation loss."""
+    """Of the stills, or of the clips where there are none, for the validation loss."""
     checkpoints: Annotated[int, Field(ge=1, le=1000)]
     """LoRA files on the way, evenly spaced; the last is the result."""
 
@@ -105,6 +111,11 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
+    """All of them: each subject's balanced recipe under its own name, such as `style`, then `style-quick` and so on."""
+    return [name for subject in _subjects() for name in (subject, *(f"{subject}-{pace}" for pace in PACES))]
+
+
+def _subjects() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
@@ -113,17 +124,28 @@ def load_recipe(name: str, model: MemoryFacts, **changes: int | float | None) ->
 
     Raises RecipeError.
     """
-    path = FOLDER / f"{name}.toml"
     if name not in recipe_names():
-        raise RecipeError(f"There is no recipe '{name[:80]}'; choose one of: {', '.join(recipe_names())}.")
+        raise RecipeError(
+            f"There is no recipe '{name[:80]}'; choose one of: {', '.join(_subjects())}; "
+            f"each also with {' or '.join(f'-{pace}' for pace in PACES)} behind it."
+        )
+    subject, _, pace = name.partition("-")
+    path = FOLDER / f"{subject}.toml"
     try:
         table = read_toml_file(path)
         small = table.pop(SMALL, {})
-        values = table | (small if _params(model) < SMALL_PARAMS else {})
+        values = _paced(table, pace) | (_paced(small, pace) if _params(model) < SMALL_PARAMS else {})
+        values["title"] = f"{values['title']}, {pace}" if pace else values["title"]
         recipe = parse(Recipe, values)
-    except (OutsideDataError, OSError) as error:
+    except (OutsideDataError, KeyError, OSError) as error:
         raise RecipeError(f"The recipe {path.name} cannot be read: {error}.") from error
     return change(recipe, **changes)
+
+
+def _paced(table: dict[str, Any], pace: str) -> dict[str, Any]:
+    """The numbers of a table at a pace."""
+    numbers = {name: value for name, value in table.items() if name not in PACES}
+    return numbers | (table.get(pace, {}) if pace else {})
 
 
 def change(recipe: Recipe, **changes: int | float | None) -> Recipe:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.models.vocabulary import find_vocabulary, words_of
 from wan_pipeline.requests.limits import MAX_SEED
 
 
@@ -24,6 +26,12 @@ class TrainingRequest:
     steps: int | None = None
     rank: int | None = None
     learning_rate: float | None = None
+    accumulation: int | None = None
+    """Batches of one step."""
+    regularisation: Path | None = None
+    """A folder of clips or stills that are trained on beside the dataset, without the trigger word."""
+    regularisation_clips: int = 0
+    """Clips that the base model makes of the dataset's captions, for the same."""
     resume: bool = False
     deterministic: bool = False
     """Only operations whose result is the same bits every time; on a GPU attention's backward is none by itself."""
@@ -31,10 +39,27 @@ class TrainingRequest:
     @property
     def changes(self) -> dict[str, int | float | None]:
         """Of the recipe."""
-        return {"steps": self.steps, "rank": self.rank, "learning_rate": self.learning_rate}
+        return {
+            "steps": self.steps,
+            "rank": self.rank,
+            "learning_rate": self.learning_rate,
+            "accumulation": self.accumulation,
+        }
 
 
 def check_seed(seed: int) -> None:
     """Raise UserError unless the seed is within 0 to MAX_SEED."""
     if not 0 <= seed <= MAX_SEED:
         raise UserError(f"Seed {seed} is out of range; use one from 0 to {MAX_SEED:,}.")
+
+
+def trigger_notes(trigger: str, spec: ModelSpec) -> list[str]:
+    """A sentence about a trigger word that the model cannot tell from others."""
+    vocabulary = find_vocabulary(spec.vocabulary)
+    unknown = [word for word in words_of(trigger) if vocabulary and word not in vocabulary.words]
+    if vocabulary is None or not unknown:
+        return []
+    return [
+        f"{spec.title} does not know '{unknown[0][:30]}': all unknown words are one to it; take one of these "
+        f"as trigger word: {', '.join(vocabulary.triggers)}."
+    ]

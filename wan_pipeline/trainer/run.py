@@ -29,19 +29,20 @@ from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.dataset.buckets import Buckets
-from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
+from wan_pipeline.trainer.checkpoints import Checkpoint, advice, best_step, checkpoints
+from wan_pipeline.trainer.encode import Encoders
 from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
+from wan_pipeline.trainer.gather import Gatherer
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.output import Output, WrittenLora
-from wan_pipeline.trainer.prepare import Encoders, Prepared, prepare
+from wan_pipeline.trainer.prepare import Prepared, prepare
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.request import TrainingRequest, check_seed
+from wan_pipeline.trainer.regularisation import check_wanted
+from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
 from wan_pipeline.trainer.state import load_state, read_header, save_state
 
 logger = logging.getLogger(__name__)
@@ -55,12 +56,28 @@ class Trained:
     steps: int
     loss: float
     """Mean of the last steps."""
-    validation_loss: float | None
-    """Of the held-out stills; None if there were none."""
+    validation: tuple[tuple[int, float], ...]
+    """Loss of what was held out, each with its step; step 0 is the base model. Empty if nothing was held out."""
+    checkpoints: tuple[Checkpoint, ...]
     seconds: float
     """Of this run, with preparation."""
     peak_memory_gib: float
     warnings: tuple[str, ...]
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Of the finished LoRA."""
+        return self.validation[-1][1] if self.validation else None
+
+    @property
+    def best_step(self) -> int | None:
+        """The checkpoint with the lowest validation loss; 0 is the base model."""
+        return best_step(self.validation)
+
+    @property
+    def hint(self) -> str:
+        """Which checkpoint to take, if it is not the last one."""
+        return advice(self.validation, self.lora.name)
 
 
 def train(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> Trained:
@@ -74,13 +91,14 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
     with deterministic_mode(None) if request.deterministic else nullcontext():
         training.start()
         training.run()
-        validation_loss = training.loop.validate()
+        training.loop.validate()
     lora, loop = training.finish(), training.loop
     return Trained(
         lora=lora,
         steps=loop.steps_done,
         loss=loop.loss,
-        validation_loss=validation_loss,
+        validation=tuple(loop.validation),
+        checkpoints=tuple(checkpoints(settings, request.output)),
         seconds=time.monotonic() - started,
         peak_memory_gib=loop.gauge.peak_mb * 1e6 / 2**30,
         warnings=tuple(training.warnings),
@@ -99,25 +117,29 @@ class _Training:
         self._request = request
         self._settings = settings
         self._observer = observer
-        self.warnings: list[str] = []
         check_seed(request.seed)
         self._model = ModelLibrary(settings).find(request.model)
+        self.warnings = trigger_notes(request.trigger, self._model.spec)
         suffixes = expert_suffixes(check_trainable(self._model))
         self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
         self._output = Output(settings, request.output)
         self._output.check(suffixes, resume=request.resume)
+        check_wanted(self._model.spec, request.regularisation_clips, request.trigger)
         saved = read_header(self._output.state) if request.resume else None
         self._saved_step = saved.facts.step if saved else 0
         self._saved_identity: dict[str, Any] | None = None
         self._place = choose_placement(settings.device)
         limit_memory(self._place, settings.memory_limit)
-        self._dataset = self._check()
+        self._gatherer = Gatherer(request, self._model, self._recipe, observer)
+        self._dataset = self._gatherer.given()
         self._planner = self._plan_memory()
         self.outlook = self._planner.choose(saved.identity.get("precision") if saved else None)
 
     def start(self) -> None:
         """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
         self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.outlook)))
+        self._dataset = self._gatherer.with_made(self._dataset, self._settings)
+        self.warnings += [*(finding.message for finding in self._dataset.findings), *self._dataset.advice]
         self._prepared = self._prepare()
         if self._request.resume:
             self._saved_identity = self._identify(self.outlook.plan)
@@ -141,20 +163,9 @@ class _Training:
         self._output.remove_state()
         return lora
 
-    def _check(self) -> Dataset:
-        spec, recipe = self._model.spec, self._recipe
-
-        def tell(done: int, total: int) -> None:
-            check_cancelled(self._observer, "training")
-            self._tell(TrainingProgress(TrainingStage.CHECKING, done, total))
-
-        dataset = check_dataset(self._request.dataset, spec, Buckets(spec, recipe.pixels, recipe.max_frames), tell)
-        self.warnings += [*(finding.message for finding in dataset.findings), *dataset.advice]
-        return dataset
-
     def _plan_memory(self) -> TrainingPlanner:
         machine = probe(self._place.device, self._settings.cache).machine
-        buckets = [example.bucket for example in self._dataset.examples]
+        buckets = self._gatherer.buckets(self._dataset)
         return TrainingPlanner(self._model.spec, self._recipe, buckets, machine, self._settings.memory_limit)
 
     def _prepare(self) -> Prepared:
@@ -183,6 +194,8 @@ class _Training:
     def _run_until(self, step: int) -> None:
         """Train, and save the state if it is cancelled."""
         try:
+            if not self.loop.steps_done:
+                self.loop.validate()  # the base model's
             self.loop.run_until(step, self._observer)
             self.loop.validate()
         except Cancelled:
@@ -221,7 +234,7 @@ class _Training:
         self._observer.progress(progress)
 
     def _identify(self, plan: TrainingPlan) -> dict[str, Any]:
-        """Everything that decides the weights, by the words that say what has changed."""
+        """Everything that decides the weights, in the words that say what has changed."""
         return {
             "dataset": self._prepared.sha256,
             "recipe": self._recipe.to_dict(),
@@ -259,7 +272,7 @@ class _Training:
         )
 
     def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
-        return {expert.suffix: expert.factors.file_tensors() for expert in self.loop.model.experts}
+        return {expert.suffix: expert.file_tensors() for expert in self.loop.model.experts}
 
     def _metadata(self) -> dict[str, Any]:
         """What the file says of itself, so that it can be made again."""
@@ -277,6 +290,7 @@ class _Training:
                 "seed": request.seed,
                 "steps": loop.steps_done,
                 "loss": round(loop.loss, 6),
+                "validation_loss": round(loop.validation[-1][1], 6) if loop.validation else None,
                 "examples": len(self._prepared.buckets),
                 "environment": fixed_facts(self._place),
             },

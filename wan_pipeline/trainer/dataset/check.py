@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -27,11 +27,16 @@ FEW = 8
 
 class Problem(StrEnum):
     BROKEN = "broken"
-    """It cannot be decoded, and is left out. All others are trained on."""
+    """It cannot be decoded, and is left out."""
+    STILL = "still"
+    """It is left out, since the model learns from clips alone. All others are trained on."""
     TINY = "tiny"
     DUPLICATE = "duplicate"
     BLURRED = "blurred"
     NO_CAPTION = "no caption"
+
+
+LEFT_OUT = (Problem.BROKEN, Problem.STILL)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Example:
 
     item: Item
     bucket: Bucket
+    is_regular: bool = False
+    """Whether it is there for regularisation, and so has no trigger word and is never held out."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,20 @@ class Dataset:
     def clips(self) -> int:
         return sum(not example.bucket.is_still for example in self.examples)
 
+    def with_regularisation(self, other: Dataset) -> Dataset:
+        """With the examples of another dataset behind its own, for regularisation."""
+        regular = tuple(replace(example, is_regular=True) for example in other.examples)
+        examples = (*self.examples, *regular)
+        findings = (*self.findings, *other.findings)
+        return Dataset(self.folder, examples, findings, tuple(_advice(examples)), _counted(examples))
+
     def to_dict(self) -> dict[str, object]:
         """As `dataset check --json` prints it."""
         return {
             "folder": str(self.folder),
             "images": len(self.examples) - self.clips,
             "clips": self.clips,
-            "left_out": sum(finding.problem is Problem.BROKEN for finding in self.findings),
+            "left_out": sum(finding.problem in LEFT_OUT for finding in self.findings),
             "buckets": [
                 {"width": bucket.width, "height": bucket.height, "frames": bucket.frames, "count": count}
                 for bucket, count in self.buckets.items()
@@ -103,13 +117,12 @@ def check_dataset(
     findings = [*checker.findings, *checker.duplicates()]
     if not checker.examples:
         raise DatasetError(f"None of the {len(items)} files in {folder} can be used; the first: {findings[0].message}")
-    counts = Counter(example.bucket for example in checker.examples)
     return Dataset(
         folder,
         tuple(checker.examples),
         tuple(sorted(findings, key=lambda finding: finding.name)),
         tuple(_advice(checker.examples)),
-        dict(sorted(counts.items())),
+        _counted(checker.examples),
     )
 
 
@@ -126,6 +139,13 @@ class _Checker:
         self._hashes: list[NDArray[np.uint8]] = []
 
     def look(self, item: Item) -> None:
+        if self._spec.needs_image and not item.is_clip:
+            text = (
+                f"{item.name} is a still: {self._spec.title} is given the first frame and learns what comes after it, "
+                "so it learns from clips alone; add clips, or train on its text-to-video relative, whose LoRAs fit it."
+            )
+            self._find(item, Problem.STILL, text)
+            return
         try:
             shown = look_at(item, self._spec.fps, self._buckets.max_frames)
         except (ImageError, OSError) as error:
@@ -170,13 +190,19 @@ class _Checker:
         self.findings.append(Finding(item.name, problem, message))
 
 
-def _advice(examples: list[Example]) -> list[str]:
+def _counted(examples: Sequence[Example]) -> dict[Bucket, int]:
+    return dict(sorted(Counter(example.bucket for example in examples).items()))
+
+
+def _advice(examples: Sequence[Example]) -> list[str]:
     advice = []
-    if len(examples) < FEW:
-        advice.append(f"{len(examples)} of 20 or more: a LoRA from so few repeats them; add images.")
+    own = sum(not example.is_regular for example in examples)
+    if own < FEW:
+        advice.append(f"{own} of 20 or more: a LoRA from so few repeats them; add images.")
     clips = sum(not example.bucket.is_still for example in examples)
     if clips == 0:
         advice.append(
-            "There are only stills: trained on these alone, clips move less; add a few short clips in the same style."
+            "There are only stills: trained on these alone, clips move less; add a few short clips in the same style, "
+            "or let the base model make some: --regularisation-clips 8, with a --trigger word."
         )
     return advice

@@ -136,7 +136,7 @@ class TrainingPlanner:
         device, host = largest.bytes, largest.host_bytes
         if not self._machine.vram:
             device, host = device + host, 0.0
-        mean = TrainingForecast(plan, device, host, seconds / batches)
+        mean = TrainingForecast(plan, device, host, self._recipe.accumulation * seconds / batches)
         return TrainingOutlook(mean, self.limit, self._ram, self._recipe.steps)
 
     @property
@@ -147,4 +147,4 @@ class TrainingPlanner:
 def _work(spec: ModelSpec, recipe: Recipe, bucket: Bucket) -> Work:
     count = recipe.stills if bucket.is_still else recipe.clips
     tokens = count * spec.latent_tokens(bucket.width, bucket.height, bucket.frames)
-    return Work(spec.memory, tokens, count, recipe.rank, spec.max_sequence_length)
+    return Work(spec.memory, tokens, count, recipe.rank, spec.max_sequence_length, recipe.average > 0)

@@ -52,6 +52,8 @@ class Work:
     """In the batch."""
     rank: int
     text_tokens: int
+    averages: bool = False
+    """Whether the mean of the factors is kept too, in fp32."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> 
     blocks = facts.blocks * block_bytes(facts, plan.precision)
     on_device = blocks if not plan.buffers else plan.buffers * block_bytes(facts, plan.precision)
     weights = on_device + outer_bytes(facts) if plan.buffers else facts.experts * (on_device + outer_bytes(facts))
-    factors = FACTOR_TENSORS * factor_count(work) * (2 if plan.small_factors else 4)
+    factors = factor_count(work) * (FACTOR_TENSORS * (2 if plan.small_factors else 4) + (4 if work.averages else 0))
     activations = _activation_units(work, plan) * unit
     dequantized = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
     stored = facts.blocks * unit if plan.recomputes else 0.0
