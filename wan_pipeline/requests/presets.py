@@ -40,6 +40,7 @@ Colors = Annotated[tuple[str, ...], AfterValidator(_check_colors)]
 class PresetGroup(StrEnum):
     """Where people look for a look."""
 
+    BASIC = "basic"
     FILM = "film"
     ANIMATION = "animation"
     ARCHITECTURE = "architecture"
@@ -70,6 +71,7 @@ class Preset:
     """Two or three CSS hex colours of its card."""
     kind: PresetKind = PresetKind.LOOK
     group: PresetGroup | None = None
+    """None for a style that a person made, unless its file names one."""
     prompt: Template = "{prompt}"
     """Template of what the text encoder reads; `{prompt}` stands for the typed prompt."""
     negative_prompt: Prompt | None = None

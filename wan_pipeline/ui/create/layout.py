@@ -12,6 +12,7 @@ from wan_pipeline.ui.common.names import MODE_TITLES, Names
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
+from wan_pipeline.ui.create.card_styles import GROUPS
 from wan_pipeline.ui.create.fields.field import Choices
 from wan_pipeline.ui.create.form import Form, Part
 
@@ -40,7 +41,9 @@ class FormLayout(Layout):
             if choices.mode is Mode.TEXT_TO_VIDEO:
                 self._example_prompts()
                 self._control()
-            self.form.place("negative_prompt", "preset", "quality")
+            self.form.place("negative_prompt")
+            gr.HTML(templates.render("create/look_groups.html", groups=GROUPS))
+            self.form.place("preset", "quality")
             self._size()
             self.form.place("seconds", "model", "speed")
             self._seed()
