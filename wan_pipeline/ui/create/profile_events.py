@@ -64,9 +64,7 @@ class ProfileEvents:
             self._studio.projects.save(replace(project, **{name: profile}))
         except UserError as error:
             return {self._layout.project_report: notice(self._templates, str(error), "")}
-        said = (
-            f"Saved model, speed, size and steps as the {name} profile of {project.title}; choose it above Generate."
-        )
+        said = f"Saved model, speed, size and steps as the {name} profile of {project.title}; choose it above Generate."
         report = notice(self._templates, said, "good")
         return {self._layout.project_report: report, self._layout.profile: self.offer(project.id)}
 
