@@ -61,7 +61,9 @@ class ProfileEvents:
             chosen = self._form.values(values)
             draft = read_draft(chosen, self._form.spec(chosen["model"]))
             profile = Profile(**{each.name: getattr(draft, each.name) for each in fields(Profile)})
-            self._studio.projects.save(replace(project, **{name: profile}))
+            is_draft = name == "draft"
+            changed = replace(project, draft=profile) if is_draft else replace(project, final=profile)
+            self._studio.projects.save(changed)
         except UserError as error:
             return {self._layout.project_report: notice(self._templates, str(error), "")}
         said = f"Saved model, speed, size and steps as the {name} profile of {project.title}; choose it above Generate."
