@@ -272,12 +272,13 @@ class Studio:
     # Styles
 
     def save_preset(self, title: str, draft: Draft, project: str = "") -> Preset:
-        """Save what a draft of a project has beside its prompt as a style. Raises UserError.
+        """Save what a draft of a project has beside its prompt as a style of that project. Raises UserError.
 
         In an app its picture follows, as soon as the queue is idle.
         """
         self._check_main_app()
-        preset = style_from(title, draft, self.requests.within(self.projects.layers(project)))
+        style = style_from(title, draft, self.requests.within(self.projects.layers(project)))
+        preset = replace(style, project=self.projects.label(project))
         write_style(preset, self.settings.own_presets)
         self._draw_styles()
         return preset

@@ -82,6 +82,8 @@ class Preset:
     width: Side | None = None
     height: Side | None = None
     num_frames: Frames | None = None
+    project: Name = ""
+    """Id of the project that it was saved in: guests of other projects do not see it. Empty: for all."""
     order: int = 100
     """Position among the cards, smallest first."""
 
@@ -129,6 +131,11 @@ def find_quality(presets: Mapping[str, Preset], preset_id: str) -> Preset:
 def of_kind(presets: Mapping[str, Preset], kind: PresetKind) -> dict[str, Preset]:
     """The presets of one kind, by id, in card order."""
     return {preset_id: preset for preset_id, preset in presets.items() if preset.kind is kind}
+
+
+def seen_in(presets: Mapping[str, Preset], project: str) -> dict[str, Preset]:
+    """The presets for all, and those that were saved in this project, by id, in card order."""
+    return {preset_id: preset for preset_id, preset in presets.items() if preset.project in ("", project)}
 
 
 # Files of presets, and of speeds
