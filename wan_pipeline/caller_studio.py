@@ -227,8 +227,7 @@ class CallerStudio:
         if self._key is None or (self._key.project == "" and not self._key.is_visitor):
             return presets
         setup = self._studio.projects.layers(self._key.project).project
-        own = {name: presets[name] for name in (setup.preset, setup.quality) if name in presets}
-        seen = seen_in(presets, self._key.project) | own
+        seen = {*seen_in(presets, self._key.project), setup.preset, setup.quality}
         return {name: preset for name, preset in presets.items() if name in seen}
 
     def _check_styles(self, draft: Draft) -> None:
