@@ -19,7 +19,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.shown import digests
 from wan_pipeline.ui.create import CreateRoom, html
-from wan_pipeline.ui.create.card_styles import GROUPS, OWN, card_styles, of_group
+from wan_pipeline.ui.create.card_styles import GROUPS, OWN, THUMBNAILS, card_styles, of_group
 
 
 def stage(job: Job, preview: bytes | None = None) -> str:
@@ -166,6 +166,13 @@ def test_every_style_is_in_one_group_and_the_groups_are_buttons(studio: Studio) 
     assert hidden in drawn and '.look-groups [data-looks="yours"]' not in drawn
     buttons = Reader(TEMPLATES.render("create/look_groups.html", groups=GROUPS))
     assert [value for name, value in buttons.attributes if name == "data-looks"] == list(GROUPS)
+
+
+def test_every_style_that_ships_has_a_picture(studio: Studio) -> None:
+    looks = of_kind(studio.presets.current(), PresetKind.LOOK)
+    pictures = {path.stem: path.read_bytes() for path in THUMBNAILS.glob("*.webp")}
+    assert pictures.keys() == looks.keys() and len(set(pictures.values())) == len(looks)
+    assert max(map(len, pictures.values())) < 6000, "all of them are in the page itself"
 
 
 def test_a_saved_styles_picture_is_beside_its_file_and_styles_are_sent_when_they_change(studio: Studio) -> None:
