@@ -29,6 +29,8 @@ KINDS: dict[str, Callable[[torch.Tensor], Tensors]] = {
     "LoHa": CASES["LoHa"].tensors,
     "OFT": lambda weight: {"oft_R.weight": noise(6, 28)},
     "(IA)3": lambda weight: {"ia3_l": noise(weight.shape[0], 1) + 1},
+    "OFT of LyCORIS": lambda weight: {"oft_blocks": noise(6, 8, 8), "alpha": torch.tensor(0.01)},
+    "(IA)3 of LyCORIS": lambda weight: {"weight": noise(weight.shape[0]), "on_input": torch.tensor(1)},
 }
 PEFT = {"lora_adapter_metadata": json.dumps({"peft_type": "OFT"})}
 """Without it OFT's numbers say nothing."""
