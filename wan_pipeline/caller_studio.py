@@ -23,8 +23,8 @@ from wan_pipeline.clips.gallery import Clip, GalleryQuery
 from wan_pipeline.errors import LoraError, ModelError, UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.layers import Layers
-from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.layers import NONE, Layers
+from wan_pipeline.requests.presets import Preset, find_preset, seen_in
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.studio import Studio
 from wan_pipeline.wording import without_folders
@@ -76,8 +76,9 @@ class CallerStudio:
         return [model.spec for model in self._studio.models.installed()]
 
     def presets(self) -> list[Preset]:
+        """Those that ship, and of those that were saved for a guest the ones of no project or of their key's."""
         self._check(Action.CHOICES)
-        return list(self._studio.presets.values())
+        return list(self._presets().values())
 
     # Clips to come
 
@@ -88,6 +89,7 @@ class CallerStudio:
         """
         self._check(Action.FORECAST)
         with self._telling():
+            self._check_styles(draft)
             settings = self._studio.requests.within(self._layers(project)).resolve_settings(
                 replace(draft, prompt="any")
             )
@@ -97,6 +99,7 @@ class CallerStudio:
         """Raises UserError for settings that cannot be."""
         self._check(Action.FORECAST)
         with self._telling():
+            self._check_styles(draft)
             clip = self._studio.estimates.of_draft(draft, self._layers(project)).seconds
             queue = self._studio.estimates.queue_seconds()
         # To the second it would tell a guest when somebody else queues a clip, and how long it is.
@@ -109,6 +112,7 @@ class CallerStudio:
             if self._key is None:
                 return self._studio.jobs.existing(self._studio.submit(draft, project))
             key = self._key
+            self._check_styles(draft)
             job_id = self._studio.submit_for(key.id, draft, key.project, partial(self._check_share, key))
             return self._shown(self._studio.jobs.existing(job_id))
 
@@ -231,6 +235,24 @@ class CallerStudio:
 
     def _check(self, action: Action) -> None:
         check(self._caller.role, action)
+
+    def _presets(self) -> dict[str, Preset]:
+        """The styles and qualities that exist for the caller: for a guest of one project not those of other projects.
+
+        What their project's setup has they make clips with anyway. A visitor of a Space is a guest of no project.
+        """
+        presets = self._studio.presets.current()
+        if self._key is None or (self._key.project == "" and not self._key.is_visitor):
+            return presets
+        setup = self._studio.projects.layers(self._key.project).project
+        seen = {*seen_in(presets, self._key.project), setup.preset, setup.quality}
+        return {name: preset for name, preset in presets.items() if name in seen}
+
+    def _check_styles(self, draft: Draft) -> None:
+        """Raises PresetError for a style that does not exist for the caller, as for one that was made up."""
+        for name in (draft.preset, draft.quality):
+            if name and name.casefold() != NONE:
+                find_preset(self._presets(), name)
 
     def _query(self) -> GalleryQuery:
         if self._key is None:

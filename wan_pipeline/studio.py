@@ -25,6 +25,7 @@ from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
+from wan_pipeline.jobs.background.style_pictures import StylePictures
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
@@ -116,6 +117,7 @@ class Studio:
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
         self.verifications = Verifications(settings, check)
+        self._style_pictures = StylePictures(settings)
         worker_queue = WorkerQueue(database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
         self._is_started = False
@@ -129,6 +131,7 @@ class Studio:
         self.gallery.rescan()  # lists clips made elsewhere, by an older version, or after a restored backup
         self._supervisor.start()
         self._is_started = True
+        self._draw_styles()
 
     def close(self) -> None:
         """Leave. Jobs that wait or run go on without this app."""
@@ -273,11 +276,24 @@ class Studio:
     # Styles
 
     def save_preset(self, title: str, draft: Draft, project: str = "") -> Preset:
-        """Save what a draft of a project has beside its prompt as a style. Raises UserError."""
+        """Save what a draft of a project has beside its prompt as a style of that project. Raises UserError.
+
+        In an app its picture follows, as soon as the queue is idle.
+        """
         self._check_main_app()
-        preset = style_from(title, draft, self.requests.within(self.projects.layers(project)))
+        style = style_from(title, draft, self.requests.within(self.projects.layers(project)))
+        preset = replace(style, project=self.projects.label(project))
         write_style(preset, self.settings.own_presets)
+        self._draw_styles()
         return preset
+
+    def _draw_styles(self) -> None:
+        """Draw the pictures that saved styles lack, in an app that supervises the queue."""
+        if self._is_started and not self.is_viewer:
+            try:
+                self._style_pictures.start()
+            except OSError as error:
+                self._notices.append(f"The pictures of saved styles are not drawn: {error}.")
 
     # Back to the form
 

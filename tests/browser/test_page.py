@@ -91,6 +91,12 @@ def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
     page = visitor.open()
     make_short(page)
     fill(page, Seed="1234", Guidance="2.5")
+    panel(page).get_by_role("button", name="Product").click()
+    expect(panel(page).get_by_label("Macro")).to_be_attached()
+    expect(panel(page).locator(".style-cards label:visible")).to_have_count(3)  # and the chosen one
+    panel(page).get_by_role("button", name="Film", exact=True).click()
+    expect(panel(page).locator(".style-cards label:visible")).to_contain_text(["Natural", "Anamorphic"])
+    panel(page).get_by_role("button", name="Basic", exact=True).click()
     panel(page).get_by_label("Noir").check()
     generate(page)
     page.wait_for_url("**/?job=*")

@@ -9,7 +9,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from tests.engine.test_lora_merged import HOME, INPUTS, MODEL
-from tests.support import tiny
+from tests.support import adapters, tiny
 from wan_pipeline.engine.loaded import _guards_on_hooks
 from wan_pipeline.engine.lora.adapters import applied, read_weights
 from wan_pipeline.engine.lora.factor import Factor
@@ -18,6 +18,7 @@ from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 
+NAMES = ((1, "client a"), (2, "client b"))
 CASES = Path(__file__).parents[1] / "lora" / "cases"
 
 
@@ -51,3 +52,37 @@ def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> N
                 assert torch.allclose(compiled(), wanted, atol=1e-5)
                 assert torch.allclose(wanted, plain, atol=1e-5) is (step == 1)
         assert torch.allclose(compiled(), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@torch.inference_mode()
+def test_switching_sets_of_a_compiled_model_compiles_nothing_again(
+    settings: Settings, tmp_path: Path, merged: bool
+) -> None:
+    """Once for a set of that shape, whichever files it consists of; and never again for one that was there before."""
+    tiny.write_wan21_text(settings.models / MODEL)
+    model = ModelLibrary(settings).find(MODEL)
+    transformer = WanTransformer3DModel.from_pretrained(model.folder / "transformer").eval()
+    files = {name: adapters.write(tmp_path / f"{name}.safetensors", seed=seed, but="proj_out") for seed, name in NAMES}
+    layers = {name: read_weights(match_adapter(path, model), HOME) for name, path in files.items()}
+    compiled: list[str] = []
+    torch._dynamo.reset()
+
+    def count(module: torch.fx.GraphModule, inputs: object) -> object:
+        compiled.append(present)
+        return module.forward
+
+    present = ""
+    with _guards_on_hooks():
+        for present in ("", "client a", "client b", "client a", "", "client b"):
+            sets = [layers[present]] if present else []
+            with applied(transformer, sets, merged=merged):
+                wanted = transformer(**INPUTS).sample
+                for block in blocks_of(transformer):
+                    block.forward = torch.compile(block.forward, backend=count)
+                found = transformer(**INPUTS).sample
+                for block in blocks_of(transformer):
+                    block.__dict__.pop("forward")
+            assert torch.allclose(found, wanted, atol=1e-5)
+    assert compiled[:1] == [""] and set(compiled) == {"", "client a"}, "nothing for the second client"
+    assert compiled == sorted(compiled), "nor on the way back"

@@ -92,6 +92,38 @@ def test_ia3_is_what_peft_makes_of_it(
     compare(model, path, weight * factors, bias * factors.flatten() if shape[1] == 1 else bias, quantized)
 
 
+@pytest.mark.parametrize(("constraint", "rescaled", "quantized"), [(0.0, False, False), (0.01, True, True)])
+def test_oft_as_lycoris_writes_it(
+    model: InstalledModel, tmp_path: Path, constraint: float, rescaled: bool, quantized: bool
+) -> None:
+    """By the formula of `DiagOFTModule`, block by block; its norm is limited to the constraint times the outputs."""
+    weight, bias = base_of(model, quantized)
+    blocks, rescale = noise(6, SIZE, SIZE), noise(48, 1) + 1
+    skew = blocks - blocks.mT
+    if constraint:
+        assert skew.norm() > constraint * 48
+        skew = skew * (constraint * 48 / skew.norm())
+    turns = [(torch.eye(SIZE) + q) @ (torch.eye(SIZE) - q).inverse() for q in skew]
+    changed = torch.block_diag(*turns).T @ weight * (rescale if rescaled else 1.0)
+    tensors = {"oft_blocks": blocks, "alpha": torch.tensor(constraint), **({"rescale": rescale} if rescaled else {})}
+    path = tmp_path / "lycoris.safetensors"
+    save_file({f"lycoris_{LINEAR.replace('.', '_')}.{end}": value for end, value in tensors.items()}, path)
+    compare(model, path, changed, bias, quantized)
+
+
+@pytest.mark.parametrize(("on_input", "quantized"), [(0, False), (1, True)])
+def test_ia3_as_lycoris_writes_it(model: InstalledModel, tmp_path: Path, on_input: int, quantized: bool) -> None:
+    """The factors less 1; the bias stays. The weight is square, so that the mark alone tells which side is meant."""
+    weight, bias = base_of(model, quantized)
+    factors = noise(48)
+    path = tmp_path / "lycoris.safetensors"
+    name = f"lycoris_{LINEAR.replace('.', '_')}"
+    save_file({f"{name}.weight": factors, f"{name}.on_input": torch.tensor(on_input)}, path)
+    adapter = match_adapter(path, model)
+    assert adapter.warnings == () and set(adapter.changes[0].all_keys) == {f"{name}.weight", f"{name}.on_input"}
+    compare(model, path, weight * (1 + (factors if on_input else factors[:, None])), bias, quantized)
+
+
 @pytest.mark.parametrize(
     ("settings_", "says"),
     [({"peft_type": "LORA"}, "without its settings"), ({"peft_type": "OFT", "coft": True}, "constrained")],

@@ -88,13 +88,12 @@ def test_an_alpha_that_is_not_one_number(model, path):
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        (
-            "transformer.blocks.0.attn1.to_k.oft_blocks",
-            "kind BOFT, or OFT as LyCORIS writes it, which is not",
-        ),
+        ("transformer.blocks.0.attn1.to_k.oft_blocks", "does not fit"),
+        ("transformer.blocks.0.attn1.to_k.rescale", "does not fit"),
+        ("blocks.0.attn1.to_k.boft_r", "is of the kind BOFT, which is not supported"),
         ("blocks.0.attn1.to_k.oft_R.weight", "does not fit"),
         ("blocks.0.attn1.to_k.ia3_l", "does not fit"),
-        ("blocks.0.attn1.to_k.on_input", r"is of the kind \(IA\)3 as LyCORIS writes it"),
+        ("blocks.0.attn1.to_k.on_input", "does not fit"),
         ("transformer.blocks.0.attn1.to_k.dora_scale", "without the matrices beside it"),
         ("transformer.blocks.0.attn1.to_k.lokr_w1", "does not fit"),
         ("x.a1.weight", "is of the kind GLoRA, which is not supported"),
@@ -103,6 +102,11 @@ def test_an_alpha_that_is_not_one_number(model, path):
 def test_what_cannot_be_applied_is_named(model, path, key, words):
     adapters.write(path, **{key: torch.ones(1)})
     refused(path, model, words)
+
+
+def test_boft_as_lycoris_writes_it_is_named(model, path):
+    adapters.write(path, **{"transformer.blocks.0.attn1.to_k.oft_blocks": torch.ones(2, 6, 8, 8)})
+    refused(path, model, "is of the kind BOFT, which is not supported")
 
 
 @pytest.mark.parametrize("key", ["../../evil", "a/b", "a\\b", "a\nb", "x" * 400])

@@ -26,8 +26,7 @@ OTHER_KINDS = (
     (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "GLoRA"),
     (re.compile(r"\.vera_lambda_"), "VeRA"),
     (re.compile(r"\.lora_E\b"), "AdaLoRA"),
-    (re.compile(r"\.(boft_[rs]|oft_blocks)\b", re.IGNORECASE), "BOFT, or OFT as LyCORIS writes it"),
-    (re.compile(r"\.on_input\b"), "(IA)3 as LyCORIS writes it"),
+    (re.compile(r"\.boft_[rs]\b", re.IGNORECASE), "BOFT"),
     (re.compile(r"\.hra_u\b"), "HRA"),
     (
         re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"),

@@ -28,8 +28,8 @@ ROLES: dict[Kind, frozenset[Role]] = {
     Kind.LORA: frozenset({Role.DOWN, Role.UP, Role.MID, Role.UP_BIAS}),
     Kind.LOKR: frozenset(role for role in Role if role.value.startswith("lokr_")),
     Kind.LOHA: frozenset(role for role in Role if role.value.startswith("hada_")),
-    Kind.OFT: frozenset({Role.OFT_R}),
-    Kind.IA3: frozenset({Role.IA3}),
+    Kind.OFT: frozenset({Role.OFT_R, Role.OFT_BLOCKS, Role.RESCALE}),
+    Kind.IA3: frozenset({Role.IA3, Role.IA3_DIFF, Role.ON_INPUT}),
     Kind.DIFF: frozenset({Role.DIFF, Role.BIAS}),
 }
 """The tensors of each kind. Alpha and a magnitude (DoRA) belong to whichever kind is beside them."""

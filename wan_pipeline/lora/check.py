@@ -5,14 +5,14 @@ A request is checked by it when it is submitted, long before any weights load; t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, LoraFile, open_lora
-from wan_pipeline.lora.experts import Expert
+from wan_pipeline.lora.experts import Expert, expert_by_metadata
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.lora.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
@@ -52,21 +52,34 @@ def match_files(
     """As `match_adapters`, of files that `open_file` opens."""
     if not model.has_two_experts:
         return [open_file(_only_file(lora, model)).adapter(weights[0])]
+    files = {path: open_file(path) for path in lora.paths}
+    told = {path: expert_by_metadata(file.header.metadata) for path, file in files.items()}
     if lora.high == lora.low:
-        return _of_one_file(open_file(lora.paths[0]), weights, said)
+        (path,) = lora.paths
+        return _of_one_file(files[path], weights, told[path], said)
     return [
-        open_file(path).adapter(weights[expert], experts=(expert,), is_half=lora.is_half)
-        for expert, path in enumerate((lora.high, lora.low))
-        if path is not None
+        files[path].adapter(weights[expert], experts=(expert,), is_half=lora.is_half)
+        for expert, path in _halves(lora, told)
     ]
 
 
-def _of_one_file(file: LoraFile, weights: Weights, said: SaidExpert) -> list[Adapter]:
-    """Of a file whose name tells no expert: those that its keys name, else those that a person said, else both."""
-    answer = None if file.experts else said(file.path)
-    experts = file.experts or (answer.numbers if answer else (0, 1))
-    is_half, is_by_default = len(experts) == 1, not file.experts and answer is None
-    if not file.experts and len({weights[expert] for expert in experts}) == 1:
+def _halves(lora: Lora, told: Mapping[Path, Expert | None]) -> list[tuple[int, Path]]:
+    """The experts of a half, or of a pair: by metadata, else by name, and by name where both files claim the same."""
+    by_name = [(expert, path) for expert, path in enumerate((lora.high, lora.low)) if path is not None]
+    by_metadata = [(answer.numbers[0] if (answer := told[path]) else expert, path) for expert, path in by_name]
+    is_clear = len({expert for expert, _ in by_metadata}) == len(by_name)
+    return sorted(by_metadata) if is_clear else by_name
+
+
+def _of_one_file(file: LoraFile, weights: Weights, told: Expert | None, said: SaidExpert) -> list[Adapter]:
+    """Of a file whose name tells no expert: by its metadata, else those that its keys name, else as a person said, else
+    both. Keys for both experts are for both, whatever else is said.
+    """
+    in_keys = file.experts if told is None or len(file.experts) == 2 else ()
+    answer = None if in_keys else told or said(file.path)
+    experts = in_keys or (answer.numbers if answer else (0, 1))
+    is_half, is_by_default = len(experts) == 1, not in_keys and answer is None
+    if not in_keys and len({weights[expert] for expert in experts}) == 1:
         adapters = [file.adapter(weights[experts[0]], experts=experts, is_half=is_half)]
     else:
         adapters = [file.adapter(weights[expert], experts=(expert,), is_half=is_half) for expert in experts]

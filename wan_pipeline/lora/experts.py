@@ -1,17 +1,22 @@
-"""Which expert of Wan 2.2 A14B a LoRA is for where its files do not tell: what people have said, by hash. No torch."""
+"""Which expert of Wan 2.2 A14B a LoRA is for: by its metadata, or as people have said, by hash. No torch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from wan_pipeline.errors import StorageError
+from wan_pipeline.lora.pairs import half_of
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
+
+MAX_TEXT = 300
+"""Characters of a line of metadata that are looked at."""
 
 
 class Expert(StrEnum):
@@ -24,6 +29,47 @@ class Expert(StrEnum):
     def numbers(self) -> tuple[int, ...]:
         """The transformers: 0 is the high-noise expert, 1 the low-noise one."""
         return {Expert.HIGH: (0,), Expert.LOW: (1,), Expert.BOTH: (0, 1)}[self]
+
+
+_CHECKPOINT_KEYS = ("ss_sd_model_name", "ss_dit", "ss_base_model", "base_model", "modelspec.architecture")
+"""Where trainers note the checkpoint that they trained on."""
+_NAME_KEYS = ("ss_output_name", "modelspec.title")
+"""Where they note what they called the LoRA."""
+_STEPS_KEYS = ("ss_min_timestep", "ss_max_timestep")
+"""Of musubi-tuner: the range of timesteps of 1,000 that was trained."""
+_BOUNDARY = (800.0, 900.0)
+"""The expert of high noise begins between these timesteps: at 875 for text, at 900 for images."""
+
+
+def expert_by_metadata(metadata: Mapping[str, str]) -> Expert | None:
+    """The expert that a file's metadata names: the checkpoint, the timesteps that were trained, or the LoRA's name.
+
+    None where nothing tells, or one line says both.
+    """
+    checkpoint = (_named_in(metadata.get(key, "")) for key in _CHECKPOINT_KEYS)
+    names = (_named_in(metadata.get(key, "")) for key in _NAME_KEYS)
+    return next((told for told in (*checkpoint, _by_timesteps(metadata), *names) if told), None)
+
+
+def _named_in(text: str) -> Expert | None:
+    """By a word such as `high_noise`. "high" alone may mean anything; none where the text names both."""
+    half = half_of(Path(f"{text[:MAX_TEXT]}.x")) if text else None
+    if half is None or not half.is_certain:
+        return None
+    other = half_of(Path(f"{half.after}.x"))
+    if other is not None and other.is_certain and other.is_high is not half.is_high:
+        return None
+    return Expert.HIGH if half.is_high else Expert.LOW
+
+
+def _by_timesteps(metadata: Mapping[str, str]) -> Expert | None:
+    try:
+        low, high = (float(metadata.get(key, "")) for key in _STEPS_KEYS)
+    except ValueError:  # not noted, or "None"
+        return None
+    if low >= _BOUNDARY[0]:
+        return Expert.HIGH
+    return Expert.LOW if low < high <= _BOUNDARY[1] else None
 
 
 class RememberedExperts:

@@ -16,6 +16,7 @@ from wan_pipeline.lora.adapter import LoraFile, ModelModules, check_values, matc
 from wan_pipeline.lora.applied import EXPERTS, applied_lora
 from wan_pipeline.lora.changes import ROLES, Kind
 from wan_pipeline.lora.check import SaidExpert, match_files
+from wan_pipeline.lora.experts import expert_by_metadata
 from wan_pipeline.lora.keys import KeyParts, Role, split_keys
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.lora.metadata import settings_beside
@@ -126,7 +127,7 @@ class LoraCatalog:
             rank=rank,
             base=base_of(first.header, first.parts),
             keys=sum(len(file.header.tensors) for file in files.values()),
-            experts=_named(lora),
+            experts=(_told(first) if len(files) == 1 else ()) or _named(lora),
             trigger_words=trigger_words(first.header.metadata),
             bytes=sum(path.stat().st_size for path in lora.paths),
             problem=None if kinds else f"LoRA '{lora.name}' holds no changes of weights; choose a LoRA file.",
@@ -209,6 +210,12 @@ def _kinds_and_rank(files: Iterable[_File]) -> tuple[list[str], int | None]:
     if Role.MAGNITUDE in roles:
         kinds = ["DoRA", *(kind for kind in kinds if kind != Kind.LORA)]
     return kinds, max(ranks, default=None)
+
+
+def _told(file: _File) -> tuple[str, ...]:
+    """The expert that a file's metadata tells; none if it tells none."""
+    told = expert_by_metadata(file.header.metadata)
+    return tuple(EXPERTS[number] for number in told.numbers) if told else ()
 
 
 def _named(lora: Lora) -> tuple[str, ...]:

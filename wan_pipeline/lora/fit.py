@@ -39,8 +39,8 @@ class Fit:
 
 def fit_module(file: str, module: Module, tensors: Mapping[str, TensorInfo], settings: AdapterSettings) -> Fit:
     """All changes of one module. Raises LoraError for half a change, or one that was made for another model."""
-    for key in module.keys.values():
-        if tensors[key].dtype not in FLOATS:
+    for role, key in module.keys.items():
+        if tensors[key].dtype not in FLOATS and role is not Role.ON_INPUT:
             raise LoraError(f"LoRA '{file}' holds {tensors[key].dtype} numbers; only floating point is supported.")
     misfits = _misfits(module, tensors)
     keys = {role: key for role, key in module.keys.items() if key not in misfits}
@@ -61,6 +61,8 @@ def _own_keys(kind: Kind, keys: Keys) -> Keys:
         own[Role.BIAS] = keys[Role.BIAS]
     if own and kind in DECOMPOSED and Role.MAGNITUDE in keys:
         own[Role.MAGNITUDE] = keys[Role.MAGNITUDE]
+    if Role.OFT_BLOCKS in own and Role.ALPHA in keys:
+        own[Role.ALPHA] = keys[Role.ALPHA]  # the constraint, and no scale
     return own
 
 
@@ -93,7 +95,7 @@ class _Reader:
             keys,
             rank,
             self._settings.alpha_of(*self._module.names) if kind in DECOMPOSED else None,
-            alpha_key if kind in DECOMPOSED or not self._has_decomposed else None,
+            alpha_key if kind in DECOMPOSED or not (self._has_decomposed or Role.ALPHA in keys) else None,
             self._settings.uses_root,
             self._settings.oft_terms or 0,
         )
@@ -191,6 +193,9 @@ class _Reader:
 
     def _check_oft(self) -> int:
         """peft, `peft/tuners/oft/layer.py`: rotations of blocks of the inputs, one each or one for all."""
+        if Role.OFT_BLOCKS in self._shapes:
+            return self._check_oft_blocks()
+        self._require(Role.OFT_R in self._shapes, Role.RESCALE)
         shape = self._shapes[Role.OFT_R]
         self._require(len(self._module.shape) == len(shape) == 2, Role.OFT_R)
         blocks, size = shape[0], oft_block(shape[1])
@@ -206,10 +211,28 @@ class _Reader:
             )
         return 0
 
+    def _check_oft_blocks(self) -> int:
+        """LyCORIS, `lycoris/modules/diag_oft.py`: rotations of blocks of the outputs, and a factor for each output."""
+        shape, outputs = self._shapes[Role.OFT_BLOCKS], self._module.shape[0]
+        if len(shape) == 4:
+            raise LoraError(
+                f"LoRA '{self._file}' is of the kind BOFT, which is not supported; use a LoRA, DoRA, LoKr, LoHa or OFT."
+            )
+        self._require(len(self._module.shape) >= 2 and len(shape) == 3, Role.OFT_BLOCKS)
+        self._require(shape[1] == shape[2] and shape[0] * shape[1] == outputs, Role.OFT_BLOCKS)
+        ones = (1,) * (len(self._module.shape) - 1)
+        self._require(self._shapes.get(Role.RESCALE, (outputs, *ones)) == (outputs, *ones), Role.RESCALE)
+        return 0
+
     def _check_ia3(self) -> int:
-        """peft, `peft/tuners/ia3/layer.py`."""
+        """peft, `peft/tuners/ia3/layer.py`; LyCORIS, `lycoris/modules/ia3.py`."""
         self._require(len(self._module.shape) == 2, Role.IA3)
         outputs, inputs = self._module.shape
+        if Role.IA3 not in self._shapes:
+            found = self._shapes.get(Role.IA3_DIFF)
+            self._require(found in ((outputs,), (inputs,)), Role.ON_INPUT)
+            self._check_shape(Role.ON_INPUT, ((), (1,)), "one number")
+            return 0
         self._require(self._shapes[Role.IA3] in ((outputs, 1), (1, inputs)), Role.IA3)
         return 0
 

@@ -61,8 +61,16 @@ class Role(StrEnum):
     """DoRA's norm of each row, or column, of the changed weight."""
     OFT_R = "oft_r"
     """(blocks, numbers above the diagonal) of the skew matrices that OFT's rotations are made of."""
+    OFT_BLOCKS = "oft_blocks"
+    """(blocks, side, side) of what LyCORIS makes OFT's skew matrices of. Alpha beside it is OFT's constraint."""
+    RESCALE = "rescale"
+    """(outputs, 1): what LyCORIS' OFT multiplies each output by after its rotation."""
     IA3 = "ia3_l"
     """(IA)3's factors: (outputs, 1), or (1, inputs)."""
+    IA3_DIFF = "ia3_diff"
+    """The same as LyCORIS writes them, less 1: (outputs) or (inputs)."""
+    ON_INPUT = "on_input"
+    """Whether those are of the inputs: 0 or 1."""
     LOKR_W1 = "lokr_w1"
     LOKR_W1_A = "lokr_w1_a"
     LOKR_W1_B = "lokr_w1_b"
@@ -97,7 +105,10 @@ _PARTS = {
     "dora_scale": Role.MAGNITUDE,
     "lora_magnitude_vector": Role.MAGNITUDE,
     "oft_R": Role.OFT_R,
+    "oft_blocks": Role.OFT_BLOCKS,
+    "rescale": Role.RESCALE,
     "ia3_l": Role.IA3,
+    "on_input": Role.ON_INPUT,
     **{role.value: role for role in Role if role.value.startswith(("lokr_", "hada_"))},
 }
 _NAMES = "|".join(re.escape(part) for part in sorted(_PARTS, key=len, reverse=True))
@@ -126,8 +137,11 @@ def split_key(key: str) -> KeyParts | None:
 
 
 def split_keys(keys: Iterable[str]) -> dict[str, KeyParts]:
-    """Those of the keys that are parts of a LoRA."""
-    return {key: parts for key in keys if (parts := split_key(key))}
+    """Those of the keys that are parts of a LoRA. LyCORIS calls (IA)3's factors a weight, with `on_input` beside it."""
+    names = list(keys)
+    split = {key: parts for key in names if (parts := split_key(key))}
+    marks = {f"{key.removesuffix('.on_input')}.weight": split[key] for key in split if key.endswith(".on_input")}
+    return split | {key: KeyParts(marks[key].module, Role.IA3_DIFF) for key in names if key in marks}
 
 
 class Place(NamedTuple):

@@ -40,6 +40,7 @@ Colors = Annotated[tuple[str, ...], AfterValidator(_check_colors)]
 class PresetGroup(StrEnum):
     """Where people look for a look."""
 
+    BASIC = "basic"
     FILM = "film"
     ANIMATION = "animation"
     ARCHITECTURE = "architecture"
@@ -70,6 +71,7 @@ class Preset:
     """Two or three CSS hex colours of its card."""
     kind: PresetKind = PresetKind.LOOK
     group: PresetGroup | None = None
+    """None for a style that a person made, unless its file names one."""
     prompt: Template = "{prompt}"
     """Template of what the text encoder reads; `{prompt}` stands for the typed prompt."""
     negative_prompt: Prompt | None = None
@@ -80,6 +82,8 @@ class Preset:
     width: Side | None = None
     height: Side | None = None
     num_frames: Frames | None = None
+    project: Name = ""
+    """Id of the project that it was saved in: guests of other projects do not see it. Empty: for all."""
     order: int = 100
     """Position among the cards, smallest first."""
 
@@ -127,6 +131,11 @@ def find_quality(presets: Mapping[str, Preset], preset_id: str) -> Preset:
 def of_kind(presets: Mapping[str, Preset], kind: PresetKind) -> dict[str, Preset]:
     """The presets of one kind, by id, in card order."""
     return {preset_id: preset for preset_id, preset in presets.items() if preset.kind is kind}
+
+
+def seen_in(presets: Mapping[str, Preset], project: str) -> dict[str, Preset]:
+    """The presets for all, and those that were saved in this project, by id, in card order."""
+    return {preset_id: preset for preset_id, preset in presets.items() if preset.project in ("", project)}
 
 
 # Files of presets, and of speeds

@@ -5,20 +5,53 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from wan_pipeline.models.tokens import CountTokens
 from wan_pipeline.requests.layers import style_of
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import GenerationRequest
 
+MAX_TAGS = 4
+"""Tags of a prompt that are told of."""
 MAX_SHOWN = 60
 """Characters of a prompt that a note quotes."""
 MAX_WORD = 30
 """Longer runs without a space are taken for a script without spaces, and cut between letters."""
 
 _TAG = re.compile(r"<(?:lora|lyco|lycoris|hypernet):([^:<>]{1,200})(?::([^<>]{0,40}))?>", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?\d*\.?\d+")
 _WEIGHT = re.compile(r"\([^()]{0,200}[^\d()\s]\s*:\s*[+-]?(?:\d?\.\d+|[0-2])\s*\)")
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """`<lora:name:weight>` in a prompt, as other programs write it. Here it is words."""
+
+    text: str
+    """All of it."""
+    wanted: str
+    lora: str | None
+    """The LoRA of the library that it seems to mean."""
+    weight: str
+    """A number as it was typed; empty without one."""
+
+
+def lora_tags(prompt: str, loras: Sequence[str]) -> list[LoraTag]:
+    """The tags of a prompt; `loras` are the names in the library."""
+    return [
+        LoraTag(tag[0], tag[1], _matching(tag[1], loras), tag[2] if _NUMBER.fullmatch(tag[2] or "") else "")
+        for tag in _TAG.finditer(prompt)
+    ]
+
+
+def without_tag(prompt: str, tag: LoraTag) -> str:
+    """The prompt without a tag, and without the gap or the doubled comma that it leaves."""
+    before, _, after = prompt.partition(tag.text)
+    before, after = before.rstrip(), after.lstrip()
+    if not before or before.endswith(","):
+        after = after.lstrip(", ")
+    return f"{before}{'' if not after or not before or after[0] in ',.;:!?' else ' '}{after}"
 
 
 def read_prompt(
@@ -86,16 +119,15 @@ def _unread(prompt: str, read: str, length: str, limit: int) -> str:
 
 
 def _tag_notes(prompt: str, loras: Sequence[str]) -> list[str]:
-    return [_tag_note(tag, loras) for tag in _TAG.finditer(prompt)][:4]
+    return [_tag_note(tag) for tag in lora_tags(prompt, loras)][:MAX_TAGS]
 
 
-def _tag_note(tag: re.Match[str], loras: Sequence[str]) -> str:
-    name = _matching(tag[1], loras)
-    start = f"{_quoted(tag[0])} is read as words, and chooses no LoRA here; take it out and"
-    if name is None:
-        return f"{start} choose a LoRA by --lora or on the page; the folder holds no '{tag[1][:40]}'."
-    weight = f"={tag[2]}" if re.fullmatch(r"[+-]?\d*\.?\d+", tag[2] or "") else ""
-    return f"{start} choose the LoRA '{name}' instead: --lora {name}{weight}, or on the page under LoRAs."
+def _tag_note(tag: LoraTag) -> str:
+    start = f"{_quoted(tag.text)} is read as words, and chooses no LoRA here; take it out and"
+    if tag.lora is None:
+        return f"{start} choose a LoRA by --lora or on the page; the folder holds no '{tag.wanted[:40]}'."
+    weight = f"={tag.weight}" if tag.weight else ""
+    return f"{start} choose the LoRA '{tag.lora}' instead: --lora {tag.lora}{weight}, or on the page under LoRAs."
 
 
 def _matching(wanted: str, loras: Sequence[str]) -> str | None:

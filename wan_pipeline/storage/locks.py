@@ -37,12 +37,16 @@ class WorkspaceLocks:
         """Held by the process that renders a clip again to verify it."""
         return FileLock(self._folder / "verifier.lock", timeout=LOCK_SECONDS)
 
+    def artist(self) -> FileLock:
+        """Held by the process that draws the cards of saved styles."""
+        return FileLock(self._folder / "artist.lock", timeout=LOCK_SECONDS)
+
     def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
     def device(self) -> FileLock:
-        """Held while a clip is rendered, by the worker or the verifier, so that the two never share its memory."""
+        """Held while a clip is rendered, by worker, verifier or artist, so that they never share its memory."""
         return FileLock(self._folder / "device.lock", timeout=DEVICE_SECONDS)
 
     def worker_is_alive(self) -> bool:

@@ -13,12 +13,13 @@ import pytest
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, make_job
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.requests.presets import PresetKind, of_kind
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.shown import digests
 from wan_pipeline.ui.create import CreateRoom, html
-from wan_pipeline.ui.create.card_styles import card_styles
+from wan_pipeline.ui.create.card_styles import GROUPS, OWN, THUMBNAILS, card_styles, of_group
 
 
 def stage(job: Job, preview: bytes | None = None) -> str:
@@ -151,6 +152,27 @@ def test_18_a_new_styles_card_has_its_colours_and_its_picture(settings: Settings
         (folder / "mi'ne}.webp").write_bytes(b"a picture")
         assert f"url(data:image/webp;base64,{b64encode(b'a picture').decode()})" in card_styles(TEMPLATES, studio)
         assert '.size-cards label:has(input[value="320x192"]) { --wide: 26px; --high: 16px; }' in drawn
+
+
+def test_every_style_is_in_one_group_and_the_groups_are_buttons(studio: Studio) -> None:
+    looks = of_kind(studio.presets.current(), PresetKind.LOOK)
+    grouped = [name for group in GROUPS if group for name in of_group(looks, group)]
+    assert sorted(grouped) == sorted(looks) and of_group(looks, OWN) == []
+    studio.save_preset("Mine", Draft(model="demo", preset="noir"))
+    looks = of_kind(studio.presets.current(), PresetKind.LOOK)
+    assert of_group(looks, OWN) == ["mine"]
+    drawn = card_styles(TEMPLATES, studio)
+    hidden = ':root[data-looks="yours"] .style-cards label:not(.selected):not(:has([value="mine"])) { display: none; }'
+    assert hidden in drawn and '.look-groups [data-looks="yours"]' not in drawn
+    buttons = Reader(TEMPLATES.render("create/look_groups.html", groups=GROUPS))
+    assert [value for name, value in buttons.attributes if name == "data-looks"] == list(GROUPS)
+
+
+def test_every_style_that_ships_has_a_picture(studio: Studio) -> None:
+    looks = of_kind(studio.presets.current(), PresetKind.LOOK)
+    pictures = {path.stem: path.read_bytes() for path in THUMBNAILS.glob("*.webp")}
+    assert pictures.keys() == looks.keys() and len(set(pictures.values())) == len(looks)
+    assert max(map(len, pictures.values())) < 6000, "all of them are in the page itself"
 
 
 def test_a_saved_styles_picture_is_beside_its_file_and_styles_are_sent_when_they_change(studio: Studio) -> None:

@@ -10,10 +10,14 @@ import pytest
 from tests.support.pages import TEMPLATES, page_links
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.projects.project import Profile
+from wan_pipeline.requests.layers import Layer, Setup
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
+from wan_pipeline.ui.create.events import FormEvents
 from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.profile_events import ProfileEvents
 from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 
 
@@ -27,9 +31,11 @@ class Tab:
         self.forms: dict[Mode, FormLayout] = self.links.filler.forms  # type: ignore[attr-defined]
         self.text, self.image = self.forms[Mode.TEXT_TO_VIDEO], self.forms[Mode.IMAGE_TO_VIDEO]
         self.events = ProjectEvents(studio, TEMPLATES, self.text, self.links)
+        self.profiles = ProfileEvents(studio, TEMPLATES, self.text, self.links)
+        self.make = FormEvents(studio, TEMPLATES, self.text, self.links)
         blocks: set[Any] = {self.links.project, *vars(self.carried).values()}
         for layout in self.forms.values():
-            blocks |= layout.form.inputs | {layout.preset_title, layout.filled}
+            blocks |= layout.form.inputs | {layout.preset_title, layout.filled, layout.profile, layout.editing}
         self.values: dict[Any, Any] = {block: block.value for block in blocks}
 
     def set(self, **changes: Any) -> None:
@@ -70,3 +76,39 @@ def test_where_settings_come_from_says_a_loras_strength(studio: Studio) -> None:
     )
     table = origins(TEMPLATES, studio.requests, Draft(prompt="a ball", model="demo", loras=loras))
     assert "fast 3/1.5, ink 1 over 0:0, 1:1" in table
+
+
+# Draft and final
+
+
+def test_a_profile_is_saved_chosen_and_makes_the_next_clip(tab: Tab, studio: Studio) -> None:
+    tab.values[tab.links.project] = "Harbour"
+    tab.set(size="192x320", steps="3", guidance="2.5", seconds=1.0)
+    offered = tab.profiles.save("draft", tab.values)[tab.text.profile]
+    assert offered.visible and [value for _, value in offered.choices] == ["", "draft"]
+    project = studio.projects.existing("Harbour")
+    assert project.draft == Profile("demo", None, 192, 320, 3) and project.final == Profile()
+    assert project.setup == Setup(), "the rest of the project stays"
+
+    tab.set(size="320x192", steps="9", guidance="")
+    tab.values[tab.text.profile] = "draft"
+    chosen = tab.profiles.choose(tab.values)
+    assert chosen[tab.text.form["size"]].value == "192x320" and chosen[tab.text.form["steps"]] == ""
+    tab.set(size="192x320", steps="")
+    assert tab.make.show_hints(tab.values)[tab.text.form["steps"]].placeholder == "3 (project)"
+    tab.make.generate(tab.values)
+    request = studio.jobs.recent(1)[0].request
+    assert (request.width, request.height, request.num_inference_steps) == (192, 320, 3)
+    assert request.layers["num_inference_steps"] == Layer.PROJECT
+
+    tab.values[tab.text.profile] = ""
+    assert tab.profiles.choose(tab.values)[tab.text.form["size"]].value == "320x192"
+    tab.make.generate(tab.values)
+    assert studio.jobs.recent(1)[0].request.num_inference_steps != 3
+
+
+def test_a_project_without_profiles_offers_none_and_a_filled_form_leaves_its_profile(tab: Tab, studio: Studio) -> None:
+    hidden = tab.profiles.offer("default")
+    assert not hidden.visible and hidden.value == "" == hidden.preprocess("")
+    filled = tab.links.filler.fill(Draft(model="demo"))
+    assert filled[tab.text.profile] == "" and tab.text.profile in tab.links.filler.outputs

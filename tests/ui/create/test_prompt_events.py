@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from tests.support.pages import TEMPLATES
+from tests.support import adapters
+from tests.support.pages import TEMPLATES, Reader
 from wan_pipeline.errors import ImageError, LoraError, RequestError, UserError
 from wan_pipeline.models.registry import DEMO, MODELS
 from wan_pipeline.models.spec import Mode
@@ -18,7 +19,7 @@ from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.choices import choices_of
 from wan_pipeline.ui.create.fields.faults import field_at_fault
-from wan_pipeline.ui.create.fields.loras import LoraRow, row_element, write_rows
+from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, row_element, write_rows
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 
@@ -128,3 +129,31 @@ def test_11_it_is_said_before_the_click(studio: Studio, forms: dict[Mode, FormLa
     told = events.show_notes({**values, layout.form["prompt"]: "a cat"})[layout.prompt_notes]
     assert "&#39;cat&#39;" in told and 'data-act="write"' in told
     assert events.show_notes(values)[layout.prompt_notes] == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [
+        ("a boat, <lora:INK:0.8>, at sea", "a boat, at sea"),
+        ("<lora:ink:0.8> a boat", "a boat"),
+        ("a boat <lora:ink:0.8>", "a boat"),
+        ("a boat <lora:ink:0.8>, at sea", "a boat, at sea"),
+    ],
+)
+def test_a_pasted_lora_tag_becomes_a_row_by_one_click(
+    typed: str, left: str, studio: Studio, forms: dict[Mode, FormLayout]
+) -> None:
+    adapters.write(studio.settings.loras / "ink.safetensors")
+    layout = forms[Mode.TEXT_TO_VIDEO]
+    events, prompt, rows = PromptEvents(studio, TEMPLATES, layout, gr.Dropdown()), layout.form["prompt"], "loras"
+    values = {field: field.value for field in layout.form.inputs} | {prompt: f"{typed} <lora:gone:1>"}
+    noted = Reader(events.show_notes(values)[layout.prompt_notes])
+    (tag,) = [value for name, value in noted.attributes if name == "data-ids"]
+    assert "Use the LoRA ink at 0.8" in noted.text and "holds no 'gone'" in noted.text
+    click = gr.EventData(None, {"act": "lora", "clip": "", "text": tag})
+    taken = events.act(values | {prompt: typed}, click)
+    assert taken == {prompt: left, layout.form[rows]: write_rows([LoraRow("ink", "0.8")])}
+    there = write_rows([LoraRow("ink", "2", over="0:0, 1:1", on=False)])
+    again = events.act(values | {prompt: typed, layout.form[rows]: there}, click)
+    assert read_rows(again[layout.form[rows]]) == (LoraRow("ink", "0.8", over="0:0, 1:1"),)
+    assert layout.form[rows] not in events.act(values | {prompt: "other words"}, click)

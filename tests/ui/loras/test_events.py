@@ -91,6 +91,19 @@ def test_search_folder_and_what_fits(tab: Tab) -> None:
     assert tab.search(text="nowhere") == [] and "Nothing found" in tab.grid.text
 
 
+def test_search_finds_notes_trigger_words_and_bases_too(tab: Tab, studio: Studio, loras: Path) -> None:
+    said = {"modelspec.trigger_phrase": "ohwx harbour", "ss_base_model_version": "wan2.1-t2v-14b"}
+    adapters.write(loras / "sea.safetensors", metadata=said)
+    tab.click("note", "people/anna", "For the Harbour film")
+    assert tab.search(text="harbour") == ["people/anna", "sea"], "by note before by what is in files"
+    assert tab.search(text="SEA t2v ohwx") == ["sea"] and tab.search(text="harbour people") == ["people/anna"]
+    shelves = LoraShelves(studio)
+    late = shelves.find(Query(text="harbour"), None, -1.0)
+    assert [card.facts.name for card in late.cards] == ["people/anna"] and late.looked_at == 0, "no file was read"
+    first = shelves.find(Query(text="a", limit=1), None, 5.0)
+    assert len(first.cards) == 1 and first.looked_at is None, "the page is full: no file is read for more"
+
+
 def test_a_folder_that_is_gone_filters_nothing(tab: Tab, loras: Path) -> None:
     assert tab.search(folder="people") == ["people/anna"]
     (loras / "people" / "anna.safetensors").unlink()

@@ -1,7 +1,7 @@
 """What a LoRA's tensors add to a weight, by the formulas of the libraries that train them.
 
-LyCORIS: `lycoris/modules/{full,lokr,loha,locon}.py`, `lycoris/functional/general.py`. peft: `peft/tuners/`.
-All in fp32. `rows` is a part of the weight's outputs.
+LyCORIS: `lycoris/modules/{full,lokr,loha,locon,diag_oft,ia3}.py`, `lycoris/functional/general.py`.
+peft: `peft/tuners/`. All in fp32. `rows` is a part of the weight's outputs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ def parts_of(change: Change, tensors: Tensors) -> list[slice]:
     if change.kind is Kind.LOKR:  # a product of whole rows of the first matrix with all of the second
         inner = _second(tensors).shape[0]
         step = max(step // inner, 1) * inner
+    if Role.OFT_BLOCKS in tensors:  # whole blocks
+        side = tensors[Role.OFT_BLOCKS].shape[1]
+        step = max(step // side, 1) * side
     return [slice(start, min(start + step, outputs)) for start in range(0, outputs, step)]
 
 
@@ -47,12 +50,41 @@ def added(change: Change, tensors: Tensors, scale: float, rows: slice) -> torch.
 
 def multiplied(change: Change, tensors: Tensors, base: torch.Tensor, rows: slice) -> torch.Tensor:
     """These rows of a weight after OFT's rotations or (IA)3's factors. `base` holds the rows alone."""
+    if Role.OFT_BLOCKS in tensors:
+        return _rotated(tensors, base, rows, change.shape[0])
+    if Role.IA3_DIFF in tensors:
+        return _scaled(tensors, base, rows, change.shape)
     if change.kind is Kind.IA3:
         factors = tensors[Role.IA3]
         return base * (factors[rows] if len(factors) == change.shape[0] else factors)
     rotation = cayley(tensors[Role.OFT_R], change.cayley_terms)
     blocks = base.reshape(len(base), -1, rotation.shape[-1])
     return torch.einsum("orc,rkc->ork", blocks, rotation.expand(blocks.shape[1], -1, -1)).flatten(1)
+
+
+def _rotated(tensors: Tensors, base: torch.Tensor, rows: slice, outputs: int) -> torch.Tensor:
+    """Each block of outputs times its rotation, transposed, as `DiagOFTModule.make_weight` of LyCORIS does it.
+
+    (I + Q)(I - Q)^-1, with Q made shorter where the norm of all of it exceeds the constraint times the outputs.
+    """
+    blocks = tensors[Role.OFT_BLOCKS]
+    skew, side = blocks - blocks.transpose(-2, -1), blocks.shape[1]
+    if Role.ALPHA in tensors:
+        limit, norm = tensors[Role.ALPHA].reshape(()) * outputs, torch.linalg.vector_norm(skew) + 1e-8
+        skew = skew * torch.where((limit > 0) & (norm > limit), limit / norm, 1.0)
+    skew = skew[rows.start // side : rows.stop // side]
+    identity = torch.eye(side, dtype=skew.dtype, device=skew.device).expand_as(skew)
+    rotation = torch.linalg.solve(identity - skew, identity + skew, left=False)
+    turned = torch.einsum("bnm,bni->bmi", rotation, base.reshape(len(skew), side, -1)).reshape(base.shape)
+    return turned * tensors[Role.RESCALE][rows] if Role.RESCALE in tensors else turned
+
+
+def _scaled(tensors: Tensors, base: torch.Tensor, rows: slice, shape: tuple[int, ...]) -> torch.Tensor:
+    """(IA)3 as LyCORIS writes it. Only where a weight is square its mark has to tell which side is meant."""
+    factors = tensors[Role.IA3_DIFF] + 1
+    if shape[0] != shape[1]:
+        return base * (factors[rows, None] if len(factors) == shape[0] else factors)
+    return torch.where(tensors[Role.ON_INPUT] > 0, base * factors, base * factors[rows, None])
 
 
 def cayley(upper: torch.Tensor, terms: int) -> torch.Tensor:

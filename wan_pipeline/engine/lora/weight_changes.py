@@ -75,7 +75,7 @@ class WeightChange:
 
     def _bias(self, tensors: Tensors, bias: torch.Tensor | None) -> torch.Tensor | None:
         """What is added to the bias, which (IA)3 of outputs multiplies."""
-        if self.change.kind is Kind.IA3 and bias is not None and len(tensors[Role.IA3]) == len(bias):
+        if Role.IA3 in tensors and bias is not None and len(tensors[Role.IA3]) == len(bias):
             return bias.float() * (tensors[Role.IA3].flatten() - 1)
         return _bias(tensors, self.scale)
 

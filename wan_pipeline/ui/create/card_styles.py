@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import mimetypes
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from wan_pipeline.jobs.background.style_pictures import ENDINGS
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.presets import Preset, PresetKind, of_kind
+from wan_pipeline.requests.presets import Preset, PresetGroup, PresetKind, of_kind
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
 
 THUMBNAILS = Path(__file__).parent.parent / "common" / "assets" / "presets"
 """Pictures of the styles that ship."""
-ENDINGS = (".webp", ".png", ".jpg")
 MAX_PICTURE_BYTES = 256 * 1024
 """A larger picture is left out: all of them are in the page itself."""
+OWN = "yours"
+"""The group of looks without one: those that a person saved."""
+GROUPS = {"": "All"} | {group.value: group.value.capitalize() for group in PresetGroup} | {OWN: "Yours"}
+"""Titles of the buttons above the cards."""
 LONGER_SIDE = 26
 """Pixels of the shape on the button of a size."""
 
@@ -28,8 +32,14 @@ def card_styles(templates: Templates, studio: Studio) -> str:
     return templates.render(
         "create/card_styles.html",
         pictures={_css_text(name): picture(look, *folders) for name, look in looks.items()},
+        groups={group: [_css_text(name) for name in of_group(looks, group)] for group in GROUPS if group},
         shapes=_shapes(studio.models.specs().values()),
     )
+
+
+def of_group(looks: Mapping[str, Preset], group: str) -> list[str]:
+    """The ids of the looks that a button above the cards shows."""
+    return [name for name, look in looks.items() if (look.group or OWN) == group]
 
 
 def picture(preset: Preset, *folders: Path) -> str:

@@ -27,6 +27,7 @@ from wan_pipeline.ui.create.file_events import FileEvents
 from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
 from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.lora_events import LoraEvents
+from wan_pipeline.ui.create.profile_events import ProfileEvents
 from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 from wan_pipeline.ui.create.prompt_events import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
@@ -48,6 +49,7 @@ class FormEvents:
         PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
         FileEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
         ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
+        ProfileEvents(self._studio, self._templates, self._layout, self._links).wire()
         save_in_browser(self._links, self._form, self._studio)
 
     # Which event does what
@@ -56,7 +58,7 @@ class FormEvents:
         layout, form, links = self._layout, self._form, self._links
         layout.generate.click(
             self.generate,
-            form.inputs | {layout.editing, links.project},
+            form.inputs | {layout.editing, links.project, layout.profile},
             [layout.notice, layout.editing, links.job, links.rooms],
             **QUIET,
         )
@@ -70,11 +72,12 @@ class FormEvents:
                 links.page.load,
                 links.badge.change,  # as many clips are before it
                 links.project.change,
+                layout.profile.change,
                 form["preset"].change,
                 *(field.change for field in form.timed),
             ],
             self.estimate,
-            form.inputs | {links.project},
+            form.inputs | {links.project, layout.profile},
             [layout.estimate, layout.origins],
             trigger_mode="always_last",
             **QUIET,
@@ -86,10 +89,11 @@ class FormEvents:
         fitted = [form["speed"], form["size"], form["seconds"], *form.parts.values()]
         custom = [self._layout.custom_size, form["width"], form["height"]]
         form["size"].change(self.show_custom_size, form.inputs, custom, **QUIET)
-        given = form.inputs | {self._links.project}
+        given = form.inputs | {self._links.project, self._layout.profile}
         form["model"].change(self.show_model, given, [*fitted, *hinted], **QUIET)
         layers = [form[name].change for name in ("preset", "quality", "speed")]
-        gr.on([load, self._links.project.change, *layers], self.show_hints, given, hinted, **QUIET)
+        opened = [load, self._links.project.change, self._layout.profile.change]
+        gr.on([*opened, *layers], self.show_hints, given, hinted, **QUIET)
         entered, styles = self._links.entered(RoomId.CREATE), [form["preset"], form["quality"]]
         gr.on([load, entered], self.offer_models, {form["model"]}, [form["model"]], **QUIET)
         gr.on([load, entered], self.offer_presets, {*styles}, styles, **QUIET)
@@ -104,7 +108,7 @@ class FormEvents:
             if editing:
                 self._studio.edit(editing, draft)
                 return {layout.notice: "", layout.editing: "", **self._links.open(RoomId.QUEUE)}
-            job_id = self._studio.submit(draft, values[self._links.project])
+            job_id = self._studio.submit(draft, values[self._links.project], profile=values[layout.profile] or "")
         except UserError as error:
             return {layout.notice: html.fault(self._templates, str(error), self._form.fault(error, values))}
         return {layout.notice: "", self._links.job: job_id}
@@ -127,8 +131,10 @@ class FormEvents:
         return {self._layout.estimate: shows, self._layout.origins: where}
 
     def _layers(self, values: Values) -> Layers:
-        """Those of the open project."""
-        return self._studio.projects.layers(str(values[self._links.project] or ""))
+        """Those of the open project, by the profile that is chosen."""
+        return self._studio.projects.layers(
+            str(values[self._links.project] or ""), str(values[self._layout.profile] or "")
+        )
 
     # What a choice shows
 

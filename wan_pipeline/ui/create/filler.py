@@ -38,7 +38,7 @@ class FormFiller:
         parts: list[Block] = [self.rooms, self.tabs, self.open_mode]
         for layout in self.forms.values():
             parts += [*layout.form.components.values(), *layout.form.parts.values(), layout.notice, layout.editing]
-            parts += [layout.filled, layout.replaced]
+            parts += [layout.filled, layout.replaced, layout.profile]
         return parts
 
     @property
@@ -58,6 +58,7 @@ class FormFiller:
         edited = {layout.editing: editing if each is mode else "" for each, layout in self.forms.items()}
         layout = self.forms[mode]
         filled = {**fill(layout.form, _without_lost_files(draft)), layout.filled: "yes", layout.replaced: ""}
+        filled[layout.profile] = ""  # the draft says all that differs from the project's setup
         return {**filled, **self.notices(message), **edited, **self._open(mode)}
 
     def go_on_from(self, image: Path, draft: Draft) -> Updates:

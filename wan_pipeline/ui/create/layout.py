@@ -12,10 +12,13 @@ from wan_pipeline.ui.common.names import MODE_TITLES, Names
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
+from wan_pipeline.ui.create.card_styles import GROUPS
 from wan_pipeline.ui.create.fields.field import Choices
 from wan_pipeline.ui.create.form import Form, Part
 
 POLL_SECONDS = 0.8
+PROFILES = {"": "Project's setup", "draft": "Draft", "final": "Final"}
+"""What a clip of a project may be made by, with its title."""
 DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
@@ -40,7 +43,9 @@ class FormLayout(Layout):
             if choices.mode is Mode.TEXT_TO_VIDEO:
                 self._example_prompts()
                 self._control()
-            self.form.place("negative_prompt", "preset", "quality")
+            self.form.place("negative_prompt")
+            gr.HTML(templates.render("create/look_groups.html", groups=GROUPS))
+            self.form.place("preset", "quality")
             self._size()
             self.form.place("seconds", "model", "speed")
             self._seed()
@@ -133,6 +138,12 @@ class FormLayout(Layout):
                 self.copy_project = gr.Button("Duplicate project", size="sm", elem_classes="quiet")
                 self.archive = gr.Button("Archive project", size="sm", elem_classes="quiet")
             with gr.Row(elem_classes="pair"):
+                self.save_profiles = {
+                    name: gr.Button(f"Save as the {name} profile", size="sm", elem_classes="quiet")
+                    for name in PROFILES
+                    if name
+                }
+            with gr.Row(elem_classes="pair"):
                 self.preset_title = gr.Textbox(label="New style's name", max_lines=1, min_width=120)
                 self.save_preset = gr.Button("Save as a style", size="sm", elem_classes="quiet")
             self.project_report = gr.HTML("", elem_classes="notice-slot")
@@ -147,6 +158,9 @@ class FormLayout(Layout):
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
                 gr.HTML(self._templates.render("create/editing.html"))
                 self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
+            own = [(PROFILES[""], "")]
+            self.profile = gr.Radio(own, value="", label="Made by", visible=False, elem_classes="pills")
+            """Which profile of the open project makes the clip; hidden where it has none."""
             with gr.Row(elem_classes="generate-row"):
                 self.estimate = gr.HTML("", elem_classes="estimate-slot", js_on_load=WATCH_FAULTS)
                 self.generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")

@@ -129,9 +129,9 @@ class ProjectEvents:
         except UserError as error:
             return self._said(str(error), "")
         cards = look_choices(self._studio.presets.current())
-        picture = f"{preset.id}.webp"
         said = self._said(
-            f"Saved as the style {preset.title}; its card shows colours until {picture} is beside its file."
+            f"Saved as the style {preset.title}. Its card shows colours until the demo model has drawn its picture, "
+            "which it does as soon as the queue is idle."
         )
         return {**said, self._layout.preset_title: "", self._form["preset"]: gr.Radio(cards, value=preset.id)}
 

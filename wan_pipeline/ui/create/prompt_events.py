@@ -14,10 +14,12 @@ import gradio as gr
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.known_words import vocabulary_notes, write_prompt
 from wan_pipeline.requests.layers import shown
+from wan_pipeline.requests.reading import MAX_TAGS, LoraTag, lora_tags, without_tag
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import CLEAR, QUIET, Updates, Values
+from wan_pipeline.ui.common.events import CLEAR, QUIET, Click, Updates, Values
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.examples import Picture, is_example
+from wan_pipeline.ui.create.fields.loras import with_row
 from wan_pipeline.ui.create.layout import FormLayout
 
 
@@ -36,7 +38,8 @@ class PromptEvents:
             button.click(partial(self.use_prompt, example), {prompt, layout.replaced}, written, **QUIET)
         for picture, button in layout.pictures.items():
             button.click(partial(self.use_picture, picture), {prompt}, [form["image"], prompt], **QUIET)
-        layout.prompt_notes.click(self.write, {prompt, layout.replaced, form["model"]}, written, **QUIET)
+        noted = {prompt, layout.replaced, form["model"], form["loras"]}
+        layout.prompt_notes.click(self.act, noted, [*written, form["loras"]], **QUIET)
         layout.undo.click(self.undo, layout.replaced, [prompt, layout.replaced], **QUIET)
         prompt.input(None, None, layout.replaced, js=CLEAR)
         layout.replaced.change(self.show_undo, layout.replaced, [layout.undo_bar], **QUIET)
@@ -58,8 +61,29 @@ class PromptEvents:
         with suppress(UserError):  # the estimate says what the form lacks
             layers = self._studio.projects.layers(str(values.get(self._project) or ""))
             unread = self._studio.requests.within(layers).notes(shown(self._form.draft(values)))
-        html = self._templates.render("create/prompt_notes.html", notes=(*unread, *unknown), can_write=bool(unknown))
+        html = self._templates.render(
+            "create/prompt_notes.html",
+            notes=(*unread, *unknown),
+            tags=[tag for tag in self._tags(chosen["prompt"]) if tag.lora][:MAX_TAGS],
+            can_write=bool(unknown),
+        )
         return {self._layout.prompt_notes: html}
+
+    def act(self, values: Values, event: gr.EventData) -> Updates:
+        """A click on one of the notes' buttons."""
+        click = Click.of(event)
+        return self.take_tag(click.text, values) if click.act == "lora" else self.write(values)
+
+    def take_tag(self, text: str, values: Values) -> Updates:
+        """Make a row of the form of a tag such as `<lora:ink:0.8>`, and take it out of the prompt."""
+        typed, rows = values[self._prompt] or "", self._form["loras"]
+        tag = next((tag for tag in self._tags(typed) if tag.text == text), None)
+        if tag is None or tag.lora is None:  # the prompt or the folder has changed meanwhile
+            return {self._prompt: gr.skip()}
+        return {self._prompt: without_tag(typed, tag), rows: with_row(values[rows], tag.lora, tag.weight)}
+
+    def _tags(self, prompt: str | None) -> list[LoraTag]:
+        return lora_tags(prompt, self._studio.loras.names()) if prompt and "<" in prompt else []
 
     def write(self, values: Values) -> Updates:
         """Write a prompt of which the model knows every word."""

@@ -29,8 +29,8 @@ class LorasLayout(Layout):
             )
         with gr.Row(elem_classes="filters", elem_id="lora-filters"):
             self.text = gr.Textbox(
-                label="Search names",
-                placeholder="Search names",
+                label="Search names, trigger words, base models and notes",
+                placeholder="Search names, words, bases and notes",
                 show_label=False,
                 max_lines=1,
                 elem_classes="search",

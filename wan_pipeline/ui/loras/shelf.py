@@ -6,7 +6,7 @@ Of 5,000 files only those shown are read, and of them as many as a moment allows
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,9 +59,9 @@ class Shelf:
 
     cards: tuple[LoraCard, ...]
     total: int
-    """LoRAs that match; of "fits the model" those found so far."""
+    """LoRAs that match; of what takes reading files those found so far."""
     looked_at: int | None
-    """How many files were read to find those that fit, while that is not done; None when it is."""
+    """How many files were read to find those that match, while that is not done; None when it is."""
     in_all: int
     folders: tuple[str, ...]
     """To filter by."""
@@ -88,16 +88,13 @@ class LoraShelves:
         loras = self._studio.loras.all()
         folders = {lora: self._folder(lora) for lora in loras}
         self._read = {known for known in tuple(self._read) if known[0] in folders}
-        words, folder = query.text.casefold().split(), query.folder if query.folder in folders.values() else ""
-        found: Sequence[Lora] = [
-            lora
-            for lora in loras
-            if all(word in lora.name.casefold() for word in words) and folder in ("", folders[lora])
-        ]
-        looked_at = None
-        if query.fits:
-            found, looked_at = self._fitting(found, model, query.limit, ends)
         posters, notes = self._studio.gallery.newest_posters(), self._studio.lora_notes.all()
+        folder = query.folder if query.folder in folders.values() else ""
+        there = [lora for lora in loras if folder in ("", folders[lora])]
+        found, looked_at = self._matching(there, query.text.casefold().split(), notes, query.limit, ends)
+        if query.fits:
+            found, not_fitted = self._fitting(found, model, query.limit, ends)
+            looked_at = looked_at if not_fitted is None else not_fitted
         cards = []
         for lora in found[: query.limit]:
             facts, sha256 = self._facts(lora, model, ends), self._known_sha256(lora)
@@ -130,6 +127,34 @@ class LoraShelves:
                 if time.monotonic() > ends:
                     break
         return replace(shelf, cards=tuple(cards))
+
+    def _matching(
+        self,
+        loras: Sequence[Lora],
+        words: Sequence[str],
+        notes: Mapping[str, str],
+        limit: int,
+        ends: float,
+    ) -> tuple[Sequence[Lora], int | None]:
+        """Those with all words in name, note, base or trigger words: by name and note first, for no file is read there.
+
+        Others are read while there are no more than `limit`; and the number read, if time ran out before that.
+        """
+        if not words:
+            return loras, None
+        noted = {sha256: note for sha256, note in notes.items() if any(word in note.casefold() for word in words)}
+        plain = {lora: f"{lora.name} {noted.get(self._known_sha256(lora), '') if noted else ''}" for lora in loras}
+        found = [lora for lora, text in plain.items() if _has_all(text, words)]
+        others = [lora for lora, text in plain.items() if not _has_all(text, words)]
+        for number, lora in enumerate(others):
+            if len(found) > limit:
+                break
+            facts = None if time.monotonic() > ends else self._facts(lora, None, ends)
+            if facts is None:
+                return found, number
+            if _has_all(" ".join((plain[lora], facts.base, *facts.trigger_words)), words):
+                found.append(lora)
+        return found, None
 
     def _fitting(
         self, loras: Sequence[Lora], model: InstalledModel | None, limit: int, ends: float
@@ -169,3 +194,8 @@ class LoraShelves:
             return below
         root = next((root for root in roots if lora.paths[0].is_relative_to(root)), roots[0])
         return f"{root.name}/{below}" if below else root.name
+
+
+def _has_all(text: str, words: Sequence[str]) -> bool:
+    text = text.casefold()
+    return all(word in text for word in words)

@@ -81,12 +81,15 @@ def write_rows(rows: Iterable[LoraRow]) -> str:
     return json.dumps([asdict(row) for row in rows], ensure_ascii=False)
 
 
-def with_row(text: str | None, name: str) -> str:
-    """The field's value with one more LoRA at its end, or with the one that is there already turned on."""
-    rows = read_rows(text)
+def with_row(text: str | None, name: str, weight: str = "") -> str:
+    """The field's value with one more LoRA at its end, or with the one that is there already turned on.
+
+    Its weight is 1, or what it was, unless one is given.
+    """
+    rows, changes = read_rows(text), {"on": True} | ({"weight": weight} if weight else {})
     if all(row.name != name for row in rows):
-        return write_rows([*rows, LoraRow(name)])
-    return write_rows(LoraRow(**asdict(row) | {"on": True}) if row.name == name else row for row in rows)
+        return write_rows([*rows, LoraRow(name, weight or "1")])
+    return write_rows(LoraRow(**asdict(row) | changes) if row.name == name else row for row in rows)
 
 
 def row_element(name: str) -> str:
