@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
-from PIL import Image
 from safetensors import safe_open
 
 from tests.support import tiny
 from tests.support.commands import MODEL, make_folders, started, wan
+from tests.support.pictures import write_pictures
 from wan_pipeline.cli import main
 from wan_pipeline.cli.training_line import TrainingLine
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
@@ -35,7 +34,8 @@ from wan_pipeline.trainer.experts import Trainable
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.output import NameTakenError, Output
+from wan_pipeline.trainer.naming import NameTakenError
+from wan_pipeline.trainer.output import Output
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.run import Trained, foresee, train
@@ -63,13 +63,7 @@ class Watcher:
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten images of two shapes. Read only."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(10):
-        noise = np.random.default_rng(number).integers(0, 256, (6, 10, 3), dtype=np.uint8)
-        size = (320, 192) if number % 3 else (192, 320)
-        Image.fromarray(noise).resize(size).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text(f"a red ball at night {number}")
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

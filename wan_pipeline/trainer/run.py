@@ -33,7 +33,7 @@ from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
-from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
+from wan_pipeline.trainer.experts import load_trainable
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
@@ -43,6 +43,7 @@ from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, Tr
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed
 from wan_pipeline.trainer.state import load_state, read_header, save_state
+from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 
 logger = logging.getLogger(__name__)
 
@@ -184,12 +185,16 @@ class _Training:
         """Train, and save the state if it is cancelled."""
         try:
             self.loop.run_until(step, self._observer)
-            self.loop.validate()
+            self._tell(self._validated())
         except Cancelled:
             self._save_state()
             raise
         except NotFiniteError as error:
             raise NotFiniteError(f"{error} {self._kept()}") from error
+
+    def _validated(self) -> TrainingProgress:
+        steps, validation = self.loop.steps_done, self.loop.validate()
+        return TrainingProgress(TrainingStage.VALIDATING, steps, self._recipe.steps, validation=validation)
 
     def _has_room(self, work: Callable[[], None]) -> bool:
         """Do it. False if the device ran out of memory: the error, whose frames hold the model, is gone by then."""
