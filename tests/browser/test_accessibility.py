@@ -52,13 +52,13 @@ def auditor() -> Iterator[Auditor]:
     assert not auditor.found, "\n".join(["", *auditor.found])
 
 
-def test_every_room_and_dialog(visitor: Visitor, filled: Filled, auditor: Auditor) -> None:
+def test_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor) -> None:
     page = visitor.open(f"?job={filled.jobs[JobState.CANCELLED]}")
     create(page, filled, auditor)
     queue(page, filled, auditor)
     gallery(page, auditor)
     loras(page, auditor)
-    train(page, filled, auditor)
+    train(page, workspace, auditor)
     models(page, auditor)
     share(page, auditor)
 
@@ -146,11 +146,11 @@ def loras(page: Page, auditor: Auditor) -> None:
     auditor.look(page, "LoRAs")
 
 
-def train(page: Page, filled: Filled, auditor: Auditor) -> None:
+def train(page: Page, workspace: Path, auditor: Auditor) -> None:
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#dataset-report")).to_contain_text("No images yet")
     auditor.look(page, "train, empty")
-    with trainings(filled.workspace):
+    with trainings(workspace):
         expect(page.locator(".training-card")).to_have_count(2)
         expect(page.locator(".live svg")).to_be_visible()
         expect(page.locator(".caption-card")).to_have_count(2)

@@ -19,6 +19,12 @@ from wan_pipeline.ui.common.shown import shown_box
 
 POLL_SECONDS = 1.0
 MAX_DIGITS = 18
+SHOW_CAPTIONS = """
+watch('value', () => element.querySelectorAll('textarea').forEach(box => {
+  if (box !== document.activeElement) box.value = box.defaultValue;
+}));
+"""
+"""A box that was typed into shows what was typed, whatever its HTML says since."""
 FIRST_DATASET = "pictures"
 PROMPTS = "One per line, at most four. Each is a clip with every checkpoint and with the base model."
 
@@ -113,7 +119,7 @@ class TrainLayout(Layout):
             self.find = _words("Find in all captions")
             self.put = _words("Replace with")
             self.replace_all = gr.Button("Replace", elem_classes="quiet", min_width=0, scale=0)
-        self.grid = _clickable(elem_id="dataset-grid")
+        self.grid = _clickable(SHOW_CAPTIONS, elem_id="dataset-grid")
 
     def _form(self) -> None:
         self.name = gr.Textbox(label="Name of the LoRA", max_lines=1, placeholder="my-look", elem_id="lora-name")
@@ -146,5 +152,5 @@ def _words(label: str) -> gr.Textbox:
     return gr.Textbox(label=label, placeholder=label, show_label=False, max_lines=1, min_width=100)
 
 
-def _clickable(*, elem_id: str | None = None, elem_classes: str | None = None) -> gr.HTML:
-    return gr.HTML("", elem_id=elem_id, elem_classes=elem_classes, js_on_load=FORWARD_CLICKS)
+def _clickable(script: str = "", *, elem_id: str | None = None, elem_classes: str | None = None) -> gr.HTML:
+    return gr.HTML("", elem_id=elem_id, elem_classes=elem_classes, js_on_load=FORWARD_CLICKS + script)
