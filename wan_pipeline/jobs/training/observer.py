@@ -28,29 +28,20 @@ class TrainingObserver:
         self._reports, self._polls = Throttle(REPORT_SECONDS), Throttle(POLL_SECONDS)
         self._points: list[Point] = []
         self._stage = ""
-        self._note = ""
         self._is_stopped = False
-        self.samples_are_due = False
-        """To be set where a checkpoint's samples are wanted: the training stops when the checkpoint is written."""
         self.wants_samples = False
+        """To be set where each checkpoint is to have samples."""
+        self.samples_are_due = False
+        """Whether a checkpoint has been reached that wants them: the training stops when it is written."""
 
     def progress(self, progress: TrainingProgress) -> None:
-        self._note = progress.note or self._note
         if progress.step_loss is not None or progress.validation is not None:
             self._points.append(Point(progress.step, progress.step_loss, progress.rate, progress.validation))
         is_validated = progress.stage is TrainingStage.VALIDATING
         if is_validated and self.wants_samples and progress.step < progress.total:
             self.samples_are_due = True
         if self._reports.is_due() or progress.stage != self._stage:
-            self._report(
-                progress.stage,
-                step=progress.step,
-                total=progress.total,
-                eta_seconds=progress.eta_seconds,
-                note=self._note,
-                **({} if progress.step_seconds is None else {"step_seconds": progress.step_seconds}),
-                **({} if progress.memory_gib is None else {"memory_gib": progress.memory_gib}),
-            )
+            self._report_progress(progress)
 
     def cancelled(self) -> bool:
         return self.samples_are_due or self.is_stopped()
@@ -58,7 +49,7 @@ class TrainingObserver:
     def is_stopped(self) -> bool:
         """Whether it was cancelled, or gives way."""
         if not self._is_stopped and self._polls.is_due():
-            self._is_stopped = self._use(self._ask, default=False)
+            self._is_stopped = self._is_wanted_to_stop()
         return self._is_stopped
 
     def sampling(self, step: int, total: int) -> None:
@@ -67,24 +58,32 @@ class TrainingObserver:
 
     def close(self) -> None:
         """Write what is left of the curves."""
-        self._use(lambda: self._queue.progress(self._id, self._points), default=False)
-        self._points = []
+        self._write()
+
+    def _report_progress(self, progress: TrainingProgress) -> None:
+        kept = {name: getattr(progress, name) for name in ("note", "step_seconds", "memory_gib")}
+        told = {name: value for name, value in kept.items() if value}  # the others stay as they were told before
+        eta = progress.eta_seconds
+        self._report(progress.stage, step=progress.step, total=progress.total, eta_seconds=eta, **told)
 
     def _report(self, stage: str, **columns: object) -> None:
         self._stage = stage
-        points = self._points
-        if self._use(lambda: self._queue.progress(self._id, points, stage=stage, **columns) or True, default=False):
+        self._write(stage=stage, **columns)
+
+    def _write(self, **columns: object) -> None:
+        try:
+            self._queue.progress(self._id, self._points, **columns)
+        except StorageError as error:  # the points go with the next report
+            logger.warning("The training's row could not be written: %s", error)
+        else:
             self._points = []
 
-    def _ask(self) -> bool:
-        return self._queue.cancel_is_requested(self._id) or self._gives_way()
-
-    def _use(self, ask: Callable[[], bool], *, default: bool) -> bool:
+    def _is_wanted_to_stop(self) -> bool:
         try:
-            return ask()
+            return self._queue.cancel_is_requested(self._id) or self._gives_way()
         except StorageError as error:
-            logger.warning("The training's row could not be used: %s", error)
-            return default
+            logger.warning("The training's row could not be read: %s", error)
+            return False
 
 
 class SampleObserver:

@@ -43,14 +43,12 @@ class TrainerQueue:
                     "shorter clips under another name, or go on with it. The reason may be in logs/training.log in the "
                     "workspace.",
                 )
-            else:
-                started = {} if job.started_at else {"started_at": now()}
-                self._set(job.id, UNFINISHED, state=TrainingState.TRAINING, stage="", deaths=deaths, **started)
+            elif self._start(job, deaths):
                 return self._job(job.id)
         return None
 
-    def progress(self, training_id: str, points: Sequence[Point], **columns: Any) -> bool:
-        """Set columns of the running training and add to its curves. Returns whether it is to be cancelled."""
+    def progress(self, training_id: str, points: Sequence[Point], **columns: Any) -> None:
+        """Set columns of the running training and add to its curves."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO training_points (training, step, loss, rate, validation) VALUES (?, ?, ?, ?, ?) "
@@ -60,7 +58,6 @@ class TrainerQueue:
             )
             if columns:
                 update(connection, training_id, RUNNING, **columns)
-        return self.cancel_is_requested(training_id)
 
     def cancel_is_requested(self, training_id: str) -> bool:
         with self._database.connection() as connection:
@@ -98,9 +95,14 @@ class TrainerQueue:
     def _end(self, training_id: str, state: TrainingState, **columns: Any) -> None:
         self._set(training_id, UNFINISHED, state=state, finished_at=now(), stage="", eta_seconds=None, **columns)
 
-    def _set(self, training_id: str, states: Sequence[TrainingState], **columns: Any) -> None:
+    def _start(self, job: TrainingJob, deaths: int) -> bool:
+        """Whether it could be started: it may have been cancelled just now."""
+        started = {} if job.started_at else {"started_at": now()}
+        return self._set(job.id, UNFINISHED, state=TrainingState.TRAINING, stage="", deaths=deaths, **started)
+
+    def _set(self, training_id: str, states: Sequence[TrainingState], **columns: Any) -> bool:
         with self._database.transaction() as connection:
-            update(connection, training_id, states, **columns)
+            return update(connection, training_id, states, **columns)
 
     def _next(self) -> TrainingJob | None:
         return self._job_where(f"state IN {sql_list(UNFINISHED)} ORDER BY {IN_ORDER} LIMIT 1")

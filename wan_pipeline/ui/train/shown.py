@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -136,9 +137,15 @@ class TrainView:
         ]
 
     def _curves(self, job: TrainingJob) -> Curves | None:
-        points = self._studio.trainings.points(job.id)
-        steps = job.request.steps or (job.total if job.stage == "training" else 0)
-        return curves(points, steps)
+        return curves(self._studio.trainings.points(job.id), self._steps(job))
+
+    def _steps(self, job: TrainingJob) -> int:
+        """That it takes in all; 0 where its model or recipe is gone."""
+        request = job.request
+        with suppress(UserError):
+            memory = self._studio.models.spec(request.model).memory
+            return load_recipe(request.recipe, memory, **request.changes).steps
+        return 0
 
     def _project(self, values: Values) -> str:
         label = chosen_project(self._studio, values.get(self._links.project))
