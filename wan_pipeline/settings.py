@@ -103,6 +103,16 @@ class Settings:
         return self.workspace / "presets"
 
     @property
+    def datasets(self) -> Path:
+        """Images and clips to train on, a folder for each dataset."""
+        return self.workspace / "datasets"
+
+    @property
+    def trainings(self) -> Path:
+        """A folder for each training: its state, the LoRAs of its checkpoints, its samples."""
+        return self.workspace / "training"
+
+    @property
     def previews(self) -> Path:
         return self.workspace / "previews"
 

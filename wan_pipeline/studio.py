@@ -25,6 +25,7 @@ from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
+from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
 from wan_pipeline.jobs.background.style_pictures import StylePictures
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
@@ -34,6 +35,9 @@ from wan_pipeline.jobs.estimator import Estimator
 from wan_pipeline.jobs.job import UNFINISHED, Finished, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.training.forecast import TrainingEstimator
+from wan_pipeline.jobs.training.keeper import TrainerKeeper
+from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.lora.experts import Expert
 from wan_pipeline.lora.facts import LoraCatalog
@@ -70,6 +74,7 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import check_room, check_writable, whole_file
 from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.trainer.dataset.library import Datasets
 
 LOOKING_ON = (
     "Another Wan Studio opened this workspace first, and only there can its clips, queue, models and links be changed. "
@@ -118,8 +123,12 @@ class Studio:
         self.keys = Keys(database, check)
         self.verifications = Verifications(settings, check)
         self._style_pictures = StylePictures(settings)
+        self.datasets, self.dataset_checks = Datasets(settings.datasets, check), DatasetChecks(settings)
+        self.trainings = Trainings(database, settings, self.models, check)
+        self.training_estimates = TrainingEstimator(settings, self.estimates)
         worker_queue = WorkerQueue(database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
+        self._supervisor.tasks.append(TrainerKeeper(settings, self.jobs, self.trainings).poll)
         self._is_started = False
         self._submitting = Lock()
 

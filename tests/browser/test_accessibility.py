@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,18 @@ from tests.browser.filled import Filled, empty, fill
 from tests.browser.form import panel
 from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.support import adapters
+from tests.support.pictures import write_pictures
 from tests.support.soak import soaked
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.jobs.job import JobState
+from wan_pipeline.jobs.training.job import Point
+from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
+from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
+from wan_pipeline.trainer.request import TrainingRequest
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
@@ -44,12 +53,13 @@ def auditor(request: pytest.FixtureRequest) -> Iterator[Auditor]:
     assert not auditor.found, "\n".join(["", *auditor.found])
 
 
-def test_every_room_and_dialog(visitor: Visitor, filled: Filled, auditor: Auditor) -> None:
+def test_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor) -> None:
     page = visitor.open(f"?job={filled.jobs[JobState.CANCELLED]}")
     create(page, filled, auditor)
     queue(page, filled, auditor)
     gallery(page, auditor)
     loras(page, auditor)
+    train(page, workspace, auditor)
     models(page, auditor)
     share(page, auditor)
 
@@ -135,6 +145,39 @@ def loras(page: Page, auditor: Auditor) -> None:
     page.get_by_role("tab", name="LoRAs").click()
     expect(page.locator(".lora-card").first).to_be_visible()
     auditor.look(page, "LoRAs")
+
+
+def train(page: Page, workspace: Path, auditor: Auditor) -> None:
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#dataset-report")).to_contain_text("No images yet")
+    auditor.look(page, "train, empty")
+    with trainings(workspace):
+        expect(page.locator(".training-card")).to_have_count(2)
+        expect(page.locator(".live svg")).to_be_visible()
+        expect(page.locator(".caption-card")).to_have_count(2)
+        auditor.look(page, "train")
+
+
+@contextmanager
+def trainings(workspace: Path) -> Iterator[None]:
+    """A dataset, a training in the middle of it and one that has failed."""
+    settings = Settings(workspace=workspace)
+    database, folder = Database(settings.database), write_pictures(settings.datasets / "pictures", 2)
+    made, queue = Trainings(database, settings, ModelLibrary(settings)), TrainerQueue(database)
+    ids = [made.submit(TrainingRequest(folder, name)) for name in ("wrong", "right")]
+    for training_id in ids:
+        queue.claim()
+        points = [Point(step, 1 / step, 1e-3, 0.5) for step in (1, 2, 3)]
+        queue.progress(training_id, points, stage="training", step=3, total=80, eta_seconds=60.0)
+        if training_id == ids[0]:
+            queue.fail(training_id, "The loss is not a number.")
+    try:
+        yield
+    finally:
+        queue.mark_cancelled(ids[1])
+        for training_id in ids:
+            made.remove(training_id)
+        shutil.rmtree(folder)
 
 
 def models(page: Page, auditor: Auditor) -> None:

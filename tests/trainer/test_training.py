@@ -34,7 +34,8 @@ from wan_pipeline.trainer.experts import Trainable
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.output import NameTakenError, Output
+from wan_pipeline.trainer.naming import NameTakenError
+from wan_pipeline.trainer.output import Output
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.run import Trained, foresee, train

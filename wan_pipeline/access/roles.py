@@ -22,7 +22,8 @@ class Action(StrEnum):
     """What can be asked of the studio. Every handler, route and tool asks for one of these by name."""
 
     OWN = "use the owner's page"
-    """All of the owner's page: models, files of the disk, settings, logs, other people's prompts, the bin."""
+    """All of the owner's page: models, datasets and trainings, files of the disk, settings, logs, other people's
+    prompts, the bin."""
     OPEN = "open the page"
     WATCH = "watch clips"
     COMMENT = "comment on a clip"

@@ -39,7 +39,7 @@ class QueueKey(StrEnum):
     """Seconds that the newest workers took to be ready, as JSON, the newest last."""
 
 
-def sql_list(states: Collection[JobState]) -> str:
+def sql_list(states: Collection[StrEnum]) -> str:
     """`('queued', 'running')`, for SQL's IN. Safe to put into a statement: the states are an enum's values."""
     return f"({', '.join(repr(state.value) for state in states)})"
 

@@ -61,6 +61,8 @@ class Supervisor:
         self._main_lock = locks.main_app()
         self._process: RunningWorker | None = None
         self._starts_at_launch = 0
+        self.tasks: list[Callable[[], None]] = []
+        """What else an open app does at every look, such as to start trainings; not `work`."""
         self.notices: list[str] = []
         """What was repaired meanwhile, one sentence each, for the person."""
         self._backups = Backups(settings.database)
@@ -126,6 +128,8 @@ class Supervisor:
                 if self._is_main():
                     with self._repaired_database():
                         self._poll()
+                        for task in self.tasks:
+                            task()
             except (StorageError, OSError, psutil.Error):
                 logger.exception("The supervisor could not look after the queue; it tries again.")
             self._wake.wait(self._poll_seconds)

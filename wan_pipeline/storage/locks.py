@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 LOCK_SECONDS = 3.0
 """How long to wait for a lock. `is_held` takes it for a moment, so a free lock may look taken."""
 DEVICE_SECONDS = 600.0
-"""How long to wait for the device. The verifier yields it within a step, but not while it loads a model."""
+"""How long to wait for the device. Verifier and trainer yield it within a step, but not while they load a model."""
 
 
 class WorkspaceLocks:
@@ -41,12 +41,20 @@ class WorkspaceLocks:
         """Held by the process that draws the cards of saved styles."""
         return FileLock(self._folder / "artist.lock", timeout=LOCK_SECONDS)
 
+    def trainer(self) -> FileLock:
+        """Held by the process that trains LoRAs."""
+        return FileLock(self._folder / "trainer.lock", timeout=LOCK_SECONDS)
+
+    def dataset_check(self) -> FileLock:
+        """Held by the process that checks a dataset for the page."""
+        return FileLock(self._folder / "dataset.lock", timeout=LOCK_SECONDS)
+
     def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
     def device(self) -> FileLock:
-        """Held while a clip is rendered, by worker, verifier or artist, so that they never share its memory."""
+        """Held while a clip is rendered or a LoRA is trained, by whichever process: they never share its memory."""
         return FileLock(self._folder / "device.lock", timeout=DEVICE_SECONDS)
 
     def worker_is_alive(self) -> bool:

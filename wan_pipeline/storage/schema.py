@@ -120,6 +120,40 @@ MIGRATIONS: tuple[str, ...] = (
         note TEXT NOT NULL
     );
     """,
+    """
+    CREATE TABLE trainings (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        name TEXT NOT NULL,
+        request TEXT NOT NULL,
+        prompts TEXT NOT NULL DEFAULT '[]',
+        created_at TEXT NOT NULL,
+        started_at TEXT,
+        finished_at TEXT,
+        stage TEXT NOT NULL DEFAULT '',
+        step INTEGER NOT NULL DEFAULT 0,
+        total INTEGER NOT NULL DEFAULT 0,
+        eta_seconds REAL,
+        step_seconds REAL,
+        memory_gib REAL,
+        note TEXT NOT NULL DEFAULT '',
+        cancel_requested INTEGER NOT NULL DEFAULT 0,
+        deaths INTEGER NOT NULL DEFAULT 0,
+        error TEXT,
+        result TEXT NOT NULL DEFAULT '',
+        warnings TEXT NOT NULL DEFAULT '[]'
+    );
+    CREATE INDEX trainings_by_state ON trainings (state, number);
+    CREATE TABLE training_points (
+        training TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        loss REAL,
+        rate REAL,
+        validation REAL,
+        PRIMARY KEY (training, step)
+    ) WITHOUT ROWID;
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.lora.library import SUFFIX
 from wan_pipeline.models.weights import DamagedFileError, read_header
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
-from wan_pipeline.trainer.output import SUFFIX, NameTakenError, Output, is_name
+from wan_pipeline.trainer.naming import NameTakenError, is_file_name
+from wan_pipeline.trainer.output import Output
 
 OVERFITTED = 1.02
 """A last validation loss of this times the lowest says that training went on for too long. The noise is always the
@@ -48,8 +50,8 @@ class _Receipt:
 
 def trainings(settings: Settings) -> list[str]:
     """Names of the trainings whose checkpoints are kept, sorted."""
-    folder = settings.workspace / "training"
-    names = sorted(path.name for path in folder.glob("*") if is_name(path.name))
+    folder = settings.trainings
+    names = sorted(path.name for path in folder.glob("*") if is_file_name(path.name))
     return [name for name in names if _on_the_way(Output(settings, name))]
 
 

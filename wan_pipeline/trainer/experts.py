@@ -15,10 +15,8 @@ from torch import Tensor
 from wan_pipeline.engine.device.placement import CPU, Placement
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, outside_on_device
 from wan_pipeline.engine.memory.weights import compute_dtype, load_transformer
-from wan_pipeline.errors import UserError
-from wan_pipeline.models.inspect import Layout, read_layout
+from wan_pipeline.models.inspect import Layout
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.spec import LastImage
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 from wan_pipeline.trainer.average import Average
 from wan_pipeline.trainer.factors import Factors
@@ -28,6 +26,7 @@ from wan_pipeline.trainer.memory.recompute import differentiable, recomputed
 from wan_pipeline.trainer.memory.stored_inputs import DeviceInputs, HostInputs
 from wan_pipeline.trainer.memory.two_way_stream import TwoWayStream
 from wan_pipeline.trainer.recipe import Recipe
+from wan_pipeline.trainer.trainable import HIGH_NOISE, LOW_NOISE, check_trainable
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Expert:
 
     @property
     def is_high_noise(self) -> bool:
-        return self.suffix == "high_noise"
+        return self.suffix == HIGH_NOISE
 
     @property
     def names(self) -> list[str]:
@@ -168,18 +167,6 @@ def training(
             yield None
 
 
-def check_trainable(model: InstalledModel) -> Layout:
-    """The layout of a model. Raises UserError for one that cannot be trained here."""
-    spec = model.spec
-    if spec.takes_control or spec.last_image is LastImage.REQUIRED:
-        reason = "control videos" if spec.takes_control else "a first and a last image"
-        raise UserError(
-            f"{spec.title} works from {reason} and cannot be trained here; train on its text-to-video relative, whose "
-            "LoRAs fit it."
-        )
-    return read_layout(spec.title, model.index())
-
-
 def load_trainable(
     model: InstalledModel, plan: TrainingPlan, recipe: Recipe, place: Placement, cache: Path, generator: torch.Generator
 ) -> Trainable:
@@ -213,15 +200,10 @@ def _streamed(transformer: torch.nn.Module, place: Placement) -> StreamedModel:
     return streamed
 
 
-def expert_suffixes(layout: Layout) -> list[str]:
-    """The ends of the names of the files that a training of this model writes."""
-    return [_part(layout, number)[1] for number in range(len(layout.transformers))]
-
-
 def _part(layout: Layout, number: int) -> tuple[NoiseRange, str]:
     """The noise levels of an expert, and the end of its file's name."""
     if layout.boundary_ratio is None:
         return NoiseRange(), ""
     if number == 0:
-        return NoiseRange(low=layout.boundary_ratio), "high_noise"
-    return NoiseRange(high=layout.boundary_ratio), "low_noise"
+        return NoiseRange(low=layout.boundary_ratio), HIGH_NOISE
+    return NoiseRange(high=layout.boundary_ratio), LOW_NOISE

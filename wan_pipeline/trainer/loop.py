@@ -72,7 +72,17 @@ class Loop:
                 each = (time.monotonic() - started) / (self.steps_done - first)
                 left = each * (self.recipe.steps - self.steps_done)
                 observer.progress(
-                    TrainingProgress(TrainingStage.TRAINING, self.steps_done, self.recipe.steps, left, self.loss, rate)
+                    TrainingProgress(
+                        TrainingStage.TRAINING,
+                        self.steps_done,
+                        self.recipe.steps,
+                        left,
+                        self.loss,
+                        rate,
+                        step_loss=self.losses[-1],
+                        step_seconds=each,
+                        memory_gib=self.gauge.peak_mb * 1e6 / 2**30,
+                    )
                 )
 
     def validate(self) -> float | None:

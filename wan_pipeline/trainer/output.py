@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,25 +12,11 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import check_writable, whole_file
 from wan_pipeline.trainer.factors import tensors_sha256
+from wan_pipeline.trainer.naming import NameTakenError, check_lora_is_new, check_name, lora_paths, state_path
 from wan_pipeline.trainer.state import no_state
-
-NAME = re.compile(r"[\w][\w .+-]{0,79}")
-"""Safe as a file name everywhere, short of the names that Windows keeps for itself."""
-RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-SUFFIX = ".safetensors"
-
-
-def is_name(name: str) -> bool:
-    """Whether a LoRA can have this name."""
-    return bool(NAME.fullmatch(name)) and not RESERVED.fullmatch(name) and name == name.strip(" .")
-
-
-class NameTakenError(UserError):
-    """A name that another LoRA or an unfinished training has."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +34,11 @@ class Output:
 
     def __init__(self, settings: Settings, name: str) -> None:
         """Raises UserError for a name that cannot be a file's."""
-        if not is_name(name):
-            raise UserError(
-                f"'{name[:80]}' cannot be the name of a LoRA; use up to 80 letters, digits, spaces and . _ + -."
-            )
+        check_name(name)
         self.name = name
         self._loras = settings.loras
-        self.folder = settings.workspace / "training" / name
-        self.state = self.folder / f"state{SUFFIX}"
+        self.folder = settings.trainings / name
+        self.state = state_path(settings, name)
 
     def check(self, suffixes: Sequence[str], *, resume: bool) -> None:
         """Raise NameTakenError if the name is in use, StorageError if nothing can be written.
@@ -73,10 +55,7 @@ class Output:
         check_writable(self.folder)
 
     def _check_free(self, suffixes: Sequence[str]) -> None:
-        taken = {path.name.casefold() for path in self._loras.glob("*")}  # one file where a disk folds case
-        for path in self._paths(self._loras, self.name, suffixes):
-            if path.name.casefold() in taken:
-                raise NameTakenError(f"There is a LoRA '{path.stem}' in {self._loras} already; choose another name.")
+        check_lora_is_new(self._loras, self.name, suffixes)
         if self.state.exists():
             raise NameTakenError(
                 f"There is an unfinished training '{self.name}'; add --resume to go on with it, choose another name, "
@@ -94,7 +73,7 @@ class Output:
     def result_files(self) -> list[Path]:
         """The files of the finished LoRA that are in the LoRA folder."""
         suffixes = ("", "high_noise", "low_noise")
-        return [path for path in self._paths(self._loras, self.name, suffixes) if path.is_file()]
+        return [path for path in lora_paths(self._loras, self.name, suffixes) if path.is_file()]
 
     def remove_state(self) -> None:
         self.state.unlink(missing_ok=True)
@@ -106,13 +85,10 @@ class Output:
             key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             for key, value in metadata.items()
         }
-        paths = self._paths(folder, name, list(tensors))
+        paths = lora_paths(folder, name, list(tensors))
         with ExitStack() as stack:  # all are written before the first gets its name
             parts = [stack.enter_context(whole_file(path)) for path in paths]
             for part, of_expert in zip(parts, tensors.values(), strict=True):
                 part.write_bytes(save(of_expert, text))
         together = {f"{suffix}.{key}": value for suffix, part in tensors.items() for key, value in part.items()}
         return WrittenLora(name, tuple(paths), tensors_sha256(together if len(tensors) > 1 else tensors[""]))
-
-    def _paths(self, folder: Path, name: str, suffixes: Sequence[str]) -> list[Path]:
-        return [folder / f"{name}{f'_{suffix}' if suffix else ''}{SUFFIX}" for suffix in suffixes]

@@ -16,6 +16,7 @@ class TrainingStage(StrEnum):
     ENCODING = "encoding images"
     LOADING = "loading"
     TRAINING = "training"
+    VALIDATING = "validating"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class TrainingProgress:
     """Learning rate."""
     note: str = ""
     """The memory plan and what it will take, once it is known."""
+    step_loss: float | None = None
+    """Loss of this step alone."""
+    step_seconds: float | None = None
+    """Mean time of a step."""
+    memory_gib: float | None = None
+    """The most memory in use so far, of the device or of the process where there is none."""
+    validation: float | None = None
+    """Loss of the held-out stills after this step, where it was measured."""
 
 
 class TrainingObserver(Cancellable, Protocol):

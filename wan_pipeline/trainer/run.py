@@ -32,7 +32,7 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.checkpoints import Checkpoint, advice, best_step, checkpoints
 from wan_pipeline.trainer.encode import Encoders
-from wan_pipeline.trainer.experts import check_trainable, expert_suffixes, load_trainable
+from wan_pipeline.trainer.experts import load_trainable
 from wan_pipeline.trainer.gather import Gatherer
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
@@ -44,6 +44,7 @@ from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.regularisation import check_wanted
 from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
 from wan_pipeline.trainer.state import load_state, read_header, save_state
+from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 
 logger = logging.getLogger(__name__)
 
@@ -197,12 +198,16 @@ class _Training:
             if not self.loop.steps_done:
                 self.loop.validate()  # the base model's
             self.loop.run_until(step, self._observer)
-            self.loop.validate()
+            self._tell(self._validated())
         except Cancelled:
             self._save_state()
             raise
         except NotFiniteError as error:
             raise NotFiniteError(f"{error} {self._kept()}") from error
+
+    def _validated(self) -> TrainingProgress:
+        steps, validation = self.loop.steps_done, self.loop.validate()
+        return TrainingProgress(TrainingStage.VALIDATING, steps, self._recipe.steps, validation=validation)
 
     def _has_room(self, work: Callable[[], None]) -> bool:
         """Do it. False if the device ran out of memory: the error, whose frames hold the model, is gone by then."""

@@ -17,6 +17,7 @@ from wan_pipeline.ui.head import PageHead
 from wan_pipeline.ui.loras import LorasRoom
 from wan_pipeline.ui.models import ModelsRoom
 from wan_pipeline.ui.queue import QueueRoom
+from wan_pipeline.ui.train import TrainRoom
 
 CACHE_LIFE = (3600, 86_400)
 """Seconds: how often to look for uploads and other temporary files, and the age at which they go."""
@@ -45,11 +46,14 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
             with _tab(RoomId.LORAS, "room") as tabs[RoomId.LORAS]:
                 _title(templates, RoomId.LORAS)
                 loras = LorasRoom(studio, templates)
+            with _tab(RoomId.TRAIN, "room") as tabs[RoomId.TRAIN]:
+                _title(templates, RoomId.TRAIN)
+                train = TrainRoom(studio, templates, names)
             with _tab(RoomId.MODELS, "room") as tabs[RoomId.MODELS]:
                 _title(templates, RoomId.MODELS)
                 models = ModelsRoom(studio, templates, names)
         links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge, head.project)
-        for part in (head, create, queue, gallery, loras, models):
+        for part in (head, create, queue, gallery, loras, train, models):
             part.wire(links)
         for room, tab in tabs.items():
             tab.select(None, None, None, js=f"() => wanStudio.enter('{room}')")

@@ -141,7 +141,8 @@ def test_the_worker_takes_a_job_and_waits_until_the_verifier_lets_the_device_go(
     assert studio.jobs.job(job_id).state is JobState.DONE
 
 
-def test_an_idle_worker_leaves_the_verifier_the_memory(studio: Studio) -> None:
+@pytest.mark.parametrize("who", ["verifier", "trainer"])
+def test_an_idle_worker_leaves_the_memory_to_others(studio: Studio, who: str) -> None:
     locks, worker = WorkspaceLocks(studio.settings.workspace), Worker(studio.settings)
     job_id = studio.queue.submit(studio.requests.resolve(DRAFT))
     with locks.app():
@@ -149,7 +150,7 @@ def test_an_idle_worker_leaves_the_verifier_the_memory(studio: Studio) -> None:
         thread.start()
         wait_for(lambda: studio.jobs.job(job_id).state is JobState.DONE, "the clip")
         assert worker._engine._holder.loaded is not None
-        with locks.verifier():
+        with getattr(locks, who)():
             wait_for(lambda: worker._engine._holder.loaded is None, "the model is let go")
         again = studio.queue.submit(studio.requests.resolve(DRAFT))
         wait_for(lambda: studio.jobs.job(again).state is JobState.DONE, "the next clip")

@@ -236,20 +236,20 @@ class Worker:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """Hold the device: a verification gives way within a step."""
+        """Hold the device: a verification or training gives way within a step."""
         lock = self._locks.device()
         try:
             lock.acquire()
         except Timeout:
-            logger.warning("A clip is being verified and does not give way; the queue goes on beside it.")
+            logger.warning("A verification or training does not give way; the queue goes on beside it.")
         try:
             yield
         finally:
             lock.release()
 
     def _idle(self) -> None:
-        """Get ready for the next job, or free the device while a clip is being verified."""
-        if not is_held(self._locks.verifier()):
+        """Get ready for the next job, or free the device while a clip is being verified or a LoRA trained."""
+        if not is_held(self._locks.verifier()) and not is_held(self._locks.trainer()):
             self._warm_up()
         elif self._engine is not None and self._loaded is not None:
             self._engine.close()

@@ -15,6 +15,7 @@ REFUSED = frozenset(
         *("pause-all", "pause-now", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "expert", "bin", "unbin", "undo"),
+        *("cancel-training", "retry-training", "remove-training", "take", "caption", "remove-item", "project-lora"),
         *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
     }
 )

@@ -28,6 +28,7 @@ class RoomId(StrEnum):
     QUEUE = "queue"
     GALLERY = "gallery"
     LORAS = "loras"
+    TRAIN = "train"
     MODELS = "models"
 
     @property

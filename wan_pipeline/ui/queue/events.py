@@ -20,6 +20,7 @@ from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.training import training_actions, training_now
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.ui.queue.shelves import PAGE_SIZE, SHELVES, Selection
@@ -46,6 +47,7 @@ class QueueEvents:
             "pause-now": lambda _: self._queue.pause_now(),
             "stop-after": lambda _: self._queue.stop_after_current(),
             "duplicate": self._queue.duplicate,
+            "cancel-training": studio.trainings.cancel,
         }
         # Of one row, or of all that are chosen.
         self._many: Mapping[str, Callable[[Sequence[str]], tuple[int, str, Sequence[str]]]] = {
@@ -121,11 +123,14 @@ class QueueEvents:
         listed = self._jobs.counts(project)
         jobs = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE, project)
         total = sum(listed[state] for state in shelf.states)
+        trainings = self._studio.trainings.unfinished()
         parts = self._layout.updates(
             head=html.head(self._templates, counts, state, seconds_left, running=running is not None),
             actions=html.head_actions(self._templates, counts, state, running=running is not None),
             now=html.now(self._templates, self._names, running, preview, clip_left),
             now_actions=html.now_actions(self._templates, running),
+            training=training_now(self._templates, self._names, trainings),
+            training_actions=training_actions(self._templates, trainings),
             shelves=html.shelves(self._templates, listed, selection.shelf),
             bar=html.bar(self._templates, selection, total),
             rows=html.rows(self._templates, self._names, jobs, selection, total, self._thumbnails.of),

@@ -36,6 +36,9 @@ class QueueLayout(Layout):
         with gr.Row(elem_classes="now-row"):
             self.now = gr.HTML("", elem_classes="now-slot")
             self.now_actions = _clickable(elem_classes="now-acts")
+        with gr.Row(elem_classes="now-row"):
+            self.training = gr.HTML("", elem_classes="now-slot")
+            self.training_actions = _clickable(elem_classes="now-acts")
         self.add_many = AddManyLayout(presets, templates)
         self.shelves = _clickable(elem_id="queue-shelves")
         self.bar = _clickable(elem_id="queue-bar")
@@ -49,7 +52,8 @@ class QueueLayout(Layout):
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.actions, self.now_actions, self.shelves, self.bar, self.rows, self.dialog, self.toast
+        on_top = self.actions, self.now_actions, self.training_actions
+        return *on_top, self.shelves, self.bar, self.rows, self.dialog, self.toast
 
 
 class AddManyLayout(Layout):

@@ -4,6 +4,8 @@
   const homes = [[/\.(mp4|mov|mkv|webm)$/i, "clip-upload"], [/\.(csv|tsv|txt|json|jsonl|ndjson|xlsx|zip)$/i, "queue-upload"],
     [/\.safetensors$/i, "lora-upload"]];
   const home = file => homes.find(([pattern]) => pattern.test(file.name))?.[1];
+  // While the Train room is open, its dataset takes all files, but for a LoRA.
+  const isTraining = file => document.getElementById("dataset-upload")?.offsetParent && home(file) !== "lora-upload";
   const hasFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
   const inImageBox = event => event.target.closest?.(".first-frame");
   let leaving = 0;
@@ -19,21 +21,21 @@
     if (!hasFiles(event)) return;
     const file = event.dataTransfer.files[0];
     if (event.target.closest?.(".takes-video")) return;  // a control video, not a clip to take settings from
-    const id = file && home(file);
+    const id = file && (isTraining(file) ? "dataset-upload" : home(file));
     if (!id) {
       if (!inImageBox(event)) event.preventDefault();  // else the browser would open the file in place of the page
       return;
     }
     event.preventDefault();
     event.stopPropagation();
-    give(id, file);
+    give(id, id === "dataset-upload" ? event.dataTransfer.files : [file]);
   }, true);
-  const give = (id, file) => {
+  const give = (id, dropped) => {
     const input = document.querySelector(`#${id} input[type=file], input[type=file]#${id}`) ??
       document.getElementById(id)?.parentElement?.querySelector("input[type=file]");
     if (!input) return;
     const files = new DataTransfer();
-    files.items.add(file);
+    for (const file of dropped) files.items.add(file);
     input.files = files.files;
     input.dispatchEvent(new Event("change", {bubbles: true}));
   };

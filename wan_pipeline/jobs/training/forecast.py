@@ -1,0 +1,67 @@
+"""What a training will take, before it is queued: whether it fits, GiB, minutes. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from wan_pipeline.jobs.background.dataset_checks import BucketCount
+from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.training.samples import sample_frames
+from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.hardware import load_hardware
+from wan_pipeline.planning.machine import GIB
+from wan_pipeline.requests.own_clip import own_request
+from wan_pipeline.settings import Settings
+from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
+from wan_pipeline.trainer.recipe import Recipe
+from wan_pipeline.wording import duration, plural
+
+
+@dataclass(frozen=True)
+class TrainingEstimate:
+    """An answer for the person."""
+
+    text: str
+    """For example: fits: 6.9 of 7.2 GiB, about 40 min, and 2 min of samples."""
+    fits: bool
+    outlook: TrainingOutlook | None
+    """None until the machine's hardware is known."""
+
+
+class TrainingEstimator:
+    """Estimates trainings by the hardware that the worker stored."""
+
+    def __init__(self, settings: Settings, clips: Estimator) -> None:
+        self._settings = settings
+        self._clips = clips
+
+    def estimate(
+        self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[BucketCount], prompts: int = 0
+    ) -> TrainingEstimate:
+        """For a checked dataset and a number of prompts for samples. Raises ModelError."""
+        hardware = load_hardware(self._settings.cache)
+        if hardware is None or not buckets:
+            return TrainingEstimate(f"{plural(recipe.steps, 'step')} of rank {recipe.rank}", fits=True, outlook=None)
+        each = [counted.bucket for counted in buckets for _ in range(counted.count)]
+        outlook = TrainingPlanner(spec, recipe, each, hardware.machine, self._settings.memory_limit).choose()
+        return TrainingEstimate(self._text(spec, recipe, outlook, prompts), outlook.fits, outlook)
+
+    def _text(self, spec: ModelSpec, recipe: Recipe, outlook: TrainingOutlook, prompts: int) -> str:
+        needed, limit = outlook.forecast.bytes / GIB, outlook.limit / GIB
+        if not outlook.fits:
+            host, ram = outlook.forecast.host_bytes / GIB, outlook.ram / GIB
+            return (
+                f"does not fit: it needs {needed:.1f} GiB of {limit:.1f}, and {host:.1f} of {ram:.1f} GiB of the "
+                "machine's memory; train shorter clips, or another model"
+            )
+        steps, time = plural(outlook.steps, "step"), duration(outlook.minutes * 60)
+        text = f"fits: {needed:.1f} of {limit:.1f} GiB, {steps}, about {time}"
+        if prompts:
+            clips = prompts * (recipe.checkpoints + 1)
+            text += f", and {duration(clips * self._sample_seconds(spec))} of samples"
+        return text
+
+    def _sample_seconds(self, spec: ModelSpec) -> float:
+        request = own_request(spec)
+        return self._clips.seconds(replace(request, num_frames=sample_frames(spec)))

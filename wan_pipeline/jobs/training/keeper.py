@@ -1,0 +1,69 @@
+"""Starts the process that trains, from the app that runs the workspace, whenever the queue leaves it the device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from wan_pipeline.jobs.launch import RunningWorker, launch
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.training.process import MODULE, device_is_wanted
+from wan_pipeline.jobs.training.trainings import Trainings
+from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+
+LaunchTrainer = Callable[[Settings], RunningWorker]
+
+logger = logging.getLogger(__name__)
+
+
+def training_log(settings: Settings) -> Path:
+    return settings.logs / "training.log"
+
+
+def launch_trainer(settings: Settings) -> RunningWorker:
+    """Start the process, which writes to its log. Raises OSError."""
+    return launch(MODULE, settings, training_log(settings))
+
+
+class TrainerKeeper:
+    """Keeps a training going. Its process outlives the app."""
+
+    def __init__(
+        self, settings: Settings, jobs: JobReader, trainings: Trainings, launch: LaunchTrainer = launch_trainer
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._trainings = trainings
+        self._launch = launch
+        self._locks = WorkspaceLocks(settings.workspace)
+        self._process: RunningWorker | None = None
+        self._backoff = RestartBackoff()
+
+    def poll(self) -> None:
+        """Start it if a training waits, the device is not wanted, and none is alive. Raises StorageError, OSError."""
+        if self._process is not None:
+            if (code := self._process.poll()) is None:
+                return
+            self._process = None
+            self._handle_exit(code)
+        if not self._trainings.unfinished() or not self._backoff.may_start():
+            return
+        if not device_is_wanted(self._jobs, self._locks) and not is_held(self._locks.trainer()):
+            self._process = self._launch(self._settings)
+
+    def _handle_exit(self, code: int) -> None:
+        """Fail what waits when process after process ends in disorder, which claiming a training would have counted."""
+        if code == 0:
+            self._backoff = RestartBackoff()
+            return
+        logger.warning("The process that trains ended with exit status %d.", code)
+        self._backoff.add(code)
+        if self._backoff.failed_starts >= MAX_FAILED_STARTS:
+            self._backoff = RestartBackoff()
+            self._trainings.fail_unfinished(
+                f"The process that trains cannot go on (exit status {code}); the reason is in "
+                f"{training_log(self._settings)}. Try again when it is mended: nothing that was saved is lost."
+            )

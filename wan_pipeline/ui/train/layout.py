@@ -1,0 +1,156 @@
+"""The components of the Train room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.blocks import Block
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.models.registry import DEFAULT_MODEL
+from wan_pipeline.trainer.dataset.library import TAKEN
+from wan_pipeline.trainer.recipe import recipe_names
+from wan_pipeline.ui.common.clock import room_clock
+from wan_pipeline.ui.common.events import FORWARD_CLICKS, Values
+from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.shown import shown_box
+
+POLL_SECONDS = 1.0
+MAX_DIGITS = 18
+SHOW_CAPTIONS = """
+watch('value', () => element.querySelectorAll('textarea').forEach(box => {
+  if (box !== document.activeElement) box.value = box.defaultValue;
+}));
+"""
+"""A box that was typed into shows what was typed, whatever its HTML says since."""
+FIRST_DATASET = "pictures"
+PROMPTS = "One per line, at most four. Each is a clip with every checkpoint and with the base model."
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What the form holds, as it was typed."""
+
+    dataset: str
+    name: str
+    model: str
+    recipe: str
+    trigger: str
+    steps_text: str
+    seed_text: str
+    prompts: tuple[str, ...]
+
+    @property
+    def steps(self) -> int | None:
+        """None for the recipe's. Raises UserError for what is no number."""
+        return _whole("steps", self.steps_text) if self.steps_text else None
+
+    @property
+    def seed(self) -> int:
+        """Raises UserError for what is no number."""
+        return _whole("seed", self.seed_text)
+
+
+class TrainLayout(Layout):
+    """The training that goes on, on top; below it the dataset and the form side by side, then all trainings."""
+
+    def __init__(self) -> None:
+        self.head = gr.HTML("", elem_classes="queue-words")
+        with gr.Row(elem_classes="now-row"):
+            self.now = gr.HTML("", elem_classes="now-slot")
+            self.now_actions = _clickable(elem_classes="now-acts")
+        self.live = gr.HTML("", elem_id="train-live")
+        with gr.Row(elem_classes="train-desk"):
+            with gr.Column(elem_classes="train-data", min_width=0):
+                self._dataset()
+            with gr.Column(elem_classes="train-form", min_width=0):
+                self._form()
+        self.list = _clickable(elem_id="trainings")
+        self.toast = _clickable(elem_classes="toast-slot")
+        self.clock = room_clock(POLL_SECONDS)
+        # Of this browser tab: the first caption of the page, and what it shows.
+        self.offset = gr.State(0)
+        self.shown = shown_box()
+
+    @property
+    def inputs(self) -> set[Block]:
+        return {
+            *(self.dataset, self.name, self.model, self.recipe, self.trigger, self.steps, self.seed, self.prompts),
+            *(self.offset, self.shown),
+        }
+
+    @property
+    def clickable(self) -> tuple[gr.HTML, ...]:
+        """What has buttons that concern trainings."""
+        return self.now_actions, self.list, self.toast
+
+    def typed(self, values: Values) -> Typed:
+        lines = (values[self.prompts] or "").splitlines()
+        return Typed(
+            dataset=(values[self.dataset] or "").strip(),
+            name=(values[self.name] or "").strip(),
+            model=values[self.model] or DEFAULT_MODEL,
+            recipe=values[self.recipe] or "",
+            trigger=" ".join((values[self.trigger] or "").split()),
+            steps_text=(values[self.steps] or "").strip(),
+            seed_text=(values[self.seed] or "").strip(),
+            prompts=tuple(line.strip() for line in lines if line.strip()),
+        )
+
+    def _dataset(self) -> None:
+        with gr.Row(elem_classes="train-choose"):
+            self.dataset = gr.Dropdown(
+                [], value=FIRST_DATASET, label="Dataset", allow_custom_value=True, elem_id="dataset", min_width=120
+            )
+            self.upload = gr.UploadButton(
+                "Add images, clips or a ZIP",
+                file_types=sorted(TAKEN),
+                file_count="multiple",
+                elem_id="dataset-upload",
+                elem_classes="quiet",
+                min_width=0,
+                scale=0,
+            )
+            self.add_clips = gr.Button("Add starred clips", elem_classes="quiet", min_width=0, scale=0)
+        self.report = gr.HTML("", elem_id="dataset-report")
+        with gr.Row(elem_classes="train-replace", elem_id="dataset-replace"):
+            self.find = _words("Find in all captions")
+            self.put = _words("Replace with")
+            self.replace_all = gr.Button("Replace", elem_classes="quiet", min_width=0, scale=0)
+        self.grid = _clickable(SHOW_CAPTIONS, elem_id="dataset-grid")
+
+    def _form(self) -> None:
+        self.name = gr.Textbox(label="Name of the LoRA", max_lines=1, placeholder="my-look", elem_id="lora-name")
+        with gr.Row(elem_classes="duo"):
+            self.model = gr.Dropdown([DEFAULT_MODEL], value=DEFAULT_MODEL, label="Model", min_width=100)
+            self.recipe = gr.Dropdown(recipe_names(), value="style", label="Recipe", min_width=100)
+        self.trigger = gr.Textbox(label="Trigger word", max_lines=1, placeholder="none", elem_id="trigger-word")
+        with gr.Row(elem_classes="duo"):
+            self.steps = gr.Textbox(label="Steps", max_lines=1, placeholder="the recipe's", min_width=100)
+            self.seed = gr.Textbox("1", label="Seed", max_lines=1, min_width=100)
+        self.prompts = gr.Textbox(label="Prompts of samples", lines=3, max_lines=6, info=PROMPTS)
+        self.recipe_words = gr.HTML("", elem_classes="recipe-words")
+        self.estimate = gr.HTML("", elem_classes="estimate-slot")
+        self.notice = gr.HTML("")
+        self.train = gr.Button("Train", variant="primary", elem_classes="add-button", elem_id="train-button")
+
+
+def choices(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(label, value), by the labels."""
+    return sorted((title, name) for name, title in names.items())
+
+
+def _whole(what: str, text: str) -> int:
+    if not text.isdecimal() or len(text) > MAX_DIGITS:
+        raise UserError(f"The {what} '{text[:40]}' is no whole number; write one such as 200.")
+    return int(text)
+
+
+def _words(label: str) -> gr.Textbox:
+    return gr.Textbox(label=label, placeholder=label, show_label=False, max_lines=1, min_width=100)
+
+
+def _clickable(script: str = "", *, elem_id: str | None = None, elem_classes: str | None = None) -> gr.HTML:
+    return gr.HTML("", elem_id=elem_id, elem_classes=elem_classes, js_on_load=FORWARD_CLICKS + script)
