@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.clips.gallery import Clip, Gallery, GalleryQuery
-from wan_pipeline.clips.naming import receipt_path
+from wan_pipeline.clips.naming import latents_path, receipt_path
 from wan_pipeline.errors import LoraError, ProjectError
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import LoraLibrary
@@ -47,7 +47,7 @@ MAX_SMALL_BYTES = 2**20
 """Of the manifest, the project's file and a style."""
 PAGE = 500
 INPUT_NAME = re.compile(r"[0-9a-f]{64}\.(png|video)")
-CLIP_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.(mp4|json|webp)")
+CLIP_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.(mp4|json|webp|latents)")
 LORA_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.safetensors")
 
 
@@ -173,7 +173,7 @@ class Bundles:
 
     def _clip_files(self, clips: Iterable[Clip]) -> Iterator[tuple[str, Path]]:
         for clip in clips:
-            for path in (clip.path, receipt_path(clip.path), clip.poster):
+            for path in (clip.path, receipt_path(clip.path), clip.poster, latents_path(clip.path)):
                 if path.is_file():
                     yield f"clips/{path.relative_to(self._settings.clips).as_posix()}", path
 
