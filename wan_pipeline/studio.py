@@ -29,6 +29,7 @@ from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.exports import Exports
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
@@ -113,6 +114,7 @@ class Studio:
         self.bundles = Bundles(
             settings, self.projects, self.gallery, self.models, self.presets, self.loras, self.lora_catalog, check
         )
+        self.exports = Exports(settings, self.gallery)
         self.comments = Comments(database)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
