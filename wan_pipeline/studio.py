@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -44,6 +45,8 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundle import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.cut.cuts import Cuts
+from wan_pipeline.projects.cut.takes import starred_clips
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
 from wan_pipeline.requests.layers import settled
@@ -114,6 +117,7 @@ class Studio:
         self.bundles = Bundles(
             settings, self.projects, self.gallery, self.models, self.presets, self.loras, self.lora_catalog, check
         )
+        self.cuts = Cuts(settings, self.projects, partial(starred_clips, self.gallery))
         self.exports = Exports(settings, self.gallery)
         self.comments = Comments(database)
         self.lora_notes = LoraNotes(database, check)
