@@ -112,6 +112,11 @@ class Settings:
         return self.workspace / "previews"
 
     @property
+    def exports(self) -> Path:
+        """What the page exported, until somebody deletes it."""
+        return self.workspace / "exports"
+
+    @property
     def cache(self) -> Path:
         """Files that can be computed again: prompt embeddings, preview colours."""
         return self.workspace / "cache"

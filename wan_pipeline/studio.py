@@ -25,12 +25,12 @@ from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
+from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimator import Estimator
-from wan_pipeline.jobs.exports import Exports
 from wan_pipeline.jobs.job import UNFINISHED, Finished, Job, JobState, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
@@ -118,7 +118,7 @@ class Studio:
             settings, self.projects, self.gallery, self.models, self.presets, self.loras, self.lora_catalog, check
         )
         self.cuts = Cuts(settings, self.projects, partial(starred_clips, self.gallery))
-        self.exports = Exports(settings, self.gallery)
+        self.exports = BackgroundExports(settings, self.gallery, check)
         self.comments = Comments(database)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)

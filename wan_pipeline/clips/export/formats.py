@@ -192,6 +192,14 @@ PROGRAMS = {
     "web": "h264",
 }
 """Which format a program is best given."""
+TITLES = {
+    "resolve": "DaVinci Resolve",
+    "premiere": "Premiere Pro",
+    "nuke": "Nuke",
+    "aftereffects": "After Effects",
+    "web": "the web",
+}
+"""What people call the programs."""
 
 
 def find_format(name: str) -> Format:

@@ -15,7 +15,7 @@ REFUSED = frozenset(
         *("pause-all", "pause-now", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "expert", "bin", "unbin", "undo"),
-        *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
+        *("ask", "fetch", "verify", "export", "stop", "ask-remove", "remove"),
     }
 )
 """Names of buttons (`data-act`) and boxes (`data-change`) that change what the main app alone may change."""
