@@ -85,6 +85,7 @@ def _lines(receipt: Receipt) -> list[str]:
         "attempt": receipt.attempt if receipt.attempt > 1 else None,
         "resumed from": f"step {receipt.resumed_from}" if receipt.resumed_from else None,
         "frames sha256": receipt.frames_sha256,
+        "sound": f"{receipt.sound.file}, {receipt.sound.gain_db:+g} dB" if receipt.sound else None,
         "latents": f"{receipt.latents.file}, {data_size(receipt.latents.bytes)}" if receipt.latents else None,
     }
     width = max(map(len, facts))

@@ -47,6 +47,20 @@ class KeptLatents:
 
 
 @dataclass(frozen=True)
+class Sound:
+    """The sound that was put under a clip."""
+
+    file: Annotated[str, Field(max_length=255)]
+    """Name of the file that it came from."""
+    sha256: Sha256 | None
+    """Hash of the sound as it is encoded."""
+    gain_db: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    at_seconds: Annotated[float, Field(ge=-MAX_SECONDS, le=MAX_SECONDS)] = 0.0
+    lufs: Annotated[float, Field(ge=-100, le=0)] | None = None
+    """The integrated loudness that it was brought to."""
+
+
+@dataclass(frozen=True)
 class Receipt:
     """How a clip was made. Of one read from a file only kinds and ranges are checked: whether it is true, is not."""
 
@@ -57,6 +71,7 @@ class Receipt:
     encoder: dict[str, str] = field(default_factory=dict)
     latents: KeptLatents | None = None
     """None for clips that keep none, and those of older versions."""
+    sound: Sound | None = None
     seconds: dict[str, Seconds] = field(default_factory=dict)
     """Time of each stage but saving."""
     peak_memory_mb: Megabytes = 0.0
@@ -87,6 +102,7 @@ class Receipt:
             "provenance": self.provenance.to_dict(),
             "encoder": self.encoder,
             **({"latents": asdict(self.latents)} if self.latents else {}),
+            **({"sound": asdict(self.sound)} if self.sound else {}),
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "peak_memory_mb": round(self.peak_memory_mb),
             "warnings": list(self.warnings),
