@@ -22,9 +22,8 @@ REQUEST = make_request(width=96, height=64, num_frames=9, styled_prompt="the red
 
 def master(settings, rendered, observer=None, threads=None) -> np.ndarray:
     pieces: list[np.ndarray] = []
-    plan = rendered.provenance.plan
     observer = observer or SilentObserver()
-    decode_master(settings, REQUEST.model, rendered.latents, plan, observer, pieces.append, threads)
+    decode_master(settings, rendered.provenance, rendered.latents, observer, pieces.append, threads)
     return np.concatenate(pieces)
 
 

@@ -12,6 +12,7 @@ import OpenEXR
 import pytest
 from PIL import Image
 
+from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.clips.export.exr import Transfer
@@ -201,6 +202,12 @@ def test_what_cannot_be_is_refused_before_anything_is_decoded(clip: Path, home: 
         write(clip, home, "png16", tmp_path / "png", handles=-1)
     with pytest.raises(RequestError, match="There is no format 'mpeg'"):
         find_format("mpeg")
+
+
+def test_another_vae_of_that_name_is_not_used(clip: Path, home: Settings, tmp_path: Path) -> None:
+    elsewhere = replace(home, demo_checkpoint=tiny.write_demo(tmp_path / "other", seed=1))
+    exported = write(clip, elsewhere, "png8", tmp_path / "png")
+    assert not exported.from_latents and "is another than the clip was made with" in exported.warnings[0]
 
 
 def test_a_missing_model_leaves_the_8_bits(clip: Path, home: Settings, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from wan_pipeline.cli import (
     clips,
     cut,
     export,
+    finish,
     generate,
     loras,
     models,
@@ -73,7 +74,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(stopped="stopped.")
     add_folders(parser, with_defaults=True)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for room in (serve, share, generate, queue, projects, clips, export, cut, sound, models, loras, plan, train):
+    for room in (
+        serve,
+        share,
+        generate,
+        queue,
+        projects,
+        clips,
+        export,
+        cut,
+        sound,
+        finish,
+        models,
+        loras,
+        plan,
+        train,
+    ):
         room.add_to(commands)
     return parser
 

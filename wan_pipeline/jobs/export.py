@@ -82,7 +82,7 @@ def _feed_latents(
     threads = int(then.environment.get("threads", "0")) if then.environment.get("strict") == "yes" else None
     found = _FrameHash((request.num_frames, request.height, request.width, 3))
     write = partial(_write_floats, writer, found)
-    decode_master(settings, request.model, latents, then.plan, observer, write, threads)
+    decode_master(settings, then, latents, observer, write, threads)
     return () if str(found) == receipt.frames_sha256 else (OTHER_BITS,)
 
 
