@@ -16,6 +16,8 @@ _SHIPPED_PRESETS = PACKAGE / "presets"
 """Exists only in an installed package: in a checkout the presets are at the top level."""
 _IS_INSTALLED = _SHIPPED_PRESETS.is_dir()
 _HOME = Path.home() / "Wan Studio" if _IS_INSTALLED else REPOSITORY
+LATENTS_VARIABLE = "WAN_STUDIO_KEEP_LATENTS"
+"""Whether clips keep their latents: "no" for not."""
 DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
 """By torch's names; ROCm is `cuda` there too."""
@@ -71,6 +73,9 @@ class Settings:
     more_loras: tuple[Path, ...] = ()
     """Further folders of LoRA files, such as ComfyUI's, which are only read."""
 
+    keep_latents: bool = field(default_factory=lambda: os.environ.get(LATENTS_VARIABLE, "") != "no")
+    """Keep the final latents beside each clip, a few MB, so that it can be exported with more than 8 bits."""
+
     def __post_init__(self) -> None:
         """Raises UserError for an unknown device."""
         if self.device not in ("", *DEVICES):
@@ -115,6 +120,11 @@ class Settings:
     @property
     def previews(self) -> Path:
         return self.workspace / "previews"
+
+    @property
+    def exports(self) -> Path:
+        """What the page exported, until somebody deletes it."""
+        return self.workspace / "exports"
 
     @property
     def cache(self) -> Path:

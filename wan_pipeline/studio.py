@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -26,6 +27,7 @@ from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
+from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.style_pictures import StylePictures
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
@@ -49,6 +51,8 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.cut.cuts import Cuts
+from wan_pipeline.projects.cut.takes import starred_clips
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
 from wan_pipeline.requests.layers import settled, with_none_read
@@ -118,6 +122,8 @@ class Studio:
         self.projects = Projects(settings.projects, check)
         self.project_clips = ProjectClips(self.projects, settings.clips)
         self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
+        self.cuts = Cuts(settings, self.projects, partial(starred_clips, self.gallery))
+        self.exports = BackgroundExports(settings, self.gallery, check)
         self.comments = Comments(database)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)

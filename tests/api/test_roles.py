@@ -25,6 +25,7 @@ TUNNEL = {"host": "abc.gradio.live"}
 PICTURE = "/gradio_api/file=/etc/hostname"
 OWNERS_ROUTES = (
     PICTURE,
+    "/gradio_api/file=clips/a.latents",
     "/gradio_api/run/predict",
     "/gradio_api/run/text_to_video",
     "/gradio_api/call/text_to_video",

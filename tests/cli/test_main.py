@@ -59,7 +59,7 @@ def test_a_clip_with_json(folders: list[str], tmp_path: Path) -> None:
     assert receipt["request"] == report["request"]
     assert GenerationRequest.from_dict(report["request"]).prompt == "a red ball"
     assert json.loads(clip.with_suffix(".json").read_text(encoding="utf-8")) == receipt
-    assert sorted(path.suffix for path in clip.parent.iterdir()) == [".json", ".mp4", ".webp"]
+    assert sorted(path.suffix for path in clip.parent.iterdir()) == [".json", ".latents", ".mp4", ".webp"]
     for word in ("encoding text", "denoising", "decoding", "saving"):
         assert word in result.stderr
     assert "Traceback" not in result.stderr

@@ -46,9 +46,10 @@ def gallery(tmp_path: Path, folder: Path) -> Gallery:
 
 
 def put(folder: Path, name: str, *, hour: int = 0, receipt: dict[str, Any] | None = None, **request: Any) -> None:
-    """A clip's three files, as the worker leaves them. The pictures hold nothing."""
+    """A clip's files, as the worker leaves them. The pictures hold nothing."""
     (folder / f"{name}.mp4").write_bytes(b"mp4")
     (folder / f"{name}.webp").write_bytes(b"webp")
+    (folder / f"{name}.latents").write_bytes(b"latents")
     facts = {"job": f"job-{name}", "made_at": (NOON + timedelta(hours=hour)).isoformat(), **(receipt or {})}
     content = make_receipt(request=make_request(**request).to_dict(), **facts)
     (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -381,7 +382,7 @@ def test_the_bin_takes_all_files_and_gives_them_back(gallery: Gallery, folder: P
     gallery.bin(["job-a"])
     assert names(gallery) == ["b"]
     assert names(gallery, GalleryQuery(binned=True)) == ["a"]
-    assert sorted(path.name for path in (folder / "bin").iterdir()) == ["a.json", "a.mp4", "a.webp"]
+    assert sorted(path.name for path in (folder / "bin").iterdir()) == ["a.json", "a.latents", "a.mp4", "a.webp"]
     assert gallery.clip("job-a").path.is_file()
     gallery.unbin(["job-a"])
     assert names(gallery) == ["b", "a"]
@@ -408,7 +409,7 @@ def test_a_bin_that_was_cut_short_is_completed(gallery: Gallery, folder: Path) -
     (folder / "a.mp4").rename(folder / "bin" / "a.mp4")  # and then the power failed
     gallery.rescan()
     assert names(gallery, GalleryQuery(binned=True)) == ["a"]
-    assert sorted(path.name for path in (folder / "bin").iterdir()) == ["a.json", "a.mp4", "a.webp"]
+    assert sorted(path.name for path in (folder / "bin").iterdir()) == ["a.json", "a.latents", "a.mp4", "a.webp"]
 
 
 def test_a_clip_taken_out_of_the_bin_by_hand_is_back(gallery: Gallery, folder: Path) -> None:

@@ -293,7 +293,7 @@ def test_a_job_can_be_cancelled_in_every_stage(
         Worker(settings).run()
         assert studio.jobs.job(job_id).state is JobState.CANCELLED
         assert studio.jobs.job(next_one).state is JobState.DONE
-        assert leftovers(settings) == [".json", ".mp4", ".webp"]
+        assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
         assert [*settings.previews.iterdir(), *settings.checkpoints.iterdir()] == []
 
 
@@ -307,4 +307,4 @@ def test_a_cancel_after_the_receipt_comes_too_late(
     )
     Worker(settings).run()
     assert studio.jobs.job(job_id).state is JobState.DONE
-    assert leftovers(settings) == [".json", ".mp4", ".webp"]
+    assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]

@@ -14,8 +14,9 @@ from tests.support.kills import SPEEDS, Killer, draft, number_of
 from tests.support.requests import Silence
 from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
-from wan_pipeline.clips.naming import poster_path, receipt_path
+from wan_pipeline.clips.naming import latents_path, poster_path, receipt_path
 from wan_pipeline.clips.read import read_receipt
+from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
 from wan_pipeline.settings import Settings
@@ -94,9 +95,10 @@ def check_events(studio: Studio, job: Job) -> None:
 
 
 def check_files(studio: Studio) -> None:
-    """The folder of clips holds those of the jobs that are done, each with its poster and its receipt, and no more."""
+    """The folder of clips holds those of the jobs that are done, each with what belongs to it, and no more."""
     clips = [job.clip for job in studio.jobs.jobs((JobState.DONE,), limit=10**6) if job.clip]
     files = [file for clip in clips for file in (clip, poster_path(clip), receipt_path(clip))]
+    files += [latents_path(clip) for clip in clips if load_receipt(clip).latents]
     assert sorted(path for path in studio.settings.clips.iterdir()) == sorted(files)
     assert studio.gallery.page(GalleryQuery(), 0, 1).total == len(clips)
     assert list(studio.settings.checkpoints.glob("*.safetensors")) == []

@@ -24,6 +24,7 @@ OTHERS = Settings(
     compiled=True,
     device="xpu",
     more_loras=(Path("/ü, b"), Path("c:d")),
+    keep_latents=False,
 )
 
 

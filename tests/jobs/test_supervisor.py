@@ -62,7 +62,7 @@ def test_a_killed_worker_costs_one_more_try_and_then_the_job(studio: Studio, set
     assert "attempt 1" in logs.excerpt(endless)
     wait_for(lambda: not studio.jobs.job(quick).is_active, "the next job")
     assert studio.jobs.job(quick).state is JobState.DONE
-    assert leftovers(settings) == [".json", ".mp4", ".webp"]
+    assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
 
 
 def turn(studio: Studio, job_id: str, attempts: int) -> Job:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from tests.support import adapters
 from tests.support.studios import QUICK
+from wan_pipeline.clips.latents import read_latents
+from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.projects.bundle import Need, NeedKind
@@ -69,6 +71,7 @@ def test_with_its_loras_it_makes_the_same_frames_elsewhere(
         assert other.projects.existing("Client A") == client
         (clip,) = other.gallery.existing([job.id for job in studio.jobs.made(1)])
         assert (clip.project, clip.frames_sha256, clip.poster.is_file()) == ("Client A", frames, True)
+        assert read_latents(clip.path, load_receipt(clip.path).latents)
         again = other.requests.draft_of(clip.request)
         assert made(elsewhere, other, again) == frames, "the clip's own picture came along"
         assert made(elsewhere, other, draft) == frames

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, add_memory, opened_studio
 from wan_pipeline.requests.image_fit import ImageFit
+from wan_pipeline.wording import data_size
 
 if TYPE_CHECKING:
     from wan_pipeline.clips.receipt import Receipt
@@ -84,6 +85,8 @@ def _lines(receipt: Receipt) -> list[str]:
         "attempt": receipt.attempt if receipt.attempt > 1 else None,
         "resumed from": f"step {receipt.resumed_from}" if receipt.resumed_from else None,
         "frames sha256": receipt.frames_sha256,
+        "sound": f"{receipt.sound.file}, {receipt.sound.gain_db:+g} dB" if receipt.sound else None,
+        "latents": f"{receipt.latents.file}, {data_size(receipt.latents.bytes)}" if receipt.latents else None,
     }
     width = max(map(len, facts))
     shown = [(name, fact) for name, fact in facts.items() if fact not in (None, "")]

@@ -13,7 +13,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.planning.machine import parse_gib
 from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
-from wan_pipeline.settings import WORKSPACE_VARIABLE, Settings, default_workspace
+from wan_pipeline.settings import LATENTS_VARIABLE, WORKSPACE_VARIABLE, Settings, default_workspace
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
@@ -93,9 +93,17 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
         add("--compiled", action="store_true", help="compile the model's blocks: slow to start, then quicker steps")
 
 
+def add_latents(parser: argparse.ArgumentParser) -> None:
+    """Whether clips keep their latents."""
+    text = f"keep each clip's latents, a few MB, to export it with more than 8 bits (yes; also by {LATENTS_VARIABLE})"
+    parser.add_argument("--keep-latents", action=argparse.BooleanOptionalAction, default=None, help=text)
+
+
 def settings(options: argparse.Namespace) -> Settings:
     loras, *more_loras = options.loras_folder or [Settings.loras]
+    keep_latents = getattr(options, "keep_latents", None)
     return Settings(
+        **({} if keep_latents is None else {"keep_latents": keep_latents}),
         workspace=options.workspace,
         presets=options.presets_folder,
         loras=loras,

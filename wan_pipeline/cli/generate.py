@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wan_pipeline.cli.common import (
     Commands,
     add_folders,
+    add_latents,
     add_memory,
     add_project,
     add_settings,
@@ -38,6 +39,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     deterministic = "compute with deterministic algorithms only; may be slower"
     add("--deterministic", "--strict", action="store_true", help=deterministic)
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    add_latents(parser)
     add_memory(parser)
     add_folders(parser)
     parser.set_defaults(run=run, stopped="stopped; no clip was written.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_pipeline.clips.ffmpeg import last_line
+from wan_pipeline.clips.ffmpeg import write_error
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.files import whole_file
 
@@ -79,9 +78,4 @@ def _run_ffmpeg(frames: NDArray[np.uint8], fps: int, part: Path, comment: str, l
 def _failure(destination: Path, log: TextIO) -> OSError | StorageError:
     """The error in ffmpeg's log: an OSError if the disk refused, else a StorageError."""
     log.seek(0)
-    text: str = log.read()
-    disk_errors = {errno.ENOSPC: "No space left", errno.EFBIG: "File too large", errno.EIO: "Input/output"}
-    for code, message in disk_errors.items():
-        if message in text:
-            return OSError(code, message)
-    return StorageError(f"The clip {destination.name} could not be encoded; ffmpeg says: {last_line(text)}")
+    return write_error(f"The clip {destination.name}", log.read())

@@ -1,11 +1,11 @@
-"""The three files of a clip, MP4, poster and receipt: listed, moved and deleted together."""
+"""The files of a clip, MP4, poster, receipt and latents: listed, moved and deleted together."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from wan_pipeline.clips.naming import poster_path, receipt_path
+from wan_pipeline.clips.naming import latents_path, poster_path, receipt_path
 from wan_pipeline.errors import StorageError
 
 BIN = "bin"
@@ -74,6 +74,6 @@ def name_in(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _names(clip: str) -> tuple[str, str, str]:
+def _names(clip: str) -> tuple[str, ...]:
     path = Path(clip)
-    return clip, poster_path(path).as_posix(), receipt_path(path).as_posix()
+    return clip, *(beside(path).as_posix() for beside in (poster_path, receipt_path, latents_path))

@@ -29,16 +29,21 @@ def receipt_path(clip: Path) -> Path:
     return clip.with_suffix(".json")
 
 
+def latents_path(clip: Path) -> Path:
+    """A safetensors file, under an ending of its own: no folder of weights that is looked through takes it for one."""
+    return clip.with_suffix(".latents")
+
+
 def clip_bytes(request: GenerationRequest) -> int:
     """Upper bound of an MP4's size, that of noise; usual clips are far smaller."""
     return request.width * request.height * request.num_frames
 
 
 def check_output(clip: Path) -> None:
-    """Raise StorageError for a name that is no MP4, or whose poster or receipt would overwrite another file."""
+    """Raise StorageError for a name that is no MP4, or whose other files would overwrite one that is there."""
     if clip.suffix.lower() != ".mp4" or clip.is_dir():
         raise StorageError(f"The output {clip} is not the name of an MP4 file; choose one that ends in .mp4.")
-    for other in (poster_path(clip), receipt_path(clip)):
+    for other in (poster_path(clip), receipt_path(clip), latents_path(clip)):
         if other.exists() and not clip.exists():
             raise StorageError(f"The clip's {other.name} would replace a file of that name; choose another output.")
 

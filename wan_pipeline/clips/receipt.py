@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +37,30 @@ Megabytes = Annotated[float, Field(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True)
+class KeptLatents:
+    """The file with a clip's final latents, beside the clip."""
+
+    file: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,255}$")]
+    """Its name when the clip was made; a clip that is renamed has it under its own new name."""
+    bytes: Annotated[int, Field(ge=0, le=2**36)]
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound that was put under a clip."""
+
+    file: Annotated[str, Field(max_length=255)]
+    """Name of the file that it came from."""
+    sha256: Sha256 | None
+    """Hash of the sound as it is encoded."""
+    gain_db: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    at_seconds: Annotated[float, Field(ge=-MAX_SECONDS, le=MAX_SECONDS)] = 0.0
+    lufs: Annotated[float, Field(ge=-100, le=0)] | None = None
+    """The integrated loudness that it was brought to."""
+
+
+@dataclass(frozen=True)
 class Receipt:
     """How a clip was made. Of one read from a file only kinds and ranges are checked: whether it is true, is not."""
 
@@ -45,6 +69,9 @@ class Receipt:
     """Hash of the frames before encoding."""
     provenance: Provenance
     encoder: dict[str, str] = field(default_factory=dict)
+    latents: KeptLatents | None = None
+    """None for clips that keep none, and those of older versions."""
+    sound: Sound | None = None
     seconds: dict[str, Seconds] = field(default_factory=dict)
     """Time of each stage but saving."""
     peak_memory_mb: Megabytes = 0.0
@@ -74,6 +101,8 @@ class Receipt:
             "frames_sha256": self.frames_sha256,
             "provenance": self.provenance.to_dict(),
             "encoder": self.encoder,
+            **({"latents": asdict(self.latents)} if self.latents else {}),
+            **({"sound": asdict(self.sound)} if self.sound else {}),
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "peak_memory_mb": round(self.peak_memory_mb),
             "warnings": list(self.warnings),

@@ -26,11 +26,19 @@ def decode(vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer, til
     `tile` is the side of the tiles in pixels; 0 decodes whole frames, with the bits of the stock `decode`.
     Raises Cancelled between latent frames, GenerationError if the decoder's output is not a number.
     """
+    return np.concatenate([_pixels(piece) for piece in decoded_pieces(vae, latents, observer, tile)])
+
+
+def decoded_pieces(
+    vae: AutoencoderKLWan, latents: torch.Tensor, observer: Observer, tile: int = 0
+) -> Iterator[torch.Tensor]:
+    """The frames that `decode` rounds, in pieces (3, t, H, W), fp32 from -1 to 1. Raises as `decode`."""
     scaled = denormalise(vae, latents.to(torch.float32)).to(vae.dtype)
     tiles, passes = _tiles(vae, scaled, tile), _Passes(observer, decoder_passes(vae, latents, tile))
     if len(tiles) == 1:
-        return np.concatenate([_pixels(piece) for piece in _decode_frames(vae, scaled, passes)])
-    return _blend(vae, scaled, tiles, passes)
+        yield from _decode_frames(vae, scaled, passes)
+    else:
+        yield from torch.split(_blend(vae, scaled, tiles, passes), vae.config.scale_factor_temporal, dim=1)
 
 
 def decoder_passes(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int = 0) -> int:
@@ -107,8 +115,8 @@ def _pixels(video: torch.Tensor) -> NDArray[np.uint8]:
     return frames
 
 
-def _blend(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], passes: _Passes) -> NDArray[np.uint8]:
-    """The weighted mean of all tiles, whose weights fall towards their edges."""
+def _blend(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], passes: _Passes) -> torch.Tensor:
+    """(3, T, H, W) on the CPU: the weighted mean of all tiles, whose weights fall towards their edges."""
     ratio, (height, width) = vae.spatial_compression_ratio, latents.shape[3:]
     weights = [_weights(tile, height, width, ratio) for tile in tiles]
     total = torch.zeros(height * ratio, width * ratio)
@@ -122,7 +130,7 @@ def _blend(vae: AutoencoderKLWan, latents: torch.Tensor, tiles: list[_Tile], pas
         for piece in _decode_frames(vae, latents[:, :, :, tile.rows, tile.columns], passes):
             video[:, start : start + piece.shape[1], rows, columns] += piece.cpu() * share
             start += piece.shape[1]
-    return np.concatenate([_pixels(part) for part in torch.split(video, vae.config.scale_factor_temporal, dim=1)])
+    return video
 
 
 def _tiles(vae: AutoencoderKLWan, latents: torch.Tensor, tile: int) -> list[_Tile]:

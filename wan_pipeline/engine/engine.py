@@ -28,6 +28,7 @@ from wan_pipeline.engine.device.placement import (
     limit_memory,
     release_memory,
 )
+from wan_pipeline.engine.latents import pack
 from wan_pipeline.engine.load import quiet_libraries
 from wan_pipeline.engine.loaded import Loaded, ModelHolder
 from wan_pipeline.engine.lora.adapters import AdapterHome, Layers, applied, read_weights
@@ -203,6 +204,7 @@ class Engine:
             peak_memory_mb=stages.memory.peak_mb,
             provenance=prepared.provenance,
             resumed_from=prepared.steps_done,
+            latents=pack(latents) if self._settings.keep_latents else None,
             warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings),
         )
 

@@ -26,6 +26,8 @@ class Rendered:
     """What the frames were made from, and how they were computed."""
     resumed_from: int = 0
     """Denoising steps that an earlier run had done."""
+    latents: bytes | None = None
+    """The final latents as `engine.latents.pack` writes them; None where they are not to be kept."""
     warnings: tuple[str, ...] = ()
     """What was left out or degraded, one sentence each."""
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip, Gallery, GalleryQuery
-from wan_pipeline.clips.naming import receipt_path
+from wan_pipeline.clips.naming import latents_path, receipt_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError, ReceiptError
 from wan_pipeline.lora.facts import LoraCatalog
@@ -98,9 +98,9 @@ class Bundles:
         return sorted(path for path in self._settings.inputs.glob("*") if path.stem in used)
 
     def _write_clip(self, archive: zipfile.ZipFile, clip: Clip) -> None:
-        """Its MP4, poster and receipt, which may be inside the MP4 only."""
+        """Its MP4, poster, latents and receipt, which may be inside the MP4 only."""
         beside = receipt_path(clip.path)
-        for path in (clip.path, clip.poster, beside):
+        for path in (clip.path, clip.poster, latents_path(clip.path), beside):
             if path.is_file():
                 archive.write(path, self._member(path))
         if not beside.is_file():

@@ -27,10 +27,10 @@ from wan_pipeline.storage.outside import OutsideDataError, parse_json
 from wan_pipeline.wording import plural
 
 INPUT_NAME = re.compile(r"[0-9a-f]{64}\.(png|video)")
-CLIP_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.(mp4|json|webp)")
+CLIP_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.(mp4|json|webp|latents)")
 LORA_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.safetensors")
 STYLE_NAME = re.compile(r"[\w-]+\.toml")
-CLIP_SUFFIXES = (".webp", ".json", ".mp4")
+CLIP_SUFFIXES = (".webp", ".latents", ".json", ".mp4")
 """In the order in which they are written: an MP4 is a clip of the gallery when its receipt is there."""
 
 

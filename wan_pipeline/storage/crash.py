@@ -39,6 +39,8 @@ class CrashPoint(StrEnum):
     CLIP_SAVED = "clip-saved"
     """The MP4 is there, poster and receipt are not."""
     POSTER_SAVED = "poster-saved"
+    LATENTS_SAVED = "latents-saved"
+    """Of clips that keep them."""
     RECEIPT_SAVED = "receipt-saved"
     """All files of the clip are there, and its job is still marked as running."""
     FINISHED = "finished"

@@ -43,6 +43,28 @@ def whole_file(destination: Path) -> Iterator[Path]:
         _remove(part)
 
 
+@contextmanager
+def whole_folder(destination: Path) -> Iterator[Path]:
+    """Give a new `.part` folder beside `destination`; on success rename it, else delete it with all that is in it.
+
+    `destination` may be an empty folder. Raises StorageError for any OSError within.
+    """
+    part = destination.with_name(f"{destination.name}.{uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for path in part.iterdir():
+            _flush(path)
+        if destination.is_dir():
+            destination.rmdir()  # Windows renames to no folder that is there
+        part.rename(destination)
+        _flush_name(destination.parent)
+    except OSError as error:
+        raise storage_error(destination.parent, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def check_writable(folder: Path) -> None:
     """Create the folder if need be. Raises StorageError unless a file can be written in it."""
     try:

@@ -29,7 +29,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "css": _collect("css"),
         "head": f"<style>{_read(ASSETS / WHOLE)}</style><script>{_collect('js')}</script>",
         "favicon_path": ASSETS / "favicon.svg",
-        "allowed_paths": [str(studio.settings.clips)],
+        "allowed_paths": [str(studio.settings.clips), str(studio.settings.exports)],
         "max_file_size": "4gb",
         "footer_links": [],
         "run_history": False,

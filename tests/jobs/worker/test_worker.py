@@ -49,7 +49,7 @@ def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: S
         receipt = load_receipt(job.clip)
         assert (receipt.request, receipt.frames_sha256, receipt.job) == (job.request, job.frames_sha256, job.id)
     assert first.frames_sha256 != second.frames_sha256
-    assert leftovers(settings) == [".json"] * 2 + [".mp4"] * 2 + [".webp"] * 2
+    assert leftovers(settings) == [".json"] * 2 + [".latents"] * 2 + [".mp4"] * 2 + [".webp"] * 2
     assert list(settings.previews.iterdir()) == list(settings.job_logs.iterdir()) == []
     assert not WorkspaceLocks(settings.workspace).worker_is_alive()
 
@@ -228,7 +228,7 @@ def test_a_clip_of_other_settings_is_not_adopted(studio: Studio, settings: Setti
     job = studio.jobs.job(made.id)
     assert kinds(studio, job)[-1] is EventKind.DONE
     assert job.frames_sha256 != made.frames_sha256
-    assert leftovers(settings) == [".json", ".mp4", ".webp"]
+    assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
 
 
 def test_a_clip_without_its_receipt_is_made_again(studio: Studio, settings: Settings) -> None:
@@ -238,7 +238,7 @@ def test_a_clip_without_its_receipt_is_made_again(studio: Studio, settings: Sett
         connection.execute("UPDATE jobs SET state = 'running', clip = NULL")
     Worker(settings).run()
     assert (studio.jobs.job(made.id).state, studio.jobs.job(made.id).attempts) == (JobState.DONE, 2)
-    assert leftovers(settings) == [".json", ".mp4", ".webp"]
+    assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
 
 
 def test_a_second_worker_leaves_the_queue_to_the_first(studio: Studio, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
+from wan_pipeline.jobs.background.exports import ExportState, PageExport
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
@@ -151,7 +152,23 @@ def test_06_a_share_copy_and_a_verification_are_told_in_places_of_their_own(
     tab.click("open", "a")
     shared = tab.click("share", "a")
     assert "being downloaded" in shared[tab.layout.shared] and tab.layout.report not in shared
-    assert tab.layout.shared not in tab.events.follow_verification(tab.values)
+    assert tab.layout.shared not in tab.events.follow(tab.values)
+
+
+def test_an_export_is_begun_and_followed(tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    states = [PageExport(ExportState.WAITING, "prores"), PageExport(ExportState.DONE, "prores", file="/x/a.mov")]
+    monkeypatch.setattr(studio.exports, "start", lambda clip, form: begun.append(f"{clip.stem} {form.name}"))
+    monkeypatch.setattr(studio.exports, "of", lambda clip: states[0] if begun else None)
+    opened = tab.click("open", "a")
+    assert opened[tab.layout.exported] == "" and "ProRes 422 HQ" in opened[tab.layout.over]
+    told = tab.click("export", "a", "prores")
+    assert begun == ["a prores"] and "Once the queue is idle" in told[tab.layout.exported]
+    assert told[tab.layout.timer].active
+    states.pop(0)
+    followed = tab.events.follow(tab.values)
+    assert "a.mov" in followed[tab.layout.exported] and not followed[tab.layout.timer].active
+    assert "There is no format" in tab.click("export", "a", "../x")[tab.layout.problem]
 
 
 def test_settings_go_back_to_the_form(tab: Tab) -> None:

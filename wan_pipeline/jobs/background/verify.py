@@ -15,6 +15,7 @@ from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.provenance import SETUP, UNLIKELY, Provenance
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
+from wan_pipeline.clips.sound import sound_sha256
 from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
@@ -37,7 +38,7 @@ class Verdict:
     """The outcome of rendering a clip again."""
 
     identical: bool
-    """The frames are those of the receipt bit for bit, and the file shows them."""
+    """The frames are those of the receipt bit for bit, the file shows them, and its sound is that of the receipt."""
     frames_sha256: str
     """SHA-256 of the frames rendered now."""
     expected_sha256: str
@@ -105,10 +106,16 @@ def _compare(clip: Path, receipt: Receipt, rendered: Rendered, settings: Setting
     differences = () if same_frames else receipt.provenance.differences(rendered.provenance)
     if not same_frames and not differences:
         differences = ("Files, versions and settings are all as they were; the receipt may have been changed.",)
+    same_sound = receipt.sound is None or sound_sha256(clip) == receipt.sound.sha256
+    if not same_sound:
+        differences = (*differences, "The sound is another than the receipt tells.")
     if same_frames and not same_picture:
-        differences = ("The frames are those of the receipt, but the file shows others; it may have been edited.",)
+        differences = (
+            *differences,
+            "The frames are those of the receipt, but the file shows others; it may have been edited.",
+        )
     return Verdict(
-        identical=same_frames and same_picture,
+        identical=same_frames and same_picture and same_sound,
         frames_sha256=rendered.sha256,
         expected_sha256=receipt.frames_sha256,
         psnr_db=None if psnr is None or math.isinf(psnr) else round(psnr, 2),

@@ -7,7 +7,7 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 
-from wan_pipeline.clips.naming import clip_name, poster_path, receipt_path
+from wan_pipeline.clips.naming import clip_name, latents_path, poster_path, receipt_path
 from wan_pipeline.jobs.job import Finished, Job
 from wan_pipeline.jobs.worker.render import already_made
 from wan_pipeline.settings import Settings
@@ -36,7 +36,7 @@ class JobFiles:
         halves += self.clip.parent.glob(f"*_{self._job.id[:8]}.*.part")
         halves += self.clip.parent.glob(f"{escape(self.clip.stem)}.*.part")
         if not receipt_path(self.clip).exists():
-            halves += [self.clip, poster_path(self.clip)]
+            halves += [self.clip, poster_path(self.clip), latents_path(self.clip)]
         for path in halves:
             _remove(path)
 

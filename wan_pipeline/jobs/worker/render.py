@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from wan_pipeline.clips.encode import encode, encoder_settings
-from wan_pipeline.clips.naming import poster_path, receipt_path
+from wan_pipeline.clips.latents import facts_of, write_latents
+from wan_pipeline.clips.naming import latents_path, poster_path, receipt_path
 from wan_pipeline.clips.poster import write_poster
 from wan_pipeline.clips.receipt import Receipt, receipt_beside, write_receipt
 from wan_pipeline.errors import ReceiptError
@@ -91,31 +92,42 @@ def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
 
 
 def _save(request: GenerationRequest, rendered: Rendered, observer: Observer, clip: Path, label: Label) -> None:
-    """Write all three files or none. The clip is first: if the disk is full, older files stay whole.
+    """Write all files or none. The clip is first: if the disk is full, older files stay whole.
 
     The receipt is last: where there is one, the clip is complete.
     """
-    receipt = _receipt(request, rendered, label)
+    receipt = _receipt(request, rendered, label, clip)
     encode(rendered.frames, request.fps, clip, None if label.strip_metadata else receipt.to_dict())
     crash_point(CrashPoint.CLIP_SAVED)
     try:
         write_poster(rendered.frames, poster_path(clip))
         crash_point(CrashPoint.POSTER_SAVED)
+        _save_latents(rendered, clip)
         check_cancelled(observer)
         write_receipt(receipt, clip)
         crash_point(CrashPoint.RECEIPT_SAVED)
     except BaseException:
-        for path in (clip, poster_path(clip)):
+        for path in (clip, poster_path(clip), latents_path(clip)):
             path.unlink(missing_ok=True)
         raise
 
 
-def _receipt(request: GenerationRequest, rendered: Rendered, label: Label) -> Receipt:
+def _save_latents(rendered: Rendered, clip: Path) -> None:
+    """Write them, if they are to be kept. Those of an older clip of this name go with it."""
+    if rendered.latents is None:
+        latents_path(clip).unlink(missing_ok=True)
+        return
+    write_latents(rendered.latents, clip)
+    crash_point(CrashPoint.LATENTS_SAVED)
+
+
+def _receipt(request: GenerationRequest, rendered: Rendered, label: Label, clip: Path) -> Receipt:
     return Receipt(
         request=request,
         frames_sha256=rendered.sha256,
         provenance=rendered.provenance,
         encoder=encoder_settings(),
+        latents=None if rendered.latents is None else facts_of(rendered.latents, clip),
         seconds=rendered.seconds,
         peak_memory_mb=rendered.peak_memory_mb,
         warnings=rendered.warnings,

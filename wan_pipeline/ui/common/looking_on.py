@@ -16,7 +16,7 @@ REFUSED = frozenset(
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "expert", "bin", "unbin", "undo"),
         *("cancel-training", "retry-training", "remove-training", "take", "caption", "remove-item", "project-lora"),
-        *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
+        *("ask", "fetch", "verify", "export", "stop", "ask-remove", "remove"),
     }
 )
 """Names of buttons (`data-act`) and boxes (`data-change`) that change what the main app alone may change."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
+from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.clip_actions import ClipActions
@@ -15,7 +16,7 @@ from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.projects import chosen_project
-from wan_pipeline.ui.common.reports import verification_report
+from wan_pipeline.ui.common.reports import export_report, verification_report
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
@@ -52,6 +53,7 @@ class GalleryEvents:
             "close": lambda call: self._close(call.selection),
             **dict.fromkeys(self._clips.changes, self._change_clip),
             "note": self._note,
+            "export": self._export,
             **dict.fromkeys(("pick", "unpick"), self._pick),
             "compare": self._compare,
             "folder": self._open_folder,
@@ -100,8 +102,8 @@ class GalleryEvents:
                 return self._layout.updates(problem=notice(self._templates, str(error)))
             return self._toast(str(error))
 
-    def follow_verification(self, values: Values) -> Updates:
-        """Show how verifying the open clip stands, and stop the timer when it is over."""
+    def follow(self, values: Values) -> Updates:
+        """Show how verifying and exporting the open clip stand, and stop the timer when both are over."""
         return self._follow(values[self._layout.selection].open)
 
     # The grid
@@ -163,7 +165,7 @@ class GalleryEvents:
 
     def _open(self, call: Call, clip_id: str) -> Updates:
         clip = self._gallery.clip(clip_id)
-        verification = self._studio.verifications.of(clip.path)
+        verification, export = self._studio.verifications.of(clip.path), self._studio.exports.of(clip.path)
         return self._layout.updates(
             over=html.sheet(
                 self._templates,
@@ -175,7 +177,8 @@ class GalleryEvents:
             problem="",
             shared="",
             report=verification_report(self._templates, verification),
-            timer=gr.Timer(active=verification is not None and not verification.is_over),
+            exported="" if export is None or export.is_over else export_report(self._templates, export),
+            timer=gr.Timer(active=any(work is not None and not work.is_over for work in (verification, export))),
             selection=replace(call.selection, open=clip_id),
         )
 
@@ -194,7 +197,7 @@ class GalleryEvents:
         return {**self._closed(), **self._layout.updates(selection=replace(selection, open=""))}
 
     def _closed(self) -> Updates:
-        return self._layout.updates(over="", problem="", shared="", report="")
+        return self._layout.updates(over="", problem="", shared="", report="", exported="")
 
     # What is done to a clip
 
@@ -213,6 +216,12 @@ class GalleryEvents:
             case _:
                 return {**self._moved(call), **self._layout.updates(toast=done.toast(self._templates))}
 
+    def _export(self, call: Call) -> Updates:
+        """Begin to write the clip in the format of the button."""
+        self._studio.exports.start(self._gallery.clip(call.click.subject).path, find_format(call.click.text))
+        followed = self._follow(call.selection.open)
+        return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
+
     def _note(self, call: Call) -> Updates:
         self._gallery.note(call.click.subject, call.click.text)
         return self._grid(call.values, call.selection)
@@ -229,11 +238,16 @@ class GalleryEvents:
         return self._layout.updates(report=gr.skip())  # to Gradio, an empty dict is no answer
 
     def _follow(self, clip_id: str) -> Updates:
-        verification = self._studio.verifications.of(self._gallery.clip(clip_id).path) if clip_id else None
-        if verification is None:
+        if not clip_id:
             return self._layout.updates(timer=gr.Timer(active=False))
-        timer = gr.Timer(active=False) if verification.is_over else gr.skip()
-        return self._layout.updates(report=verification_report(self._templates, verification), timer=timer)
+        clip = self._gallery.clip(clip_id).path
+        verification, export = self._studio.verifications.of(clip), self._studio.exports.of(clip)
+        is_over = all(work is None or work.is_over for work in (verification, export))
+        return self._layout.updates(
+            report=verification_report(self._templates, verification),
+            exported=export_report(self._templates, export),
+            timer=gr.Timer(active=False) if is_over else gr.skip(),
+        )
 
     def _leave(self, call: Call, filled: Updates) -> Updates:
         """Back to the form, which is filled."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.clips.comments import Comment
+from wan_pipeline.clips.export.formats import FORMATS, PROGRAMS, TITLES
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.names import Names, download_name
@@ -73,6 +74,8 @@ def sheet(
         is_local=is_local,
         download=download_name(clip.request.seed, clip.id),
         max_note=MAX_NOTE_CHARACTERS,
+        formats=FORMATS.values(),
+        programs={form: [TITLES[each] for each in PROGRAMS if PROGRAMS[each] == form] for form in FORMATS},
     )
 
 

@@ -68,9 +68,10 @@ class GalleryLayout(Layout):
             self.problem = gr.HTML("")
             self.shared = gr.HTML("")
             self.report = gr.HTML("", elem_id="verification")
+            self.exported = gr.HTML("", elem_id="exported")
         self.toast = _clickable("toast")
         self.timer = gr.Timer(POLL_SECONDS, active=False)
-        """Ticks while the open clip is being verified."""
+        """Ticks while the open clip is being verified or exported."""
         self.clock = room_clock(LOOK_SECONDS)
         self.selection = gr.State(Selection())
 

@@ -1,0 +1,1 @@
+"""Clips as files for other programs: more bits, other codecs, image sequences, exact rates."""

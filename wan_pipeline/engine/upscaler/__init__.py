@@ -1,0 +1,1 @@
+"""Larger frames by a small convolutional network that comes with the studio."""

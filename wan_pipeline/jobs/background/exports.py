@@ -1,0 +1,174 @@
+"""Exports clips for the page, one at a time, in a process that waits until the queue is idle.
+
+`python -m wan_pipeline.jobs.background.exports --workspace DIR CLIP FORMAT`
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import psutil
+from filelock import Timeout
+
+from wan_pipeline.clips.export.formats import Format, find_format
+from wan_pipeline.clips.export.order import ExportOrder
+from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.errors import Cancelled, StudioError, UserError
+from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
+from wan_pipeline.jobs.export import export
+from wan_pipeline.jobs.exports import Exports
+from wan_pipeline.jobs.launch import settings_of, settings_parser
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.progress import Progress, Stage, Throttle
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
+from wan_pipeline.storage.temporary import temporary_folder
+
+MODULE = "wan_pipeline.jobs.background.exports"
+QUEUE_POLL_SECONDS = 1.0
+REPORT_SECONDS = 0.5
+
+
+class ExportState(StrEnum):
+    WAITING = "waiting"
+    """For the queue to be idle."""
+    WRITING = "writing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PageExport:
+    """How far the last export of a clip is."""
+
+    state: ExportState
+    format: str
+    stage: Stage = Stage.QUEUED
+    step: int = 0
+    total: int = 0
+    file: str | None = None
+    """The path of what was written, once it is done."""
+    from_latents: bool = False
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    """One sentence for the user, if it failed."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in (ExportState.DONE, ExportState.FAILED)
+
+    def died(self, log: Path) -> PageExport:
+        error = f"The export ended unexpectedly; the reason may be in {log}."
+        return PageExport(ExportState.FAILED, self.format, error=error)
+
+
+class BackgroundExports(Exports):
+    """The exports that the page asks for, beside those of this process."""
+
+    def __init__(self, settings: Settings, gallery: Gallery, check_main_app: CheckMainApp = unchecked) -> None:
+        super().__init__(settings, gallery)
+        self._check_main_app = check_main_app
+        log, lock = settings.logs / "export.log", WorkspaceLocks(settings.workspace).exporter()
+        self._process = BackgroundProcess(MODULE, settings, lock, log)
+
+    @main_app_only
+    def start(self, clip: Path, form: Format) -> None:
+        """Export a clip as soon as the queue is idle. Raises UserError while another is being exported."""
+        if self._process.is_alive:
+            raise UserError("Another clip is being exported; wait until that is done.")
+        waiting = PageExport(ExportState.WAITING, form.name)
+        self._process.start(_state_file(self._settings, clip), waiting, str(clip), form.name)
+
+    def of(self, clip: Path) -> PageExport | None:
+        """How far the last export of a clip is, or how it ended; None if there was none."""
+        return self._process.state(_state_file(self._settings, clip))
+
+
+class _YieldingObserver:
+    """Writes how far the export is, and cancels it when the queue has work."""
+
+    def __init__(self, jobs: JobReader, file: StateFile[PageExport], form: Format) -> None:
+        self._jobs, self._file, self._form = jobs, file, form
+        self._reports = Throttle(REPORT_SECONDS)
+
+    def progress(self, progress: Progress) -> None:
+        if self._reports.is_due():
+            state = PageExport(ExportState.WRITING, self._form.name, progress.stage, progress.step, progress.total)
+            self._file.write(state)
+
+    def cancelled(self) -> bool:
+        return self._jobs.will_render()
+
+    def wait_until_idle(self) -> None:
+        self._file.write(PageExport(ExportState.WAITING, self._form.name))
+        while self.cancelled():
+            time.sleep(QUEUE_POLL_SECONDS)
+
+
+def export_when_idle(settings: Settings, clip: Path, form: Format) -> PageExport:
+    """Wait for the queue, export a clip in this process, and store how it ended. When the queue gets work it begins
+    anew later. Raises StorageError if it cannot store.
+    """
+    file = _state_file(settings, clip)
+    observer = _YieldingObserver(JobReader(Database(settings.database), settings), file, form)
+    end: PageExport | None = None
+    while end is None:
+        observer.wait_until_idle()
+        try:
+            with WorkspaceLocks(settings.workspace).device():
+                end = _export(settings, clip, form, observer)
+        except (Cancelled, Timeout):
+            continue
+        except StudioError as error:
+            end = PageExport(ExportState.FAILED, form.name, error=str(error))
+    file.write(end)
+    return end
+
+
+def _export(settings: Settings, clip: Path, form: Format, observer: _YieldingObserver) -> PageExport:
+    """Into the workspace's folder of exports; a sequence becomes one ZIP file, which a browser can save."""
+    target = settings.exports / f"{clip.stem}_{form.name}{'.zip' if form.is_sequence else form.endings[0]}"
+    with temporary_folder(settings.cache, "export") as folder:
+        made = Path(folder) / clip.stem if form.is_sequence else target
+        exported = export(clip, ExportOrder(form, made), settings, observer)
+        if form.is_sequence:
+            _pack(made, target)
+    return PageExport(
+        ExportState.DONE,
+        form.name,
+        file=str(target),
+        from_latents=exported.from_latents,
+        warnings=exported.warnings,
+    )
+
+
+def _pack(folder: Path, target: Path) -> None:
+    with whole_file(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"{folder.name}/{path.name}")
+
+
+def _state_file(settings: Settings, clip: Path) -> StateFile[PageExport]:
+    return StateFile(settings.cache / "exported" / f"{clip.stem}.json", PageExport)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = settings_parser(MODULE, "Export a clip when the queue is idle.")
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("format")
+    options = parser.parse_args(arguments)
+    settings, clip, form = settings_of(options), options.clip, find_format(options.format)
+    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
+    lock = WorkspaceLocks(settings.workspace).exporter()
+    run_alone(lock, lambda: export_when_idle(settings, clip, form), f"export {clip.name}")
+
+
+if __name__ == "__main__":
+    main()

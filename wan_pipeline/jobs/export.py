@@ -1,0 +1,91 @@
+"""Exports one clip: from its latents where it kept them, else from the 8 bits of its MP4."""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_pipeline.clips.export.formats import check_output
+from wan_pipeline.clips.export.levels import eight_bits, sixteen_bits, widened
+from wan_pipeline.clips.export.order import START_HOUR, Exported, ExportOrder, first_of
+from wan_pipeline.clips.export.rates import frame_of, timecode
+from wan_pipeline.clips.export.source import Source, open_source
+from wan_pipeline.clips.export.write import FrameWriter, writing
+from wan_pipeline.clips.read import read_frames
+from wan_pipeline.clips.receipt import Receipt
+from wan_pipeline.errors import ModelError
+from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.settings import Settings
+
+OTHER_BITS = "The frames differ from the clip's in their last bits: it was made on other hardware or versions."
+
+
+class _FrameHash:
+    """The hash of a receipt, `frames_sha256`, taken while the frames go by."""
+
+    def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        self._hash = sha256(repr(shape).encode())
+
+    def add(self, frames: NDArray[np.uint8]) -> None:
+        self._hash.update(np.ascontiguousarray(frames).data)
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()
+
+
+def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observer) -> Exported:
+    """Write a clip as the order says, whole or not at all.
+
+    Raises RequestError for an order that cannot be carried out, StorageError, GenerationError and Cancelled.
+    """
+    check_output(order.format, order.output)
+    source = open_source(clip)
+    rate = order.rate or source.rate
+    with writing(order, source.size, rate, source.reel) as writer:
+        from_latents, warnings = feed(source, settings, observer, writer)
+    form = order.format
+    code = timecode(frame_of(START_HOUR, rate) - order.handles, rate) if form.has_timecode or form.name == "exr" else ""
+    first = first_of(form)
+    return Exported(
+        order.output, writer.count, form.bits, str(rate), from_latents, order.handles, first, code, warnings
+    )
+
+
+def feed(source: Source, settings: Settings, observer: Observer, writer: FrameWriter) -> tuple[bool, tuple[str, ...]]:
+    """Give all frames of a clip to the writer: whether they are from latents, and what is to be said of them.
+
+    Raises StorageError, GenerationError and Cancelled, and what the writer raises.
+    """
+    reason = source.reason
+    if source.latents is not None and source.receipt is not None:
+        try:
+            return True, _feed_latents(source.receipt, source.latents, settings, observer, writer)
+        except ModelError as error:  # before the first frame
+            reason = str(error)
+    for number, frame in enumerate(read_frames(source.clip)):
+        check_cancelled(observer, "export")
+        observer.progress(Progress(Stage.SAVING, number, source.frames))
+        writer.write(widened(frame[None]))
+    return False, (f"The levels are those of {source.clip.name}, 8 bits. {reason}",)
+
+
+def _feed_latents(
+    receipt: Receipt, latents: bytes, settings: Settings, observer: Observer, writer: FrameWriter
+) -> tuple[str, ...]:
+    from wan_pipeline.engine.master import decode_master  # here: torch takes seconds to import
+
+    then, request = receipt.provenance, receipt.request
+    threads = int(then.environment.get("threads", "0")) if then.environment.get("strict") == "yes" else None
+    found = _FrameHash((request.num_frames, request.height, request.width, 3))
+    write = partial(_write_floats, writer, found)
+    decode_master(settings, then, latents, observer, write, threads)
+    return () if str(found) == receipt.frames_sha256 else (OTHER_BITS,)
+
+
+def _write_floats(writer: FrameWriter, found: _FrameHash, frames: NDArray[np.float32]) -> None:
+    found.add(eight_bits(frames))
+    writer.write(sixteen_bits(frames))

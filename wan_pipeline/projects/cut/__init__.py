@@ -1,0 +1,1 @@
+"""Cuts: clips of a project in order, for an editor's program or as one video."""
