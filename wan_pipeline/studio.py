@@ -43,6 +43,13 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundle import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.contact_sheets import ContactSheets
+from wan_pipeline.projects.reviews import Reviews
+from wan_pipeline.projects.shots.finals import Finals
+from wan_pipeline.projects.shots.grids import Grids
+from wan_pipeline.projects.shots.lists import shots_of_rows
+from wan_pipeline.projects.shots.store import Shots
+from wan_pipeline.projects.shots.takes import Takes
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
 from wan_pipeline.requests.layers import settled
@@ -110,10 +117,16 @@ class Studio:
         self.gallery = Gallery(database, settings.clips, check)
         self.projects = Projects(settings.projects, check)
         self.project_clips = ProjectClips(self.projects, settings.clips)
+        self.shots = Shots(database, settings.clips, check)
+        self.takes = Takes(self.shots, self.projects, self.project_clips, self.requests, self._submit)
+        self.finals = Finals(self.shots, self.projects, self.project_clips, self.requests, self.gallery)
+        self.contact_sheets = ContactSheets(self.shots, self.gallery)
+        self.grids = Grids(database, self.projects, self.project_clips, self.requests, self.takes)
         self.bundles = Bundles(
             settings, self.projects, self.gallery, self.models, self.presets, self.loras, self.lora_catalog, check
         )
         self.comments = Comments(database)
+        self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
         self.verifications = Verifications(settings, check)
@@ -197,7 +210,8 @@ class Studio:
         """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
         project = self.jobs.existing(job_id).project
         request = self.requests.within(self.projects.layers(project)).resolve(draft)
-        self.queue.edit(job_id, request, self.project_clips.job(request, project).names)
+        options = JobOptions(shot=self.shots.of_take(job_id))
+        self.queue.edit(job_id, request, self.project_clips.job(request, project, options).names)
 
     def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
@@ -229,11 +243,13 @@ class Studio:
         is_same = self.projects.label(content.project) == labels[project]
         batch = self.requests.batch()
         check = self._checker(batch)
+        shots = shots_of_rows(content.rows, self.shots, labels, project, self.requests.pictures)
         jobs = []
         for row in content.rows:
             label = labels[row.project or project]
             request = row.request if row.request and (row.project or is_same) else check(row.draft, label)
-            options = JobOptions(row.note, row.deterministic or deterministic)
+            take = row.shot.take if row.shot else 0
+            options = JobOptions(row.note, row.deterministic or deterministic, shot=shots.get(row.number), take=take)
             jobs.append((row.draft, self.project_clips.job(request, label, options)))
         return self._submit(jobs, batch)
 
@@ -252,9 +268,12 @@ class Studio:
                 f"Clip {unreadable.id[:8]} of the queue cannot be exported; cancel it first. {unreadable.request_error}"
             )
         batch = self.requests.batch()  # presets are read once, not for each job
+        shots = self.shots.rows_of(job.id for job in jobs)
         rows = [
-            Row(number, _whole(batch.draft_of(job.request), job), job.project, job.note, job.deterministic)
-            for number, job in enumerate(jobs, 1)
+            Row(
+                n, _whole(batch.draft_of(job.request), job), job.project, job.note, job.deterministic, shots.get(job.id)
+            )
+            for n, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"
         path = target or self.settings.cache / f"queue_{datetime.now().astimezone():%Y-%m-%d_%H%M}.{ending}"
@@ -358,7 +377,7 @@ class Studio:
         label = self.projects.ensure(project)[0].label
         request = self.requests.within(self.projects.layers(label, profile)).resolve(draft)
         job = self.project_clips.job(request, label)
-        names = job.names(self.jobs.count_named(label)) if job.names else iter(())
+        names = job.names(self.jobs.count_named(label), 0) if job.names else iter(())
         usual = Path(clip_name(request, datetime.now(UTC), uuid4().hex)).stem
         clip = output or self.settings.clips / f"{next(names, usual)}.mp4"
         check_output(clip)

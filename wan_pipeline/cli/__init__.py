@@ -9,7 +9,23 @@ import sys
 from pathlib import Path
 
 from wan_pipeline import __version__
-from wan_pipeline.cli import clips, generate, loras, models, plan, projects, queue, serve, share, train
+from wan_pipeline.cli import (
+    clips,
+    contact_sheet,
+    finish,
+    generate,
+    loras,
+    models,
+    plan,
+    projects,
+    queue,
+    review,
+    serve,
+    share,
+    shots,
+    take,
+    train,
+)
 from wan_pipeline.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -59,7 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(stopped="stopped.")
     add_folders(parser, with_defaults=True)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for room in (serve, share, generate, queue, projects, clips, models, loras, plan, train):
+    for room in (
+        serve,
+        share,
+        generate,
+        queue,
+        projects,
+        shots,
+        take,
+        finish,
+        contact_sheet,
+        review,
+        clips,
+        models,
+        loras,
+        plan,
+        train,
+    ):
         room.add_to(commands)
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from wan_pipeline.errors import StorageError
+from wan_pipeline.storage.schema_shots import SHOTS
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -120,6 +121,7 @@ MIGRATIONS: tuple[str, ...] = (
         note TEXT NOT NULL
     );
     """,
+    SHOTS,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
+from wan_pipeline.requests.lists.shots import ShotOfRow, read_shot
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.storage.outside import printable
 
@@ -33,6 +34,8 @@ class Row:
     note: str = ""
     """Of the person, with what unknown columns hold."""
     deterministic: bool = False
+    shot: ShotOfRow | None = None
+    """The shot that the clip is a take of."""
     request: GenerationRequest | None = field(default=None, compare=False)
     """What the draft was resolved to when the row was checked, so that it is checked once. Files are PENDING."""
 
@@ -82,7 +85,11 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     project = _text("project", values.get("project", "")).strip()
     check_project(project)
     draft = with_none_read(draft) if project else draft
-    return Row(number, draft, project, _note(values), _is_yes(values.get("deterministic", "")))
+    note = _note(values)
+    shot = read_shot(values, note)
+    if shot and not draft.prompt:
+        draft = replace(draft, prompt=shot.description)
+    return Row(number, draft, project, note, _is_yes(values.get("deterministic", "")), shot)
 
 
 def row_values(row: Row) -> dict[str, Any]:
@@ -95,6 +102,8 @@ def row_values(row: Row) -> dict[str, Any]:
     values["lora"] = loras if loras or (row.project and draft.loras is not None) else None  # none, not the project's
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
+    if row.shot:  # not the number of the take, which is taken where the clip is
+        values |= {"scene": row.shot.scene or None, "shot": row.shot.shot, "description": row.shot.description or None}
     return {name: value for name, value in values.items() if value is not None}
 
 
