@@ -15,7 +15,7 @@ REFUSED = frozenset(
         *("pause-all", "pause-now", "resume-all", "stop-after", "cancel", "hold", "release", "edit"),
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "expert", "bin", "unbin", "undo"),
-        *("pick", "reject", "rate", "edit", "remove-shot", "done"),
+        *("pick-take", "reject-take", "rate", "remove-shot", "done", "undone"),
         *("ask", "fetch", "verify", "stop", "ask-remove", "remove"),
     }
 )

@@ -37,8 +37,8 @@ class ShotsEvents:
         # What a button does; the text is told, and the board then shows the rest.
         self._changes: Mapping[str, Callable[[Click, str], str]] = {
             "new-take": self._new_take,
-            "pick": self._pick,
-            "reject": self._reject,
+            "pick-take": self._pick,
+            "reject-take": self._reject,
             **{f"rate-{rating}": self._rate for rating in range(6)},
             "finish": lambda click, _: self._finish([self._picked(click)]),
             "finish-take": lambda click, _: self._finish([click.subject]),
