@@ -80,7 +80,6 @@ def test_a_shot_list_is_read_from_a_workbook_and_from_json(tmp_path: Path) -> No
     [
         (",a/b,", "column shot: The shot 'a/b' is no id"),
         (",-1,", "column shot: The shot '-1' is no id"),
-        ("1,,", "column shot: It has a scene and no shot"),
         (",010,zero", "column take: The take 'zero' is no number of a take"),
         (",010,0", "column take: The take '0' is no number of a take"),
         (f",{'x' * 41},", "column shot: The shot"),
@@ -89,6 +88,12 @@ def test_a_shot_list_is_read_from_a_workbook_and_from_json(tmp_path: Path) -> No
 def test_a_bad_shot_is_told_with_its_column(tmp_path: Path, row: str, sentence: str) -> None:
     (problem,) = read(tmp_path / "list.csv", f"scene,shot,take,prompt\n{row},a ball\n").problems
     assert sentence in problem
+
+
+def test_a_scene_without_a_shot_is_kept_as_the_note(tmp_path: Path) -> None:
+    content = read(tmp_path / "list.csv", "scene,prompt\n3,a ball\n")
+    assert [(row.shot, row.note) for row in content.rows] == [(None, "scene: 3")]
+    assert "The column 'scene' (it goes with a column shot) sets nothing of a clip" in content.warnings[0]
 
 
 def test_a_screenplay_is_one_shot_a_scene(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
-from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
+from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, OF_THE_SHOT, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
 from wan_pipeline.requests.lists.shots import ShotOfRow, read_shot
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -20,6 +20,7 @@ from wan_pipeline.storage.outside import printable
 
 _OPTIONS = {option.name: option for option in options.OPTIONS}
 _FILES = {option.name: option for option in options.FILES}
+_WITHOUT_SHOT = tuple(name for name in COLUMNS if name not in OF_THE_SHOT)
 _YES = ("yes", "true", "1", "1.0")
 _NO = ("no", "false", "0", "0.0", "")
 
@@ -112,8 +113,10 @@ def member_name(path: Path | None) -> str | None:
     return None if path is None else f"{PICTURE_FOLDER}{path.name}"
 
 
-def unknown_columns(values: Iterable[str]) -> list[str]:
-    return [name for name in values if name not in COLUMNS]
+def unknown_columns(values: Mapping[str, Any]) -> list[str]:
+    """The columns of a row that set nothing. Without a shot, a scene and a description do not either."""
+    known = COLUMNS if str(values.get("shot", "")).strip() else _WITHOUT_SHOT
+    return [name for name in values if name not in known]
 
 
 def _parsed(option: options.Option, value: object) -> Any:

@@ -73,5 +73,7 @@ def unknown_warning(names: Iterable[str]) -> str:
 
 
 def _meant(name: str) -> str:
+    if name in OF_THE_SHOT:
+        return " (it goes with a column shot)"
     close = difflib.get_close_matches(re.sub(r"[\s_]+", "-", name.casefold()), COLUMNS, n=1, cutoff=0.75)
     return f" (did you mean {close[0]}?)" if close else ""

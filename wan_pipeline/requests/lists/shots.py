@@ -32,14 +32,13 @@ class ShotOfRow:
 
 
 def read_shot(values: Mapping[str, Any], notes: str = "") -> ShotOfRow | None:
-    """The shot of a row; None for a row without one. Raises RequestError, which names the column."""
-    shot, scene = _plain(values.get("shot", "")), _plain(values.get("scene", ""))
-    description, take = _plain(values.get("description", "")), _plain(values.get("take", ""))
-    if not shot:
-        given = next((name for name in ("take", "scene", "description") if _plain(values.get(name, ""))), "")
-        if given:
-            raise RequestError("shot", f"It has a {given} and no shot; write the shot's id, such as 010.")
+    """The shot of a row; None for a row without one: then its scene and description are part of its note.
+
+    Raises RequestError, which names the column.
+    """
+    if "shot" not in values or not (shot := _plain(values["shot"])):
         return None
+    scene, description, take = (_plain(values.get(name, "")) for name in ("scene", "description", "take"))
     check_id("shot", shot)
     if scene:
         check_id("scene", scene)

@@ -3,7 +3,7 @@
 
 (() => {
   const WORDS = { approved: "Approved", changes: "Changes asked for" };
-  let reel = [], now = null, mark = [], isDrawing = false, isPlayingThrough = false, shownEarlier = false;
+  let reel = [], now = null, mark = [], isDrawing = false, isPlayingThrough = false, isHeld = false, shownEarlier = false;
   const video = $("viewed"), canvas = $("drawing");
   const source = (id) => `v1/videos/${id}/content`;
   const frameNow = () => Math.min(Math.floor(video.currentTime * now.fps + 0.01), now.frames - 1);
@@ -35,7 +35,7 @@
     $("earlier").hidden = each.earlier.length === 0;
     $("earlier").textContent = "Show the earlier version";
     $("frame-place").max = each.frames - 1;
-    video.loop = !keepsPlaying;
+    isHeld = false;
     video.src = source(each.id);
     undraw();
     if (!$("viewer").open) $("viewer").showModal();
@@ -62,20 +62,23 @@
   function goTo(frame) {
     video.pause();
     isPlayingThrough = false;
+    isHeld = true;  // the last frame is no end that is played on from
     video.currentTime = (Math.max(0, Math.min(frame, now.frames - 1)) + 0.5) / now.fps;
   }
   const toggle = () => (video.paused ? video.play().catch(() => {}) : video.pause());
   const step = (by) => { undraw(); goTo(frameNow() + by); };
-  video.addEventListener("timeupdate", () => {
+  for (const kind of ["timeupdate", "seeked"]) video.addEventListener(kind, () => {
     if (!now) return;
     $("frame-place").value = frameNow();
     $("frame-number").textContent = `frame ${frameNow()}`;
   });
-  video.addEventListener("play", () => { undraw(); $("frame-play").textContent = "Pause"; });
+  video.addEventListener("play", () => { isHeld = false; undraw(); $("frame-play").textContent = "Pause"; });
   video.addEventListener("pause", () => { $("frame-play").textContent = "Play"; });
   video.addEventListener("ended", () => {
+    if (isHeld) return;
     const next = isPlayingThrough && reel[reel.indexOf(now) + 1];
     if (next) guarded(() => show(next, true))();
+    else if (!isPlayingThrough) video.play().catch(() => {});
   });
   video.addEventListener("loadedmetadata", fit);
   addEventListener("resize", fit);
@@ -112,6 +115,7 @@
     mark.push(share(event));
     draw(mark);
   });
+  canvas.addEventListener("pointercancel", undraw);
   canvas.addEventListener("pointerup", () => { isDrawing = false; $("undraw").hidden = mark.length < 2; if (mark.length < 2) undraw(); });
 
   // What is said
