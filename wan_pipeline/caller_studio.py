@@ -23,6 +23,8 @@ from wan_pipeline.clips.gallery import Clip, GalleryQuery
 from wan_pipeline.errors import LoraError, ModelError, UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.projects.reviews import ReviewedShot
+from wan_pipeline.projects.shots.shot import Verdict
 from wan_pipeline.requests.layers import NONE, Layers
 from wan_pipeline.requests.presets import Preset, find_preset, seen_in
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -205,16 +207,39 @@ class CallerStudio:
         with self._telling():
             self._studio.gallery.bin([clip.id])
 
-    def comment(self, clip_id: str, text: str) -> None:
-        """Raises NotFound or UserError."""
+    def comment(self, clip_id: str, text: str, frame: int | None = None, mark: object = ()) -> None:
+        """Of the whole clip, or of a frame from 0, with a mark drawn on it. Raises NotFound or UserError."""
         self._check(Action.COMMENT)
-        self._studio.comments.add(self.clip(clip_id).id, text, self.key_id)
+        clip = self.clip(clip_id)
+        if frame is not None and not 0 <= frame < clip.request.num_frames:
+            raise UserError(f"The clip has no frame {frame}; its frames are 0 to {clip.request.num_frames - 1}.")
+        self._studio.comments.add(clip.id, text, self.key_id, frame, mark)
 
     def comments(self, clip_id: str) -> list[Comment]:
         """What the owner and, for a guest, they themselves wrote. Raises NotFound."""
         self._check(Action.WATCH)
         comments = self._studio.comments.of_clip(self.clip(clip_id).id)
         return [comment for comment in comments if self._key is None or comment.key_id in ("", self._key.id)]
+
+    # Review
+
+    def reel(self) -> list[ReviewedShot]:
+        """The picked takes that the caller may watch, in the order of the shots: of the key's project, or of all."""
+        self._check(Action.REVIEW)
+        own = self._key.project if self._key else ""
+        projects = [own] if own else self._studio.shots.projects()
+        reel = [each for project in projects for each in self._studio.reviews.reel(project)]
+        return [replace(each, clip=self._redacted(each.clip)) for each in reel if self._is_seen(each.clip)]
+
+    def decide(self, clip_id: str, verdict: str) -> None:
+        """Approve a picked take, or ask for changes. Raises NotFound or UserError."""
+        self._check(Action.REVIEW)
+        clip = self.clip(clip_id)
+        if verdict not in tuple(Verdict):
+            raise UserError(f"'{verdict[:40]}' is no verdict; use {' or '.join(Verdict)}.")
+        if clip.id not in {each.take.id for each in self.reel()}:
+            raise UserError("Only takes that are picked can be approved; ask the owner to pick it.")
+        self._studio.reviews.decide(clip.id, Verdict(verdict), self.key_id)
 
     # The caller
 

@@ -51,8 +51,15 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.cuts import Cuts
-from wan_pipeline.projects.cut.takes import starred_clips
+from wan_pipeline.projects.cut.takes import picked_takes
+from wan_pipeline.projects.reviews import Reviews
+from wan_pipeline.projects.shots.finals import Finals
+from wan_pipeline.projects.shots.grids import Grids
+from wan_pipeline.projects.shots.lists import shots_of_rows
+from wan_pipeline.projects.shots.store import Shots
+from wan_pipeline.projects.shots.takes import Takes
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.projects.styles import style_from, write_style
 from wan_pipeline.requests.layers import settled, with_none_read
@@ -122,9 +129,15 @@ class Studio:
         self.projects = Projects(settings.projects, check)
         self.project_clips = ProjectClips(self.projects, settings.clips)
         self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
-        self.cuts = Cuts(settings, self.projects, partial(starred_clips, self.gallery))
+        self.shots = Shots(database, settings.clips, check)
+        self.takes = Takes(self.shots, self.projects, self.project_clips, self.requests, self._submit)
+        self.finals = Finals(self.shots, self.projects, self.project_clips, self.requests, self.gallery)
+        self.contact_sheets = ContactSheets(self.shots, self.gallery)
+        self.grids = Grids(database, self.projects, self.project_clips, self.requests, self.takes)
+        self.cuts = Cuts(settings, self.projects, partial(picked_takes, self.shots, self.gallery))
         self.exports = BackgroundExports(settings, self.gallery, check)
         self.comments = Comments(database)
+        self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
         self.verifications = Verifications(settings, check)
@@ -215,9 +228,9 @@ class Studio:
 
     def edit(self, job_id: str, draft: Draft) -> None:
         """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
-        job = self.jobs.existing(job_id)
+        job, shot = self.jobs.existing(job_id), self.shots.of_take(job_id)
         request = self.requests.within(self.projects.layers(job.project)).resolve(draft)
-        self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at))
+        self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at, shot))
 
     def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
@@ -252,11 +265,14 @@ class Studio:
             request = row.request if row.request and (row.project or is_same) else check(row.draft, name)
             checked.append((row, name, request))
         # Each project is looked up once; a list with a fault makes none.
-        make = once_each(lambda name: self.project_clips.maker(self.projects.ensure(name)[0].label))
+        labels = {name: self.projects.ensure(name)[0].label for name in {name for _, name, _ in checked}}
+        makers = {name: self.project_clips.maker(label) for name, label in labels.items()}
+        shots = shots_of_rows(content.rows, self.shots, labels, project, self.requests.pictures)
         jobs = []
         for row, name, request in checked:
-            options = JobOptions(row.note, row.deterministic or deterministic)
-            jobs.append((row.draft, make(name)(request, options)))
+            take = row.shot.take if row.shot else 0
+            options = JobOptions(row.note, row.deterministic or deterministic, shot=shots.get(row.number), take=take)
+            jobs.append((row.draft, makers[name](request, options)))
         return self._submit(jobs, batch)
 
     def export_queue(self, target: Path | None = None, project: str | None = None) -> Path:
@@ -274,8 +290,16 @@ class Studio:
                 f"Clip {unreadable.id[:8]} of the queue cannot be exported; cancel it first. {unreadable.request_error}"
             )
         batch = self.requests.batch()  # presets are read once, not for each job
+        shots = self.shots.rows_of(job.id for job in jobs)
         rows = [
-            Row(number, settled(batch.draft_of(job.request)), job.project, job.note, job.deterministic)
+            Row(
+                number,
+                settled(batch.draft_of(job.request)),
+                job.project,
+                job.note,
+                job.deterministic,
+                shots.get(job.id),
+            )
             for number, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"

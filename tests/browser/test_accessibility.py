@@ -57,6 +57,7 @@ def test_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path
     page = visitor.open(f"?job={filled.jobs[JobState.CANCELLED]}")
     create(page, filled, auditor)
     queue(page, filled, auditor)
+    shots(page, auditor)
     gallery(page, auditor)
     loras(page, auditor)
     train(page, workspace, auditor)
@@ -120,6 +121,20 @@ def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
         more.press("Enter")
     with opened_by_keyboard(page, history, more):
         auditor.look(page, "history", DIALOG)
+
+
+def shots(page: Page, auditor: Auditor) -> None:
+    page.get_by_role("tab", name="Shots").click()
+    expect(page.locator("#shots-board .nothing")).to_be_visible()
+    page.locator("[role=tabpanel]:visible input[type=file]").first.set_input_files(
+        {"name": "list.csv", "mimeType": "text/csv", "buffer": b"scene,shot,description\n1,010,a ball\n1,020,a box\n"}
+    )
+    expect(page.locator(".shot")).to_have_count(2)
+    auditor.look(page, "shots")
+    with opened_by_keyboard(page, page.get_by_role("button", name="Edit the shot (C)").first):
+        auditor.look(page, "editing a shot", DIALOG)
+    with opened_by_keyboard(page, page.get_by_role("button", name="Again with…").first):
+        auditor.look(page, "again with", DIALOG)
 
 
 def gallery(page: Page, auditor: Auditor) -> None:

@@ -27,6 +27,8 @@ class Action(StrEnum):
     OPEN = "open the page"
     WATCH = "watch clips"
     COMMENT = "comment on a clip"
+    REVIEW = "review picked takes"
+    """See a project's picked takes in the order of its shots, and approve them or ask for changes."""
     CHOICES = "list models and styles"
     FORECAST = "ask how long a clip takes"
     UPLOAD = "upload a picture"
@@ -36,7 +38,7 @@ class Action(StrEnum):
     BIN = "bin a clip"
 
 
-_VIEW = frozenset({Action.OPEN, Action.WATCH, Action.COMMENT})
+_VIEW = frozenset({Action.OPEN, Action.WATCH, Action.COMMENT, Action.REVIEW})
 _MAKE = _VIEW | {
     Action.CHOICES,
     Action.FORECAST,

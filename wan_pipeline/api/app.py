@@ -13,6 +13,7 @@ from wan_pipeline.api.answers import error
 from wan_pipeline.api.endpoint_routes import EndpointRoutes
 from wan_pipeline.api.guest_routes import GuestRoutes
 from wan_pipeline.api.key_routes import KeyRoutes
+from wan_pipeline.api.review_routes import ReviewRoutes
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.api.tools import PATH, McpRoute
 from wan_pipeline.api.videos import Videos
@@ -30,7 +31,8 @@ def shared_app(studio: Studio, templates: Templates, *, is_built: bool = False, 
     if is_built:
         endpoints.build()
     guests = GuestRoutes(studio, templates, threads, login)
-    parts = (Videos(studio, uploads, threads), KeyRoutes(studio), guests, endpoints)
+    reviews = ReviewRoutes(studio, threads)
+    parts = (Videos(studio, uploads, threads), KeyRoutes(studio), guests, reviews, endpoints)
     agents = Route(PATH, McpRoute(studio, threads), methods=["POST"])
     routes = [*(route for part in parts for route in part.routes), agents]
     return Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})

@@ -42,6 +42,8 @@ GUEST_ROUTES = (
     door("GET HEAD", "/v1/videos/{id}/preview", Action.FOLLOW),
     door("GET HEAD", "/v1/videos/{id}/comments", Action.WATCH),
     door("POST", "/v1/videos/{id}/comments", Action.COMMENT),
+    door("GET HEAD", "/v1/review", Action.REVIEW),
+    door("POST", "/v1/videos/{id}/verdict", Action.REVIEW),
     door("GET HEAD", "/v1/models", Action.CHOICES),
     door("POST", "/v1/forecast", Action.FORECAST),
     door("POST", "/mcp", Action.WATCH),

@@ -90,10 +90,12 @@ class GuestRoutes:
     async def comment(self, request: Request) -> Response:
         studio, video_id = self._for(request), video_id_of(request)
         values = await read_json(request, self._threads.of(studio.caller))
-        text = values.get("text")
+        text, frame, mark = values.get("text"), values.get("frame"), values.get("mark", [])
         if not isinstance(text, str):
             raise RequestError("text", 'A comment is a text; send one such as {"text": "The second take, please."}.')
-        await self._threads.run(studio.caller, lambda: studio.comment(video_id, text))
+        if frame is not None and (not isinstance(frame, int) or isinstance(frame, bool)):
+            raise RequestError("frame", "The frame is no whole number; send one such as 12, from 0, or leave it out.")
+        await self._threads.run(studio.caller, lambda: studio.comment(video_id, text, frame, mark))
         return Response(status_code=204)
 
     def _for(self, request: Request) -> CallerStudio:
@@ -110,4 +112,5 @@ def _comment(studio: CallerStudio, comment: Comment) -> dict[str, Any]:
     author = (
         "You" if comment.key_id == studio.key_id else f"Guest {comment.key_id[:4]}" if comment.key_id else "The owner"
     )
-    return {"author": author, "text": comment.text, "created_at": int(comment.at.timestamp())}
+    facts = {"author": author, "text": comment.text, "created_at": int(comment.at.timestamp())}
+    return {**facts, "frame": comment.frame, "mark": comment.mark, "done": comment.is_done}

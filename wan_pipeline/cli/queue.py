@@ -70,7 +70,14 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
     deterministic = "compute with deterministic algorithms only; may be slower"
     parser.add_argument("--deterministic", "--strict", action="store_true", help=deterministic)
     parser.add_argument("--skip-bad", action="store_true", help="queue the good rows of the file if some are bad")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a job instead")
+    grid = "every combination: guidance=3,4,5 or lora:anna=0.6,0.8,1; repeatable; {red|blue} in the prompt is one too"
+    parser.add_argument("--grid", action="append", default=[], metavar="NAME=VALUES", help=grid)
+    parser.add_argument(
+        "--shot", default="", metavar="SHOT", help="a shot of the project, which the clips are takes of"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell how many, how long and how large; queue nothing")
+    text = "print one JSON object a job instead; of a grid, and of a dry run, one in all as the last line"
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def _add_list(actions: Commands[argparse.ArgumentParser]) -> None:
@@ -92,9 +99,14 @@ def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from wan_pipeline.requests.request import Draft  # here: --help needs none of it
+    from wan_pipeline.cli.grid import add_grid, is_grid  # here: --help needs none of it
+    from wan_pipeline.requests.request import Draft
 
     with opened_studio(options) as studio:
+        if options.file is None and is_grid(options):
+            return add_grid(studio, options)
+        if options.grid or options.shot or options.dry_run:
+            raise UserError("--grid, --shot and --dry-run do not go with --file; its rows name shots by themselves.")
         if options.file is None:
             clip, project = draft(options), options.project
             with telling_projects(studio, [project]):

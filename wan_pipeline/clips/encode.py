@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,23 +52,32 @@ def encode(frames: NDArray[np.uint8], fps: int, destination: Path, metadata: dic
     The file is written completely or not at all. Raises StorageError.
     """
     comment = "" if metadata is None else json.dumps(metadata, ensure_ascii=False, sort_keys=True)
+    height, width = frames.shape[1:3]
+    encode_frames(frames, (width, height), fps, destination, comment)
+
+
+def encode_frames(
+    frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], fps: int, destination: Path, comment: str = ""
+) -> None:
+    """As `encode`, for (H, W, 3) frames that come one at a time; `size` is their width and height, both even."""
     with whole_file(destination) as part, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            code = _run_ffmpeg(frames, fps, part, comment, log)
+            code = _run_ffmpeg(frames, size, fps, part, comment, log)
         except OSError as error:
             raise _failure(destination, log) from error
         if code != 0:
             raise _failure(destination, log)
 
 
-def _run_ffmpeg(frames: NDArray[np.uint8], fps: int, part: Path, comment: str, log: TextIO) -> int:
+def _run_ffmpeg(
+    frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], fps: int, part: Path, comment: str, log: TextIO
+) -> int:
     """Run ffmpeg and return its exit status, which moviepy's writer ignores."""
     from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter  # here: it is slow to import
 
-    height, width = frames.shape[1:3]
     options = ["-crf", str(CRF), "-vf", COLOURS, "-movflags", "+faststart", "-metadata", f"comment={comment}"]
     with FFMPEG_VideoWriter(
-        str(part), (width, height), fps, CODEC, preset=PRESET, logfile=log, ffmpeg_params=[*options, "-f", "mp4"]
+        str(part), size, fps, CODEC, preset=PRESET, logfile=log, ffmpeg_params=[*options, "-f", "mp4"]
     ) as mp4:
         process = mp4.proc
         for frame in frames:

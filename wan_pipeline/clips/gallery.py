@@ -27,6 +27,7 @@ from wan_pipeline.storage.outside import printable, stored_time
 from wan_pipeline.wording import plural
 
 logger = logging.getLogger(__name__)
+MAX_RATING = 5
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Clip:
     is_binned: bool
     made_by: str = ""
     """Id of the key of the guest who made it; empty for the owner's."""
+    rating: int = 0
+    """From 1 to 5; 0 for none."""
+    is_rejected: bool = False
     request_error: str | None = None
     """Why the stored request cannot be run here; `request` then holds only what could be read."""
 
@@ -172,6 +176,25 @@ class Gallery:
             raise UserError(f"There is no clip {clip_id[:8]} in {self._folder}; choose one from the gallery.")
         return self._clip(row)
 
+    def find(self, prefix: str) -> Clip | None:
+        """The clip whose id begins so, if there is exactly one outside the bin."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM clips WHERE substr(id, 1, length(?1)) = ?1 AND ?1 != '' AND {_NOT_BINNED} LIMIT 2",  # noqa: S608
+                (prefix.strip(),),
+            ).fetchall()
+        return self._clip(rows[0]) if len(rows) == 1 else None
+
+    def at(self, path: Path) -> Clip:
+        """The clip of a file. Raises UserError for one that is not in the gallery."""
+        resolved, folder = path.expanduser().resolve(), self._folder.resolve()
+        name = name_in(folder, resolved) if resolved.is_relative_to(folder) else ""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT * FROM clips WHERE clip = ?", (printable(name),)).fetchone()
+        if row is None:
+            raise UserError(f"{path} is no clip of {self._folder}; name one that is in the gallery.")
+        return self._clip(row)
+
     def existing(self, clip_ids: Iterable[str]) -> list[Clip]:
         """The clips of these ids, in this order, without those that are gone."""
         with self._database.connection() as connection:
@@ -204,6 +227,22 @@ class Gallery:
     def star(self, clip_id: str, starred: bool) -> None:
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip_id))
+
+    @main_app_only
+    def rate(self, clip_id: str, rating: int) -> None:
+        """Give a clip 1 to 5 stars, or with 0 none. Raises UserError for another number."""
+        if not 0 <= rating <= MAX_RATING:
+            raise UserError(f"A rating of {rating} is none; use 1 to {MAX_RATING}, or 0 to take it away.")
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE clips SET rating = ? WHERE id = ?", (rating, clip_id))
+
+    @main_app_only
+    def reject(self, clip_id: str, rejected: bool) -> None:
+        """Mark a clip as rejected, or not. A shot's picked take that is rejected is picked no more."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE clips SET rejected = ? WHERE id = ?", (rejected, clip_id))
+            if rejected:
+                connection.execute("UPDATE shots SET picked = '' WHERE picked = ?", (clip_id,))
 
     @main_app_only
     def note(self, clip_id: str, text: str) -> None:
@@ -315,6 +354,8 @@ class Gallery:
             note=row["note"],
             is_binned=row["binned_at"] is not None,
             made_by=row["made_by"],
+            rating=row["rating"],
+            is_rejected=bool(row["rejected"]),
             request_error=request_error,
         )
 

@@ -20,6 +20,7 @@ from wan_pipeline.jobs.job import (
     Names,
     NewJob,
 )
+from wan_pipeline.jobs.links import add_links, take_number
 from wan_pipeline.jobs.many import ManyJobs
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.rows import (
@@ -75,7 +76,7 @@ class QueueEditor:
         name. Raises StorageError.
         """
         with self._database.transaction() as connection:  # no job is queued meanwhile
-            if not (name := _free_name(connection, names, "", project)):
+            if not (name := _free_name(connection, names, "", project, 0)):
                 return None
             clip = folder / f"{name}.mp4"
             try:
@@ -122,7 +123,8 @@ class QueueEditor:
             "plan_steps_down": 0,
         }
         with self._database.transaction() as connection:
-            values["clip_name"] = _free_name(connection, names, job_id, self._jobs.existing(job_id).project)
+            job, take = self._jobs.existing(job_id), take_number(connection, job_id)
+            values["clip_name"] = _free_name(connection, names, job_id, job.project, take)
             is_changed = change_row(connection, job_id, HELD_OR_WAITING, EventKind.EDITED, **values)
         if not is_changed:
             state = self._jobs.existing(job_id).state
@@ -233,20 +235,21 @@ class QueueEditor:
 
 def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     job_id = uuid.uuid4().hex
+    take = add_links(connection, job_id, job.links)
     connection.execute(
         "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic, "
         "made_by, clip_name, output) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
             *(last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
-            *(_free_name(connection, job.names, job_id, job.project), job.output),
+            *(_free_name(connection, job.names, job_id, job.project, take), job.output),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
 
 
-def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str, project: str) -> str:
+def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str, project: str, take: int) -> str:
     """The first name that no other job has; empty for the usual name. `job_id` may be that of a new job."""
     if names is None:
         return ""
@@ -256,7 +259,8 @@ def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str,
     )
     earlier = connection.execute(counted, (project, job_id)).fetchone()[0]
     taken = "SELECT 1 FROM jobs WHERE clip_name != '' AND clip_name = ? AND id != ?"
-    return next((name for name in names(earlier) if not connection.execute(taken, (name, job_id)).fetchone()), "")
+    free = (name for name in names(earlier, take) if not connection.execute(taken, (name, job_id)).fetchone())
+    return next(free, "")
 
 
 def _position(connection: sqlite3.Connection, job_id: str) -> float:

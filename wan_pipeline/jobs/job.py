@@ -123,8 +123,21 @@ class Finished:
     loras: tuple[AppliedLora, ...] = ()
 
 
-Names = Callable[[int], Iterator[str]]
-"""Names for a clip, below the folder of clips and without an ending, by how many named jobs its project had."""
+Names = Callable[[int, int], Iterator[str]]
+"""Names for a clip, below the folder of clips and without an ending, by how many named jobs its project had, and by the
+number of the take; 0 for a clip of no shot."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """What a new job belongs to beside its project."""
+
+    shot: int = 0
+    """Row number of its shot; 0 for none."""
+    take: int = 0
+    """The number that the take is to have in its shot; 0: the next."""
+    final_of: str = ""
+    """Id of the draft that it makes again as a final; empty for none."""
 
 
 class NewJob(NamedTuple):
@@ -140,6 +153,7 @@ class NewJob(NamedTuple):
     """Of its clip: the first that no other job has is taken. None for the usual name."""
     output: str = ""
     """Folder that the finished clip is copied to; empty for none."""
+    links: Links = Links()
 
 
 @dataclass(frozen=True)

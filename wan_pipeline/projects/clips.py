@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from wan_pipeline.clips.naming import words_of
-from wan_pipeline.jobs.job import Names, NewJob
+from wan_pipeline.jobs.job import Links, Names, NewJob
 from wan_pipeline.projects.naming import ClipFacts, free_names
 from wan_pipeline.projects.project import Project
+from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests import options as words
 from wan_pipeline.requests.request import GenerationRequest
@@ -24,6 +25,12 @@ class JobOptions:
     note: str = ""
     deterministic: bool = False
     made_by: str = ""
+    shot: Shot | None = None
+    """The shot that it is a take of."""
+    take: int = 0
+    """The number that the take is to have; 0: the next."""
+    final_of: str = ""
+    """Id of the draft that it makes again as a final."""
 
 
 class ProjectClips:
@@ -48,26 +55,42 @@ class ProjectClips:
                 options.note,
                 options.deterministic,
                 options.made_by,
-                partial(self._names, request, project, None) if project and project.naming else None,
+                self._namer(request, project, options.shot, None),
                 _whole_path(project.output) if project else "",
+                Links(options.shot.number if options.shot else 0, options.take, options.final_of),
             )
 
         return make
 
-    def names(self, request: GenerationRequest, label: str, queued: datetime) -> Names | None:
+    def names(self, request: GenerationRequest, label: str, queued: datetime, shot: Shot | None = None) -> Names | None:
         """`NewJob.names` for a job that was queued at that time. Raises ProjectError."""
-        project = self._projects.find(label)
-        return partial(self._names, request, project, queued) if project and project.naming else None
+        return self._namer(request, self._projects.find(label), shot, queued)
+
+    def _namer(
+        self, request: GenerationRequest, project: Project | None, shot: Shot | None, queued: datetime | None
+    ) -> Names | None:
+        return partial(self._names, request, project, shot, queued) if project and project.naming else None
 
     def _names(
-        self, request: GenerationRequest, project: Project, queued: datetime | None, earlier: int
+        self,
+        request: GenerationRequest,
+        project: Project,
+        shot: Shot | None,
+        queued: datetime | None,
+        earlier: int,
+        take: int = 0,
     ) -> Iterator[str]:
-        """Free names, as `free_names` gives them, where the project had so many jobs earlier."""
+        """Free names, as `free_names` gives them, where the project had so many jobs earlier.
+
+        A template that names the shot counts the shot's takes.
+        """
         now = (queued or datetime.now()).astimezone()
         facts = ClipFacts(
             project=project.title,
             seed=request.seed,
-            take=earlier + 1,
+            take=take if shot and "{shot}" in project.naming else earlier + 1,
+            scene=shot.scene if shot else "",
+            shot=shot.shot if shot else "",
             model=request.model,
             preset=request.preset or "",
             date=f"{now:%Y-%m-%d}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from wan_pipeline.errors import StorageError
+from wan_pipeline.storage.schema_shots import SHOTS
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -154,6 +155,7 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (training, step)
     ) WITHOUT ROWID;
     """,
+    SHOTS,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

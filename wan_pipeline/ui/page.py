@@ -17,6 +17,7 @@ from wan_pipeline.ui.head import PageHead
 from wan_pipeline.ui.loras import LorasRoom
 from wan_pipeline.ui.models import ModelsRoom
 from wan_pipeline.ui.queue import QueueRoom
+from wan_pipeline.ui.shots import ShotsRoom
 from wan_pipeline.ui.train import TrainRoom
 
 CACHE_LIFE = (3600, 86_400)
@@ -40,6 +41,9 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
             with _tab(RoomId.QUEUE, "room") as tabs[RoomId.QUEUE]:
                 _title(templates, RoomId.QUEUE)
                 queue = QueueRoom(studio, templates, names)
+            with _tab(RoomId.SHOTS, "room") as tabs[RoomId.SHOTS]:
+                _title(templates, RoomId.SHOTS)
+                shots = ShotsRoom(studio, templates)
             with _tab(RoomId.GALLERY, "room") as tabs[RoomId.GALLERY]:
                 _title(templates, RoomId.GALLERY)
                 gallery = GalleryRoom(studio, templates, names)
@@ -53,7 +57,7 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
                 _title(templates, RoomId.MODELS)
                 models = ModelsRoom(studio, templates, names)
         links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge, head.project)
-        for part in (head, create, queue, gallery, loras, train, models):
+        for part in (head, create, queue, shots, gallery, loras, train, models):
             part.wire(links)
         for room, tab in tabs.items():
             tab.select(None, None, None, js=f"() => wanStudio.enter('{room}')")

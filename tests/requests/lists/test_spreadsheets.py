@@ -126,17 +126,17 @@ def test_14_json_on_many_lines(tmp_path: Path) -> None:
 
 
 def test_14_unknown_columns_are_kept_as_notes(studio: Studio, settings: Settings, tmp_path: Path) -> None:
-    text = "shot,prompt,sead,width,height,frames,Note\nA 12,a red ball,5,160,160,5,slow\n"
+    text = "camera,prompt,sead,width,height,frames,Note\nA 12,a red ball,5,160,160,5,slow\n"
     (tmp_path / "jobs.csv").write_text(text)
     with studio.read_list(tmp_path / "jobs.csv") as content:
         assert content.warnings == (
-            "The columns 'shot', 'sead' (did you mean seed?) set nothing of a clip; what they hold is kept as the "
+            "The columns 'camera', 'sead' (did you mean seed?) set nothing of a clip; what they hold is kept as the "
             "clip's note.",
         )
         (job_id,) = studio.submit_rows(content)
-    assert studio.jobs.existing(job_id).note == "slow\nshot: A 12\nsead: 5"
+    assert studio.jobs.existing(job_id).note == "slow\ncamera: A 12\nsead: 5"
     finish(studio, settings)
-    assert studio.gallery.clip(job_id).note == "slow\nshot: A 12\nsead: 5"
+    assert studio.gallery.clip(job_id).note == "slow\ncamera: A 12\nsead: 5"
     assert studio.gallery.page(GalleryQuery("A 12"), 0, 9).total == 1
 
 
@@ -194,14 +194,14 @@ def workbook(path: Path, *rows: tuple[object, ...]) -> Path:
 
 
 def test_14_excel_workbooks(tmp_path: Path) -> None:
-    header = ("Prompt", "Seed", "Guidance", "LoRA", "Shot", "Made")
+    header = ("Prompt", "Seed", "Guidance", "LoRA", "Cut", "Made")
     first = ("a red ball", 42.0, 3.5, "film=0,8", 7, date(2026, 1, 2))
     path = workbook(tmp_path / "jobs.xlsx", (), header, first, (), (None, True), ("b", -1, "4,5"))
     content = read_queue_file(path, tmp_path, own_disk=False)
     ball, random = content.rows
     film = (LoraChoice("film", 0.8),)
     assert (ball.number, ball.draft) == (3, Draft("a red ball", seed=42, guidance_scale=3.5, loras=film))
-    assert ball.note == 'Shot: 7\nMade: "2026-01-02 00:00:00"'
+    assert ball.note == 'Cut: 7\nMade: "2026-01-02 00:00:00"'
     assert (random.number, random.draft) == (6, Draft("b", seed=-1, guidance_scale=4.5))
     assert content.problems == ("Row 5, column seed: Its seed is true; write text or a number.",)
 

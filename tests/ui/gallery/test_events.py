@@ -77,12 +77,34 @@ def test_a_filter_whose_choice_is_gone_filters_nothing(tab: Tab, studio: Studio)
     assert left[tab.layout.lora].value == "" and "data-clip" in left[tab.layout.grid]
 
 
-def test_a_third_pick_replaces_the_first(tab: Tab) -> None:
-    for name in "abc":
+def test_up_to_nine_clips_are_picked_and_a_tenth_replaces_the_first(tab: Tab, studio: Studio) -> None:
+    for hour, name in enumerate("defghij", 3):
+        put(studio.settings.clips, name, hour=hour, prompt=f"clip {name}", seed=hour)
+    studio.gallery.rescan()
+    for name in "abcdefghij":
         tab.click("pick", name)
-    assert tab.selection.picked == ("job-b", "job-c")
-    compared = tab.click("compare")[tab.layout.over]
-    assert "clip b" in compared and "clip c" in compared
+    assert tab.selection.picked == tuple(f"job-{name}" for name in "bcdefghij")
+    over = Reader(tab.click("compare")[tab.layout.over])
+    assert over.tags.count("video") == 9 and {"rate-1", "rate-5", "reject-take"} <= over.acts
+    for name in "defghij":
+        tab.click("pick", name)
+
+
+def test_a_compared_clip_is_rated_and_rejected_but_picked_only_for_a_shot(tab: Tab, studio: Studio) -> None:
+    tab.click("rate-4", "a")
+    assert studio.gallery.clip("job-a").rating == 4
+    tab.click("rate-0", "a")
+    tab.click("reject-take", "a")
+    clip = studio.gallery.clip("job-a")
+    assert (clip.rating, clip.is_rejected) == (0, True)
+    tab.click("reject-take", "a")
+    assert not studio.gallery.clip("job-a").is_rejected
+    assert "is a take of no shot" in tab.click("pick-take", "a")[tab.layout.toast]
+
+
+def test_a_clip_is_picked_and_dropped(tab: Tab) -> None:
+    for name in "bc":
+        tab.click("pick", name)
     tab.click("pick", "b")
     assert tab.selection.picked == ("job-c",)
     assert tab.click("unpick")[tab.layout.picks] == ""

@@ -21,7 +21,7 @@ def test_what_was_typed_is_shown_as_text() -> None:
     nasty = replace(CLIP, id=NASTY, request=request, project=NASTY, note=NASTY)
     assert_harmless(html.grid(TEMPLATES, GalleryPage((nasty,), 1), GalleryQuery(), 0, ()))
     assert_harmless(html.sheet(TEMPLATES, NAMES, nasty))
-    assert_harmless(html.compare(TEMPLATES, NAMES, nasty, CLIP))
+    assert_harmless(html.compare(TEMPLATES, NAMES, [nasty, CLIP]))
     assert_harmless(toast(TEMPLATES, NASTY, undo=[NASTY]))
 
 
@@ -31,8 +31,8 @@ def test_clips_are_counted() -> None:
 
 
 def test_equal_settings_are_told_apart_by_their_frames() -> None:
-    assert "the same frames" in html.compare(TEMPLATES, NAMES, CLIP, CLIP)
-    assert "The frames differ" in html.compare(TEMPLATES, NAMES, CLIP, replace(CLIP, frames_sha256="0" * 64))
+    assert "the same frames" in html.compare(TEMPLATES, NAMES, [CLIP, CLIP])
+    assert "The frames differ" in html.compare(TEMPLATES, NAMES, [CLIP, replace(CLIP, frames_sha256="0" * 64)])
 
 
 def test_a_binned_clip_can_only_be_put_back() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
-from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, TEXTS
+from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, OF_THE_SHOT, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
+from wan_pipeline.requests.lists.shots import ShotOfRow, read_shot
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.storage.outside import printable
 
 _OPTIONS = {option.name: option for option in options.OPTIONS}
 _FILES = {option.name: option for option in options.FILES}
+_WITHOUT_SHOT = tuple(name for name in COLUMNS if name not in OF_THE_SHOT)
 _YES = ("yes", "true", "1", "1.0")
 _NO = ("no", "false", "0", "0.0", "")
 
@@ -33,6 +35,8 @@ class Row:
     note: str = ""
     """Of the person, with what unknown columns hold."""
     deterministic: bool = False
+    shot: ShotOfRow | None = None
+    """The shot that the clip is a take of."""
     request: GenerationRequest | None = field(default=None, compare=False)
     """What the draft was resolved to when the row was checked, so that it is checked once. Files are PENDING."""
 
@@ -81,7 +85,12 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     )
     project = _text("project", values.get("project", "")).strip()
     check_project(project)
-    return Row(number, with_none_read(draft), project, _note(values), _is_yes(values.get("deterministic", "")))
+    draft = with_none_read(draft)
+    note = _note(values)
+    shot = read_shot(values, note)
+    if shot and not draft.prompt:
+        draft = replace(draft, prompt=shot.description)
+    return Row(number, draft, project, note, _is_yes(values.get("deterministic", "")), shot)
 
 
 def row_values(row: Row) -> dict[str, Any]:
@@ -94,6 +103,8 @@ def row_values(row: Row) -> dict[str, Any]:
     values["lora"] = loras if draft.loras is not None else None  # an empty list is none, not the project's
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
+    if row.shot:  # not the number of the take, which is taken where the clip is
+        values |= {"scene": row.shot.scene or None, "shot": row.shot.shot, "description": row.shot.description or None}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -102,8 +113,10 @@ def member_name(path: Path | None) -> str | None:
     return None if path is None else f"{PICTURE_FOLDER}{path.name}"
 
 
-def unknown_columns(values: Iterable[str]) -> list[str]:
-    return [name for name in values if name not in COLUMNS]
+def unknown_columns(values: Mapping[str, Any]) -> list[str]:
+    """The columns of a row that set nothing. Without a shot, a scene and a description do not either."""
+    known = COLUMNS if str(values.get("shot", "")).strip() else _WITHOUT_SHOT
+    return [name for name in values if name not in known]
 
 
 def _parsed(option: options.Option, value: object) -> Any:

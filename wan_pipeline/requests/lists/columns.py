@@ -13,7 +13,8 @@ TEXTS = ("prompt", "negative-prompt", "prompt-before", "prompt-after")
 """Columns in which an empty JSON text is a value; elsewhere it leaves the choice to preset and model."""
 LISTS = ("lora", "reference-image")
 OF_THE_JOB = ("project", "note", "deterministic")
-COLUMNS = (*(option.name for option in options.OPTIONS), *LISTS, *OF_THE_JOB)
+OF_THE_SHOT = ("scene", "shot", "take", "description")
+COLUMNS = (*(option.name for option in options.OPTIONS), *LISTS, *OF_THE_JOB, *OF_THE_SHOT)
 FIELDS = {option.field: option.name for option in options.OPTIONS} | {
     "loras": "lora",
     "reference_images": "reference-image",
@@ -72,5 +73,7 @@ def unknown_warning(names: Iterable[str]) -> str:
 
 
 def _meant(name: str) -> str:
+    if name in OF_THE_SHOT:
+        return " (it goes with a column shot)"
     close = difflib.get_close_matches(re.sub(r"[\s_]+", "-", name.casefold()), COLUMNS, n=1, cutoff=0.75)
     return f" (did you mean {close[0]}?)" if close else ""

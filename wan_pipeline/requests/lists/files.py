@@ -1,4 +1,4 @@
-"""A list of clips in one file: a spreadsheet, JSON from a script, or a ZIP of JSONL and input pictures.
+"""A list of clips in one file: a spreadsheet, JSON of a program, a screenplay, or a ZIP of JSONL and input pictures.
 
 Columns and keys are the option names of `generate`. A file may come from anywhere: its sizes are bounded, and pictures
 of a ZIP are read by name and written under names of our own.
@@ -30,6 +30,7 @@ from wan_pipeline.requests.lists.pictures import (
     read_member,
 )
 from wan_pipeline.requests.lists.rows import NumberedRow, csv_rows, json_rows, table_rows
+from wan_pipeline.requests.lists.script import is_script, script_rows
 from wan_pipeline.requests.lists.sheet import is_workbook, workbook_rows
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.storage.files import whole_file
@@ -45,7 +46,7 @@ a red ball bounces over green hills,,natural,1,,,,,,,,,,hills
 "a blue fish swims left, slowly",,,2,12,3.5,,,,,,,,sea
 """
 """Two sample rows. An empty cell leaves the choice to preset and model."""
-ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".xlsx", ".zip")
+ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".xlsx", ".zip", ".fountain")
 """Of the files that can be read."""
 
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
@@ -134,7 +135,10 @@ def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
     if content.startswith(_OLD_EXCEL):
         raise UserError(f"{path.name} is a workbook of an old Excel; save it as .xlsx or as CSV.")
     text, warning = decode(content, path.name)
-    rows = json_rows(text, path.name) if _looks_like_json(text, path) else csv_rows(text, path.name)
+    if is_script(text, path.suffix):
+        rows = script_rows(text, path.name)
+    else:
+        rows = json_rows(text, path.name) if _looks_like_json(text, path) else csv_rows(text, path.name)
     return _collect(rows, on_disk, warning)
 
 

@@ -26,6 +26,7 @@ class RoomId(StrEnum):
 
     CREATE = "create"
     QUEUE = "queue"
+    SHOTS = "shots"
     GALLERY = "gallery"
     LORAS = "loras"
     TRAIN = "train"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from wan_pipeline.clips.export.formats import find_format
+from wan_pipeline.clips.gallery import MAX_RATING
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.clip_actions import ClipActions
@@ -23,6 +24,9 @@ from wan_pipeline.ui.gallery import html
 from wan_pipeline.ui.gallery.html import PAGE_SIZE
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
 from wan_pipeline.wording import plural
+
+MAX_PICKED = 9
+"""Clips that are compared at most."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class GalleryEvents:
             "note": self._note,
             "export": self._export,
             **dict.fromkeys(("pick", "unpick"), self._pick),
+            **{f"rate-{rating}": self._judge for rating in range(MAX_RATING + 1)},
+            **dict.fromkeys(("pick-take", "reject-take"), self._judge),
             "compare": self._compare,
             "folder": self._open_folder,
             **dict.fromkeys(("reuse", "vary"), lambda call: self._leave(call, self._clips.fill_form(call.click))),
@@ -141,14 +147,14 @@ class GalleryEvents:
         return self._grid(call.values, replace(call.selection, offset=max(call.selection.offset + step, 0)))
 
     def _pick(self, call: Call) -> Updates:
-        """Pick a clip, or drop it if it is picked; a third one replaces the first. "unpick" drops all."""
+        """Pick a clip, or drop it if it is picked; a tenth one replaces the first. "unpick" drops all."""
         clip_id, picked = call.click.subject, call.selection.picked
         if call.click.act == "unpick":
             picked = ()
         elif clip_id in picked:
             picked = _without(picked, clip_id)
         else:
-            picked = (*picked, clip_id)[-2:]
+            picked = (*picked, clip_id)[-MAX_PICKED:]
         return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
 
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
@@ -190,8 +196,27 @@ class GalleryEvents:
         return self._open(call, ids[min(max(place, 0), len(ids) - 1)])
 
     def _compare(self, call: Call) -> Updates:
-        one, two = (self._gallery.clip(clip_id) for clip_id in call.selection.picked)
-        return self._layout.updates(over=html.compare(self._templates, self._names, one, two))
+        """The picked clips side by side, in the order in which they were picked."""
+        clips = self._gallery.existing(call.selection.picked)
+        shots = {clip.id: self._studio.shots.of_take(clip.id) for clip in clips}
+        return self._layout.updates(over=html.compare(self._templates, self._names, clips, shots))
+
+    def _judge(self, call: Call) -> Updates:
+        """Rate, pick or reject a clip that is compared. compare.js shows it: sent again, all clips would restart."""
+        clip, act = self._gallery.clip(call.click.subject), call.click.act
+        if act == "reject-take":
+            self._gallery.reject(clip.id, not clip.is_rejected)
+        elif act == "pick-take":
+            self._pick_take(clip.id)
+        else:
+            self._gallery.rate(clip.id, int(act[-1]))
+        return self._grid(call.values, call.selection)
+
+    def _pick_take(self, clip_id: str) -> None:
+        shot = self._studio.shots.of_take(clip_id)
+        if shot is None:
+            raise UserError("That clip is a take of no shot, so it cannot be picked; rate it, or give it a star.")
+        self._studio.shots.pick([take for take in shot.done if take.id == clip_id])
 
     def _close(self, selection: Selection) -> Updates:
         return {**self._closed(), **self._layout.updates(selection=replace(selection, open=""))}

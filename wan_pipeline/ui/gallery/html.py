@@ -5,13 +5,14 @@ A button's `data-act` names what it does, and the nearest `data-clip` holds the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wan_pipeline.clips.comments import Comment
 from wan_pipeline.clips.export.formats import FORMATS, PROGRAMS, TITLES
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
+from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.names import Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
@@ -79,14 +80,17 @@ def sheet(
     )
 
 
-def compare(templates: Templates, names: Names, one: Clip, two: Clip) -> str:
-    """Two clips under one set of controls, and the settings in which they differ."""
+def compare(
+    templates: Templates, names: Names, clips: Sequence[Clip], shots: Mapping[str, Shot | None] | None = None
+) -> str:
+    """Clips under one set of controls, and the settings in which they differ. `shots` are those that they are of."""
+    hashes = {clip.frames_sha256 for clip in clips}
     return templates.render(
         "gallery/compare.html",
-        one=one,
-        two=two,
-        rows=differences(one, two, names).items(),
-        same_frames=bool(one.frames_sha256) and one.frames_sha256 == two.frames_sha256,
+        clips=clips,
+        shots=shots or {},
+        rows=differences(clips, names).items(),
+        same_frames=len(hashes) == 1 and "" not in hashes,
     )
 
 

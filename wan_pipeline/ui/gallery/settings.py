@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
@@ -46,16 +48,18 @@ def history(clip: Clip) -> dict[str, str]:
     }
 
 
-def differences(one: Clip, two: Clip, names: Names) -> dict[str, tuple[str, str]]:
-    """The settings in which two clips differ, with the value of each.
+def differences(clips: Sequence[Clip], names: Names) -> dict[str, tuple[str, ...]]:
+    """The settings in which clips differ, with the value of each.
 
-    A style may have been edited between two clips of equal settings: then their styled prompts differ.
+    A style may have been edited between clips of equal settings: then their styled prompts differ.
     """
-    first, second = settings(one.request, names), settings(two.request, names)
-    if one.request.preset == two.request.preset and one.request.prompt == two.request.prompt:
-        first["Prompt with style"], second["Prompt with style"] = one.request.styled_prompt, two.request.styled_prompt
-    pairs = {name: (first.get(name, "none"), second.get(name, "none")) for name in {**first, **second}}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    every = [settings(clip.request, names) for clip in clips]
+    if len({(clip.request.preset, clip.request.prompt) for clip in clips}) == 1:
+        for own, clip in zip(every, clips, strict=True):
+            own["Prompt with style"] = clip.request.styled_prompt
+    all_names = dict.fromkeys(name for own in every for name in own)
+    rows = {name: tuple(own.get(name, "none") for own in every) for name in all_names}
+    return {name: values for name, values in rows.items() if len(set(values)) > 1}
 
 
 def _rare_settings(request: GenerationRequest) -> dict[str, str]:

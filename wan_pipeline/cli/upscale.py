@@ -1,0 +1,38 @@
+"""`upscale` and `interpolate`: larger frames, and more of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
+
+UPSCALE = "Write a clip with larger frames, by the small network that comes with the studio (realesr-animevideov3)."
+INTERPOLATE = "Write a clip with more frames a second, by ffmpeg's motion compensation; no network is used."
+
+
+def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
+    for name, text, factors in (("upscale", UPSCALE, (2, 3, 4)), ("interpolate", INTERPOLATE, (2, 4))):
+        parser = commands.add_parser(name, help=text.partition(",")[0].lower(), description=text, allow_abbrev=False)
+        parser.add_argument("clip", metavar="CLIP", help="an MP4, or the id of a clip of the gallery")
+        parser.add_argument("--factor", type=int, default=2, choices=factors, help="how many times (2)")
+        parser.add_argument("--output", type=Path, required=True, metavar="OUT.mp4", help="the file to write")
+        parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
+        add_folders(parser)
+        parser.set_defaults(run=run, stopped="stopped; nothing was written.")
+
+
+def run(options: argparse.Namespace) -> int:
+    from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
+    from wan_pipeline.jobs.finish import interpolate, upscale
+
+    work = upscale if options.command == "upscale" else interpolate
+    with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
+        clip = studio.exports.find(options.clip)
+        finished = work(clip, options.factor, options.output, studio.settings, observer)
+    for warning in finished.warnings:
+        warn(warning)
+    print(json.dumps(finished.to_dict()) if options.json else finished.path)
+    return 0

@@ -1,0 +1,1 @@
+"""Contact sheets: many clips on one picture, page or wall."""

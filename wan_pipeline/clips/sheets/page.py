@@ -1,0 +1,130 @@
+"""Drawing of contact sheets: tiles with captions on pages of A4, landscape. Lengths are pixels at DPI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+DPI = 150
+WIDTH, HEIGHT = 1754, 1240
+"""A4, landscape."""
+MARGIN, GAP = 60, 22
+LARGE, NORMAL, SMALL = 30, 21, 18
+"""Heights of letters: 14, 10 and 8.6 points."""
+INK, SOFT, GROUND, WELL, ACCENT = "#17171c", "#5d5d69", "#ffffff", "#e8e8ed", "#4a3bd0"
+MAX_TEXT = 400
+"""Characters of a caption that are measured at all."""
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One clip of a sheet."""
+
+    picture: Path | None
+    """A frame of it; None for a shot without a clip."""
+    heading: str = ""
+    """Such as its scene, shot and take."""
+    lines: tuple[str, ...] = ()
+    """What differs on it, one a line."""
+    text: str = ""
+    """Its description or prompt: as much as two lines hold."""
+    is_marked: bool = False
+    """Picked: its heading is drawn in colour."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Where tiles stand on a page."""
+
+    columns: int
+    width: int
+    picture_height: int
+    height: int
+    """Of a tile with its caption."""
+
+
+def font(size: int) -> Font:
+    """Pillow's own, so that a sheet looks the same on every machine."""
+    return ImageFont.load_default(size)
+
+
+def boxes(columns: int, ratio: float, caption_lines: int, left: int = 0) -> Boxes:
+    """Tiles of this many columns, `left` pixels of which are kept for labels. `ratio` is width by height."""
+    width = (WIDTH - 2 * MARGIN - left - (columns - 1) * GAP) // columns
+    picture = round(width / ratio)
+    return Boxes(columns, width, picture, picture + 8 + round(caption_lines * SMALL * 1.3) + 6)
+
+
+def blank_page(height: int = HEIGHT) -> Image.Image:
+    return Image.new("RGB", (WIDTH, height), GROUND)
+
+
+def draw_title(page: Image.Image, title: str, right: str) -> int:
+    """Write the head of a page, and return where its tiles may begin."""
+    draw = ImageDraw.Draw(page)
+    draw.text((MARGIN, MARGIN - 14), fitted(title, font(LARGE), WIDTH - 2 * MARGIN - 320), INK, font(LARGE))
+    draw.text((WIDTH - MARGIN, MARGIN - 8), right, SOFT, font(NORMAL), anchor="ra")
+    return MARGIN + 46
+
+
+def draw_tile(page: Image.Image, tile: Tile, at: tuple[int, int], box: Boxes) -> None:
+    """Draw a clip with its caption."""
+    x, y = at
+    page.paste(picture_of(tile.picture, (box.width, box.picture_height)), (x, y))
+    draw, y = ImageDraw.Draw(page), y + box.picture_height + 8
+    step = round(SMALL * 1.3)
+    if tile.heading:
+        draw.text(
+            (x, y), fitted(tile.heading, font(NORMAL), box.width), ACCENT if tile.is_marked else INK, font(NORMAL)
+        )
+        y += step + 3
+    for line in tile.lines:
+        draw.text((x, y), fitted(line, font(SMALL), box.width), INK, font(SMALL))
+        y += step
+    for line in wrapped(tile.text, font(SMALL), box.width, 2):
+        draw.text((x, y), line, SOFT, font(SMALL))
+        y += step
+
+
+def picture_of(path: Path | None, size: tuple[int, int]) -> Image.Image:
+    """The picture of a tile, whole, with bars where its shape is another."""
+    if path is None or not path.is_file():
+        return Image.new("RGB", size, WELL)
+    with Image.open(path) as picture:
+        return ImageOps.pad(picture.convert("RGB"), size, color=WELL)
+
+
+def fitted(text: str, face: Font, width: float) -> str:
+    """The text, or as much of its beginning as the width holds, with an ellipsis."""
+    text = " ".join(text.split())[:MAX_TEXT]
+    if face.getlength(text) <= width:
+        return text
+    while text and face.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}..."
+
+
+def wrapped(text: str, face: Font, width: float, lines: int) -> Iterator[str]:
+    """The text on so many lines at most."""
+    words = " ".join(text.split())[:MAX_TEXT].split(" ")
+    for number in range(lines):
+        line: list[str] = []
+        while words and face.getlength(" ".join([*line, words[0]])) <= width:
+            line.append(words.pop(0))
+        if number == lines - 1 or (words and not line):
+            line, words = [fitted(" ".join([*line, *words]), face, width)], []
+        if any(line):
+            yield " ".join(line)
+
+
+def shape(pictures: Sequence[Path | None]) -> float:
+    """Width by height of the first picture that is there."""
+    for path in pictures:
+        if path is not None and path.is_file():
+            with Image.open(path) as picture:
+                return float(picture.width / picture.height)
+    return 5 / 3

@@ -1,0 +1,32 @@
+"""Shots and drafts that jobs belong to. The functions run in the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import Links
+
+
+def add_links(connection: sqlite3.Connection, job_id: str, links: Links) -> int:
+    """Note what a new job belongs to, and return the number of its take; 0 for a clip of no shot.
+
+    Raises UserError for a number that another take of the shot has.
+    """
+    if links.final_of:
+        connection.execute("INSERT INTO finals (id, draft) VALUES (?, ?)", (job_id, links.final_of))
+    if not links.shot:
+        return 0
+    newest = connection.execute("SELECT coalesce(max(take), 0) FROM takes WHERE shot = ?", (links.shot,)).fetchone()[0]
+    take = links.take or int(newest) + 1
+    taken = "SELECT 1 FROM takes WHERE shot = ? AND take = ?"
+    if connection.execute(taken, (links.shot, take)).fetchone():
+        raise UserError(f"There is a take {take} of that shot already; leave the number out, and it is {newest + 1}.")
+    connection.execute("INSERT INTO takes (id, shot, take) VALUES (?, ?, ?)", (job_id, links.shot, take))
+    return take
+
+
+def take_number(connection: sqlite3.Connection, job_id: str) -> int:
+    """The number of a job's take; 0 for a clip of no shot."""
+    row = connection.execute("SELECT take FROM takes WHERE id = ?", (job_id,)).fetchone()
+    return int(row["take"]) if row else 0

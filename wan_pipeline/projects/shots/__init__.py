@@ -1,0 +1,1 @@
+"""Scenes, shots and takes of projects. No torch, no page."""

@@ -1,0 +1,101 @@
+"""Finals: a picked draft made again by its project's final profile, with the same seed, prompt, LoRAs and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from wan_pipeline.clips.gallery import Clip, Gallery
+from wan_pipeline.errors import ProjectError, UserError
+from wan_pipeline.jobs.job import NewJob
+from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.shots.shot import Shot
+from wan_pipeline.projects.shots.store import Shots
+from wan_pipeline.projects.shots.takes import Prepared
+from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests.layers import LAYERED, Layer, with_none_read
+from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
+from wan_pipeline.requests.resolver import RequestResolver
+
+FINAL = "final"
+OWN_LAYERS = (Layer.FORM, Layer.SHOT)
+"""Layers of what was chosen for the clip itself. What the draft profile, the project or a style gave is found anew."""
+
+
+class Finals:
+    """Prepares finals; `Takes.queue` queues them."""
+
+    def __init__(
+        self, shots: Shots, projects: Projects, clips: ProjectClips, requests: RequestResolver, gallery: Gallery
+    ) -> None:
+        self._shots, self._projects, self._clips = shots, projects, clips
+        self._requests, self._gallery = requests, gallery
+
+    def picked(self, project: str) -> list[Clip]:
+        """The picked takes of a project that have no final yet, in the order of the shots."""
+        shots = self._shots.all(project)
+        ids = [shot.picked_take.id for shot in shots if shot.picked_take and not _has_final(shot)]
+        return [clip for clip in self._gallery.existing(ids) if not clip.is_binned]
+
+    def of(self, clips: Sequence[Clip]) -> Prepared:
+        """The finals of these clips, each by the profile of its project. Raises UserError if one of them cannot be."""
+        batch = self._requests.batch()
+        return Prepared(tuple(self._final(clip, batch) for clip in clips), batch)
+
+    def _final(self, clip: Clip, batch: RequestResolver) -> tuple[Draft, NewJob]:
+        if clip.request_error:
+            raise UserError(clip.request_error)
+        project = self._project(clip)
+        draft = self.draft_of(clip.request, project)
+        request = batch.within(project.layers(FINAL)).check(draft)
+        shot = self._shots.of_take(clip.id)
+        return draft, self._clips.job(request, clip.project, JobOptions(shot=shot, final_of=clip.id))
+
+    def draft_of(self, request: GenerationRequest, project: Project) -> Draft:
+        """What of a clip its final keeps: all that was chosen for it, but for what the profile says."""
+        full, origins = self._requests.draft_of(request), request.layers
+        changed = {name for name, value in vars(project.final).items() if value is not None}
+        left: dict[str, Any] = dict.fromkeys(changed)
+        if origins:
+            left |= {name: None for name in (*LAYERED, "model") if origins.get(name) not in OWN_LAYERS}
+        own = replace(full, **{name: value for name, value in left.items() if name != "speed"})
+        loras = self._without_speeds(request) if "speed" in origins or "speed" in changed else request.loras
+        words: dict[str, Any] = {"prompt_before": request.prompt_before, "prompt_after": request.prompt_after}
+        preset = full.preset or ""
+        if not full.preset and request.preset:  # its file has changed: the words of then are in the draft
+            words = {"prompt_before": full.prompt_before or "", "prompt_after": full.prompt_after or ""}
+        return with_none_read(replace(own, loras=loras, speed=project.final.speed or "", preset=preset, **words))
+
+    def _without_speeds(self, request: GenerationRequest) -> tuple[LoraChoice, ...]:
+        """The clip's LoRAs but for that of the speed, which the final may be made without."""
+        speeds = {speed.lora.casefold() for speed in self._requests.speeds.values()}
+        return tuple(lora for lora in request.loras if lora.name.casefold() not in speeds)
+
+    def _project(self, clip: Clip) -> Project:
+        project = self._projects.existing(clip.project)
+        if project.final == Profile():
+            raise ProjectError(
+                f"The project '{project.title[:80]}' has no final profile; give it one, as in: "
+                f'projects edit "{project.id}" --final steps=30.'
+            )
+        return project
+
+
+def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
+    """Why a final may be composed otherwise than its draft; empty where both begin with the same noise."""
+    one, two = ((each.width, each.height, each.num_frames) for each in (draft, final))
+    if draft.model != final.model:
+        return f"The final is of another model ({final.model}), so it is composed otherwise than its draft."
+    if one != two:
+        return (
+            f"The final is {two[0]} x {two[1]} and its draft {one[0]} x {one[1]}: at another size the same seed gives "
+            "other noise, so the composition may differ."
+        )
+    return ""
+
+
+def _has_final(shot: Shot) -> bool:
+    """Whether a final of the picked take is made, or will be."""
+    return any(take.final_of == shot.picked and not take.has_failed for take in shot.takes)

@@ -1,0 +1,220 @@
+"""Handlers of the Shots room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import Block
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.projects.shots.shot import NewShot, Shot
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Click, Updates, Values
+from wan_pipeline.ui.common.filters import offer
+from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.projects import chosen_project
+from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.shown import changed, digests
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.shots import html
+from wan_pipeline.ui.shots.dialogs import Dialogs
+from wan_pipeline.ui.shots.html import PAGE_SIZE, ShotFilter
+from wan_pipeline.ui.shots.layout import Selection, ShotsLayout
+from wan_pipeline.wording import plural
+
+
+class ShotsEvents:
+    """Each handler takes the values of `inputs` and returns updates."""
+
+    def __init__(self, studio: Studio, templates: Templates, layout: ShotsLayout, links: PageLinks) -> None:
+        self._studio, self._shots = studio, studio.shots
+        self._templates, self._layout, self._project = templates, layout, links.project
+        self._dialogs = Dialogs(studio, templates)
+        # What a button does; the text is told, and the board then shows the rest.
+        self._changes: Mapping[str, Callable[[Click, str], str]] = {
+            "new-take": self._new_take,
+            "pick-take": self._pick,
+            "reject-take": self._reject,
+            **{f"rate-{rating}": self._rate for rating in range(6)},
+            "finish": lambda click, _: self._finish([self._picked(click)]),
+            "finish-take": lambda click, _: self._finish([click.subject]),
+            "finish-all": lambda _, project: self._finish([clip.id for clip in studio.finals.picked(project)]),
+            "draft-open": self._draft_open,
+            "move-before": self._move_before,
+            **dict.fromkeys(("move-up", "move-down"), self._move_by_one),
+            **dict.fromkeys(("scene", "shot", "description", "notes"), self._edit),
+            "remove-shot": self._remove,
+            **dict.fromkeys(("done", "undone", "answer"), self._dialogs.change_review),
+            "queue-again": self._dialogs.queue_again,
+        }
+        # What opens, and what is shown anew in what is open.
+        self._opens: Mapping[str, Callable[[Click, str], str]] = {
+            **dict.fromkeys(("again", "again-take", "axes", "look"), self._dialogs.again),
+            "edit": lambda click, _: html.edit(templates, self._shots.of_number(int(click.subject))),
+            "open": lambda click, _: self._dialogs.viewer(click.subject),
+            "ask-finish": lambda _, project: self._dialogs.ask_finish(project),
+            "ask-open": lambda _, project: self._dialogs.ask_open(project),
+            "close": lambda *_: "",
+        }
+        self._stays_open = frozenset({"scene", "shot", "description", "notes", "done", "undone", "answer"})
+
+    @property
+    def inputs(self) -> set[Block]:
+        return {*self._layout.inputs, self._project}
+
+    def refresh(self, values: Values) -> Updates:
+        """Updates for what differs from what the browser shows."""
+        return self._refresh(values, values[self._layout.selection])
+
+    def search(self, values: Values) -> Updates:
+        """Other words or filters: the first page of what they find."""
+        return self._refresh(values, replace(values[self._layout.selection], offset=0))
+
+    def add_file(self, path: str | None, project: str | None) -> Updates:
+        """Add the shots of a list or a screenplay to the open project; makes no clips."""
+        if not path:
+            return self._layout.updates(toast=gr.skip())
+        try:
+            count, warnings = self._dialogs.add_file(Path(path), chosen_project(self._studio, project))
+            text = " ".join([f"{plural(count, 'shot')} added or updated.", *warnings[:2]])
+        except UserError as error:
+            text = str(error)
+        return self._toast(text)
+
+    def act(self, values: Values, event: gr.EventData) -> Updates:
+        """A click on any button, a key, an edited box or a dragged shot. A toast says what went wrong."""
+        click, project = Click.of(event), chosen_project(self._studio, values.get(self._project))
+        try:
+            if click.act in ("back", "next"):
+                return self._turn_page(values, click)
+            if click.act in ("sheet", "review"):
+                return self._layout.updates(toast=self._dialogs.download(click.act, project))
+            if opens := self._opens.get(click.act):
+                return self._layout.updates(over=opens(click, project))
+            told = self._changes[click.act](click, project)
+        except UserError as error:
+            return {**self.refresh(values), **self._toast(str(error))}
+        closed = {} if click.act in self._stays_open else self._layout.updates(over="")
+        if click.act in ("done", "undone", "answer"):
+            take = click.subject if click.act == "answer" else click.text
+            closed = self._layout.updates(over=self._dialogs.viewer(take))
+        return {**self.refresh(values), **closed, **(self._toast(told) if told else {})}
+
+    # What is shown
+
+    def _refresh(self, values: Values, selection: Selection) -> Updates:
+        project = chosen_project(self._studio, values.get(self._project))
+        shots = self._shots.all(project)
+        scenes = {shot.scene for shot in shots if shot.scene}
+        found = {self._layout.scene: [(f"Scene {scene}", scene) for scene in sorted(scenes)]}
+        offered, kept = offer(found, values)
+        wanted = self._wanted(project, shots, kept, selection)
+        now_shown = digests({name: value for name, (_, value) in wanted.items()})
+        names = changed(now_shown, values[self._layout.shown])
+        if not names and selection == values[self._layout.selection]:
+            return self._layout.updates(shown=gr.skip())
+        updates = dict(wanted[name] for name in names)
+        return {**offered, **updates, **self._layout.updates(shown=now_shown, selection=selection)}
+
+    def _wanted(
+        self, project: str, shots: list[Shot], values: Values, selection: Selection
+    ) -> dict[str, tuple[Block, str]]:
+        layout = self._layout
+        query = ShotFilter(*(values[box] or "" for box in (layout.text, layout.status, layout.scene)))
+        matching = [shot for shot in shots if query.matches(shot)]
+        page = matching[selection.offset : selection.offset + PAGE_SIZE]
+        known = self._studio.projects.find(project) if project else None
+        title = known.title if known else project or "No project"
+        waiting = sum(bool(shot.picked_take and not shot.final_take) for shot in shots)
+        board = html.board(self._templates, page, len(matching), selection.offset, is_filtered=query != ShotFilter())
+        return {
+            "head": (layout.head, html.head(self._templates, title, shots, waiting)),
+            "board": (layout.board, board),
+        }
+
+    def _turn_page(self, values: Values, click: Click) -> Updates:
+        selection = values[self._layout.selection]
+        step = PAGE_SIZE if click.act == "next" else -PAGE_SIZE
+        return self._refresh(values, replace(selection, offset=max(selection.offset + step, 0)))
+
+    def _toast(self, text: str) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text))
+
+    # What is done to takes
+
+    def _new_take(self, click: Click, _: str) -> str:
+        shot = self._shots.of_number(self._number(click))
+        self._studio.takes.queue(self._studio.takes.of_shots([shot]))
+        return f"A take of shot {shot.address} waits in the queue"
+
+    def _draft_open(self, _: Click, project: str) -> str:
+        shots = [shot for shot in self._shots.all(project) if not shot.takes]
+        ids = self._studio.takes.queue(self._studio.takes.of_shots(shots))
+        return f"{plural(len(ids), 'take')} added to the queue"
+
+    def _pick(self, click: Click, _: str) -> str:
+        shot, take = self._take(click)
+        if shot.picked == take:
+            self._shots.unpick([shot.number])
+        else:
+            self._shots.pick([each for each in shot.done if each.id == take])
+        return ""
+
+    def _reject(self, click: Click, _: str) -> str:
+        shot, take = self._take(click)
+        takes = [each for each in shot.done if each.id == take]
+        self._shots.reject(takes, not all(each.is_rejected for each in takes))
+        return ""
+
+    def _rate(self, click: Click, _: str) -> str:
+        self._studio.gallery.rate(click.subject, int(click.act[-1]))
+        return ""
+
+    def _finish(self, clip_ids: list[str]) -> str:
+        ids = self._studio.takes.queue(self._studio.finals.of(self._studio.gallery.existing(clip_ids)))
+        return f"{plural(len(ids), 'final')} added to the queue"
+
+    # What is done to shots
+
+    def _move_before(self, click: Click, _: str) -> str:
+        self._shots.move(int(click.subject), int(click.text))
+        return ""
+
+    def _move_by_one(self, click: Click, project: str) -> str:
+        numbers, number = [shot.number for shot in self._shots.all(project)], int(click.subject)
+        place = numbers.index(number)
+        if click.act == "move-up" and place:
+            self._shots.move(number, numbers[place - 1])
+        if click.act == "move-down" and place + 1 < len(numbers):
+            self._shots.move(numbers[place + 1], number)
+        return ""
+
+    def _edit(self, click: Click, _: str) -> str:
+        shot = self._shots.of_number(int(click.subject))
+        texts = {name: getattr(shot, name) for name in ("shot", "scene", "description", "notes")}
+        self._shots.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
+        return ""
+
+    def _remove(self, click: Click, _: str) -> str:
+        shot = self._shots.of_number(int(click.subject))
+        self._shots.remove([shot.number])
+        return f"Shot {shot.address} is off the list; its clips are in the gallery"
+
+    def _number(self, click: Click) -> int:
+        """The row number of the shot that was clicked, or of the shot of the take that was."""
+        with suppress(ValueError):
+            return int(click.subject)
+        return self._take(click)[0].number
+
+    def _take(self, click: Click) -> tuple[Shot, str]:
+        shot = self._shots.of_take(click.subject)
+        if shot is None:
+            raise UserError("That take is of no shot any more; look at the list again.")
+        return shot, click.subject
+
+    def _picked(self, click: Click) -> str:
+        return self._shots.of_number(self._number(click)).picked

@@ -1,0 +1,66 @@
+"""What the Shots room shows, as HTML: values are prepared here, words and markup are in the templates.
+
+A button's `data-act` names what it does. The nearest `data-clip` holds the row number of a shot, or the id of a take.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wan_pipeline.projects.shots.shot import Shot, ShotStatus, Take
+from wan_pipeline.ui.common.templates import Templates
+
+PAGE_SIZE = 100
+
+
+@dataclass(frozen=True)
+class ShotFilter:
+    """Which shots to show. Empty texts match all; each word must be in the shot's texts."""
+
+    text: str = ""
+    status: str = ""
+    scene: str = ""
+
+    def matches(self, shot: Shot) -> bool:
+        words = f"{shot.address} {shot.description} {shot.notes}".casefold()
+        is_found = all(word in words for word in self.text.casefold().split())
+        return is_found and self.status in ("", shot.status) and self.scene in ("", shot.scene)
+
+
+def head(templates: Templates, title: str, shots: Sequence[Shot], unfinished: int) -> str:
+    """How far the project is, and what can be done to all of its shots. `unfinished`: picked takes without a final."""
+    counts = Counter(shot.status for shot in shots)
+    states = [(status, counts[status]) for status in ShotStatus if counts[status]]
+    return templates.render(
+        "shots/head.html", title=title, count=len(shots), states=states, unfinished=unfinished,
+        open_shots=sum(not shot.takes for shot in shots),
+    )  # fmt: skip
+
+
+def board(templates: Templates, shots: Sequence[Shot], total: int, offset: int, *, is_filtered: bool) -> str:
+    """One page of the shots. `total` are those that match the filters."""
+    return templates.render(
+        "shots/board.html", shots=shots, total=total, offset=offset, page_size=PAGE_SIZE, is_filtered=is_filtered
+    )
+
+
+def again(templates: Templates, subject: str, title: str, value: str = "", text: str = "", count: int = 0) -> str:
+    """The dialog that makes takes with some settings changed; with `count` and `text` how many and how long."""
+    return templates.render("shots/again.html", subject=subject, title=title, value=value, text=text, count=count)
+
+
+def confirm(templates: Templates, act: str, text: str, label: str, notes: Sequence[str] = ()) -> str:
+    """What is about to be queued, and the button that does it."""
+    return templates.render("shots/confirm.html", act=act, text=text, label=label, notes=notes)
+
+
+def edit(templates: Templates, shot: Shot) -> str:
+    """The texts of a shot."""
+    return templates.render("shots/edit.html", shot=shot)
+
+
+def viewer(templates: Templates, shot: Shot, take: Take, comments: Sequence[object], facts: str) -> str:
+    """One take, large, with what reviewers say of it."""
+    return templates.render("shots/viewer.html", shot=shot, take=take, comments=comments, facts=facts)

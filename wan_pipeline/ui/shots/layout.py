@@ -1,0 +1,75 @@
+"""Components of the Shots room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import Block
+
+from wan_pipeline.projects.shots.shot import ShotStatus
+from wan_pipeline.requests.lists.files import ENDINGS
+from wan_pipeline.ui.common.clock import room_clock
+from wan_pipeline.ui.common.events import FORWARD_CLICKS
+from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.shown import shown_box
+
+POLL_SECONDS = 2.0
+ON_LOAD = Path(__file__).parent / "on_load"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a browser tab has open."""
+
+    offset: int = 0
+    """Index of the first shot on the page."""
+    take: str = ""
+    """Id of the take that is shown large; empty for none."""
+
+
+class ShotsLayout(Layout):
+    """Filters, what is done to all shots, the board, and what opens over it."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="filters"):
+            self.text = gr.Textbox(
+                label="Search shots",
+                placeholder="Search shots",
+                show_label=False,
+                max_lines=1,
+                elem_classes="search",
+                min_width=120,
+            )
+            status = [("Any status", ""), *((each.capitalize(), each.value) for each in ShotStatus)]
+            self.status = _filter(status, "Status")
+            self.scene = _filter([("All scenes", "")], "Scenes")
+            self.upload = gr.UploadButton(
+                "Add a shot list", file_types=list(ENDINGS), elem_id="shots-upload", elem_classes="quiet", min_width=0
+            )
+        self.head = _clickable("shots-head")
+        self.board = _clickable("shots-board", "board.js")
+        self.over = _clickable("shots-over")
+        self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
+        self.clock = room_clock(POLL_SECONDS)
+        self.selection = gr.State(Selection())
+        self.shown = shown_box()
+
+    @property
+    def clickable(self) -> tuple[gr.HTML, ...]:
+        """What has buttons."""
+        return self.head, self.board, self.over, self.toast
+
+    @property
+    def inputs(self) -> set[Block]:
+        return {self.text, self.status, self.scene, self.selection, self.shown}
+
+
+def _filter(choices: list[tuple[str, str]], label: str) -> gr.Dropdown:
+    return gr.Dropdown(choices, value="", label=label, show_label=False, min_width=120, elem_classes="filter")
+
+
+def _clickable(elem_id: str, script: str = "") -> gr.HTML:
+    own = (ON_LOAD / script).read_text(encoding="utf-8") if script else ""
+    return gr.HTML("", elem_id=elem_id, js_on_load=FORWARD_CLICKS + own)

@@ -1,0 +1,49 @@
+// The Shots room by keyboard, and posters that play while the pointer or the keyboard is on them.
+(() => {
+  const takeOf = target => target?.closest?.(".take[data-video]");
+
+  const play = take => {
+    if (take.querySelector("video")) return;
+    const video = document.createElement("video");
+    Object.assign(video, {src: take.dataset.video, muted: true, loop: true, autoplay: true, playsInline: true});
+    video.setAttribute("aria-hidden", "true");
+    take.querySelector(".take-picture").append(video);
+  };
+  const stop = take => take.querySelector("video")?.remove();
+  document.addEventListener("pointerover", event => { const take = takeOf(event.target); if (take) play(take); });
+  document.addEventListener("pointerout", event => {
+    const take = takeOf(event.target);
+    if (take && !take.contains(event.relatedTarget)) stop(take);
+  });
+
+  // Arrow keys go from take to take and from shot to shot; letters act on the take or the shot that has the keyboard.
+  const KEYS = {p: "pick-take", x: "reject-take", f: "finish", n: "new-take", a: "again", c: "edit", Enter: "open"};
+  const step = (from, key) => {
+    const row = from.closest(".shot"), stops = [...row.querySelectorAll("[data-focus]")];
+    if (key === "ArrowLeft" || key === "ArrowRight")
+      return stops[stops.indexOf(from) + (key === "ArrowLeft" ? -1 : 1)];
+    const rows = [...document.querySelectorAll("#shots-board .shot")];
+    const other = rows[rows.indexOf(row) + (key === "ArrowUp" ? -1 : 1)];
+    const next = other && [...other.querySelectorAll("[data-focus]")];
+    return next && next[Math.min(stops.indexOf(from), next.length - 1)];
+  };
+  document.addEventListener("keydown", event => {
+    const from = event.target.closest?.("#shots-board [data-focus]");
+    if (!from || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
+    if (event.key.startsWith("Arrow") && event.altKey) {
+      const button = from.closest(".shot").querySelector(`[data-act=move-${event.key === "ArrowUp" ? "up" : "down"}]`);
+      if (button) { event.preventDefault(); button.click(); }
+      return;
+    }
+    if (event.key.startsWith("Arrow")) {
+      const next = step(from, event.key);
+      if (next) { event.preventDefault(); next.focus(); next.scrollIntoView({block: "nearest", inline: "nearest"}); }
+      return;
+    }
+    const act = /^[0-5]$/.test(event.key) ? `rate-${event.key}` : KEYS[event.key];
+    const button = act && (from.querySelector(`[data-act=${act}]`) ?? from.closest(".shot").querySelector(`[data-act=${act}]`));
+    if (!button) return;
+    event.preventDefault();
+    button.click();
+  });
+})();
