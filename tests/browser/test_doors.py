@@ -144,7 +144,7 @@ def test_two_browsers_with_two_keys(browser: Browser, address: str, workspace: P
             expect(guest.locator(".clip.completed")).to_have_count(1)
             expect(guest.locator(".clip")).to_contain_text(f"a {colour} ball")
         guests[0].locator(".clip .picture").click()
-        guests[0].get_by_label("Your comment").fill("The second take, please.")
+        guests[0].get_by_label("Your comment", exact=True).fill("The second take, please.")
         guests[0].get_by_role("button", name="Send").click()
         expect(guests[0].locator("#comments")).to_contain_text("The second take")
         revoke = page.locator("#share-keys").get_by_role("button", name="Revoke")

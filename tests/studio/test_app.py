@@ -77,10 +77,10 @@ def test_without_a_port_any_free_one_will_do(host: str) -> None:
         check_address(host, None)
 
 
-def test_only_clips_are_served_and_nothing_is_sent(settings: Settings) -> None:
+def test_only_clips_and_exports_are_served_and_nothing_is_sent(settings: Settings) -> None:
     with Studio(settings) as studio:
         options = launch_options(studio)
-    assert options["allowed_paths"] == [str(settings.clips)]
+    assert options["allowed_paths"] == [str(settings.clips), str(settings.exports)]
     assert not options["run_history"]
     assert not options["enable_monitoring"]
     assert "https://" not in options["css"] + options["head"]

@@ -31,7 +31,18 @@ from wan_pipeline.ui.queue.shelves import Selection
 
 MAY = {
     "queue": {"submit", "submit_many", "duplicate", "reserve_clip"},
-    "gallery": {"problems", "notice", "page", "count_newer", "clip", "existing", "facets", "rescan", "newest_posters"},
+    "gallery": {
+        "problems",
+        "notice",
+        "page",
+        "count_newer",
+        "clip",
+        "at",
+        "existing",
+        "facets",
+        "rescan",
+        "newest_posters",
+    },
     "bundles": {"write"},
     "lora_notes": {"all"},
     "model_manager": {"entries", "entry", "download_plan", "free_bytes"},
