@@ -32,16 +32,8 @@ from wan_pipeline.ui.queue.shelves import Selection
 MAY = {
     "queue": {"submit", "submit_many", "duplicate", "reserve_clip"},
     "gallery": {
-        "problems",
-        "notice",
-        "page",
-        "count_newer",
-        "clip",
-        "at",
-        "existing",
-        "facets",
-        "rescan",
-        "newest_posters",
+        *("problems", "notice", "page", "count_newer", "clip", "find", "at"),
+        *("existing", "facets", "rescan", "newest_posters"),
     },
     "bundles": {"write"},
     "lora_notes": {"all"},
