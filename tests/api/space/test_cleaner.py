@@ -65,7 +65,9 @@ def test_a_visitors_clip_goes_with_all_its_files(space_studio: Studio, tmp_path:
             studio.gallery.clip(gone)
         assert studio.jobs.job(gone) is None
         assert studio.jobs.events(gone) == []
-    assert leftovers(studio.settings) == sorted(["", *[".json", ".mp4", ".webp"] * 2]), "the bin's folder, two clips"
+    assert leftovers(studio.settings) == sorted(["", *[".json", ".latents", ".mp4", ".webp"] * 2]), (
+        "the bin's folder, two clips"
+    )
     assert list((studio.settings.clips / "bin").iterdir()) == []
     assert not checkpoint.exists()
     assert not share.exists()
