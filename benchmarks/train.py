@@ -32,7 +32,7 @@ from wan_pipeline.trainer.flow import NoiseRange
 from wan_pipeline.trainer.loop import Loop
 from wan_pipeline.trainer.memory.forecast import Work, candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.prepare import Prepared
+from wan_pipeline.trainer.preparation.prepare import Prepared
 from wan_pipeline.trainer.recipe import Recipe, change, load_recipe
 
 RANK = 32

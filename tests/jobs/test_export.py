@@ -24,7 +24,7 @@ from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.rendered import frames_sha256
 from wan_pipeline.errors import Cancelled, RequestError
-from wan_pipeline.jobs.export import export
+from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.worker.render import make_clip
 from wan_pipeline.progress import Observer, SilentObserver, Stage
 from wan_pipeline.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
-from tests.engine.test_lora_cases import INPUTS, MODEL
+from tests.engine.lora.test_lora_cases import INPUTS, MODEL
 from tests.support import lora_files, tiny
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter

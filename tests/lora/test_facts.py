@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.engine.test_lora_cases import CASES, MODEL
+from tests.engine.lora.test_lora_cases import CASES, MODEL
 from tests.support import adapters, tiny
 from wan_pipeline.cli import main
 from wan_pipeline.lora import library as library_module

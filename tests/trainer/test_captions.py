@@ -23,8 +23,8 @@ from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.errors import UserError
-from wan_pipeline.trainer.captions import QUESTION, Captioner
 from wan_pipeline.trainer.dataset.folder import read_items
+from wan_pipeline.trainer.preparation.captions import QUESTION, Captioner
 
 PLACE = Placement(torch.device("cpu"), torch.float32)
 TEMPLATE = (

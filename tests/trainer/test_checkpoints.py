@@ -14,8 +14,8 @@ from wan_pipeline.cli import main
 from wan_pipeline.errors import UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.checkpoints import advice, best_step, checkpoints, trainings, use
-from wan_pipeline.trainer.output import NameTakenError, Output
+from wan_pipeline.trainer.files.checkpoints import advice, best_step, checkpoints, trainings, use
+from wan_pipeline.trainer.files.output import NameTakenError, Output
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.run import Trained, train
 

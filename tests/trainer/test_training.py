@@ -31,15 +31,15 @@ from wan_pipeline.models.precision import Precision
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer import run as run_module
 from wan_pipeline.trainer.experts import Trainable
+from wan_pipeline.trainer.files.naming import NameTakenError
+from wan_pipeline.trainer.files.output import Output
+from wan_pipeline.trainer.files.state import ResumeError
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.naming import NameTakenError
-from wan_pipeline.trainer.output import Output
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.run import Trained, foresee, train
-from wan_pipeline.trainer.state import ResumeError
 
 CPU = torch.device("cpu")
 STEPS = 6

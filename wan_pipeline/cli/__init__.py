@@ -9,28 +9,7 @@ import sys
 from pathlib import Path
 
 from wan_pipeline import __version__
-from wan_pipeline.cli import (
-    clips,
-    contact_sheet,
-    cut,
-    export,
-    finish,
-    generate,
-    loras,
-    models,
-    plan,
-    projects,
-    queue,
-    review,
-    serve,
-    share,
-    shots,
-    sound,
-    take,
-    train,
-    trainings,
-    upscale,
-)
+from wan_pipeline.cli import clips, generate, loras, models, plan, projects, queue, serve, share, train, trainings
 from wan_pipeline.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -40,6 +19,8 @@ from wan_pipeline.cli.common import (
     add_folders,
     complain,
 )
+from wan_pipeline.cli.film import contact_sheet, finish, review, shots, take
+from wan_pipeline.cli.handover import cut, export, sound, upscale
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 
 

@@ -99,7 +99,7 @@ def _add_ids(parser: argparse.ArgumentParser, count: str, default: str) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from wan_pipeline.cli.grid import add_grid, is_grid  # here: --help needs none of it
+    from wan_pipeline.cli.film.grid import add_grid, is_grid  # here: --help needs none of it
     from wan_pipeline.requests.request import Draft
 
     with opened_studio(options) as studio:

@@ -82,7 +82,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
-    from wan_pipeline.trainer.output import Output
+    from wan_pipeline.trainer.files.output import Output
     from wan_pipeline.trainer.request import TrainingRequest
     from wan_pipeline.trainer.run import foresee, train
 
@@ -129,7 +129,7 @@ def run_import(options: argparse.Namespace) -> int:
 def run_caption(options: argparse.Namespace) -> int:
     from wan_pipeline.engine.device.placement import choose_placement  # here and below: --help needs none of it
     from wan_pipeline.engine.load import quiet_libraries
-    from wan_pipeline.trainer.captions import Captioner, caption_dataset
+    from wan_pipeline.trainer.preparation.captions import Captioner, caption_dataset
 
     quiet_libraries()
     captioner = Captioner(options.model, choose_placement(settings(options).device))

@@ -11,7 +11,7 @@ from wan_pipeline.cli.common import Commands, add_folders, settings
 from wan_pipeline.requests import options as words
 
 if TYPE_CHECKING:
-    from wan_pipeline.trainer.checkpoints import Checkpoint
+    from wan_pipeline.trainer.files.checkpoints import Checkpoint
 
 LIST = "List the trainings whose checkpoints are kept, or the checkpoints of one, with their losses."
 USE = "Copy a checkpoint into the LoRA folder, as NAME-STEP, and print the paths of its files."
@@ -35,7 +35,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run_list(options: argparse.Namespace) -> int:
-    from wan_pipeline.trainer.checkpoints import checkpoints, trainings  # here and below: --help needs none of it
+    from wan_pipeline.trainer.files.checkpoints import checkpoints, trainings  # here and below: --help needs none of it
 
     if options.name is None:
         names = trainings(settings(options))
@@ -47,7 +47,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_use(options: argparse.Namespace) -> int:
-    from wan_pipeline.trainer.checkpoints import use
+    from wan_pipeline.trainer.files.checkpoints import use
 
     for path in use(settings(options), options.name, options.step):
         print(path)

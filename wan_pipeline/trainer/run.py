@@ -30,20 +30,20 @@ from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.checkpoints import Checkpoint, advice, best_step, checkpoints
-from wan_pipeline.trainer.encode import Encoders
 from wan_pipeline.trainer.experts import load_trainable
-from wan_pipeline.trainer.gather import Gatherer
+from wan_pipeline.trainer.files.checkpoints import Checkpoint, advice, best_step, checkpoints
+from wan_pipeline.trainer.files.output import Output, WrittenLora
+from wan_pipeline.trainer.files.state import load_state, read_header, save_state
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.output import Output, WrittenLora
-from wan_pipeline.trainer.prepare import Prepared, prepare
+from wan_pipeline.trainer.preparation.encode import Encoders
+from wan_pipeline.trainer.preparation.gather import Gatherer
+from wan_pipeline.trainer.preparation.prepare import Prepared, prepare
+from wan_pipeline.trainer.preparation.regularisation import check_wanted
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.regularisation import check_wanted
 from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
-from wan_pipeline.trainer.state import load_state, read_header, save_state
 from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 
 logger = logging.getLogger(__name__)

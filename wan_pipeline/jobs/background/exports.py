@@ -19,8 +19,8 @@ from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
-from wan_pipeline.jobs.export import export
-from wan_pipeline.jobs.exports import Exports
+from wan_pipeline.jobs.handover.export import export
+from wan_pipeline.jobs.handover.exports import Exports
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.progress import Progress, Stage, Throttle

@@ -18,7 +18,7 @@ from wan_pipeline.jobs.training.samples import Sampler
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
 from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.naming import state_path
+from wan_pipeline.trainer.files.naming import state_path
 
 if TYPE_CHECKING:
     from wan_pipeline.trainer.run import Trained

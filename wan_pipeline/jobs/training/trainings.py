@@ -19,7 +19,7 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import storage_error, whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.trainer.dataset.folder import read_items
-from wan_pipeline.trainer.naming import NameTakenError, check_lora_is_new, check_name
+from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed
 from wan_pipeline.trainer.trainable import HIGH_NOISE, LOW_NOISE, check_trainable, expert_suffixes

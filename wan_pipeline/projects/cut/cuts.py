@@ -13,7 +13,7 @@ from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.clips.export.order import START_HOUR, ExportOrder
 from wan_pipeline.clips.export.rates import frame_of
 from wan_pipeline.errors import ProjectError, RequestError
-from wan_pipeline.jobs.export import export
+from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.cut import MAIN, Cut, CutFiles, CutItem, item_of
 from wan_pipeline.projects.cut.render import render_mp4, render_prores

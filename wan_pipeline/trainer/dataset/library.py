@@ -20,7 +20,7 @@ from wan_pipeline.trainer.dataset.folder import (
     read_items,
 )
 from wan_pipeline.trainer.dataset.importing import import_dataset
-from wan_pipeline.trainer.naming import is_file_name
+from wan_pipeline.trainer.files.naming import is_file_name
 
 ZIP_SUFFIX = ".zip"
 TAKEN = IMAGE_SUFFIXES | CLIP_SUFFIXES | {CAPTION_SUFFIX, ZIP_SUFFIX}

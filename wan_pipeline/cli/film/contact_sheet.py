@@ -6,7 +6,7 @@ import argparse
 import json
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio
-from wan_pipeline.cli.take import find_clip
+from wan_pipeline.cli.film.take import find_clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import save_file
 
-from tests.engine.test_lora_kinds import CASES, LINEAR, MODEL
+from tests.engine.lora.test_lora_kinds import CASES, LINEAR, MODEL
 from tests.support import adapters, tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
@@ -93,7 +93,7 @@ def test_merged_is_beside_and_leaves_no_trace(
 @torch.inference_mode()
 def test_a_schedule_goes_from_step_to_step(model: InstalledModel, merged: bool) -> None:
     transformer = WanTransformer3DModel.from_pretrained(model.folder / "transformer").eval()
-    path = Path(__file__).parents[1] / "lora" / "cases" / "lightx2v_full.safetensors"  # tables and biases too
+    path = Path(__file__).parents[2] / "lora" / "cases" / "lightx2v_full.safetensors"  # tables and biases too
     factor = Factor(Schedule.parse("0:0, 0.5:1, 0.75:0.5").factors(4), HOME.device)
     plain = transformer(**INPUTS).sample
     wanted = []

@@ -11,7 +11,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import save_file
 
-from tests.engine.test_lora_cases import INPUTS, MODEL
+from tests.engine.lora.test_lora_cases import INPUTS, MODEL
 from tests.support import tiny
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.lora.weight_changes import WeightChange

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.engine.test_lora_kinds import CASES, noise
+from tests.engine.lora.test_lora_kinds import CASES, noise
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.soak import soaked

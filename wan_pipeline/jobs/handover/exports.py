@@ -7,7 +7,7 @@ from pathlib import Path
 from wan_pipeline.clips.export.order import Exported, ExportOrder
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.export import export
+from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
 from wan_pipeline.settings import Settings
 

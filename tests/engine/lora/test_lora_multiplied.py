@@ -11,8 +11,8 @@ from diffusers import WanTransformer3DModel
 from peft.tuners.oft.layer import OFTRotationModule
 from safetensors.torch import save_file
 
-from tests.engine.test_lora_kinds import LINEAR, MODEL, noise
-from tests.engine.test_lora_merged import HOME, INPUTS
+from tests.engine.lora.test_lora_kinds import LINEAR, MODEL, noise
+from tests.engine.lora.test_lora_merged import HOME, INPUTS
 from tests.support import tiny
 from wan_pipeline.engine.lora.adapters import applied, read_weights
 from wan_pipeline.engine.memory.quantize import dequantized, quantize

@@ -16,7 +16,7 @@ from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.errors import RequestError
-from wan_pipeline.jobs.export import feed
+from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer
 from wan_pipeline.settings import Settings
 

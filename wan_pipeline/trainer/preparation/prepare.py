@@ -15,8 +15,8 @@ from wan_pipeline.progress import check_cancelled
 from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.dataset.check import Dataset
-from wan_pipeline.trainer.encode import Encoders, FirstFrame, encode_pixels
 from wan_pipeline.trainer.flow import Given
+from wan_pipeline.trainer.preparation.encode import Encoders, FirstFrame, encode_pixels
 from wan_pipeline.trainer.progress import CaptionsObserver, TrainingObserver
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
-from tests.engine.test_lora_merged import HOME, INPUTS, MODEL
+from tests.engine.lora.test_lora_merged import HOME, INPUTS, MODEL
 from tests.support import adapters, tiny
 from wan_pipeline.engine.loaded import _guards_on_hooks
 from wan_pipeline.engine.lora.adapters import applied, read_weights
@@ -19,7 +19,7 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 
 NAMES = ((1, "client a"), (2, "client b"))
-CASES = Path(__file__).parents[1] / "lora" / "cases"
+CASES = Path(__file__).parents[2] / "lora" / "cases"
 
 
 @pytest.mark.parametrize("merged", [False, True])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import Commands, add_folders, add_memory, opened_studio, warn
-from wan_pipeline.cli.export import add_handles
+from wan_pipeline.cli.handover.export import add_handles
 from wan_pipeline.requests import options as words
 from wan_pipeline.wording import upper_first
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import check_writable, whole_file
 from wan_pipeline.trainer.factors import tensors_sha256
-from wan_pipeline.trainer.naming import NameTakenError, check_lora_is_new, check_name, lora_paths, state_path
-from wan_pipeline.trainer.state import no_state
+from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, lora_paths, state_path
+from wan_pipeline.trainer.files.state import no_state
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.engine.upscaler.network import WEIGHTS, load_upscaler
 from wan_pipeline.errors import RequestError
-from wan_pipeline.jobs.finish import interpolate, upscale
+from wan_pipeline.jobs.handover.enlarge import interpolate, upscale
 from wan_pipeline.progress import SilentObserver
 from wan_pipeline.settings import Settings
 

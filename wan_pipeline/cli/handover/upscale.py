@@ -26,7 +26,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
-    from wan_pipeline.jobs.finish import interpolate, upscale
+    from wan_pipeline.jobs.handover.enlarge import interpolate, upscale
 
     work = upscale if options.command == "upscale" else interpolate
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:

@@ -15,8 +15,8 @@ from wan_pipeline.models.weights import DamagedFileError, read_header
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
-from wan_pipeline.trainer.naming import NameTakenError, is_file_name
-from wan_pipeline.trainer.output import Output
+from wan_pipeline.trainer.files.naming import NameTakenError, is_file_name
+from wan_pipeline.trainer.files.output import Output
 
 OVERFITTED = 1.02
 """A last validation loss of this times the lowest says that training went on for too long. The noise is always the

@@ -17,7 +17,7 @@ from wan_pipeline.lora.keys import Role
 from wan_pipeline.models.library import ModelLibrary
 
 MODEL = "wan2.1-t2v-1.3b"
-CASES = sorted((Path(__file__).parents[1] / "lora" / "cases").glob("*.safetensors"))
+CASES = sorted((Path(__file__).parents[2] / "lora" / "cases").glob("*.safetensors"))
 INPUTS = {
     "hidden_states": torch.linspace(-1, 1, 16 * 2 * 4 * 4).reshape(1, 16, 2, 4, 4),
     "timestep": torch.tensor([500.0]),

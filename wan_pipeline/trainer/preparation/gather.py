@@ -11,9 +11,9 @@ from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
+from wan_pipeline.trainer.preparation.regularisation import Wanted, bucket_of_made, make_clips
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import Recipe
-from wan_pipeline.trainer.regularisation import Wanted, bucket_of_made, make_clips
 from wan_pipeline.trainer.request import TrainingRequest
 
 

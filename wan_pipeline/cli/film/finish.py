@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
-from wan_pipeline.cli.take import find_clip, report
+from wan_pipeline.cli.film.take import find_clip, report
 from wan_pipeline.errors import UserError
 from wan_pipeline.wording import data_size
 

@@ -1,0 +1,1 @@
+"""Commands from a shot list to finals."""

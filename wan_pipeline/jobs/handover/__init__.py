@@ -1,0 +1,1 @@
+"""Exports of clips: masters and other files, larger frames, more frames."""

@@ -1,0 +1,1 @@
+"""The files of a training: names, state, checkpoints and the LoRA."""
