@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ["WAN_STUDIO_DEVICE"] = "cpu"  # whatever this machine has: the tests of accelerators are in tests/gpu
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a forked process cannot start CUDA, which torch's optimizers would try
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
 from tests.support.queues import OpenQueue
