@@ -137,3 +137,11 @@ def write_settings(settings: Settings) -> str:
 
 def read_settings(options: str) -> Settings:
     return settings_of(settings_parser("tests.support.studios", "").parse_args(options.split("\n")))
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """The arguments that a process was started with; none of one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended
+        return []

@@ -14,7 +14,7 @@ import pytest
 from tests.support.hostile import BAD_JSON
 from tests.support.observers import Recorder
 from tests.support.queues import OpenQueue
-from tests.support.studios import PATIENCE, wait_for
+from tests.support.studios import PATIENCE, wait_for, words_of
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.background.verifications import Verification, Verifications, VerifyState, verify_when_idle
 from wan_pipeline.jobs.background.verify import Verdict
@@ -106,13 +106,6 @@ def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> No
         studio.queue.pause_queue()
         wait_for(lambda: (now := other.verifications.of(clip)) and now.is_over, "the verdict")
         assert other.verifications.of(clip).verdict.identical
-
-
-def words_of(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:  # it has ended
-        return []
 
 
 @pytest.mark.soak  # two more processes that import torch

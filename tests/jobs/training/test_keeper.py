@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.jobs.training.test_trainings import of, pictures, wanted  # noqa: F401 - fixtures
-from tests.support.studios import QUICK, opened, read_settings, wait_for, write_settings
+from tests.support.studios import QUICK, opened, read_settings, wait_for, words_of, write_settings
 from tests.support.warm import Warm, WarmProcess
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.training.job import TrainingState
@@ -115,7 +115,7 @@ def test_a_process_that_cannot_start_fails_what_waits(studio: Studio, pictures: 
 
 
 def trainers() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if MODULE in each.cmdline()]
+    return [each for each in psutil.Process().children() if MODULE in words_of(each)]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
