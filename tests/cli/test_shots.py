@@ -75,3 +75,10 @@ def test_shots_of_no_project_are_of_the_default_one(folders: list[str]) -> None:
     assert (report["project"], report["take"], report["request"]["width"]) == ("", 1, 160)
     lines = wan(*folders, "shots", "list").stdout.splitlines()
     assert lines == ["010           open      1 take"]
+
+
+def test_a_sheet_of_a_clip_that_was_made_without_the_queue(folders: list[str], tmp_path: Path) -> None:
+    clip = told(folders, "generate", *SIZE, "--prompt", "a red ball")["clip"]
+    made = told(folders, "contact-sheet", clip, "--output", tmp_path / "sheet.png")
+    assert Path(made["path"]) == tmp_path / "sheet.png" and (tmp_path / "sheet.png").stat().st_size > 1000
+    assert "no clip of" in refused(folders, "contact-sheet", tmp_path / "gone.mp4", "--output", tmp_path / "b.png")

@@ -43,5 +43,5 @@ def run(options: argparse.Namespace) -> int:
         else:
             studio.contact_sheets.of_project(studio.projects.existing(label).label, options.output)
     path = options.output.resolve()
-    print(json.dumps({"output": str(path), "bytes": path.stat().st_size}) if options.json else path)
+    print(json.dumps({"path": str(path), "bytes": path.stat().st_size}) if options.json else path)
     return 0

@@ -30,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
         label = studio.projects.existing(options.project).label
         count = studio.reviews.export(label, options.output)
     path = options.output.resolve()
-    print(json.dumps({"output": str(path), "project": label, "shots": count}) if options.json else path)
+    print(json.dumps({"path": str(path), "project": label, "shots": count}) if options.json else path)
     return 0

@@ -61,7 +61,7 @@ def find_clip(studio: Studio, text: str, label: str) -> Clip:
     """The clip of that path or beginning of an id. Raises UserError."""
     path = Path(text)
     if path.suffix.lower() == ".mp4" or path.is_file():
-        return studio.gallery.at(path)
+        return _clip_at(studio, path)
     if (found := studio.gallery.find(text)) is not None:
         return found
     shots = studio.shots.all(label)
@@ -70,6 +70,14 @@ def find_clip(studio: Studio, text: str, label: str) -> Clip:
         f"'{text[:60]}' is no shot of the project '{label or 'default'}' and no clip; {known}. "
         "Name a shot, a clip's file, or the beginning of its id."
     )
+
+
+def _clip_at(studio: Studio, path: Path) -> Clip:
+    try:
+        return studio.gallery.at(path)
+    except UserError:
+        studio.gallery.rescan()  # `generate` may have made it since
+        return studio.gallery.at(path)
 
 
 def report(studio: Studio, job_id: str) -> dict[str, Any]:
