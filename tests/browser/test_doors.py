@@ -132,7 +132,7 @@ def test_two_browsers_with_two_keys(browser: Browser, address: str, workspace: P
     """The owner makes the links on the page; each guest makes a clip, sees it alone, and is out when it is revoked."""
     with Visitor(new_profile(browser), address) as owner:
         page = owner.open()
-        page.get_by_role("button", name="Share").click()
+        page.get_by_role("button", name="Share", exact=True).click()
         links = [make_link(page) for _ in range(2)]
         guests = [new_profile(browser).new_page() for _ in links]
         for guest, link, colour in zip(guests, links, ("red", "blue"), strict=True):
