@@ -111,7 +111,7 @@ def test_the_estimate_is_cheap_and_does_not_wait_for_words(studio: Studio, photo
     draft = replace(BALL, prompt="", image=photo, loras=(LoraChoice("ghost"),))
     started = time.thread_time()  # other processes take their share of the clock
     shown = studio.estimates.of_draft(draft)
-    assert time.thread_time() - started < 0.1  # 20 ms on an idle machine
+    assert time.thread_time() - started < 0.2  # 20 ms on an idle machine
     assert shown.text.startswith("about ") and shown.text.endswith(", after 25 other clips")
     assert not list(studio.settings.inputs.iterdir())
     with pytest.raises(RequestError, match="use 320 or 352"):
