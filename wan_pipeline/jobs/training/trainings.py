@@ -148,9 +148,8 @@ class Trainings:
             raise UserError(f"The training '{job.name}' is {job.state}; cancel it first.")
         folder = self._settings.trainings / job.name
         try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            pass
+            if folder.exists():
+                shutil.rmtree(folder)
         except OSError as error:
             raise storage_error(folder, error) from error
         with self._database.transaction() as connection:

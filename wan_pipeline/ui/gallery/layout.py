@@ -11,7 +11,7 @@ from gradio.components import Component
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
-from wan_pipeline.ui.common.filters import offer
+from wan_pipeline.ui.common.filters import filter_box, offer, search_box
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import Names
 
@@ -41,18 +41,11 @@ class GalleryLayout(Layout):
 
     def __init__(self) -> None:
         with gr.Row(elem_classes="filters"):
-            self.text = gr.Textbox(
-                label="Search prompts and notes",
-                placeholder="Search prompts and notes",
-                show_label=False,
-                max_lines=1,
-                elem_classes="search",
-                min_width=120,
-            )
-            self.project = _filter("Projects", "All projects")
-            self.model = _filter("Models", "All models")
-            self.preset = _filter("Styles", "All styles")
-            self.lora = _filter("LoRAs", "All LoRAs")
+            self.text = search_box("Search prompts and notes")
+            self.project = filter_box("Projects", "All projects")
+            self.model = filter_box("Models", "All models")
+            self.preset = filter_box("Styles", "All styles")
+            self.lora = filter_box("LoRAs", "All LoRAs")
             self.starred = gr.Checkbox(label="Starred", elem_classes="toggle star", container=False, min_width=0)
             self.binned = gr.Checkbox(label="Bin", elem_classes="toggle bin", container=False, min_width=0)
             self.empty_bin = gr.Button(
@@ -110,19 +103,6 @@ class GalleryLayout(Layout):
             self.lora: [(name, name) for name in facets.loras],
         }
         return offer(found, values)
-
-
-def _filter(label: str, everything: str) -> gr.Dropdown:
-    """A drop-down whose first choice filters nothing."""
-    return gr.Dropdown(
-        [(everything, "")],
-        value="",
-        label=label,
-        show_label=False,
-        visible=False,
-        min_width=120,
-        elem_classes="filter",
-    )
 
 
 def _clickable(elem_id: str) -> gr.HTML:

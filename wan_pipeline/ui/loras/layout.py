@@ -8,14 +8,13 @@ from gradio.blocks import Block
 from wan_pipeline.lora.library import SUFFIX
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
-from wan_pipeline.ui.common.filters import offer
+from wan_pipeline.ui.common.filters import filter_box, offer, search_box
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.loras.shelf import PAGE_SIZE, Query
 
 LOOK_SECONDS = 2.0
 """How often the folders are looked at while the room is open."""
-EVERYWHERE = ("All folders", "")
 
 
 class LorasLayout(Layout):
@@ -28,18 +27,10 @@ class LorasLayout(Layout):
                 "Add a file", file_types=[SUFFIX], elem_id="lora-upload", elem_classes="quiet", min_width=0, scale=0
             )
         with gr.Row(elem_classes="filters", elem_id="lora-filters"):
-            self.text = gr.Textbox(
-                label="Search names, trigger words, base models and notes",
-                placeholder="Search names, words, bases and notes",
-                show_label=False,
-                max_lines=1,
-                elem_classes="search",
-                min_width=120,
+            self.text = search_box(
+                "Search names, trigger words, base models and notes", "Search names, words, bases and notes"
             )
-            self.folder = gr.Dropdown(
-                [EVERYWHERE], value="", label="Folder", show_label=False, visible=False, min_width=120,
-                elem_classes="filter",
-            )  # fmt: skip
+            self.folder = filter_box("Folder", "All folders")
             self.fits = gr.Checkbox(label="Fits the model", elem_classes="toggle", container=False, min_width=0)
         self.grid = gr.HTML("", elem_id="lora-grid", js_on_load=FORWARD_CLICKS)
         self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)

@@ -12,6 +12,7 @@ from wan_pipeline.projects.shots.shot import ShotStatus
 from wan_pipeline.requests.lists.files import ENDINGS
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
+from wan_pipeline.ui.common.filters import filter_box, search_box
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.shown import shown_box
 
@@ -34,17 +35,10 @@ class ShotsLayout(Layout):
 
     def __init__(self) -> None:
         with gr.Row(elem_classes="filters"):
-            self.text = gr.Textbox(
-                label="Search shots",
-                placeholder="Search shots",
-                show_label=False,
-                max_lines=1,
-                elem_classes="search",
-                min_width=120,
-            )
-            status = [("Any status", ""), *((each.capitalize(), each.value) for each in ShotStatus)]
-            self.status = _filter(status, "Status")
-            self.scene = _filter([("All scenes", "")], "Scenes")
+            self.text = search_box("Search shots")
+            status = [(each.capitalize(), each.value) for each in ShotStatus]
+            self.status = filter_box("Status", "Any status", status)
+            self.scene = filter_box("Scenes", "All scenes")
             self.upload = gr.UploadButton(
                 "Add a shot list", file_types=list(ENDINGS), elem_id="shots-upload", elem_classes="quiet", min_width=0
             )
@@ -64,10 +58,6 @@ class ShotsLayout(Layout):
     @property
     def inputs(self) -> set[Block]:
         return {self.text, self.status, self.scene, self.selection, self.shown}
-
-
-def _filter(choices: list[tuple[str, str]], label: str) -> gr.Dropdown:
-    return gr.Dropdown(choices, value="", label=label, show_label=False, min_width=120, elem_classes="filter")
 
 
 def _clickable(elem_id: str, script: str = "") -> gr.HTML:
