@@ -158,7 +158,7 @@ class Settings:
     @property
     def written(self) -> tuple[Path, ...]:
         """The workspace's folders that must exist before anything is written."""
-        return self.clips, self.inputs, self.previews, self.cache, self.logs
+        return self.clips, self.inputs, self.previews, self.cache, self.logs, self.exports
 
     @property
     def folders(self) -> tuple[Path, ...]:

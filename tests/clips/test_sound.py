@@ -101,6 +101,10 @@ def test_what_is_no_sound_is_refused(long_clip: Path, tmp_path: Path) -> None:
         with pytest.raises(RequestError):
             SoundOrder(tmp_path / "b.wav", **bad)
     assert not (tmp_path / "new.mp4").exists()
+    before = long_clip.read_bytes()
+    with pytest.raises(RequestError, match="is the clip itself"):
+        add_sound(long_clip, SoundOrder(tone(tmp_path / "c.wav", 1)), long_clip)
+    assert long_clip.read_bytes() == before
 
 
 def test_on_the_command_line_and_verified(

@@ -145,6 +145,13 @@ def test_ffv1_loses_nothing(clip: Path, home: Settings, tmp_path: Path) -> None:
     assert (np.stack(frames) == np.stack(pictures(tmp_path / "png"))).all()
 
 
+def test_exr_above_30_frames_a_second_has_no_timecode(clip: Path, home: Settings, tmp_path: Path) -> None:
+    exported = write(clip, home, "exr", tmp_path / "fast", rate=Fraction(50), handles=1)
+    assert (exported.timecode, len(list((tmp_path / "fast").iterdir()))) == ("", exported.frames)
+    header = OpenEXR.File(str(tmp_path / "fast" / "fast.1001.exr")).header()
+    assert header["framesPerSecond"] == 50 and "timeCode" not in header
+
+
 def test_exr_is_linear_or_as_displayed_and_says_so(clip: Path, home: Settings, tmp_path: Path) -> None:
     write(clip, home, "exr", tmp_path / "linear", rate=FILM)
     write(clip, home, "exr", tmp_path / "display", transfer=Transfer.DISPLAY)
@@ -193,6 +200,7 @@ def test_what_cannot_be_is_refused_before_anything_is_decoded(clip: Path, home: 
     for name, output, match in (
         ("prores", tmp_path / "a.mp4", r"ends in \.mov"),
         ("png16", tmp_path / "full", "is there already"),
+        ("h264", clip, "is the clip itself"),
     ):
         observer = Recorder()
         with pytest.raises(RequestError, match=match):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from wan_pipeline.wording import plural
 
 logger = logging.getLogger(__name__)
 MAX_RATING = 5
+PROJECT_PAGE = 500
+"""Clips that `of_project` reads at a time."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,13 @@ class Gallery:
         if row is None:
             raise UserError(f"{path} is no clip of {self._folder}; name one that is in the gallery.")
         return self._clip(row)
+
+    def of_project(self, project: str, *, starred: bool = False) -> Iterator[Clip]:
+        """The project's clips outside the bin, newest first. Here "" is the default project, not all of them."""
+        query, offset = GalleryQuery(project=project, starred=starred), 0
+        while clips := self.page(query, offset, PROJECT_PAGE).items:
+            yield from (clip for clip in clips if clip.project == project)
+            offset += PROJECT_PAGE
 
     def existing(self, clip_ids: Iterable[str]) -> list[Clip]:
         """The clips of these ids, in this order, without those that are gone."""

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import datetime
 from pathlib import Path
 
-from wan_pipeline.errors import StorageError
+from wan_pipeline.errors import RequestError, StorageError
 from wan_pipeline.requests.request import GenerationRequest
 
 MAX_WORDS_CHARACTERS = 40
@@ -37,6 +37,12 @@ def latents_path(clip: Path) -> Path:
 def clip_bytes(request: GenerationRequest) -> int:
     """Upper bound of an MP4's size, that of noise; usual clips are far smaller."""
     return request.width * request.height * request.num_frames
+
+
+def check_other(clip: Path, output: Path) -> None:
+    """Raise RequestError for an output that is the clip itself."""
+    if output.resolve() == clip.resolve():
+        raise RequestError("output", f"{output} is the clip itself; choose another name.")
 
 
 def check_output(clip: Path) -> None:

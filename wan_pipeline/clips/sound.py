@@ -16,7 +16,7 @@ import imageio_ffmpeg
 
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.ffmpeg import file_url, reading, write_error
-from wan_pipeline.clips.naming import check_output, latents_path, poster_path
+from wan_pipeline.clips.naming import check_other, check_output, latents_path, poster_path
 from wan_pipeline.clips.receipt import Receipt, Sound, load_receipt, receipt_inside, write_receipt
 from wan_pipeline.errors import RequestError
 from wan_pipeline.storage.files import whole_file
@@ -64,6 +64,7 @@ def add_sound(clip: Path, order: SoundOrder, output: Path | None = None) -> Path
     target = output or _free_name(clip)
     if output is not None:
         check_output(output)
+        check_other(clip, output)
     with TemporaryDirectory() as folder:
         sound = Path(folder) / "sound.m4a"
         _encode(order.file, filters, sound)
@@ -73,7 +74,10 @@ def add_sound(clip: Path, order: SoundOrder, output: Path | None = None) -> Path
         _join(clip, sound, changed if is_inside else None, target)
     for of in (poster_path, latents_path):
         if of(clip).is_file():
-            shutil.copyfile(of(clip), of(target))
+            with whole_file(of(target)) as part:
+                shutil.copyfile(of(clip), part)
+        else:
+            of(target).unlink(missing_ok=True)  # of a clip that `output` replaces
     write_receipt(changed, target)
     return target
 

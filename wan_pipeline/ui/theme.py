@@ -23,7 +23,7 @@ MAX_SESSIONS = 64
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:
-    """Arguments for `Blocks.launch`: the looks of the page, and what it serves: clips, their posters, nothing else."""
+    """Arguments for `Blocks.launch`: looks, and what it serves to the owner: clips with their files, and exports."""
     return {
         "theme": theme(),
         "css": _collect("css"),

@@ -122,6 +122,17 @@ def test_one_video_has_the_frames_in_order(studio: Studio, tmp_path: Path) -> No
         assert sum(apart) < 0.8 * sum(shifted)
 
 
+def test_a_video_has_the_exact_rate(studio: Studio, tmp_path: Path) -> None:
+    name, rate = made(studio, "exact", "one", "three"), Fraction(24000, 1001)
+    exported = write(studio, name, "mp4", tmp_path / "film.mp4", rate=rate)
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        assert film.streams.video[0].average_rate == rate
+        assert len(list(film.decode(video=0))) == exported.frames
+    (take, *_) = clips(studio.settings, "one")
+    with pytest.raises(RequestError, match="is the clip itself"):
+        write(studio, name, "mp4", take)
+
+
 def test_without_a_cut_the_picked_takes_are_exported(studio: Studio, tmp_path: Path) -> None:
     studio.projects.ensure("Empty")
     with pytest.raises(ProjectError, match="neither a cut nor picked takes"):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.export.formats import FIRST_FRAME, SEQUENCE_DIGITS
-from wan_pipeline.clips.export.rates import timecode
+from wan_pipeline.clips.export.rates import exr_has_timecode, timecode
 
 BT709_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
 """x and y of red, green, blue and white (D65): ITU-R BT.709-6, item 1.3."""
@@ -51,17 +51,24 @@ class ExrWriter:
             OpenEXR.File(self._header(), {"RGB": self._table[frame]}).write(str(path))
             self._count += 1
 
+    def _timecode(self) -> dict[str, object]:
+        import OpenEXR
+
+        if not exr_has_timecode(self._rate):
+            return {}
+        code = timecode(self._first_timecode + self._count, self._rate)
+        return {"timeCode": OpenEXR.TimeCode(*map(int, code.split(":")), *_NO_USER_BITS)}
+
     def _header(self) -> dict[str, object]:
         import OpenEXR
 
-        code = timecode(self._first_timecode + self._count, self._rate)
         is_linear = self._transfer is Transfer.LINEAR
         return {
             "compression": OpenEXR.ZIP_COMPRESSION,
             "type": OpenEXR.scanlineimage,
             "chromaticities": BT709_PRIMARIES,
             "framesPerSecond": self._rate,
-            "timeCode": OpenEXR.TimeCode(*map(int, code.split(":")), *_NO_USER_BITS),
+            **self._timecode(),
             "transfer": "linear" if is_linear else "BT.709",
             **({"colorInteropID": "lin_rec709_scene"} if is_linear else {}),
         }

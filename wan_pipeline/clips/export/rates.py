@@ -46,6 +46,11 @@ def timecode(frame: int, rate: Fraction) -> str:
     return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frames:02}"
 
 
+def exr_has_timecode(rate: Fraction) -> bool:
+    """OpenEXR's timecode, which is SMPTE 12M's, counts no more frames a second."""
+    return nominal(rate) <= 30
+
+
 def frame_of(hours: int, rate: Fraction) -> int:
     """The frame at which timecode shows this many hours."""
     return hours * 3600 * nominal(rate)

@@ -78,7 +78,7 @@ def verify(
     then = receipt.provenance
     plan = then.plan if is_plan(then.plan) else ""
     mode = deterministic or then.environment.get("strict") == "yes"
-    with Engine(settings, deterministic=mode, threads=_threads(then) if mode else None) as engine:
+    with Engine(settings, deterministic=mode, threads=recorded_threads(then) if mode else None) as engine:
         if deterministic:
             _refuse_changes(clip, then, engine.provenance(receipt.request, observer, plan))
         with _advise_on_memory(clip):
@@ -139,7 +139,7 @@ def _refuse_changes(clip: Path, then: Provenance, now: Provenance) -> None:
         )
 
 
-def _threads(then: Provenance) -> int | None:
+def recorded_threads(then: Provenance) -> int | None:
     """The number of CPU threads that the clip was made with."""
     text = then.environment.get("threads", "")
     return min(int(text), MAX_THREADS) if text.isdecimal() and len(text) < 9 and int(text) else None

@@ -15,6 +15,7 @@ from wan_pipeline.clips.export.formats import Format, find_format
 from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
+from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer
@@ -47,6 +48,7 @@ class Finished:
 def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer) -> Finished:
     """Write the clip with larger frames. Raises RequestError, StorageError, GenerationError and Cancelled."""
     _check_factor(factor, UPSCALE_FACTORS)
+    check_other(clip, output)
     source = open_source(clip)
     width, height = (side * factor for side in source.size)
     if max(width, height) > MAX_SIDE:
@@ -69,6 +71,7 @@ def interpolate(clip: Path, factor: int, output: Path, settings: Settings, obser
     Raises RequestError, StorageError, GenerationError and Cancelled.
     """
     _check_factor(factor, INTERPOLATE_FACTORS)
+    check_other(clip, output)
     source = open_source(clip)
     rate, frames = source.rate * factor, (source.frames - 1) * factor + 1
     order = ExportOrder(_smooth(find_format("h264"), rate, frames), output)

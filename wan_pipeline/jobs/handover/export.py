@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from wan_pipeline.clips.export.formats import check_output
 from wan_pipeline.clips.export.levels import eight_bits, sixteen_bits, widened
 from wan_pipeline.clips.export.order import START_HOUR, Exported, ExportOrder, first_of
-from wan_pipeline.clips.export.rates import frame_of, timecode
+from wan_pipeline.clips.export.rates import exr_has_timecode, frame_of, timecode
 from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
+from wan_pipeline.clips.naming import check_other
 from wan_pipeline.clips.read import read_frames
 from wan_pipeline.clips.receipt import Receipt
 from wan_pipeline.errors import ModelError
+from wan_pipeline.jobs.background.verify import recorded_threads
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.settings import Settings
 
@@ -43,12 +45,14 @@ def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observe
     Raises RequestError for an order that cannot be carried out, StorageError, GenerationError and Cancelled.
     """
     check_output(order.format, order.output)
+    check_other(clip, order.output)
     source = open_source(clip)
     rate = order.rate or source.rate
     with writing(order, source.size, rate, source.reel) as writer:
         from_latents, warnings = feed(source, settings, observer, writer)
     form = order.format
-    code = timecode(frame_of(START_HOUR, rate) - order.handles, rate) if form.has_timecode or form.name == "exr" else ""
+    has_code = form.has_timecode or (form.name == "exr" and exr_has_timecode(rate))
+    code = timecode(frame_of(START_HOUR, rate) - order.handles, rate) if has_code else ""
     first = first_of(form)
     return Exported(
         order.output, writer.count, form.bits, str(rate), from_latents, order.handles, first, code, warnings
@@ -79,7 +83,7 @@ def _feed_latents(
     from wan_pipeline.engine.master import decode_master  # here: torch takes seconds to import
 
     then, request = receipt.provenance, receipt.request
-    threads = int(then.environment.get("threads", "0")) if then.environment.get("strict") == "yes" else None
+    threads = (recorded_threads(then) or 0) if then.environment.get("strict") == "yes" else None
     found = _FrameHash((request.num_frames, request.height, request.width, 3))
     write = partial(_write_floats, writer, found)
     decode_master(settings, then, latents, observer, write, threads)

@@ -19,14 +19,14 @@ class Exports:
         self._settings, self._gallery = settings, gallery
 
     def find(self, name: str) -> Path:
-        """The MP4 of a path, or of the id of a clip in the gallery. Raises UserError."""
+        """The MP4 of a path, or of the clip in the gallery whose id begins so. Raises UserError."""
         path = Path(name)
         if path.is_file():
             return path
-        if found := self._gallery.existing([name]):
-            return found[0].path
+        if found := self._gallery.find(name):
+            return found.path
         raise UserError(f"There is no clip '{name[:200]}'; name an MP4 file, or the id of a clip of the gallery.")
 
     def write(self, clip: Path, order: ExportOrder, observer: Observer) -> Exported:
-        """Write a clip in this process. Raises what `jobs.export.export` raises."""
+        """Write a clip in this process. Raises what `jobs.handover.export.export` raises."""
         return export(clip, order, self._settings, observer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import suppress
 from glob import escape
@@ -49,12 +50,15 @@ def remove_stray_parts(settings: Settings) -> None:
     """Remove stale `.part` files left by dead processes."""
     oldest = time.time() - STRAY_SECONDS
     for folder in settings.written:
-        for path in folder.rglob("*.part"):
+        for path in list(folder.rglob("*.part")):
             with suppress(FileNotFoundError):  # another process has just renamed it
                 if path.stat().st_mtime < oldest:
                     _remove(path)
 
 
 def _remove(path: Path) -> None:
+    if path.is_dir():  # of a sequence
+        shutil.rmtree(path, ignore_errors=True)
+        return
     with suppress(PermissionError):  # on Windows, while the dead worker's ffmpeg or a page still has it
         path.unlink(missing_ok=True)

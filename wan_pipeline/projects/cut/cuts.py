@@ -12,6 +12,7 @@ from typing import Any
 from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.clips.export.order import START_HOUR, ExportOrder
 from wan_pipeline.clips.export.rates import frame_of
+from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
@@ -112,9 +113,14 @@ class Cuts:
         """
         _check_output(order)
         sequence = sequence_of(self._chosen(project, name), self._settings.clips, order.rate)
+        for piece in sequence.pieces:
+            check_other(piece.source.clip, order.output)
         if order.format is CutFormat.MP4:
             render_mp4(sequence, order.output, self._settings, observer)
-            return _exported(order, sequence)
+            silent = (
+                ("Clips at another rate than the cut's are without their sound.",) if sequence.has_other_rates else ()
+            )
+            return _exported(order, sequence, (), silent)
         if order.format is CutFormat.PRORES:
             return _exported(order, sequence, (), render_prores(sequence, order.output, self._settings, observer))
         media, warnings = self._media(sequence, order, observer)

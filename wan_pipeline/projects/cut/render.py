@@ -34,7 +34,8 @@ def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: O
     Raises RequestError for clips of several sizes, StorageError and Cancelled.
     """
     _ = sequence.size  # or it is refused
-    options = ["-crf", str(CRF), "-vf", COLOURS, "-movflags", "+faststart", "-f", "mp4"]
+    exact = f"settb={1 / sequence.rate},setpts=N,{COLOURS}"  # moviepy rounds the rate to hundredths
+    options = ["-crf", str(CRF), "-vf", exact, "-r", str(sequence.rate), "-movflags", "+faststart", "-f", "mp4"]
     with temporary_folder(settings.cache, "cut") as folder, whole_file(output) as part, _composed(sequence) as video:
         try:
             video.write_videofile(

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from wan_pipeline.clips.export.order import START_HOUR
 from wan_pipeline.clips.export.rates import frame_of
 from wan_pipeline.errors import RequestError
 from wan_pipeline.projects.cut.sequence import Sequence
 from wan_pipeline.storage.files import whole_file
-
-TIMECODE_HOUR = 1
-"""A timeline begins at 01:00:00:00."""
 
 
 class TimelineKind(StrEnum):
@@ -92,7 +90,7 @@ def _timeline(otio: Any, sequence: Sequence, media: Many[Media], folder: Path) -
             clip.metadata["wan_studio"] = {"clip": piece.source.receipt.job}
         track.append(clip)
     timeline = otio.schema.Timeline(sequence.name)
-    timeline.global_start_time = time(frame_of(TIMECODE_HOUR, sequence.rate))
+    timeline.global_start_time = time(frame_of(START_HOUR, sequence.rate))
     timeline.tracks.append(track)
     return timeline
 
