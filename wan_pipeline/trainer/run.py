@@ -200,7 +200,8 @@ class _Training:
             self.loop.run_until(step, self._observer)
             self._tell(self._validated())
         except Cancelled:
-            self._save_state()
+            if self.loop.steps_done > self._saved_step:
+                self._save_state()
             raise
         except NotFiniteError as error:
             raise NotFiniteError(f"{error} {self._kept()}") from error

@@ -9,6 +9,8 @@ from wan_pipeline.models.spec import LastImage
 
 HIGH_NOISE, LOW_NOISE = "high_noise", "low_noise"
 """Ends of the names of the files for two experts."""
+SUFFIXES = ("", HIGH_NOISE, LOW_NOISE)
+"""All ends that a file of any training may have."""
 
 
 def check_trainable(model: InstalledModel) -> Layout:

@@ -211,6 +211,9 @@ def test_what_is_wrong_is_said_at_once(
     studio.trainings.submit(of(pictures, "queued"))
     with pytest.raises(UserError, match=sentence):
         studio.trainings.submit(replace(of(pictures), **changes))
+    (studio.settings.loras / "other-20.safetensors").touch()  # taken from an earlier training of that name
+    with pytest.raises(UserError, match="There is a LoRA 'other-20'"):
+        studio.trainings.submit(of(pictures, "other"))
     with pytest.raises(UserError, match="5 prompts"):
         studio.trainings.submit(of(pictures), ["a"] * 5)
 

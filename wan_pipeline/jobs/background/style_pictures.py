@@ -109,7 +109,7 @@ class _Artist:
         from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and mostly nothing is to be drawn
 
         try:
-            with self._locks.device(), Engine(self._settings) as engine:
+            with self._locks.device().acquire(timeout=POLL_SECONDS), Engine(self._settings) as engine:
                 frames = engine.render(request, self).frames
         except (Cancelled, Timeout):
             return False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wan_pipeline.jobs.launch import RunningWorker, launch
 from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.training.job import TrainingState
 from wan_pipeline.jobs.training.process import MODULE, device_is_wanted
 from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff
@@ -41,6 +42,7 @@ class TrainerKeeper:
         self._locks = WorkspaceLocks(settings.workspace)
         self._process: RunningWorker | None = None
         self._backoff = RestartBackoff()
+        self._at_launch: list[tuple[str, TrainingState, int]] = []
 
     def poll(self) -> None:
         """Start it if a training waits, the device is not wanted, and none is alive. Raises StorageError, OSError."""
@@ -52,11 +54,15 @@ class TrainerKeeper:
         if not self._trainings.unfinished() or not self._backoff.may_start():
             return
         if not device_is_wanted(self._jobs, self._locks) and not is_held(self._locks.trainer()):
+            self._at_launch = self._standing()
             self._process = self._launch(self._settings)
 
+    def _standing(self) -> list[tuple[str, TrainingState, int]]:
+        return [(job.id, job.state, job.deaths) for job in self._trainings.unfinished()]
+
     def _handle_exit(self, code: int) -> None:
-        """Fail what waits when process after process ends in disorder, which claiming a training would have counted."""
-        if code == 0:
+        """Fail what waits when process after process ends before it claims a training: `claim` counts the others."""
+        if code == 0 or self._standing() != self._at_launch:
             self._backoff = RestartBackoff()
             return
         logger.warning("The process that trains ended with exit status %d.", code)

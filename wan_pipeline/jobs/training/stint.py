@@ -18,7 +18,8 @@ from wan_pipeline.jobs.training.samples import Sampler
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
 from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.files.naming import state_path
+from wan_pipeline.trainer.files.naming import lora_paths, state_path
+from wan_pipeline.trainer.trainable import SUFFIXES
 
 if TYPE_CHECKING:
     from wan_pipeline.trainer.run import Trained
@@ -46,13 +47,13 @@ class Stint:
         self._queue = queue
         self._trainings = trainings
         self._new_observer = partial(TrainingObserver, queue, job.id, gives_way)
-        self._warnings: list[str] = []
+        self._warnings = list(job.warnings)
 
     def run(self) -> None:
         """Train, with samples at each checkpoint. Raises StorageError when the database cannot be used."""
         with self._ending():
             result = self._job.result or self._written_before() or self._train()
-            self._queue.record_result(self._job.id, result)
+            self._queue.record_result(self._job.id, result, self._warnings)
             with self._observing() as observer:
                 self._sample(observer, (result.steps, result.lora))
             self._queue.finish(self._job.id, result, self._warnings)
@@ -97,13 +98,16 @@ class Stint:
             self._warnings.append("Its last samples were left out, as it was stopped when the LoRA was there.")
         except StudioError as error:
             logger.warning("No samples: %s", error)
-            self._warnings.append(f"Samples could not be made: {error}")
+            self._warn(f"Samples could not be made: {error}")
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._warnings:  # at each checkpoint
+            self._warnings.append(sentence)
 
     def _written_before(self) -> TrainingResult | None:
         """The result of a process that died when the LoRA was written and its row was not; None if none did."""
         job, request = self._job, self._job.request
-        lora = self._settings.loras / f"{request.output}.safetensors"
-        found = [lora, *self._settings.loras.glob(f"{request.output}_*_noise.safetensors")]
+        found = lora_paths(self._settings.loras, request.output, SUFFIXES)
         written = [path for path in found if path.is_file()]
         if job.started_at is None or not written or state_path(self._settings, request.output).exists():
             return None
@@ -116,7 +120,7 @@ class Stint:
         return TrainingResult(
             request.output,
             points[-1].step,
-            losses[-1] if losses else 0.0,
+            sum(losses[-LAST:]) / len(losses[-LAST:]) if losses else 0.0,
             validation[-1] if validation else None,
             seconds=0.0,
             peak_memory_gib=job.memory_gib or 0.0,
@@ -159,3 +163,7 @@ def _result(name: str, trained: Trained) -> TrainingResult:
         trained.peak_memory_gib,
         trained.lora.sha256,
     )
+
+
+LAST = 20
+"""Steps whose mean loss is a training's, as its loop reckons it."""

@@ -72,9 +72,9 @@ class TrainerQueue:
         else:
             self._set(training_id, RUNNING, state=TrainingState.PAUSED, stage="", eta_seconds=None, deaths=0)
 
-    def record_result(self, training_id: str, result: TrainingResult) -> None:
+    def record_result(self, training_id: str, result: TrainingResult, warnings: Sequence[str]) -> None:
         """The running training has written its LoRA; only samples are left to be made."""
-        self._set(training_id, RUNNING, result=json.dumps(asdict(result)))
+        self._set(training_id, RUNNING, result=json.dumps(asdict(result)), warnings=json.dumps(list(warnings)))
 
     def finish(self, training_id: str, result: TrainingResult, warnings: Sequence[str]) -> None:
         self._end(

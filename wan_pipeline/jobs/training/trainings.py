@@ -14,21 +14,20 @@ from wan_pipeline.jobs.training.job import RETRIABLE, UNFINISHED, Point, Trainin
 from wan_pipeline.jobs.training.rows import IN_ORDER, read_job, stored_request, update
 from wan_pipeline.jobs.training.samples import checkpoints_of
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import storage_error, whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.trainer.dataset.folder import read_items
-from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name
+from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, checkpoint_name, lora_paths
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed
-from wan_pipeline.trainer.trainable import HIGH_NOISE, LOW_NOISE, check_trainable, expert_suffixes
+from wan_pipeline.trainer.trainable import SUFFIXES, check_trainable, expert_suffixes
 
 MAX_PROMPTS = 4
 """Of samples: each is a clip at every checkpoint."""
 MAX_PROMPT_CHARACTERS = 2_000
-ENDS = ("", f"_{HIGH_NOISE}", f"_{LOW_NOISE}")
-"""Of the names of a LoRA's files, behind its name."""
 
 
 class Trainings:
@@ -74,10 +73,15 @@ class Trainings:
         check_seed(request.seed)
         model = self._models.find(request.model)
         suffixes = expert_suffixes(check_trainable(model))
-        load_recipe(request.recipe, model.spec.memory, **request.changes)
+        recipe = load_recipe(request.recipe, model.spec.memory, **request.changes)
         read_items(request.dataset)
-        _check_prompts(prompts)
-        check_lora_is_new(self._settings.loras, request.output, suffixes)
+        _check_prompts(prompts, model.spec)
+        steps = [step for step in range(1, recipe.steps) if recipe.is_checkpoint(step)]
+        for name in (
+            request.output,
+            *(checkpoint_name(request.output, step) for step in steps),
+        ):  # as `take` copies them
+            check_lora_is_new(self._settings.loras, name, suffixes)
         folder = self._settings.trainings / request.output
         if folder.is_dir() and any(folder.iterdir()):
             raise NameTakenError(
@@ -166,9 +170,9 @@ class Trainings:
         name = checkpoints_of(self._settings, job.name).get(step)
         if name is None:
             raise UserError(f"The training '{job.name}' has no checkpoint of step {step} any more; look at the list.")
-        for path in sorted((self._settings.trainings / job.name).glob(f"{name}*.safetensors")):
+        for path in lora_paths(self._settings.trainings / job.name, name, SUFFIXES):
             target = self._settings.loras / path.name
-            if path.name.removeprefix(name).partition(".")[0] in ENDS and not target.exists():
+            if path.is_file() and not target.exists():
                 with whole_file(target) as part:
                     shutil.copyfile(path, part)
         return name
@@ -190,7 +194,9 @@ def as_typed(request: TrainingRequest) -> TrainingRequest:
     return replace(request, output=request.output.strip(), trigger=" ".join(request.trigger.split()))
 
 
-def _check_prompts(prompts: Sequence[str]) -> None:
+def _check_prompts(prompts: Sequence[str], spec: ModelSpec) -> None:
+    if prompts and spec.needs_image:
+        raise UserError(f"{spec.title} makes no clips from prompts alone; leave the prompts of samples empty.")
     if len(prompts) > MAX_PROMPTS:
         raise UserError(
             f"There are {len(prompts)} prompts for samples; at most {MAX_PROMPTS} are taken: leave some out."

@@ -15,7 +15,7 @@ from wan_pipeline.models.weights import DamagedFileError, read_header
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
-from wan_pipeline.trainer.files.naming import NameTakenError, is_file_name
+from wan_pipeline.trainer.files.naming import NameTakenError, checkpoint_name, is_file_name
 from wan_pipeline.trainer.files.output import Output
 
 OVERFITTED = 1.02
@@ -119,7 +119,11 @@ def _on_the_way(output: Output) -> list[Checkpoint]:
     for path in sorted(output.folder.glob(f"*{SUFFIX}")):
         if found := ending.fullmatch(path.name):
             files.setdefault(int(found[1]), []).append(path)
-    return [one for step, paths in files.items() for one in _read(f"{output.name}-{step}", paths, is_result=False)]
+    return [
+        one
+        for step, paths in files.items()
+        for one in _read(checkpoint_name(output.name, step), paths, is_result=False)
+    ]
 
 
 def _read(name: str, paths: Sequence[Path], *, is_result: bool) -> Iterator[Checkpoint]:

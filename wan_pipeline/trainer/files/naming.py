@@ -45,6 +45,11 @@ def lora_paths(folder: Path, name: str, suffixes: Sequence[str]) -> list[Path]:
     return [folder / f"{name}{f'_{suffix}' if suffix else ''}{SUFFIX}" for suffix in suffixes]
 
 
+def checkpoint_name(name: str, step: int) -> str:
+    """Of the LoRA as it is after a step on the way."""
+    return f"{name}-{step}"
+
+
 def state_path(settings: Settings, name: str) -> Path:
     """Where an unfinished training has its state."""
     return settings.trainings / name / f"state{SUFFIX}"

@@ -15,8 +15,16 @@ from torch import Tensor
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import check_writable, whole_file
 from wan_pipeline.trainer.factors import tensors_sha256
-from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, lora_paths, state_path
+from wan_pipeline.trainer.files.naming import (
+    NameTakenError,
+    check_lora_is_new,
+    check_name,
+    checkpoint_name,
+    lora_paths,
+    state_path,
+)
 from wan_pipeline.trainer.files.state import no_state
+from wan_pipeline.trainer.trainable import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Output:
 
     def write_checkpoint(self, step: int, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> None:
         """Write the LoRA after a step on the way. Raises StorageError."""
-        self._write(self.folder, f"{self.name}-{step}", tensors, metadata)
+        self._write(self.folder, checkpoint_name(self.name, step), tensors, metadata)
 
     def write_result(self, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> WrittenLora:
         """Write the finished LoRA into the LoRA folder. Raises StorageError."""
@@ -72,8 +80,7 @@ class Output:
 
     def result_files(self) -> list[Path]:
         """The files of the finished LoRA that are in the LoRA folder."""
-        suffixes = ("", "high_noise", "low_noise")
-        return [path for path in lora_paths(self._loras, self.name, suffixes) if path.is_file()]
+        return [path for path in lora_paths(self._loras, self.name, SUFFIXES) if path.is_file()]
 
     def remove_state(self) -> None:
         self.state.unlink(missing_ok=True)

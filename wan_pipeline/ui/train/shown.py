@@ -41,6 +41,7 @@ class TrainView:
         self._studio, self._templates, self._names = studio, templates, names
         self._layout, self._links = layout, links
         self._served = lru_cache(maxsize=4096)(_served)
+        self._curves_of_ended = lru_cache(maxsize=4 * MAX_CARDS)(self._curves)
 
     def refresh(self, values: Values, offset: int | None = None) -> Updates:
         """Updates for what differs from what the browser shows."""
@@ -131,7 +132,7 @@ class TrainView:
                 job,
                 list(checkpoints_of(settings, job.name)),
                 samples_of(settings, job.name),
-                None if job.is_unfinished else self._curves(job),
+                None if job.is_unfinished else self._curves_of_ended(job),
             )
             for job in self._studio.trainings.all(MAX_CARDS)
         ]
