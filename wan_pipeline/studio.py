@@ -232,6 +232,17 @@ class Studio:
         request = self.requests.within(self.projects.layers(job.project)).resolve(draft)
         self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at, shot))
 
+    def queue_again(self, job_id: str) -> str:
+        """Queue the same request again, for its project and shot. Returns the new job's id.
+
+        Raises UserError for an unknown or unreadable job.
+        """
+        job = self.jobs.existing(job_id)
+        if job.request_error:
+            raise UserError(job.request_error)
+        options = JobOptions(job.note, job.deterministic, shot=self.shots.of_take(job_id))
+        return self._queued([self.project_clips.job(job.request, job.project, options)])[0]
+
     def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 

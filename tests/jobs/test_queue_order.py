@@ -270,14 +270,6 @@ def test_edit_changes_a_waiting_job_and_keeps_its_place(queue: OpenQueue) -> Non
         queue.editor.edit("nobody", make_request())
 
 
-def test_duplicate_is_a_job_of_its_own(queue: OpenQueue) -> None:
-    first = queue.editor.submit(make_request(seed=7), "night")
-    queue.editor.submit(make_request())
-    copy = queue.jobs.job(queue.editor.duplicate(first))
-    assert (copy.request, copy.project, copy.jobs_ahead) == (make_request(seed=7), "night", 2)
-    assert copy.id != first
-
-
 def test_cleared_jobs_are_off_the_list_and_their_clips_are_not(queue: OpenQueue, database: Path) -> None:
     ids = submit(queue, *"AAAA")
     queue.worker.finish(ids[0], make(database, queue.worker.claim()))
@@ -416,8 +408,6 @@ def test_a_request_of_another_version_is_listed_and_not_run(
     assert job.id == strange
     assert says in job.request_error
     assert "Open it with the version that stored it" in job.request_error
-    with pytest.raises(UserError, match="cannot be made here"):
-        queue.editor.duplicate(strange)
     assert queue.worker.claim().id == good
     assert (queue.jobs.job(strange).state, queue.jobs.job(strange).error) == (JobState.FAILED, job.request_error)
 

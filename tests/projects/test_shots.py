@@ -59,6 +59,27 @@ def test_takes_of_a_shot_are_numbered_named_and_rendered_by_the_draft_profile(fi
     assert (second.seed, second.guidance_scale, shot.takes[1].seed) == (7, 2.0, 7)
 
 
+def test_a_take_that_is_queued_again_is_one_more_take(film: Studio) -> None:
+    (shot,) = add(film, NewShot("010", "12", "a red ball"))
+    (first,) = make(film, shot)
+    again = film.jobs.existing(film.queue_again(first))
+    assert (again.request, again.clip_name) == (film.jobs.existing(first).request, "Film/12/010_002")
+    assert [take.number for take in film.shots.existing("010", "Film").takes] == [1, 2]
+
+
+def test_a_picked_final_needs_no_final(film: Studio) -> None:
+    film.projects.save(replace(FILM, final=Profile(num_inference_steps=3)))
+    (shot,) = add(film, NewShot("010", "", "a red ball"))
+    make(film, shot)
+    film.shots.pick([take_of(film.shots.existing("010"), 1)])
+    film.takes.queue(film.finals.of(film.finals.picked("Film")))
+    Worker(film.settings).run()
+    film.shots.pick([take_of(film.shots.existing("010"), 2)])
+    shot = film.shots.existing("010")
+    assert (shot.status, shot.final_take) == (ShotStatus.FINAL, shot.takes[1])
+    assert film.finals.picked("Film") == []
+
+
 def test_a_shots_settings_are_a_layer_above_its_projects(film: Studio) -> None:
     settings = to_json(Draft(prompt="a blue fish", seed=9, fps=8, negative_prompt="rain"), film.requests.pictures)
     (shot,) = add(film, NewShot("010", settings=settings, description="underwater"))

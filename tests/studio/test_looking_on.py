@@ -30,9 +30,9 @@ from wan_pipeline.ui.queue import html as queue_html
 from wan_pipeline.ui.queue.shelves import Selection
 
 MAY = {
-    "queue": {"submit", "submit_many", "duplicate", "reserve_clip"},
+    "queue": {"submit", "submit_many", "reserve_clip"},
     "gallery": {
-        *("problems", "notice", "page", "count_newer", "clip", "find", "at"),
+        *("problems", "notice", "page", "count_newer", "clip", "find", "at", "of_project"),
         *("existing", "facets", "rescan", "newest_posters"),
     },
     "bundles": {"write"},

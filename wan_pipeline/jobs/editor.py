@@ -86,13 +86,6 @@ class QueueEditor:
                 raise storage_error(clip.parent, error) from error
         return clip
 
-    def duplicate(self, job_id: str) -> str:
-        """Queue the same request again. Returns the new job's id. Raises UserError for an unknown or unreadable job."""
-        job = self._jobs.existing(job_id)
-        if job.request_error:
-            raise UserError(job.request_error)
-        return self.submit_many([NewJob(job.request, job.project, job.note, job.deterministic)])[0]
-
     @main_app_only
     def cancel(self, job_id: str) -> None:
         """Cancel a waiting or held job at once; ask a running one to stop. A finished job stays as it is."""

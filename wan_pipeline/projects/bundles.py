@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from wan_pipeline.clips.gallery import Clip, Gallery, GalleryQuery
+from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.clips.naming import latents_path, receipt_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError, ReceiptError
@@ -36,8 +36,6 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.zips import DAMAGED_ZIP
-
-PAGE = 500
 
 
 class Bundles:
@@ -83,10 +81,7 @@ class Bundles:
         return target
 
     def _clips(self, project: Project) -> Iterator[Clip]:
-        query, offset = GalleryQuery(project=project.label), 0
-        while page := self._gallery.page(query, offset, PAGE).items:
-            yield from (clip for clip in page if clip.project == project.label and clip.path.is_file())
-            offset += PAGE
+        return (clip for clip in self._gallery.of_project(project.label) if clip.path.is_file())
 
     def _styles(self, needs: Iterable[Need]) -> Iterator[Path]:
         for need in needs:

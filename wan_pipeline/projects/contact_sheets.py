@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
-from wan_pipeline.clips.gallery import Clip, Gallery, GalleryQuery
+from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.clips.sheets.differing import Grid, differing, grid_of
 from wan_pipeline.clips.sheets.page import Tile
 from wan_pipeline.clips.sheets.sheet import FORMATS, MAX_TILES, write_sheet
@@ -53,8 +54,7 @@ class ContactSheets:
         _check_ending(target)
         shots, title = self._shots.all(project), project or "Default project"
         if not shots:
-            page = self._gallery.page(GalleryQuery(project=project), 0, MAX_TILES)
-            self.of_clips([clip for clip in page.items if clip.project == project], title, target)
+            self.of_clips(list(islice(self._gallery.of_project(project), MAX_TILES)), title, target)
         elif target.suffix.lower() == ".mp4":
             taken = [take.id for shot in shots if (take := shot.shown_take or shot.newest_draft)]
             self.of_clips(self._gallery.existing(taken), title, target)

@@ -123,7 +123,10 @@ def test_shots_are_moved_edited_and_removed(film: Studio) -> None:
     assert film.shots.of_number(two.number).address == "1/025" and "script" not in tab.board.tags
     told = tab.click("shot", two.number, "a/b")
     assert "is no id" in told[tab.layout.toast]
+    asked = tab.click("ask-remove-shot", two.number)[tab.layout.over]
+    assert f'data-clip="{two.number}"' in asked and "stay in the gallery" in asked and len(film.shots.all("Film")) == 3
     tab.click("remove-shot", two.number)
+    assert "not there any more" in tab.click("move-up", two.number)[tab.layout.toast]
     assert len(film.shots.all("Film")) == 2
 
 

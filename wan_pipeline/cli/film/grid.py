@@ -29,9 +29,9 @@ def add_grid(studio: Studio, options: argparse.Namespace) -> int:
 
 
 def _add(studio: Studio, options: argparse.Namespace) -> int:
+    grid = _prepare(studio, options)
     if not options.dry_run:
         studio.projects.ensure(options.project)
-    grid = _prepare(studio, options)
     seconds = studio.estimates.of_requests(grid.prepared.requests).seconds if grid.prepared.clips else 0.0
     print(f"note: {_sentence(studio, grid)}", file=sys.stderr)
     for text in dict.fromkeys(note for request in grid.prepared.requests for note in request.notes):

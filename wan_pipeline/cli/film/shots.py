@@ -100,7 +100,8 @@ def _pick(options: argparse.Namespace) -> int:
         if not takes:
             raise UserError("No shot has a finished take to pick; make some by `take SHOT`, then pick again.")
         studio.shots.pick(takes)
-        return tell(options, studio, label, [studio.shots.of_number(shot.number) for shot in shots])
+        now = {shot.number: shot for shot in studio.shots.all(label)}
+        return tell(options, studio, label, [now[shot.number] for shot in shots])
 
 
 def _reject(options: argparse.Namespace) -> int:
@@ -110,7 +111,8 @@ def _reject(options: argparse.Namespace) -> int:
             raise UserError("Name the shots whose takes are to be rejected, as in: shots reject 010 --take 2.")
         shots = chosen(studio, options.shots, label)
         studio.shots.reject(_takes(shots, options.take, is_named=True))
-        return tell(options, studio, label, [studio.shots.of_number(shot.number) for shot in shots])
+        now = {shot.number: shot for shot in studio.shots.all(label)}
+        return tell(options, studio, label, [now[shot.number] for shot in shots])
 
 
 def chosen(studio: Studio, addresses: Sequence[str], label: str, *, empty_is_all: bool = False) -> list[Shot]:
@@ -134,7 +136,7 @@ def _takes(shots: Sequence[Shot], number: int | None, *, is_named: bool) -> list
 def tell(options: argparse.Namespace, studio: Studio, label: str, shots: Sequence[Shot]) -> int:
     """Print shots for a person, or as one object."""
     if options.json:
-        title = studio.projects.existing(label).id if studio.projects.find(label) else label or "default"
+        title = project.id if (project := studio.projects.find(label)) else label or "default"
         print(json.dumps({"project": title, "count": len(shots), "shots": [report(shot) for shot in shots]}))
         return 0
     for shot in shots:

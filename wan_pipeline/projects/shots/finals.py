@@ -97,5 +97,6 @@ def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
 
 
 def _has_final(shot: Shot) -> bool:
-    """Whether a final of the picked take is made, or will be."""
-    return any(take.final_of == shot.picked and not take.has_failed for take in shot.takes)
+    """Whether a final of the picked take is made, or will be. One that is a final itself needs none."""
+    is_final = bool(shot.picked_take and shot.picked_take.final_of)
+    return is_final or any(take.final_of == shot.picked and not take.has_failed for take in shot.takes)

@@ -108,7 +108,9 @@ class Shot:
 
     @property
     def final_take(self) -> Take | None:
-        """The newest final of the picked take."""
+        """The newest final of the picked take, or that take if it is a final itself."""
+        if (picked := self.picked_take) and picked.final_of:
+            return picked
         finals = [take for take in self.done if self.picked and take.final_of == self.picked]
         return finals[-1] if finals and self.picked_take else None
 

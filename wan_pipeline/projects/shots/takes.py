@@ -64,11 +64,6 @@ class Takes:
         batch, options = self._requests.batch(), JobOptions(deterministic=deterministic)
         return Prepared(tuple(self._of_shot(shot, given or Draft(), profile, batch, options) for shot in shots), batch)
 
-    def variants(self, shot: Shot, drafts: Sequence[Draft], profile: str | None = None) -> Prepared:
-        """A new take of one shot for each of the drafts."""
-        batch = self._requests.batch()
-        return Prepared(tuple(self._of_shot(shot, each, profile, batch, JobOptions()) for each in drafts), batch)
-
     def again(self, clip: Clip, given: Draft | None = None, deterministic: bool = False) -> Prepared:
         """The clip once more with another seed, or with what is `given`; a take of the same shot, if it has one."""
         if clip.request_error:

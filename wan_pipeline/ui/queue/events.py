@@ -46,7 +46,7 @@ class QueueEvents:
             "resume-all": lambda _: self._queue.resume_queue(),
             "pause-now": lambda _: self._queue.pause_now(),
             "stop-after": lambda _: self._queue.stop_after_current(),
-            "duplicate": self._queue.duplicate,
+            "duplicate": studio.queue_again,
             "cancel-training": studio.trainings.cancel,
         }
         # Of one row, or of all that are chosen.

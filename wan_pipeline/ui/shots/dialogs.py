@@ -80,7 +80,8 @@ class Dialogs:
         notes = [composition_note(clip.request, final) for clip, final in zip(clips, requests, strict=True)]
         text = self._studio.estimates.of_requests(requests).text
         label = f"Make {plural(len(clips), 'final')}"
-        return html.confirm(self._templates, "finish-all", f"{text}.", label, list(dict.fromkeys(filter(None, notes))))
+        told = list(dict.fromkeys(filter(None, notes)))
+        return html.confirm(self._templates, "finish-all", f"{text}.", label, notes=told)
 
     def ask_open(self, project: str) -> str:
         """A first take of every shot without one."""

@@ -55,6 +55,7 @@ class ShotsEvents:
         self._opens: Mapping[str, Callable[[Click, str], str]] = {
             **dict.fromkeys(("again", "again-take", "axes", "look"), self._dialogs.again),
             "edit": lambda click, _: html.edit(templates, self._shots.of_number(int(click.subject))),
+            "ask-remove-shot": lambda click, _: self._ask_remove(click.subject),
             "open": lambda click, _: self._dialogs.viewer(click.subject),
             "ask-finish": lambda _, project: self._dialogs.ask_finish(project),
             "ask-open": lambda _, project: self._dialogs.ask_open(project),
@@ -126,11 +127,12 @@ class ShotsEvents:
         layout = self._layout
         query = ShotFilter(*(values[box] or "" for box in (layout.text, layout.status, layout.scene)))
         matching = [shot for shot in shots if query.matches(shot)]
-        page = matching[selection.offset : selection.offset + PAGE_SIZE]
+        offset = min(selection.offset, max(len(matching) - 1, 0) // PAGE_SIZE * PAGE_SIZE)  # of a longer list
+        page = matching[offset : offset + PAGE_SIZE]
         known = self._studio.projects.find(project) if project else None
         title = known.title if known else project or "No project"
         waiting = sum(bool(shot.picked_take and not shot.final_take) for shot in shots)
-        board = html.board(self._templates, page, len(matching), selection.offset, is_filtered=query != ShotFilter())
+        board = html.board(self._templates, page, len(matching), offset, is_filtered=query != ShotFilter())
         return {
             "head": (layout.head, html.head(self._templates, title, shots, waiting)),
             "board": (layout.board, board),
@@ -184,8 +186,15 @@ class ShotsEvents:
         self._shots.move(int(click.subject), int(click.text))
         return ""
 
+    def _ask_remove(self, number: str) -> str:
+        text = "Its texts, settings and pick are lost, and its clips are takes no more; they stay in the gallery."
+        return html.confirm(self._templates, "remove-shot", text, "Take off the list", number)
+
     def _move_by_one(self, click: Click, project: str) -> str:
-        numbers, number = [shot.number for shot in self._shots.all(project)], int(click.subject)
+        number = self._shots.of_number(int(click.subject)).number
+        numbers = [shot.number for shot in self._shots.all(project)]
+        if number not in numbers:
+            raise UserError("That shot is of another project; look at the list again.")
         place = numbers.index(number)
         if click.act == "move-up" and place:
             self._shots.move(number, numbers[place - 1])

@@ -51,9 +51,9 @@ def again(templates: Templates, subject: str, title: str, value: str = "", text:
     return templates.render("shots/again.html", subject=subject, title=title, value=value, text=text, count=count)
 
 
-def confirm(templates: Templates, act: str, text: str, label: str, notes: Sequence[str] = ()) -> str:
-    """What is about to be queued, and the button that does it."""
-    return templates.render("shots/confirm.html", act=act, text=text, label=label, notes=notes)
+def confirm(templates: Templates, act: str, text: str, label: str, subject: str = "", notes: Sequence[str] = ()) -> str:
+    """What is about to be done, to `subject` if to one shot alone, and the button that does it."""
+    return templates.render("shots/confirm.html", act=act, text=text, label=label, subject=subject, notes=notes)
 
 
 def edit(templates: Templates, shot: Shot) -> str:

@@ -26,8 +26,6 @@ class Selection:
 
     offset: int = 0
     """Index of the first shot on the page."""
-    take: str = ""
-    """Id of the take that is shown large; empty for none."""
 
 
 class ShotsLayout(Layout):
