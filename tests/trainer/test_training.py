@@ -316,8 +316,9 @@ def test_the_command_reports_as_json_and_says_where_it_was_stopped(
     assert main([*asked, "--output", "early"]) == 130
     assert "stopped; nothing was trained yet." in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr(Loop, "do_step", cancel)
-    assert main([*asked, "--output", "later"]) == 130
+    do_step = Loop.do_step
+    monkeypatch.setattr(Loop, "do_step", lambda loop, turns: cancel() if loop.steps_done else do_step(loop, turns))
+    assert main([*asked, "--steps", "2", "--output", "later"]) == 130
     assert "stopped; the same command with --resume goes on." in capsys.readouterr().err
 
 
