@@ -50,6 +50,7 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundles import Bundles
+from wan_pipeline.projects.checkpoint_grids import CheckpointGrids
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.cuts import Cuts
@@ -134,6 +135,9 @@ class Studio:
         self.finals = Finals(self.shots, self.projects, self.project_clips, self.requests, self.gallery)
         self.contact_sheets = ContactSheets(self.shots, self.gallery)
         self.grids = Grids(database, self.projects, self.project_clips, self.requests, self.takes)
+        self.checkpoint_grids = CheckpointGrids(
+            settings, database, self.projects, self.project_clips, self.requests, self.takes, self.gallery, check
+        )
         self.cuts = Cuts(settings, self.projects, partial(picked_takes, self.shots, self.gallery))
         self.exports = BackgroundExports(settings, self.gallery, check)
         self.comments = Comments(database)

@@ -55,6 +55,12 @@ def write_sheet(tiles: Sequence[Tile], title: str, target: Path, grid: Grid | No
             pages[0].save(part, format="PDF", resolution=DPI, save_all=True, append_images=pages[1:], quality=92)
 
 
+def check_ending(target: Path) -> None:
+    """Raise UserError for a file that no sheet can be written to."""
+    if target.suffix.lower() not in FORMATS or target.is_dir():
+        raise UserError(f"The contact sheet {target} is no picture; choose a name that ends in .png, .pdf or .mp4.")
+
+
 def check_count(count: int, most: int) -> None:
     """Raise UserError for no clips, or more than one sheet holds."""
     if not 1 <= count <= most:

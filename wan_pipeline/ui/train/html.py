@@ -14,6 +14,7 @@ from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.common.training import facts_line, stage_words
 from wan_pipeline.ui.train.chart import HEIGHT, WIDTH, Curves
+from wan_pipeline.ui.train.compare import GridTable
 
 PAGE_SIZE = 24
 """Captions on a page."""
@@ -41,6 +42,7 @@ class TrainingCard:
     samples: tuple[Sample, ...]
     curves: Curves | None
     """Of one that has ended."""
+    grid: GridTable | None
     error: str
 
     @property
@@ -62,11 +64,16 @@ class TrainingCard:
 
 
 def card(
-    names: Names, job: TrainingJob, checkpoints: Sequence[int], samples: Sequence[Sample], curves: Curves | None
+    names: Names,
+    job: TrainingJob,
+    checkpoints: Sequence[int],
+    samples: Sequence[Sample],
+    curves: Curves | None,
+    grid: GridTable | None,
 ) -> TrainingCard:
     error = job.error or job.request_error or ""
     state = stage_words(job) if not job.is_unfinished else job.state
-    return TrainingCard(job, facts_line(names, job), state, tuple(checkpoints), tuple(samples), curves, error)
+    return TrainingCard(job, facts_line(names, job), state, tuple(checkpoints), tuple(samples), curves, grid, error)
 
 
 def head(templates: Templates) -> str:

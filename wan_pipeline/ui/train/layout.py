@@ -25,6 +25,13 @@ watch('value', () => element.querySelectorAll('textarea').forEach(box => {
 }));
 """
 """A box that was typed into shows what was typed, whatever its HTML says since."""
+SEND_FORM = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-form]');
+  if (button) button.dataset.ids = JSON.stringify(Object.fromEntries(new FormData(button.closest('form'))));
+}, true);
+"""
+"""A button with `data-form` sends all boxes of its form along, as JSON."""
 FIRST_DATASET = "pictures"
 PROMPTS = "One per line, at most four. Each is a clip with every checkpoint and with the base model."
 
@@ -68,6 +75,7 @@ class TrainLayout(Layout):
             with gr.Column(elem_classes="train-form", min_width=0):
                 self._form()
         self.list = _clickable(elem_id="trainings")
+        self.over = _clickable(SEND_FORM, elem_id="train-over")
         self.toast = _clickable(elem_classes="toast-slot")
         self.clock = room_clock(POLL_SECONDS)
         # Of this browser tab: the first caption of the page, and what it shows.
@@ -84,7 +92,7 @@ class TrainLayout(Layout):
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons that concern trainings."""
-        return self.now_actions, self.list, self.toast
+        return self.now_actions, self.list, self.over, self.toast
 
     def typed(self, values: Values) -> Typed:
         lines = (values[self.prompts] or "").splitlines()

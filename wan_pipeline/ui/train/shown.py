@@ -27,6 +27,7 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.common.training import training_actions, training_now
 from wan_pipeline.ui.train import html
 from wan_pipeline.ui.train.chart import Curves, curves
+from wan_pipeline.ui.train.compare import Comparing
 from wan_pipeline.ui.train.layout import TrainLayout, Typed
 
 MAX_CARDS = 20
@@ -40,6 +41,7 @@ class TrainView:
     ) -> None:
         self._studio, self._templates, self._names = studio, templates, names
         self._layout, self._links = layout, links
+        self._comparing = Comparing(studio, templates)
         self._served = lru_cache(maxsize=4096)(_served)
         self._curves_of_ended = lru_cache(maxsize=4 * MAX_CARDS)(self._curves)
 
@@ -133,6 +135,7 @@ class TrainView:
                 list(checkpoints_of(settings, job.name)),
                 samples_of(settings, job.name),
                 None if job.is_unfinished else self._curves_of_ended(job),
+                self._comparing.table(job.name),
             )
             for job in self._studio.trainings.all(MAX_CARDS)
         ]
