@@ -26,6 +26,7 @@ from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
+from wan_pipeline.jobs.background.captions import CaptionWriter
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
 from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.style_pictures import StylePictures
@@ -147,6 +148,7 @@ class Studio:
         self.verifications = Verifications(settings, check)
         self._style_pictures = StylePictures(settings)
         self.datasets, self.dataset_checks = Datasets(settings.datasets, check), DatasetChecks(settings)
+        self.captions = CaptionWriter(settings, check)
         self.trainings = Trainings(database, settings, self.models, check)
         self.training_estimates = TrainingEstimator(settings, self.estimates)
         worker_queue = WorkerQueue(database, self.jobs)

@@ -16,7 +16,7 @@ REFUSED = frozenset(
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "expert", "bin", "unbin", "undo"),
         *("cancel-training", "retry-training", "remove-training", "take", "caption", "remove-item", "project-lora"),
-        "compare",
+        *("compare", "remove-tag"),
         *("pick-take", "reject-take", "rate", "ask-remove-shot", "remove-shot", "done", "undone"),
         *("ask", "fetch", "verify", "export", "stop", "ask-remove", "remove"),
     }

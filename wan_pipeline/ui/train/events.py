@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.models.hub.captioners import captioners
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
@@ -59,8 +60,11 @@ class TrainEvents:
         models = self._trainable()
         model = values[self._layout.model] if values[self._layout.model] in models else DEFAULT_MODEL
         seen = {**values, self._layout.dataset: first, self._layout.model: model}
+        found = captioners()
         return {
             **self._view.refresh(seen, 0),
+            self._layout.captioning: gr.Row(visible=bool(found)),
+            self._layout.captioner: gr.Dropdown(choices=found, value=found[0] if found else None),
             self._layout.dataset: gr.Dropdown(choices=datasets, value=first),
             self._layout.model: gr.Dropdown(choices=choices(models), value=model),
         }

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wan_pipeline.jobs.background.captions import WrittenCaptions
 from wan_pipeline.jobs.background.dataset_checks import DatasetCheck
 from wan_pipeline.jobs.training.job import TrainingJob, TrainingState
 from wan_pipeline.jobs.training.samples import BASE, Sample, steps_of
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, Item
+from wan_pipeline.trainer.dataset.tags import counted
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.common.training import facts_line, stage_words
@@ -18,6 +20,8 @@ from wan_pipeline.ui.train.compare import GridTable
 
 PAGE_SIZE = 24
 """Captions on a page."""
+MAX_TAGS = 40
+"""That are shown at once; the others can be opened."""
 MAX_FINDINGS = 12
 """Problems of a dataset that are named; the rest are counted."""
 
@@ -80,13 +84,20 @@ def head(templates: Templates) -> str:
     return templates.render("train/head.html")
 
 
-def report(templates: Templates, check: DatasetCheck | None, items: Sequence[Item], error: str = "") -> str:
+def report(
+    templates: Templates,
+    check: DatasetCheck | None,
+    items: Sequence[Item],
+    captions: WrittenCaptions | None = None,
+    error: str = "",
+) -> str:
     """What is in a dataset and what is wrong with it, or how far its check is."""
     return templates.render(
         "train/report.html",
         check=check,
         count=len(items),
         without_caption=sum(not item.caption for item in items),
+        captions=captions,
         error=error,
         max_findings=MAX_FINDINGS,
     )
@@ -102,6 +113,12 @@ def grid(templates: Templates, pictures: Sequence[Picture], offset: int, total: 
         page_size=PAGE_SIZE,
         max_caption=MAX_CAPTION_BYTES,
     )
+
+
+def tags(templates: Templates, items: Sequence[Item], chosen: str, shown: int) -> str:
+    """The tags of all captions with their counts, and what can be done to the chosen one."""
+    found = counted(item.caption for item in items)
+    return templates.render("train/tags.html", tags=found[:MAX_TAGS], rest=found[MAX_TAGS:], chosen=chosen, shown=shown)
 
 
 def live(templates: Templates, job: TrainingJob, curves: Curves | None) -> str:

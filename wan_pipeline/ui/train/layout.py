@@ -78,15 +78,16 @@ class TrainLayout(Layout):
         self.over = _clickable(SEND_FORM, elem_id="train-over")
         self.toast = _clickable(elem_classes="toast-slot")
         self.clock = room_clock(POLL_SECONDS)
-        # Of this browser tab: the first caption of the page, and what it shows.
+        # Of this browser tab: the first caption of the page, the tag that all of them have, and what it shows.
         self.offset = gr.State(0)
+        self.tag = gr.State("")
         self.shown = shown_box()
 
     @property
     def inputs(self) -> set[Block]:
         return {
             *(self.dataset, self.name, self.model, self.recipe, self.trigger, self.steps, self.seed, self.prompts),
-            *(self.offset, self.shown),
+            *(self.offset, self.tag, self.shown),
         }
 
     @property
@@ -123,10 +124,17 @@ class TrainLayout(Layout):
             )
             self.add_clips = gr.Button("Add starred clips", elem_classes="quiet", min_width=0, scale=0)
         self.report = gr.HTML("", elem_id="dataset-report")
+        with gr.Row(elem_classes="train-replace", elem_id="dataset-caption", visible=False) as self.captioning:
+            self.captioner = gr.Dropdown([], label="Captions by", show_label=False, min_width=100)
+            self.caption = gr.Button("Write missing captions", elem_classes="quiet", min_width=0, scale=0)
         with gr.Row(elem_classes="train-replace", elem_id="dataset-replace"):
             self.find = _words("Find in all captions")
             self.put = _words("Replace with")
             self.replace_all = gr.Button("Replace", elem_classes="quiet", min_width=0, scale=0)
+        with gr.Row(elem_classes="train-replace", elem_id="dataset-add"):
+            self.add = _words("Add a tag to all captions shown")
+            self.add_all = gr.Button("Add", elem_classes="quiet", min_width=0, scale=0)
+        self.tags = _clickable(elem_id="dataset-tags")
         self.grid = _clickable(SHOW_CAPTIONS, elem_id="dataset-grid")
 
     def _form(self) -> None:
