@@ -249,37 +249,49 @@ class Studio:
         options = JobOptions(job.note, job.deterministic, shot=self.shots.of_take(job_id))
         return self._queued([self.project_clips.job(job.request, job.project, options)])[0]
 
-    def read_list(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
+    def read_list(
+        self, path: Path, *, own_disk: bool = False, project: str = "", profile: str = ""
+    ) -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 
-        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` is
-        for rows that name none. The result is to be closed, or used as a context manager: then pictures of a ZIP are
+        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` and
+        `profile` are for rows that name none. The result is to be closed, or used as a context manager: then pictures of a ZIP are
         removed. Raises UserError for a file that is no list.
         """
         folder = TemporaryDirectory(dir=self.settings.cache, prefix="import-")
         try:
             content = read_queue_file(path, Path(folder.name), own_disk=own_disk)
-            return CheckedList(check_rows(content, self._checker(self.requests.batch()), project), folder)
+            checked = check_rows(content, self._checker(self.requests.batch()), project, profile)
+            return CheckedList(checked, folder)
         except BaseException:
             folder.cleanup()
             raise
 
     def submit_rows(
-        self, content: QueueFile, *, skip_bad: bool = False, project: str = "", deterministic: bool = False
+        self,
+        content: QueueFile,
+        *,
+        skip_bad: bool = False,
+        project: str = "",
+        profile: str = "",
+        deterministic: bool = False,
     ) -> list[str]:
-        """Queue the clips of a list, which are checked again only for another project than they were.
+        """Queue the clips of a list, which are checked again only for another project or profile than they were.
 
-        `project` is for rows that name none. Raises UserError, and queues nothing, if there are bad rows that are not
+        `project` and `profile` are for rows that name none. Raises UserError, and queues nothing, if there are bad rows that are not
         to be skipped, or no good ones.
         """
         content.check(skip_bad)
-        is_same = self.projects.label(content.project) == self.projects.label(project)
+        is_same_project = self.projects.label(content.project) == self.projects.label(project)
+        is_same_profile = content.profile == profile
         batch = self.requests.batch()
         check = self._checker(batch)
         checked = []
         for row in content.rows:
             name = row.project or project
-            request = row.request if row.request and (row.project or is_same) else check(row.draft, name)
+            is_checked = (row.project or is_same_project) and (row.profile or is_same_profile)
+            known = row.request if is_checked else None
+            request = known or check(row.draft, name, row.profile or profile)
             checked.append((row, name, request))
         # Each project is looked up once; a list with a fault makes none.
         labels = {name: self.projects.ensure(name)[0].label for name in {name for _, name, _ in checked}}
@@ -471,10 +483,14 @@ class Studio:
         self._check_room([job.request for _, job in clips])
         return self._queued([job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips])
 
-    def _checker(self, batch: RequestResolver) -> Callable[[Draft, str], GenerationRequest]:
-        """Checks drafts of any project."""
-        of_project = once_each(lambda name: batch.within(self.projects.layers(name)).checker())
-        return lambda draft, project: of_project(project)(draft)
+    def _checker(self, batch: RequestResolver) -> Callable[[Draft, str, str], GenerationRequest]:
+        """Checks drafts of any project and profile."""
+
+        @once_each
+        def of(project: str, profile: str) -> Callable[[Draft], GenerationRequest]:
+            return batch.within(self.projects.layers(project, profile)).checker()
+
+        return lambda draft, project, profile: of(project, profile)(draft)
 
     def _check_room(self, requests: Sequence[GenerationRequest]) -> None:
         """Raises DiskFullError where not even the largest of the clips would fit."""

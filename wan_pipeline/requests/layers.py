@@ -51,6 +51,8 @@ STYLES = ("preset", "quality", "speed")
 """Those of which a person may want none."""
 WITH_NONE = (*STYLES, "quantization")
 """Those of which a list and the command line may say NONE; of weights it means as the memory allows."""
+PROFILES = ("draft", "final")
+"""Of a project: what else than its setup a clip may be made by."""
 NONE = "none"
 """What people write for none where a project has one. In a draft that is an empty text."""
 
