@@ -249,14 +249,12 @@ class Studio:
         options = JobOptions(job.note, job.deterministic, shot=self.shots.of_take(job_id))
         return self._queued([self.project_clips.job(job.request, job.project, options)])[0]
 
-    def read_list(
-        self, path: Path, *, own_disk: bool = False, project: str = "", profile: str = ""
-    ) -> CheckedList:
+    def read_list(self, path: Path, *, own_disk: bool = False, project: str = "", profile: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 
         `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` and
-        `profile` are for rows that name none. The result is to be closed, or used as a context manager: then pictures of a ZIP are
-        removed. Raises UserError for a file that is no list.
+        `profile` are for rows that name none. The result is to be closed, or used as a context manager: then pictures
+        of a ZIP are removed. Raises UserError for a file that is no list.
         """
         folder = TemporaryDirectory(dir=self.settings.cache, prefix="import-")
         try:
@@ -278,8 +276,8 @@ class Studio:
     ) -> list[str]:
         """Queue the clips of a list, which are checked again only for another project or profile than they were.
 
-        `project` and `profile` are for rows that name none. Raises UserError, and queues nothing, if there are bad rows that are not
-        to be skipped, or no good ones.
+        `project` and `profile` are for rows that name none. Raises UserError, and queues nothing, if there are bad
+        rows that are not to be skipped, or no good ones.
         """
         content.check(skip_bad)
         is_same_project = self.projects.label(content.project) == self.projects.label(project)

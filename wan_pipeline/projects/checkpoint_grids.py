@@ -250,8 +250,8 @@ def _draft(prompt: str, model: str, seed: int, lora: str, weight: float) -> Draf
 
 
 def _rows(grid: CheckpointGrid) -> Iterator[str]:
-    for number in range(len(grid.prompts)):
-        yield from (_row(grid, number, step) for step in grid.steps)
+    for prompt in range(len(grid.prompts)):
+        yield from (_row(grid, prompt, step) for step in grid.steps)
 
 
 def _row(grid: CheckpointGrid, prompt: int, step: int) -> str:

@@ -54,7 +54,9 @@ class WrittenCaptions:
         return self.state in (CaptionsState.DONE, CaptionsState.FAILED)
 
     def died(self, log: Path) -> WrittenCaptions:
-        error = f"The writing of captions ended unexpectedly; the reason may be in {log}. Those written so far are kept."
+        error = (
+            f"The writing of captions ended unexpectedly; the reason may be in {log}. Those written so far are kept."
+        )
         return replace(self, state=CaptionsState.FAILED, error=error)
 
 
@@ -70,7 +72,9 @@ class CaptionWriter:
     def start(self, dataset: str, model: str) -> None:
         """Write what is missing as soon as the queue is idle. Raises UserError, StorageError, OSError."""
         if model not in captioners():
-            raise UserError(f"'{model[:80]}' is no model in the Hugging Face cache that describes pictures; choose one.")
+            raise UserError(
+                f"'{model[:80]}' is no model in the Hugging Face cache that describes pictures; choose one."
+            )
         if not Datasets(self._settings.datasets).items(dataset):
             raise UserError(f"The dataset '{dataset}' has no images yet; add some.")
         if self._process.is_alive:
@@ -139,7 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     settings = settings_of(options)
     psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
     lock = WorkspaceLocks(settings.workspace).captions()
-    run_alone(lock, lambda: write_captions(settings, options.dataset, options.model).state, f"caption {options.dataset}")
+    run_alone(
+        lock, lambda: write_captions(settings, options.dataset, options.model).state, f"caption {options.dataset}"
+    )
 
 
 if __name__ == "__main__":

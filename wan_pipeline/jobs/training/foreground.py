@@ -1,4 +1,4 @@
-"""A training of the command line: in this process, alone on the device, which it lets clips have as a queued one does."""
+"""A training of the command line: in this process, alone on the device, which it leaves to clips as queued ones do."""
 
 from __future__ import annotations
 

@@ -38,10 +38,12 @@ def _found(cache: Path) -> Iterator[str]:
 
 
 def _describes(path: Path) -> bool:
-    """Whether the configuration at this path is that of a model which describes pictures, with its weights beside it."""
+    """Whether the configuration at this path is that of a model that describes pictures, with weights beside it."""
     try:
         config = parse(_Config, read_json_file(path))
     except (OSError, OutsideDataError):  # of another kind, such as a pipeline of diffusers
         return False
     has_weights = any(path.parent.glob("*.safetensors"))
-    return has_weights and bool(config.vision_config) and any(each.endswith(WRITES_TEXT) for each in config.architectures)
+    return (
+        has_weights and bool(config.vision_config) and any(each.endswith(WRITES_TEXT) for each in config.architectures)
+    )

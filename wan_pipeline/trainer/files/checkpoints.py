@@ -145,11 +145,7 @@ def _on_the_way(settings: Settings, name: str) -> list[Checkpoint]:
     for path in sorted((settings.trainings / name).glob(f"*{SUFFIX}")):
         if found := ending.fullmatch(path.name):
             files.setdefault(int(found[1]), []).append(path)
-    return [
-        one
-        for step, paths in files.items()
-        for one in _read(checkpoint_name(name, step), paths, is_result=False)
-    ]
+    return [one for step, paths in files.items() for one in _read(checkpoint_name(name, step), paths, is_result=False)]
 
 
 def _read(name: str, paths: Sequence[Path], *, is_result: bool) -> Iterator[Checkpoint]:

@@ -100,11 +100,10 @@ class AddManyEvents:
 
     def add_file(self, values: Values) -> Updates:
         """Queue the clips of the file as they were checked when it was reported."""
-        path = values[self._panel.file]
-        names = {"project": values.get(self._project) or "", "profile": self._profile(values)}
+        path, project, profile = values[self._panel.file], values.get(self._project) or "", self._profile(values)
         try:
-            with self._held(path) or self._studio.read_list(Path(path), **names) as content:
-                ids = self._studio.submit_rows(content, skip_bad=True, **names)
+            with self._held(path) or self._studio.read_list(Path(path), project=project, profile=profile) as content:
+                ids = self._studio.submit_rows(content, skip_bad=True, project=project, profile=profile)
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
         return {**self._no_file(""), **self._added(ids)}
