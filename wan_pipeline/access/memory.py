@@ -43,7 +43,7 @@ class MemoryKeeper:
 
 
 def give_back_memory() -> None:
-    """Collect all garbage, and hand free memory to the system where the C library is glibc (others do so themselves)."""
+    """Collect all garbage, and hand free memory to the system where the C library is glibc (others do it)."""
     collected = gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
