@@ -150,7 +150,7 @@ class CallerStudio:
         job = self.job(job_id)
         self._check(Action.GENERATE)
         with self._telling():
-            return self._studio.draft_of_job(job.id)
+            return self._studio.drafts.of_job(job.id)
 
     def cancel(self, job_id: str) -> Job:
         """Raises NotFound."""
@@ -189,7 +189,7 @@ class CallerStudio:
         with self._telling():
             if not clip.path.is_file():
                 raise NotFound("There is no such clip.")
-            return clip.path if self._key is None else self._studio.share_copy(clip.path)
+            return clip.path if self._key is None else self._studio.derived.share_copy(clip.path)
 
     def poster(self, clip_id: str) -> Path:
         """Raises NotFound."""

@@ -48,4 +48,4 @@ def generate(
     files = {name: Path(path) for name, path in {**options, "image": image}.items() if name in _PATHS and path}
     draft = Draft(**{**options, **files, "prompt": prompt})
     with Studio(settings or Settings()) as studio:
-        return studio.render_now(draft, Path(output) if output else None, observer or SilentObserver())
+        return studio.in_process.render(draft, Path(output) if output else None, observer or SilentObserver())

@@ -111,6 +111,6 @@ def test_16_other_words_are_left_alone(prompt: str, studio: Studio) -> None:
 
 def test_16_rows_of_a_list_are_told_too(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(f"prompt\na\n{LONG.prompt}\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert len(content.rows) == 2
         assert content.warnings[0].startswith("Row 3: The prompt has")

@@ -111,7 +111,7 @@ def test_a_clip_is_made_at_the_speed_with_its_pair(settings, model):
         (job,) = finish(studio, settings, draft)
         assert job.error is None and job.clip is not None
         assert job.request.num_inference_steps == 4 and "LoRA" not in str(job.warnings)
-        again = studio.draft_of_job(job.id)
+        again = studio.drafts.of_job(job.id)
         assert again.speed == "" and studio.requests.resolve(again) == job.request
 
 

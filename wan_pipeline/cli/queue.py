@@ -125,12 +125,12 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
-    with studio.read_list(options.file, own_disk=True, project=options.project) as content:
+    with studio.lists.read(options.file, own_disk=True, project=options.project) as content:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
         content.check(options.skip_bad)
         with telling_projects(studio, (row.project or options.project for row in content.rows)):
-            return studio.submit_rows(
+            return studio.lists.submit(
                 content,
                 skip_bad=options.skip_bad,
                 project=options.project,
@@ -221,7 +221,7 @@ def _clear(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        print(studio.export_queue(options.output, _label(studio, options)))
+        print(studio.lists.export(options.output, _label(studio, options)))
     return 0
 
 

@@ -89,7 +89,7 @@ class PageHead(Layout):
         if not path:
             return {links.rooms: gr.skip()}
         try:
-            found = self._studio.draft_of_clip(Path(path))
+            found = self._studio.drafts.of_clip(Path(path))
         except NoReceiptError as error:
             return self._open_foreign(links, Path(path), str(error))
         except UserError as error:
@@ -98,7 +98,7 @@ class PageHead(Layout):
 
     def _open_foreign(self, links: PageLinks, path: Path, problem: str) -> Updates:
         """What can be read of a clip of another program, in the form."""
-        found = self._studio.draft_of_foreign_clip(path)
+        found = self._studio.drafts.of_foreign_clip(path)
         if found is None:
             return {**links.filler.notices(problem), **links.open(RoomId.CREATE)}
         return links.filler.fill(replace(found, model=DEFAULT_MODEL), f"{problem} {FOREIGN}")

@@ -56,9 +56,9 @@ def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: S
 
 def test_the_same_seed_gives_the_same_clip_in_the_queue_and_now(studio: Studio, settings: Settings) -> None:
     (job,) = finish(studio, settings, QUICK)
-    now = studio.render_now(QUICK, settings.workspace / "now.mp4", Silence())
+    now = studio.in_process.render(QUICK, settings.workspace / "now.mp4", Silence())
     assert now.frames_sha256 == job.frames_sha256
-    again = studio.draft_of_job(job.id)
+    again = studio.drafts.of_job(job.id)
     assert studio.requests.resolve(again) == job.request
 
 

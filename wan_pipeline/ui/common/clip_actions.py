@@ -59,7 +59,8 @@ class ClipActions:
         clip = self._gallery.clip(click.subject)
         if clip.request_error:
             raise UserError(clip.request_error)
-        return self._filler.go_on_from(self._studio.last_frame(clip.path), self._studio.requests.draft_of(clip.request))
+        frame, draft = self._studio.derived.last_frame(clip.path), self._studio.requests.draft_of(clip.request)
+        return self._filler.go_on_from(frame, draft)
 
     def _star(self, click: Click) -> Done:
         clip = self._gallery.clip(click.subject)
@@ -75,7 +76,7 @@ class ClipActions:
         return Done("Back in the gallery")
 
     def _share(self, click: Click) -> Done:
-        copy = self._studio.share_copy(self._gallery.clip(click.subject).path)
+        copy = self._studio.derived.share_copy(self._gallery.clip(click.subject).path)
         return Done(SHARED, download=served_copy(copy))
 
     def _verify(self, click: Click) -> Done:

@@ -47,7 +47,7 @@ def remember_expert(studio: Studio, name: str, answer: str) -> None:
     """Note which expert a LoRA is for, where nothing tells it. Raises UserError."""
     if answer not in [*Expert]:
         raise LoraError(f"'{answer[:20]}' is no expert; choose high, low or both.")
-    studio.remember_lora_expert(studio.loras.find(name).paths[0], Expert(answer))
+    studio.lora_files.remember_expert(studio.loras.find(name).paths[0], Expert(answer))
 
 
 def look_up(studio: Studio, lora: Lora, model: InstalledModel | None) -> LoraFit:

@@ -125,7 +125,7 @@ class ProjectEvents:
         title = (values[self._layout.preset_title] or "").strip()
         try:
             draft = self._draft(values)
-            preset = self._studio.save_preset(title, shown(draft), values[self._project] or "")
+            preset = self._studio.styles.save(title, shown(draft), values[self._project] or "")
         except UserError as error:
             return self._said(str(error), "")
         cards = look_choices(self._studio.presets.current())

@@ -153,7 +153,7 @@ class StageEvents:
     def reuse(self, job_id: str) -> Updates:
         """All settings of the job, the seed included, in the form."""
         try:
-            draft = self._studio.draft_of_job(job_id)
+            draft = self._studio.drafts.of_job(job_id)
             self._studio.models.find(draft.model or "")
             return self._filler.fill(draft)
         except UserError as error:
@@ -162,7 +162,7 @@ class StageEvents:
     def use_last_frame(self, job_id: str) -> Updates:
         """The form for a clip that starts where this one ends."""
         try:
-            frame, draft = self._studio.last_frame_of_job(job_id), self._studio.draft_of_job(job_id)
+            frame, draft = self._studio.derived.last_frame_of_job(job_id), self._studio.drafts.of_job(job_id)
             return self._filler.go_on_from(frame, draft)
         except UserError as error:
             return self._filler.notices(str(error))

@@ -68,7 +68,7 @@ class LorasEvents:
         if not path:
             return {self._layout.shown: gr.skip()}
         try:
-            text = f"{self._studio.add_lora(Path(path))} is in the folder"
+            text = f"{self._studio.lora_files.add(Path(path))} is in the folder"
         except UserError as error:
             text = str(error)
         return {**self._show(values, self._layout.query(values)), **self._toast(text)}

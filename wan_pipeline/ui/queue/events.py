@@ -199,8 +199,8 @@ class QueueEvents:
         return self._layout.updates(dialog=dialog)
 
     def _export(self, project: str | None) -> Updates:
-        path = self._studio.export_queue(project=project)
+        path = self._studio.lists.export(project=project)
         return self._toast(f"Exported as {path.name}", download=served_copy(path))
 
     def _fill_form(self, job_id: str, editing: str = "") -> Updates:
-        return self._links.filler.fill(self._studio.draft_of_job(job_id), editing=editing)
+        return self._links.filler.fill(self._studio.drafts.of_job(job_id), editing=editing)

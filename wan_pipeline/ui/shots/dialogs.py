@@ -116,7 +116,7 @@ class Dialogs:
 
     def add_file(self, path: Path, project: str) -> tuple[int, tuple[str, ...]]:
         """Add the shots of a list to a project. Returns how many, and warnings."""
-        with self._studio.read_list(path, project=project) as content:
+        with self._studio.lists.read(path, project=project) as content:
             content.check(skip_bad=False)
             rows = [row for row in content.rows if row.shot]
             if not rows:
