@@ -18,7 +18,7 @@ from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.caps import Caps, Usage, check_caps, check_queue, check_usage
 from wan_pipeline.access.keys import Key
 from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role, check
-from wan_pipeline.clips.comments import Comment
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.clips.gallery import Clip, GalleryQuery
 from wan_pipeline.errors import LoraError, ModelError, UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState

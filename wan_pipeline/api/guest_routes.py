@@ -17,7 +17,7 @@ from wan_pipeline.api.body import read_json
 from wan_pipeline.api.drafts import draft_of, project_of
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio, NotFound, Wait
-from wan_pipeline.clips.comments import Comment
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.errors import RequestError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates

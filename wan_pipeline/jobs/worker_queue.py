@@ -11,9 +11,9 @@ import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wan_pipeline.clips import gallery
+from wan_pipeline.clips.gallery import rows as gallery_rows
 from wan_pipeline.clips.files import name_in
-from wan_pipeline.clips.sidecars import Entry
+from wan_pipeline.clips.gallery.scan import Entry
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.room import NoRoom
@@ -222,7 +222,7 @@ class WorkerQueue:
                 warnings=json.dumps(clip.warnings),
             ):
                 record_event(connection, job_id, kind, entry.clip)
-                gallery.add(connection, entry, folder)
+                gallery_rows.add(connection, entry, folder)
 
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple[Entry, Path]:

@@ -9,114 +9,24 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from wan_pipeline.clips.files import BIN, ClipFileError, delete_files, move_files, name_in
+from wan_pipeline.clips.gallery.clip import MAX_RATING, Clip, Facets, GalleryPage, GalleryQuery
+from wan_pipeline.clips.gallery.rows import NOT_BINNED, add, clip_of, search_words, where_of
+from wan_pipeline.clips.gallery.scan import Entry, FileState, FolderScan
 from wan_pipeline.clips.poster import draw_missing_poster
-from wan_pipeline.clips.receipt import MAX_SECONDS
-from wan_pipeline.clips.sidecars import Entry, FileState, FolderScan, id_of_file
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.requests.limits import check_note, check_search
-from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import printable, stored_time
 from wan_pipeline.wording import plural
 
 logger = logging.getLogger(__name__)
-MAX_RATING = 5
 PROJECT_PAGE = 500
 """Clips that `of_project` reads at a time."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One clip of the gallery. Its files may be gone: somebody may have moved them."""
-
-    id: str
-    path: Path
-    poster: Path
-    made_at: datetime
-    request: GenerationRequest
-    project: str
-    seconds: float
-    """Time that it took to make."""
-    frames_sha256: str
-    starred: bool
-    note: str
-    is_binned: bool
-    made_by: str = ""
-    """Id of the key of the guest who made it; empty for the owner's."""
-    rating: int = 0
-    """From 1 to 5; 0 for none."""
-    is_rejected: bool = False
-    request_error: str | None = None
-    """Why the stored request cannot be run here; `request` then holds only what could be read."""
-
-
-@dataclass(frozen=True)
-class GalleryQuery:
-    """Which clips to show. Empty texts match all; each word of `text` must be in the prompt or the note."""
-
-    text: str = ""
-    project: str = ""
-    model: str = ""
-    preset: str = ""
-    lora: str = ""
-    starred: bool = False
-    binned: bool = False
-    made_by: tuple[str, ...] = ()
-    """Ids of the keys whose clips to show, "" for the owner's; none means all."""
-
-
-@dataclass(frozen=True)
-class GalleryPage:
-    items: tuple[Clip, ...]
-    total: int
-    """Clips on all pages."""
-    newest: int = 0
-    """A mark for `page` and `count_newer`: of the newest clip among them."""
-
-
-@dataclass(frozen=True)
-class Facets:
-    """The values to filter by, of clips outside the bin."""
-
-    projects: tuple[str, ...]
-    models: tuple[str, ...]
-    presets: tuple[str, ...]
-    loras: tuple[str, ...]
-
-
-def add(connection: sqlite3.Connection, entry: Entry, folder: Path | None = None) -> None:
-    """Add a clip, in the caller's transaction. Adding it again keeps star, note and bin.
-
-    A clip of the same id that is in `folder` under another name is a copy, and gets an id of its own.
-    """
-    request = entry.request
-    if folder is not None:
-        _part_from_copy(connection, entry, folder)
-    connection.execute(
-        "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (entry.id, entry.clip)
-    )  # if a rescan was quicker
-    connection.execute(
-        "INSERT INTO clips (id, clip, poster, made_at, request, prompt, model, preset, project, loras, words, seconds,"
-        " frames_sha256, note, made_by, binned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO UPDATE SET "
-        "clip = excluded.clip, poster = excluded.poster, seconds = excluded.seconds, project = excluded.project, "
-        "words = CASE note WHEN '' THEN excluded.words ELSE words END, "
-        "note = CASE note WHEN '' THEN excluded.note ELSE note END, "
-        "frames_sha256 = excluded.frames_sha256",
-        (
-            *(entry.id, entry.clip, entry.poster, entry.made_at, request.to_json(), request.prompt, request.model),
-            *(request.preset or "", entry.project, _join(lora.name for lora in request.loras)),
-            *(_words(request.prompt, entry.note), entry.seconds, entry.frames_sha256, entry.note),
-            *(entry.made_by, entry.binned_at),
-        ),
-    )
 
 
 class Gallery:
@@ -152,22 +62,22 @@ class Gallery:
         `until`, the `newest` of an earlier page, leaves out clips that have come since: then no clip moves.
         """
         check_search(query.text)
-        where, values = _where(query)
+        where, values = where_of(query)
         if until is not None:
             where, values = f"{where} AND number <= ?", [*values, until]
         with self._database.connection() as connection:
-            count = f"SELECT count(*), coalesce(max(number), 0) FROM clips WHERE {where}"  # noqa: S608 (see _where)
+            count = f"SELECT count(*), coalesce(max(number), 0) FROM clips WHERE {where}"  # noqa: S608 (see where_of)
             total, newest = connection.execute(count, values).fetchone()
             found = f"SELECT * FROM clips WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?"  # noqa: S608
             rows = connection.execute(found, (*values, limit, offset)).fetchall()
-        return GalleryPage(tuple(self._clip(row) for row in rows), int(total), int(newest))
+        return GalleryPage(tuple(clip_of(row, self._folder) for row in rows), int(total), int(newest))
 
     def count_newer(self, query: GalleryQuery, until: int) -> int:
         """How many clips match that a page `until` this mark leaves out. Raises RequestError as `page`."""
         check_search(query.text)
-        where, values = _where(query)
+        where, values = where_of(query)
         with self._database.connection() as connection:
-            count = f"SELECT count(*) FROM clips WHERE {where} AND number > ?"  # noqa: S608 (see _where)
+            count = f"SELECT count(*) FROM clips WHERE {where} AND number > ?"  # noqa: S608 (see where_of)
             return int(connection.execute(count, (*values, until)).fetchone()[0])
 
     def clip(self, clip_id: str) -> Clip:
@@ -176,16 +86,16 @@ class Gallery:
             row = connection.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone()
         if row is None:
             raise UserError(f"There is no clip {clip_id[:8]} in {self._folder}; choose one from the gallery.")
-        return self._clip(row)
+        return clip_of(row, self._folder)
 
     def find(self, prefix: str) -> Clip | None:
         """The clip whose id begins so, if there is exactly one outside the bin."""
         with self._database.connection() as connection:
             rows = connection.execute(
-                f"SELECT * FROM clips WHERE substr(id, 1, length(?1)) = ?1 AND ?1 != '' AND {_NOT_BINNED} LIMIT 2",  # noqa: S608
+                f"SELECT * FROM clips WHERE substr(id, 1, length(?1)) = ?1 AND ?1 != '' AND {NOT_BINNED} LIMIT 2",  # noqa: S608
                 (prefix.strip(),),
             ).fetchall()
-        return self._clip(rows[0]) if len(rows) == 1 else None
+        return clip_of(rows[0], self._folder) if len(rows) == 1 else None
 
     def at(self, path: Path) -> Clip:
         """The clip of a file. Raises UserError for one that is not in the gallery."""
@@ -195,7 +105,7 @@ class Gallery:
             row = connection.execute("SELECT * FROM clips WHERE clip = ?", (printable(name),)).fetchone()
         if row is None:
             raise UserError(f"{path} is no clip of {self._folder}; name one that is in the gallery.")
-        return self._clip(row)
+        return clip_of(row, self._folder)
 
     def of_project(self, project: str, *, starred: bool = False) -> Iterator[Clip]:
         """The project's clips outside the bin, newest first. Here "" is the default project, not all of them."""
@@ -210,12 +120,12 @@ class Gallery:
             rows = [
                 connection.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone() for clip_id in clip_ids
             ]
-        return [self._clip(row) for row in rows if row is not None]
+        return [clip_of(row, self._folder) for row in rows if row is not None]
 
     def facets(self) -> Facets:
         with self._database.connection() as connection:
             rows = connection.execute(
-                f"SELECT DISTINCT project, model, preset, loras FROM clips WHERE {_NOT_BINNED}"  # noqa: S608
+                f"SELECT DISTINCT project, model, preset, loras FROM clips WHERE {NOT_BINNED}"  # noqa: S608
             ).fetchall()
         projects, models, presets, joined = zip(*rows, strict=True) if rows else ((), (), (), ())
         loras = (name for names in joined for name in names.split("\n"))
@@ -225,7 +135,7 @@ class Gallery:
         """The poster of the newest clip made with each LoRA, by its name in small letters."""
         with self._database.connection() as connection:
             rows = connection.execute(
-                f"SELECT loras, poster, max(number) AS number FROM clips WHERE {_NOT_BINNED} AND loras != '' "  # noqa: S608
+                f"SELECT loras, poster, max(number) AS number FROM clips WHERE {NOT_BINNED} AND loras != '' "  # noqa: S608
                 "GROUP BY loras ORDER BY number"
             ).fetchall()
         return {name.casefold(): self._folder / row["poster"] for row in rows for name in row["loras"].split("\n")}
@@ -258,7 +168,7 @@ class Gallery:
         """Raises RequestError for a note that is too long or no text."""
         text = text.strip()
         check_note(text)
-        words = _words(self.clip(clip_id).request.prompt, text)
+        words = search_words(self.clip(clip_id).request.prompt, text)
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET note = ?, words = ? WHERE id = ?", (text, words, clip_id))
 
@@ -290,7 +200,7 @@ class Gallery:
             ).fetchall()
         old = [row for row in rows if stored_time(row["made_at"]) < before]
         self._delete(old)
-        return [self._clip(row) for row in old]
+        return [clip_of(row, self._folder) for row in old]
 
     def rescan(self) -> int:
         """Follow the folder: list new clips and note which were moved. Returns how many are new; sets `problems`."""
@@ -346,71 +256,6 @@ class Gallery:
     def _name(self, clip_id: str) -> str:
         clip = self.clip(clip_id)
         return name_in(self._folder / BIN if clip.is_binned else self._folder, clip.path)
-
-    def _clip(self, row: sqlite3.Row) -> Clip:
-        folder = self._folder / BIN if row["binned_at"] else self._folder
-        request, request_error = read_request(row["request"])
-        return Clip(
-            id=row["id"],
-            path=folder / row["clip"],
-            poster=folder / row["poster"],
-            made_at=stored_time(row["made_at"]),
-            request=request,
-            project=row["project"],
-            seconds=row["seconds"] if 0 <= row["seconds"] <= MAX_SECONDS else 0.0,  # older versions stored any number
-            frames_sha256=row["frames_sha256"],
-            starred=bool(row["starred"]),
-            note=row["note"],
-            is_binned=row["binned_at"] is not None,
-            made_by=row["made_by"],
-            rating=row["rating"],
-            is_rejected=bool(row["rejected"]),
-            request_error=request_error,
-        )
-
-
-def _part_from_copy(connection: sqlite3.Connection, entry: Entry, folder: Path) -> None:
-    query = "SELECT clip FROM clips WHERE id = ? AND clip != ?"
-    other = connection.execute(query, (entry.id, entry.clip)).fetchone()
-    if other is not None and (folder / other["clip"]).is_file():
-        connection.execute(
-            "UPDATE OR REPLACE clips SET id = ? WHERE clip = ?", (id_of_file(other["clip"]), other["clip"])
-        )
-
-
-_NOT_BINNED = "binned_at IS NULL"
-
-
-def _where(query: GalleryQuery) -> tuple[str, Sequence[str | int]]:
-    """The SQL condition and its values. What was typed is only ever a value."""
-    conditions = ["binned_at IS NOT NULL" if query.binned else _NOT_BINNED]
-    values: list[str] = []
-    for column, value in (("project", query.project), ("model", query.model), ("preset", query.preset)):
-        if value:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-    if query.lora:
-        conditions.append("instr(loras, ?)")
-        values.append(_join([query.lora]))
-    for word in query.text.casefold().split():
-        conditions.append("instr(words, ?)")
-        values.append(word)
-    if query.made_by:
-        conditions.append(f"made_by IN ({', '.join('?' * len(query.made_by))})")
-        values.extend(query.made_by)
-    if query.starred:
-        conditions.append("starred")
-    return " AND ".join(conditions), [printable(value) for value in values]
-
-
-def _words(prompt: str, note: str) -> str:
-    """What a search looks through."""
-    return f"{prompt}\n{note}".casefold()
-
-
-def _join(names: Iterable[str]) -> str:
-    """Names between line feeds, so that a whole name can be searched for."""
-    return "".join(f"\n{name}\n" for name in names)
 
 
 def _sorted(values: Iterable[str]) -> tuple[str, ...]:
