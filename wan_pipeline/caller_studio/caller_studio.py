@@ -7,33 +7,27 @@ may see. What a caller may not see does not exist for them: the answer is the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from wan_pipeline.access.callers import Caller
-from wan_pipeline.access.caps import Caps, Usage, check_caps, check_queue, check_usage
-from wan_pipeline.access.keys import Key
-from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role, check
+from wan_pipeline.access.caps import Caps
+from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, check
+from wan_pipeline.caller_studio.share import GuestShare
+from wan_pipeline.caller_studio.view import CallerView
 from wan_pipeline.clips.gallery.comments import Comment
-from wan_pipeline.clips.gallery import Clip, GalleryQuery
-from wan_pipeline.errors import LoraError, ModelError, UserError
-from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
+from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import Job
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.projects.reviews import ReviewedShot
 from wan_pipeline.projects.shots.shot import Verdict
 from wan_pipeline.requests.layers import NONE, Layers
 from wan_pipeline.requests.presets import Preset, find_preset, seen_in
-from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
-from wan_pipeline.wording import without_folders
-
-MAX_JOBS = 500
-"""Jobs of one key whose times are added up, newest first."""
-DAY = timedelta(hours=24)
 
 
 class NotFound(UserError):
@@ -55,7 +49,9 @@ class CallerStudio:
     def __init__(self, studio: Studio, caller: Caller) -> None:
         self._studio = studio
         self._caller = caller
-        self._caps = caller.caps or Caps()
+        self._view = CallerView(caller, studio.settings.folders)
+        self._share = GuestShare(studio, caller.caps or Caps())
+        self._key = self._view.key
 
     @property
     def caller(self) -> Caller:
@@ -90,7 +86,7 @@ class CallerStudio:
         Here and below, `project` is the one that the clip is for; a guest's is always that of their key.
         """
         self._check(Action.FORECAST)
-        with self._telling():
+        with self._view.redacting_errors():
             self._check_styles(draft)
             settings = self._studio.requests.within(self._layers(project)).resolve_settings(
                 replace(draft, prompt="any")
@@ -100,7 +96,7 @@ class CallerStudio:
     def forecast(self, draft: Draft, project: str = "") -> Wait:
         """Raises UserError for settings that cannot be."""
         self._check(Action.FORECAST)
-        with self._telling():
+        with self._view.redacting_errors():
             self._check_styles(draft)
             clip = self._studio.estimates.of_draft(draft, self._layers(project)).seconds
             queue = self._studio.estimates.queue_seconds()
@@ -110,35 +106,35 @@ class CallerStudio:
     def generate(self, draft: Draft, project: str = "") -> Job:
         """Queue a clip. Raises UserError."""
         self._check(Action.GENERATE)
-        with self._telling():
+        with self._view.redacting_errors():
             if self._key is None:
                 return self._studio.jobs.existing(self._studio.submit(draft, project))
             key = self._key
             self._check_styles(draft)
-            job_id = self._studio.submit_for(key.id, draft, key.project, partial(self._check_share, key))
-            return self._shown(self._studio.jobs.existing(job_id))
+            job_id = self._studio.submit_for(key.id, draft, key.project, partial(self._share.check, key))
+            return self._view.job(self._studio.jobs.existing(job_id))
 
     def jobs(self, limit: int = 50) -> list[Job]:
         """The caller's own jobs, newest first; for the owner all."""
         self._check(Action.FOLLOW)
         if self._key is None:
             return self._studio.jobs.recent(limit)
-        return [self._shown(job) for job in self._studio.jobs.of_maker(self._key.id, limit)]
+        return [self._view.job(job) for job in self._studio.jobs.of_maker(self._key.id, limit)]
 
     def jobs_of_clips(self, clips: Sequence[Clip]) -> list[Job]:
         """The jobs that made those of the clips that are the caller's own, in no order."""
         if not self.allows(Action.FOLLOW):
             return []
         jobs = self._studio.jobs.of_ids([clip.id for clip in clips if self.is_own(clip)])
-        return [self._shown(job) for job in jobs if self._is_own_job(job)]
+        return [self._view.job(job) for job in jobs if self._view.is_own_job(job)]
 
     def job(self, job_id: str) -> Job:
         """Raises NotFound."""
         self._check(Action.FOLLOW)
         job = self._studio.jobs.job(job_id)
-        if job is None or not self._is_own_job(job):
+        if job is None or not self._view.is_own_job(job):
             raise NotFound("There is no such clip.")
-        return self._shown(job)
+        return self._view.job(job)
 
     def preview(self, job_id: str) -> bytes | None:
         """The preview of a job that runs, an animated WebP; None while there is none. Raises NotFound."""
@@ -149,7 +145,7 @@ class CallerStudio:
         """The settings of a job of the caller's, to make another. Raises NotFound."""
         job = self.job(job_id)
         self._check(Action.GENERATE)
-        with self._telling():
+        with self._view.redacting_errors():
             return self._studio.drafts.of_job(job.id)
 
     def cancel(self, job_id: str) -> Job:
@@ -163,30 +159,30 @@ class CallerStudio:
     def clips(self, offset: int = 0, limit: int = 50) -> Sequence[Clip]:
         """The clips that the caller may watch, newest first, those of others without their settings."""
         self._check(Action.WATCH)
-        return [self._redacted(clip) for clip in self._studio.gallery.page(self._query(), offset, limit).items]
+        return [self._view.clip(clip) for clip in self._studio.gallery.page(self._view.query(), offset, limit).items]
 
     def clip(self, clip_id: str) -> Clip:
         """As in `clips`. Raises NotFound."""
         self._check(Action.WATCH)
         found = self._studio.gallery.existing([clip_id])
-        if not found or not self._is_seen(found[0]):
+        if not found or not self._view.is_seen(found[0]):
             raise NotFound("There is no such clip.")
-        return self._redacted(found[0])
+        return self._view.clip(found[0])
 
     def clips_of_jobs(self, jobs: Sequence[Job]) -> list[Clip]:
         """The clips of the jobs that the caller may watch: not those in the bin, or gone."""
         self._check(Action.WATCH)
         clips = self._studio.gallery.existing(job.id for job in jobs)
-        return [self._redacted(clip) for clip in clips if self._is_seen(clip)]
+        return [self._view.clip(clip) for clip in clips if self._view.is_seen(clip)]
 
     def is_own(self, clip: Clip) -> bool:
         """Whether the caller made it, and may see its settings and bin it. The owner may do so with all."""
-        return self._key is None or clip.made_by == self._key.id
+        return self._view.is_own(clip)
 
     def video(self, clip_id: str) -> Path:
         """The clip's MP4; for a guest a copy without its receipt. Raises NotFound or StorageError."""
         clip = self.clip(clip_id)
-        with self._telling():
+        with self._view.redacting_errors():
             if not clip.path.is_file():
                 raise NotFound("There is no such clip.")
             return clip.path if self._key is None else self._studio.derived.share_copy(clip.path)
@@ -204,7 +200,7 @@ class CallerStudio:
         clip = self.clip(clip_id)
         if not self.is_own(clip):
             raise NotAllowed("Only who made a clip, or the owner, may bin it.")
-        with self._telling():
+        with self._view.redacting_errors():
             self._studio.gallery.bin([clip.id])
 
     def comment(self, clip_id: str, text: str, frame: int | None = None, mark: object = ()) -> None:
@@ -229,7 +225,7 @@ class CallerStudio:
         own = self._key.project if self._key else ""
         projects = [own] if own else self._studio.shots.projects()
         reel = [each for project in projects for each in self._studio.reviews.reel(project)]
-        return [replace(each, clip=self._redacted(each.clip)) for each in reel if self._is_seen(each.clip)]
+        return [replace(each, clip=self._view.clip(each.clip)) for each in reel if self._view.is_seen(each.clip)]
 
     def decide(self, clip_id: str, verdict: str) -> None:
         """Approve a picked take, or ask for changes. Raises NotFound or UserError."""
@@ -243,20 +239,9 @@ class CallerStudio:
 
     # The caller
 
-    @property
-    def _key(self) -> Key | None:
-        """The guest's key; None for the owner, who may have come by a key as well."""
-        return None if self._caller.role is Role.OWNER else self._caller.key
-
     def _layers(self, project: str) -> Layers:
         """Those of the project that a clip is for. Raises ProjectError."""
         return self._studio.projects.layers(project if self._key is None else self._key.project)
-
-    def _check_share(self, key: Key, request: GenerationRequest) -> None:
-        """Raises UserError for a clip that is beyond the caps, or if the key's share is used up."""
-        check_caps(request, self._caps)
-        check_queue(self._studio.jobs.unfinished(), self._caps)
-        check_usage(self._usage(key), self._minutes(request), self._caps, key.max_clips)
 
     def _check(self, action: Action) -> None:
         check(self._caller.role, action)
@@ -278,71 +263,3 @@ class CallerStudio:
         for name in (draft.preset, draft.quality):
             if name and name.casefold() != NONE:
                 find_preset(self._presets(), name)
-
-    def _query(self) -> GalleryQuery:
-        if self._key is None:
-            return GalleryQuery()
-        if self._key.is_visitor:
-            return GalleryQuery(made_by=(self._key.id,))
-        made_by = ("", self._key.id) if self._caller.role is Role.MAKE else ()
-        return GalleryQuery(project=self._key.project, made_by=made_by)
-
-    def _is_seen(self, clip: Clip) -> bool:
-        query = self._query()
-        is_covered = not query.project or clip.project == query.project
-        return is_covered and not clip.is_binned and (not query.made_by or clip.made_by in query.made_by)
-
-    def _is_own_job(self, job: Job) -> bool:
-        return self._key is None or job.made_by == self._key.id
-
-    def _usage(self, key: Key) -> Usage:
-        since, jobs = datetime.now(UTC) - DAY, self._studio.jobs.of_maker(key.id, MAX_JOBS)
-        started = [job for job in jobs if job.state is not JobState.CANCELLED or job.started_at is not None]
-        minutes = sum(self._minutes_of(job) for job in started if job.created_at > since)
-        waiting = sum(job.state in UNFINISHED for job in jobs)
-        return Usage(self._studio.jobs.count_started(key.id), waiting, minutes)
-
-    def _minutes_of(self, job: Job) -> float:
-        """What a job has taken, also one that was cancelled on its way, or will take."""
-        if job.seconds:
-            return sum(job.seconds.values()) / 60
-        if job.started_at is not None and job.finished_at is not None:
-            return (job.finished_at - job.started_at).total_seconds() / 60
-        return self._minutes(job.request)
-
-    def _minutes(self, request: GenerationRequest) -> float:
-        try:
-            return self._studio.estimates.of_requests([request]).seconds / 60
-        except ModelError:  # of a job that waits for a model that is gone
-            return 0.0
-
-    def _shown(self, job: Job) -> Job:
-        # On a Space everybody stands in one line; an invited guest is not told how many clips others queue.
-        ahead = job.jobs_ahead if self._key is None or self._key.is_visitor else None
-        return replace(job, error=job.error and self._told(job.error), jobs_ahead=ahead)
-
-    def _told(self, text: str) -> str:
-        """A sentence as the caller may read it: folders are for the owner at this computer."""
-        return text if self._caller.is_local else without_folders(text, self._studio.settings.folders)
-
-    def _redacted(self, clip: Clip) -> Clip:
-        """Somebody else's clip without what it was made from. Its size and length are seen by watching it."""
-        if self.is_own(clip):
-            return clip
-        request = replace(clip.request, prompt="", styled_prompt="", negative_prompt="", seed=0, notes=())
-        request = replace(request, preset=None, loras=(), prompt_before="", prompt_after="", layers={})
-        return replace(clip, request=request, note="", frames_sha256="")
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Folders, and which LoRA files there are, are for the owner: a guest's sentences are without them."""
-        try:
-            yield
-        except LoraError as error:
-            if self._key is None:
-                raise
-            raise UserError("There is no such LoRA for this model here; choose a style instead.") from error
-        except UserError as error:
-            if (told := self._told(str(error))) == str(error):
-                raise
-            raise UserError(told) from error
