@@ -23,7 +23,9 @@ from wan_pipeline.jobs.room import RoomPatience
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker import retry
 from wan_pipeline.jobs.worker.observer import JobObserver
-from wan_pipeline.jobs.worker.worker import Ending, Worker, work
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.process import work
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings

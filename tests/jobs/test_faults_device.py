@@ -20,7 +20,8 @@ from wan_pipeline.engine.memory.block_buffer import host_memory
 from wan_pipeline.engine.memory.block_streaming import StreamedModel
 from wan_pipeline.errors import ModelError, OutOfMemory
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.jobs.worker.worker import Ending, Worker
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.requests.request import GenerationRequest

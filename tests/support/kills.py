@@ -21,7 +21,8 @@ from tests.support.warm import Warm, WarmProcess
 from wan_pipeline.jobs.job import FINISHED
 from wan_pipeline.jobs.launch import RunningWorker, worker_log
 from wan_pipeline.jobs.supervisor import Supervisor
-from wan_pipeline.jobs.worker.worker import Ending, work
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.process import work
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import VARIABLE, CrashPoint

@@ -18,7 +18,7 @@ from wan_pipeline.jobs.job import RUNNING, EventKind
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
-from wan_pipeline.jobs.worker.worker import Ending
+from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt

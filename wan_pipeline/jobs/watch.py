@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from wan_pipeline.jobs.worker.worker import Ending
+from wan_pipeline.jobs.worker.ending import Ending
 
 MAX_FAILED_STARTS = 3
 """A worker that ends by itself this often in a row before it claims a job would do so again."""

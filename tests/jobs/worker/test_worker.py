@@ -27,7 +27,8 @@ from wan_pipeline.engine import text as text_module
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.worker.observer import JobObserver
-from wan_pipeline.jobs.worker.worker import Ending, Worker
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import REPOSITORY, Settings
