@@ -18,7 +18,7 @@ from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.editor import QueueEditor
-from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.estimates.estimator import Estimator
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor

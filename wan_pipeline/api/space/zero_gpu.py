@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import spaces
 
 from wan_pipeline.errors import Cancelled, GenerationError, StudioError, UserError
-from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.estimates.estimator import Estimator
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.worker.thread import WorkerThread

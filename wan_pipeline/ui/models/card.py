@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.estimator import Estimate
+from wan_pipeline.jobs.estimates.estimator import Estimate
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.spec import Availability, LastImage, Mode, ModelSpec

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from wan_pipeline.jobs.machine_load import MachineLoad, Sample, take_sample
+from wan_pipeline.jobs.estimates.cpu_load import CpuLoad, Sample, take_sample
 
 
-def load(*samples: Sample) -> MachineLoad:
+def load(*samples: Sample) -> CpuLoad:
     told: Iterator[Sample] = iter(samples)
-    return MachineLoad(lambda pid: next(told), cores=2)
+    return CpuLoad(lambda pid: next(told), cores=2)
 
 
 def test_12_the_first_look_knows_nothing() -> None:

@@ -17,7 +17,7 @@ Sample = tuple[float, float, float]
 """Seconds on a clock, of processor time that the machine was at work, and that our own processes were."""
 
 
-class MachineLoad:
+class CpuLoad:
     """Measures between one call and the next, and so never waits. The first call knows nothing."""
 
     def __init__(self, sample: Callable[[int | None], Sample] | None = None, cores: int | None = None) -> None:

@@ -15,9 +15,9 @@ from tests.jobs.test_queue import finished
 from tests.jobs.test_throughput import done
 from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError, RequestError
-from wan_pipeline.jobs.estimator import LEARN_FROM, Estimator
-from wan_pipeline.jobs.machine_load import MachineLoad
-from wan_pipeline.jobs.throughput import Throughput
+from wan_pipeline.jobs.estimates.estimator import LEARN_FROM, Estimator
+from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
+from wan_pipeline.jobs.estimates.throughput import Throughput
 from wan_pipeline.models.registry import DEMO, WAN22_TI2V_5B
 from wan_pipeline.planning.hardware import Hardware, Speeds, load_hardware, save_hardware
 from wan_pipeline.planning.machine import GIB
@@ -64,7 +64,7 @@ def test_a_card_is_told_what_a_clip_takes_and_how_long(estimator, settings, monk
 def test_a_models_own_clip_takes_one_plan_and_one_reading_of_the_hardware(estimator, settings, monkeypatch):
     save_hardware(CARD, settings.cache)
     calls = {name: Mock(wraps=function) for name, function in (("load", load_hardware), ("plan", Planner.choose))}
-    monkeypatch.setattr("wan_pipeline.jobs.estimator.load_hardware", calls["load"])
+    monkeypatch.setattr("wan_pipeline.jobs.estimates.estimator.load_hardware", calls["load"])
     monkeypatch.setattr(Planner, "choose", lambda *arguments: calls["plan"](*arguments))
     estimator.of_model("wan2.1-t2v-14b")
     assert (calls["load"].call_count, calls["plan"].call_count) == (1, 1)
@@ -193,7 +193,7 @@ def test_12_the_next_of_the_recorded_clips_is_foretold_within_a_fifth():
 def test_12_an_estimate_says_when_other_programs_take_the_cores(studio):
     """On the processor alone: a card does not wait for them."""
     samples = iter([(0.0, 0.0, 0.0), *((10.0, 1e9, 0.0),) * 2])
-    busy = Estimator(studio.settings, studio.requests, studio.jobs, MachineLoad(lambda pid: next(samples)))
+    busy = Estimator(studio.settings, studio.requests, studio.jobs, CpuLoad(lambda pid: next(samples)))
     assert "busy" not in busy.of_request(make_request()).text
     assert busy.of_request(make_request()).text.endswith("busy, so it may take longer")
     save_hardware(CARD, studio.settings.cache)

@@ -9,9 +9,9 @@ from statistics import median
 
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.jobs.job import Job
-from wan_pipeline.jobs.machine_load import MachineLoad
+from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.throughput import Throughput
+from wan_pipeline.jobs.estimates.throughput import Throughput
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry
@@ -51,9 +51,9 @@ class Estimator:
     """Estimates clips by the hardware that the worker stored and the jobs that have finished here."""
 
     def __init__(
-        self, settings: Settings, requests: RequestResolver, jobs: JobReader, load: MachineLoad | None = None
+        self, settings: Settings, requests: RequestResolver, jobs: JobReader, load: CpuLoad | None = None
     ) -> None:
-        self._load = load or MachineLoad()
+        self._load = load or CpuLoad()
         self._locks = WorkspaceLocks(settings.workspace)
         self._settings = settings
         self._requests = requests
