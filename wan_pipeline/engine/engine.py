@@ -37,7 +37,8 @@ from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.memory.weights import compute_dtype
 from wan_pipeline.engine.preview import Preview, load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
-from wan_pipeline.engine.rendered import Rendered, frames_sha256
+from wan_pipeline.clips.frame_hash import frames_sha256
+from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import OutOfMemory, StorageError

@@ -61,7 +61,8 @@ class WorkerQueue:
         Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs, those
         that are `deterministic` or those that are not, go before others, but never before one that was moved by hand,
         and past any one job at most `claiming.MAX_OVERTAKEN` times, so every job gets its turn. A job whose request
-        cannot be read fails here. After `stop_after_current` only an interrupted job is still claimed; then the queue is paused.
+        cannot be read fails here. After `stop_after_current` only an interrupted job is still claimed; then the queue
+        is paused.
         """
         with self._database.transaction() as connection:
             while (row := next_row(connection, loaded, is_deterministic=deterministic)) is not None:
