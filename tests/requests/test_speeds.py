@@ -12,7 +12,7 @@ import pytest
 from tests.support import adapters, tiny
 from tests.support.studios import finish
 from wan_pipeline.cli import main
-from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.errors import LoraError, PresetError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_I2V_480P, WAN22_T2V_A14B

@@ -128,7 +128,7 @@ def run_import(options: argparse.Namespace) -> int:
 
 def run_caption(options: argparse.Namespace) -> int:
     from wan_pipeline.engine.device.placement import choose_placement  # here and below: --help needs none of it
-    from wan_pipeline.engine.load import quiet_libraries
+    from wan_pipeline.engine.loading.load import quiet_libraries
     from wan_pipeline.trainer.preparation.captions import Captioner, caption_dataset
 
     quiet_libraries()

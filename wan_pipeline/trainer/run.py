@@ -24,7 +24,7 @@ from wan_pipeline.engine.device.placement import (
     release_pinned,
 )
 from wan_pipeline.engine.device.probe import probe
-from wan_pipeline.engine.load import quiet_libraries
+from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary

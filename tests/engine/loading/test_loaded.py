@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wan_pipeline.engine import loaded
-from wan_pipeline.engine.loaded import check_device_supports
+from wan_pipeline.engine.loading import loaded
+from wan_pipeline.engine.loading.loaded import check_device_supports
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.planning.memory_plan import read_plan
 

@@ -15,7 +15,7 @@ from diffusers import FirstBlockCacheConfig
 
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
-from wan_pipeline.engine.load import Denoiser, load_denoiser
+from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, named_tensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.requests.scheduler import SchedulerName
 
 CONFIG = {

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.support import tiny
-from wan_pipeline.engine.load import load_denoiser, load_text_encoder, quiet_libraries
+from wan_pipeline.engine.loading.load import load_denoiser, load_text_encoder, quiet_libraries
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.library import ModelLibrary
 
