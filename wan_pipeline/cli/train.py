@@ -20,7 +20,7 @@ from wan_pipeline.wording import plural
 
 if TYPE_CHECKING:
     from wan_pipeline.trainer.dataset.check import Dataset
-    from wan_pipeline.trainer.run import Trained
+    from wan_pipeline.trainer.trained import Trained
 
 TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
 DATASET = "Look at a folder of images and short clips before training on it."

@@ -38,7 +38,7 @@ class TrainingObserver:
         if progress.step_loss is not None or progress.validation is not None:
             self._points.append(Point(progress.step, progress.step_loss, progress.rate, progress.validation))
         is_validated = progress.stage is TrainingStage.VALIDATING
-        if is_validated and self.wants_samples and progress.step < progress.total:
+        if is_validated and self.wants_samples and 0 < progress.step < progress.total:
             self.samples_are_due = True
         if self._reports.is_due() or progress.stage != self._stage:
             self._report_progress(progress)
