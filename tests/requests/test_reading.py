@@ -13,7 +13,7 @@ from wan_pipeline.clips.receipt import receipt_beside
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.registry import MODELS
 from wan_pipeline.models.tokens import TokenCounter
-from wan_pipeline.requests.reading import fitting
+from wan_pipeline.requests.prompts.reading import fitting
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio

@@ -14,7 +14,7 @@ from PIL import Image
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.requests.grid import MAX_CLIPS, grid, prompts_in, seeds_in
+from wan_pipeline.requests.grids.grid import MAX_CLIPS, grid, prompts_in, seeds_in
 from wan_pipeline.requests.lists import files, pictures
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.files import CSV_TEMPLATE, QueueFile, read_queue_file, write_queue_file

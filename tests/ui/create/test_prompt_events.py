@@ -13,7 +13,7 @@ from tests.support.pages import TEMPLATES, Reader
 from wan_pipeline.errors import ImageError, LoraError, RequestError, UserError
 from wan_pipeline.models.registry import DEMO, MODELS
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.requests.known_words import vocabulary_notes, write_prompt
+from wan_pipeline.requests.prompts.known_words import vocabulary_notes, write_prompt
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry

@@ -17,7 +17,7 @@ from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.layers import Layers, chosen_by, settled, with_none_read
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.variations import Axis, variations
+from wan_pipeline.requests.grids.variations import Axis, variations
 from wan_pipeline.storage.database import Database
 
 

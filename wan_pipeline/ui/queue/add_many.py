@@ -10,7 +10,7 @@ from gradio.blocks import Block
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
+from wan_pipeline.requests.grids.grid import grid, prompts_in, seeds_in
 from wan_pipeline.requests.layers import shown
 from wan_pipeline.requests.lists.files import CheckedList
 from wan_pipeline.requests.request import Draft

@@ -10,7 +10,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.requests import options
-from wan_pipeline.requests.grid import MAX_CLIPS, seeds_in
+from wan_pipeline.requests.grids.grid import MAX_CLIPS, seeds_in
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.resolve import seed_of
 from wan_pipeline.wording import plural
