@@ -15,7 +15,7 @@ from wan_pipeline.lora.facts import LoraFacts
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.lora import LoraFit, fit_of
+from wan_pipeline.ui.common.parts.lora import LoraFit, fit_of
 
 PAGE_SIZE = 24
 """Cards shown at first, and added by each "Show more"."""

@@ -23,13 +23,13 @@ from wan_pipeline.ui.create.fields.field import FieldValues
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.size import CUSTOM
 from wan_pipeline.ui.create.fields.table import model_choices
-from wan_pipeline.ui.create.file_events import FileEvents
+from wan_pipeline.ui.create.events.files import FileEvents
 from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
 from wan_pipeline.ui.create.layout import FormLayout
-from wan_pipeline.ui.create.lora_events import LoraEvents
-from wan_pipeline.ui.create.profile_events import ProfileEvents
-from wan_pipeline.ui.create.project_events import ProjectEvents, origins
-from wan_pipeline.ui.create.prompt_events import PromptEvents
+from wan_pipeline.ui.create.events.loras import LoraEvents
+from wan_pipeline.ui.create.events.profiles import ProfileEvents
+from wan_pipeline.ui.create.events.projects import ProjectEvents, origins
+from wan_pipeline.ui.create.events.prompts import PromptEvents
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_RANDOM_SEED + 1}))"
