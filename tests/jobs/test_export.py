@@ -17,7 +17,7 @@ from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.clips.export.exr import Transfer
 from wan_pipeline.clips.export.formats import FORMATS, find_format
-from wan_pipeline.clips.export.levels import rounded
+from wan_pipeline.clips.export.bit_depth import rounded
 from wan_pipeline.clips.export.order import Exported, ExportOrder
 from wan_pipeline.clips.naming import latents_path
 from wan_pipeline.clips.receipt import load_receipt

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.answers import video_of_clip, video_of_job
+from wan_pipeline.api.responses import video_of_clip, video_of_job
 from wan_pipeline.caller_studio import CallerStudio, NotFound
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState

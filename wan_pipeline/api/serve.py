@@ -109,7 +109,7 @@ def supervise_for(space: Space | None) -> Supervise:
 
     if space is None or not space.on_zero_gpu:
         return Supervisor
-    from wan_pipeline.api.space.zero_gpu import ZeroGpu
+    from wan_pipeline.api.space.zerogpu import ZeroGpu
 
     return ZeroGpu().supervisor
 
@@ -121,7 +121,7 @@ def serve_options(
     from starlette.middleware import Middleware
 
     from wan_pipeline.api.app import shared_app
-    from wan_pipeline.api.doors import Doors
+    from wan_pipeline.api.routing import Dispatcher
     from wan_pipeline.ui.common.templates import Templates
     from wan_pipeline.ui.theme import launch_options
 
@@ -133,8 +133,8 @@ def serve_options(
     limits, strangers = (space.limits(), space.strangers(studio.keys)) if space else (Limits(), None)
     guard: Any = Middleware(Guard, studio.keys, rules, limits, refused_page, password, strangers)
     login = strangers.login_start if strangers else ""
-    doors: Any = Middleware(Doors, shared_app(studio, templates, is_built=True, login=login))
-    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors], **NO_SCHEMA}}
+    dispatcher: Any = Middleware(Dispatcher, shared_app(studio, templates, is_built=True, login=login))
+    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, dispatcher], **NO_SCHEMA}}
 
 
 def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""An app of a Space on ZeroGPU, as a program: `python -m tests.support.zero_gpu ADDRESS`, settings on stdin.
+"""An app of a Space on ZeroGPU, as a program: `python -m tests.support.zerogpu ADDRESS`, settings on stdin.
 
 `spaces` is at work as on the Hub: it asks the service at ADDRESS for a GPU, splits a process off and talks to it. Only
 what it does to torch is left out. It prints one JSON object: how the clips' jobs ended.
@@ -35,7 +35,7 @@ def no_gpu() -> ModuleType:
 
 def make_clip(options: str, startup: object) -> dict[str, object]:
     from tests.support.studios import QUICK, read_settings, wait_for
-    from wan_pipeline.api.space.zero_gpu import ZeroGpu
+    from wan_pipeline.api.space.zerogpu import ZeroGpu
     from wan_pipeline.studio import Studio
 
     with Studio(read_settings(options), ZeroGpu().supervisor) as studio:

@@ -16,7 +16,7 @@ import pytest
 from tests.support.observers import Recorder
 from tests.support.studios import ENDLESS, QUICK, finish, is_denoising, opened, started_workers, wait_for
 from wan_pipeline import errors
-from wan_pipeline.api.space.zero_gpu import (
+from wan_pipeline.api.space.zerogpu import (
     MAX_SECONDS,
     MIN_SECONDS,
     Failure,

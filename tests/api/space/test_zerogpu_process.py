@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from tests.support.servers.asgi import serving
 from tests.support.studios import QUICK, finish, opened, write_settings
-from wan_pipeline.api.space.zero_gpu import MAX_SECONDS, MIN_SECONDS
+from wan_pipeline.api.space.zerogpu import MAX_SECONDS, MIN_SECONDS
 from wan_pipeline.settings import REPOSITORY, Settings
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="`spaces` works on Linux alone")
@@ -55,7 +55,7 @@ def service() -> Iterator[tuple[Service, str]]:
 
 
 def run(address: str, settings: Settings) -> dict[str, list[object]]:
-    command = [sys.executable, "-m", "tests.support.zero_gpu", address]
+    command = [sys.executable, "-m", "tests.support.zerogpu", address]
     ended = subprocess.run(
         command,
         input=write_settings(settings),
@@ -71,7 +71,7 @@ def run(address: str, settings: Settings) -> dict[str, list[object]]:
     return told
 
 
-@pytest.mark.soak  # test_zero_gpu.py makes clips without the process that `spaces` starts
+@pytest.mark.soak  # test_zerogpu.py makes clips without the process that `spaces` starts
 def test_clips_are_made_in_the_process_that_has_the_gpu(
     service: tuple[Service, str], settings: Settings, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
-from wan_pipeline.api.answers import model_facts, preset_facts, route, video_id_of
+from wan_pipeline.api.responses import model_facts, preset_facts, route, video_id_of
 from wan_pipeline.api.body import read_json
 from wan_pipeline.api.drafts import draft_of, project_of
 from wan_pipeline.api.threads import Threads

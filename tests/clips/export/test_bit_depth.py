@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from wan_pipeline.clips.export.levels import eight_bits, rounded, sixteen_bits, widened
+from wan_pipeline.clips.export.bit_depth import eight_bits, rounded, sixteen_bits, widened
 from wan_pipeline.engine.decode import _pixels
 
 

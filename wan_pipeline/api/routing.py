@@ -16,7 +16,7 @@ from wan_pipeline.access.roles import ALLOWED, Action, Role
 
 
 @dataclass(frozen=True)
-class Door:
+class GuestRoute:
     """A route that guests may use, if the table allows them its action."""
 
     methods: frozenset[str]
@@ -24,34 +24,34 @@ class Door:
     action: Action
 
 
-def door(methods: str, path: str, action: Action) -> Door:
+def route(methods: str, path: str, action: Action) -> GuestRoute:
     """`path` is a pattern in which {id} stands for one part of a path."""
     pattern = re.escape(path).replace(r"\{id\}", "[^/]+")
-    return Door(frozenset(methods.split()), re.compile(pattern), action)
+    return GuestRoute(frozenset(methods.split()), re.compile(pattern), action)
 
 
 GUEST_ROUTES = (
-    door("GET HEAD", "/", Action.OPEN),
-    door("GET HEAD", "/guest/{id}", Action.OPEN),
-    door("GET HEAD", "/v1/videos", Action.WATCH),
-    door("GET HEAD", "/v1/videos/{id}", Action.WATCH),
-    door("GET HEAD", "/v1/videos/{id}/content", Action.WATCH),
-    door("POST", "/v1/videos", Action.GENERATE),
-    door("POST", "/v1/videos/{id}/remix", Action.GENERATE),
-    door("DELETE", "/v1/videos/{id}", Action.CANCEL),
-    door("GET HEAD", "/v1/videos/{id}/preview", Action.FOLLOW),
-    door("GET HEAD", "/v1/videos/{id}/comments", Action.WATCH),
-    door("POST", "/v1/videos/{id}/comments", Action.COMMENT),
-    door("GET HEAD", "/v1/review", Action.REVIEW),
-    door("POST", "/v1/videos/{id}/verdict", Action.REVIEW),
-    door("GET HEAD", "/v1/models", Action.CHOICES),
-    door("POST", "/v1/forecast", Action.FORECAST),
-    door("POST", "/mcp", Action.WATCH),
-    door("GET HEAD", "/config", Action.CHOICES),
-    door("GET HEAD", "/gradio_api/info", Action.CHOICES),
-    door("POST", "/gradio_api/upload", Action.UPLOAD),
-    door("POST", "/gradio_api/queue/join", Action.GENERATE),
-    door("GET HEAD", "/gradio_api/queue/data", Action.FOLLOW),
+    route("GET HEAD", "/", Action.OPEN),
+    route("GET HEAD", "/guest/{id}", Action.OPEN),
+    route("GET HEAD", "/v1/videos", Action.WATCH),
+    route("GET HEAD", "/v1/videos/{id}", Action.WATCH),
+    route("GET HEAD", "/v1/videos/{id}/content", Action.WATCH),
+    route("POST", "/v1/videos", Action.GENERATE),
+    route("POST", "/v1/videos/{id}/remix", Action.GENERATE),
+    route("DELETE", "/v1/videos/{id}", Action.CANCEL),
+    route("GET HEAD", "/v1/videos/{id}/preview", Action.FOLLOW),
+    route("GET HEAD", "/v1/videos/{id}/comments", Action.WATCH),
+    route("POST", "/v1/videos/{id}/comments", Action.COMMENT),
+    route("GET HEAD", "/v1/review", Action.REVIEW),
+    route("POST", "/v1/videos/{id}/verdict", Action.REVIEW),
+    route("GET HEAD", "/v1/models", Action.CHOICES),
+    route("POST", "/v1/forecast", Action.FORECAST),
+    route("POST", "/mcp", Action.WATCH),
+    route("GET HEAD", "/config", Action.CHOICES),
+    route("GET HEAD", "/gradio_api/info", Action.CHOICES),
+    route("POST", "/gradio_api/upload", Action.UPLOAD),
+    route("POST", "/gradio_api/queue/join", Action.GENERATE),
+    route("GET HEAD", "/gradio_api/queue/data", Action.FOLLOW),
 )
 """Each route asks for its action again, by name, where it is handled.
 
@@ -61,7 +61,7 @@ SHARED = ("/v1/", "/mcp", "/guest/")
 """Beginnings of the paths that the owner and guests have in common."""
 
 
-class Doors:
+class Dispatcher:
     """An ASGI app behind the guard."""
 
     def __init__(self, owners_page: App, shared: App) -> None:
@@ -86,8 +86,8 @@ class Doors:
 
 
 def guest_status(role: Role, method: str, path: str) -> int:
-    """200 if the table lets the role through, 403 if not, 404 for what is no door of guests'."""
-    actions = [door.action for door in GUEST_ROUTES if method in door.methods and door.path.fullmatch(path)]
+    """200 if the table lets the role through, 403 if not, 404 for what is no route of guests'."""
+    actions = [route.action for route in GUEST_ROUTES if method in route.methods and route.path.fullmatch(path)]
     if not actions:
         return 404
     return 200 if any(action in ALLOWED[role] for action in actions) else 403
