@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.responses import PlainTextResponse
 
-from tests.browser.visitor import Visitor, new_profile
+from tests.browser.support.visitor import Visitor, new_profile
 from tests.support.servers.asgi import serving
 from wan_pipeline.access.guard import Guard
 from wan_pipeline.access.http import COOKIE, Rules

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ENDLESS, MODEL, PATIENCE, QUICK, make_folders, program, started, wan
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from tests.support.requests import Silence
 from wan_pipeline.clips.read import read_receipt
 from wan_pipeline.models.spec import Mode

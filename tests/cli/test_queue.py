@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ENDLESS, MODEL, PATIENCE, QUICK, command, make_folders, wan
-from tests.support.disks import read_only_disk
+from tests.support.faults.disks import read_only_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.clips.receipt import load_receipt

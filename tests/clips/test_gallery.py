@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.queues import OpenQueue
-from tests.support.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
+from tests.support.files.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.requests import make_request
 from wan_pipeline.clips.gallery import rows
 from wan_pipeline.clips.gallery import scan

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.disks import small_disk
+from tests.support.faults.disks import small_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import PATIENCE, QUICK, wait_for, working

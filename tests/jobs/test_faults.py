@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from tests.support.studios import QUICK, finish, leftovers, wait_for, working
 from wan_pipeline.errors import DiskFullError
 from wan_pipeline.jobs.job import EventKind, JobState

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.errors import ImageError, LoraError, ModelError, PresetError, RequestError, StorageError, UserError

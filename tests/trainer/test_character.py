@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.support.characters import own_colors
+from tests.support.datasets.characters import own_colors
 from tests.support.requests import Silence, make_request
 from tests.support.trainings import Watcher
 from training import styles

@@ -55,7 +55,7 @@ def service() -> Iterator[tuple[Service, str]]:
 
 
 def run(address: str, settings: Settings) -> dict[str, list[object]]:
-    command = [sys.executable, "-m", "tests.support.zerogpu", address]
+    command = [sys.executable, "-m", "tests.support.processes.zerogpu", address]
     ended = subprocess.run(
         command,
         input=write_settings(settings),

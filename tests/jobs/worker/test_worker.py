@@ -18,7 +18,7 @@ from transformers import UMT5EncoderModel
 
 from tests.support.queues import OpenQueue
 from tests.support.requests import Silence
-from tests.support.shortage import ALWAYS, no_room_for
+from tests.support.faults.shortage import ALWAYS, no_room_for
 from tests.support.studios import PATIENCE, QUICK, finish, leftovers
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.receipt import load_receipt

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.requests import make_request
 
-FOLDER = Path(__file__).parent.parent / "clips" / "receipts"
+FOLDER = Path(__file__).parents[2] / "clips" / "receipts"
 
 
 def stored_receipt(version: int) -> dict[str, Any]:

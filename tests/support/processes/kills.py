@@ -56,7 +56,7 @@ def app(options: str, socket: str, lives: str, jobs: str) -> None:
     """An app with a supervisor in a hurry. It queues the jobs that are not queued yet, and stays."""
 
     def launch(settings: Settings) -> RunningWorker:
-        return Warm(socket).start("tests.support.kills:worker", options, lives, log=worker_log(settings))
+        return Warm(socket).start("tests.support.processes.kills:worker", options, lives, log=worker_log(settings))
 
     settings = read_settings(options)
     with Studio(settings, partial(Supervisor, launch=launch, poll_seconds=0.05)) as studio:
@@ -129,7 +129,7 @@ class Killer:
 
     def _start_app(self, end: str) -> WarmProcess:
         arguments = (write_settings(self._settings), self._warm.path, str(self._lives), str(self._jobs))
-        return self._warm.start("tests.support.kills:app", *arguments, log=self._log, **{VARIABLE: end})
+        return self._warm.start("tests.support.processes.kills:app", *arguments, log=self._log, **{VARIABLE: end})
 
     def _soon(self) -> float:
         return time.monotonic() + self._random.uniform(0.3, 3.0)

@@ -1,4 +1,4 @@
-"""An app of a Space on ZeroGPU, as a program: `python -m tests.support.zerogpu ADDRESS`, settings on stdin.
+"""An app of a Space on ZeroGPU, as a program: `python -m tests.support.processes.zerogpu ADDRESS`, settings on stdin.
 
 `spaces` is at work as on the Hub: it asks the service at ADDRESS for a GPU, splits a process off and talks to it. Only
 what it does to torch is left out. It prints one JSON object: how the clips' jobs ended.
