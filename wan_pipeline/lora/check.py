@@ -14,7 +14,7 @@ from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, LoraFile, open_lora
 from wan_pipeline.lora.experts import Expert, expert_by_metadata
 from wan_pipeline.lora.pairs import Lora
-from wan_pipeline.lora.values import ValueReader
+from wan_pipeline.lora.reading.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
 
 Weights = tuple[float, float]

@@ -12,7 +12,7 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.experts import Expert, RememberedExperts
 from wan_pipeline.lora.pairs import Lora, alone, find_pairs, half_of, single
-from wan_pipeline.lora.values import ValueReader
+from wan_pipeline.lora.reading.values import ValueReader
 from wan_pipeline.models.names import is_text
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.hashes import FileHashes

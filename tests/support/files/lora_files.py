@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from wan_pipeline.lora.keys import AUTHORS_NAMES
+from wan_pipeline.lora.reading.keys import AUTHORS_NAMES
 
 RANK = 4
 Tensors = dict[str, torch.Tensor]

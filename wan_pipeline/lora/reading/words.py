@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wan_pipeline.lora.keys import KeyParts, Role
+from wan_pipeline.lora.reading.keys import KeyParts, Role
 from wan_pipeline.models.memory import DEMO_MEMORY, WAN_1_3B, WAN_5B, WAN_14B
 from wan_pipeline.models.weights import Header
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json

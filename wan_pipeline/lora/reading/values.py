@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wan_pipeline.errors import LoraError
 from wan_pipeline.models.weights import Header
+from wan_pipeline.wording import first_of
 
 CHUNK_BYTES = 16 * 2**20
 _BITS: Mapping[str, tuple[Any, int, int]] = {
@@ -78,3 +80,17 @@ def _chunks(file: Any, length: int, kind: Any) -> Iterator[NDArray[Any]]:
             return
         length -= len(chunk)
         yield np.frombuffer(chunk[: len(chunk) // kind().itemsize * kind().itemsize], dtype=kind)
+
+
+def check_values(path: Path, header: Header, reader: ValueReader) -> Values:
+    """Read a file's numbers. Raises LoraError for infinities and what is no number."""
+    try:
+        values = reader.read(path, header)
+    except OSError as error:
+        raise LoraError(f"LoRA '{path.stem}' cannot be read: {error}; download or export it again.") from error
+    if values.not_finite:
+        raise LoraError(
+            f"LoRA '{path.stem}' holds values that are not numbers, in {first_of(values.not_finite)}; "
+            "download or export it again."
+        )
+    return values
