@@ -12,7 +12,7 @@ from tests.support.studios import QUICK, finish
 from wan_pipeline.clips.receipt import receipt_beside
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.registry import MODELS
-from wan_pipeline.models.tokens import TokenCounter
+from wan_pipeline.models.vocabulary.tokens import TokenCounter
 from wan_pipeline.requests.prompts.reading import fitting
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings

@@ -13,7 +13,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.models.tokens import TokenCounter
+from wan_pipeline.models.vocabulary.tokens import TokenCounter
 from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, style_of
 from wan_pipeline.storage.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each

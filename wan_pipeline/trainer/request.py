@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.models.vocabulary import find_vocabulary, words_of
+from wan_pipeline.models.vocabulary.words import find_vocabulary, words_of
 from wan_pipeline.requests.limits import MAX_SEED
 
 

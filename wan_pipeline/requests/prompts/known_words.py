@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.models.vocabulary import Vocabulary, find_vocabulary, words_of
+from wan_pipeline.models.vocabulary.words import Vocabulary, find_vocabulary, words_of
 
 MAX_SHOWN = 4
 """Unknown words that a sentence lists."""

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from wan_pipeline.models.tokens import CountTokens
+from wan_pipeline.models.vocabulary.tokens import CountTokens
 from wan_pipeline.requests.layers import style_of
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import GenerationRequest
