@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.access.callers import LOOPBACK_NAMES, host_name
@@ -79,20 +80,18 @@ def serve(
     bypass_proxies(host)
     names = frozenset(host_name(name) for name in host_names)
     rules = space.rules(names) if space else Rules(host_names=names)
+    settings = replace(settings, workspace=settings.workspace.absolute())
     with ExitStack() as stack:
-        settings = replace(settings, workspace=settings.workspace.absolute())
         remove_left_over(settings.cache)
-        # Gradio names a copy by its content, and deletes those of an app that ends: where apps share a folder, one
-        # deletes what another one still shows. To be set before Gradio is imported.
-        os.environ["GRADIO_TEMP_DIR"] = stack.enter_context(temporary_folder(settings.cache, "gradio"))
-        with without_unknown_proxies():
-            from wan_pipeline.api.endpoints import Endpoints, owners_upload
-            from wan_pipeline.studio import Studio
-            from wan_pipeline.ui.page import build_ui
+        stack.enter_context(_gradio_folder(settings.cache))
+        from wan_pipeline.studio import Studio
 
         studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():
+            from wan_pipeline.api.endpoints import Endpoints, owners_upload
+            from wan_pipeline.ui.page import build_ui
+
             page = build_ui(studio, Endpoints(studio, owners_upload).add)
             options = serve_options(studio, rules, owners_password, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
@@ -101,6 +100,18 @@ def serve(
         if space is not None:
             stack.enter_context(_serving_visitors(studio, space))
         page.block_thread()
+
+
+@contextmanager
+def _gradio_folder(cache: Path) -> Iterator[None]:
+    """Where Gradio keeps its copies, for this app alone. To be set before Gradio is imported.
+
+    It names a copy by its content, and deletes those of an app that ends: where apps share a folder, one deletes what
+    another one still shows.
+    """
+    with temporary_folder(cache, "gradio") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        yield
 
 
 def supervise_for(space: Space | None) -> Supervise:
