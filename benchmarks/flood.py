@@ -140,7 +140,7 @@ def _settled(process: psutil.Process, enough: int) -> int:
 
 
 def _flood(owner: httpx.Client, keys: list[str]) -> tuple[Counter[int], list[float]]:
-    """The statuses that guests got, and the seconds of the owner's page meanwhile."""
+    """The statuses that guests got, and the response times of the owner's page during the flood, in seconds."""
     ended = Event()
     with ThreadPoolExecutor(len(keys) + 1) as pool:
         page = pool.submit(_page_seconds_until, owner, ended.is_set)

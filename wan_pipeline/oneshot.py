@@ -31,7 +31,7 @@ def generate(
 
     `image` is a picture to start from. `output` is the MP4 to write; without it the clip goes among the workspace's
     clips. `options` are the other fields of `Draft`, such as `model`, `preset`, `seed` and `num_frames`; what is left
-    out comes from the preset, then from the model. `observer` is told the progress and can cancel.
+    out comes from the preset, then from the model. `observer` gets the progress and can cancel.
 
     Each call loads the weights again: put several clips into a `Studio`'s queue.
 

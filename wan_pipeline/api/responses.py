@@ -113,7 +113,7 @@ def error(status: int, message: str, param: str | None = None, code: str | None 
 
 
 def sentence_of(wrong: StudioError) -> str:
-    """What a program is told. Which disk failed, and where, is in the log."""
+    """The error that a program gets. Which disk failed, and where, is in the log."""
     return UNAVAILABLE if isinstance(wrong, StorageError) else str(wrong)
 
 

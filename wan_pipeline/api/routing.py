@@ -86,7 +86,7 @@ class Dispatcher:
 
 
 def guest_status(role: Role, method: str, path: str) -> int:
-    """200 if the table lets the role through, 403 if not, 404 for what is no route of guests'."""
+    """200 if the table lets the role through, 403 if not, 404 if it is not a route for guests."""
     actions = [route.action for route in GUEST_ROUTES if method in route.methods and route.path.fullmatch(path)]
     if not actions:
         return 404

@@ -159,7 +159,7 @@ def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[
 def _invited(
     studio: Studio, addresses: Sequence[str], tell: Callable[[str], None], *, is_shared: bool
 ) -> Iterator[None]:
-    """Tell the public addresses, each with the owner's key, and with an invitation if it is shared with the world.
+    """Print the public addresses, each with the owner's key, and with an invitation if it is shared with the world.
 
     Both keys end with the block.
     """

@@ -81,7 +81,7 @@ class CallerStudio:
     # Clips to come
 
     def frames_of(self, draft: Draft, seconds: float, project: str = "") -> int:
-        """How many frames make a clip of so many seconds. Raises UserError.
+        """The number of frames of a clip of this many seconds. Raises UserError.
 
         Here and below, `project` is the one that the clip is for; a guest's is always that of their key.
         """
@@ -100,7 +100,7 @@ class CallerStudio:
             self._check_styles(draft)
             clip = self._studio.estimates.of_draft(draft, self._layers(project)).seconds
             queue = self._studio.estimates.queue_seconds()
-        # To the second it would tell a guest when somebody else queues a clip, and how long it is.
+        # An exact number would reveal to a guest when somebody else queues a clip, and how long it is.
         return Wait(clip, queue if self._key is None else math.ceil(queue / 60) * 60)
 
     def generate(self, draft: Draft, project: str = "") -> Job:

@@ -1,4 +1,4 @@
-"""`show` and `verify`: what a clip says of itself, and whether that is so."""
+"""`show` and `verify`: the settings in a clip's receipt, and whether they give the same frames."""
 
 from __future__ import annotations
 

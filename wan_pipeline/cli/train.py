@@ -64,7 +64,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--trigger", default="", metavar="WORD", help="a word put before every caption")
     text = "a folder of clips that are trained on beside it, without the trigger word"
     add("--regularisation", type=words.path, metavar="DIR", help=text)
-    text = "so many clips for the same, made by the base model"
+    text = "number of regularisation clips to make with the base model"
     add("--regularisation-clips", type=words.whole("number of clips"), metavar="N", default=0, help=text)
     add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")

@@ -195,7 +195,7 @@ class Engine:
     def _denoise(
         self, clip: PlannedClip, prepared: Prepared, embeddings: list[torch.Tensor], conditioning: Conditioning
     ) -> torch.Tensor:
-        """Latents, with adapters applied and the model set up by the plan meanwhile."""
+        """Latents. Adapters are applied and the model is set up by the plan while it denoises."""
         device, loaded, plan = self._placement.device, prepared.loaded, clip.plan
         offloads = plan.residency is Residency.OFFLOAD and not self._placement.on_cpu
         with ExitStack() as stack:

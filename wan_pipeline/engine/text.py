@@ -51,7 +51,7 @@ class EmbeddingCache:
         except (SafetensorError, KeyError, OSError) as error:
             logger.warning("The cached prompt %s is damaged and is encoded again: %s", path, error)
             return None
-        with suppress(OSError):  # another process may have deleted it meanwhile
+        with suppress(OSError):  # another process may have deleted it
             os.utime(path)
         return embedding
 

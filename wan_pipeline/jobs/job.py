@@ -89,7 +89,7 @@ class QueueState:
     beats: int
     """Count of heartbeats. A stall is measured by how long this does not change, by a monotonic clock."""
     worker_pid: int | None
-    """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
+    """Process of the last heartbeat. Only the worker lock says whether it is alive."""
     no_room: NoRoom | None = None
     """Why it is paused, if it is until a disk has room again."""
     pauses_now: bool = False

@@ -43,7 +43,7 @@ class NoRoom:
 
 
 class RoomPatience:
-    """When to look for room again: at once, but after clips that all found none in spite of it, ever more seldom.
+    """When to check for disk space again: at once, then with growing pauses while every clip still runs out of space.
 
     A quota can refuse what a disk says it has; without this the same clip would be made again and again.
     """

@@ -83,7 +83,7 @@ def cancel_row(connection: sqlite3.Connection, job_id: str) -> None:
 
 
 def retry_row(connection: sqlite3.Connection, job_id: str) -> bool:
-    """Queue a failed, cancelled or quarantined job afresh, at the end. Returns whether it was one."""
+    """Queue a failed, cancelled or quarantined job again, at the end. Returns whether it was one."""
     fresh = {
         "state": JobState.QUEUED,
         "stage": Stage.QUEUED,

@@ -21,7 +21,7 @@ class RestartBackoff:
         128 + signal.SIGTERM,
         0xC000013A,  # Ctrl+C on Windows
     )
-    """Exit statuses that say nothing about the next worker. (Windows does not tell who ended a process.)"""
+    """Exit statuses that say nothing about the next worker. (Windows does not say who ended a process.)"""
 
     def __init__(self) -> None:
         self.failed_starts = 0

@@ -45,7 +45,7 @@ class Adapter:
     schedule: Schedule | None = None
     """Factors of the weight over the steps; None: 1 in all of them."""
     is_by_default: bool = False
-    """Nothing tells which of two experts it is for, so that it works on both."""
+    """Nothing says which of two experts it is for, so it is applied to both."""
 
     @property
     def note(self) -> str:
@@ -157,7 +157,7 @@ class LoraFile:
         return len(self.experts) < 2 or (place.expert or 0) in experts
 
     def _skipped(self, changes: list[Change], experts: tuple[int, ...], misfits: Mapping[str, str]) -> tuple[str, ...]:
-        """The keys that no expert of the model uses, and that are not told as misfits."""
+        """The keys that no expert of the model uses, and that are not reported as misfits."""
         used = {key for change in changes for key in change.all_keys}
         left = sorted(self.header.tensors.keys() - used - misfits.keys())
         if len(self.modules.shapes) == 1:

@@ -45,7 +45,7 @@ class LoraFacts:
     rank: int | None = None
     """The largest; None for a kind that has none."""
     base: str = ""
-    """The model that it was made for, as the file says, or whose width its shapes have; empty if neither tells."""
+    """The model that it was made for, as the file says, or whose width its shapes have; empty if neither is known."""
     keys: int = 0
     applied: int | None = None
     """Keys that the chosen model takes; None if no model was chosen, or none of it can be applied."""
@@ -56,7 +56,7 @@ class LoraFacts:
     problem: str | None = None
     """Why it cannot be used, with the chosen model if there is one, in a sentence."""
     asks_expert: bool = False
-    """Nothing tells which of the chosen model's experts it is for; people are asked, and the answer is remembered."""
+    """Nothing says which of the chosen model's experts it is for; the person is asked, and the answer is remembered."""
     warnings: tuple[str, ...] = ()
     """What of it is left out with the chosen model, a sentence each."""
 
@@ -214,13 +214,13 @@ def _kinds_and_rank(files: Iterable[_File]) -> tuple[list[str], int | None]:
 
 
 def _told(file: _File) -> tuple[str, ...]:
-    """The expert that a file's metadata tells; none if it tells none."""
+    """The expert that a file's metadata names, if any."""
     told = expert_by_metadata(file.header.metadata)
     return tuple(EXPERTS[number] for number in told.numbers) if told else ()
 
 
 def _named(lora: Lora) -> tuple[str, ...]:
-    """The experts that the names of the files tell; none if they tell none."""
+    """The experts that the files' names give, if any."""
     if not lora.is_half and not lora.is_pair:
         return ()
     return tuple(name for name, path in zip(EXPERTS, (lora.high, lora.low), strict=True) if path is not None)

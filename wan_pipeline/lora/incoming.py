@@ -1,4 +1,4 @@
-"""Files of the LoRA folder that a person adds or explains: checked first, then copied whole or not at all. No torch."""
+"""LoRA files that a person adds, or says more about: checked first, then copied whole or not at all. No torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LoraFiles:
     def add(self, source: Path) -> str:
         """Copy a file into the first folder of the library, under its own name, which is returned.
 
-        Raises LoraError for a file that is no LoRA or holds what is no number, or whose name is taken, and StorageError
+        Raises LoraError for a file that is not a LoRA or holds NaNs, or whose name is taken, and StorageError
         for a disk that refuses it.
         """
         name = source.stem

@@ -72,7 +72,7 @@ class LoraLibrary:
         return cls(settings.loras, settings.more_loras, experts)
 
     def remember_expert(self, sha256: str, expert: Expert) -> None:
-        """Note what a person said of a file that does not tell its expert. Raises StorageError."""
+        """Remember which expert a person chose for a file that does not name one. Raises StorageError."""
         if self._experts is not None:
             self._experts.remember(sha256, expert)
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class ModelManager:
     """Manages the models of one workspace and of the Hugging Face cache.
 
-    In an app that only looks on, what changes a model raises LookingOnError.
+    In a viewer app, methods that change a model raise LookingOnError.
     """
 
     def __init__(

@@ -80,6 +80,6 @@ def _signature(folder: Path) -> Sequence[object]:
 def _version(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
         status = entry.stat()
-    except OSError:  # removed meanwhile
+    except OSError:  # just removed
         return 0, 0
     return status.st_mtime_ns, status.st_size

@@ -75,7 +75,7 @@ class InProcess:
 
     @contextmanager
     def _output(self, job: NewJob, output: Path | None) -> Iterator[Path]:
-        """Where the clip goes; by its project's template, under a name reserved meanwhile."""
+        """Where the clip goes; by its project's template, under a name that is reserved until the clip is there."""
         folder, reserved = self._settings.clips, None
         if output is None and job.names:
             reserved = self._queue.reserve_clip(job.names, job.project, folder)

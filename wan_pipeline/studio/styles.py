@@ -46,7 +46,7 @@ class Styles:
         return preset
 
     def draw_missing(self) -> None:
-        """Draw the pictures that saved styles lack, if this app does that."""
+        """Draw the missing pictures of saved styles, if this app does that."""
         if self._draws():
             try:
                 self._pictures.start()

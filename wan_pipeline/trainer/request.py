@@ -54,7 +54,7 @@ def check_seed(seed: int) -> None:
 
 
 def trigger_notes(trigger: str, spec: ModelSpec) -> list[str]:
-    """A sentence about a trigger word that the model cannot tell from others."""
+    """A sentence about a trigger word that the model cannot distinguish from others."""
     vocabulary = find_vocabulary(spec.vocabulary)
     unknown = [word for word in words_of(trigger) if vocabulary and word not in vocabulary.words]
     if vocabulary is None or not unknown:

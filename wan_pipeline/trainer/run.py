@@ -249,7 +249,7 @@ class _Training:
         return {expert.suffix: expert.file_tensors() for expert in self.loop.model.experts}
 
     def _metadata(self) -> dict[str, Any]:
-        """What the file says of itself, so that it can be made again."""
+        """The metadata of the LoRA file, from which it can be made again."""
         loop, request = self.loop, self._request
         return {
             "base_model": self._model.spec.id,

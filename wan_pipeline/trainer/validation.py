@@ -40,6 +40,6 @@ def advice(validation: Sequence[tuple[int, float]], name: str) -> str:
             f"{losses[0]:.4f}, at the end {last:.4f}): train with a lower --learning-rate, or on more pictures."
         )
     return (
-        f"The validation loss was lowest after step {best} ({losses[best]:.4f}, at the end {last:.4f}): what "
-        f"came later may have learnt the pictures by heart. Compare with step {best}: trainings use {name} {best}."
+        f"The validation loss was lowest after step {best} ({losses[best]:.4f}, at the end {last:.4f}): later "
+        f"steps may have memorised the pictures. Compare with step {best}: trainings use {name} {best}."
     )

@@ -21,7 +21,7 @@ from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 
 LOOK_SECONDS = 2.0
-"""How often an app that looks on sees whether it has taken over."""
+"""How often a viewer app checks whether it has taken over."""
 CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
 """What `show` opens; `assets/files.js` names them too."""
 FOREIGN = "What another program noted in it, its prompt or seed, is in the form."

@@ -1,7 +1,7 @@
 """The Space's owner logs in with their Hugging Face account, by the code flow of OpenID Connect.
 
 /login/huggingface  to the Hub, which asks the person whether the Space may know who they are
-/login/callback     back with a code, for which the Hub tells who they are; the owner gets a key as a cookie
+/login/callback     back with a code, which the Hub exchanges for who they are; the owner gets a key as a cookie
 
 Gradio has a login too, but it keeps who logged in for its own handlers, and needs two more packages.
 """
@@ -60,7 +60,7 @@ class Token(BaseModel):
 
 
 class Organization(BaseModel):
-    """One that the account is in. The Hub tells the role only if the person lets the Space know about it."""
+    """One that the account is in. The Hub gives the role only if the person lets the Space know about it."""
 
     preferred_username: Text = ""
     role: Text | None = Field(default=None, alias="roleInOrg")
@@ -182,7 +182,7 @@ class HubLogin:
         return await self._ask(Account, "GET", endpoints.userinfo_endpoint, headers=bearer)
 
     async def _ask(self, kind: type[Answer], method: str, url: str, **request: Any) -> Answer:
-        """Raises LoginError. What was sent and answered may be secret, so neither is told."""
+        """Raises LoginError. What was sent and answered may be secret, so neither is in the message."""
         try:
             async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
                 answer = await client.request(method, url, **request)

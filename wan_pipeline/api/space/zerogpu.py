@@ -156,7 +156,7 @@ def gpu_seconds(estimates: Estimator, request: GenerationRequest) -> int:
 
 
 class _Relay:
-    """The engine's observer, which passes what it is told from its thread to the generator."""
+    """The engine's observer, which passes progress from its thread to the generator."""
 
     def __init__(self) -> None:
         self._items: SimpleQueue[Yielded] = SimpleQueue()

@@ -23,7 +23,7 @@ def is_grid(options: argparse.Namespace) -> bool:
 
 
 def add_grid(studio: Studio, options: argparse.Namespace) -> int:
-    """Tell count, time and disk, then queue the clips, unless it is a dry run."""
+    """Print count, time and disk space, then queue the clips, unless it is a dry run."""
     with telling_projects(studio, [options.project]):
         return _add(studio, options)
 

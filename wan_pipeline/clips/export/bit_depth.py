@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP = 257
-"""65,535 / 255: so many levels of 16 bits are one of 8."""
+"""65,535 / 255: 16-bit levels in one 8-bit level."""
 
 
 def eight_bits(frames: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ PROJECT_PAGE = 500
 class Gallery:
     """Clips of one workspace. Every method raises StorageError if the database or the folder cannot be used.
 
-    In an app that only looks on, what a person changes of a clip raises LookingOnError.
+    In a viewer app, methods that change a clip raise LookingOnError.
     """
 
     def __init__(self, database: Database, folder: Path, check_main_app: CheckMainApp = unchecked) -> None:
@@ -207,7 +207,7 @@ class Gallery:
         scan = FolderScan(self._folder, self._foreign)
         with self._database.connection() as connection:
             unfinished = {row["id"] for row in connection.execute("SELECT id FROM jobs WHERE finished_at IS NULL")}
-            # after those: of a job that finishes meanwhile the row is there
+            # read after the jobs: a job that finishes in between has its row here
             rows = connection.execute("SELECT id, clip, binned_at FROM clips").fetchall()
         for row in rows:
             if row["clip"] in (scan.clips if row["binned_at"] else scan.binned):

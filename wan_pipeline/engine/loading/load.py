@@ -146,7 +146,7 @@ def load_component(model: InstalledModel, component: str, kind: Any, device: tor
         return loaded
 
     module, report = _guarded(model, component, load)
-    # Both libraries fill tensors that a file lacks with random numbers, and only log it.
+    # Both libraries fill missing tensors with random numbers, and only log it.
     for fault in ("missing_keys", "mismatched_keys"):
         if report.get(fault):
             first = sorted(str(key) for key in report[fault])[0]

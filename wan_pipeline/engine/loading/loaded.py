@@ -30,7 +30,7 @@ from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Types of tensors in memory of their own. Quantized weights have other types, and are mapped from their file."""
 CACHED_INPUTS = 2
-"""The first-block cache subtracts the inputs of so many blocks from later outputs: they must not be written over."""
+"""The first-block cache subtracts the inputs of this many blocks from later outputs: they must not be overwritten."""
 
 
 @dataclass

@@ -90,7 +90,7 @@ class BackgroundExports(Exports):
 def export_when_idle(settings: Settings, clip: Path, form: Format) -> PageExport:
     """Wait for the queue, export a clip in this process, and store how it ended.
 
-    When the queue gets work it stops, and later begins anew. Raises StorageError if it cannot store.
+    When the queue gets work it stops, and later starts again. Raises StorageError if it cannot store.
     """
     file = _state_file(settings, clip)
 

@@ -1,4 +1,4 @@
-"""How much of the processor other programs take, so that an estimate can say that the machine is busy."""
+"""CPU load of other programs, so that an estimate can say that the machine is busy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import psutil
 BUSY_SHARE = 0.3
 """Of all cores. From here on clips take noticeably longer than they did before."""
 SAMPLE_SECONDS = 1.0
-"""The shortest time to measure over; what was measured last is told again meanwhile."""
+"""The shortest time to measure over; before it has passed, the last result is returned again."""
 STALE_SECONDS = 30.0
-"""A longer one says nothing of now, and is not used."""
+"""A longer one says nothing about the present, and is not used."""
 Sample = tuple[float, float, float]
 """Seconds on a clock, of processor time that the machine was at work, and that our own processes were."""
 
 
 class CpuLoad:
-    """Measures between one call and the next, and so never waits. The first call knows nothing."""
+    """Measures between one call and the next, so it never waits. The first call has no result."""
 
     def __init__(self, sample: Callable[[int | None], Sample] | None = None, cores: int | None = None) -> None:
         """`sample` reads the counters; its argument is the worker's process."""

@@ -1,4 +1,4 @@
-"""What can be told of clips before they are made: whether they fit this machine's memory, and how long they take."""
+"""Estimates clips before they are made: whether they fit this machine's memory, and how long they take."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Estimator:
         return self._throughput(spec, self._hardware()).seconds_left(job)
 
     def seconds(self, request: GenerationRequest) -> float:
-        """How long a clip takes: the one number that page, command line and API tell. Raises ModelError."""
+        """How long a clip takes: the one number that page, command line and API show. Raises ModelError."""
         return self._seconds(request, self._hardware())
 
     def _seconds(self, request: GenerationRequest, hardware: Hardware | None, own: Forecast | None = None) -> float:
@@ -183,7 +183,7 @@ class Estimator:
         request, machine = own_request(spec), hardware.machine if hardware else without_device(math.inf)
         try:
             return self._planner.choose(request, spec, machine)
-        except GenerationError:  # the settings name no plan, which `_estimate` tells
+        except GenerationError:  # the settings name no plan: `_estimate` reports it
             return select_plan(spec, Geometry.of(request, spec), machine)
 
     def _hardware(self) -> Hardware | None:

@@ -39,7 +39,7 @@ class Throughput:
     def learned(cls, finished: Sequence[Job], spec: ModelSpec, forecast: Callable[[], Forecast]) -> Throughput:
         """The median over `finished` jobs of the model.
 
-        What they do not tell comes from the `forecast` of the model's own clip, which is asked for only then.
+        What they do not cover comes from the `forecast` at the model's own settings, which is made only then.
         """
         finished = [job for job in finished if not job.request_error]
         rates = {stage: rate for stage in MEASURED if (rate := _median_rate(finished, stage, spec))}

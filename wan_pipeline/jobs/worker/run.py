@@ -120,7 +120,7 @@ class JobRun:
             raise
 
     def _stop(self) -> None:
-        """End a job that was cancelled; put one back that gives way to a pause. Its checkpoint stays."""
+        """End a job that was cancelled; put one back that stops for a pause. Its checkpoint stays."""
         job_id = self.job.id
         if self.observer.is_job_cancelled:
             self._end(partial(self._queue.mark_cancelled, job_id))

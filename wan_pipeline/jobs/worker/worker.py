@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 DISK_POLL_SECONDS = 2.0
-"""Between two looks for room on a full disk, each of which writes a small file to it."""
+"""Between two checks for space on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
-"""Waiting jobs whose prompts are encoded together; they fit into the engine's cache."""
+"""Waiting jobs whose prompts are encoded together; their embeddings fit into the engine's cache."""
 
 logger = logging.getLogger(__name__)
 MakeEngine = Callable[[Settings, bool], Renderer]
@@ -85,7 +85,7 @@ class Worker:
         self._encoded_ahead: set[str] = set()
 
     def run(self) -> Ending:
-        """Work until the queue is empty and no app is open. Returns at once if another worker is at it.
+        """Work until the queue is empty and no app is open. Returns at once if there is another worker.
 
         Raises StorageError when the database cannot be used.
         """
@@ -160,7 +160,7 @@ class Worker:
         has_jobs = self._jobs.unfinished() > 0
         if not has_jobs or (self._room.may_look() and self._disk_polls.is_due() and no_room.is_over()):
             self._queue.end_wait_for_room()
-            logger.info("There is room again, or nothing needs any; the queue goes on.")
+            logger.info("There is disk space again, or nothing needs any; the queue goes on.")
         return has_jobs
 
     def _save(self, run: JobRun, rendered: Rendered) -> None:
@@ -218,12 +218,12 @@ class Worker:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """Hold the device: a verification or training gives way within a step."""
+        """Hold the device: a verification or training releases it within a step."""
         lock = self._locks.device()
         try:
             lock.acquire()
         except Timeout:
-            logger.warning("A verification or training does not give way; the queue goes on beside it.")
+            logger.warning("A verification or training does not release the device; the queue goes on beside it.")
         try:
             yield
         finally:

@@ -20,7 +20,7 @@ OTHER_KINDS = (
     (re.compile(r"\.hra_u\b"), "HRA"),
     (
         re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"),
-        "RandLoRA, FourierFT or the like",
+        "RandLoRA, FourierFT or similar",
     ),
     (re.compile(r"\.(set_weight|reshape_weight)$"), "replaced weights"),
 )

@@ -1,4 +1,4 @@
-"""Looks at the numbers of a LoRA file before anything is queued: infinities, what is no number, and zeros. No torch."""
+"""Checks the values of a LoRA file before anything is queued: infinities, NaNs and zeros. No torch."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _BITS: Mapping[str, tuple[Any, int, int]] = {
 
 @dataclass(frozen=True)
 class Values:
-    """What is remarkable about a file's numbers."""
+    """What stands out in a file's values."""
 
     not_finite: tuple[str, ...]
-    """Keys of tensors that hold an infinity, or what is not a number."""
+    """Keys of tensors that hold an infinity or a NaN."""
     zeros: frozenset[str]
     """Keys of tensors that hold only zeros."""
 
 
 UNREAD = Values((), frozenset())
-"""Of a file whose numbers nobody has looked at."""
+"""Of a file whose values have not been read."""
 
 
 class ValueReader:
@@ -83,7 +83,7 @@ def _chunks(file: Any, length: int, kind: Any) -> Iterator[NDArray[Any]]:
 
 
 def check_values(path: Path, header: Header, reader: ValueReader) -> Values:
-    """Read a file's numbers. Raises LoraError for infinities and what is no number."""
+    """Read a file's values. Raises LoraError for infinities and NaNs."""
     try:
         values = reader.read(path, header)
     except OSError as error:

@@ -75,7 +75,7 @@ class ModelImporter:
         """Make a model of a transformer in a file or in shards, or of one for each of two experts.
 
         A file for everything gives what it holds beside the transformer too; the rest is that of `config`, another
-        model's id, repository or folder. `warn` is told of what the file holds and is not used. Raises ModelError,
+        model's id, repository or folder. `warn` gets a sentence for unused parts of the file. Raises ModelError,
         StorageError, Cancelled.
         """
         from wan_pipeline.models.importing.single_file import convert

@@ -13,7 +13,7 @@ from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import GenerationRequest
 
 MAX_TAGS = 4
-"""Tags of a prompt that are told of."""
+"""Tags of a prompt that are reported."""
 MAX_SHOWN = 60
 """Characters of a prompt that a note quotes."""
 MAX_WORD = 30

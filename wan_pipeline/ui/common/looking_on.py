@@ -1,4 +1,4 @@
-"""What an app that only looks on shows: its banner, and disabled buttons for what the studio would refuse."""
+"""What a viewer app shows: its banner, and disabled buttons for what the studio would refuse."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Shelf:
 
     @property
     def settled(self) -> Shelf:
-        """The shelf without hashes until all are known: so the cards are not drawn anew for each of them."""
+        """The shelf without hashes until all are known: so the cards are not drawn again for each of them."""
         if all(card.sha256 for card in self.cards if card.is_read):
             return self
         return replace(self, cards=tuple(replace(card, sha256="") for card in self.cards))

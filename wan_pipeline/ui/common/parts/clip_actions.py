@@ -19,7 +19,7 @@ SHARED = "A copy without prompt and settings is being downloaded"
 
 @dataclass(frozen=True)
 class Done:
-    """What was done to a clip, to be told; without a text the room shows it by itself."""
+    """What was done to a clip, as a message; without a text the room shows it by itself."""
 
     text: str = ""
     undo: tuple[str, ...] = ()

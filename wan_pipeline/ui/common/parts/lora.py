@@ -21,7 +21,7 @@ class LoraFit:
     problem: str = ""
     """Why the model cannot take it."""
     asks_expert: bool = False
-    """Whether nothing tells which of the model's two experts its file is for."""
+    """Whether nothing says which of the model's two experts its file is for."""
 
 
 def installed(studio: Studio, model_id: str) -> InstalledModel | None:
@@ -44,7 +44,7 @@ def fit_of(facts: LoraFacts, model: InstalledModel | None) -> LoraFit:
 
 
 def remember_expert(studio: Studio, name: str, answer: str) -> None:
-    """Note which expert a LoRA is for, where nothing tells it. Raises UserError."""
+    """Remember which expert a LoRA is for, where nothing says it. Raises UserError."""
     if answer not in [*Expert]:
         raise LoraError(f"'{answer[:20]}' is no expert; choose high, low or both.")
     studio.lora_files.remember_expert(studio.loras.find(name).paths[0], Expert(answer))

@@ -72,7 +72,7 @@ class FileEvents:
     def show_framing(self, values: Values) -> Updates:
         """What is lost of the picture that loses most; nothing without a picture, or where all of it is seen."""
         layout = self._layout
-        with suppress(UserError):  # the estimate says what the form lacks
+        with suppress(UserError):  # the estimate says what is missing
             draft = self._form.draft(values)
             size, lost, has_side_bars = self._measure(draft, str(values[self._project] or ""))
             note = self._templates.render(

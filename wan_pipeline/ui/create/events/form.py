@@ -119,7 +119,7 @@ class FormEvents:
         return {self._layout.edit_bar: gr.Row(visible=bool(editing)), self._layout.generate: gr.Button(label)}
 
     def estimate(self, values: Values) -> Updates:
-        """How long the clip will take and whether it fits; or what the form lacks."""
+        """How long the clip will take and whether it fits; or what is missing in the form."""
         try:
             draft, layers = shown(self._form.draft(values)), self._layers(values)
             found = self._studio.estimates.of_draft(draft, layers)

@@ -99,7 +99,7 @@ class LoraEvents:
         """The HTML of the rows, and a mark for what it says of their files."""
         try:
             rows = read_rows(text)
-        except RequestError:  # told where the form is read
+        except RequestError:  # reported where the form is read
             rows = ()
         chosen, spec = installed(self._studio, model), self._form.spec(model)
         views = [self._view(row, chosen) for row in rows]

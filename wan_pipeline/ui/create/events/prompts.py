@@ -58,7 +58,7 @@ class PromptEvents:
         chosen = self._form.values(values)
         unread: tuple[str, ...] = ()
         unknown = vocabulary_notes(chosen["prompt"] or "", self._form.spec(chosen["model"]))
-        with suppress(UserError):  # the estimate says what the form lacks
+        with suppress(UserError):  # the estimate says what is missing
             layers = self._studio.projects.layers(str(values.get(self._project) or ""))
             unread = self._studio.requests.within(layers).notes(shown(self._form.draft(values)))
         html = self._templates.render(
@@ -78,7 +78,7 @@ class PromptEvents:
         """Make a row of the form of a tag such as `<lora:ink:0.8>`, and take it out of the prompt."""
         typed, rows = values[self._prompt] or "", self._form["loras"]
         tag = next((tag for tag in self._tags(typed) if tag.text == text), None)
-        if tag is None or tag.lora is None:  # the prompt or the folder has changed meanwhile
+        if tag is None or tag.lora is None:  # the prompt or the folder has just changed
             return {self._prompt: gr.skip()}
         return {self._prompt: without_tag(typed, tag), rows: with_row(values[rows], tag.lora, tag.weight)}
 
