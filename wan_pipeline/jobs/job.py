@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.lora.applied import AppliedLora
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest

@@ -16,7 +16,7 @@ from wan_pipeline.clips.gallery.scan import Entry
 from wan_pipeline.jobs.claiming import next_row, start_row
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.rows import (
     QueueKey,
     ReadyWorker,

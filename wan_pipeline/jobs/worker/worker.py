@@ -21,7 +21,7 @@ from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioErro
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.room import RoomPatience
+from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.recovery import recover
@@ -76,7 +76,7 @@ class Worker:
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
         self._engine: Renderer | None = None
-        self._room = RoomPatience()
+        self._room = DiskBackoff()
         self._disk_polls = Throttle(DISK_POLL_SECONDS)
         self._is_deterministic = False
         """Whether the engine is in deterministic mode."""

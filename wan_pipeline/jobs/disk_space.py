@@ -42,7 +42,7 @@ class NoRoom:
         return True
 
 
-class RoomPatience:
+class DiskBackoff:
     """When to check for disk space again: at once, then with growing pauses while every clip still runs out of space.
 
     A quota can refuse what a disk says it has; without this the same clip would be made again and again.
