@@ -15,8 +15,8 @@ from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role
 from wan_pipeline.api.app import shared_app
 from wan_pipeline.api.routing import GUEST_ROUTES
 from wan_pipeline.caller_studio import CallerStudio, NotFound
-from wan_pipeline.clips.gallery.comments import MAX_COMMENTS
 from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.clips.gallery.comments import MAX_COMMENTS
 from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.common.templates import Templates

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.queues import OpenQueue
 from tests.support.files.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
+from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from wan_pipeline.clips.gallery import rows
-from wan_pipeline.clips.gallery import scan
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.clips.gallery import Gallery, GalleryQuery
-from wan_pipeline.clips.receipt import receipt_inside
+from wan_pipeline.clips.gallery import Gallery, GalleryQuery, rows, scan
 from wan_pipeline.clips.gallery.scan import Entry
+from wan_pipeline.clips.receipt import receipt_inside
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.requests.request import LoraChoice

@@ -17,8 +17,8 @@ from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import PATIENCE, QUICK, wait_for, working
 from wan_pipeline.errors import Cancelled
-from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.disk_space import NoRoom
+from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.worker import observer as observer_module
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.worker import Worker

@@ -18,12 +18,12 @@ import pytest
 from tests.support.faults.disks import read_only_disk, small_disk
 from tests.support.studios import QUICK, finish, leftovers, wait_for, working
 from wan_pipeline.errors import DiskFullError
-from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.disk_space import DiskBackoff
+from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker import retry
-from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.process import work
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue

@@ -12,9 +12,9 @@ from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.studios import QUICK
 from wan_pipeline.engine import clip_planner
-from wan_pipeline.engine.loading import load as load_module
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
+from wan_pipeline.engine.loading import load as load_module
 from wan_pipeline.engine.loading.loaded import load
 from wan_pipeline.engine.memory.block_buffer import host_memory
 from wan_pipeline.engine.memory.block_streaming import StreamedModel

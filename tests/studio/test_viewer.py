@@ -22,8 +22,8 @@ from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import LOOKING_ON, Studio
-from wan_pipeline.ui.common.viewer import BANNER, refusal_of
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.viewer import BANNER, refusal_of
 from wan_pipeline.ui.gallery import html as gallery_html
 from wan_pipeline.ui.head import PageHead
 from wan_pipeline.ui.queue import html as queue_html

@@ -15,10 +15,10 @@ from gradio.routes import App
 from gradio.utils import get_upload_folder
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.responses import address_of, id_of, sentence_of, video_of_job
 from wan_pipeline.api.drafts import REFERENCE, draft_of
-from wan_pipeline.api.routes.endpoints import NAMES
 from wan_pipeline.api.lists import one_video
+from wan_pipeline.api.responses import address_of, id_of, sentence_of, video_of_job
+from wan_pipeline.api.routes.endpoints import NAMES
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError, StudioError
 from wan_pipeline.studio import Studio

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.responses import address_of, id_of, model_facts, preset_facts, sentence_of, video_of_job
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
+from wan_pipeline.api.responses import address_of, id_of, model_facts, preset_facts, sentence_of, video_of_job
 from wan_pipeline.api.threads import Run, Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import StudioError

@@ -17,8 +17,8 @@ from wan_pipeline.access.caps import Caps
 from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, check
 from wan_pipeline.caller_studio.share import GuestShare
 from wan_pipeline.caller_studio.view import CallerView
-from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.models.spec import ModelSpec

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
@@ -37,7 +38,6 @@ from wan_pipeline.engine.memory.weights import compute_dtype
 from wan_pipeline.engine.prepared import PlannedClip, Prepared
 from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
-from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import EmbeddingCache, embed

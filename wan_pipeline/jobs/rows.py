@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from wan_pipeline.jobs.job import HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
 from wan_pipeline.jobs.disk_space import NoRoom
+from wan_pipeline.jobs.job import HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
 from wan_pipeline.progress import Stage
 from wan_pipeline.storage.outside import stored_json
 

@@ -10,13 +10,13 @@ import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wan_pipeline.clips.gallery import rows as gallery_rows
 from wan_pipeline.clips.files import name_in
+from wan_pipeline.clips.gallery import rows as gallery_rows
 from wan_pipeline.clips.gallery.scan import Entry
 from wan_pipeline.jobs.claiming import next_row, start_row
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.rows import (
     QueueKey,
     ReadyWorker,

@@ -10,11 +10,11 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
-from wan_pipeline.lora.reading.keys import KeyParts, Place, Role, Spellings, split_keys
 from wan_pipeline.lora.reading.header import read_lora_header
+from wan_pipeline.lora.reading.keys import KeyParts, Place, Role, Spellings, split_keys
 from wan_pipeline.lora.reading.metadata import read_settings
-from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.lora.reading.values import UNREAD, ValueReader, Values, check_values
+from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import Header, TensorInfo

@@ -13,15 +13,15 @@ from typing import Any, Generic, TypeVar
 
 from wan_pipeline.errors import LoraError, StudioError
 from wan_pipeline.lora.adapter import LoraFile, ModelModules, match_header
-from wan_pipeline.lora.reading.header import read_lora_header
 from wan_pipeline.lora.applied import EXPERTS, applied_lora
 from wan_pipeline.lora.changes import ROLES, Kind
 from wan_pipeline.lora.check import SaidExpert, match_files
 from wan_pipeline.lora.experts import expert_by_metadata
-from wan_pipeline.lora.reading.keys import KeyParts, Role, split_keys
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.lora.reading.metadata import settings_beside
 from wan_pipeline.lora.pairs import Lora
+from wan_pipeline.lora.reading.header import read_lora_header
+from wan_pipeline.lora.reading.keys import KeyParts, Role, split_keys
+from wan_pipeline.lora.reading.metadata import settings_beside
 from wan_pipeline.lora.reading.values import UNREAD, ValueReader, check_values
 from wan_pipeline.lora.reading.words import base_of, trigger_words
 from wan_pipeline.models.library import InstalledModel

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.reading.header import read_lora_header
 from wan_pipeline.lora.experts import Expert
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import SUFFIX, LoraLibrary
 from wan_pipeline.lora.pairs import Lora
+from wan_pipeline.lora.reading.header import read_lora_header
 from wan_pipeline.lora.reading.values import ValueReader, check_values
 from wan_pipeline.models.names import is_text
 from wan_pipeline.storage.files import whole_file

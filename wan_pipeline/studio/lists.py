@@ -35,7 +35,7 @@ Submit = Callable[[Sequence[tuple[Draft, NewJob]], RequestResolver], list[str]]
 class QueueLists:
     """Reads, queues and writes lists of clips."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a row may name
+    def __init__(
         self,
         cache: Path,
         requests: RequestResolver,
@@ -96,7 +96,14 @@ class QueueLists:
         batch = self._requests.batch()  # presets are read once, not for each job
         shots = self._shots.rows_of(job.id for job in jobs)
         rows = [
-            Row(number, settled(batch.draft_of(job.request)), job.project, job.note, job.deterministic, shots.get(job.id))
+            Row(
+                number,
+                settled(batch.draft_of(job.request)),
+                job.project,
+                job.note,
+                job.deterministic,
+                shots.get(job.id),
+            )
             for number, job in enumerate(jobs, 1)
         ]
         ending = "zip" if any(row.draft.files for row in rows) else "jsonl"

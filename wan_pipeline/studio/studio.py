@@ -8,8 +8,8 @@ from threading import Lock
 from types import TracebackType
 
 from wan_pipeline.access.keys import Keys
-from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import LookingOnError, StorageError, UserError

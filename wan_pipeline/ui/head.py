@@ -15,10 +15,10 @@ from wan_pipeline.projects.project import DEFAULT
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.layout import Layout
-from wan_pipeline.ui.common.viewer import BANNER
 from wan_pipeline.ui.common.projects import project_choices, project_switch
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.viewer import BANNER
 
 LOOK_SECONDS = 2.0
 """How often a viewer app checks whether it has taken over."""

@@ -50,7 +50,9 @@ class ServedSpace:
 @contextmanager
 def served_space(studio: Studio, space: Space) -> Iterator[ServedSpace]:
     strangers = space.strangers(studio.keys)
-    dispatcher = Dispatcher(PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates(), login=strangers.login_start))
+    dispatcher = Dispatcher(
+        PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates(), login=strangers.login_start)
+    )
     guard = Guard(dispatcher, studio.keys, space.rules(()), space.limits(), refused_page, None, strangers)
     with serving(guard) as address:
         yield ServedSpace(address, studio, strangers)

@@ -15,8 +15,8 @@ from tests.jobs.test_queue import finished
 from tests.jobs.test_throughput import done
 from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError, RequestError
-from wan_pipeline.jobs.estimates.estimator import LEARN_FROM, Estimator
 from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
+from wan_pipeline.jobs.estimates.estimator import LEARN_FROM, Estimator
 from wan_pipeline.jobs.estimates.throughput import Throughput
 from wan_pipeline.models.registry import DEMO, WAN22_TI2V_5B
 from wan_pipeline.planning.hardware import Hardware, Speeds, load_hardware, save_hardware

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.requests import make_request
-from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.estimates.throughput import Throughput
+from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.models.registry import DEMO, WAN21_VACE_1_3B, WAN22_TI2V_5B
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.geometry import Geometry

@@ -11,8 +11,8 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.support.hostile import BAD_JSON
 from tests.support.files.pictures import write_pictures
+from tests.support.hostile import BAD_JSON
 from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, QUICK, wait_for
 from wan_pipeline.errors import UserError

@@ -18,10 +18,10 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.choices import choices_of
+from wan_pipeline.ui.create.events.prompts import PromptEvents
 from wan_pipeline.ui.create.fields.faults import field_at_fault
 from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, row_element, write_rows
 from wan_pipeline.ui.create.layout import FormLayout
-from wan_pipeline.ui.create.events.prompts import PromptEvents
 
 EXAMPLES = list(examples.PROMPTS.values())
 

@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
 from wan_pipeline.access.uploads import Uploads
-from wan_pipeline.api.responses import route
 from wan_pipeline.api.body import check_picture, ending_of, form_of, read_json
+from wan_pipeline.api.responses import route
 from wan_pipeline.api.sessions import Sessions
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import NotFound

@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
-from wan_pipeline.api.responses import model_facts, preset_facts, route, video_id_of
 from wan_pipeline.api.body import read_json
 from wan_pipeline.api.drafts import draft_of, project_of
+from wan_pipeline.api.responses import model_facts, preset_facts, route, video_id_of
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio, NotFound, Wait
 from wan_pipeline.clips.gallery.comments import Comment

@@ -14,8 +14,8 @@ from wan_pipeline.access.http import invitation
 from wan_pipeline.access.keys import DEFAULT_EXPIRY, Key, parse_expiry, parse_max_clips
 from wan_pipeline.access.public_address import PublicAddress
 from wan_pipeline.access.roles import Action, Role, check
-from wan_pipeline.api.responses import route
 from wan_pipeline.api.body import read_json
+from wan_pipeline.api.responses import route
 from wan_pipeline.errors import RequestError
 from wan_pipeline.requests.limits import check_project
 from wan_pipeline.studio import Studio

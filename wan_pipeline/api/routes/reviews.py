@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.responses import PREFIX, route, video_id_of
 from wan_pipeline.api.body import read_json
+from wan_pipeline.api.responses import PREFIX, route, video_id_of
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError

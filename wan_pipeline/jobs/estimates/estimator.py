@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from wan_pipeline.errors import GenerationError
-from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
-from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.estimates.throughput import Throughput
+from wan_pipeline.jobs.job import Job
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_pipeline.clips.export.formats import check_output
 from wan_pipeline.clips.export.bit_depth import eight_bits, sixteen_bits, widened
+from wan_pipeline.clips.export.formats import check_output
 from wan_pipeline.clips.export.order import START_HOUR, Exported, ExportOrder, first_of
 from wan_pipeline.clips.export.rates import exr_has_timecode, frame_of, timecode
 from wan_pipeline.clips.export.source import Source, open_source

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
+from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.recovery import recover

@@ -12,8 +12,8 @@ from gradio.blocks import Block
 from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
-from wan_pipeline.ui.common.parts.lora import installed, remember_expert
 from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.parts.lora import installed, remember_expert
 from wan_pipeline.ui.common.room import Filler
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates

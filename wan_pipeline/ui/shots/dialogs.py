@@ -9,8 +9,8 @@ from wan_pipeline.projects.shots.finals import composition_note
 from wan_pipeline.projects.shots.grids import PreparedGrid
 from wan_pipeline.projects.shots.lists import new_shot
 from wan_pipeline.projects.shots.shot import Shot
-from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.grids.variations import Axis, axis
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.files import served_copy

@@ -19,17 +19,17 @@ from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import html
-from wan_pipeline.ui.create.fields.field import FieldValues
-from wan_pipeline.ui.create.fields.files import FILE_FIELDS
-from wan_pipeline.ui.create.fields.size import CUSTOM
-from wan_pipeline.ui.create.fields.table import model_choices
 from wan_pipeline.ui.create.events.files import FileEvents
-from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
-from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.events.loras import LoraEvents
 from wan_pipeline.ui.create.events.profiles import ProfileEvents
 from wan_pipeline.ui.create.events.projects import ProjectEvents, origins
 from wan_pipeline.ui.create.events.prompts import PromptEvents
+from wan_pipeline.ui.create.fields.field import FieldValues
+from wan_pipeline.ui.create.fields.files import FILE_FIELDS
+from wan_pipeline.ui.create.fields.size import CUSTOM
+from wan_pipeline.ui.create.fields.table import model_choices
+from wan_pipeline.ui.create.hints import HINTED, WORDS, fit_to_model, placeholders, word_hints
+from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_RANDOM_SEED + 1}))"

@@ -12,8 +12,8 @@ from wan_pipeline.errors import LoraError, RequestError, UserError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Click, Updates
-from wan_pipeline.ui.common.parts.lora import LoraFit, installed, look_up, remember_expert
 from wan_pipeline.ui.common.messages import notice
+from wan_pipeline.ui.common.parts.lora import LoraFit, installed, look_up, remember_expert
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.fields.field import has_second_expert

@@ -12,8 +12,8 @@ from functools import partial
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.prompts.known_words import vocabulary_notes, write_prompt
 from wan_pipeline.requests.layers import shown
+from wan_pipeline.requests.prompts.known_words import vocabulary_notes, write_prompt
 from wan_pipeline.requests.prompts.reading import MAX_TAGS, LoraTag, lora_tags, without_tag
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import CLEAR, QUIET, Click, Updates, Values

@@ -13,10 +13,10 @@ from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.parts.clip_actions import ClipActions
 from wan_pipeline.ui.common.events import QUIET, Click, Updates
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
+from wan_pipeline.ui.common.parts.clip_actions import ClipActions
 from wan_pipeline.ui.common.parts.reports import verification_report
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.shown import changed, digests
