@@ -11,8 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests.jobs.estimates.test_throughput import done
 from tests.jobs.test_queue import finished
-from tests.jobs.test_throughput import done
 from tests.support.requests import make_request
 from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
