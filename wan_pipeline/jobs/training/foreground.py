@@ -23,7 +23,7 @@ from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, Tr
 from wan_pipeline.trainer.request import TrainingRequest
 
 if TYPE_CHECKING:
-    from wan_pipeline.trainer.run import Trained
+    from wan_pipeline.trainer.trained import Trained
 
 POLL_SECONDS = 0.5
 
