@@ -40,10 +40,9 @@ from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.preparation.encode import Encoders
 from wan_pipeline.trainer.preparation.gather import Gatherer
 from wan_pipeline.trainer.preparation.prepare import Prepared, prepare
-from wan_pipeline.trainer.preparation.regularisation import check_wanted
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
+from wan_pipeline.trainer.request import TrainingRequest, check_seed, check_wanted, trigger_notes
 from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 from wan_pipeline.trainer.trained import Trained
 

@@ -190,6 +190,7 @@ def test_samples_show_every_checkpoint_beside_the_base(studio: Studio, pictures:
     samples = samples_of(studio.settings, "look")
     assert [(each.step, each.number) for each in samples] == [(s, n) for s in (0, 10, 20, 30, 40) for n in (0, 1)]
     assert all(each.poster.is_file() for each in samples)
+    assert [each.motion for each in samples[:2]] == [1.0, 1.0] and all(each.motion for each in samples)
     assert studio.gallery.newest_posters() == {}
 
 

@@ -134,11 +134,15 @@ def test_files_and_starred_clips_go_into_the_dataset(tab: Tab, studio: Studio, t
 
 
 def test_train_queues_what_the_form_holds(tab: Tab, studio: Studio) -> None:
-    tab.fill(name=" my look ", trigger="ohwx  moon", steps="20", seed="7", prompts="a red ball\n\na blue fish")
+    tab.fill(
+        name=" my look ", trigger="ohwx  moon", steps="20", seed="7", clips="2", prompts="a red ball\n\na blue fish"
+    )
     updates = tab.keep(tab.events.train(tab.values))
     job = studio.trainings.all()[0]
     folder = studio.settings.datasets / "look"
-    assert job.request == TrainingRequest(folder, "my look", trigger="ohwx moon", seed=7, steps=20)
+    assert job.request == TrainingRequest(
+        folder, "my look", trigger="ohwx moon", seed=7, steps=20, regularisation_clips=2
+    )
     assert job.prompts == ("a red ball", "a blue fish")
     assert updates[tab.layout.name] == "" and "Training my look" in tab.text("now")
     assert "Waiting until the queue is idle" in tab.text("now") and "waiting" in tab.text("list")

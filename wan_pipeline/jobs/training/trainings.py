@@ -23,7 +23,7 @@ from wan_pipeline.trainer.dataset.folder import read_items
 from wan_pipeline.trainer.files.checkpoints import checkpoints, put_into_library
 from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, checkpoint_name
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.request import TrainingRequest, check_seed
+from wan_pipeline.trainer.request import TrainingRequest, check_seed, check_wanted
 from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 
 MAX_PROMPTS = 4
@@ -75,6 +75,7 @@ class Trainings:
         model = self._models.find(request.model)
         suffixes = expert_suffixes(check_trainable(model))
         recipe = load_recipe(request.recipe, model.spec.memory, **request.changes)
+        check_wanted(model.spec, request.regularisation_clips, request.trigger)
         read_items(request.dataset)
         _check_prompts(prompts, model.spec)
         steps = [step for step in range(1, recipe.steps) if recipe.is_checkpoint(step)]

@@ -103,6 +103,7 @@ class TrainEvents:
             trigger=typed.trigger,
             seed=typed.seed,
             steps=typed.steps,
+            regularisation_clips=typed.clips,
         )
 
     def _trainable(self) -> dict[str, str]:

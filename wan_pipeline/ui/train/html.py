@@ -22,6 +22,8 @@ PAGE_SIZE = 24
 """Captions on a page."""
 MAX_TAGS = 40
 """That are shown at once; the others can be opened."""
+LEAST_MOTION = 0.6
+"""Share of the base model's motion below which a sample's is marked."""
 MAX_FINDINGS = 12
 """Problems of a dataset that are named; the rest are counted."""
 
@@ -128,4 +130,5 @@ def live(templates: Templates, job: TrainingJob, curves: Curves | None) -> str:
 
 def trainings(templates: Templates, cards: Sequence[TrainingCard], project: str, served: Callable[[Path], Path]) -> str:
     """All trainings. `project` is the title of the open one, empty for none; `served` gives what browsers may have."""
-    return templates.render("train/list.html", cards=cards, project=project, served=served, width=WIDTH, height=HEIGHT)
+    shown = {"cards": cards, "project": project, "served": served, "least_motion": LEAST_MOTION}
+    return templates.render("train/list.html", **shown, width=WIDTH, height=HEIGHT)

@@ -33,6 +33,9 @@ element.addEventListener('click', event => {
 """
 """A button with `data-form` sends all boxes of its form along, as JSON."""
 FIRST_DATASET = "pictures"
+CLIPS = (
+    "Made of the captions and trained on beside them, without the trigger word, so that stills do not freeze motion."
+)
 PROMPTS = "One per line, at most four. Each is a clip with every checkpoint and with the base model."
 
 
@@ -47,7 +50,13 @@ class Typed:
     trigger: str
     steps_text: str
     seed_text: str
+    clips_text: str
     prompts: tuple[str, ...]
+
+    @property
+    def clips(self) -> int:
+        """Of the base model, for regularisation. Raises UserError for what is no number."""
+        return _whole("number of clips", self.clips_text) if self.clips_text else 0
 
     @property
     def steps(self) -> int | None:
@@ -86,7 +95,17 @@ class TrainLayout(Layout):
     @property
     def inputs(self) -> set[Block]:
         return {
-            *(self.dataset, self.name, self.model, self.recipe, self.trigger, self.steps, self.seed, self.prompts),
+            *(
+                self.dataset,
+                self.name,
+                self.model,
+                self.recipe,
+                self.trigger,
+                self.steps,
+                self.seed,
+                self.clips,
+                self.prompts,
+            ),
             *(self.offset, self.tag, self.shown),
         }
 
@@ -105,6 +124,7 @@ class TrainLayout(Layout):
             trigger=" ".join((values[self.trigger] or "").split()),
             steps_text=(values[self.steps] or "").strip(),
             seed_text=(values[self.seed] or "").strip(),
+            clips_text=(values[self.clips] or "").strip(),
             prompts=tuple(line.strip() for line in lines if line.strip()),
         )
 
@@ -146,6 +166,7 @@ class TrainLayout(Layout):
         with gr.Row(elem_classes="duo"):
             self.steps = gr.Textbox(label="Steps", max_lines=1, placeholder="the recipe's", min_width=100)
             self.seed = gr.Textbox("1", label="Seed", max_lines=1, min_width=100)
+        self.clips = gr.Textbox(label="Clips of the base model", max_lines=1, placeholder="none", info=CLIPS)
         self.prompts = gr.Textbox(label="Prompts of samples", lines=3, max_lines=6, info=PROMPTS)
         self.recipe_words = gr.HTML("", elem_classes="recipe-words")
         self.estimate = gr.HTML("", elem_classes="estimate-slot")
