@@ -50,6 +50,7 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundles import Bundles
+from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.cuts import Cuts
@@ -127,6 +128,7 @@ class Studio:
         self.estimates = Estimator(settings, self.requests, self.jobs)
         self.gallery = Gallery(database, settings.clips, check)
         self.projects = Projects(settings.projects, check)
+        self.characters = ProjectCharacters(self.projects, inputs)
         self.project_clips = ProjectClips(self.projects, settings.clips)
         self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
         self.shots = Shots(database, settings.clips, check)

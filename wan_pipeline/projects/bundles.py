@@ -57,7 +57,8 @@ class Bundles:
     # Writing
 
     def write(self, name: str, target: Path, *, with_loras: bool = False, with_clips: bool = False) -> Path:
-        """Write a project's bundle. The pictures that its clips were made from go with them.
+        """Write a project's bundle. The pictures of its characters go with it, and those that its clips were made from
+        with the clips.
 
         Raises ProjectError for a project that is not there or could not be imported, LoraError for a LoRA of its
         setup that is not there, StorageError.
@@ -69,7 +70,7 @@ class Bundles:
         files = {f"presets/{path.name}": path for path in self._styles(manifest.needs)}
         loras = self._needs.lora_files(manifest.needs) if with_loras else {}
         files |= {f"loras/{name}": path for name, path in loras.items()}
-        files |= {f"inputs/{path.name}": path for path in self._inputs(clips)}
+        files |= {f"inputs/{path.name}": path for path in self._inputs(project, clips)}
         # Files of before 1980 have a time that a ZIP cannot hold.
         with whole_file(target) as part, zipfile.ZipFile(part, "w", strict_timestamps=False) as archive:
             archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False))
@@ -88,8 +89,10 @@ class Bundles:
             if need.kind is NeedKind.PRESET and (path := self._needs.style_file(need.name)):
                 yield path
 
-    def _inputs(self, clips: Iterable[Clip]) -> list[Path]:
+    def _inputs(self, project: Project, clips: Iterable[Clip]) -> list[Path]:
+        """The files that clips were made from, and the pictures of characters."""
         used = {name for clip in clips for name in clip.request.input_names}
+        used |= {name for character in project.characters.values() for name in character.pictures}
         return sorted(path for path in self._settings.inputs.glob("*") if path.stem in used)
 
     def _write_clip(self, archive: zipfile.ZipFile, clip: Clip) -> None:

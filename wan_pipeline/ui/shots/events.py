@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.blocks import Block
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.projects.shots.shot import NewShot, Shot
 from wan_pipeline.studio import Studio
@@ -40,9 +41,8 @@ class ShotsEvents:
             "pick-take": self._pick,
             "reject-take": self._reject,
             **{f"rate-{rating}": self._rate for rating in range(6)},
-            "finish": lambda click, _: self._finish([self._picked(click)]),
-            "finish-take": lambda click, _: self._finish([click.subject]),
-            "finish-all": lambda _, project: self._finish([clip.id for clip in studio.finals.picked(project)]),
+            **dict.fromkeys(("finish-one", "finish-one-kept"), self._finish_one),
+            **dict.fromkeys(("finish-all", "finish-all-kept"), self._finish_all),
             "draft-open": self._draft_open,
             "move-before": self._move_before,
             **dict.fromkeys(("move-up", "move-down"), self._move_by_one),
@@ -57,7 +57,9 @@ class ShotsEvents:
             "edit": lambda click, _: html.edit(templates, self._shots.of_number(int(click.subject))),
             "ask-remove-shot": lambda click, _: self._ask_remove(click.subject),
             "open": lambda click, _: self._dialogs.viewer(click.subject),
-            "ask-finish": lambda _, project: self._dialogs.ask_finish(project),
+            "ask-finish": lambda _, project: self._dialogs.ask_finish(studio.finals.picked(project)),
+            "finish": lambda click, _: self._dialogs.ask_finish(self._clips([self._picked(click)]), is_one=True),
+            "finish-take": lambda click, _: self._dialogs.ask_finish(self._clips([click.subject]), is_one=True),
             "ask-open": lambda _, project: self._dialogs.ask_open(project),
             "close": lambda *_: "",
         }
@@ -176,9 +178,18 @@ class ShotsEvents:
         self._studio.gallery.rate(click.subject, int(click.act[-1]))
         return ""
 
-    def _finish(self, clip_ids: list[str]) -> str:
-        ids = self._studio.takes.queue(self._studio.finals.of(self._studio.gallery.existing(clip_ids)))
+    def _finish_one(self, click: Click, _: str) -> str:
+        return self._finish(self._clips([click.subject]), click)
+
+    def _finish_all(self, click: Click, project: str) -> str:
+        return self._finish(self._studio.finals.picked(project), click)
+
+    def _finish(self, clips: list[Clip], click: Click) -> str:
+        ids = self._studio.takes.queue(self._studio.finals.of(clips, keep_layout=click.act.endswith("kept")))
         return f"{plural(len(ids), 'final')} added to the queue"
+
+    def _clips(self, clip_ids: list[str]) -> list[Clip]:
+        return self._studio.gallery.existing(clip_ids)
 
     # What is done to shots
 
