@@ -27,6 +27,7 @@ from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
+from wan_pipeline.jobs.background.enhancer import Enhancer
 from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.style_pictures import StylePictures
 from wan_pipeline.jobs.background.transfers import Transfers
@@ -119,6 +120,7 @@ class Studio:
         self.speeds = speed_folder(settings.presets / "speeds")
         self._notices = list(repairs)
         inputs = InputFiles(settings.inputs)
+        self.enhancer = Enhancer(settings)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
         check = self._check_main_app
         self.model_manager = ModelManager(settings, self.models, check_main_app=check)

@@ -97,7 +97,7 @@ class RequestResolver:
             return tuple(adapter.note for adapter in adapters[:1] if adapter.is_by_default)
 
         def check(draft: Draft) -> GenerationRequest:
-            model = find(self._model_of(draft))
+            model = find(self.model_of(draft))
             use = partial(self._use_lora, lambda name: match(name, model.spec.id))
             request = self._read_prompt(self._resolve_settings(draft, model.spec, use), model)
             notes = [note for lora in request.loras for note in match(lora.name, model.spec.id)]
@@ -109,14 +109,14 @@ class RequestResolver:
     def notes(self, draft: Draft) -> tuple[str, ...]:
         """What of the draft's prompt will not be read as it stands; nothing for a draft with a fault."""
         try:
-            model = self.models.find(self._model_of(draft))
+            model = self.models.find(self.model_of(draft))
             return self._read_prompt(self._resolve_settings(draft, model.spec), model).notes
         except UserError:
             return ()
 
     def worded(self, draft: Draft) -> str:
         """The draft's prompt with the words of the characters and places that it names. Raises UserError."""
-        return self._cast(draft, self.models.spec(self._model_of(draft))).draft.prompt
+        return self._cast(draft, self.models.spec(self.model_of(draft))).draft.prompt
 
     def check_file(self, field: str, path: Path) -> None:
         """Open a file that a person has just chosen for a field. Raises ImageError if it is of no use there."""
@@ -127,9 +127,10 @@ class RequestResolver:
 
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
-        return self._resolve_settings(draft, self.models.spec(self._model_of(draft)))
+        return self._resolve_settings(draft, self.models.spec(self.model_of(draft)))
 
-    def _model_of(self, draft: Draft) -> str:
+    def model_of(self, draft: Draft) -> str:
+        """The id of the model that makes the draft's clip."""
         return chosen_by(draft, self.layers).model or registry.DEFAULT_MODEL
 
     def _style(self, chosen: Draft) -> tuple[Preset | None, Preset | None, Speed | None]:

@@ -30,6 +30,7 @@ from wan_pipeline.ui.create.lora_events import LoraEvents
 from wan_pipeline.ui.create.profile_events import ProfileEvents
 from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 from wan_pipeline.ui.create.prompt_events import PromptEvents
+from wan_pipeline.ui.create.prompt_tools import PromptTools
 from wan_pipeline.ui.create.saved_form import save_in_browser
 
 RANDOM_SEED = f"() => String(Math.floor(Math.random() * {MAX_RANDOM_SEED + 1}))"
@@ -47,6 +48,7 @@ class FormEvents:
         self._wire_choices()
         LoraEvents(self._studio, self._templates, self._layout, self._links).wire()
         PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
+        PromptTools(self._studio, self._templates, self._layout, self._links).wire()
         FileEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
         ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
         ProfileEvents(self._studio, self._templates, self._layout, self._links).wire()

@@ -22,6 +22,7 @@ from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.shots import html
+from wan_pipeline.ui.shots.cast import CastDialogs
 from wan_pipeline.ui.shots.dialogs import Dialogs
 from wan_pipeline.ui.shots.html import PAGE_SIZE, ShotFilter
 from wan_pipeline.ui.shots.layout import Selection, ShotsLayout
@@ -34,7 +35,7 @@ class ShotsEvents:
     def __init__(self, studio: Studio, templates: Templates, layout: ShotsLayout, links: PageLinks) -> None:
         self._studio, self._shots = studio, studio.shots
         self._templates, self._layout, self._project = templates, layout, links.project
-        self._dialogs = Dialogs(studio, templates)
+        self._dialogs, self._cast = Dialogs(studio, templates), CastDialogs(studio, templates)
         # What a button does; the text is told, and the board then shows the rest.
         self._changes: Mapping[str, Callable[[Click, str], str]] = {
             "new-take": self._new_take,
@@ -50,6 +51,7 @@ class ShotsEvents:
             "remove-shot": self._remove,
             **dict.fromkeys(("done", "undone", "answer"), self._dialogs.change_review),
             "queue-again": self._dialogs.queue_again,
+            **self._cast.changes,
         }
         # What opens, and what is shown anew in what is open.
         self._opens: Mapping[str, Callable[[Click, str], str]] = {
@@ -63,7 +65,8 @@ class ShotsEvents:
             "ask-open": lambda _, project: self._dialogs.ask_open(project),
             "close": lambda *_: "",
         }
-        self._stays_open = frozenset({"scene", "shot", "description", "notes", "done", "undone", "answer"})
+        texts = ("scene", "shot", "description", "notes", "done", "undone", "answer")
+        self._stays_open = frozenset((*texts, *self._cast.changes))
 
     @property
     def inputs(self) -> set[Block]:
@@ -96,6 +99,8 @@ class ShotsEvents:
                 return self._turn_page(values, click)
             if click.act in ("sheet", "review"):
                 return self._layout.updates(toast=self._dialogs.download(click.act, project))
+            if show := self._cast.opens.get(click.act):
+                return self._show_character(show(click, project))
             if opens := self._opens.get(click.act):
                 return self._layout.updates(over=opens(click, project))
             told = self._changes[click.act](click, project)
@@ -106,6 +111,17 @@ class ShotsEvents:
             take = click.subject if click.act == "answer" else click.text
             closed = self._layout.updates(over=self._dialogs.viewer(take))
         return {**self.refresh(values), **closed, **(self._toast(told) if told else {})}
+
+    def add_pictures(self, paths: list[str] | None, project: str | None, character: str) -> Updates:
+        """Pictures of the character whose dialog is open."""
+        try:
+            label = chosen_project(self._studio, project)
+            return self._show_character(self._cast.add_pictures(label, character, list(map(Path, paths or []))))
+        except UserError as error:
+            return self._toast(str(error))
+
+    def _show_character(self, shown: tuple[str, str]) -> Updates:
+        return self._layout.updates(over=shown[0], character=shown[1])
 
     # What is shown
 
