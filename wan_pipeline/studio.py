@@ -57,9 +57,11 @@ from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.cuts import Cuts
 from wan_pipeline.projects.cut.takes import picked_takes
 from wan_pipeline.projects.reviews import Reviews
+from wan_pipeline.projects.shots.bundled import BundledShots
 from wan_pipeline.projects.shots.finals import Finals
 from wan_pipeline.projects.shots.grids import Grids
 from wan_pipeline.projects.shots.lists import shots_of_rows
+from wan_pipeline.projects.shots.renumbering import Renumbering
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.shots.takes import Takes
 from wan_pipeline.projects.store import Projects
@@ -132,11 +134,18 @@ class Studio:
         self.projects = Projects(settings.projects, check)
         self.characters = ProjectCharacters(self.projects, inputs)
         self.project_clips = ProjectClips(self.projects, settings.clips)
-        self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
         self.shots = Shots(database, settings.clips, check)
+        self.bundles = Bundles(
+            *(settings, self.projects, self.gallery, self.requests, self.lora_catalog, self.shots),
+            *(BundledShots(database, self.shots, self.gallery), check),
+        )
         self.takes = Takes(self.shots, self.projects, self.project_clips, self.requests, self._submit)
         self.finals = Finals(self.shots, self.projects, self.project_clips, self.requests, self.gallery)
         self.contact_sheets = ContactSheets(self.shots, self.gallery)
+        self.renumbering = Renumbering(
+            *(database, settings.clips, self.shots, self.projects, self.project_clips),
+            *(self.gallery, self.jobs, self.queue),
+        )
         self.grids = Grids(database, self.projects, self.project_clips, self.requests, self.takes)
         self.cuts = Cuts(settings, self.projects, partial(picked_takes, self.shots, self.gallery))
         self.exports = BackgroundExports(settings, self.gallery, check)

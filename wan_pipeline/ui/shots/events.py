@@ -232,8 +232,9 @@ class ShotsEvents:
     def _edit(self, click: Click, _: str) -> str:
         shot = self._shots.of_number(int(click.subject))
         texts = {name: getattr(shot, name) for name in ("shot", "scene", "description", "notes")}
-        self._shots.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
-        return ""
+        done = self._studio.renumbering.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
+        told = [f"{plural(done.renamed, 'clip')} renamed."] if done.renamed else []
+        return " ".join([*told, *done.notes[:2]])
 
     def _remove(self, click: Click, _: str) -> str:
         shot = self._shots.of_number(int(click.subject))
