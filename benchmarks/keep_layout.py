@@ -31,7 +31,7 @@ from wan_pipeline.models.registry import DEMO
 from wan_pipeline.progress import SilentObserver
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import resolve
-from wan_pipeline.settings import Settings
+from wan_pipeline.settings import Settings, default_workspace
 
 DRAFT, FINAL = (192, 128), (320, 192)
 """Width and height. The draft's is below the model's own limits: it is composed all the same."""
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=50, help="how many prompts (50)")
     parser.add_argument("--draft-steps", type=int, default=6)
     parser.add_argument("--final-steps", type=int, default=12)
-    parser.add_argument("--workspace", type=Path, default=Settings.workspace)
+    parser.add_argument("--workspace", type=Path, default=default_workspace())
     options = parser.parse_args()
     settings = Settings(workspace=options.workspace)
     settings.make_folders()

@@ -56,6 +56,7 @@ from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.cuts import Cuts
 from wan_pipeline.projects.cut.takes import picked_takes
+from wan_pipeline.projects.moving import ClipMoves
 from wan_pipeline.projects.reviews import Reviews
 from wan_pipeline.projects.shots.bundled import BundledShots
 from wan_pipeline.projects.shots.finals import Finals
@@ -133,6 +134,7 @@ class Studio:
         self.gallery = Gallery(database, settings.clips, check)
         self.projects = Projects(settings.projects, check)
         self.characters = ProjectCharacters(self.projects, inputs)
+        self.moves = ClipMoves(database, self.gallery, check)
         self.project_clips = ProjectClips(self.projects, settings.clips)
         self.shots = Shots(database, settings.clips, check)
         self.bundles = Bundles(

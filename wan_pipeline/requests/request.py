@@ -190,7 +190,7 @@ class GenerationRequest:
     """The words of a project before the prompt, and after it."""
     prompt_after: Text = ""
     noise_size: NoiseSize = ""
-    """WIDTHxHEIGHT in pixels that the seed's noise is drawn at, and then brought to this clip's size; empty: its own."""
+    """WIDTHxHEIGHT in pixels at which the seed's noise is drawn before it is brought to this size; empty: its own."""
     layers: dict[Name, Name] = field(default_factory=dict, compare=False)
     """The `Layer` that each setting came from, for clips of a project with a setup. Decides no frames."""
 

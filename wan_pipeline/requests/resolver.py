@@ -166,7 +166,9 @@ class RequestResolver:
         gone = [name for name in wanted if not self._is_saved(name)]
         if not gone:
             return casting
-        note = f"{plural(len(gone), 'picture')} of the prompt's characters left out: gone from the workspace; add again."
+        note = (
+            f"{plural(len(gone), 'picture')} of the prompt's characters left out: gone from the workspace; add again."
+        )
         image = None if casting.image in gone else casting.image
         references = tuple(name for name in casting.references if name not in gone)
         return replace(casting, image=image, references=references, notes=(*casting.notes, note))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
 
 CHARACTERS = (
-    "The characters and places of a project. @NAME in a prompt brings in what the model can use: words, a LoRA with its "
-    "trigger word, and pictures, as reference images or as the first frame."
+    "The characters and places of a project. @NAME in a prompt brings in what the model can use: words, a LoRA with "
+    "its trigger word, and pictures, as reference images or as the first frame."
 )
 
 

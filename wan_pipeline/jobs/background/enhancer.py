@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         answer = {"prompt": _written(settings_of(options), prompt, options.mode, options.seed)}
     except StudioError as error:
         answer = {"error": str(error)}
-    print(json.dumps(answer))
+    sys.stdout.write(f"{json.dumps(answer)}\n")
 
 
 def _written(settings: Settings, prompt: str, mode: Mode, seed: int) -> str:

@@ -110,9 +110,7 @@ def _insert(connection: sqlite3.Connection, shot: int, take: BundledTake) -> Non
 
 
 def _bundled(shot: Shot) -> BundledShot:
-    takes = tuple(
-        BundledTake(take.id, take.number, take.final_of, take.rating, take.is_rejected) for take in shot.done
-    )
+    takes = tuple(BundledTake(take.id, take.number, take.final_of, take.rating, take.is_rejected) for take in shot.done)
     settings = _without_files(json.loads(shot.settings))
     return BundledShot(shot.shot, shot.scene, shot.description, shot.notes, settings, shot.picked, takes)
 

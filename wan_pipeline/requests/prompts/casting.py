@@ -62,7 +62,7 @@ def _words(name: str, character: Character, triggers: Mapping[str, str]) -> str:
 def _loras(
     named: Named, spec: ModelSpec, own: Iterable[LoraChoice], use_lora: UseLora
 ) -> tuple[dict[str, str], list[LoraChoice], list[str]]:
-    """The trigger words by character, the LoRAs that come in, and what cannot. A LoRA that is there keeps its weight."""
+    """The trigger words by character, the LoRAs that come in, and what cannot. One that is there keeps its weight."""
     triggers: dict[str, str] = {}
     brought: dict[str, LoraChoice] = {}
     notes, there = [], {lora.name.casefold() for lora in own}

@@ -131,11 +131,13 @@ class Dialogs:
 
     def download(self, act: str, project: str) -> str:
         """Write a contact sheet or the review, and let the browser save it."""
-        folder = self._studio.settings.cache
+        folder, notes = self._studio.settings.cache, tuple[str, ...]()
         if act == "sheet":
             path = folder / f"{project or 'shots'}_contact-sheet.pdf"
-            self._studio.contact_sheets.of_project(project, path)
+            notes = self._studio.contact_sheets.of_project(project, path)
         else:
             path = folder / f"{project or 'shots'}_review.pdf"
             self._studio.reviews.export(project, path)
-        return toast(self._templates, f"{path.name} is being downloaded", download=served_copy(path))
+        return toast(
+            self._templates, " ".join([f"{path.name} is being downloaded", *notes]), download=served_copy(path)
+        )
