@@ -71,7 +71,7 @@ def test_a_clip_gets_words_lora_and_first_frame(studio: Studio, settings: Settin
     )
     saved = studio.requests.pictures.find(job.request.image or "")
     assert saved and saved.is_file() and job.request.layers["loras"] == "form"
-    again = studio.requests.resolve(studio.draft_of_job(job.id))
+    again = studio.requests.resolve(studio.drafts.of_job(job.id))
     assert (again.prompt, again.image, again.loras) == (job.request.prompt, job.request.image, job.request.loras)
     own = studio.jobs.existing(studio.submit(Draft(prompt="@ball", image=photo, seed=1), "Film")).request
     assert own.image == job.request.image, "the same picture, given by hand"
@@ -107,9 +107,10 @@ def test_the_command_line_tells_what_is_not_used(tmp_path: Path, tiny_demo: Path
 
     added = told("characters", "add", "@ball", "--sentence", "a red ball", "--lora", "gone=0.5", "--project", "Film")
     assert (added["name"], added["sentence"], added["pictures"]) == ("ball", "a red ball", [])
-    told("characters", "edit", "ball", "--picture", photo, "--place", "--project", "Film")
-    (listed,) = told("characters", "list", "--project", "Film")["characters"]  # type: ignore[misc]
-    assert (listed["kind"], len(listed["pictures"])) == ("place", 1)
+    edited = told("characters", "edit", "ball", "--picture", photo, "--place", "--project", "Film")
+    assert (edited["kind"], len(edited["pictures"])) == ("place", 1)  # type: ignore[arg-type]
+    listed = told("characters", "list", "--project", "Film")
+    assert (listed["project"], listed["count"]) == ("Film", 1)
     clip = told("generate", "--project", "Film", "--model", MODEL, "--prompt", "@ball near @sea", "--width", "160",
                 "--height", "128", "--frames", "5", "--steps", "1")  # fmt: skip
     receipt = load_receipt(Path(str(clip["clip"])))

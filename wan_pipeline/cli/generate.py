@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         given = draft(options)
         wanted = _enhanced(studio, given, options) if options.enhance else given
-        finished = studio.render_now(
+        finished = studio.in_process.render(
             wanted,
             options.output,
             observer,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wan_pipeline.models.registry import DEMO
-from wan_pipeline.models.vocabulary import demo_vocabulary
-from wan_pipeline.requests.known_words import vocabulary_notes
+from wan_pipeline.models.vocabulary.words import demo_vocabulary
 from wan_pipeline.requests.prompts.grammar import enrich
+from wan_pipeline.requests.prompts.known_words import vocabulary_notes
 
 WORDS = demo_vocabulary()
 

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from wan_pipeline.clips.encode import encode_frames
 from wan_pipeline.clips.read import read_frames
-from wan_pipeline.clips.sheets.page import SMALL, fitted, font
+from wan_pipeline.clips.sheets.fonts import font
+from wan_pipeline.clips.sheets.page import SMALL, fitted
 from wan_pipeline.clips.sheets.sheet import check_count
 
 MAX_CLIPS = 36

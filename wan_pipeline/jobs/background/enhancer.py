@@ -16,7 +16,7 @@ from wan_pipeline.errors import GenerationError, StudioError, UserError
 from wan_pipeline.jobs.launch import environment, options_of, settings_of, settings_parser
 from wan_pipeline.jobs.log import FORMAT
 from wan_pipeline.models.spec import Mode, ModelSpec
-from wan_pipeline.models.vocabulary import find_vocabulary
+from wan_pipeline.models.vocabulary.words import find_vocabulary
 from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS
 from wan_pipeline.requests.prompts.grammar import enrich
 from wan_pipeline.settings import ENHANCER_VARIABLE, Settings

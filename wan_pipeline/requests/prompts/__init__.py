@@ -1,1 +1,1 @@
-"""What prompts name and how they are written: a project's characters and places, and prompts made richer."""
+"""How models read prompts, what prompts name, and prompts made richer."""

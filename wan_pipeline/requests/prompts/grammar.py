@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from wan_pipeline.models.vocabulary import Vocabulary, words_of
+from wan_pipeline.models.vocabulary.words import Vocabulary, words_of
 from wan_pipeline.requests.prompts.characters import MENTION
 
 Phrase = tuple[str, ...]

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from wan_pipeline.clips.zipped import zip_clips
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.clip_actions import Done
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.files import served_copy
+from wan_pipeline.ui.common.parts.clip_actions import Done
 from wan_pipeline.ui.common.projects import EVERYTHING, chosen_project
 from wan_pipeline.wording import plural
 
