@@ -95,7 +95,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float | None:
     seen = (one[:, 3] > SEEN) & (other[:, 3] > SEEN)
     if not bool(seen.any()):
         return None
-    return float((one[seen, :2] - other[seen, :2]).norm(dim=1).mean()) * 3 / 5
+    return round(float((one[seen, :2] - other[seen, :2]).norm(dim=1).mean()) * 3 / 5, 4)
 
 
 def report(rows: list[Row]) -> dict[str, object]:
@@ -106,6 +106,7 @@ def report(rows: list[Row]) -> dict[str, object]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "version": __version__,
+        "device": torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu",
         "near": NEAR,
         "final": FINAL,
         "frames": FRAMES,
