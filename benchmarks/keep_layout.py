@@ -26,6 +26,7 @@ from benchmarks.demo_quality import draw_tasks
 from training.judge.judge import SEEN, Judge, to_pixels
 from training.judge.nets import track_of
 from wan_pipeline import __version__
+from wan_pipeline.engine.device.placement import choose_device
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO
 from wan_pipeline.progress import SilentObserver
@@ -106,7 +107,7 @@ def report(rows: list[Row]) -> dict[str, object]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "version": __version__,
-        "device": torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu",
+        "device": choose_device().type,
         "near": NEAR,
         "final": FINAL,
         "frames": FRAMES,
