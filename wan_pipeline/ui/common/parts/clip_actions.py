@@ -32,7 +32,7 @@ class Done:
 
 
 class ClipActions:
-    """The buttons of `common/clip_actions.html`. Each raises UserError."""
+    """The buttons of `common/parts/clip_actions.html`. Each raises UserError."""
 
     def __init__(self, studio: Studio, filler: Filler) -> None:
         self._studio, self._gallery, self._filler = studio, studio.gallery, filler
