@@ -123,7 +123,7 @@ class Settings:
 
     @property
     def exports(self) -> Path:
-        """What the page exported, until somebody deletes it."""
+        """What the page exported, until it is deleted."""
         return self.workspace / "exports"
 
     @property
@@ -162,7 +162,7 @@ class Settings:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where the studio reads and writes, whose places are nobody's business but the owner's."""
+        """Where the studio reads and writes, which only the owner may see."""
         return self.workspace, self.models, self.loras, *self.more_loras, self.presets
 
     def make_folders(self) -> None:

@@ -1,4 +1,4 @@
-"""What a guest may ask for at most, so that nobody else's clips wait for it all day."""
+"""Upper limits of a guest's clips, so that others' clips do not wait for them all day."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Rules:
     framed: bool = False
     """Whether the page is framed by another site, so that its cookie has to be partitioned."""
     behind_proxy: bool = False
-    """Whether all requests come through a proxy that says who sent them. Then nobody sits at this computer."""
+    """Whether all requests come through a proxy that says who sent them. Then no caller is local."""
     own_paths: tuple[str, ...] = ("/gradio_api/startup-events",)
     """What the server asks itself for when it starts, from this computer, also behind a proxy."""
     max_body_bytes: int = 4 * 2**20
@@ -151,7 +151,7 @@ def with_headers(send: Send, added: list[tuple[bytes, bytes]], *, kept: bool = T
 
 
 def with_cookie(send: Send, cookie: str) -> Send:
-    """`send` that adds a cookie to the answer, which is then for nobody else to keep."""
+    """`send` that adds a cookie to the answer, and marks the answer as private, not to be cached."""
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -50,7 +50,7 @@ NO_SCHEMA = {"openapi_url": None, "docs_url": None, "redoc_url": None}
 """For FastAPI: it describes no routes."""
 
 SHARED_PROJECT = "Shared"
-"""Of the invitation that `--share` prints, so that whoever gets it does not see the studio's other clips."""
+"""Of the invitation that `--share` prints, so that its holders do not see the studio's other clips."""
 
 logger = logging.getLogger(__name__)
 

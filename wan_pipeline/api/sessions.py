@@ -1,4 +1,4 @@
-"""The sessions that guests' programs have begun: a number of each key, so that nobody's many end another's."""
+"""Sessions that guests' programs have opened, limited for each key, so that one guest's cannot crowd out another's."""
 
 from __future__ import annotations
 

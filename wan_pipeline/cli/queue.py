@@ -1,4 +1,4 @@
-"""`queue`: clips that are made one after another, also when nobody looks."""
+"""`queue`: clips that are made one after another, unattended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
 
 ALL = 10**9
-QUEUE = "Clips that are made one after another, also when nobody looks."
+QUEUE = "Clips that are made one after another, unattended."
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -73,7 +73,7 @@ class Preset:
     group: PresetGroup | None = None
     """None for a style that a person made, unless its file names one."""
     prompt: Template = "{prompt}"
-    """Template of what the text encoder reads; `{prompt}` stands for the typed prompt."""
+    """Template of what the text encoder reads; `{prompt}` is replaced by the typed prompt."""
     negative_prompt: Prompt | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: Guidance | None = None

@@ -39,7 +39,7 @@ TICK_SECONDS = 0.5
 SAFETY = 1.5
 """Times the forecast, for the GPU is taken away at the end of the time that was asked for."""
 START_SECONDS = 20.0
-"""To load the weights in a process that has just begun."""
+"""To load the weights in a new process."""
 MIN_SECONDS, MAX_SECONDS = 30, 240
 
 

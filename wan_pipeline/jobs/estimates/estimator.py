@@ -35,7 +35,7 @@ BUSY = "; other programs keep this machine busy, so it may take longer"
 
 @dataclass(frozen=True)
 class Estimate:
-    """An answer for the person, and the numbers in it."""
+    """A sentence for the user, and the numbers in it."""
 
     text: str
     """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""

@@ -20,7 +20,7 @@ from wan_pipeline.wording import duration, plural
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """An answer for the person."""
+    """A sentence for the user, and whether the training fits."""
 
     text: str
     """For example: fits: 6.9 of 7.2 GiB, about 40 min, and 2 min of samples."""

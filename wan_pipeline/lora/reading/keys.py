@@ -210,7 +210,7 @@ def _starts(name: str) -> Iterator[int]:
 
 
 def _is_whole_model(prefix: str, spelling: str) -> bool:
-    """Whether what is before a spelling stands for a whole model, and does not lead to a part of another one."""
+    """Whether the prefix before a spelling means the whole model, not a part of another one."""
     plain = _LOW.sub("", _HIGH.sub("", prefix))
     if _NUMBER.search(plain):
         return False

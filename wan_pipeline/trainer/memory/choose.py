@@ -82,13 +82,13 @@ class TrainingPlanner:
     def __init__(
         self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[Bucket], machine: Machine, limit_gib: float = 0.0
     ) -> None:
-        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0 is all that is free but the spare."""
+        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0: all free but a reserve."""
         self._recipe = recipe
         self._machine = machine
         self._works = [_work(spec, recipe, bucket) for bucket in buckets]
         self._ram = max(machine.ram - PROCESS_BYTES, 0.0)
         free = (1 - SPARE) * machine.vram if machine.vram else self._ram
-        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own spare
+        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own reserve
 
     @property
     def streams_text(self) -> bool:

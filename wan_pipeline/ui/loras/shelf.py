@@ -22,7 +22,7 @@ PAGE_SIZE = 24
 QUICK = 0.1
 """Seconds that a first look may read files for."""
 THOROUGH = 1.0
-"""Seconds of a later one, which nobody waits for."""
+"""Seconds between later ones, in the background."""
 HASH_CHARACTERS = 10
 
 

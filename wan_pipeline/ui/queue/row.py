@@ -52,7 +52,7 @@ class Row:
 
     @property
     def icon(self) -> str:
-        """Stands for a picture where there is none."""
+        """Placeholder where there is no picture."""
         if self.has_failed:
             return "retry"
         return {JobState.PAUSED: "pause", JobState.CANCELLED: "close"}.get(self.job.state, "frame")
