@@ -19,7 +19,7 @@ from wan_pipeline.cli.common import (
     add_settings,
     draft,
     opened_studio,
-    telling_projects,
+    reporting_new_projects,
     warn,
 )
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     with (
         opened_studio(options) as studio,
-        telling_projects(studio, [options.project]),
+        reporting_new_projects(studio, [options.project]),
         ProgressLine(sys.stderr) as observer,
     ):
         finished = studio.in_process.render(
