@@ -71,5 +71,5 @@ class TrainerSupervisor:
             self._backoff = RestartBackoff()
             self._trainings.fail_unfinished(
                 f"The process that trains cannot go on (exit status {code}); the reason is in "
-                f"{training_log(self._settings)}. Try again when it is mended: nothing that was saved is lost."
+                f"{training_log(self._settings)}. Fix it and try again: nothing that was saved is lost."
             )
