@@ -124,7 +124,7 @@ def find_quality(presets: Mapping[str, Preset], preset_id: str) -> Preset:
     qualities = of_kind(presets, PresetKind.QUALITY)
     preset = find_loaded(presets, preset_id, "quality", qualities)
     if preset.kind is not PresetKind.QUALITY:
-        raise PresetError(f"The preset '{preset.id}' is a look and no quality; choose one of: {_offer(qualities)}.")
+        raise PresetError(f"The preset '{preset.id}' is a style, not a quality; choose one of: {_offer(qualities)}.")
     return preset
 
 

@@ -82,5 +82,5 @@ def _numbered(path: Path) -> list[Path]:
     found = {int(match[1]): file for file in files if (match := name.fullmatch(file.name))}
     for number in range(min(found, default=0), max(found, default=-1) + 1):
         if number not in found:
-            raise ImageError(f"Of the pictures {path.name} number {number} is missing; put it there, or rename them.")
+            raise ImageError(f"Picture number {number} of {path.name} is missing; add it, or rename the others.")
     return [found[number] for number in sorted(found)]

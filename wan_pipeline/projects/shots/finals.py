@@ -87,7 +87,7 @@ def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
     """Why a final may be composed otherwise than its draft; empty where both begin with the same noise."""
     one, two = ((each.width, each.height, each.num_frames) for each in (draft, final))
     if draft.model != final.model:
-        return f"The final is of another model ({final.model}), so it is composed otherwise than its draft."
+        return f"The final is of another model ({final.model}), so it is composed differently from its draft."
     if one != two:
         return (
             f"The final is {two[0]} x {two[1]} and its draft {one[0]} x {one[1]}: at another size the same seed gives "
