@@ -167,9 +167,6 @@ def test_a_styled_prompt_always_fits_a_stored_request() -> None:
     assert type(request).from_json(request.to_json()) == request
 
 
-# Numbers 10 and 18 of issue 11
-
-
 def test_10_a_clip_has_a_look_and_a_quality(studio: Studio) -> None:
     request = studio.requests.check(Draft(prompt="a red ball", preset="noir", quality="quick-draft"))
     assert (request.preset, request.num_inference_steps) == ("noir", 6)

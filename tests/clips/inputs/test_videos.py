@@ -1,4 +1,4 @@
-"""Issue 11, number 22: control videos as people have them: AVI, odd pixels, colours without a name, frames."""
+"""Control videos as people have them: AVI, odd pixels, colours without a name, frames."""
 
 from __future__ import annotations
 
