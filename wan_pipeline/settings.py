@@ -20,7 +20,7 @@ LATENTS_VARIABLE = "WAN_STUDIO_KEEP_LATENTS"
 """Whether clips keep their latents: "no" for not."""
 DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
-"""By torch's names; ROCm is `cuda` there too."""
+"""Devices by torch's names; ROCm is `cuda` there too."""
 WORKSPACE_VARIABLE = "WAN_STUDIO_WORKSPACE"
 SPACE_VARIABLE = "SPACE_ID"
 """Set by the Hugging Face Hub where the app runs as a Space: "namespace/name"."""

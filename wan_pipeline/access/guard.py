@@ -69,9 +69,9 @@ class _Entry:
 
     caller: Caller
     secret_in_address: str = ""
-    """To be taken out of it."""
+    """The key that came in the address, to be removed from it."""
     new_secret: str = ""
-    """Of the key that a visitor was given just now."""
+    """The secret of the key that a visitor was just given."""
 
 
 class Guard:

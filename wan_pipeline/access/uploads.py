@@ -23,7 +23,7 @@ from wan_pipeline.storage.temporary import temporary_folder
 
 MAX_BYTES_OF_KEY = 256 * 2**20
 MAX_BYTES = 2 * 2**30
-"""Of all keys."""
+"""Limit for all keys together."""
 LEAST_BYTES = 2**16
 """The least that a file counts for, against a flood of empty ones."""
 LIFE_SECONDS = 86_400.0

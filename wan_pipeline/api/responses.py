@@ -36,7 +36,7 @@ STATUS = {
 }
 UNAVAILABLE = "The studio's disk or database is not available just now; try again in a moment."
 DENOISING_SHARE = 0.85
-"""Of the time of a clip; the rest is decoding and saving."""
+"""Share of a clip's time that denoising takes; the rest is decoding and saving."""
 
 
 def video_of_job(job: Job) -> dict[str, Any]:

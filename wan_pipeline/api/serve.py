@@ -50,7 +50,7 @@ NO_SCHEMA = {"openapi_url": None, "docs_url": None, "redoc_url": None}
 """For FastAPI: it describes no routes."""
 
 SHARED_PROJECT = "Shared"
-"""Of the invitation that `--share` prints, so that its holders do not see the studio's other clips."""
+"""Project of the invitation that `--share` prints, so that its holders do not see the studio's other clips."""
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def serve_options(
 
 
 def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[str]:
-    """By which others reach the page: Gradio's, and the names of this computer in its network."""
+    """Addresses by which others reach the page: Gradio's, and the names of this computer in its network."""
     shared = [page.share_url] if page.share_url else []
     own = [] if host in LOOPBACK_NAMES else [f"http://{name}:{page.server_port}" for name in sorted(names)]
     return shared + own

@@ -9,7 +9,7 @@ MAX_KEYS = 1000
 
 
 class Sessions:
-    """Of one server. What is too many is forgotten, the oldest first."""
+    """The sessions of one server. Above the limit the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._of_keys: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()

@@ -94,7 +94,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _count_clips(studio: Studio, project: Project) -> int:
-    """Those of the default project are all that are of no other."""
+    """Count clips; the default project's are those of no other project."""
     from wan_pipeline.clips.gallery import GalleryQuery
 
     def total(name: str) -> int:

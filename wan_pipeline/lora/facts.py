@@ -50,7 +50,7 @@ class LoraFacts:
     applied: int | None = None
     """Keys that the chosen model takes; None if no model was chosen, or none of it can be applied."""
     experts: tuple[str, ...] = ()
-    """Of EXPERTS, those that it is for: by its name, or in the chosen model."""
+    """Those of EXPERTS that it is for: by its name, or in the chosen model."""
     trigger_words: tuple[str, ...] = ()
     bytes: int = 0
     problem: str | None = None

@@ -48,7 +48,7 @@ class LoginError(UserError):
 
 
 class Endpoints(BaseModel):
-    """Of the provider, as it describes itself."""
+    """The provider's addresses, as it describes itself."""
 
     authorization_endpoint: Text
     token_endpoint: Text

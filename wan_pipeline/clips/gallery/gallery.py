@@ -225,7 +225,7 @@ class Gallery:
         return len(entries)
 
     def _draw_posters(self, entries: Iterable[Entry], problems: list[str]) -> None:
-        """Those that copied clips came without."""
+        """Draw the posters that copied clips came without."""
         for entry in entries:
             try:
                 draw_missing_poster((self._folder / BIN if entry.binned_at else self._folder) / entry.clip)

@@ -44,7 +44,7 @@ class Boxes:
     width: int
     picture_height: int
     height: int
-    """Of a tile with its caption."""
+    """Size of a tile with its caption."""
 
 
 def font(size: int) -> Font:

@@ -169,7 +169,7 @@ class Estimator:
         return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB"
 
     def _throughputs(self, specs: Iterable[ModelSpec]) -> dict[str, Throughput]:
-        """By model id."""
+        """Throughput by model id."""
         hardware = self._hardware()
         return {spec.id: self._throughput(spec, hardware) for spec in specs}
 

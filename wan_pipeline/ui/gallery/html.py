@@ -30,7 +30,7 @@ class Tile:
     facts: str
     """When it was made, its size, its length and its project, in one line."""
     is_picked: bool
-    """To compare."""
+    """Whether it is picked to compare."""
 
 
 def grid(templates: Templates, page: GalleryPage, query: GalleryQuery, offset: int, picked: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ class Row:
 
     job: Job
     place: int
-    """In its shelf, from 1."""
+    """Position in its list, from 1."""
     facts: str
     """Its main settings in one line."""
     picture: Path | None = None

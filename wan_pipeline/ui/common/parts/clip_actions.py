@@ -43,7 +43,7 @@ class ClipActions:
             "share": self._share,
             "verify": self._verify,
         }
-        """By `data-act`."""
+        """Actions by `data-act`."""
 
     def fill_form(self, click: Click) -> Updates:
         """The clip's settings in the form; with "vary", another seed."""
