@@ -50,7 +50,7 @@ class Failure:
     error: StudioError | None
     """One of our own errors, unchanged."""
     reason: str = ""
-    """The sentence of any other error."""
+    """The class name of any other error."""
 
 
 Yielded: TypeAlias = "Progress | Rendered | Failure | None"

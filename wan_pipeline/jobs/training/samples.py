@@ -74,7 +74,7 @@ class Sampler:
         self._job = job
 
     def make(self, observer: TrainingObserver, final: tuple[int, str] | None = None) -> None:
-        """Make samples of the base model and all checkpoints; `final` is the last step and the name of the finished LoRA.
+        """Make samples of the base model and all checkpoints; `final` is the last step and the name of the LoRA.
 
         Raises StudioError for the first that cannot be made, Cancelled.
         """
