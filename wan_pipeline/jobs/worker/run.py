@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.copies.output import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
