@@ -85,7 +85,7 @@ def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.jobs.training.foreground import train_now
     from wan_pipeline.trainer.files.output import Output
     from wan_pipeline.trainer.request import TrainingRequest
-    from wan_pipeline.trainer.run import foresee
+    from wan_pipeline.trainer.run import forecast_training
 
     request = TrainingRequest(
         dataset=options.dataset,
@@ -105,8 +105,8 @@ def run_train(options: argparse.Namespace) -> int:
     )
     with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
         if options.forecast:
-            outlook = foresee(request, settings(options), observer)
-            print(json.dumps(outlook.to_dict()) if options.json else outlook)
+            candidate = forecast_training(request, settings(options), observer)
+            print(json.dumps(candidate.to_dict()) if options.json else candidate)
             return 0
         try:
             trained = train_now(request, settings(options), observer)

@@ -32,11 +32,11 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.storage.files import whole_file
 
 LABEL_WIDTH = 170
-"""Of the labels at the left of a grid."""
+"""Width of the labels at the left of a grid."""
 LABEL_HEIGHT = 34
 MAX_TILES = 600
 MAX_HEIGHT = 30_000
-"""Of a PNG, in pixels."""
+"""Height of a PNG, in pixels."""
 FORMATS = (".png", ".pdf", ".mp4")
 
 
@@ -60,7 +60,7 @@ def write_sheet(tiles: Sequence[Tile], title: str, target: Path, grid: Grid | No
 def check_ending(target: Path) -> None:
     """Raise UserError for a file that no sheet can be written to."""
     if target.suffix.lower() not in FORMATS or target.is_dir():
-        raise UserError(f"The contact sheet {target} is no picture; choose a name that ends in .png, .pdf or .mp4.")
+        raise UserError(f"The contact sheet {target} is not a picture; choose a name that ends in .png, .pdf or .mp4.")
 
 
 def check_count(count: int, most: int) -> None:
@@ -141,5 +141,5 @@ def _rows_of_grid(tiles: Sequence[Tile], grid: Grid, keys: Sequence[tuple[str, s
 
 
 def _columns(count: int) -> int:
-    """Of tiles in order: as many as leaves the captions readable on A4."""
+    """Columns for tiles in order: as many as leave the captions readable on A4."""
     return 2 if count <= 2 else 3 if count <= 6 else 4

@@ -159,7 +159,7 @@ class FormLayout(Layout):
             self.filled = gr.Textbox(visible="hidden", container=False)
             """Not empty once the form has been filled from a clip or a job: see `carry`."""
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
-                gr.HTML(self._templates.render("create/editing.html"))
+                gr.HTML(self._templates.render("create/stage/editing.html"))
                 self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
             self.profile = profile_radio()
             with gr.Row(elem_classes="generate-row"):
