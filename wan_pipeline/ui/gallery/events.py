@@ -221,7 +221,7 @@ class GalleryEvents:
     def _pick_take(self, clip_id: str) -> None:
         shot = self._studio.shots.of_take(clip_id)
         if shot is None:
-            raise UserError("That clip is a take of no shot, so it cannot be picked; rate it, or give it a star.")
+            raise UserError("That clip is not a take of a shot, so it cannot be picked; rate it, or give it a star.")
         self._studio.shots.pick([take for take in shot.done if take.id == clip_id])
 
     def _close(self, selection: Selection) -> Updates:

@@ -32,7 +32,7 @@ class Tile:
     facts: str
     """When it was made, its size, its length and its project, in one line."""
     is_picked: bool
-    """Chosen, to be compared or for what is done to many."""
+    """Whether it is picked, to compare or for an action on many."""
 
 
 def grid(templates: Templates, page: GalleryPage, query: GalleryQuery, offset: int, picked: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from wan_pipeline.clips.zipped import zip_clips
+from wan_pipeline.clips.copies.zipped import zip_clips
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.files import served_copy

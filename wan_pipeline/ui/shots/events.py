@@ -250,7 +250,7 @@ class ShotsEvents:
     def _take(self, click: Click) -> tuple[Shot, str]:
         shot = self._shots.of_take(click.subject)
         if shot is None:
-            raise UserError("That take is of no shot any more; look at the list again.")
+            raise UserError("That take no longer belongs to a shot; look at the list again.")
         return shot, click.subject
 
     def _picked(self, click: Click) -> str:
