@@ -26,6 +26,7 @@ OTHERS = Settings(
     device="xpu",
     more_loras=(Path("/ü, b"), Path("c:d")),
     keep_latents=False,
+    enhancer="ollama",
 )
 
 
