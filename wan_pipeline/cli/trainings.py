@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, add_project, opened_studio, settings, telling_projects, warn
+from wan_pipeline.cli.common import (
+    Commands,
+    add_folders,
+    add_project,
+    opened_studio,
+    reporting_new_projects,
+    settings,
+    warn,
+)
 from wan_pipeline.cli.progress_line import Line
 from wan_pipeline.requests import options as words
 from wan_pipeline.wording import plural
@@ -94,7 +102,7 @@ def run_grid(options: argparse.Namespace) -> int:
         check_ending(options.output)
     prompts, weights = tuple(options.prompt), read_weights(options.weights)
     order = GridOrder(options.name, prompts, weights, read_steps(options.checkpoints), options.seed)
-    with opened_studio(options) as studio, telling_projects(studio, [options.project]):
+    with opened_studio(options) as studio, reporting_new_projects(studio, [options.project]):
         label = studio.projects.label(options.project)
         prepared = studio.checkpoint_grids.prepare(order, label, options.profile)
         studio.projects.ensure(options.project)
