@@ -23,6 +23,8 @@ OTHERS = Settings(
     plan="streamed,int8,blocks=3,chunk=10920,text=streamed",
     compiled=True,
     device="xpu",
+    devices="1,0",
+    slot=1,
     more_loras=(Path("/ü, b"), Path("c:d")),
     keep_latents=False,
 )
