@@ -59,6 +59,8 @@ def project_values(project: Project) -> dict[str, Any]:
     own = {key: plain[key] for key in OWN_KEYS if key not in PROFILES and (key == "title" or plain[key])}
     if project.setup.loras is not None:
         plain["setup"]["loras"] = [lora.to_dict() for lora in project.setup.loras]
+    if project.setup.guidance_interval is not None:
+        plain["setup"]["guidance_interval"] = list(project.setup.guidance_interval)
     profiles = {key: given for key in PROFILES if (given := given_values(plain[key]))}
     return own | given_values(plain["setup"]) | profiles
 
