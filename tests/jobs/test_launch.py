@@ -25,6 +25,7 @@ OTHERS = Settings(
     device="xpu",
     devices="1,0",
     slot=1,
+    attention="native",
     more_loras=(Path("/ü, b"), Path("c:d")),
     keep_latents=False,
 )

@@ -127,9 +127,15 @@ def shown(draft: Draft, spec: ModelSpec = DEMO) -> dict[str, Any]:
 
 def test_every_setting_is_in_the_table() -> None:
     """And in the example: so all of them are tested below."""
-    assert all(getattr(FULL, field.name) != field.default for field in fields(Draft))
+    known = [field for field in fields(Draft) if field.name != "first_block_cache"]  # `cache` has taken its place
+    assert all(getattr(FULL, field.name) != field.default for field in known)
     read = {key for field in FIELDS.values() for key in field.read(shown(FULL), TAKES_ALL)}
-    assert read == {field.name for field in fields(Draft)}
+    assert read == {field.name for field in known}
+
+
+def test_a_threshold_of_an_older_clip_is_shown_as_its_cache() -> None:
+    values = shown(replace(FULL, cache=None, cache_amount=None, first_block_cache=0.07))
+    assert (values["cache"], values["cache_amount"]) == ("first-block", "medium")
 
 
 def test_a_draft_survives_the_form() -> None:

@@ -63,8 +63,8 @@ def _shown(value: object) -> str:
     match value:
         case float():
             return f"{value:g}"
-        case (float(), float()):
-            return interval_text(value)
+        case (float(low), float(high)):
+            return interval_text((low, high))
         case tuple():
             return ", ".join(f"{lora.name} {lora.strength}" for lora in value)
         case _:
