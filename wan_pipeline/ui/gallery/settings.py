@@ -75,6 +75,7 @@ def _rare_settings(request: GenerationRequest) -> dict[str, str]:
         "Reference images": ", ".join(_short(name) for name in request.reference_images),
         "Step cache": str(cache) if cache else "",
         "Guidance interval": interval_text(interval) if interval else "",
+        "Noise of a clip of": request.noise_size.replace("x", " x "),
     }
     return {name: value for name, value in used.items() if value}
 
