@@ -26,6 +26,7 @@ OTHERS = Settings(
     devices="1,0",
     slot=1,
     attention="native",
+    enhancer="model",
     more_loras=(Path("/ü, b"), Path("c:d")),
     keep_latents=False,
 )
