@@ -71,12 +71,7 @@ def sample(
             **_conditioning_arguments(denoiser, request, conditioning),
             prompt_embeds=embeddings[0].to(device),
             negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
-            width=request.width,
-            height=request.height,
-            num_frames=request.num_frames,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            guidance_scale_2=request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
+            **_request_arguments(denoiser, request),
             latents=latents,
             output_type="latent",
             callback_on_step_end=callback,
@@ -145,6 +140,18 @@ def _bound(pipeline: Any, device: torch.device, is_guided: Callable[[], bool]) -
     own = {"_execution_device": device, "do_classifier_free_guidance": property(guides)}
     pipeline.__class__ = type(kind.__name__, (kind,), own)
     return pipeline
+
+
+def _request_arguments(denoiser: Denoiser, request: GenerationRequest) -> dict[str, Any]:
+    """The pipeline's arguments for size, length, steps and guidance."""
+    return {
+        "width": request.width,
+        "height": request.height,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "guidance_scale_2": request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
+    }
 
 
 def _conditioning_arguments(
