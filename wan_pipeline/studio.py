@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -52,8 +51,9 @@ from wan_pipeline.progress import Observer
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
+from wan_pipeline.projects.cut.background import CutExports
 from wan_pipeline.projects.cut.cuts import Cuts
-from wan_pipeline.projects.cut.takes import picked_takes
+from wan_pipeline.projects.cut.takes import clips_of
 from wan_pipeline.projects.reviews import Reviews
 from wan_pipeline.projects.shots.finals import Finals
 from wan_pipeline.projects.shots.grids import Grids
@@ -134,9 +134,10 @@ class Studio:
         self.finals = Finals(self.shots, self.projects, self.project_clips, self.requests, self.gallery)
         self.contact_sheets = ContactSheets(self.shots, self.gallery)
         self.grids = Grids(database, self.projects, self.project_clips, self.requests, self.takes)
-        self.cuts = Cuts(settings, self.projects, partial(picked_takes, self.shots, self.gallery))
         self.exports = BackgroundExports(settings, self.gallery, check)
+        self.cut_exports = CutExports(settings, check)
         self.comments = Comments(database)
+        self.cuts = Cuts(settings, self.projects, clips_of(self.shots, self.gallery, self.comments))
         self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
         self.lora_notes = LoraNotes(database, check)
         self.keys = Keys(database, check)
