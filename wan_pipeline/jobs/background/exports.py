@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import psutil
-from filelock import Timeout
 
 from wan_pipeline.clips.export.exr import Transfer
 from wan_pipeline.clips.export.formats import Format, find_format
@@ -24,15 +22,14 @@ from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.gallery import Gallery
-from wan_pipeline.errors import Cancelled, StudioError, UserError
+from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
+from wan_pipeline.jobs.background.when_idle import when_idle
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.handover.exports import Exports
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.progress import Progress, Stage, Throttle
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
@@ -40,8 +37,6 @@ from wan_pipeline.storage.outside import parse, parse_json
 from wan_pipeline.storage.temporary import temporary_folder
 
 MODULE = "wan_pipeline.jobs.background.exports"
-QUEUE_POLL_SECONDS = 1.0
-REPORT_SECONDS = 0.5
 
 
 class ExportState(StrEnum):
@@ -116,65 +111,42 @@ class BackgroundExports(Exports):
         if self._process.is_alive:
             raise UserError("Another clip is being exported; wait until that is done.")
         waiting = PageExport(ExportState.WAITING, form.name)
-        chosen = json.dumps(asdict(choice))
-        self._process.start(_state_file(self._settings, clip), waiting, str(clip), form.name, chosen)
+        self._process.start(
+            _state_file(self._settings, clip), waiting, str(clip), form.name, json.dumps(asdict(choice))
+        )
 
     def of(self, clip: Path) -> PageExport | None:
         """How far the last export of a clip is, or how it ended; None if there was none."""
         return self._process.state(_state_file(self._settings, clip))
 
 
-class YieldingObserver:
-    """Writes how far an export is, and cancels it when the queue has work."""
+def export_when_idle(settings: Settings, clip: Path, form: Format, choice: ExportChoice | None = None) -> PageExport:
+    """Wait for the queue, export a clip in this process, and store how it ended.
 
-    def __init__(self, jobs: JobReader, file: StateFile[PageExport], form: str) -> None:
-        self._jobs, self._file, self._form = jobs, file, form
-        self._reports = Throttle(REPORT_SECONDS)
-
-    def progress(self, progress: Progress) -> None:
-        if self._reports.is_due():
-            state = PageExport(ExportState.WRITING, self._form, progress.stage, progress.step, progress.total)
-            self._file.write(state)
-
-    def cancelled(self) -> bool:
-        return self._jobs.will_render()
-
-    def wait_until_idle(self) -> None:
-        self._file.write(PageExport(ExportState.WAITING, self._form))
-        while self.cancelled():
-            time.sleep(QUEUE_POLL_SECONDS)
-
-
-def when_idle(
-    settings: Settings, file: StateFile[PageExport], form: str, work: Callable[[YieldingObserver], PageExport]
-) -> PageExport:
-    """Wait for the queue, do the work in this process, and store how it ended. When the queue gets work it begins anew
-    later. Raises StorageError if it cannot store.
+    When the queue gets work it stops, and later starts again. Raises StorageError if it cannot store.
     """
-    observer = YieldingObserver(JobReader(Database(settings.database), settings), file, form)
-    end: PageExport | None = None
-    while end is None:
-        observer.wait_until_idle()
-        try:
-            with WorkspaceLocks(settings.workspace).device():
-                end = work(observer)
-        except (Cancelled, Timeout):
-            continue
-        except StudioError as error:
-            end = PageExport(ExportState.FAILED, form, error=str(error))
+    work = partial(_export, settings, clip, form, choice or ExportChoice())
+    return told_when_idle(settings, _state_file(settings, clip), form.name, work)
+
+
+def told_when_idle(
+    settings: Settings, file: StateFile[PageExport], form: str, work: Callable[[Observer], PageExport]
+) -> PageExport:
+    """Do the work of an export once the queue is idle, and write how far it is and how it ended. Raises StorageError."""
+
+    def report(progress: Progress) -> None:
+        state = ExportState.WAITING if progress.stage is Stage.QUEUED else ExportState.WRITING
+        file.write(PageExport(state, form, progress.stage, progress.step, progress.total))
+
+    try:
+        end = when_idle(settings, report, work)
+    except StudioError as error:
+        end = PageExport(ExportState.FAILED, form, error=str(error))
     file.write(end)
     return end
 
 
-def export_when_idle(settings: Settings, clip: Path, form: Format, choice: ExportChoice | None = None) -> PageExport:
-    """Export a clip once the queue is idle, in this process. Raises StorageError if it cannot store how it ended."""
-    work = partial(_export, settings, clip, form, choice or ExportChoice())
-    return when_idle(settings, _state_file(settings, clip), form.name, work)
-
-
-def _export(
-    settings: Settings, clip: Path, form: Format, choice: ExportChoice, observer: YieldingObserver
-) -> PageExport:
+def _export(settings: Settings, clip: Path, form: Format, choice: ExportChoice, observer: Observer) -> PageExport:
     """Into the workspace's folder of exports; a sequence becomes one ZIP file, which a browser can save."""
     target = settings.exports / f"{clip.stem}_{form.name}{'.zip' if form.is_sequence else form.endings[0]}"
     with temporary_folder(settings.cache, "export") as folder:

@@ -12,19 +12,14 @@ from pathlib import Path
 
 import psutil
 
-from wan_pipeline.clips.comments import Comments
 from wan_pipeline.clips.export.rates import frame_at, parse_rate
 from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.exports import (
-    ExportState,
-    PageExport,
-    YieldingObserver,
-    pack,
-    when_idle,
-)
+from wan_pipeline.jobs.background.exports import ExportState, PageExport, pack, told_when_idle
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.launch import settings_of, settings_parser
+from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.cut import MAIN
 from wan_pipeline.projects.cut.cuts import Cuts
 from wan_pipeline.projects.cut.orders import CutFormat, CutOrder, Reels
@@ -96,10 +91,10 @@ class CutExports:
 def export_when_idle(settings: Settings, choice: CutChoice) -> PageExport:
     """Export a cut once the queue is idle, in this process. Raises StorageError if it cannot store how it ended."""
     file = _state_file(settings, choice.project, choice.cut)
-    return when_idle(settings, file, choice.format, partial(_export, settings, choice))
+    return told_when_idle(settings, file, choice.format, partial(_export, settings, choice))
 
 
-def _export(settings: Settings, choice: CutChoice, observer: YieldingObserver) -> PageExport:
+def _export(settings: Settings, choice: CutChoice, observer: Observer) -> PageExport:
     """Into the workspace's folder of exports; a timeline and its media become one ZIP, which a browser can save."""
     database, projects = Database(settings.database), Projects(settings.projects)
     gallery = Gallery(database, settings.clips)

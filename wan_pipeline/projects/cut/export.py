@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wan_pipeline.clips.comments import Comment
 from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.clips.export.order import START_HOUR, ExportOrder
 from wan_pipeline.clips.export.rates import frame_at, frame_of
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.handover.export import export

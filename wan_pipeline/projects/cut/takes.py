@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from wan_pipeline.clips.comments import Comments
 from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.projects.cut.cuts import ClipsOf
 from wan_pipeline.projects.cut.relink import final_of
 from wan_pipeline.projects.project import Project
