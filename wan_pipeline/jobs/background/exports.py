@@ -132,7 +132,7 @@ def export_when_idle(settings: Settings, clip: Path, form: Format, choice: Expor
 def told_when_idle(
     settings: Settings, file: StateFile[PageExport], form: str, work: Callable[[Observer], PageExport]
 ) -> PageExport:
-    """Do the work of an export once the queue is idle, and write how far it is and how it ended. Raises StorageError."""
+    """Do the work of an export once the queue is idle; write how far it is and how it ended. Raises StorageError."""
 
     def report(progress: Progress) -> None:
         state = ExportState.WAITING if progress.stage is Stage.QUEUED else ExportState.WRITING

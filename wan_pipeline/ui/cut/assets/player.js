@@ -139,7 +139,7 @@ window.wanCut = (() => {
   };
 
   const pressed = () => {
-    const button = viewer()?.querySelector("[data-play=toggle]");
+    const button = viewer()?.querySelector("[data-cut-play=toggle]");
     if (!button) return;
     const label = speed ? "Stop (space)" : "Play (space)";
     button.setAttribute("aria-pressed", String(speed !== 0));

@@ -38,7 +38,7 @@
       if (piece) wanCut.show(piece.start + Math.floor((event.clientX - box.left) / box.width * (piece.end - piece.first)));
     }
     if (needy && wanCut.cut) needy.dataset.ids = wanCut.inClip(needy.closest("[data-clip]").dataset.clip);
-    const key = event.target.closest?.("[data-play]")?.dataset.play;
+    const key = event.target.closest?.("[data-cut-play]")?.dataset.cutPlay;
     if (key) ({start: () => wanCut.show(0), end: wanCut.toEnd, previous: () => wanCut.step(-1), next: () => wanCut.step(1),
       reverse: () => wanCut.faster(-1), toggle: wanCut.toggle})[key]();
   }, true);
