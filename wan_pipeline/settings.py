@@ -68,6 +68,8 @@ class Settings:
     """The memory plan to use, as `planning.memory_plan` writes it; empty for the fastest that fits."""
     compiled: bool = False
     """Compile the transformer's blocks: about a minute once, then faster steps."""
+    attention: str = "auto"
+    """How self-attention computes, as `planning.attention` names it."""
     device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
     """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
     more_loras: tuple[Path, ...] = ()

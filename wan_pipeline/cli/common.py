@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.planning.attention import parse_attention
 from wan_pipeline.planning.machine import parse_gib
 from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
@@ -90,6 +91,8 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
     if not limit_only:
         text = f"{', '.join(Residency)}, or a whole plan's text (the best)"
         add("--plan", type=parse_plan_setting, metavar="TEXT", help=text)
+        text = "how attention computes: auto, native, cudnn, or sage, which is quicker and less exact (auto)"
+        add("--attention", type=parse_attention, default=Settings.attention, metavar="NAME", help=text)
         add("--compiled", action="store_true", help="compile the model's blocks: slow to start, then quicker steps")
 
 
@@ -112,6 +115,7 @@ def settings(options: argparse.Namespace) -> Settings:
         memory_limit=getattr(options, "memory_limit", None) or 0.0,
         plan=getattr(options, "plan", None) or "",
         compiled=getattr(options, "compiled", False),
+        attention=getattr(options, "attention", Settings.attention),
     )
 
 

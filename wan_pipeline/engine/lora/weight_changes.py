@@ -12,7 +12,7 @@ from torch.nn.functional import conv3d, layer_norm, linear, rms_norm
 
 from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.lora.formulas import Tensors, added, multiplied, norm_dims, parts_of
-from wan_pipeline.engine.memory.quantize import dequantized
+from wan_pipeline.engine.memory.quantized_layers import dequantized
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.reading.keys import Role
 
