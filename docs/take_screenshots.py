@@ -84,7 +84,7 @@ def gallery(browser: Browser, address: str) -> None:
     page.screenshot(path=IMAGES / "page-gallery.png")
     for number in (0, 1):
         page.locator(".clip").nth(number).hover()
-        page.locator(".clip").nth(number).get_by_role("button", name="Pick to compare").click()
+        page.locator(".clip").nth(number).get_by_role("button", name="Choose").click()
     page.get_by_role("button", name="Compare", exact=True).click()
     page.locator(".compare .playing").wait_for()
     page.wait_for_timeout(900)

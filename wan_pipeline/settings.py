@@ -18,6 +18,8 @@ _IS_INSTALLED = _SHIPPED_PRESETS.is_dir()
 _HOME = Path.home() / "Wan Studio" if _IS_INSTALLED else REPOSITORY
 LATENTS_VARIABLE = "WAN_STUDIO_KEEP_LATENTS"
 """Whether clips keep their latents: "no" for not."""
+ENHANCER_VARIABLE = "WAN_STUDIO_ENHANCER"
+"""The instruction model that makes prompts richer."""
 DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
 """By torch's names; ROCm is `cuda` there too."""
@@ -77,6 +79,9 @@ class Settings:
 
     keep_latents: bool = field(default_factory=lambda: os.environ.get(LATENTS_VARIABLE, "") != "no")
     """Keep the final latents beside each clip, a few MB, so that it can be exported with more than 8 bits."""
+
+    enhancer: str = field(default_factory=lambda: os.environ.get(ENHANCER_VARIABLE, ""))
+    """The instruction model that makes prompts richer: a folder, or a repository in the Hugging Face cache."""
 
     def __post_init__(self) -> None:
         """Raises UserError for an unknown device."""

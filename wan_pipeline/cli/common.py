@@ -14,7 +14,7 @@ from wan_pipeline.planning.attention import parse_attention
 from wan_pipeline.planning.machine import parse_gib
 from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
-from wan_pipeline.settings import LATENTS_VARIABLE, WORKSPACE_VARIABLE, Settings, default_workspace
+from wan_pipeline.settings import ENHANCER_VARIABLE, LATENTS_VARIABLE, WORKSPACE_VARIABLE, Settings, default_workspace
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
@@ -102,6 +102,13 @@ def add_latents(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-latents", action=argparse.BooleanOptionalAction, default=None, help=text)
 
 
+def add_enhancer(parser: argparse.ArgumentParser) -> None:
+    """Which instruction model makes prompts richer."""
+    where = "a folder, or a repository in the Hugging Face cache"
+    text = f"an instruction model that makes prompts richer: {where} (also by {ENHANCER_VARIABLE})"
+    parser.add_argument("--enhancer", metavar="NAME", help=text)
+
+
 def settings(options: argparse.Namespace) -> Settings:
     loras, *more_loras = options.loras_folder or [Settings.loras]
     keep_latents = getattr(options, "keep_latents", None)
@@ -115,6 +122,7 @@ def settings(options: argparse.Namespace) -> Settings:
         memory_limit=getattr(options, "memory_limit", None) or 0.0,
         plan=getattr(options, "plan", None) or "",
         compiled=getattr(options, "compiled", False),
+        **({"enhancer": enhancer} if (enhancer := getattr(options, "enhancer", None)) else {}),
         attention=getattr(options, "attention", Settings.attention),
     )
 

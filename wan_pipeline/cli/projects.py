@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROJECTS = "Clients and films, each with a setup that its clips get: a folder with a project.toml in the workspace."
 PROFILE_SETTINGS = ("model", "speed", "width", "height", "steps")
-_NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", *(option.name for option in words.FILES))
+_NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", "noise-size", *(option.name for option in words.FILES))
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -27,6 +27,7 @@ from wan_pipeline.requests.limits import (
     Steps,
 )
 from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.scheduler import SchedulerName
 
@@ -110,10 +111,12 @@ class Layers:
 
     project: Setup = Setup()
     shot: Setup = Setup()
+    characters: Mapping[str, Character] = field(default_factory=dict)
+    """The project's characters and places, which a prompt may name. They set nothing by themselves."""
 
     def __bool__(self) -> bool:
         """Whether any of them sets anything."""
-        return self != NO_LAYERS
+        return (self.project, self.shot) != (NO_LAYERS.project, NO_LAYERS.shot)
 
     @property
     def above_style(self) -> tuple[tuple[Layer, Setup], ...]:

@@ -32,6 +32,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add.add_argument("--file", type=options_path, metavar="FILE", help=text)
     add.add_argument("--skip-bad", action="store_true", help="add the good rows of the file if some are bad")
     add_settings(add)
+    renumber = _action(actions, "renumber", _renumber, "give a shot another id; its clips are renamed with it")
+    renumber.add_argument("--to", metavar="SHOT", required=True, help="its new id, such as 012 or SCENE/012")
     take = "the number of the take; without it the latest finished one"
     for name, run, text in (
         ("pick", _pick, "pick a take of each of these shots, or of every shot"),
@@ -90,6 +92,22 @@ def _of_file(studio: Studio, options: argparse.Namespace) -> list[NewShot]:
         if missing := [row.number for row in content.rows if row.shot is None]:
             raise UserError(f"Row {missing[0]} of {options.file.name} names no shot; write its id in the column shot.")
         return [new_shot(row.shot, row, studio.requests.pictures) for row in content.rows if row.shot]
+
+
+def _renumber(options: argparse.Namespace) -> int:
+    from wan_pipeline.projects.shots.shot import NewShot
+
+    with opened_studio(options) as studio:
+        label = studio.projects.label(options.project)
+        if len(options.shots) != 1:
+            raise UserError("Name one shot to renumber, as in: shots renumber 010 --to 012.")
+        shot = studio.shots.existing(options.shots[0], label)
+        scene, slash, name = options.to.strip().rpartition("/")
+        new = NewShot(name, scene if slash else shot.scene, shot.description, shot.notes)
+        done = studio.renumbering.edit(shot.number, new)
+        for note in done.notes:
+            warn(note)
+        return tell(options, studio, label, [done.shot])
 
 
 def _pick(options: argparse.Namespace) -> int:

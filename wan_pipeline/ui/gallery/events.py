@@ -17,16 +17,17 @@ from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.parts.clip_actions import ClipActions
 from wan_pipeline.ui.common.parts.export_choice import chosen_export
 from wan_pipeline.ui.common.parts.reports import export_report, verification_report
-from wan_pipeline.ui.common.projects import chosen_project
+from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
-from wan_pipeline.ui.gallery.html import PAGE_SIZE
+from wan_pipeline.ui.gallery.html import MAX_COMPARED, PAGE_SIZE
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
+from wan_pipeline.ui.gallery.many import LEAVES, ManyClips
 from wan_pipeline.wording import plural
 
-MAX_PICKED = 9
-"""Clips that are compared at most."""
+MAX_PICKED = 500
+"""Clips that are chosen at most."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class GalleryEvents:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
         self._templates, self._layout = templates, layout
         self._clips, self._project = ClipActions(studio, links.filler), links.project
+        self._many = ManyClips(studio)
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
             "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
             **dict.fromkeys(("older", "newer"), self._turn_page),
@@ -58,10 +60,11 @@ class GalleryEvents:
             **dict.fromkeys(self._clips.changes, self._change_clip),
             "note": self._note,
             "export": self._export,
-            **dict.fromkeys(("pick", "unpick"), self._pick),
+            **dict.fromkeys(("pick", "pick-page", "unpick"), self._pick),
             **{f"rate-{rating}": self._judge for rating in range(MAX_RATING + 1)},
             **dict.fromkeys(("pick-take", "reject-take"), self._judge),
             "compare": self._compare,
+            **dict.fromkeys(self._many.actions, self._change_many),
             "folder": self._open_folder,
             **dict.fromkeys(("reuse", "vary"), lambda call: self._leave(call, self._clips.fill_form(call.click))),
             "frame": lambda call: self._leave(call, self._clips.go_on(call.click)),
@@ -147,20 +150,23 @@ class GalleryEvents:
         return self._grid(call.values, replace(call.selection, offset=max(call.selection.offset + step, 0)))
 
     def _pick(self, call: Call) -> Updates:
-        """Pick a clip, or drop it if it is picked; a tenth one replaces the first. "unpick" drops all."""
+        """Choose a clip, or drop it if it is chosen. "pick-page" chooses all of the page, "unpick" drops all."""
         clip_id, picked = call.click.subject, call.selection.picked
-        if call.click.act == "unpick":
-            picked = ()
-        elif clip_id in picked:
-            picked = _without(picked, clip_id)
-        else:
-            picked = (*picked, clip_id)[-MAX_PICKED:]
+        match call.click.act:
+            case "unpick":
+                picked = ()
+            case "pick-page":
+                picked = tuple(dict.fromkeys((*picked, *call.selection.ids)))[:MAX_PICKED]
+            case _ if clip_id in picked:
+                picked = _without(picked, clip_id)
+            case _:
+                picked = (*picked, clip_id)[-MAX_PICKED:]
         return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
 
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
         """The picks are held by id, on whatever page they are; one that was deleted meanwhile is dropped."""
         found = self._gallery.existing(selection.picked)
-        picks = html.picks(self._templates, found)
+        picks = html.picks(self._templates, found, project_choices(self._studio))
         selection = replace(selection, picked=tuple(clip.id for clip in found))
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
@@ -196,8 +202,8 @@ class GalleryEvents:
         return self._open(call, ids[min(max(place, 0), len(ids) - 1)])
 
     def _compare(self, call: Call) -> Updates:
-        """The picked clips side by side, in the order in which they were picked."""
-        clips = self._gallery.existing(call.selection.picked)
+        """The chosen clips side by side, in the order in which they were chosen."""
+        clips = self._gallery.existing(call.selection.picked[:MAX_COMPARED])
         shots = {clip.id: self._studio.shots.of_take(clip.id) for clip in clips}
         return self._layout.updates(over=html.compare(self._templates, self._names, clips, shots))
 
@@ -240,6 +246,14 @@ class GalleryEvents:
                 return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
             case _:
                 return {**self._moved(call), **self._layout.updates(toast=done.toast(self._templates))}
+
+    def _change_many(self, call: Call) -> Updates:
+        """What is done to all chosen clips."""
+        act, ids = call.click.act, call.selection.picked
+        done = self._many.actions[act](ids, call.click)
+        selection = replace(call.selection, picked=() if act in LEAVES else ids)
+        told = self._layout.updates(toast=done.toast(self._templates)) if done.text else {}
+        return {**self._grid_and_picks(call.values, selection), **told}
 
     def _export(self, call: Call) -> Updates:
         """Begin to write the clip in the format of the button."""

@@ -18,6 +18,8 @@ from wan_pipeline.ui.common.names import Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.gallery.settings import differences, history, settings
 
+MAX_COMPARED = 9
+"""Clips side by side."""
 PAGE_SIZE = 48
 """Clips shown at once."""
 
@@ -30,7 +32,7 @@ class Tile:
     facts: str
     """When it was made, its size, its length and its project, in one line."""
     is_picked: bool
-    """To compare."""
+    """Chosen, to be compared or for what is done to many."""
 
 
 def grid(templates: Templates, page: GalleryPage, query: GalleryQuery, offset: int, picked: Sequence[str]) -> str:
@@ -56,9 +58,17 @@ def arrivals(templates: Templates, number: int) -> str:
     return templates.render("gallery/arrivals.html", number=number) if number else ""
 
 
-def picks(templates: Templates, clips: Sequence[Clip]) -> str:
-    """The bar of the one or two clips picked to compare; empty without any."""
-    return templates.render("gallery/picks.html", clips=clips) if clips else ""
+def picks(templates: Templates, clips: Sequence[Clip], projects: Sequence[tuple[str, str]]) -> str:
+    """The bar of the chosen clips; empty without any. `projects` are titles and ids to move them to."""
+    if not clips:
+        return ""
+    return templates.render(
+        "gallery/picks.html",
+        clips=clips,
+        projects=projects,
+        can_compare=2 <= len(clips) <= MAX_COMPARED,
+        is_binned=all(clip.is_binned for clip in clips),
+    )
 
 
 def sheet(

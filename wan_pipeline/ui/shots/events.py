@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.blocks import Block
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.projects.shots.shot import NewShot, Shot
 from wan_pipeline.studio import Studio
@@ -21,6 +22,7 @@ from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.shots import html
+from wan_pipeline.ui.shots.cast import CastDialogs
 from wan_pipeline.ui.shots.dialogs import Dialogs
 from wan_pipeline.ui.shots.html import PAGE_SIZE, ShotFilter
 from wan_pipeline.ui.shots.layout import Selection, ShotsLayout
@@ -33,16 +35,15 @@ class ShotsEvents:
     def __init__(self, studio: Studio, templates: Templates, layout: ShotsLayout, links: PageLinks) -> None:
         self._studio, self._shots = studio, studio.shots
         self._templates, self._layout, self._project = templates, layout, links.project
-        self._dialogs = Dialogs(studio, templates)
+        self._dialogs, self._cast = Dialogs(studio, templates), CastDialogs(studio, templates)
         # What a button does; the text is told, and the board then shows the rest.
         self._changes: Mapping[str, Callable[[Click, str], str]] = {
             "new-take": self._new_take,
             "pick-take": self._pick,
             "reject-take": self._reject,
             **{f"rate-{rating}": self._rate for rating in range(6)},
-            "finish": lambda click, _: self._finish([self._picked(click)]),
-            "finish-take": lambda click, _: self._finish([click.subject]),
-            "finish-all": lambda _, project: self._finish([clip.id for clip in studio.finals.picked(project)]),
+            **dict.fromkeys(("finish-one", "finish-one-kept"), self._finish_one),
+            **dict.fromkeys(("finish-all", "finish-all-kept"), self._finish_all),
             "draft-open": self._draft_open,
             "move-before": self._move_before,
             **dict.fromkeys(("move-up", "move-down"), self._move_by_one),
@@ -50,6 +51,7 @@ class ShotsEvents:
             "remove-shot": self._remove,
             **dict.fromkeys(("done", "undone", "answer"), self._dialogs.change_review),
             "queue-again": self._dialogs.queue_again,
+            **self._cast.changes,
         }
         # What opens, and what is shown anew in what is open.
         self._opens: Mapping[str, Callable[[Click, str], str]] = {
@@ -57,11 +59,14 @@ class ShotsEvents:
             "edit": lambda click, _: html.edit(templates, self._shots.of_number(int(click.subject))),
             "ask-remove-shot": lambda click, _: self._ask_remove(click.subject),
             "open": lambda click, _: self._dialogs.viewer(click.subject),
-            "ask-finish": lambda _, project: self._dialogs.ask_finish(project),
+            "ask-finish": lambda _, project: self._dialogs.ask_finish(studio.finals.picked(project)),
+            "finish": lambda click, _: self._dialogs.ask_finish(self._clips([self._picked(click)]), is_one=True),
+            "finish-take": lambda click, _: self._dialogs.ask_finish(self._clips([click.subject]), is_one=True),
             "ask-open": lambda _, project: self._dialogs.ask_open(project),
             "close": lambda *_: "",
         }
-        self._stays_open = frozenset({"scene", "shot", "description", "notes", "done", "undone", "answer"})
+        texts = ("scene", "shot", "description", "notes", "done", "undone", "answer")
+        self._stays_open = frozenset((*texts, *self._cast.changes))
 
     @property
     def inputs(self) -> set[Block]:
@@ -94,6 +99,8 @@ class ShotsEvents:
                 return self._turn_page(values, click)
             if click.act in ("sheet", "review"):
                 return self._layout.updates(toast=self._dialogs.download(click.act, project))
+            if show := self._cast.opens.get(click.act):
+                return self._show_character(show(click, project))
             if opens := self._opens.get(click.act):
                 return self._layout.updates(over=opens(click, project))
             told = self._changes[click.act](click, project)
@@ -104,6 +111,17 @@ class ShotsEvents:
             take = click.subject if click.act == "answer" else click.text
             closed = self._layout.updates(over=self._dialogs.viewer(take))
         return {**self.refresh(values), **closed, **(self._toast(told) if told else {})}
+
+    def add_pictures(self, paths: list[str] | None, project: str | None, character: str) -> Updates:
+        """Pictures of the character whose dialog is open."""
+        try:
+            label = chosen_project(self._studio, project)
+            return self._show_character(self._cast.add_pictures(label, character, list(map(Path, paths or []))))
+        except UserError as error:
+            return self._toast(str(error))
+
+    def _show_character(self, shown: tuple[str, str]) -> Updates:
+        return self._layout.updates(over=shown[0], character=shown[1])
 
     # What is shown
 
@@ -176,9 +194,18 @@ class ShotsEvents:
         self._studio.gallery.rate(click.subject, int(click.act[-1]))
         return ""
 
-    def _finish(self, clip_ids: list[str]) -> str:
-        ids = self._studio.takes.queue(self._studio.finals.of(self._studio.gallery.existing(clip_ids)))
+    def _finish_one(self, click: Click, _: str) -> str:
+        return self._finish(self._clips([click.subject]), click)
+
+    def _finish_all(self, click: Click, project: str) -> str:
+        return self._finish(self._studio.finals.picked(project), click)
+
+    def _finish(self, clips: list[Clip], click: Click) -> str:
+        ids = self._studio.takes.queue(self._studio.finals.of(clips, keep_layout=click.act.endswith("kept")))
         return f"{plural(len(ids), 'final')} added to the queue"
+
+    def _clips(self, clip_ids: list[str]) -> list[Clip]:
+        return self._studio.gallery.existing(clip_ids)
 
     # What is done to shots
 
@@ -205,8 +232,9 @@ class ShotsEvents:
     def _edit(self, click: Click, _: str) -> str:
         shot = self._shots.of_number(int(click.subject))
         texts = {name: getattr(shot, name) for name in ("shot", "scene", "description", "notes")}
-        self._shots.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
-        return ""
+        done = self._studio.renumbering.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
+        told = [f"{plural(done.renamed, 'clip')} renamed."] if done.renamed else []
+        return " ".join([*told, *done.notes[:2]])
 
     def _remove(self, click: Click, _: str) -> str:
         shot = self._shots.of_number(int(click.subject))

@@ -51,9 +51,15 @@ def again(templates: Templates, subject: str, title: str, value: str = "", text:
     return templates.render("shots/again.html", subject=subject, title=title, value=value, text=text, count=count)
 
 
-def confirm(templates: Templates, act: str, text: str, label: str, subject: str = "", notes: Sequence[str] = ()) -> str:
-    """What is about to be done, to `subject` if to one shot alone, and the button that does it."""
-    return templates.render("shots/confirm.html", act=act, text=text, label=label, subject=subject, notes=notes)
+def confirm(templates: Templates, act: str, text: str, label: str, subject: str = "", notes: Sequence[str] = (),
+            other: tuple[str, str] | None = None) -> str:  # fmt: skip
+    """What is about to be done, to `subject` if to one shot or take alone, and the button that does it.
+
+    `other` is another way to do it: what it does, and its label.
+    """
+    return templates.render(
+        "shots/confirm.html", act=act, text=text, label=label, subject=subject, notes=notes, other=other
+    )
 
 
 def edit(templates: Templates, shot: Shot) -> str:

@@ -40,6 +40,12 @@ class ShotsLayout(Layout):
             self.upload = gr.UploadButton(
                 "Add a shot list", file_types=list(ENDINGS), elem_id="shots-upload", elem_classes="quiet", min_width=0
             )
+        self.pictures = gr.UploadButton(
+            "Add pictures", file_count="multiple", file_types=["image"], elem_id="character-pictures", visible="hidden"
+        )
+        """Pressed by a button of the dialog of a character."""
+        self.character = gr.State("")
+        """Name of the character whose dialog is open."""
         self.head = _clickable("shots-head")
         self.board = _clickable("shots-board", "board.js")
         self.over = _clickable("shots-over")
