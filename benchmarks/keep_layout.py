@@ -26,6 +26,7 @@ from benchmarks.demo_quality import draw_tasks
 from training.judge.judge import SEEN, Judge, to_pixels
 from training.judge.nets import track_of
 from wan_pipeline import __version__
+from wan_pipeline.engine.device.placement import choose_device
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO
 from wan_pipeline.progress import SilentObserver
@@ -95,7 +96,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float | None:
     seen = (one[:, 3] > SEEN) & (other[:, 3] > SEEN)
     if not bool(seen.any()):
         return None
-    return float((one[seen, :2] - other[seen, :2]).norm(dim=1).mean()) * 3 / 5
+    return round(float((one[seen, :2] - other[seen, :2]).norm(dim=1).mean()) * 3 / 5, 4)
 
 
 def report(rows: list[Row]) -> dict[str, object]:
@@ -106,6 +107,7 @@ def report(rows: list[Row]) -> dict[str, object]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "version": __version__,
+        "device": choose_device().type,
         "near": NEAR,
         "final": FINAL,
         "frames": FRAMES,

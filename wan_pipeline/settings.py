@@ -22,7 +22,7 @@ ENHANCER_VARIABLE = "WAN_STUDIO_ENHANCER"
 """The instruction model that makes prompts richer."""
 DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
-"""By torch's names; ROCm is `cuda` there too."""
+"""Devices by torch's names; ROCm is `cuda` there too."""
 WORKSPACE_VARIABLE = "WAN_STUDIO_WORKSPACE"
 SPACE_VARIABLE = "SPACE_ID"
 """Set by the Hugging Face Hub where the app runs as a Space: "namespace/name"."""
@@ -130,7 +130,7 @@ class Settings:
 
     @property
     def exports(self) -> Path:
-        """What the page exported, until somebody deletes it."""
+        """What the page exported, until it is deleted."""
         return self.workspace / "exports"
 
     @property
@@ -169,7 +169,7 @@ class Settings:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where the studio reads and writes, whose places are nobody's business but the owner's."""
+        """Where the studio reads and writes, which only the owner may see."""
         return self.workspace, self.models, self.loras, *self.more_loras, self.presets
 
     def make_folders(self) -> None:

@@ -1,4 +1,4 @@
-"""Issue 11, numbers 3 and 4: axe-core finds nothing on the page in any look, and dialogs are used by keyboard."""
+"""Axe-core finds nothing on the page in any look, and dialogs are used by keyboard."""
 
 from __future__ import annotations
 

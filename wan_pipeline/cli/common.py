@@ -155,7 +155,7 @@ def draft(options: argparse.Namespace) -> Draft:
 
 
 @contextmanager
-def telling_projects(studio: Studio, names: Iterable[str]) -> Iterator[None]:
+def reporting_new_projects(studio: Studio, names: Iterable[str]) -> Iterator[None]:
     """Print at the end which of these projects are new: those of clips without a fault."""
     absent = [name for name in dict.fromkeys(names) if studio.projects.find(name) is None]
     try:

@@ -20,7 +20,7 @@ from wan_pipeline.cli.common import (
     add_settings,
     draft,
     opened_studio,
-    telling_projects,
+    reporting_new_projects,
     warn,
 )
 
@@ -38,7 +38,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add_project(parser, "what the clip belongs to, whose setup it gets; made if it is new", profile=True)
     add = parser.add_argument
     add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
-    add("--strip-metadata", action="store_true", help="no receipt inside the MP4, to give it away; one lies beside it")
+    add("--strip-metadata", action="store_true", help="no receipt in the MP4, to give it away; one is saved beside it")
     deterministic = "compute with deterministic algorithms only; may be slower"
     add("--deterministic", "--strict", action="store_true", help=deterministic)
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     with (
         opened_studio(options) as studio,
-        telling_projects(studio, [options.project]),
+        reporting_new_projects(studio, [options.project]),
         ProgressLine(sys.stderr) as observer,
     ):
         given = draft(options)

@@ -44,7 +44,7 @@ def _password() -> str:
 
 
 def _tell(link: str) -> None:
-    """On the terminal and in no log: whoever has the link is let in."""
+    """On the terminal and in no log: the link lets its holder in."""
     print(link, file=sys.stderr, flush=True)
 
 

@@ -69,12 +69,7 @@ def sample(
             **_conditioning_arguments(denoiser, request, conditioning),
             prompt_embeds=embeddings[0].to(device),
             negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
-            width=request.width,
-            height=request.height,
-            num_frames=request.num_frames,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            guidance_scale_2=request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
+            **_request_arguments(denoiser, request),
             latents=latents,
             output_type="latent",
             callback_on_step_end=callback,
@@ -134,6 +129,18 @@ def _executing_on(device: torch.device, pipeline: Any) -> Any:
     kind = type(pipeline)
     pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
     return pipeline
+
+
+def _request_arguments(denoiser: Denoiser, request: GenerationRequest) -> dict[str, Any]:
+    """The pipeline's arguments for size, length, steps and guidance."""
+    return {
+        "width": request.width,
+        "height": request.height,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "guidance_scale_2": request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
+    }
 
 
 def _conditioning_arguments(

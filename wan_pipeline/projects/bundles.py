@@ -181,7 +181,7 @@ def _check_id(name: str) -> None:
     """Raises ProjectError for the id of a project that no bundle can hold."""
     if name.casefold() == DEFAULT:
         raise ProjectError(
-            "The default project cannot go into a bundle, for every studio has one; make a project with its setup."
+            "The default project cannot go into a bundle, because every studio has one; make a project with its setup."
         )
     if project_id(name) != name:  # the clips' receipts would be another project's
         raise ProjectError(f"No folder can have the name '{name[:80]}' on every system; rename the project's folder.")

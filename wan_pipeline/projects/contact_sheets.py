@@ -101,4 +101,4 @@ def _two_a_line(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _check_ending(target: Path) -> None:
     if target.suffix.lower() not in FORMATS or target.is_dir():
-        raise UserError(f"The contact sheet {target} is no picture; choose a name that ends in .png, .pdf or .mp4.")
+        raise UserError(f"The contact sheet {target} is not a picture; choose a name that ends in .png, .pdf or .mp4.")

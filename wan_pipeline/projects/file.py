@@ -53,7 +53,7 @@ def checked(project: Project) -> Project:
     try:
         return parse_project(project.id, project_values(project))
     except OutsideDataError as error:
-        raise ProjectError(f"The project '{project.title[:80]}' cannot be so: {error}.") from error
+        raise ProjectError(f"The project '{project.title[:80]}' is not valid: {error}.") from error
 
 
 def project_values(project: Project) -> dict[str, Any]:

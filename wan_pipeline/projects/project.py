@@ -56,7 +56,7 @@ class Project:
     """Folder that every finished clip is copied to; empty for none. `~` is the owner's home."""
     notes: Annotated[str, Field(max_length=MAX_NOTES)] = ""
     archived: bool = False
-    """Not offered any more; its clips stay."""
+    """Whether it is archived: no longer offered; its clips stay."""
     characters: Characters = field(default_factory=dict)
     """Characters and places that prompts name by `@anna`."""
 

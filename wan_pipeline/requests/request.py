@@ -126,7 +126,7 @@ class Draft:
     image_fit: str | None = None
     """`crop` or `pad`: how the first and the last image are fitted to the shape of the clip."""
     image_crop: float | None = None
-    """Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
+    """Position of a crop: 0 keeps the left or top of the picture, 1 its right or bottom."""
     quality: str | None = None
     """Id of a preset of the kind "quality": settings that override those of the preset."""
     prompt_before: str | None = None

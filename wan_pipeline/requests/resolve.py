@@ -74,12 +74,11 @@ def resolve(
     merged = merge_settings(draft, spec, preset, image_size, speed, quality, layers)
     loras = chosen.values.get("loras", ())
     before, after = (chosen.values.get(name, "").strip() for name in ("prompt_before", "prompt_after"))
-    prompt = draft.prompt.strip()
     request = GenerationRequest(
         model=spec.id,
         mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
-        prompt=prompt,
-        styled_prompt=style_of(preset, before, after)(prompt),
+        prompt=draft.prompt.strip(),
+        styled_prompt=style_of(preset, before, after)(draft.prompt.strip()),
         seed=seed_of(draft),
         preset=preset.id if preset else None,
         loras=speed.loras(loras) if speed else loras,

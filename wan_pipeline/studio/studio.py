@@ -23,7 +23,7 @@ from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.training.forecast import TrainingEstimator
-from wan_pipeline.jobs.training.keeper import TrainerKeeper
+from wan_pipeline.jobs.training.supervisor import TrainerSupervisor
 from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.lora.facts import LoraCatalog
@@ -99,7 +99,7 @@ class Studio:
         self._build_training()
         worker_queue = WorkerQueue(self._database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
-        self._supervisor.tasks.append(TrainerKeeper(settings, self.jobs, self.trainings).poll)
+        self._supervisor.tasks.append(TrainerSupervisor(settings, self.jobs, self.trainings).poll)
 
     def _build_library(self) -> None:
         """Models, LoRAs and presets, and how a draft becomes a request."""

@@ -116,7 +116,7 @@ def test_a_compared_clip_is_rated_and_rejected_but_picked_only_for_a_shot(tab: T
     assert (clip.rating, clip.is_rejected) == (0, True)
     tab.click("reject-take", "a")
     assert not studio.gallery.clip("job-a").is_rejected
-    assert "is a take of no shot" in tab.click("pick-take", "a")[tab.layout.toast]
+    assert "is not a take of a shot" in tab.click("pick-take", "a")[tab.layout.toast]
 
 
 def test_a_clip_is_picked_and_dropped(tab: Tab) -> None:

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, opened_studio, telling_projects
+from wan_pipeline.cli.common import Commands, add_folders, opened_studio, reporting_new_projects
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options as words
 from wan_pipeline.wording import plural, upper_first
@@ -75,7 +75,7 @@ def _list(options: argparse.Namespace) -> int:
 def _add(options: argparse.Namespace) -> int:
     from wan_pipeline.requests.prompts.characters import Character  # here: --help needs none of it
 
-    with opened_studio(options) as studio, telling_projects(studio, [options.project]):
+    with opened_studio(options) as studio, reporting_new_projects(studio, [options.project]):
         character = _changed(options, Character())
         return _tell(options, studio, studio.characters.add(options.project, options.name, character, options.picture))
 

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, add_settings, draft, opened_studio, telling_projects, warn
+from wan_pipeline.cli.common import (
+    Commands,
+    add_folders,
+    add_settings,
+    draft,
+    opened_studio,
+    reporting_new_projects,
+    warn,
+)
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
 from wan_pipeline.wording import plural, upper_first
@@ -63,7 +71,7 @@ def _add(options: argparse.Namespace) -> int:
         if options.file is None and len(options.shots) == 0:
             raise UserError("There is no shot to add; name it, as in: shots add 010, or give a list by --file.")
         new = _of_file(studio, options) if options.file is not None else _of_options(studio, options)
-        with telling_projects(studio, [options.project]):
+        with reporting_new_projects(studio, [options.project]):
             label = studio.projects.ensure(options.project)[0].label
             return tell(options, studio, label, studio.shots.ensure(label, new, update=True))
 

@@ -29,7 +29,7 @@ class ExportOrder:
     handles: int = 0
     """Held frames before the first and after the last one."""
     transfer: Transfer = Transfer.LINEAR
-    """Of OpenEXR files."""
+    """Transfer of OpenEXR files."""
     timecode: str = ""
     """Of the clip's own first frame; empty for 01:00:00:00."""
     reel: str = ""

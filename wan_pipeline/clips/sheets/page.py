@@ -45,7 +45,7 @@ class Boxes:
     width: int
     picture_height: int
     height: int
-    """Of a tile with its caption."""
+    """Size of a tile with its caption."""
 
 
 def boxes(columns: int, ratio: float, caption_lines: int, left: int = 0) -> Boxes:

@@ -32,11 +32,11 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.storage.files import whole_file
 
 LABEL_WIDTH = 170
-"""Of the labels at the left of a grid."""
+"""Width of the labels at the left of a grid."""
 LABEL_HEIGHT = 34
 MAX_TILES = 600
 MAX_HEIGHT = 30_000
-"""Of a PNG, in pixels."""
+"""Height of a PNG, in pixels."""
 FORMATS = (".png", ".pdf", ".mp4")
 
 
@@ -135,5 +135,5 @@ def _rows_of_grid(tiles: Sequence[Tile], grid: Grid, keys: Sequence[tuple[str, s
 
 
 def _columns(count: int) -> int:
-    """Of tiles in order: as many as leaves the captions readable on A4."""
+    """Columns for tiles in order: as many as leave the captions readable on A4."""
     return 2 if count <= 2 else 3 if count <= 6 else 4

@@ -28,7 +28,7 @@ class WeightChange:
     weight: float
     """The strength that the user gave."""
     factor: Factor | None = None
-    """Of the present step; None: 1."""
+    """Factor of the current step; None: 1."""
     _norms: list[torch.Tensor] = field(default_factory=list, compare=False)
     """DoRA's norm of the changed weight, once it is known."""
 
@@ -135,7 +135,7 @@ class TimeChange:
 
     diff: torch.Tensor
     index: int
-    """Of the time embedding among the forward's arguments."""
+    """Index of the time embedding among the forward's arguments."""
     factor: torch.Tensor | None = None
     """Scalar of the present step; None: 1."""
 

@@ -19,7 +19,7 @@ SCALE = 4
 """What the network enlarges by; smaller factors are scaled down from it."""
 CHANNELS, HIDDEN_LAYERS = 64, 16
 _HALF_FLAG = 0x01306B47
-"""By which ncnn marks weights stored in half precision; biases and slopes are stored in single precision, unmarked."""
+"""Tag by which ncnn marks weights stored in half precision; biases and slopes are in single precision, unmarked."""
 
 
 class Upscaler(torch.nn.Module):

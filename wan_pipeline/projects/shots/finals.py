@@ -99,10 +99,10 @@ def can_keep_layout(draft: GenerationRequest, final: GenerationRequest) -> bool:
 def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
     """Why a final may be composed otherwise than its draft; empty where both begin with the same noise."""
     if draft.model != final.model:
-        return f"The final is of another model ({final.model}), so it is composed otherwise than its draft."
+        return f"The final is of another model ({final.model}), so it is composed differently from its draft."
     sizes = f"The final is {final.width} x {final.height} and its draft {draft.width} x {draft.height}"
     if final.noise_size == _size(draft) and draft.num_frames == final.num_frames:
-        return f"{sizes}: it begins with the draft's noise at its own size, so most of the layout holds."
+        return f"{sizes}: it begins with the draft's noise at its own size, so its layout is nearer to the draft's."
     if _size(draft) != _size(final):
         return f"{sizes}: at another size the same seed gives other noise, so the composition may differ."
     if draft.num_frames != final.num_frames:

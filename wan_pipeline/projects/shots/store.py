@@ -15,7 +15,7 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 MAX_SHOTS = 5000
-"""Of one project."""
+"""Shots of one project."""
 _ORDER = "ORDER BY project, position, number"
 
 
@@ -33,7 +33,7 @@ class Shots:
     # Finding. `project` is a label; None means all projects
 
     def all(self, project: str | None = None) -> list[Shot]:
-        """In their order, with their takes."""
+        """The shots in order, with their takes."""
         return self._read(f"WHERE ?1 IS NULL OR project = ?1 {_ORDER}", project)
 
     def projects(self) -> list[str]:

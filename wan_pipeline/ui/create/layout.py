@@ -160,7 +160,7 @@ class FormLayout(Layout):
             self.filled = gr.Textbox(visible="hidden", container=False)
             """Not empty once the form has been filled from a clip or a job: see `carry`."""
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
-                gr.HTML(self._templates.render("create/editing.html"))
+                gr.HTML(self._templates.render("create/stage/editing.html"))
                 self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
             own = [(PROFILES[""], "")]
             self.profile = gr.Radio(own, value="", label="Made by", visible=False, elem_classes="pills")

@@ -59,7 +59,7 @@ class Dialogs:
         if export is None or (export.is_over and not selection.is_exporting):
             return ""
         return self._templates.render(
-            "common/export.html",
+            "common/parts/export.html",
             state=export.state,
             title=f"{selection.cut}, {export.format}",
             what="this cut",

@@ -16,14 +16,14 @@ from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.parts.clip_actions import ClipActions
 from wan_pipeline.ui.common.parts.export_choice import chosen_export
+from wan_pipeline.ui.common.parts.many_clips import LEAVES, MAX_COMPARED, ManyClips, many_bar
 from wan_pipeline.ui.common.parts.reports import export_report, verification_report
 from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
-from wan_pipeline.ui.gallery.html import MAX_COMPARED, PAGE_SIZE
+from wan_pipeline.ui.gallery.html import PAGE_SIZE
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
-from wan_pipeline.ui.gallery.many import LEAVES, ManyClips
 from wan_pipeline.wording import plural
 
 MAX_PICKED = 500
@@ -166,7 +166,7 @@ class GalleryEvents:
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
         """The picks are held by id, on whatever page they are; one that was deleted meanwhile is dropped."""
         found = self._gallery.existing(selection.picked)
-        picks = html.picks(self._templates, found, project_choices(self._studio))
+        picks = many_bar(self._templates, found, project_choices(self._studio), in_gallery=True)
         selection = replace(selection, picked=tuple(clip.id for clip in found))
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
@@ -221,7 +221,7 @@ class GalleryEvents:
     def _pick_take(self, clip_id: str) -> None:
         shot = self._studio.shots.of_take(clip_id)
         if shot is None:
-            raise UserError("That clip is a take of no shot, so it cannot be picked; rate it, or give it a star.")
+            raise UserError("That clip is not a take of a shot, so it cannot be picked; rate it, or give it a star.")
         self._studio.shots.pick([take for take in shot.done if take.id == clip_id])
 
     def _close(self, selection: Selection) -> Updates:

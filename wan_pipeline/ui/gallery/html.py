@@ -18,8 +18,6 @@ from wan_pipeline.ui.common.names import Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.gallery.settings import differences, history, settings
 
-MAX_COMPARED = 9
-"""Clips side by side."""
 PAGE_SIZE = 48
 """Clips shown at once."""
 
@@ -32,7 +30,7 @@ class Tile:
     facts: str
     """When it was made, its size, its length and its project, in one line."""
     is_picked: bool
-    """Chosen, to be compared or for what is done to many."""
+    """Whether it is picked, to compare or for an action on many."""
 
 
 def grid(templates: Templates, page: GalleryPage, query: GalleryQuery, offset: int, picked: Sequence[str]) -> str:
@@ -56,19 +54,6 @@ def count(templates: Templates, total: int) -> str:
 def arrivals(templates: Templates, number: int) -> str:
     """Says that there are clips which the grid does not show yet; empty without any."""
     return templates.render("gallery/arrivals.html", number=number) if number else ""
-
-
-def picks(templates: Templates, clips: Sequence[Clip], projects: Sequence[tuple[str, str]]) -> str:
-    """The bar of the chosen clips; empty without any. `projects` are titles and ids to move them to."""
-    if not clips:
-        return ""
-    return templates.render(
-        "gallery/picks.html",
-        clips=clips,
-        projects=projects,
-        can_compare=2 <= len(clips) <= MAX_COMPARED,
-        is_binned=all(clip.is_binned for clip in clips),
-    )
 
 
 def sheet(

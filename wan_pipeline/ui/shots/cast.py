@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options
@@ -15,6 +18,8 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.templates import Templates
 
+THUMBNAIL = (192, 136)
+"""Pixels at most."""
 Shown = tuple[str, str]
 """A dialog, and the name of the character that it is of."""
 
@@ -44,12 +49,13 @@ class CastDialogs:
 
     def all(self, project: str) -> Shown:
         characters = self._characters.all(project)
-        pictures = {name: self._characters.pictures(each) for name, each in characters.items()}
+        pictures = {name: [*map(_thumbnail, self._characters.pictures(each)[:1])] for name, each in characters.items()}
         return self._templates.render("shots/cast.html", characters=characters, pictures=pictures), ""
 
     def one(self, project: str, name: str) -> Shown:
         name, character = self._characters.existing(project, name)
-        pictures = list(zip(character.pictures, self._all_paths(character), strict=True))
+        found = {path.stem: _thumbnail(path) for path in self._characters.pictures(character)}
+        pictures = [(picture, found.get(picture)) for picture in character.pictures]
         html = self._templates.render(
             "shots/character.html", name=name, character=character, pictures=pictures, loras=self._studio.loras.names()
         )
@@ -84,9 +90,14 @@ class CastDialogs:
         self._characters.change(project, name, replace(character, **_change(click, character)))
         return ""
 
-    def _all_paths(self, character: Character) -> list[Path | None]:
-        found = {path.stem: path for path in self._characters.pictures(character)}
-        return [found.get(name) for name in character.pictures]
+
+def _thumbnail(path: Path) -> bytes:
+    """A small picture as WebP: the workspace's input files are served to nobody."""
+    buffer = BytesIO()
+    with Image.open(path) as picture:
+        picture.thumbnail(THUMBNAIL)
+        picture.convert("RGB").save(buffer, format="WEBP", quality=80)
+    return buffer.getvalue()
 
 
 def _change(click: Click, character: Character) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.filters import offer
 from wan_pipeline.ui.common.messages import toast
-from wan_pipeline.ui.common.projects import chosen_project
+from wan_pipeline.ui.common.parts.clip_actions import Done
+from wan_pipeline.ui.common.parts.many_clips import LEAVES, ManyClips, many_bar
+from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
@@ -35,6 +37,7 @@ class ShotsEvents:
     def __init__(self, studio: Studio, templates: Templates, layout: ShotsLayout, links: PageLinks) -> None:
         self._studio, self._shots = studio, studio.shots
         self._templates, self._layout, self._project = templates, layout, links.project
+        self._many = ManyClips(studio)
         self._dialogs, self._cast = Dialogs(studio, templates), CastDialogs(studio, templates)
         # What a button does; the text is told, and the board then shows the rest.
         self._changes: Mapping[str, Callable[[Click, str], str]] = {
@@ -52,6 +55,7 @@ class ShotsEvents:
             **dict.fromkeys(("done", "undone", "answer"), self._dialogs.change_review),
             "queue-again": self._dialogs.queue_again,
             **self._cast.changes,
+            "undo": self._undo,
         }
         # What opens, and what is shown anew in what is open.
         self._opens: Mapping[str, Callable[[Click, str], str]] = {
@@ -95,17 +99,27 @@ class ShotsEvents:
         """A click on any button, a key, an edited box or a dragged shot. A toast says what went wrong."""
         click, project = Click.of(event), chosen_project(self._studio, values.get(self._project))
         try:
-            if click.act in ("back", "next"):
-                return self._turn_page(values, click)
-            if click.act in ("sheet", "review"):
-                return self._layout.updates(toast=self._dialogs.download(click.act, project))
-            if show := self._cast.opens.get(click.act):
-                return self._show_character(show(click, project))
-            if opens := self._opens.get(click.act):
-                return self._layout.updates(over=opens(click, project))
-            told = self._changes[click.act](click, project)
+            return self._opened(values, click, project) or self._changed(values, click, project)
         except UserError as error:
             return {**self.refresh(values), **self._toast(str(error))}
+
+    def _opened(self, values: Values, click: Click, project: str) -> Updates:
+        """What a click shows without changing a shot; nothing for one that changes something."""
+        if click.act in ("back", "next"):
+            return self._turn_page(values, click)
+        if click.act in ("sheet", "review"):
+            return self._layout.updates(toast=self._dialogs.download(click.act, project))
+        if show := self._cast.opens.get(click.act):
+            return self._show_character(show(click, project))
+        if opens := self._opens.get(click.act):
+            return self._layout.updates(over=opens(click, project))
+        return {}
+
+    def _changed(self, values: Values, click: Click, project: str) -> Updates:
+        """What a click changes, and the board after it."""
+        if click.act in ("pick", "unpick") or click.act in self._many.actions:
+            return self._act_on_many(values, click)
+        told = self._changes[click.act](click, project)
         closed = {} if click.act in self._stays_open else self._layout.updates(over="")
         if click.act in ("done", "undone", "answer"):
             take = click.subject if click.act == "answer" else click.text
@@ -122,6 +136,22 @@ class ShotsEvents:
 
     def _show_character(self, shown: tuple[str, str]) -> Updates:
         return self._layout.updates(over=shown[0], character=shown[1])
+
+    def _act_on_many(self, values: Values, click: Click) -> Updates:
+        """Choose a take for the bar, or drop it; or do something to all chosen takes."""
+        selection, told = values[self._layout.selection], Done()
+        chosen = selection.chosen
+        match click.act:
+            case "unpick":
+                chosen = ()
+            case "pick":
+                others = tuple(each for each in chosen if each != click.subject)
+                chosen = others if len(others) < len(chosen) else (*chosen, click.subject)
+            case _:
+                told = self._many.actions[click.act](chosen, click)
+                chosen = () if click.act in LEAVES else chosen
+        toast = self._layout.updates(toast=told.toast(self._templates)) if told.text else {}
+        return {**self._refresh(values, replace(selection, chosen=chosen)), **toast}
 
     # What is shown
 
@@ -150,8 +180,13 @@ class ShotsEvents:
         known = self._studio.projects.find(project) if project else None
         title = known.title if known else project or "No project"
         waiting = sum(bool(shot.picked_take and not shot.final_take) for shot in shots)
-        board = html.board(self._templates, page, len(matching), offset, is_filtered=query != ShotFilter())
+        clips = self._studio.gallery.existing(selection.chosen)
+        ids = {clip.id for clip in clips}
+        is_filtered = query != ShotFilter()
+        board = html.board(self._templates, page, len(matching), offset, is_filtered=is_filtered, chosen=ids)
+        projects = project_choices(self._studio) if clips else []
         return {
+            "bar": (layout.bar, many_bar(self._templates, clips, projects)),
             "head": (layout.head, html.head(self._templates, title, shots, waiting)),
             "board": (layout.board, board),
         }
@@ -241,6 +276,10 @@ class ShotsEvents:
         self._shots.remove([shot.number])
         return f"Shot {shot.address} is off the list; its clips are in the gallery"
 
+    def _undo(self, click: Click, _: str) -> str:
+        self._studio.gallery.unbin(click.text.split())
+        return "Back in the gallery"
+
     def _number(self, click: Click) -> int:
         """The row number of the shot that was clicked, or of the shot of the take that was."""
         with suppress(ValueError):
@@ -250,7 +289,7 @@ class ShotsEvents:
     def _take(self, click: Click) -> tuple[Shot, str]:
         shot = self._shots.of_take(click.subject)
         if shot is None:
-            raise UserError("That take is of no shot any more; look at the list again.")
+            raise UserError("That take no longer belongs to a shot; look at the list again.")
         return shot, click.subject
 
     def _picked(self, click: Click) -> str:

@@ -26,6 +26,8 @@ class Selection:
 
     offset: int = 0
     """Index of the first shot on the page."""
+    chosen: tuple[str, ...] = ()
+    """Ids of the takes that the bar is for."""
 
 
 class ShotsLayout(Layout):
@@ -48,6 +50,7 @@ class ShotsLayout(Layout):
         """Name of the character whose dialog is open."""
         self.head = _clickable("shots-head")
         self.board = _clickable("shots-board", "board.js")
+        self.bar = _clickable("shots-bar")
         self.over = _clickable("shots-over")
         self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
         self.clock = room_clock(POLL_SECONDS)
@@ -57,7 +60,7 @@ class ShotsLayout(Layout):
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.head, self.board, self.over, self.toast
+        return self.head, self.board, self.bar, self.over, self.toast
 
     @property
     def inputs(self) -> set[Block]:

@@ -133,7 +133,7 @@ class FormEvents:
         return {self._layout.estimate: shows, self._layout.origins: where}
 
     def _layers(self, values: Values) -> Layers:
-        """Those of the open project, by the profile that is chosen."""
+        """The settings of the open project, with the chosen profile."""
         return self._studio.projects.layers(
             str(values[self._links.project] or ""), str(values[self._layout.profile] or "")
         )

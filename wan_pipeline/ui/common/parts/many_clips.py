@@ -1,20 +1,43 @@
-"""What is done to many clips at once, from the bar below the grid."""
+"""What is done to many clips at once, from the bar below them, in the gallery and in the Shots room."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from wan_pipeline.clips.zipped import zip_clips
+from wan_pipeline.clips.copies.zipped import zip_clips
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.parts.clip_actions import Done
 from wan_pipeline.ui.common.projects import EVERYTHING, chosen_project
+from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.wording import plural
 
+MAX_COMPARED = 9
+"""Clips side by side."""
 LEAVES = frozenset({"many-bin", "many-unbin"})
 """Clips that these were done to are chosen no more."""
+
+
+def many_bar(
+    templates: Templates, clips: Sequence[Clip], projects: Sequence[tuple[str, str]], *, in_gallery: bool = False
+) -> str:
+    """The bar of the chosen clips; empty without any. `projects` are titles and ids to move them to.
+
+    `in_gallery`: where clips can be compared, and all of a page chosen.
+    """
+    if not clips:
+        return ""
+    return templates.render(
+        "common/many_clips.html",
+        clips=clips,
+        projects=projects,
+        in_gallery=in_gallery,
+        can_compare=2 <= len(clips) <= MAX_COMPARED,
+        is_binned=all(clip.is_binned for clip in clips),
+    )
 
 
 class ManyClips:
