@@ -22,9 +22,11 @@ OTHERS = Settings(
     memory_limit=7.2,
     plan="streamed,int8,blocks=3,chunk=10920,text=streamed",
     compiled=True,
+    attention="native",
     device="xpu",
     more_loras=(Path("/ü, b"), Path("c:d")),
     keep_latents=False,
+    enhancer="ollama",
 )
 
 

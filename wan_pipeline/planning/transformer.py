@@ -39,6 +39,8 @@ DEQUANTIZED_BYTES = 4.0
 CHUNKED_SECONDS, QUANTIZED_SECONDS, COMPILED_SECONDS, STREAMED_SECONDS = 1.03, 1.02, 0.85, 1.01
 """Seconds of a pass relative to diffusers' own bf16 forward. The last where every block streams and compute is slower
 than copying."""
+COMPILED_8_BITS_SECONDS, CHUNKED_COMPILED_8_BITS_SECONDS = 0.84, 0.90
+"""Compiled, where layers compute in 8 bits: rounding is fused with what comes before it, but not in chunks."""
 PINNED_OVERHEAD = 1.1
 """Pinned memory taken per byte used: torch's allocator rounds up to powers of two."""
 
@@ -103,6 +105,12 @@ def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Mem
     return matmul / (machine.int8_speed if in_int8 else machine.matmul_speed) + attention / attention_speed
 
 
+def _compiled_seconds(plan: MemoryPlan) -> float:
+    if not plan.precision.computes_in_8_bits:
+        return COMPILED_SECONDS
+    return CHUNKED_COMPILED_8_BITS_SECONDS if plan.chunk else COMPILED_8_BITS_SECONDS
+
+
 def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
     """One pass by this plan: computing, or copying the streamed blocks where that takes longer.
 
@@ -111,7 +119,7 @@ def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memory
     facts = spec.memory
     dequantizes = plan.precision.is_quantized and not plan.precision.computes_in_8_bits
     compute = compute_seconds(spec, clip, machine, plan) * (QUANTIZED_SECONDS if dequantizes else 1.0)
-    compute *= (CHUNKED_SECONDS if plan.chunk else 1.0) * (COMPILED_SECONDS if plan.compiled else 1.0)
+    compute *= (CHUNKED_SECONDS if plan.chunk else 1.0) * (_compiled_seconds(plan) if plan.compiled else 1.0)
     if plan.residency is not Residency.STREAMED:
         return compute
     streamed = facts.blocks - min(plan.blocks, facts.blocks)

@@ -22,7 +22,7 @@ from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
 DEFAULT_PRESET = "natural"
 SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
 PRECISIONS = {
-    Precision.INT8_COMPUTE: "INT8 compute (faster on most GPUs)",
+    Precision.INT8_COMPUTE: "INT8 compute (faster, nearly as exact as INT8)",
     Precision.FP8_COMPUTE: "FP8 compute (error 6.7 %; INT8: 2.4 %)",
 }
 """Labels of precisions that are not just their name in capitals."""
