@@ -15,6 +15,7 @@ from wan_pipeline.planning.attention import Attention, sage_speedup
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.requests.step_cache import CacheKind
 
 RING_BLOCKS = 2
 """Blocks in the ring buffer on the device: one computes while the next is copied."""
@@ -31,8 +32,14 @@ CHUNKED_BYTES = 0.25 * 2**30
 """Peak of the chunked forward that does not grow with the clip: rows in fp32 and one dequantized weight."""
 TOKEN_TIMESTEP_BYTES = 60.0
 """Bytes per row and width of the chunked forward with per-token timestep embeddings."""
-CACHE_UNITS = 7.0
-"""Activations that a first-block cache keeps: two blocks' inputs and one residual for each condition (counted)."""
+CACHE_UNITS = {
+    CacheKind.OFF: 0.0,
+    CacheKind.FIRST_BLOCK: 7.0,  # two blocks' inputs, and for each branch a residual and what it is compared with
+    CacheKind.MAGCACHE: 4.0,  # a residual and an input for each branch
+    CacheKind.SEACACHE: 6.0,  # two residuals for each branch, the input and the output
+    CacheKind.TAYLORSEER: 0.1,  # of the model's output, which has few channels
+}
+"""Activations that a step cache keeps (counted, not measured)."""
 DEQUANTIZED_BYTES = 4.0
 """Bytes per weight of the largest layer while it is dequantized."""
 
@@ -77,9 +84,9 @@ def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float
     return max(CHUNKED_UNITS, feed_forward_units) * unit + timesteps + CHUNKED_BYTES
 
 
-def cache_bytes(facts: MemoryFacts, tokens: int) -> float:
-    """Activations that a first-block cache keeps from step to step."""
-    return CACHE_UNITS * 2.0 * tokens * facts.width
+def cache_bytes(facts: MemoryFacts, tokens: int, cache: CacheKind) -> float:
+    """Activations that a step cache keeps from step to step."""
+    return CACHE_UNITS[cache] * 2.0 * tokens * facts.width
 
 
 def chunk_tokens(facts: MemoryFacts, tokens: int) -> int:
