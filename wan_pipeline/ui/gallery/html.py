@@ -70,6 +70,7 @@ def sheet(
         is_local=is_local,
         download=download_name(clip.request.seed, clip.id),
         max_note=MAX_NOTE_CHARACTERS,
+        for_cut=False,
         formats=FORMATS.values(),
         programs={form: [TITLES[each] for each in PROGRAMS if PROGRAMS[each] == form] for form in FORMATS},
     )
