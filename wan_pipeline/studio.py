@@ -26,6 +26,7 @@ from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import LookingOnError, LoraError, StorageError, UserError
+from wan_pipeline.jobs.background.clip_work import ClipWorks
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
 from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.style_pictures import StylePictures
@@ -136,6 +137,7 @@ class Studio:
         self.grids = Grids(database, self.projects, self.project_clips, self.requests, self.takes)
         self.cuts = Cuts(settings, self.projects, partial(picked_takes, self.shots, self.gallery))
         self.exports = BackgroundExports(settings, self.gallery, check)
+        self.clip_works = ClipWorks(settings, self.gallery, check)
         self.comments = Comments(database)
         self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
         self.lora_notes = LoraNotes(database, check)

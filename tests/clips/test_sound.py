@@ -17,7 +17,8 @@ from wan_pipeline.cli import main
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.latents import read_latents
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.clips.sound import SoundOrder, add_sound, loudness, sound_sha256
+from wan_pipeline.clips.sound.add import SoundOrder, add_sound
+from wan_pipeline.clips.sound.listen import loudness, sound_sha256
 from wan_pipeline.errors import RequestError
 
 RATE = 48_000

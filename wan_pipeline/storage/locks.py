@@ -53,6 +53,10 @@ class WorkspaceLocks:
         """Held by the process that exports a clip for the page."""
         return FileLock(self._folder / "exporter.lock", timeout=LOCK_SECONDS)
 
+    def clip_work(self) -> FileLock:
+        """Held by the process that makes sound or other frames of a clip for the page."""
+        return FileLock(self._folder / "clip_work.lock", timeout=LOCK_SECONDS)
+
     def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-NAME = "realesr-animevideov3"
-WEIGHTS = Path(__file__).parent / "weights" / f"{NAME}.bin"
+from wan_pipeline.engine.upscaler.files import BUNDLED
+
+WEIGHTS = Path(__file__).parent / "weights" / f"{BUNDLED}.bin"
 SCALE = 4
 """What the network enlarges by; smaller factors are scaled down from it."""
 CHANNELS, HIDDEN_LAYERS = 64, 16
@@ -37,10 +38,15 @@ class Upscaler(torch.nn.Module):
         """(n, 3, h, w) from 0 to 1 -> (n, 3, h * factor, w * factor)."""
         detail = functional.pixel_shuffle(self.layers(frames), SCALE)
         large = detail + functional.interpolate(frames, scale_factor=SCALE, mode="nearest")
-        if factor != SCALE:
-            size = (frames.shape[2] * factor, frames.shape[3] * factor)
-            large = functional.interpolate(large, size, mode="bicubic", antialias=True)
-        return large.clamp(0, 1)
+        return resized(large, frames, factor).clamp(0, 1)
+
+
+def resized(large: torch.Tensor, frames: torch.Tensor, factor: int) -> torch.Tensor:
+    """What a network made of frames (n, 3, h, w), brought to `factor` times their size by a bicubic filter."""
+    size = (frames.shape[2] * factor, frames.shape[3] * factor)
+    if tuple(large.shape[2:]) == size:
+        return large
+    return functional.interpolate(large, size, mode="bicubic", antialias=True)
 
 
 def load_upscaler(device: torch.device) -> Upscaler:

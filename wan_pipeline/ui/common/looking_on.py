@@ -17,6 +17,7 @@ REFUSED = frozenset(
         *("star", "note", "expert", "bin", "unbin", "undo"),
         *("cancel-training", "retry-training", "remove-training", "take", "caption", "remove-item", "project-lora"),
         *("pick-take", "reject-take", "rate", "ask-remove-shot", "remove-shot", "done", "undone"),
+        *("add-sound", "make-sound", "upscale", "smooth", "stop-work"),
         *("ask", "fetch", "verify", "export", "stop", "ask-remove", "remove"),
     }
 )
