@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -148,7 +149,7 @@ def _moving(scene: Scenes, factor: int) -> list[Frame]:
 def _blended(given: Sequence[Frame], factor: int) -> list[Frame]:
     """A cross-fade from each frame to the next."""
     frames = []
-    for one, other in zip(given, given[1:], strict=False):
+    for one, other in pairwise(given):
         shares = [at / factor for at in range(factor)]
         frames += [np.rint(one * (1 - share) + other * share).astype(np.uint8) for share in shares]
     return [*frames, given[-1]]
@@ -170,7 +171,11 @@ def _scores(made: Frame, truth: Frame) -> Scores:
     error = ((made.astype(np.float64) - truth) ** 2).mean(axis=2)
     steepness = np.hypot(*np.gradient(truth.astype(np.float64).mean(axis=2)))
     edges = steepness >= np.quantile(steepness, 1 - STEEPEST)
-    return {"psnr": _decibels(error.mean()), "edges": _decibels(error[edges].mean()), "detail": _fine(made) / _fine(truth)}
+    return {
+        "psnr": _decibels(error.mean()),
+        "edges": _decibels(error[edges].mean()),
+        "detail": _fine(made) / _fine(truth),
+    }
 
 
 def _decibels(error: float) -> float:

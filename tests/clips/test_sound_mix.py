@@ -46,7 +46,7 @@ def test_the_bed_is_lowered_under_a_voice(tmp_path: Path) -> None:
     alone = mixed(tmp_path, Track(bed), Track(voice, gain_db=-60, ducks_others=True))
     samples = mixed(tmp_path, Track(bed), Track(voice, ducks_others=True))
     voice_only = mixed(tmp_path, Track(voice))
-    under = samples[: RATE] - voice_only[: RATE]
+    under = samples[:RATE] - voice_only[:RATE]
     assert level(under, 0.3, 0.9) < level(alone, 0.3, 0.9) - 6
     assert level(samples, 1.7, 1.95) == pytest.approx(level(alone, 1.7, 1.95), abs=1), "and comes back after it"
 
@@ -61,7 +61,7 @@ def test_a_mix_has_one_loudness(tmp_path: Path) -> None:
 def test_the_formats_that_come_in(tmp_path: Path, ending: str) -> None:
     source, file = tone(tmp_path / "a.wav", 1), tmp_path / f"a.{ending}"
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", source, file], check=True)
-    assert level(mixed(tmp_path, Track(file)), 0.3, 0.7) == pytest.approx(-23, abs=0.3)
+    assert level(mixed(tmp_path, Track(file)), 0.3, 0.7) == pytest.approx(-23, abs=0.6)
 
 
 def test_a_waveform_shows_where_the_sound_is(tmp_path: Path) -> None:

@@ -32,14 +32,13 @@ def write_stable_audio(folder: Path) -> Path:
     torch.manual_seed(0)
     shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
     module = {"hidden_size": HIDDEN, "intermediate_size": HIDDEN, "vocab_size": 64, **shape}
+    vae = AutoencoderSAME(
+        encoder_channels=8, encoder_c_mults=[2], encoder_transformer_depths=[1], latent_dim=LATENT, dim_heads=8
+    )
+    for weights in vae.parameters():  # as they are made, the decoder's blocks pass nothing on
+        torch.nn.init.normal_(weights, std=0.2)
     StableAudio3Pipeline(
-        vae=AutoencoderSAME(
-            encoder_channels=8,
-            encoder_c_mults=[2],
-            encoder_transformer_depths=[1],
-            latent_dim=LATENT,
-            dim_heads=8,
-        ),
+        vae=vae,
         text_encoder=T5GemmaEncoderModel(
             T5GemmaConfig(encoder=module, decoder=module, is_encoder_decoder=False, vocab_size=64)
         ),

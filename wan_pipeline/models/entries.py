@@ -103,7 +103,9 @@ def make_entry(spec: ModelSpec, library: ModelLibrary) -> Entry:
 def _absent(spec: ModelSpec) -> Entry:
     status, problem = _absent_status(spec), spec.missing
     if status is Status.MISSING:
-        problem = UNPUBLISHED if spec.sound else f"The folder of {spec.title} is gone; move it back, or remove the model."
+        problem = (
+            UNPUBLISHED if spec.sound else f"The folder of {spec.title} is gone; move it back, or remove the model."
+        )
     return Entry(spec, status, None, None, spec.download_gb, problem)
 
 

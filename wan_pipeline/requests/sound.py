@@ -16,9 +16,9 @@ from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, MAX_RANDOM_SEED,
 SHORTEST = 0.5
 """Seconds."""
 LOOKS = re.compile(
-    r"\b(cinematic|photo\w*|camera|lens|bokeh|close-?up|shot|angle|zoom\w*|pan(ning)?|dolly|tracking|depth of field|light\w*|"
-    r"lit|colou?r\w*|palette|grad\w*|grain|style|render\w*|resolution|\d+k|hd|hdr|\d+ ?mm|detailed|quality|masterpiece|"
-    r"composition|silhouett\w*|shadow\w*|slow motion|time-?lapse)\b",
+    r"\b(cinematic|photo\w*|camera|lens|bokeh|close-?up|shot|angle|zoom\w*|pan(ning)?|dolly|tracking|depth of field|"
+    r"light\w*|lit|colou?r\w*|palette|grad\w*|grain|style|render\w*|resolution|\d+k|hd|hdr|\d+ ?mm|detailed|quality|"
+    r"masterpiece|composition|silhouett\w*|shadow\w*|slow motion|time-?lapse)\b",
     re.IGNORECASE,
 )
 """Words of a part of a prompt that says how the picture looks, which nobody hears."""

@@ -68,7 +68,7 @@ def test_a_sound_is_made_and_made_again(model: InstalledModel, settings: Setting
 
 
 def test_another_pipeline_is_refused(settings: Settings, tiny_demo: Path) -> None:
-    with pytest.raises(ModelError, match="holds a WanPipeline where ACE-Step"):
+    with pytest.raises(ModelError, match="holds a WanPipeline, and ACE-Step"):
         make_sound(
             InstalledModel(ACE_STEP, tiny_demo), SoundRequest(ACE_STEP.id, "a", 1.0, 1), settings, SilentObserver()
         )

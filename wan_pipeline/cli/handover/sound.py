@@ -59,8 +59,8 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 def _order(options: argparse.Namespace, file: Path) -> SoundOrder:
     from wan_pipeline.clips.sound.add import SoundOrder  # here and below: --help needs none of it
 
-    fades = {"fade_in": options.fade_in, "fade_out": options.fade_out}
-    return SoundOrder(file, options.gain, options.at, options.loudness, over=options.duck, **fades)
+    fades = options.fade_in, options.fade_out
+    return SoundOrder(file, options.gain, options.at, options.loudness, *fades, options.duck)
 
 
 def _add(options: argparse.Namespace) -> int:

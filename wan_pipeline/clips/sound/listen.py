@@ -67,9 +67,7 @@ def waveform(file: Path, parts: int = 120) -> tuple[float, ...]:
     Memory is that of the sound at 4,000 samples a second: 8 kB a second.
     """
     output = ["-map", "0:a:0", "-ac", "1", "-ar", str(WAVEFORM_RATE), "-f", "s16le", "-"]
-    result = subprocess.run(
-        [*hearing([file]), *output], check=False, capture_output=True, stdin=subprocess.DEVNULL
-    )
+    result = subprocess.run([*hearing([file]), *output], check=False, capture_output=True, stdin=subprocess.DEVNULL)
     samples = np.frombuffer(result.stdout[: len(result.stdout) // 2 * 2], "<i2")
     if result.returncode != 0 or not len(samples):
         return ()

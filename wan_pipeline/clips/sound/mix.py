@@ -32,7 +32,8 @@ def mix(tracks: Sequence[Track], seconds: Fraction, target: Path, *, lufs: float
     files, length = [track.file for track in tracks], float(seconds)
     graph = _mixed(tracks, length)
     level = "anull" if lufs is None else _level(lufs - _measured(files, graph))
-    graph = f"{graph};[out]{level},apad=whole_dur={length:.6f},atrim=end={length:.6f}[mix]"
+    count = round(seconds * RATE)  # by samples: filters before have moved the timestamps
+    graph = f"{graph};[out]{level},apad=whole_len={count},atrim=end_sample={count}[mix]"
     exact = ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1"]
     with whole_file(target) as part:
         output = [*ENCODERS[target.suffix.lower()], *exact, "-y", file_url(part)]

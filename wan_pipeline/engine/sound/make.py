@@ -137,7 +137,7 @@ def _rate(pipeline: Any) -> int:
 def _check_pipeline(model: InstalledModel, kind: SoundPipeline) -> None:
     found = model.index().get("_class_name")
     if found != kind:
-        raise ModelError(f"{model.folder} holds a {found} where {model.spec.title} is a {kind}; put the right one there.")
+        raise ModelError(f"{model.folder} holds a {found}, and {model.spec.title} is a {kind}; put that one there.")
 
 
 @contextmanager

@@ -40,4 +40,6 @@ def upscaler_file(folder: Path, name: str) -> Path | None:
             f"as chaiNNer does, and put that into {folder}."
         )
     known = ", ".join(list_upscalers(folder))
-    raise ModelError(f"There is no upscaler '{name[:80]}'; choose one of: {known}, or put a {SUFFIX} file into {folder}.")
+    raise ModelError(
+        f"There is no upscaler '{name[:80]}'; choose one of: {known}, or put a {SUFFIX} file into {folder}."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def _spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
     """Equal parts of at most `tile`, as (first, end)."""
     count = -(-length // tile)
     edges = [round(length * number / count) for number in range(count + 1)]
-    yield from zip(edges, edges[1:], strict=False)
+    yield from pairwise(edges)
 
 
 def _levels(values: torch.Tensor) -> NDArray[np.uint16]:

@@ -45,9 +45,7 @@ class Finished:
         return {**asdict(self), "path": str(self.path.resolve()), "warnings": list(self.warnings)}
 
 
-def upscale(
-    clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, model: str = ""
-) -> Finished:
+def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, model: str = "") -> Finished:
     """Write the clip with larger frames, by the network of a file in the folder of upscalers, or the bundled one.
 
     Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.

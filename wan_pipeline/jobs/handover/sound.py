@@ -111,5 +111,5 @@ def make_now(
             return make_for_clip(clip, wish, settings, observer, place, output)
     except Timeout as error:
         raise GenerationError(
-            "Clips are being rendered, and the device was not free for ten minutes; pause the queue, or try again later."
+            "Clips are being rendered, and the device was not free for ten minutes; pause the queue, or wait for it."
         ) from error

@@ -88,9 +88,7 @@ def wave_path(heights: tuple[float, ...]) -> str:
     """An SVG path of bars about the middle line, each as high as its level."""
     middle = WAVE_HEIGHT / 2
     lengths = [max(height * middle, 0.5) for height in heights]
-    return "".join(
-        f"M{2 * place + 1} {middle - half:.1f}V{middle + half:.1f}" for place, half in enumerate(lengths)
-    )
+    return "".join(f"M{2 * place + 1} {middle - half:.1f}V{middle + half:.1f}" for place, half in enumerate(lengths))
 
 
 def _sound(clip: Clip) -> Sound | None:

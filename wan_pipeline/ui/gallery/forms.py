@@ -35,8 +35,8 @@ class AddForm:
 
     def order(self, file: Path, over: Path | None) -> SoundOrder:
         """Raises RequestError."""
-        fades = {"fade_in": self.fade_in or 0.0, "fade_out": self.fade_out or 0.0}
-        return SoundOrder(file, self.gain or 0.0, self.at or 0.0, lufs_of(self.loudness), over=over, **fades)
+        fades = self.fade_in or 0.0, self.fade_out or 0.0
+        return SoundOrder(file, self.gain or 0.0, self.at or 0.0, lufs_of(self.loudness), *fades, over)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from wan_pipeline.clips.sound.listen import ENDINGS
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
+from wan_pipeline.clips.sound.listen import ENDINGS
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
 from wan_pipeline.ui.common.filters import filter_box, offer, search_box
