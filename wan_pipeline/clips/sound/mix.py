@@ -17,6 +17,8 @@ LOUDNESS_RANGE = (-40.0, -5.0)
 """LUFS."""
 PEAK_DB = -1.0
 """No sample is louder, of sound that is brought to a loudness: what lossy coding adds has room above it."""
+TOLERANCE = 0.2
+"""LU; finer than anybody hears."""
 DUCKING = "sidechaincompress=threshold=0.015:ratio=4:attack=20:release=400"
 """A voice of -20 dB lowers what lies under it by 12 dB: three quarters of what it is above the threshold of -36 dB."""
 ENCODERS = {".m4a": ["-c:a", "aac", "-b:a", "256k", "-f", "mp4"], ".wav": ["-c:a", "pcm_s24le", "-f", "wav"]}
@@ -26,12 +28,13 @@ def mix(tracks: Sequence[Track], seconds: Fraction, target: Path, *, lufs: float
     """Write the tracks as one sound of 48 kHz, exactly `seconds` long: AAC for `.m4a`, 24 bits for `.wav`.
 
     `lufs` brings the whole to this integrated loudness by EBU R128: it is measured, then moved by one gain, with peaks
-    held below -1 dB. Raises RequestError for a file that cannot be heard and for silence, StorageError.
+    held below -1 dB. Sound that is all peaks stays softer. Raises RequestError for a file that cannot be heard and for
+    silence, StorageError.
     """
     check_loudness(lufs)
     files, length = [track.file for track in tracks], float(seconds)
     graph = _mixed(tracks, length)
-    level = "anull" if lufs is None else _level(lufs - _measured(files, graph))
+    level = "anull" if lufs is None else _level_for(files, graph, lufs)
     count = round(seconds * RATE)  # by samples: filters before have moved the timestamps
     graph = f"{graph};[out]{level},apad=whole_len={count},atrim=end_sample={count}[mix]"
     exact = ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1"]
@@ -87,6 +90,13 @@ def _measured(files: Sequence[Path], graph: str) -> float:
         names = ", ".join(file.name for file in files)
         raise RequestError("lufs", f"{names} is silent under the clip; choose another place with --at.")
     return now
+
+
+def _level_for(files: Sequence[Path], graph: str, lufs: float) -> str:
+    """The filters that give the mix this loudness. What the limiter takes away is given back once."""
+    gain = lufs - _measured(files, graph)
+    left = lufs - loudness_of(files, graph.replace("[out]", f"[mixed];[mixed]{_level(gain)}[out]"))
+    return _level(gain + left) if abs(left) > TOLERANCE else _level(gain)
 
 
 def _level(gain_db: float) -> str:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from wan_pipeline.engine.device.placement import choose_placement, is_out_of_memory
 from wan_pipeline.engine.upscaler.files import BUNDLED, upscaler_file
-from wan_pipeline.engine.upscaler.foreign import load_foreign
 from wan_pipeline.engine.upscaler.network import load_upscaler
-from wan_pipeline.errors import GenerationError
+from wan_pipeline.errors import GenerationError, ModelError
 from wan_pipeline.settings import Settings
 
 LARGEST = 65_535
@@ -41,8 +40,10 @@ def frame_upscaler(settings: Settings, factor: int, name: str = "") -> FrameUpsc
     """
     device = choose_placement(settings.device).device
     file = upscaler_file(settings.upscalers, name)
-    network: Network = load_upscaler(device) if file is None else load_foreign(file, factor, device)
+    network = load_upscaler(device, file)
     method = BUNDLED if file is None else file.stem
+    if network.scale < factor:
+        raise ModelError(f"{method} enlarges {network.scale} times and not {factor}; choose a smaller factor.")
 
     def change(frame: NDArray[np.uint16]) -> NDArray[np.uint16]:
         try:
