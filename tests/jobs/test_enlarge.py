@@ -56,11 +56,9 @@ def test_the_network_beats_lanczos_on_drawn_edges() -> None:
 
 def test_a_frame_in_tiles_has_no_seams() -> None:
     network = load_upscaler(torch.device("cpu"))
-    frame = torch.from_numpy(drawing(96).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    frame = torch.from_numpy(drawing(48).astype(np.float32) / 255).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        for factor in (2, 3):
-            whole, tiled = network(frame, factor), in_tiles(network, frame, factor, tile=40, halo=24)
-            assert torch.allclose(whole, tiled, atol=1e-4)
+        assert torch.allclose(network(frame, 3), in_tiles(network, frame, 3, tile=24, halo=20), atol=1e-4)
 
 
 def test_networks_of_files_are_read(settings: Settings) -> None:
