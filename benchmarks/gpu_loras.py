@@ -15,10 +15,11 @@ from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.memory.block_streaming import streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
-from wan_pipeline.lora.adapter import Adapter, read_lora_header
+from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.lora.changes import Change, Kind
-from wan_pipeline.lora.keys import Role
-from wan_pipeline.lora.values import ValueReader
+from wan_pipeline.lora.reading.header import read_lora_header
+from wan_pipeline.lora.reading.keys import Role
+from wan_pipeline.lora.reading.values import ValueReader
 from wan_pipeline.models.memory import WAN_14B
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.geometry import Geometry

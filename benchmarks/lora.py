@@ -27,7 +27,8 @@ import peft
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 
-from tests.support import lora_files, tiny
+from tests.support import tiny
+from tests.support.files import lora_files
 from wan_pipeline import __version__
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter

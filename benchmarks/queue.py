@@ -87,7 +87,7 @@ def loop(requests: list[GenerationRequest], folder: Path, same_kernels: bool) ->
 
     from wan_pipeline.engine.device.cpu_convolution import use_onednn
     from wan_pipeline.engine.device.placement import choose_placement
-    from wan_pipeline.engine.schedulers import make_scheduler
+    from wan_pipeline.engine.loading.schedulers import make_scheduler
 
     place = choose_placement(Settings().device)
     pipeline = WanPipeline.from_pretrained(

@@ -242,7 +242,7 @@ def examples(bench: Bench, facts: MemoryFacts, row: Row) -> tuple[list[torch.Ten
 
 @contextmanager
 def capped(bench: Bench, gib: float) -> Iterator[None]:
-    """Context manager: torch's allocator gives no more than so many GiB."""
+    """Context manager: limits torch's allocator to this many GiB."""
     if bench.device.type != "cuda" or not gib:
         yield
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-DOCS = Path(__file__).resolve().parent
+IMAGES = Path(__file__).resolve().parent / "images"
 MADE = 120_000
 """Milliseconds to wait for a clip."""
 SHOTS = """A white boat moves right on the sea
@@ -42,7 +42,7 @@ def main(address: str) -> None:
 def light(browser: Browser, address: str) -> None:
     page = visit(browser, address, 1440, 900, "light")
     make(page)
-    page.screenshot(path=DOCS / "page-light.png")
+    page.screenshot(path=IMAGES / "page-light.png")
 
 
 def dark(browser: Browser, address: str) -> None:
@@ -50,13 +50,13 @@ def dark(browser: Browser, address: str) -> None:
     page.get_by_role("tab", name="Image to video").click()
     page.get_by_role("button", name="Generate").click()
     page.locator("#view .count", has_text=re.compile(r"step ([5-9]|1\d)/16")).wait_for(timeout=MADE)
-    page.screenshot(path=DOCS / "page-dark.png")
+    page.screenshot(path=IMAGES / "page-dark.png")
     page.locator("#view video").wait_for(timeout=MADE)
 
 
 def phone(browser: Browser, address: str) -> None:
     page = visit(browser, address, 390, 844, "light")
-    page.screenshot(path=DOCS / "page-phone.png")
+    page.screenshot(path=IMAGES / "page-phone.png")
 
 
 def queue(browser: Browser, address: str) -> None:
@@ -72,7 +72,7 @@ def queue(browser: Browser, address: str) -> None:
     page.locator(".toast").wait_for(state="hidden")
     page.get_by_label("Prompts, one per line").fill("\n".join(SHOTS.splitlines()[:3]))
     page.wait_for_timeout(1500)
-    page.screenshot(path=DOCS / "page-queue.png")
+    page.screenshot(path=IMAGES / "page-queue.png")
     page.locator(".queue-words h2", has_text="The queue is empty").first.wait_for(timeout=12 * MADE)
 
 
@@ -81,21 +81,21 @@ def gallery(browser: Browser, address: str) -> None:
     page.get_by_role("tab", name="Gallery").click()
     page.locator(".clip").nth(11).wait_for()
     page.wait_for_timeout(1500)
-    page.screenshot(path=DOCS / "page-gallery.png")
+    page.screenshot(path=IMAGES / "page-gallery.png")
     for number in (0, 1):
         page.locator(".clip").nth(number).hover()
         page.locator(".clip").nth(number).get_by_role("button", name="Pick to compare").click()
     page.get_by_role("button", name="Compare", exact=True).click()
     page.locator(".compare .playing").wait_for()
     page.wait_for_timeout(900)
-    page.screenshot(path=DOCS / "page-compare.png")
+    page.screenshot(path=IMAGES / "page-compare.png")
 
 
 def models(browser: Browser, address: str) -> None:
     page = visit(browser, address, 1440, 900, "light")
     page.get_by_role("tab", name="Models").click()
     page.locator(".model").first.wait_for()
-    page.screenshot(path=DOCS / "page-models.png")
+    page.screenshot(path=IMAGES / "page-models.png")
 
 
 def visit(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:

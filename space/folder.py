@@ -32,7 +32,7 @@ This folder was made by `make space` from the checkout of Wan Studio; change it 
 
 
 def write(folder: Path, hardware: Hardware) -> None:
-    """Write all of the folder anew. Raises OSError."""
+    """Write the whole folder again. Raises OSError."""
     _clear(folder)
     for name in COPIED:
         source = CHECKOUT / name

@@ -31,7 +31,7 @@ def generate(
 
     `image` is a picture to start from. `output` is the MP4 to write; without it the clip goes among the workspace's
     clips. `options` are the other fields of `Draft`, such as `model`, `preset`, `seed` and `num_frames`; what is left
-    out comes from the preset, then from the model. `observer` is told the progress and can cancel.
+    out comes from the preset, then from the model. `observer` gets the progress and can cancel.
 
     Each call loads the weights again: put several clips into a `Studio`'s queue.
 
@@ -48,4 +48,4 @@ def generate(
     files = {name: Path(path) for name, path in {**options, "image": image}.items() if name in _PATHS and path}
     draft = Draft(**{**options, **files, "prompt": prompt})
     with Studio(settings or Settings()) as studio:
-        return studio.render_now(draft, Path(output) if output else None, observer or SilentObserver())
+        return studio.in_process.render(draft, Path(output) if output else None, observer or SilentObserver())

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing, how often, and how it is asked to stop. No torch."""
+"""How long work reports its progress, how often, and how it is asked to stop. No torch."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -60,3 +60,8 @@ _FOLDERS = re.compile(r"(?<![\w.:/\\~-])(?:/|[A-Za-z]:[/\\]|\\\\)(?:[^\s/\\'\":;
 """The folders of an absolute path."""
 _QUOTED = re.compile(r"'(?:/|[A-Za-z]:[/\\]|\\\\)(?:[^'/\\]+[/\\])+")
 """The same after a quote, with whatever is in their names."""
+
+
+def first_of(texts: Sequence[str]) -> str:
+    """The first, and how many more there are: "a and 1,204 more"."""
+    return f"{texts[0]} and {len(texts) - 1:,} more" if len(texts) > 1 else texts[0]

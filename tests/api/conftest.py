@@ -15,7 +15,7 @@ from wan_pipeline.access.guard import Guard, Limits
 from wan_pipeline.access.http import Rules
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.app import shared_app
-from wan_pipeline.api.doors import Doors
+from wan_pipeline.api.routing import Dispatcher
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
@@ -44,7 +44,7 @@ def served(settings: Settings, warm: Warm) -> Iterator[Served]:
         studio.start()
         templates = Templates()
         owners_page = PlainTextResponse(OWNERS_PAGE)
-        doors = Doors(owners_page, shared_app(studio, templates))
-        guard = Guard(doors, studio.keys, Rules(), Limits(), refused_page)
+        dispatcher = Dispatcher(owners_page, shared_app(studio, templates))
+        guard = Guard(dispatcher, studio.keys, Rules(), Limits(), refused_page)
         with serving(guard) as address:
             yield Served(address, studio)

@@ -19,8 +19,8 @@ from tests.support.studios import opened_warm, wait_for
 from tests.support.warm import Warm
 from wan_pipeline.access.http import Rules
 from wan_pipeline.access.roles import Role
-from wan_pipeline.api.endpoint_routes import NAMES
 from wan_pipeline.api.endpoints import Endpoints, owners_upload
+from wan_pipeline.api.routes.endpoints import NAMES
 from wan_pipeline.api.serve import serve_options
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.ui.page import build_ui

@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.api.conftest import Served
 from tests.support.asynchronous import run_async
 from wan_pipeline.access.roles import Role
-from wan_pipeline.api.answers import UNAVAILABLE, sentence_of
+from wan_pipeline.api.responses import UNAVAILABLE, sentence_of
 from wan_pipeline.errors import StorageError
 
 SMALL = {"prompt": "a red ball", "size": "160x160", "num_frames": 5, "steps": 2, "seed": 3}

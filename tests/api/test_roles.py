@@ -13,10 +13,10 @@ from tests.support.studios import QUICK, wait_for
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.roles import ALLOWED, Action, NotAllowed, Role
 from wan_pipeline.api.app import shared_app
-from wan_pipeline.api.doors import GUEST_ROUTES
+from wan_pipeline.api.routing import GUEST_ROUTES
 from wan_pipeline.caller_studio import CallerStudio, NotFound
-from wan_pipeline.clips.comments import MAX_COMMENTS
 from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.clips.gallery.comments import MAX_COMMENTS
 from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 from wan_pipeline.ui.common.templates import Templates
@@ -45,34 +45,34 @@ def client(served: Served, key: str = "", **headers: str) -> httpx.Client:
 
 
 def test_every_route_is_in_the_table(served: Served) -> None:
-    """A route of the shared app that no door names could not be reached by guests."""
+    """A route of the shared app that no route names could not be reached by guests."""
     routes = shared_app(served.studio, Templates()).routes
     for route in routes:
         if route.path.startswith("/v1/keys"):  # type: ignore[attr-defined]
             continue  # the owner's
         path = route.path.replace("{video_id}", "x").replace("{name}", "x")  # type: ignore[attr-defined]
         for method in route.methods:  # type: ignore[attr-defined]
-            assert [door for door in GUEST_ROUTES if method in door.methods and door.path.fullmatch(path)], (
+            assert [route for route in GUEST_ROUTES if method in route.methods and route.path.fullmatch(path)], (
                 method,
                 path,
             )
-    assert {door.action for door in GUEST_ROUTES} <= ALLOWED[Role.MAKE]
+    assert {route.action for route in GUEST_ROUTES} <= ALLOWED[Role.MAKE]
     assert Action.OWN not in ALLOWED[Role.MAKE] | ALLOWED[Role.VIEW]
 
 
 @pytest.mark.parametrize("role", [Role.VIEW, Role.MAKE, None])
 def test_a_walk_over_all_routes(served: Served, role: Role | None) -> None:
-    """Each door with each role: what the table refuses is 403 before anything is read, without a key all is 401."""
+    """Each route with each role: what the table refuses is 403 before anything is read, without a key all is 401."""
     with client(served, served.key(role) if role else "", **TUNNEL) as guest:
-        for door in GUEST_ROUTES:
-            path = door.path.pattern.replace("[^/]+", "x").replace("\\", "")
-            for method in door.methods:
+        for route in GUEST_ROUTES:
+            path = route.path.pattern.replace("[^/]+", "x").replace("\\", "")
+            for method in route.methods:
                 answer = guest.request(method, path, json={})
                 status = answer.status_code
                 assert OWNERS_PAGE not in answer.text
                 if role is None:
                     assert status == 401, (method, path)
-                elif door.action in ALLOWED[role]:
+                elif route.action in ALLOWED[role]:
                     assert status in (200, 400, 404, 406) or (method, path, status) == ("HEAD", path, 405), path
                 else:
                     assert status == 403, (method, path)

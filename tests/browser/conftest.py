@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from tests.browser.visitor import WAIT_SECONDS, Visitor, new_profile
+from tests.browser.support.visitor import WAIT_SECONDS, Visitor, new_profile
 from tests.support.servers.hub import HubServer, hub_server
 from wan_pipeline.settings import REPOSITORY
 
@@ -64,7 +64,7 @@ def address(workspace: Path, tiny_demo: Path, hub: HubServer) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folders = [str(folder) for folder in (workspace, tiny_demo, loras, models)]
-    command = [sys.executable, "tests/browser/serve_tiny.py", str(port), *folders]
+    command = [sys.executable, "tests/browser/support/serve_tiny.py", str(port), *folders]
     env = {**os.environ, **WIDENED, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(workspace.parent / "hub")}
     with (workspace.parent / "app.log").open("wb") as log:
         app = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, env=env)

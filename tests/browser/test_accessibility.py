@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.axe import Auditor, Look
-from tests.browser.filled import Filled, empty, fill
-from tests.browser.form import panel
-from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
+from tests.browser.support.axe import Auditor, Look
+from tests.browser.support.filled import Filled, empty, fill
+from tests.browser.support.form import panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.support import adapters
-from tests.support.pictures import write_pictures
+from tests.support.files.pictures import write_pictures
 from tests.support.soak import soaked
 from wan_pipeline.access.http import COOKIE
 from wan_pipeline.jobs.job import JobState

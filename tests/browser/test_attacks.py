@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browser.test_doors import ask
+from tests.browser.test_strangers import ask
 from wan_pipeline.ui.create.fields.uploads import REFUSED
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.form import drop, panel
-from tests.browser.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
+from tests.browser.support.form import drop, panel
+from tests.browser.support.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.form import FORECAST, drop, fill, generate, make_short, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor
+from tests.browser.support.form import FORECAST, drop, fill, generate, make_short, panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from tests.support import adapters
 from tests.support.queues import OpenQueue
 from wan_pipeline.lora.schedule import Schedule

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.form import FORECAST, fill, model_choices, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor
+from tests.browser.support.form import FORECAST, fill, model_choices, panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from tests.support import tiny
 from tests.support.queues import OpenQueue
 from tests.support.servers.hub import Faults, HubServer

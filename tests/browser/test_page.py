@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.form import FORECAST, fill, generate, make_short, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor
+from tests.browser.support.form import FORECAST, fill, generate, make_short, panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.form import fill, generate, make_short, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor
+from tests.browser.support.form import fill, generate, make_short, panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from wan_pipeline.projects.store import Projects
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.form import fill, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor
+from tests.browser.support.form import fill, panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_doors import TUNNEL
+from tests.browser.support.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.browser.test_projects_page import open_project
-from tests.browser.visitor import TEST_SECONDS, Visitor, new_profile
+from tests.browser.test_strangers import TUNNEL
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.access.roles import Role
 from wan_pipeline.projects.project import Profile, Project

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.form import drop, panel
-from tests.browser.visitor import TEST_SECONDS, Visitor
-from tests.support.pictures import write_pictures
+from tests.browser.support.form import drop, panel
+from tests.browser.support.visitor import TEST_SECONDS, Visitor
+from tests.support.files.pictures import write_pictures
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 

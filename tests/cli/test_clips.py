@@ -59,7 +59,7 @@ def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
     assert main([*folders, "verify", clip, "--memory-limit", "8GB"]) == 0
     assert capsys.readouterr().out.startswith("Identical: ")
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
-        recovered = studio.draft_of_clip(Path(clip))
+        recovered = studio.drafts.of_clip(Path(clip))
         assert (recovered.draft.quantization, recovered.draft.first_block_cache) == ("int8", 0.1)
         assert recovered.missing == () and studio.requests.resolve(recovered.draft) == recovered.request
 
@@ -143,7 +143,7 @@ def test_7_how_the_picture_was_fitted_is_shown_verified_and_comes_back(
     assert main([*folders, "verify", str(clip)]) == 0
     assert capsys.readouterr().out.startswith("Identical: ")
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
-        assert studio.draft_of_clip(clip).draft.image_fit == "pad"
+        assert studio.drafts.of_clip(clip).draft.image_fit == "pad"
     assert main([*folders, *made, "--image-fit", "stretch"]) == 2
     assert "Image fit 'stretch' is not known; use crop or pad." in capsys.readouterr().err
     assert main([*folders, *made, "--image-crop", "1.5"]) == 2

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ENDLESS, MODEL, PATIENCE, QUICK, make_folders, program, started, wan
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from tests.support.requests import Silence
 from wan_pipeline.clips.read import read_receipt
 from wan_pipeline.models.spec import Mode
@@ -83,7 +83,7 @@ def test_an_image_gives_the_same_frames_in_another_process(folders: list[str], t
     assert Path(report["clip"]).parent == tmp_path / "workspace" / "clips"
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:
         draft = Draft("a red ball", tmp_path / "in.jpg", MODEL, seed=3, width=160, height=128, num_frames=5)
-        again = studio.render_now(replace(draft, num_inference_steps=2), None, Silence())
+        again = studio.in_process.render(replace(draft, num_inference_steps=2), None, Silence())
     assert again.frames_sha256 == report["frames_sha256"]
     assert str(again.clip) != report["clip"]
 

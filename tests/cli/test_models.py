@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import tiny
-from tests.support.disks import small_disk
+from tests.support.faults.disks import small_disk
 from tests.support.servers.hub import hub_server
 from tests.support.studios import QUICK, finish, wait_for
 from wan_pipeline.cli import main

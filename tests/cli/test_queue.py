@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ENDLESS, MODEL, PATIENCE, QUICK, command, make_folders, wan
-from tests.support.disks import read_only_disk
+from tests.support.faults.disks import read_only_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.settings import REPOSITORY
 
 CLIP = ["--model", MODEL, *QUICK]

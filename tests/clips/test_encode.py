@@ -12,7 +12,7 @@ import pytest
 from moviepy.video.io.ffmpeg_reader import ffmpeg_parse_infos
 from PIL import Image
 
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.poster import write_poster, write_preview
 from wan_pipeline.clips.read import last_frame, read_receipt

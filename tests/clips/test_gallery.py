@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.files.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.queues import OpenQueue
-from tests.support.receipts import EXTREME_RECEIPTS, HOSTILE_RECEIPTS, make_receipt, stored_receipt
 from tests.support.requests import make_request
-from wan_pipeline.clips import gallery as room
-from wan_pipeline.clips import sidecars
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.clips.gallery import Gallery, GalleryQuery
+from wan_pipeline.clips.gallery import Gallery, GalleryQuery, rows, scan
+from wan_pipeline.clips.gallery.scan import Entry
 from wan_pipeline.clips.receipt import receipt_inside
-from wan_pipeline.clips.sidecars import Entry
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.requests.request import LoraChoice
@@ -247,7 +245,7 @@ def test_clips_without_a_receipt_are_looked_into_once(
     plain.write_bytes(b"somebody else's")
     encode(np.zeros((5, 32, 48, 3), np.uint8), 16, notes, {"note": "frames_sha256, by another program"})
     monkeypatch.setattr(Path, "open", noted)
-    monkeypatch.setattr(sidecars, "receipt_inside", lambda clip: opened.append("by ffmpeg") or receipt_inside(clip))
+    monkeypatch.setattr(scan, "receipt_inside", lambda clip: opened.append("by ffmpeg") or receipt_inside(clip))
     assert gallery.rescan() == 0 and sorted(opened) == ["by ffmpeg", "notes.mp4", "plain.mp4"]
     opened.clear()
     assert gallery.rescan() == 0 and opened == []
@@ -277,7 +275,7 @@ def test_the_workers_row_takes_the_place_of_another_with_its_id(gallery: Gallery
     gallery.rescan()
     entry = Entry("0" * 32, make_request(), "real.mp4", "real.webp", NOON.isoformat(), "0" * 64, 3.0)
     with Database(tmp_path / "studio.sqlite3").transaction() as connection:
-        room.add(connection, entry)
+        rows.add(connection, entry)
     assert gallery.clip("0" * 32).path.stem == "real"
     gallery.rescan()
     assert sorted(names(gallery)) == ["claims", "real"]
@@ -444,7 +442,7 @@ def test_adding_twice_keeps_what_the_person_has_set(gallery: Gallery, folder: Pa
     entry = Entry("the job", request, "a.mp4", "a.webp", NOON.isoformat(), "0" * 64, 3.0, "Film")
     for again in (entry, replace(entry, seconds=4.0)):
         with Database(tmp_path / "studio.sqlite3").transaction() as connection:
-            room.add(connection, again)
+            rows.add(connection, again)
     page = gallery.page(GalleryQuery(), 0, 10)
     assert page.total == 1
     clip = page.items[0]
@@ -503,7 +501,7 @@ def test_17_a_copied_clip_and_the_original_are_both_shown(
         assert sorted(names(gallery)) == sorted(["ball", f"{prefix}ball"])
     entry = Entry("0" * 32, make_request(), "ball.mp4", "ball.webp", NOON.isoformat(), "0" * 64, 3.0)
     with Database(tmp_path / "studio.sqlite3").transaction() as connection:
-        room.add(connection, entry, folder)
+        rows.add(connection, entry, folder)
     assert gallery.clip("0" * 32).path.stem == "ball"
     assert sorted(names(gallery)) == sorted(["ball", f"{prefix}ball"])
     assert gallery.rescan() == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.receipts import make_receipt
+from tests.support.files.receipts import make_receipt
 from wan_pipeline.clips.latents import NoLatentsError, facts_of, read_latents, write_latents
 from wan_pipeline.clips.naming import check_output
 from wan_pipeline.clips.receipt import Receipt

@@ -15,7 +15,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tests.support.receipts import FOLDER, HOSTILE_RECEIPTS, stored_receipt
+from tests.support.files.receipts import FOLDER, HOSTILE_RECEIPTS, stored_receipt
 from tests.support.requests import make_request
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import receipt_path

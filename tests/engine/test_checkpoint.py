@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.support import adapters, tiny
-from tests.support.disks import read_only_disk
+from tests.support.faults.disks import read_only_disk
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.soak import first_only

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
-from wan_pipeline.engine.engine import Engine, frames_sha256
+from wan_pipeline.clips.frame_hash import frames_sha256
+from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import Cancelled, GenerationError, ImageError, ModelError, OutOfMemory
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.planning.memory_plan import read_plan

@@ -18,9 +18,9 @@ from PIL import Image
 from transformers import UMT5EncoderModel
 
 from tests.support import adapters, tiny
+from tests.support.faults.shortage import fault_in, no_room_for
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
-from tests.support.shortage import fault_in, no_room_for
 from tests.support.soak import soaked
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.inputs.images import ingest

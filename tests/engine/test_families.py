@@ -21,7 +21,7 @@ from wan_pipeline.clips.inputs.videos import ingest_video
 from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import Cancelled, ImageError
 from wan_pipeline.models.library import ModelLibrary

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from wan_pipeline.engine import text
 from wan_pipeline.engine.device.placement import Placement
-from wan_pipeline.engine.load import quiet_libraries
+from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import ModelLibrary
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.disks import small_disk
+from tests.support.faults.disks import small_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import PATIENCE, QUICK, wait_for, working
 from wan_pipeline.errors import Cancelled
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.worker import observer as observer_module
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.worker import Worker

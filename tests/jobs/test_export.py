@@ -15,14 +15,14 @@ from PIL import Image
 from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
+from wan_pipeline.clips.export.bit_depth import rounded
 from wan_pipeline.clips.export.exr import Transfer
 from wan_pipeline.clips.export.formats import FORMATS, find_format
-from wan_pipeline.clips.export.levels import rounded
 from wan_pipeline.clips.export.order import Exported, ExportOrder
+from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.naming import latents_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.rendered import frames_sha256
 from wan_pipeline.errors import Cancelled, RequestError
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.worker.render import make_clip

@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from tests.support.studios import QUICK, finish, leftovers, wait_for, working
 from wan_pipeline.errors import DiskFullError
+from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.jobs.room import RoomPatience
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker import retry
+from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.observer import JobObserver
-from wan_pipeline.jobs.worker.worker import Ending, Worker, work
+from wan_pipeline.jobs.worker.process import work
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
@@ -140,13 +142,13 @@ def test_23_a_cache_without_room_is_waited_for(studio: Studio, settings: Setting
 
 
 def test_23_clips_that_find_no_room_again_and_again_are_tried_ever_more_seldom() -> None:
-    patience = RoomPatience()
-    patience.clip_found_none()
-    assert patience.may_look()
-    patience.clip_found_none()
-    assert not patience.may_look()
-    patience.clip_was_saved()
-    assert patience.may_look()
+    backoff = DiskBackoff()
+    backoff.clip_found_none()
+    assert backoff.may_look()
+    backoff.clip_found_none()
+    assert not backoff.may_look()
+    backoff.clip_was_saved()
+    assert backoff.may_look()
 
 
 @pytest.mark.parametrize("folder", ["previews", "checkpoints", "job_logs"])

@@ -12,15 +12,16 @@ from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from tests.support.studios import QUICK
 from wan_pipeline.engine import clip_planner
-from wan_pipeline.engine import load as load_module
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.loaded import load
+from wan_pipeline.engine.loading import load as load_module
+from wan_pipeline.engine.loading.loaded import load
 from wan_pipeline.engine.memory.block_buffer import host_memory
 from wan_pipeline.engine.memory.block_streaming import StreamedModel
 from wan_pipeline.errors import ModelError, OutOfMemory
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.jobs.worker.worker import Ending, Worker
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.requests.request import GenerationRequest

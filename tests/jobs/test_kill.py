@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kills import SPEEDS, Killer, draft, number_of
+from tests.support.processes.kills import SPEEDS, Killer, draft, number_of
 from tests.support.requests import Silence
 from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery

@@ -13,8 +13,8 @@ from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.claiming import MAX_OVERTAKEN
 from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState, NewJob
-from wan_pipeline.jobs.worker_queue import MAX_OVERTAKEN
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.storage.database import Database
 

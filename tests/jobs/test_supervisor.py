@@ -31,8 +31,8 @@ from tests.support.warm import Warm
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
+from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.heartbeat import BEAT_SECONDS
-from wan_pipeline.jobs.worker.worker import Ending
 from wan_pipeline.progress import Stage
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.storage.locks import WorkspaceLocks

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from tests.support import adapters
 from tests.support.hostile import BAD_JSON, BAD_VALUES, short
 from wan_pipeline.errors import LoraError
-from wan_pipeline.lora.adapter import MAX_HEADER_BYTES, match_adapter
+from wan_pipeline.lora.adapter import match_adapter
+from wan_pipeline.lora.reading.header import MAX_HEADER_BYTES
 from wan_pipeline.models.library import ModelLibrary
 
 

@@ -9,7 +9,8 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from tests.engine.lora.test_lora_cases import INPUTS, MODEL
-from tests.support import lora_files, tiny
+from tests.support import tiny
+from tests.support.files import lora_files
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary

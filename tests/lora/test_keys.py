@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.adapters import AUTHORS, DIALECTS, SHAPES
-from wan_pipeline.lora.keys import Spellings, split_key
+from wan_pipeline.lora.reading.keys import Spellings, split_key
 
 
 def found(spellings, name):

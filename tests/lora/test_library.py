@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.support import adapters
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.facts import LoraCatalog
-from wan_pipeline.lora.incoming import add_file
+from wan_pipeline.lora.incoming import LoraFiles
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.storage.hashes import FileHashes
 
@@ -88,15 +88,16 @@ def test_what_is_added_has_a_new_name_and_only_numbers(library, tmp_path):
         library.folder / "a_low_noise",
     ):
         adapters.write(path.with_suffix(".safetensors"))
+    files = LoraFiles(library, catalog)
     (tmp_path / "new").mkdir()
     for name in ("Ink", "wash", "a", "A_low_noise", "zoom"):
         with pytest.raises(LoraError, match=f"There is a LoRA '{name}' in the folders already"):
-            add_file(adapters.write(tmp_path / "new" / f"{name}.safetensors"), library, catalog)
+            files.add(adapters.write(tmp_path / "new" / f"{name}.safetensors"))
     bad = {key: value * torch.inf for key, value in load_file(more / "ink.safetensors").items()}
     save_file(bad, tmp_path / "new.safetensors")
     with pytest.raises(LoraError, match="'new' holds values that are not numbers"):
-        add_file(tmp_path / "new.safetensors", library, catalog)
-    assert add_file(adapters.write(tmp_path / "new.safetensors"), library, catalog) == "new"
+        files.add(tmp_path / "new.safetensors")
+    assert files.add(adapters.write(tmp_path / "new.safetensors")) == "new"
     assert library.find("new").paths == (library.folder / "new.safetensors",)
 
 

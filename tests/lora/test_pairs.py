@@ -16,7 +16,7 @@ from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import LoraError, StorageError
 from wan_pipeline.lora.check import match_adapters

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.lora.values import ValueReader
+from wan_pipeline.lora.reading.values import ValueReader
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.weights import read_header
 from wan_pipeline.settings import Settings

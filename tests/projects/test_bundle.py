@@ -38,7 +38,7 @@ def client(studio: Studio, settings: Settings) -> Project:
     """A project with a LoRA in a folder and a style of its own."""
     (settings.loras / "clients").mkdir()
     adapters.write(settings.loras / "clients" / "glow.safetensors")
-    style = studio.save_preset("Warm", Draft(preset="noir", guidance_scale=2.5))
+    style = studio.styles.save("Warm", Draft(preset="noir", guidance_scale=2.5))
     setup = Setup(model="demo", preset=style.id, loras=(LoraChoice("clients/glow", 2.0),), prompt_after="at dusk")
     return studio.projects.create(Project("Client A", "Client A", setup))
 
@@ -153,7 +153,7 @@ def test_what_other_projects_use_stays_as_it_is(
     (elsewhere.loras / "people").mkdir()
     adapters.write(elsewhere.loras / "people" / "Glow.safetensors", alpha=3.0)
     with Studio(elsewhere) as other:
-        other.save_preset("Warm", Draft(preset="noir", guidance_scale=9.0))
+        other.styles.save("Warm", Draft(preset="noir", guidance_scale=9.0))
         taken = other.bundles.read(target)
         assert {(need.kind, need.name) for need in taken.missing} == {("preset", "warm"), ("lora", "clients/glow")}
         assert other.presets["warm"].guidance_scale == 9.0

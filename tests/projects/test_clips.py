@@ -80,10 +80,10 @@ def test_an_edited_clip_keeps_the_name_that_was_reserved(studio: Studio, naming:
 def test_a_list_looks_each_project_up_once(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     studio.projects.create(CLIENT)
     (tmp_path / "list.csv").write_text("prompt,project\n" + "a,Client A\n" * 40)
-    with studio.read_list(tmp_path / "list.csv") as content:
+    with studio.lists.read(tmp_path / "list.csv") as content:
         find, asked = studio.projects.find, list[str]()
         monkeypatch.setattr(studio.projects, "find", lambda name: asked.append(name) or find(name))
-        assert len(studio.submit_rows(content)) == 40
+        assert len(studio.lists.submit(content)) == 40
     assert asked.count("Client A") <= 2
 
 
@@ -105,17 +105,17 @@ def test_a_clip_that_is_not_made_gives_its_name_back(studio: Studio, settings: S
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        studio.render_now(BARE, None, Stop(), project="Client A", profile="draft")
+        studio.in_process.render(BARE, None, Stop(), project="Client A", profile="draft")
     assert not list(settings.clips.rglob("*.mp4"))
 
 
 def test_a_jobs_draft_resolves_to_its_request_whatever_its_project_says_now(studio: Studio) -> None:
     job_id = studio.submit(replace(BARE, preset=None, num_inference_steps=1), "")
-    exported = studio.export_queue()
+    exported = studio.lists.export()
     setup = Setup(preset="noir", prompt_after="cold light", quantization=Precision.INT8, first_block_cache=0.1)
     studio.projects.create(Project("default", "Default", setup))
-    with studio.read_list(exported) as content:
-        again = [studio.submit(studio.draft_of_job(job_id)), *studio.submit_rows(content)]
+    with studio.lists.read(exported) as content:
+        again = [studio.submit(studio.drafts.of_job(job_id)), *studio.lists.submit(content)]
     assert [studio.jobs.existing(each).request for each in again] == [studio.jobs.existing(job_id).request] * 2
 
 
@@ -124,17 +124,17 @@ def test_a_draft_with_a_fault_makes_no_project(studio: Studio) -> None:
     with pytest.raises(UserError):
         studio.submit(wrong, "Typo")
     with pytest.raises(UserError):
-        studio.render_now(wrong, None, SilentObserver(), project="Typo")
+        studio.in_process.render(wrong, None, SilentObserver(), project="Typo")
     assert studio.projects.find("Typo") is None
 
 
 def test_a_queued_clip_keeps_its_setup_through_a_list(studio: Studio) -> None:
     studio.projects.create(CLIENT)
     kept = studio.jobs.existing(studio.submit(replace(BARE, seed=4), "Client A"))
-    exported = studio.export_queue()
+    exported = studio.lists.export()
     studio.projects.save(replace(CLIENT, setup=Setup(prompt_after="cold light", fps=24, preset="noir")))
-    with studio.read_list(exported) as content:
-        (again,) = studio.submit_rows(content)
+    with studio.lists.read(exported) as content:
+        (again,) = studio.lists.submit(content)
     assert studio.jobs.existing(again).request == kept.request
 
 

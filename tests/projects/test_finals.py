@@ -14,8 +14,8 @@ from wan_pipeline.projects.project import Profile
 from wan_pipeline.projects.shots.finals import composition_note
 from wan_pipeline.projects.shots.shot import NewShot, ShotStatus
 from wan_pipeline.projects.shots.store import take_of
+from wan_pipeline.requests.grids.variations import axis, prompts_of, variations
 from wan_pipeline.requests.request import Draft
-from wan_pipeline.requests.variations import axis, prompts_of, variations
 from wan_pipeline.studio import Studio
 
 DRAFTED = replace(

@@ -127,19 +127,19 @@ def test_a_take_that_waits_or_is_missing_cannot_be_picked(film: Studio) -> None:
 def test_a_list_makes_shots_and_their_first_takes(film: Studio, tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("scene,shot,take,description,seed\n1,010,,a red ball,5\n1,020,3,a blue fish,6\n1,010,,a kite,7\n")
-    with film.read_list(path, project="Film") as content:
-        ids = film.submit_rows(content, project="Film")
+    with film.lists.read(path, project="Film") as content:
+        ids = film.lists.submit(content, project="Film")
     first, second = film.shots.all("Film")
     assert [(take.number, take.id, take.seed) for take in first.takes] == [(1, ids[0], 5), (2, ids[2], 7)]
     assert [(take.number, take.id) for take in second.takes] == [(3, ids[1])]
     assert (first.description, film.jobs.existing(ids[2]).request.prompt) == ("a red ball", "a kite")
-    with film.read_list(path, project="Film") as content, pytest.raises(UserError, match="a take 3 of that shot"):
-        film.submit_rows(content, project="Film")
+    with film.lists.read(path, project="Film") as content, pytest.raises(UserError, match="a take 3 of that shot"):
+        film.lists.submit(content, project="Film")
     assert len(film.jobs.jobs()) == 3, "all or none"
-    exported = film.export_queue()
+    exported = film.lists.export()
     film.queue.cancel_all()
-    with film.read_list(exported) as content:
-        film.submit_rows(content)
+    with film.lists.read(exported) as content:
+        film.lists.submit(content)
     assert [len(shot.takes) for shot in film.shots.all("Film")] == [2, 1], "an exported queue keeps its shots"
 
 

@@ -82,13 +82,13 @@ def test_a_clip_by_vace_from_the_command_line_and_again_from_its_receipt(setting
     assert len(request["control_video"]) == len(request["control_mask"]) == 64
     assert request["reference_images"] == [request["control_mask"]]
     with Studio(settings) as studio:
-        recovered = studio.draft_of_clip(clip)
+        recovered = studio.drafts.of_clip(clip)
         assert recovered.missing == ()
         assert studio.requests.resolve(recovered.draft) == GenerationRequest.from_dict(request)
-        assert studio.verify_now(clip, Silence()).identical
+        assert studio.in_process.verify(clip, Silence()).identical
         for file in settings.inputs.glob("*.video"):
             file.unlink()
-        recovered = studio.draft_of_clip(clip)
+        recovered = studio.drafts.of_clip(clip)
         assert len(recovered.missing) == 1 and recovered.draft.control_video is None
 
 

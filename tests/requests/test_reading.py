@@ -12,8 +12,8 @@ from tests.support.studios import QUICK, finish
 from wan_pipeline.clips.receipt import receipt_beside
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.registry import MODELS
-from wan_pipeline.models.tokens import TokenCounter
-from wan_pipeline.requests.reading import fitting
+from wan_pipeline.models.vocabulary.tokens import TokenCounter
+from wan_pipeline.requests.prompts.reading import fitting
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -111,6 +111,6 @@ def test_16_other_words_are_left_alone(prompt: str, studio: Studio) -> None:
 
 def test_16_rows_of_a_list_are_told_too(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(f"prompt\na\n{LONG.prompt}\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert len(content.rows) == 2
         assert content.warnings[0].startswith("Row 3: The prompt has")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support import adapters
-from tests.support.receipts import EXTREME_RECEIPTS
+from tests.support.files.receipts import EXTREME_RECEIPTS
 from tests.support.requests import make_request
 from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.lora.library import LoraLibrary

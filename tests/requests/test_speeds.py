@@ -12,7 +12,7 @@ import pytest
 from tests.support import adapters, tiny
 from tests.support.studios import finish
 from wan_pipeline.cli import main
-from wan_pipeline.engine.schedulers import make_scheduler
+from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.errors import LoraError, PresetError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_I2V_480P, WAN22_T2V_A14B
@@ -111,7 +111,7 @@ def test_a_clip_is_made_at_the_speed_with_its_pair(settings, model):
         (job,) = finish(studio, settings, draft)
         assert job.error is None and job.clip is not None
         assert job.request.num_inference_steps == 4 and "LoRA" not in str(job.warnings)
-        again = studio.draft_of_job(job.id)
+        again = studio.drafts.of_job(job.id)
         assert again.speed == "" and studio.requests.resolve(again) == job.request
 
 

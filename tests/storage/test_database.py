@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import QUICK, opened_warm, wait_for

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.disks import read_only_disk, small_disk
+from tests.support.faults.disks import read_only_disk, small_disk
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.errors import ImageError, LoraError, ModelError, PresetError, RequestError, StorageError, UserError
@@ -57,7 +57,7 @@ def test_an_image_is_kept_and_turned_into_a_request(studio: Studio, settings: Se
 def test_reused_settings_give_the_same_request(draft: Draft, studio: Studio, photo: Path) -> None:
     for used in (draft, replace(draft, image=photo), replace(draft, preset=next(iter(studio.presets)))):
         job_id = studio.submit(used)
-        assert studio.requests.resolve(studio.draft_of_job(job_id)) == studio.jobs.job(job_id).request
+        assert studio.requests.resolve(studio.drafts.of_job(job_id)) == studio.jobs.job(job_id).request
 
 
 def test_settings_of_a_preset_that_is_gone_keep_its_words(settings: Settings, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_settings_of_a_preset_that_is_gone_keep_its_words(settings: Settings, tm
     job_id = studio.submit(replace(BALL, preset=next(iter(studio.presets))))
     styled = studio.jobs.job(job_id).request.styled_prompt
     shutil.rmtree(tmp_path / "presets")
-    assert studio.requests.resolve(studio.draft_of_job(job_id)).styled_prompt == styled
+    assert studio.requests.resolve(studio.drafts.of_job(job_id)).styled_prompt == styled
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,13 @@ def test_clips_of_one_name_in_two_folders_have_their_own_copies(studio: Studio) 
     for number, clip in enumerate(clips):
         clip.parent.mkdir(parents=True)
         encode(np.full((5, 32, 48, 3), 200 * number, np.uint8), 16, clip, None)
-    assert last_frame(studio.share_copy(clips[0])).mean() < 50 < last_frame(studio.share_copy(clips[1])).mean()
-    assert studio.last_frame(clips[0]) != studio.last_frame(clips[1])
+    dark, light = (last_frame(studio.derived.share_copy(clip)).mean() for clip in clips)
+    assert dark < 50 < light
+    assert studio.derived.last_frame(clips[0]) != studio.derived.last_frame(clips[1])
 
 
 def test_a_job_without_a_clip_has_no_last_frame(studio: Studio) -> None:
     with pytest.raises(UserError, match="is queued and has no clip"):
-        studio.last_frame_of_job(studio.submit(BALL))
+        studio.derived.last_frame_of_job(studio.submit(BALL))
     with pytest.raises(UserError, match="There is no job"):
-        studio.last_frame_of_job("nobody")
+        studio.derived.last_frame_of_job("nobody")

@@ -25,7 +25,7 @@ def styles(studio: Studio) -> list[str]:
     shipped = list(studio.presets)
     for title, project in (("For all", ""), ("Harbour grey", "Harbour"), ("Secret launch", "Rocket")):
         studio.projects.ensure(project)
-        studio.save_preset(title, Draft(model="demo", preset="noir"), project)
+        studio.styles.save(title, Draft(model="demo", preset="noir"), project)
     return shipped
 
 

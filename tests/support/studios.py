@@ -15,7 +15,8 @@ from tests.support.warm import Warm, WarmProcess
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.launch import RunningWorker, options_of, settings_of, settings_parser, worker_log
 from wan_pipeline.jobs.supervisor import Supervisor
-from wan_pipeline.jobs.worker.worker import Worker, work
+from wan_pipeline.jobs.worker.process import work
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings

@@ -163,7 +163,7 @@ def main() -> None:
     import wan_pipeline.clips.encode
     import wan_pipeline.clips.read
     import wan_pipeline.engine.engine
-    import wan_pipeline.jobs.worker.worker
+    import wan_pipeline.jobs.worker.process
     import wan_pipeline.studio  # noqa: F401
 
     listener = socket.socket(socket.AF_UNIX)

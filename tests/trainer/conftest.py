@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import write_pictures
+from tests.support.files.pictures import write_pictures
 from wan_pipeline.settings import Settings
 
 

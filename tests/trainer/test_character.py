@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.support.characters import own_colors
+from tests.support.datasets.characters import own_colors
 from tests.support.requests import Silence, make_request
 from tests.support.trainings import Watcher
 from training import styles
@@ -20,7 +20,7 @@ from wan_pipeline.demo.scenes import sample_scenes
 from wan_pipeline.demo.vocabulary import COLORS, MOTIONS, OBJECTS, PLACES
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO, find
-from wan_pipeline.models.vocabulary import demo_vocabulary
+from wan_pipeline.models.vocabulary.words import demo_vocabulary
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.request import TrainingRequest, trigger_notes

@@ -14,10 +14,12 @@ from wan_pipeline.cli import main
 from wan_pipeline.errors import UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.files.checkpoints import advice, best_step, checkpoints, trainings, use
+from wan_pipeline.trainer.files.checkpoints import checkpoints, trainings, use
 from wan_pipeline.trainer.files.output import NameTakenError, Output
 from wan_pipeline.trainer.request import TrainingRequest
-from wan_pipeline.trainer.run import Trained, train
+from wan_pipeline.trainer.run import train
+from wan_pipeline.trainer.trained import Trained
+from wan_pipeline.trainer.validation import advice, best_step
 
 STEPS = 4
 

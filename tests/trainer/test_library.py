@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.support.pictures import write_pictures
+from tests.support.files.pictures import write_pictures
 from wan_pipeline.errors import LookingOnError, UserError
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES
 from wan_pipeline.trainer.dataset.library import Datasets

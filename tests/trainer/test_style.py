@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.support.palettes import distance, motion
+from tests.support.datasets.palettes import distance, motion
 from tests.support.requests import Silence, make_request
 from training.styles import LOOKS, write_dataset
 from wan_pipeline.engine.engine import Engine

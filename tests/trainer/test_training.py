@@ -39,7 +39,8 @@ from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
-from wan_pipeline.trainer.run import Trained, foresee, train
+from wan_pipeline.trainer.run import foresee, train
+from wan_pipeline.trainer.trained import Trained
 
 CPU = torch.device("cpu")
 STEPS = 6

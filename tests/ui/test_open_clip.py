@@ -14,8 +14,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from tests.support.files.receipts import stored_receipt
 from tests.support.pages import TEMPLATES, page_links
-from tests.support.receipts import stored_receipt
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.foreign import read_foreign
 from wan_pipeline.requests.request import Draft

@@ -85,7 +85,7 @@ class Request:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without the port, lower case; empty for what is no name."""
+    """The name in a Host header, without the port, lower case; empty for an invalid name."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
     except ValueError:

@@ -46,6 +46,7 @@ from wan_pipeline.access.http import (
 from wan_pipeline.access.keys import Key, Keys
 from wan_pipeline.access.limits import Limits, take_both
 from wan_pipeline.access.logins import Logins
+from wan_pipeline.access.memory import MemoryKeeper
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.refusals import Refusal, RefusedPage, answer_of
 from wan_pipeline.access.roles import Role
@@ -98,6 +99,7 @@ class Guard:
         self._lookups = CapacityLimiter(LOOKUPS_AT_A_TIME)
         self._open: Counter[str] = Counter()
         """Requests under way, by the id of their key."""
+        self._memory = MemoryKeeper()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -131,6 +133,7 @@ class Guard:
         finally:
             self._open[caller.key_id] -= 1
             self._open += Counter()  # forgets those that are at 0
+            self._memory.count(body.received)
 
     # Who asks
 

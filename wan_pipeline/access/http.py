@@ -191,15 +191,16 @@ class BoundedBody:
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
-        self._received = 0
+        self.received = 0
+        """Bytes so far."""
 
     @property
     def is_too_large(self) -> bool:
-        return self._received > self._limit
+        return self.received > self._limit
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+        self.received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
         return {"type": "http.disconnect"} if self.is_too_large else message
 
     def refusing(self, send: Send, answer: Answer) -> Send:

@@ -21,7 +21,7 @@ MAX_CLIPS = 100_000
 MAX_EXPIRY = timedelta(days=366)
 VISITOR = "v"
 """Begins the ids of keys that a Space gave to visitors by itself; those of other keys are hexadecimal. A clip holds the
-id of the key it was made by, and so tells that it is a visitor's when the key is long gone."""
+id of the key it was made by, and so shows that it is a visitor's after the key is gone."""
 USE_SECONDS = 60.0
 """The last use is written at most this often."""
 

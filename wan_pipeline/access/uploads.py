@@ -1,6 +1,6 @@
 """Files that guests sent to be used in a later request: each by a name that nobody guesses, for the key that sent it.
 
-A guest never names a path: what is no name of an upload is not looked for on the disk.
+A guest never names a path: a name that is not an upload's is never looked up on the disk.
 """
 
 from __future__ import annotations

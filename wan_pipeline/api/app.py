@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wan_pipeline.access.uploads import Uploads
-from wan_pipeline.api.answers import error
-from wan_pipeline.api.endpoint_routes import EndpointRoutes
-from wan_pipeline.api.guest_routes import GuestRoutes
-from wan_pipeline.api.key_routes import KeyRoutes
-from wan_pipeline.api.review_routes import ReviewRoutes
+from wan_pipeline.api.responses import error
+from wan_pipeline.api.routes.endpoints import EndpointRoutes
+from wan_pipeline.api.routes.guests import GuestRoutes
+from wan_pipeline.api.routes.keys import KeyRoutes
+from wan_pipeline.api.routes.reviews import ReviewRoutes
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.api.tools import PATH, McpRoute
 from wan_pipeline.api.videos import Videos

@@ -26,7 +26,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MAX_FIELDS = 60
 MAX_JSON_BYTES = 32 * 2**20
 """With a picture in it."""
-BROKEN_OFF = "The body is larger than it may be, or did not come to its end."
+BROKEN_OFF = "The body is larger than it may be, or was cut off."
 
 Keep = Callable[[BinaryIO, str], Path]
 """Saves an upload under a name of our own with this ending, for what a request calls its file does not matter."""

@@ -33,7 +33,7 @@ VIDEOS = frozenset({"control_video", "control_mask"})
 """Uploads that ffmpeg reads."""
 ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/mp4": ".mp4", "video/webm": ".webm"}
 FramesOf = Callable[[Draft, float], int]
-"""How many frames make a clip of so many seconds: `CallerStudio.frames_of`, in the project that the clip is for."""
+"""The number of frames of a clip of this many seconds: `CallerStudio.frames_of`, in the clip's project."""
 
 
 def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], frames_of: FramesOf) -> Draft:
@@ -127,7 +127,7 @@ def _uploads(files: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
 
 
 def _with_seconds(draft: Draft, seconds: float, frames_of: FramesOf) -> Draft:
-    """The number of frames that is nearest to so many seconds. Raises RequestError for both."""
+    """The number of frames nearest to this many seconds. Raises RequestError for both."""
     if draft.num_frames is not None:
         raise RequestError(SECONDS, "Send either the seconds or the number of frames, not both.")
     if not 0 < seconds <= 3600:

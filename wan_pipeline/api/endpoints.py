@@ -15,10 +15,10 @@ from gradio.routes import App
 from gradio.utils import get_upload_folder
 
 from wan_pipeline.access.guard import caller_of
-from wan_pipeline.api.answers import address_of, id_of, sentence_of, video_of_job
 from wan_pipeline.api.drafts import REFERENCE, draft_of
-from wan_pipeline.api.endpoint_routes import NAMES
 from wan_pipeline.api.lists import one_video
+from wan_pipeline.api.responses import address_of, id_of, sentence_of, video_of_job
+from wan_pipeline.api.routes.endpoints import NAMES
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError, StudioError
 from wan_pipeline.studio import Studio
@@ -93,7 +93,7 @@ The size is such as "832x480", one of the model's; give either the seconds or nu
         return self._generate(values, request, image)
 
     def status(self, id: str, request: gr.Request) -> Status:
-        """Tell a clip's status (queued, in_progress, completed, failed), its progress in percent, what went wrong, \
+        """Get a clip's status (queued, in_progress, completed, failed), its progress in percent, what went wrong, \
 and the url of its MP4 once it is completed, to be fetched with the same authorization."""
         with _told():
             video = one_video(self._for(request), id_of(str(id)))
@@ -131,7 +131,7 @@ def endpoints_app(studio: Studio, find_upload: FindUpload) -> App:
         Endpoints(studio, find_upload).add()
     blocks.queue(max_size=MAX_QUEUE, api_open=False)
     blocks.state_session_capacity = MAX_SESSIONS
-    blocks.show_error = False  # but for sentences of ours: others may tell of this machine
+    blocks.show_error = False  # only our own sentences are shown: others may reveal details of this machine
     app: App = App.create_app(blocks, mcp_server=False)
     return app
 

@@ -1,4 +1,4 @@
-"""Clips as the HTTP API and the tools of agents list, tell and delete them: the caller's jobs, and finished clips.
+"""Clips as the HTTP API and the tools of agents list, describe and delete them: the caller's jobs, and finished clips.
 
 A list goes by when a clip was queued, or where its job is not known, by when it was made. Both come newest first from
 the database, and a page reads from the newest to its own end.
@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.answers import video_of_clip, video_of_job
+from wan_pipeline.api.responses import video_of_clip, video_of_job
 from wan_pipeline.caller_studio import CallerStudio, NotFound
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
@@ -74,7 +74,7 @@ def delete_video(studio: CallerStudio, video_id: str) -> None:
 
 
 def _newest(studio: CallerStudio, count: int) -> tuple[list[Video], bool]:
-    """The newest videos that `count` jobs and clips tell of, and whether that is all there is.
+    """The newest videos among `count` jobs and clips, and whether that is all there is.
 
     Clips that were found in the folder are listed in the order in which they were found, whenever they were made: so
     each has the time of the newest that was found before it at most, and a longer list begins as a shorter one does.

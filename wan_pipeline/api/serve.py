@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.access.callers import LOOPBACK_NAMES, host_name
@@ -79,20 +80,18 @@ def serve(
     bypass_proxies(host)
     names = frozenset(host_name(name) for name in host_names)
     rules = space.rules(names) if space else Rules(host_names=names)
+    settings = replace(settings, workspace=settings.workspace.absolute())
     with ExitStack() as stack:
-        settings = replace(settings, workspace=settings.workspace.absolute())
         remove_left_over(settings.cache)
-        # Gradio names a copy by its content, and deletes those of an app that ends: where apps share a folder, one
-        # deletes what another one still shows. To be set before Gradio is imported.
-        os.environ["GRADIO_TEMP_DIR"] = stack.enter_context(temporary_folder(settings.cache, "gradio"))
-        with without_unknown_proxies():
-            from wan_pipeline.api.endpoints import Endpoints, owners_upload
-            from wan_pipeline.studio import Studio
-            from wan_pipeline.ui.page import build_ui
+        stack.enter_context(_gradio_folder(settings.cache))
+        from wan_pipeline.studio import Studio
 
         studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():
+            from wan_pipeline.api.endpoints import Endpoints, owners_upload
+            from wan_pipeline.ui.page import build_ui
+
             page = build_ui(studio, Endpoints(studio, owners_upload).add)
             options = serve_options(studio, rules, owners_password, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
@@ -103,13 +102,25 @@ def serve(
         page.block_thread()
 
 
+@contextmanager
+def _gradio_folder(cache: Path) -> Iterator[None]:
+    """Where Gradio keeps its copies, for this app alone. To be set before Gradio is imported.
+
+    It names a copy by its content, and deletes those of an app that ends: where apps share a folder, one deletes what
+    another one still shows.
+    """
+    with temporary_folder(cache, "gradio") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        yield
+
+
 def supervise_for(space: Space | None) -> Supervise:
     """What keeps a worker running: a process of its own, or on ZeroGPU a thread of this one."""
     from wan_pipeline.jobs.supervisor import Supervisor
 
     if space is None or not space.on_zero_gpu:
         return Supervisor
-    from wan_pipeline.api.space.zero_gpu import ZeroGpu
+    from wan_pipeline.api.space.zerogpu import ZeroGpu
 
     return ZeroGpu().supervisor
 
@@ -121,7 +132,7 @@ def serve_options(
     from starlette.middleware import Middleware
 
     from wan_pipeline.api.app import shared_app
-    from wan_pipeline.api.doors import Doors
+    from wan_pipeline.api.routing import Dispatcher
     from wan_pipeline.ui.common.templates import Templates
     from wan_pipeline.ui.theme import launch_options
 
@@ -133,8 +144,8 @@ def serve_options(
     limits, strangers = (space.limits(), space.strangers(studio.keys)) if space else (Limits(), None)
     guard: Any = Middleware(Guard, studio.keys, rules, limits, refused_page, password, strangers)
     login = strangers.login_start if strangers else ""
-    doors: Any = Middleware(Doors, shared_app(studio, templates, is_built=True, login=login))
-    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, doors], **NO_SCHEMA}}
+    dispatcher: Any = Middleware(Dispatcher, shared_app(studio, templates, is_built=True, login=login))
+    return {**launch_options(studio), "app_kwargs": {"middleware": [guard, dispatcher], **NO_SCHEMA}}
 
 
 def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[str]:
@@ -148,7 +159,7 @@ def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[
 def _invited(
     studio: Studio, addresses: Sequence[str], tell: Callable[[str], None], *, is_shared: bool
 ) -> Iterator[None]:
-    """Tell the public addresses, each with the owner's key, and with an invitation if it is shared with the world.
+    """Print the public addresses, each with the owner's key, and with an invitation if it is shared with the world.
 
     Both keys end with the block.
     """

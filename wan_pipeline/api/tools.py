@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action
-from wan_pipeline.api.answers import address_of, id_of, model_facts, preset_facts, sentence_of, video_of_job
 from wan_pipeline.api.drafts import draft_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
+from wan_pipeline.api.responses import address_of, id_of, model_facts, preset_facts, sentence_of, video_of_job
 from wan_pipeline.api.threads import Run, Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import StudioError
@@ -66,7 +66,7 @@ class AgentTools:
     def forecast(
         self, model: str = "", size: str = "", seconds: float | None = None, steps: int | None = None, preset: str = ""
     ) -> dict[str, Any]:
-        """Tell how many seconds a clip would take to make, and how long the queue before it is. Makes nothing."""
+        """Estimate how many seconds a clip would take, and how long the queue before it is. Makes nothing."""
         values = {"model": model, "size": size, "seconds": seconds, "steps": steps, "preset": preset, "prompt": "any"}
         wait = self._studio.forecast(draft_of(values, {}, self._studio.frames_of))
         return {"clip_seconds": round(wait.clip_seconds, 1), "queue_seconds": round(wait.queue_seconds, 1)}
@@ -94,11 +94,11 @@ class AgentTools:
         return video_of_job(self._studio.generate(draft_of(values, {}, self._studio.frames_of)))
 
     def status(self, id: str) -> dict[str, Any]:
-        """Tell a clip's status (queued, in_progress, completed, failed), its progress in percent, and its error."""
+        """Get a clip's status (queued, in_progress, completed, failed), its progress in percent, and its error."""
         return one_video(self._studio, id_of(id))
 
     def clip(self, id: str) -> dict[str, Any]:
-        """Tell where a finished clip's MP4 and thumbnail can be fetched, with this connection's authorization."""
+        """Get the addresses of a finished clip's MP4 and thumbnail, with this connection's authorization."""
         clip = self._studio.clip(id_of(id))
         url = f"{self._address}/v1/videos/video_{clip.id}/content"
         return {"id": f"video_{clip.id}", "url": url, "thumbnail_url": f"{url}?variant=thumbnail", "type": "video/mp4"}

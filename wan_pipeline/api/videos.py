@@ -26,10 +26,10 @@ from starlette.routing import Route
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, Role, check
 from wan_pipeline.access.uploads import Uploads
-from wan_pipeline.api.answers import id_of, route, video_id_of, video_of_job
 from wan_pipeline.api.body import Body, Keep, charged_to, kept_in, read_body, read_json
 from wan_pipeline.api.drafts import REFERENCE, VIDEOS, decode_data_url, draft_of, project_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
+from wan_pipeline.api.responses import id_of, route, video_id_of, video_of_job
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError

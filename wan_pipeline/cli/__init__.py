@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold letters that the terminal's code lacks
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold letters outside the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     options = argparse.Namespace(stopped="stopped.")
     try:

@@ -1,4 +1,4 @@
-"""`show` and `verify`: what a clip says of itself, and whether that is so."""
+"""`show` and `verify`: the settings in a clip's receipt, and whether they give the same frames."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_verify(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine
 
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
-        verdict = studio.verify_now(options.clip, observer, deterministic=options.deterministic)
+        verdict = studio.in_process.verify(options.clip, observer, deterministic=options.deterministic)
     report = {"clip": str(options.clip.resolve()), **verdict.to_dict()}
     print(json.dumps(report) if options.json else verdict.sentence)
     return 0 if verdict.identical else EXIT_FAILED

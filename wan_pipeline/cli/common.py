@@ -144,7 +144,7 @@ def draft(options: argparse.Namespace) -> Draft:
 
 @contextmanager
 def telling_projects(studio: Studio, names: Iterable[str]) -> Iterator[None]:
-    """Say at the end which of these projects were made meanwhile: those of clips that have no fault."""
+    """Print at the end which of these projects are new: those of clips without a fault."""
     absent = [name for name in dict.fromkeys(names) if studio.projects.find(name) is None]
     try:
         yield

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         telling_projects(studio, [options.project]),
         ProgressLine(sys.stderr) as observer,
     ):
-        finished = studio.render_now(
+        finished = studio.in_process.render(
             draft(options),
             options.output,
             observer,

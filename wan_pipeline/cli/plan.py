@@ -140,7 +140,7 @@ def _seconds(folders: Settings, requests: Mapping[str, GenerationRequest]) -> di
     if not folders.database.is_file():
         return {}
     from wan_pipeline.clips.inputs.files import InputFiles
-    from wan_pipeline.jobs.estimator import Estimator
+    from wan_pipeline.jobs.estimates.estimator import Estimator
     from wan_pipeline.jobs.reader import JobReader
     from wan_pipeline.lora.library import LoraLibrary
     from wan_pipeline.models.library import ModelLibrary

@@ -43,7 +43,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     pause = _action(actions, "pause", _pause, "start no further clip; the one that is being made goes on")
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")
     _action(actions, "resume", _resume, "go on after a pause")
-    _add_ids(_action(actions, "retry", _retry, "start failed clips afresh"), "*", "all that failed")
+    _add_ids(_action(actions, "retry", _retry, "queue failed clips again"), "*", "all that failed")
     _add_cancel(actions)
     clear = _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
     clear.add_argument("--project", metavar="NAME", help="only those of a project")
@@ -75,7 +75,7 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--shot", default="", metavar="SHOT", help="a shot of the project, which the clips are takes of"
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell how many, how long and how large; queue nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print how many, how long and how large; queue nothing")
     text = "print one JSON object a job instead; of a grid, and of a dry run, one in all as the last line"
     parser.add_argument("--json", action="store_true", help=text)
 
@@ -125,12 +125,12 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
-    with studio.read_list(options.file, own_disk=True, project=options.project) as content:
+    with studio.lists.read(options.file, own_disk=True, project=options.project) as content:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
         content.check(options.skip_bad)
         with telling_projects(studio, (row.project or options.project for row in content.rows)):
-            return studio.submit_rows(
+            return studio.lists.submit(
                 content,
                 skip_bad=options.skip_bad,
                 project=options.project,
@@ -221,7 +221,7 @@ def _clear(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
-        print(studio.export_queue(options.output, _label(studio, options)))
+        print(studio.lists.export(options.output, _label(studio, options)))
     return 0
 
 

@@ -20,7 +20,7 @@ from wan_pipeline.wording import plural
 
 if TYPE_CHECKING:
     from wan_pipeline.trainer.dataset.check import Dataset
-    from wan_pipeline.trainer.run import Trained
+    from wan_pipeline.trainer.trained import Trained
 
 TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
 DATASET = "Look at a folder of images and short clips before training on it."
@@ -64,7 +64,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--trigger", default="", metavar="WORD", help="a word put before every caption")
     text = "a folder of clips that are trained on beside it, without the trigger word"
     add("--regularisation", type=words.path, metavar="DIR", help=text)
-    text = "so many clips for the same, made by the base model"
+    text = "number of regularisation clips to make with the base model"
     add("--regularisation-clips", type=words.whole("number of clips"), metavar="N", default=0, help=text)
     add("--steps", type=words.whole("steps"), metavar="N", help="(the recipe's)")
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
@@ -128,7 +128,7 @@ def run_import(options: argparse.Namespace) -> int:
 
 def run_caption(options: argparse.Namespace) -> int:
     from wan_pipeline.engine.device.placement import choose_placement  # here and below: --help needs none of it
-    from wan_pipeline.engine.load import quiet_libraries
+    from wan_pipeline.engine.loading.load import quiet_libraries
     from wan_pipeline.trainer.preparation.captions import Captioner, caption_dataset
 
     quiet_libraries()

@@ -39,7 +39,7 @@ def list_clips(folder: Path, below: str = "") -> set[str]:
 def move_files(clip: str, source: Path, target: Path) -> None:
     """Move a clip from one folder to another. Raises ClipFileError, before anything is moved if a name is taken there.
 
-    The MP4 goes first: after a crash between two files, it tells where the clip belongs. Files that are not there are
+    The MP4 goes first: after a crash between two files, it decides where the clip belongs. Files that are not there are
     passed over, for somebody may have moved them.
     """
     present = [name for name in _names(clip) if (source / name).exists()]

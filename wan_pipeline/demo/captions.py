@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from wan_pipeline.demo.vocabulary import COLORS, LOOKS, MOTIONS, OBJECTS, PLACES
-from wan_pipeline.models.vocabulary import Verb, demo_vocabulary
+from wan_pipeline.models.vocabulary.words import Verb, demo_vocabulary
 
 MAX_TOKENS = 64
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState, solver_state
 from wan_pipeline.engine.conditioning import Conditioning
-from wan_pipeline.engine.load import Denoiser
+from wan_pipeline.engine.loading.load import Denoiser
+from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
 from wan_pipeline.engine.preview import Preview
-from wan_pipeline.engine.schedulers import make_scheduler
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.inspect import VACE_PIPELINE
 from wan_pipeline.models.spec import Mode

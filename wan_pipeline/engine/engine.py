@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.checkpoint import Checkpoint
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decode import decode, decoder_passes
@@ -29,19 +29,19 @@ from wan_pipeline.engine.device.placement import (
     release_memory,
 )
 from wan_pipeline.engine.latents import pack
-from wan_pipeline.engine.load import quiet_libraries
-from wan_pipeline.engine.loaded import Loaded, ModelHolder
-from wan_pipeline.engine.lora.adapters import AdapterHome, Layers, applied, read_weights
+from wan_pipeline.engine.loading.load import quiet_libraries
+from wan_pipeline.engine.loading.loaded import Loaded, ModelHolder
+from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.lora.chosen import ChosenLora, match_chosen, summed
 from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.memory.weights import compute_dtype
-from wan_pipeline.engine.preview import Preview, load_preview
+from wan_pipeline.engine.prepared import PlannedClip, Prepared
+from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
-from wan_pipeline.engine.rendered import Rendered, frames_sha256
+from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import OutOfMemory, StorageError
-from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.planning.forecast import Forecast
@@ -50,53 +50,6 @@ from wan_pipeline.progress import Observer, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
 from wan_pipeline.wording import lower_first
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """One clip to render: what was asked for, and how it is made."""
-
-    request: GenerationRequest
-    model: InstalledModel
-    plan: MemoryPlan
-    stages: Stages
-    checkpoint: Path | None
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What denoising needs beside the text and the conditioning."""
-
-    loaded: Loaded
-    preview: Preview
-    adapters: list[tuple[Adapter, Layers]]
-    factors: list[Factor]
-    """Of scheduled adapters."""
-    provenance: Provenance
-    checkpoint: Checkpoint | None
-
-    @property
-    def steps_done(self) -> int:
-        """By an earlier run."""
-        state = self.checkpoint.resume_state if self.checkpoint else None
-        return state.step if state else 0
-
-    @property
-    def seconds_done(self) -> float:
-        """Seconds that an earlier run spent denoising."""
-        state = self.checkpoint.resume_state if self.checkpoint else None
-        return state.seconds if state else 0.0
-
-    def begin_step(self, step: int) -> None:
-        """Set the adapters' factors for a step, counted from 0."""
-        for factor in self.factors:
-            factor.begin_step(step)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        of_adapters = (warning for adapter, _ in self.adapters for warning in adapter.warnings)
-        of_checkpoint = self.checkpoint.warnings if self.checkpoint else ()
-        return (*of_adapters, *of_checkpoint, *self.loaded.warnings)
 
 
 class Engine:
@@ -142,7 +95,7 @@ class Engine:
         chosen = self._planner.choose(request, model, plan, self._holder.host_bytes)
         with self._computing(request, model, chosen.plan):
             stages = Stages(observer, MemoryGauge(self._placement))
-            rendered = self._render(_Clip(request, model, chosen.plan, stages, checkpoint))
+            rendered = self._render(PlannedClip(request, model, chosen.plan, stages, checkpoint))
         return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _forecast_warning(chosen)))
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
@@ -184,7 +137,7 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _render(self, clip: _Clip) -> Rendered:
+    def _render(self, clip: PlannedClip) -> Rendered:
         """All stages in order."""
         stages, steps = clip.stages, clip.request.num_inference_steps
         loras = match_chosen(clip.request.loras, clip.model, self._loras)
@@ -216,7 +169,7 @@ class Engine:
         setup, streams = self._recorder.text_setup(), plan.text == "streamed"
         return embed(model, texts, self._prompts, place, setup, observer, streams=streams)
 
-    def _prepare(self, clip: _Clip, loras: list[ChosenLora]) -> _Prepared:
+    def _prepare(self, clip: PlannedClip, loras: list[ChosenLora]) -> Prepared:
         """Load the model and the adapters, hash what the clip is made from, and find its checkpoint."""
         model, plan, place = clip.model, clip.plan, self._placement
         loaded = self._holder.load(model, plan, self._planner.attention)
@@ -237,12 +190,12 @@ class Engine:
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        return _Prepared(loaded, preview, adapters, factors, provenance, checkpoint)
+        return Prepared(loaded, preview, adapters, factors, provenance, checkpoint)
 
     def _denoise(
-        self, clip: _Clip, prepared: _Prepared, embeddings: list[torch.Tensor], conditioning: Conditioning
+        self, clip: PlannedClip, prepared: Prepared, embeddings: list[torch.Tensor], conditioning: Conditioning
     ) -> torch.Tensor:
-        """Latents, with adapters applied and the model set up by the plan meanwhile."""
+        """Latents. Adapters are applied and the model is set up by the plan while it denoises."""
         device, loaded, plan = self._placement.device, prepared.loaded, clip.plan
         offloads = plan.residency is Residency.OFFLOAD and not self._placement.on_cpu
         with ExitStack() as stack:
@@ -262,7 +215,7 @@ class Engine:
             )
         return latents
 
-    def _decode(self, clip: _Clip, loaded: Loaded, latents: torch.Tensor) -> NDArray[np.uint8]:
+    def _decode(self, clip: PlannedClip, loaded: Loaded, latents: torch.Tensor) -> NDArray[np.uint8]:
         release_memory(self._placement)
         tile = clip.plan.tile
         with (

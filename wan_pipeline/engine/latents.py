@@ -25,5 +25,5 @@ def unpack(content: bytes) -> torch.Tensor:
     except (SafetensorError, KeyError, ValueError) as error:
         raise GenerationError(f"The clip's latents cannot be read ({error}); make the clip again.") from error
     if latents.ndim != 5 or latents.shape[0] != 1 or not bool(torch.isfinite(latents).all()):
-        raise GenerationError(f"The clip's latents are no numbers of one clip ({tuple(latents.shape)}); make it again.")
+        raise GenerationError(f"The stored latents are not those of one clip ({tuple(latents.shape)}); make it again.")
     return latents

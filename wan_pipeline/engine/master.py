@@ -16,7 +16,7 @@ from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.deterministic import deterministic
 from wan_pipeline.engine.device.placement import Placement, choose_placement, is_out_of_memory, limit_memory
 from wan_pipeline.engine.latents import unpack
-from wan_pipeline.engine.load import load_component, quiet_libraries
+from wan_pipeline.engine.loading.load import load_component, quiet_libraries
 from wan_pipeline.errors import GenerationError, ModelError
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.planning.memory_plan import is_plan, read_plan

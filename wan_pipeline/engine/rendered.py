@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ class Rendered:
     frames: NDArray[np.uint8]
     """(T, H, W, 3)."""
     sha256: str
-    """SHA-256 of the frames, as `frames_sha256` makes it."""
+    """By `clips.frame_hash.frames_sha256`."""
     seconds: dict[str, float]
     """By stage."""
     peak_memory_mb: float
@@ -30,10 +29,3 @@ class Rendered:
     """The final latents as `engine.latents.pack` writes them; None where they are not to be kept."""
     warnings: tuple[str, ...] = ()
     """What was left out or degraded, one sentence each."""
-
-
-def frames_sha256(frames: NDArray[np.uint8]) -> str:
-    """SHA-256 of the shape and the bytes: equal exactly if two clips have the same frames."""
-    digest = hashlib.sha256(repr(frames.shape).encode())
-    digest.update(np.ascontiguousarray(frames).data)
-    return digest.hexdigest()

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from wan_pipeline.engine.device.placement import Placement, release_memory
-from wan_pipeline.engine.load import load_text_encoder
+from wan_pipeline.engine.loading.load import load_text_encoder
 from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.weights import load_mapped_text_encoder
@@ -51,7 +51,7 @@ class EmbeddingCache:
         except (SafetensorError, KeyError, OSError) as error:
             logger.warning("The cached prompt %s is damaged and is encoded again: %s", path, error)
             return None
-        with suppress(OSError):  # another process may have deleted it meanwhile
+        with suppress(OSError):  # another process may have deleted it
             os.utime(path)
         return embedding
 

@@ -48,7 +48,7 @@ _NO_WAIT = {QueueKey.NO_ROOM: "", QueueKey.PAUSE_NOW: "0"}
 class QueueEditor:
     """Changes to the queue of one workspace. Every method raises StorageError when the database cannot be used.
 
-    An app that only looks on may add jobs; what changes those of others raises LookingOnError there.
+    A viewer app may add jobs; changing existing ones raises LookingOnError there.
     """
 
     def __init__(self, database: Database, jobs: JobReader, check_main_app: CheckMainApp = unchecked) -> None:
@@ -75,7 +75,7 @@ class QueueEditor:
         No job gets that name then: `names`, those of `NewJob`, pass over files that are there. None if there is no
         name. Raises StorageError.
         """
-        with self._database.transaction() as connection:  # no job is queued meanwhile
+        with self._database.transaction() as connection:  # so that no job is queued in between
             if not (name := _free_name(connection, names, "", project, 0)):
                 return None
             clip = folder / f"{name}.mp4"
@@ -106,7 +106,7 @@ class QueueEditor:
     def edit(self, job_id: str, request: GenerationRequest, names: Names | None = None) -> None:
         """Give a waiting or held job another request; it keeps its place. Raises UserError if it is neither.
 
-        `names` are those of `NewJob`. Its clip keeps its take, and so its name, unless what the name tells is another.
+        `names` are those of `NewJob`. Its clip keeps its take, and its name unless a setting in the name has changed.
         """
         values: dict[str, Any] = {
             "request": request.to_json(),

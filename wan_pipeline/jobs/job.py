@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from wan_pipeline.jobs.room import NoRoom
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.lora.applied import AppliedLora
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
@@ -89,7 +89,7 @@ class QueueState:
     beats: int
     """Count of heartbeats. A stall is measured by how long this does not change, by a monotonic clock."""
     worker_pid: int | None
-    """Process of the last heartbeat. Only the worker lock tells whether it is alive."""
+    """Process of the last heartbeat. Only the worker lock says whether it is alive."""
     no_room: NoRoom | None = None
     """Why it is paused, if it is until a disk has room again."""
     pauses_now: bool = False

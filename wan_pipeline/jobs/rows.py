@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
-from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.progress import Stage
 from wan_pipeline.storage.outside import stored_json
 
@@ -83,7 +83,7 @@ def cancel_row(connection: sqlite3.Connection, job_id: str) -> None:
 
 
 def retry_row(connection: sqlite3.Connection, job_id: str) -> bool:
-    """Queue a failed, cancelled or quarantined job afresh, at the end. Returns whether it was one."""
+    """Queue a failed, cancelled or quarantined job again, at the end. Returns whether it was one."""
     fresh = {
         "state": JobState.QUEUED,
         "stage": Stage.QUEUED,

@@ -18,7 +18,7 @@ from wan_pipeline.jobs.job import RUNNING, EventKind
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
-from wan_pipeline.jobs.worker.worker import Ending
+from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """Starts a worker process when jobs wait and none lives; starts another when it dies; ends one that hangs.
 
-    What becomes of the job that a dead worker left is decided by the next worker, which alone holds the lock. Of
-    several apps on one workspace the first supervises; the others look on, and one of them takes over when it leaves.
+    The next worker, which alone holds the lock, decides what becomes of the job that a dead worker left. Of several
+    apps on one workspace the first supervises; the others are viewers, and one takes over when it leaves.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Supervisor:
         self._process: RunningWorker | None = None
         self._starts_at_launch = 0
         self.tasks: list[Callable[[], None]] = []
-        """What else an open app does at every look, such as to start trainings; not `work`."""
+        """What else an open app does at every poll, such as starting trainings; `work` does not."""
         self.notices: list[str] = []
-        """What was repaired meanwhile, one sentence each, for the person."""
+        """What was repaired while the app was open, one sentence each, for the person."""
         self._backups = Backups(settings.database)
         self._backoff = RestartBackoff()
         self._stall = StallDetector(stall_seconds, 2 * poll_seconds)
@@ -73,7 +73,7 @@ class Supervisor:
         self._thread = Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Tell workers that an app is open, start one to be warm for the first job, and keep watch."""
+        """Hold the app's lock, start a worker to be warm for the first job, and start to supervise."""
         self._app_lock.acquire()
         if self._is_main() and not self._locks.worker_is_alive():
             self._start_worker()
@@ -85,7 +85,7 @@ class Supervisor:
         return self._thread.is_alive() and not self._main_lock.is_locked
 
     def wake(self) -> None:
-        """Look now: there is a new job."""
+        """Poll now: there is a new job."""
         self._wake.set()
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Supervisor:
         self._app_lock.release()
 
     def work(self, on_tick: Callable[[], None] = lambda: None) -> None:
-        """Block until no job waits or the queue is paused, calling `on_tick` after each look.
+        """Block until no job waits or the queue is paused, calling `on_tick` after each poll.
 
         On an interruption the worker it started stops too, and its job waits again. Raises StorageError.
         """

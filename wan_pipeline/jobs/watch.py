@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from wan_pipeline.jobs.worker.worker import Ending
+from wan_pipeline.jobs.worker.ending import Ending
 
 MAX_FAILED_STARTS = 3
 """A worker that ends by itself this often in a row before it claims a job would do so again."""
@@ -21,7 +21,7 @@ class RestartBackoff:
         128 + signal.SIGTERM,
         0xC000013A,  # Ctrl+C on Windows
     )
-    """Exit statuses that say nothing about the next worker. (Windows does not tell who ended a process.)"""
+    """Exit statuses that say nothing about the next worker. (Windows does not say who ended a process.)"""
 
     def __init__(self) -> None:
         self.failed_starts = 0

@@ -6,17 +6,17 @@ All of it is for the holder of the worker lock.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wan_pipeline.clips import gallery
 from wan_pipeline.clips.files import name_in
-from wan_pipeline.clips.sidecars import Entry
+from wan_pipeline.clips.gallery import rows as gallery_rows
+from wan_pipeline.clips.gallery.scan import Entry
+from wan_pipeline.jobs.claiming import next_row, start_row
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.rows import (
     QueueKey,
     ReadyWorker,
@@ -37,8 +37,6 @@ MAX_ATTEMPTS = 2
 """Workers that may die with a job before it is quarantined."""
 KEPT_STARTS = 5
 """Newest starts of workers that estimates learn from."""
-MAX_OVERTAKEN = 8
-"""Jobs of another model that may go before one, to spare the loading of weights."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,15 @@ class WorkerQueue:
 
         Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs, those
         that are `deterministic` or those that are not, go before others, but never before one that was moved by hand,
-        and past any one job at most MAX_OVERTAKEN times, so every job gets its turn. A job whose request cannot be
-        read fails here. After `stop_after_current` only an interrupted job is still claimed; then the queue is paused.
+        and past any one job at most `claiming.MAX_OVERTAKEN` times, so every job gets its turn. A job whose request
+        cannot be read fails here. After `stop_after_current` only an interrupted job is still claimed; then the queue
+        is paused.
         """
         with self._database.transaction() as connection:
-            while (row := _next(connection, loaded, is_deterministic=deterministic)) is not None:
+            while (row := next_row(connection, loaded, is_deterministic=deterministic)) is not None:
                 _, error = read_request(row["request"])
                 if error is None:
-                    _start(connection, row)
+                    start_row(connection, row)
                     break
                 _end(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
         return self._jobs.job(row["id"]) if row else None
@@ -222,7 +221,7 @@ class WorkerQueue:
                 warnings=json.dumps(clip.warnings),
             ):
                 record_event(connection, job_id, kind, entry.clip)
-                gallery.add(connection, entry, folder)
+                gallery_rows.add(connection, entry, folder)
 
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple[Entry, Path]:
@@ -243,51 +242,6 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple
         note=job["note"],
     )
     return entry, folder
-
-
-def _next(connection: sqlite3.Connection, loaded: str | None, *, is_deterministic: bool) -> sqlite3.Row | None:
-    """The row to claim, by the rule in `claim`."""
-    if get_setting(connection, QueueKey.PAUSED, "0") == "1":
-        return None
-    row = _first(connection, "state = 'interrupted'")
-    if row is None and get_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0") == "1":
-        set_setting(connection, QueueKey.PAUSED, "1")
-        set_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0")
-        return None
-    return (
-        row
-        or (loaded and _alike(connection, loaded, deterministic=is_deterministic))
-        or _first(connection, "state = 'queued'")
-    )
-
-
-def _alike(connection: sqlite3.Connection, model: str, *, deterministic: bool) -> sqlite3.Row | None:
-    """The first waiting job that the loaded model can make as it is, unless it may not overtake the one before it."""
-    barrier = _first(connection, "state = 'queued' AND (moved OR overtaken >= ?)", MAX_OVERTAKEN)
-    last = barrier["position"] if barrier else float("inf")
-    return _first(
-        connection, "state = 'queued' AND model = ? AND deterministic = ? AND position <= ?", model, deterministic, last
-    )
-
-
-def _first(connection: sqlite3.Connection, condition: str, *values: object) -> sqlite3.Row | None:
-    statement = f"SELECT * FROM jobs WHERE {condition} ORDER BY position LIMIT 1"  # noqa: S608 (this file's constants)
-    row: sqlite3.Row | None = connection.execute(statement, values).fetchone()
-    return row
-
-
-def _start(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
-    connection.execute(
-        "UPDATE jobs SET state = ?, stage = ?, started_at = ?, attempts = attempts + 1, resumed_from = 0, "
-        "step = 0, total = 0, eta_seconds = NULL WHERE number = ?",
-        (JobState.RUNNING, Stage.LOADING, now(), row["number"]),
-    )
-    if row["state"] == JobState.QUEUED:
-        connection.execute(
-            "UPDATE jobs SET overtaken = overtaken + 1 WHERE state = 'queued' AND position < ?", (row["position"],)
-        )
-    set_setting(connection, QueueKey.STARTS, str(int(get_setting(connection, QueueKey.STARTS, "0")) + 1))
-    record_event(connection, row["id"], EventKind.STARTED, f"attempt {row['attempts'] + 1}, process {os.getpid()}")
 
 
 def _give_back(connection: sqlite3.Connection, job_id: str, state: JobState, kind: EventKind, detail: str = "") -> bool:

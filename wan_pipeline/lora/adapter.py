@@ -1,8 +1,7 @@
-"""Matches a LoRA file with a model, by its header, and looks at its numbers. No torch."""
+"""Matches a LoRA file with a model, by its header. No torch."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,31 +10,15 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import Module, fit_module
-from wan_pipeline.lora.keys import KeyParts, Place, Role, Spellings, split_keys
-from wan_pipeline.lora.metadata import read_settings, with_settings_beside
+from wan_pipeline.lora.reading.header import read_lora_header
+from wan_pipeline.lora.reading.keys import KeyParts, Place, Role, Spellings, split_keys
+from wan_pipeline.lora.reading.metadata import read_settings
+from wan_pipeline.lora.reading.values import UNREAD, ValueReader, Values, check_values
 from wan_pipeline.lora.schedule import Schedule
-from wan_pipeline.lora.values import UNREAD, ValueReader, Values
 from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header, with_remedy
-
-MAX_HEADER_BYTES = 4 * 2**20
-MAX_TENSORS = 20_000
-MAX_KEY_LENGTH = 300
-OTHER_KINDS = (
-    (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "GLoRA"),
-    (re.compile(r"\.vera_lambda_"), "VeRA"),
-    (re.compile(r"\.lora_E\b"), "AdaLoRA"),
-    (re.compile(r"\.boft_[rs]\b", re.IGNORECASE), "BOFT"),
-    (re.compile(r"\.hra_u\b"), "HRA"),
-    (
-        re.compile(r"\.(randlora_|fourierft_|c3a_kernel|shira_|bone_block|miss_block|waveft_)"),
-        "RandLoRA, FourierFT or the like",
-    ),
-    (re.compile(r"\.(set_weight|reshape_weight)$"), "replaced weights"),
-)
-"""Kinds of adapters that are not supported, by a part of their keys."""
-_OTHER_KIND = re.compile("|".join(f"(?:{mark.pattern})" for mark, _ in OTHER_KINDS), re.IGNORECASE)
+from wan_pipeline.models.weights import Header, TensorInfo
+from wan_pipeline.wording import first_of
 
 Shape = tuple[int, ...]
 
@@ -62,7 +45,7 @@ class Adapter:
     schedule: Schedule | None = None
     """Factors of the weight over the steps; None: 1 in all of them."""
     is_by_default: bool = False
-    """Nothing tells which of two experts it is for, so that it works on both."""
+    """Nothing says which of two experts it is for, so it is applied to both."""
 
     @property
     def note(self) -> str:
@@ -77,12 +60,12 @@ class Adapter:
         """What the user should know, a sentence each."""
         name, warnings = self.path.stem, []
         if self.skipped:
-            warnings.append(f"LoRA '{name}': left out keys that match nothing: {_first_of(self.skipped)}.")
+            warnings.append(f"LoRA '{name}': left out keys that match nothing: {first_of(self.skipped)}.")
         if self.misfits:
-            warnings.append(f"LoRA '{name}': left out {_first_of(self.misfits)}.")
+            warnings.append(f"LoRA '{name}': left out {first_of(self.misfits)}.")
         if self.without_effect:
             warnings.append(
-                f"LoRA '{name}' changes nothing where it holds only zeros, in {_first_of(self.without_effect)}."
+                f"LoRA '{name}' changes nothing where it holds only zeros, in {first_of(self.without_effect)}."
             )
         if self.is_half:
             noise, other = ("high", "low") if self.experts == (0,) else ("low", "high")
@@ -174,7 +157,7 @@ class LoraFile:
         return len(self.experts) < 2 or (place.expert or 0) in experts
 
     def _skipped(self, changes: list[Change], experts: tuple[int, ...], misfits: Mapping[str, str]) -> tuple[str, ...]:
-        """The keys that no expert of the model uses, and that are not told as misfits."""
+        """The keys that no expert of the model uses, and that are not reported as misfits."""
         used = {key for change in changes for key in change.all_keys}
         left = sorted(self.header.tensors.keys() - used - misfits.keys())
         if len(self.modules.shapes) == 1:
@@ -243,38 +226,6 @@ def match_adapter(
     return open_lora(path, model, values).adapter(weight, experts=experts, is_half=is_half)
 
 
-def read_lora_header(path: Path) -> Header:
-    """The header of a file, within limits. Raises LoraError."""
-    try:
-        header = with_settings_beside(path, read_header(path, MAX_HEADER_BYTES, MAX_TENSORS))
-    except (DamagedFileError, OSError) as error:
-        reason = with_remedy(error, "download or export it again")
-        raise LoraError(f"LoRA '{path.stem}' cannot be read: {reason}.") from error
-    for key in header.tensors:
-        if len(key) > MAX_KEY_LENGTH or not key.isprintable() or any(part in key for part in ("/", "\\", "..")):
-            raise LoraError(f"LoRA '{path.stem}' has an unsafe key {key[:60]!r}; use a file from a source you trust.")
-        for mark, kind in OTHER_KINDS if _OTHER_KIND.search(key) else ():
-            if mark.search(key):
-                raise LoraError(
-                    f"LoRA '{path.stem}' is of the kind {kind}, which is not supported; use a LoRA, DoRA, LoKr or LoHa."
-                )
-    return header
-
-
-def check_values(path: Path, header: Header, reader: ValueReader) -> Values:
-    """Look at a file's numbers. Raises LoraError for infinities and what is no number."""
-    try:
-        values = reader.read(path, header)
-    except OSError as error:
-        raise LoraError(f"LoRA '{path.stem}' cannot be read: {error}; download or export it again.") from error
-    if values.not_finite:
-        raise LoraError(
-            f"LoRA '{path.stem}' holds values that are not numbers, in {_first_of(values.not_finite)}; "
-            "download or export it again."
-        )
-    return values
-
-
 def _shapes(model: InstalledModel, component: str) -> dict[str, Shape]:
     """The shape of each module's weight, and of each parameter that is no module's, by name."""
     tensors: dict[str, TensorInfo] = model.tensors(component)
@@ -298,7 +249,3 @@ def _is_dead(change: Change, dead: list[str], zeros: frozenset[str]) -> bool:
     if change.kind is Kind.DIFF or dead:
         return all(key in zeros for key in added)
     return False
-
-
-def _first_of(texts: tuple[str, ...]) -> str:
-    return f"{texts[0]} and {len(texts) - 1:,} more" if len(texts) > 1 else texts[0]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 
 Keys = dict[Role, str]
 Shape = tuple[int, ...]

@@ -14,13 +14,13 @@ from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter, LoraFile, open_lora
 from wan_pipeline.lora.experts import Expert, expert_by_metadata
 from wan_pipeline.lora.pairs import Lora
-from wan_pipeline.lora.values import ValueReader
+from wan_pipeline.lora.reading.values import ValueReader
 from wan_pipeline.models.library import InstalledModel
 
 Weights = tuple[float, float]
 """For the high-noise expert, which is the only one of most models, and for the low-noise one."""
 SaidExpert = Callable[[Path], Expert | None]
-"""What a person said of the expert that a file is for, which is asked where the file does not tell."""
+"""What a person answered when asked which expert a file is for, because the file does not say."""
 
 
 def match_adapters(
@@ -72,7 +72,7 @@ def _halves(lora: Lora, told: Mapping[Path, Expert | None]) -> list[tuple[int, P
 
 
 def _of_one_file(file: LoraFile, weights: Weights, told: Expert | None, said: SaidExpert) -> list[Adapter]:
-    """Of a file whose name tells no expert: by its metadata, else those that its keys name, else as a person said, else
+    """Of a file whose name gives no expert: by its metadata, else those that its keys name, else as a person said, else
     both. Keys for both experts are for both, whatever else is said.
     """
     in_keys = file.experts if told is None or len(file.experts) == 2 else ()

@@ -44,7 +44,7 @@ _BOUNDARY = (800.0, 900.0)
 def expert_by_metadata(metadata: Mapping[str, str]) -> Expert | None:
     """The expert that a file's metadata names: the checkpoint, the timesteps that were trained, or the LoRA's name.
 
-    None where nothing tells, or one line says both.
+    None where nothing says, or one line says both.
     """
     checkpoint = (_named_in(metadata.get(key, "")) for key in _CHECKPOINT_KEYS)
     names = (_named_in(metadata.get(key, "")) for key in _NAME_KEYS)

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from wan_pipeline.errors import LoraError, StudioError
-from wan_pipeline.lora.adapter import LoraFile, ModelModules, check_values, match_header, read_lora_header
+from wan_pipeline.lora.adapter import LoraFile, ModelModules, match_header
 from wan_pipeline.lora.applied import EXPERTS, applied_lora
 from wan_pipeline.lora.changes import ROLES, Kind
 from wan_pipeline.lora.check import SaidExpert, match_files
 from wan_pipeline.lora.experts import expert_by_metadata
-from wan_pipeline.lora.keys import KeyParts, Role, split_keys
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.lora.metadata import settings_beside
 from wan_pipeline.lora.pairs import Lora
-from wan_pipeline.lora.values import UNREAD, ValueReader
-from wan_pipeline.lora.words import base_of, trigger_words
+from wan_pipeline.lora.reading.header import read_lora_header
+from wan_pipeline.lora.reading.keys import KeyParts, Role, split_keys
+from wan_pipeline.lora.reading.metadata import settings_beside
+from wan_pipeline.lora.reading.values import UNREAD, ValueReader, check_values
+from wan_pipeline.lora.reading.words import base_of, trigger_words
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.weights import Header
 from wan_pipeline.settings import Settings
@@ -44,7 +45,7 @@ class LoraFacts:
     rank: int | None = None
     """The largest; None for a kind that has none."""
     base: str = ""
-    """The model that it was made for, as the file says, or whose width its shapes have; empty if neither tells."""
+    """The model that it was made for, as the file says, or whose width its shapes have; empty if neither is known."""
     keys: int = 0
     applied: int | None = None
     """Keys that the chosen model takes; None if no model was chosen, or none of it can be applied."""
@@ -55,7 +56,7 @@ class LoraFacts:
     problem: str | None = None
     """Why it cannot be used, with the chosen model if there is one, in a sentence."""
     asks_expert: bool = False
-    """Nothing tells which of the chosen model's experts it is for; people are asked, and the answer is remembered."""
+    """Nothing says which of the chosen model's experts it is for; the person is asked, and the answer is remembered."""
     warnings: tuple[str, ...] = ()
     """What of it is left out with the chosen model, a sentence each."""
 
@@ -213,13 +214,13 @@ def _kinds_and_rank(files: Iterable[_File]) -> tuple[list[str], int | None]:
 
 
 def _told(file: _File) -> tuple[str, ...]:
-    """The expert that a file's metadata tells; none if it tells none."""
+    """The expert that a file's metadata names, if any."""
     told = expert_by_metadata(file.header.metadata)
     return tuple(EXPERTS[number] for number in told.numbers) if told else ()
 
 
 def _named(lora: Lora) -> tuple[str, ...]:
-    """The experts that the names of the files tell; none if they tell none."""
+    """The experts that the files' names give, if any."""
     if not lora.is_half and not lora.is_pair:
         return ()
     return tuple(name for name, path in zip(EXPERTS, (lora.high, lora.low), strict=True) if path is not None)

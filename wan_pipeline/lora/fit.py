@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.changes import DECOMPOSED, ROLES, Change, Keys, Kind, Shape
-from wan_pipeline.lora.keys import Role
-from wan_pipeline.lora.metadata import AdapterSettings
+from wan_pipeline.lora.reading.keys import Role
+from wan_pipeline.lora.reading.metadata import AdapterSettings
 from wan_pipeline.models.weights import TensorInfo
 
 MAX_RANK = 4096

@@ -12,7 +12,7 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.experts import Expert, RememberedExperts
 from wan_pipeline.lora.pairs import Lora, alone, find_pairs, half_of, single
-from wan_pipeline.lora.values import ValueReader
+from wan_pipeline.lora.reading.values import ValueReader
 from wan_pipeline.models.names import is_text
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.hashes import FileHashes
@@ -72,7 +72,7 @@ class LoraLibrary:
         return cls(settings.loras, settings.more_loras, experts)
 
     def remember_expert(self, sha256: str, expert: Expert) -> None:
-        """Note what a person said of a file that does not tell its expert. Raises StorageError."""
+        """Remember which expert a person chose for a file that does not name one. Raises StorageError."""
         if self._experts is not None:
             self._experts.remember(sha256, expert)
 

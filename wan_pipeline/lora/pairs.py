@@ -51,7 +51,7 @@ class Half:
     path: Path
     is_high: bool
     is_certain: bool
-    """Whether the name says so by itself. What "high", "low", "H" or "LOW_POLY" may mean, the other half tells."""
+    """Whether the name says so by itself. "high", "low", "H" or "LOW_POLY" need the other half to mean an expert."""
     before: str
     """The stem before the expert's name, and after it."""
     after: str

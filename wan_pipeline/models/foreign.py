@@ -1,4 +1,4 @@
-"""Files and folders that are taken for weights and are something else: told by their first bytes, never opened further.
+"""Files and folders that are mistaken for weights: recognised by their first bytes, never opened further.
 
 Nothing is unpickled: a pickle is a program.
 """
@@ -11,7 +11,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.models.configs import DamagedModelError, read_config
 
 HEAD_BYTES = 512
-"""Bytes at the beginning of a file that tell what it is."""
+"""Bytes at the beginning of a file that identify its format."""
 PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 ARCHIVES = (b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!", b"\x1f\x8b", b"\xfd7zXZ")
 

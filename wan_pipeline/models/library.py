@@ -221,7 +221,7 @@ def folder_bytes(folder: Path) -> int:
     """The size of the files in a folder; a link counts as what it leads to."""
     total = 0
     for path in folder.rglob("*"):
-        with suppress(OSError):  # deleted meanwhile, or not readable
+        with suppress(OSError):  # just deleted, or not readable
             total += path.stat().st_size if path.is_file() else 0
     return total
 

@@ -14,7 +14,7 @@ from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, make_entry
 from wan_pipeline.models.hub.cache import CachedRepository
-from wan_pipeline.models.importing.importer import ModelImporter
+from wan_pipeline.models.importing.model_importer import ModelImporter
 from wan_pipeline.models.library import ModelLibrary, check_files, revision_of
 from wan_pipeline.models.names import check_repository
 from wan_pipeline.models.sound.registry import SOUND_MODELS
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 class ModelManager:
     """Manages the models of one workspace and of the Hugging Face cache.
 
-    In an app that only looks on, what changes a model raises LookingOnError.
+    In a viewer app, methods that change a model raise LookingOnError.
     """
 
     def __init__(

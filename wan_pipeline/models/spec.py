@@ -127,7 +127,7 @@ class ModelSpec:
     max_sequence_length: int = 512
     """Text tokens that the transformer reads."""
     vocabulary: str = ""
-    """Name of the words that it knows, for a model that knows no others; see `models.vocabulary`."""
+    """Name of the words that it knows, for a model that knows no others; see `models.vocabulary.words`."""
 
     memory: MemoryFacts = WAN_1_3B
     """Sizes of its parts, for the planner."""

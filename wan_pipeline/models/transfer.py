@@ -37,7 +37,7 @@ class TransferProgress:
 
     @property
     def eta_seconds(self) -> float | None:
-        """None while it cannot be told."""
+        """None while it is unknown."""
         if self.bytes_per_second < 1:
             return None
         return (self.total_bytes - self.done_bytes) / self.bytes_per_second

@@ -114,7 +114,7 @@ class Bundles:
     def read(self, source: Path) -> Imported:
         """Take in a bundle: a new project, and of what came with it all that is not here yet.
 
-        Raises ProjectError for what is no bundle or a project that is here already, StorageError.
+        Raises ProjectError for a file that is not a bundle or a project that exists already, StorageError.
         """
         try:
             with zipfile.ZipFile(source) as archive:

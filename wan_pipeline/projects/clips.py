@@ -80,7 +80,7 @@ class ProjectClips:
         earlier: int,
         take: int = 0,
     ) -> Iterator[str]:
-        """Free names, as `free_names` gives them, where the project had so many jobs earlier.
+        """Free names, as `free_names` gives them, where the project already had this many jobs.
 
         A template that names the shot counts the shot's takes.
         """

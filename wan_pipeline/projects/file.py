@@ -77,7 +77,7 @@ def write_project(project: Project, path: Path) -> None:
 
 
 def line_of(path: Path, keys: Keys) -> int:
-    """The line of a key in a TOML file, from 1; 0 if it cannot be told.
+    """The line of a key in a TOML file, from 1; 0 if it is unknown.
 
     The first line by which the key is there: the beginning of a file is TOML wherever a value ends.
     """

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wan_pipeline.clips.comments import Comment, Comments
 from wan_pipeline.clips.gallery import Clip, Gallery
+from wan_pipeline.clips.gallery.comments import Comment, Comments
 from wan_pipeline.clips.sheets.review import ReviewPage, write_review
 from wan_pipeline.errors import UserError
 from wan_pipeline.projects.shots.shot import Shot, Take, Verdict

@@ -23,7 +23,7 @@ Version = tuple[int, int]
 class Projects:
     """The folders below `projects/`. A file is read again when it has changed. Safe to share between threads.
 
-    What a person changes raises LookingOnError in an app that only looks on; that app too may queue clips for a new
+    Changes raise LookingOnError in a viewer app; that app too may queue clips for a new
     project, which makes it.
     """
 
@@ -171,7 +171,7 @@ def _read(path: Path) -> Project | ProjectError:
 
 
 def _version(path: Path) -> Version | None:
-    """None for a file that was removed meanwhile."""
+    """None for a file that has been removed."""
     try:
         status = path.stat()
     except OSError:

@@ -155,13 +155,13 @@ def chosen_by(draft: Draft, layers: Layers) -> Draft:
 
 
 def shown(draft: Draft) -> Draft:
-    """The draft of a form that shows its style, quality, speed and LoRAs: those that it lacks are none."""
+    """The draft of a form that shows its style, quality, speed and LoRAs: those that it has not are NONE."""
     styles: dict[str, Any] = {name: getattr(draft, name) or "" for name in STYLES}
     return replace(draft, **styles, loras=draft.loras or ())
 
 
 def settled(draft: Draft) -> Draft:
-    """The draft of a request, for a list, with nothing left to its project: what it lacks is NONE, nothing or off."""
+    """The draft of a request, for a list, with nothing left to its project: missing settings are NONE, empty or off."""
     none: dict[str, Any] = {name: getattr(draft, name) or NONE for name in WITH_NONE}
     none |= {name: getattr(draft, name) or "" for name in ("prompt_before", "prompt_after")}
     return replace(draft, **none, loras=draft.loras or (), first_block_cache=draft.first_block_cache or 0.0)

@@ -122,7 +122,7 @@ class Draft:
     speed: str | None = None
     """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
     image_fit: str | None = None
-    """`crop` or `pad`: how the first and the last image come to the shape of the clip."""
+    """`crop` or `pad`: how the first and the last image are fitted to the shape of the clip."""
     image_crop: float | None = None
     """Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
     quality: str | None = None
@@ -178,7 +178,7 @@ class GenerationRequest:
     notes: tuple[Note, ...] = ()
     """What of the prompt is not read, or is not read as it seems meant, one sentence each. Decides no frames."""
     image_fit: ImageFit = ImageFit.CROP
-    """How the first and the last image come to the shape of the clip."""
+    """How the first and the last image are fitted to the shape of the clip."""
     image_crop: CropPosition = MIDDLE
     first_block_cache: FirstBlockCache = 0.0
     """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""

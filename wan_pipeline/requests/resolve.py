@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from wan_pipeline.errors import RequestError
@@ -71,7 +72,7 @@ def resolve(
         speed.check_model(spec)
     chosen = merge_chosen(draft, layers)
     merged = merge_settings(draft, spec, preset, image_size, speed, quality, layers)
-    values, loras = merged.values, chosen.values.get("loras", ())
+    loras = chosen.values.get("loras", ())
     before, after = (chosen.values.get(name, "").strip() for name in ("prompt_before", "prompt_after"))
     prompt = draft.prompt.strip()
     request = GenerationRequest(
@@ -83,19 +84,12 @@ def resolve(
         preset=preset.id if preset else None,
         loras=speed.loras(loras) if speed else loras,
         image=image,
-        last_image=PENDING if draft.last_image else None,
-        control_video=PENDING if draft.control_video else None,
-        control_mask=PENDING if draft.control_mask else None,
-        reference_images=(PENDING,) * len(draft.reference_images),
         prompt_before=before,
         prompt_after=after,
         layers={**chosen.origins, **merged.origins} if layers else {},
+        **_pending_files(draft),
         **_framing(draft, image),
-        **{
-            **values,
-            "scheduler": _scheduler(values["scheduler"]),
-            "quantization": values.get("quantization") or None,  # an empty text: as the memory allows
-        },
+        **_checked(merged.values),
     )
     check_request(request, spec)
     return request
@@ -112,6 +106,22 @@ def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict
     width, height = _default_size(spec, image_size)
     fixed = {"width": width, "height": height, "scheduler": SchedulerName.UNIPC, "first_block_cache": 0.0}
     return settings_of(spec) | fixed
+
+
+def _pending_files(draft: Draft) -> dict[str, Any]:
+    """The files beside the first image, which are not saved yet."""
+    return {
+        "last_image": PENDING if draft.last_image else None,
+        "control_video": PENDING if draft.control_video else None,
+        "control_mask": PENDING if draft.control_mask else None,
+        "reference_images": (PENDING,) * len(draft.reference_images),
+    }
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Merged settings with the types of a request."""
+    quantization = values.get("quantization") or None  # an empty text: as the memory allows
+    return {**values, "scheduler": _scheduler(values["scheduler"]), "quantization": quantization}
 
 
 def _framing(draft: Draft, image: str | None) -> dict[str, Any]:

@@ -13,16 +13,16 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.models.tokens import TokenCounter
+from wan_pipeline.models.vocabulary.tokens import TokenCounter
 from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, style_of
-from wan_pipeline.requests.live_folder import LiveFolder
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset, find_quality
-from wan_pipeline.requests.reading import read_prompt
+from wan_pipeline.requests.prompts.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import PENDING, merge_settings, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
+from wan_pipeline.storage.live_folder import LiveFolder
 
 T = TypeVar("T")
 

@@ -19,10 +19,10 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.limits import FlowShift, Guidance, LoraWeight, Name, Steps
-from wan_pipeline.requests.live_folder import LiveFolder, LoadedFolder
 from wan_pipeline.requests.presets import Line, find_loaded, load_file
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.storage.live_folder import LiveFolder, LoadedFolder
 
 
 def _check_known(model: str) -> str:

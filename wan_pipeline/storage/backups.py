@@ -109,7 +109,7 @@ def damage(database: Path) -> str | None:
 
 
 def _replace(database: Path, backups: Backups, reason: str) -> str:
-    """Replace a damaged database by the newest good backup, and return what to tell the user.
+    """Replace a damaged database by the newest good backup, and return a sentence for the user.
 
     A crash at any point leaves either the damaged file or the backup in place.
     """

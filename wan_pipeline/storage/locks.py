@@ -82,7 +82,7 @@ def _remove_if_free(path: Path) -> bool:
     except Timeout:
         return False
     try:
-        path.unlink(missing_ok=True)  # while it is held: an app that takes it meanwhile sees so, and makes a new one
+        path.unlink(missing_ok=True)  # while it is held: an app that takes it just then notices, and makes a new one
     except PermissionError:  # on Windows, where no open file is deleted
         lock.release()
         with suppress(PermissionError):

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 CheckMainApp = Callable[[], None]
-"""Raises LookingOnError in an app that only looks on."""
+"""Raises LookingOnError in a viewer app."""
 
 
 def unchecked() -> None:
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 def main_app_only(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Refuse the method to an app that only looks on: it raises LookingOnError there and does nothing."""
+    """Refuse the method in a viewer app: it raises LookingOnError there and does nothing."""
 
     @wraps(method)
     def checked(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -76,7 +76,7 @@ def read_toml_file(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
 def parse(kind: type[T], value: object) -> T:
     """Turn a plain value into a `kind`: a dataclass, a pydantic model or any annotation. Raises OutsideDataError.
 
-    Nothing is converted: "3" is no number and 1 is not true. Enum members are given by their value, tuples as lists,
+    Nothing is converted: "3" is not a number and 1 is not true. Enum members are given by their value, tuples as lists,
     dataclasses as tables. A class refuses unknown keys by `__pydantic_config__ = ConfigDict(extra="forbid")`, and sets
     ranges by `Annotated[..., pydantic.Field(...)]`.
     """
@@ -185,7 +185,7 @@ def _first_error(error: ValidationError) -> OutsideDataError:
     path, value = first["loc"], first["input"]
     shown = "" if isinstance(value, dict | list) or not path else f" = {value!r:.60}"
     match first["type"]:
-        case "json_invalid":  # the only way in which `json.dumps` writes what is no JSON
+        case "json_invalid":  # the only way in which `json.dumps` writes invalid JSON
             return OutsideDataError("it holds a lone surrogate, which is not text")
         case "missing" | "missing_argument":
             return OutsideDataError(f"{_name(path)}is missing", path)

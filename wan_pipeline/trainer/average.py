@@ -28,7 +28,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the parameters after so many steps, which count from 1."""
+        """Add the parameters after this step, counted from 1."""
         decay = min(self._decay, (1 + step) / (FIRST_STEPS + step))
         for value, parameter in zip(self.values, self._parameters, strict=True):
             value.lerp_(parameter.float(), 1 - decay)

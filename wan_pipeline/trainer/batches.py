@@ -1,4 +1,4 @@
-"""The order of training: every example once, shuffled, in batches of one bucket; then all of them anew."""
+"""The order of training: every example once, shuffled, in batches of one bucket; then all of them again."""
 
 from __future__ import annotations
 

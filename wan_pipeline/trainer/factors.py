@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
-from wan_pipeline.lora.keys import authors_name
+from wan_pipeline.lora.reading.keys import authors_name
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj", "ffn.net.0.proj", "ffn.net.2")
 """Ends of the names of the layers that get factors: all linear layers of a block."""

@@ -62,7 +62,7 @@ class Loop:
         return sum(recent) / len(recent) if recent else math.nan
 
     def run_until(self, step: int, observer: TrainingObserver) -> None:
-        """Train until so many steps are done. Raises Cancelled between steps, NotFiniteError."""
+        """Train until this many steps are done. Raises Cancelled between steps, NotFiniteError."""
         started, first = time.monotonic(), self.steps_done
         with self.model.training(self.plan, self.place.device) as turns:
             while self.steps_done < step:
@@ -164,7 +164,7 @@ class Loop:
     def _backward(self, expert: Expert) -> float:
         """Add up the gradients of a step's batches, and return the mean of their losses.
 
-        Every batch counts the same, be it full or the smaller last one of a bucket.
+        Every batch counts the same, full or the smaller last one of a bucket.
         """
         count, total = self.recipe.accumulation, 0.0
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""What a training tells while it runs, and how it is asked to stop. No torch."""
+"""The progress of a training, and how it is asked to stop. No torch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TrainingObserver(Cancellable, Protocol):
 
 
 class CaptionsObserver:
-    """Tells a training's observer what the engine tells of encoding texts."""
+    """Passes the engine's progress of encoding texts to a training's observer."""
 
     def __init__(self, observer: TrainingObserver) -> None:
         self._observer = observer

@@ -103,7 +103,7 @@ class Recipe:
                 return peak * (1 - math.cos(math.pi * left)) / 2
 
     def is_checkpoint(self, step: int) -> bool:
-        """Whether a LoRA file is written after so many steps."""
+        """Whether a LoRA file is written after this many steps."""
         return step * self.checkpoints // self.steps > (step - 1) * self.checkpoints // self.steps
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.models.vocabulary import find_vocabulary, words_of
+from wan_pipeline.models.vocabulary.words import find_vocabulary, words_of
 from wan_pipeline.requests.limits import MAX_SEED
 
 
@@ -54,7 +54,7 @@ def check_seed(seed: int) -> None:
 
 
 def trigger_notes(trigger: str, spec: ModelSpec) -> list[str]:
-    """A sentence about a trigger word that the model cannot tell from others."""
+    """A sentence about a trigger word that the model cannot distinguish from others."""
     vocabulary = find_vocabulary(spec.vocabulary)
     unknown = [word for word in words_of(trigger) if vocabulary and word not in vocabulary.words]
     if vocabulary is None or not unknown:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,14 +23,14 @@ from wan_pipeline.engine.device.placement import (
     release_pinned,
 )
 from wan_pipeline.engine.device.probe import probe
-from wan_pipeline.engine.load import quiet_libraries
+from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.experts import load_trainable
-from wan_pipeline.trainer.files.checkpoints import Checkpoint, advice, best_step, checkpoints
+from wan_pipeline.trainer.files.checkpoints import checkpoints
 from wan_pipeline.trainer.files.output import Output, WrittenLora
 from wan_pipeline.trainer.files.state import load_state, read_header, save_state
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
@@ -45,40 +44,9 @@ from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, Tr
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
 from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
+from wan_pipeline.trainer.trained import Trained
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training."""
-
-    lora: WrittenLora
-    steps: int
-    loss: float
-    """Mean of the last steps."""
-    validation: tuple[tuple[int, float], ...]
-    """Loss of what was held out, each with its step; step 0 is the base model. Empty if nothing was held out."""
-    checkpoints: tuple[Checkpoint, ...]
-    seconds: float
-    """Of this run, with preparation."""
-    peak_memory_gib: float
-    warnings: tuple[str, ...]
-
-    @property
-    def validation_loss(self) -> float | None:
-        """Of the finished LoRA."""
-        return self.validation[-1][1] if self.validation else None
-
-    @property
-    def best_step(self) -> int | None:
-        """The checkpoint with the lowest validation loss; 0 is the base model."""
-        return best_step(self.validation)
-
-    @property
-    def hint(self) -> str:
-        """Which checkpoint to take, if it is not the last one."""
-        return advice(self.validation, self.lora.name)
 
 
 def train(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> Trained:
@@ -196,7 +164,7 @@ class _Training:
         """Train, and save the state if it is cancelled."""
         try:
             if not self.loop.steps_done:
-                self.loop.validate()  # the base model's
+                self._tell(self._validated())  # the base model's
             self.loop.run_until(step, self._observer)
             self._tell(self._validated())
         except Cancelled:
@@ -281,7 +249,7 @@ class _Training:
         return {expert.suffix: expert.file_tensors() for expert in self.loop.model.experts}
 
     def _metadata(self) -> dict[str, Any]:
-        """What the file says of itself, so that it can be made again."""
+        """The metadata of the LoRA file, from which it can be made again."""
         loop, request = self.loop, self._request
         return {
             "base_model": self._model.spec.id,

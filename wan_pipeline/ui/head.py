@@ -15,13 +15,13 @@ from wan_pipeline.projects.project import DEFAULT
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.layout import Layout
-from wan_pipeline.ui.common.looking_on import BANNER
 from wan_pipeline.ui.common.projects import project_choices, project_switch
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.viewer import BANNER
 
 LOOK_SECONDS = 2.0
-"""How often an app that looks on sees whether it has taken over."""
+"""How often a viewer app checks whether it has taken over."""
 CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
 """What `show` opens; `assets/files.js` names them too."""
 FOREIGN = "What another program noted in it, its prompt or seed, is in the form."
@@ -89,7 +89,7 @@ class PageHead(Layout):
         if not path:
             return {links.rooms: gr.skip()}
         try:
-            found = self._studio.draft_of_clip(Path(path))
+            found = self._studio.drafts.of_clip(Path(path))
         except NoReceiptError as error:
             return self._open_foreign(links, Path(path), str(error))
         except UserError as error:
@@ -98,7 +98,7 @@ class PageHead(Layout):
 
     def _open_foreign(self, links: PageLinks, path: Path, problem: str) -> Updates:
         """What can be read of a clip of another program, in the form."""
-        found = self._studio.draft_of_foreign_clip(path)
+        found = self._studio.drafts.of_foreign_clip(path)
         if found is None:
             return {**links.filler.notices(problem), **links.open(RoomId.CREATE)}
         return links.filler.fill(replace(found, model=DEFAULT_MODEL), f"{problem} {FOREIGN}")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import gradio as gr
 
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.looking_on import refusal_of
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.viewer import refusal_of
 from wan_pipeline.ui.create import CreateRoom
 from wan_pipeline.ui.gallery import GalleryRoom
 from wan_pipeline.ui.head import PageHead

@@ -19,7 +19,7 @@ WHOLE = "whole.css"
 UI = Path(__file__).parent
 ASSETS = UI / "common" / "assets"
 MAX_SESSIONS = 64
-"""Tabs whose state is kept; of one that is older, the state starts anew."""
+"""Tabs whose state is kept; of an older one the state starts empty."""
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tests.support.warm import Warm
 from wan_pipeline.access.guard import Guard
 from wan_pipeline.access.visitors import Strangers
 from wan_pipeline.api.app import shared_app
-from wan_pipeline.api.doors import Doors
+from wan_pipeline.api.routing import Dispatcher
 from wan_pipeline.api.space.environment import Space, space_of
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -50,8 +50,10 @@ class ServedSpace:
 @contextmanager
 def served_space(studio: Studio, space: Space) -> Iterator[ServedSpace]:
     strangers = space.strangers(studio.keys)
-    doors = Doors(PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates(), login=strangers.login_start))
-    guard = Guard(doors, studio.keys, space.rules(()), space.limits(), refused_page, None, strangers)
+    dispatcher = Dispatcher(
+        PlainTextResponse(OWNERS_PAGE), shared_app(studio, Templates(), login=strangers.login_start)
+    )
+    guard = Guard(dispatcher, studio.keys, space.rules(()), space.limits(), refused_page, None, strangers)
     with serving(guard) as address:
         yield ServedSpace(address, studio, strangers)
 

@@ -46,7 +46,7 @@ def test_a_visitors_clip_goes_with_all_its_files(space_studio: Studio, tmp_path:
     binned = made(studio, QUICK, visitor.id)
     studio.gallery.bin([binned])
     studio.comments.add(theirs, "mine", visitor.id)
-    share = studio.share_copy(studio.gallery.clip(theirs).path)
+    share = studio.derived.share_copy(studio.gallery.clip(theirs).path)
     JobLogs(studio.settings.job_logs).add(theirs, "a line")
     checkpoint = studio.settings.checkpoints / f"{theirs}.safetensors"
     checkpoint.parent.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from tests.support.requests import make_request
 from tests.support.soak import first_only
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.load import load_denoiser, quiet_libraries
+from wan_pipeline.engine.loading.load import load_denoiser, quiet_libraries
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.errors import Cancelled, LoraError
 from wan_pipeline.lora.adapter import match_adapter

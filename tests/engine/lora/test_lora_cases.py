@@ -13,7 +13,7 @@ from tests.support import tiny
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.lora.changes import Kind
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.library import ModelLibrary
 
 MODEL = "wan2.1-t2v-1.3b"

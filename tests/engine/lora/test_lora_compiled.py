@@ -10,7 +10,7 @@ from diffusers import WanTransformer3DModel
 
 from tests.engine.lora.test_lora_merged import HOME, INPUTS, MODEL
 from tests.support import adapters, tiny
-from wan_pipeline.engine.loaded import _guards_on_hooks
+from wan_pipeline.engine.loading.loaded import _guards_on_hooks
 from wan_pipeline.engine.lora.adapters import applied, read_weights
 from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.memory.inner_tensors import blocks_of

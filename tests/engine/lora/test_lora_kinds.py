@@ -17,7 +17,7 @@ from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.lora.weight_changes import WeightChange
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.lora.changes import Change, Kind
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 

@@ -23,7 +23,7 @@ from wan_pipeline.engine.lora.weight_changes import WeightChange
 from wan_pipeline.engine.memory.quantize import quantize
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.lora.changes import Change, Kind
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.precision import Precision

@@ -15,8 +15,8 @@ from tests.engine.memory.test_block_streaming import CPU, make
 from tests.engine.memory.test_quantize import bits, empty, output, same
 from tests.support import adapters, tiny
 from wan_pipeline.engine.device.placement import Placement
-from wan_pipeline.engine.load import load_denoiser, load_text_encoder, quiet_libraries
-from wan_pipeline.engine.loaded import load
+from wan_pipeline.engine.loading.load import load_denoiser, load_text_encoder, quiet_libraries
+from wan_pipeline.engine.loading.loaded import load
 from wan_pipeline.engine.lora.adapters import AdapterHome, read_weights
 from wan_pipeline.engine.memory.alignment import align, aligned, is_aligned, save_aligned
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming

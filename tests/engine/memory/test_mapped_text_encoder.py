@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wan_pipeline.engine.load import load_text_encoder
+from wan_pipeline.engine.loading.load import load_text_encoder
 from wan_pipeline.engine.memory.weights import load_mapped_text_encoder
 from wan_pipeline.models.library import ModelLibrary
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.files.pictures import write_pictures
 from tests.support.hostile import BAD_JSON
-from tests.support.pictures import write_pictures
 from tests.support.studios import wait_for
 from wan_pipeline.jobs.background.dataset_checks import (
     CheckState,

@@ -23,7 +23,7 @@ DRAFT = Draft(prompt="the red ball", width=160, height=160, num_frames=5, num_in
 
 @pytest.fixture
 def clip(studio: Studio) -> Path:
-    return studio.render_now(DRAFT, None, Recorder()).clip
+    return studio.in_process.render(DRAFT, None, Recorder()).clip
 
 
 def test_a_video_goes_to_the_folder_of_exports(studio: Studio, clip: Path) -> None:

@@ -72,7 +72,7 @@ def test_one_at_a_time(settings, caplog):
         busy = lock(settings)
         busy.timeout = 0
         run_alone(busy, lambda: done.append(1), "counting")
-    assert done == [] and "another process is at it" in caplog.text
+    assert done == [] and "another process is doing it" in caplog.text
     run_alone(lock(settings), lambda: done.append(1), "counting")
     assert done == [1] and not is_held(lock(settings))
 

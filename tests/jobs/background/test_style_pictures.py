@@ -32,9 +32,9 @@ def draw(settings: Settings) -> None:
 
 
 def test_a_saved_style_gets_its_picture_beside_its_file(studio: Studio, app: None) -> None:
-    saved, folder = studio.save_preset("Mine", DRAFT), studio.settings.own_presets
+    saved, folder = studio.styles.save("Mine", DRAFT), studio.settings.own_presets
     (folder / "broken.toml").write_text("title = 7", encoding="utf-8")
-    studio.save_preset("Painted", DRAFT)
+    studio.styles.save("Painted", DRAFT)
     (folder / "painted.png").write_bytes(b"a picture of my own")
     assert [path.name for path in missing(folder)] == ["broken.webp", "mine.webp"]
     draw(studio.settings)
@@ -46,7 +46,7 @@ def test_a_saved_style_gets_its_picture_beside_its_file(studio: Studio, app: Non
 
 def test_the_queue_comes_first(studio: Studio, app: None, queue: OpenQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clip is waited for, and one that comes meanwhile stops the picture, which is drawn afterwards."""
-    studio.save_preset("Mine", DRAFT)
+    studio.styles.save("Mine", DRAFT)
     answers = iter([True, False, True, True, False])  # waits; starts; stops it; waits
     asked: list[bool] = []
 
@@ -61,7 +61,7 @@ def test_the_queue_comes_first(studio: Studio, app: None, queue: OpenQueue, monk
 
 
 def test_it_ends_with_the_last_app(studio: Studio) -> None:
-    studio.save_preset("Mine", DRAFT)
+    studio.styles.save("Mine", DRAFT)
     draw(studio.settings)
     assert missing(studio.settings.own_presets)
 
@@ -71,14 +71,14 @@ def test_only_an_app_that_runs_the_queue_draws_and_one_process_at_a_time(
 ) -> None:
     started: list[str] = []
     monkeypatch.setattr(style_pictures, "launch", lambda module, *rest: started.append(module))
-    studio.save_preset("Mine", DRAFT)
+    studio.styles.save("Mine", DRAFT)
     assert started == [], "a studio of the command line or of a test starts nothing"
     with WorkspaceLocks(settings.workspace).artist():
         StylePictures(settings).start()
     assert started == []
     studio._is_started = True
     try:
-        studio.save_preset("More", DRAFT)
+        studio.styles.save("More", DRAFT)
     finally:
         studio._is_started = False
     assert started == [style_pictures.MODULE]

@@ -37,7 +37,7 @@ def studio(settings: Settings) -> Iterator[Studio]:
 
 @pytest.fixture
 def clip(studio: Studio) -> Path:
-    return studio.render_now(DRAFT, None, Recorder()).clip
+    return studio.in_process.render(DRAFT, None, Recorder()).clip
 
 
 def state(studio: Studio, clip: Path) -> VerifyState | None:
@@ -71,7 +71,7 @@ def test_it_waits_while_the_queue_has_work_and_not_while_it_is_paused(studio: St
 
 
 def test_it_gives_way_to_the_queue_and_goes_on_from_where_it_stood(studio: Studio) -> None:
-    clip = studio.render_now(replace(DRAFT, num_inference_steps=150), None, Recorder()).clip
+    clip = studio.in_process.render(replace(DRAFT, num_inference_steps=150), None, Recorder()).clip
     thread = in_background(studio, clip)
     wait_for(
         lambda: (now := studio.verifications.of(clip)) and now.stage is Stage.DENOISING and now.step > 0, "denoising"

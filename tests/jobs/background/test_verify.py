@@ -44,7 +44,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def make(studio: Studio, draft: Draft = DRAFT, **options) -> Path:
-    return studio.render_now(draft, None, Recorder(), **options).clip
+    return studio.in_process.render(draft, None, Recorder(), **options).clip
 
 
 def rewrite(clip: Path, **changes) -> None:
@@ -69,7 +69,7 @@ def rewrite(clip: Path, **changes) -> None:
 )
 def test_a_clip_made_again_is_identical(studio, options, deterministic):
     clip, observer = make(studio, **options), Recorder()
-    verdict = studio.verify_now(clip, observer, deterministic)
+    verdict = studio.in_process.verify(clip, observer, deterministic)
     assert verdict.identical and verdict.psnr_db is None and verdict.differences == ()
     assert verdict.sentence.startswith("Identical")
     assert observer.of(Stage.DENOISING)[-1].step == 2
@@ -79,7 +79,7 @@ def test_with_image_and_lora_and_after_a_move(studio, settings, photo, tmp_path)
     adapters.write(settings.loras / "glow.safetensors")
     draft = replace(DRAFT, image=photo, loras=(LoraChoice("glow", 0.7),))
     clip = make(studio, draft).rename(tmp_path / "moved.mp4")
-    assert studio.verify_now(clip, Recorder()).identical
+    assert studio.in_process.verify(clip, Recorder()).identical
 
 
 def test_a_changed_lora_is_named(studio, settings):
@@ -88,7 +88,7 @@ def test_a_changed_lora_is_named(studio, settings):
     weights = load_file(settings.loras / "glow.safetensors")
     halved = {name: value / 2 for name, value in weights.items()}
     save_file(halved, settings.loras / "glow.safetensors")
-    verdict = studio.verify_now(clip, Recorder())
+    verdict = studio.in_process.verify(clip, Recorder())
     assert not verdict.identical and verdict.psnr_db is not None and verdict.psnr_db < 60
     assert verdict.differences == ("LoRA 'glow' is another file now.",)
     assert verdict.sentence == f"Not identical: {verdict.psnr_db:.1f} dB. LoRA 'glow' is another file now."
@@ -97,7 +97,7 @@ def test_a_changed_lora_is_named(studio, settings):
 def test_a_changed_model_is_named_and_refused_in_deterministic_mode(studio):
     clip = make(studio)
     tiny.write_demo(studio.settings.demo_checkpoint, seed=1)
-    verdict = studio.verify_now(clip, Recorder())
+    verdict = studio.in_process.verify(clip, Recorder())
     assert not verdict.identical
     assert any(
         "Model file 'transformer/diffusion_pytorch_model.safetensors' is another" in d for d in verdict.differences
@@ -106,7 +106,7 @@ def test_a_changed_model_is_named_and_refused_in_deterministic_mode(studio):
     with pytest.raises(
         UserError, match=r"in deterministic mode, because .* is another file now.*without --deterministic"
     ):
-        studio.verify_now(clip, observer, deterministic=True)
+        studio.in_process.verify(clip, observer, deterministic=True)
     assert observer.reports == []
 
 
@@ -116,9 +116,9 @@ def test_other_versions_are_refused_in_deterministic_mode_and_told_of_when_frame
     provenance["environment"] |= {"torch": "1.0.0", "driver": "1"}
     rewrite(clip, provenance=provenance)
     with pytest.raises(UserError, match=r"Torch: 1\.0\.0 then, .* now\. Verify"):
-        studio.verify_now(clip, Recorder(), deterministic=True)
+        studio.in_process.verify(clip, Recorder(), deterministic=True)
     rewrite(clip, provenance=provenance, frames_sha256="00" * 32)
-    verdict = studio.verify_now(clip, Recorder())
+    verdict = studio.in_process.verify(clip, Recorder())
     assert not verdict.identical and verdict.expected_sha256 == "00" * 32
     assert verdict.differences[0].startswith("Torch: 1.0.0 then, ")
     assert verdict.differences[1] == "Driver: 1 then, unknown now."
@@ -127,7 +127,7 @@ def test_other_versions_are_refused_in_deterministic_mode_and_told_of_when_frame
 def test_a_receipt_with_another_hash_is_suspected(studio):
     clip = make(studio)
     rewrite(clip, frames_sha256="00" * 32)
-    verdict = studio.verify_now(clip, Recorder())
+    verdict = studio.in_process.verify(clip, Recorder())
     assert not verdict.identical and verdict.differences[0].endswith("the receipt may have been changed.")
 
 
@@ -136,7 +136,7 @@ def test_a_file_that_shows_other_pictures_is_not_identical(studio):
     frames = np.stack(list(read_frames(clip)))
     for edited in (frames[::-1], frames[:-1], frames[:, :80]):
         encode(np.ascontiguousarray(edited), 16, clip, read_receipt(clip))
-        verdict = studio.verify_now(clip, Recorder())
+        verdict = studio.in_process.verify(clip, Recorder())
         assert not verdict.identical and verdict.frames_sha256 == verdict.expected_sha256
         assert verdict.differences == (
             "The frames are those of the receipt, but the file shows others; it may have been edited.",
@@ -159,7 +159,7 @@ def test_what_cannot_be_made_here_is_a_sentence_before_anything_is_rendered(stud
     clip, observer = make(studio), Recorder()
     rewrite(clip, request={**read_receipt(clip)["request"], **change})
     with pytest.raises(UserError, match=r"cannot be made again here: ") as caught:
-        studio.verify_now(clip, observer)
+        studio.in_process.verify(clip, observer)
     assert words in str(caught.value) and observer.reports == []
 
 
@@ -167,7 +167,7 @@ def test_a_size_that_no_clip_has_is_told_before_anything_is_rendered(studio):
     clip, observer = make(studio), Recorder()
     rewrite(clip, request={**read_receipt(clip)["request"], "width": 10**6})
     with pytest.raises(ReceiptError, match=r"'request\.width' = 1000000"):
-        studio.verify_now(clip, observer)
+        studio.in_process.verify(clip, observer)
     assert observer.reports == []
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_cannot_be_decoded_is_told_before_anything_is_rendered(studi
     clip.write_bytes(b"nothing")
     for path in (clip, receipt_path(clip)):
         with pytest.raises(StorageError, match="cannot be read"):
-            studio.verify_now(path, observer)
+            studio.in_process.verify(path, observer)
     assert observer.reports == []
 
 
@@ -190,7 +190,7 @@ def test_a_plan_is_followed(studio):
         rendered = engine.render(request, Recorder(), plan="resident,fp32,tile=128")
         assert rendered.sha256 != engine.render(request, Recorder()).sha256
     clip = save_clip(request, rendered, Recorder(), studio.settings.clips / "tiled.mp4").clip
-    assert studio.verify_now(clip, Recorder()).identical
+    assert studio.in_process.verify(clip, Recorder()).identical
 
 
 def test_likeness(tmp_path):
@@ -210,7 +210,7 @@ def test_the_draft_of_a_clip_resolves_to_its_own_request(studio, settings, photo
     adapters.write(settings.loras / "glow.safetensors")
     draft = replace(DRAFT, image=photo, preset="noir", loras=(LoraChoice("glow", 0.7),), negative_prompt="blue")
     clip = make(studio, draft).rename(tmp_path / "moved.mp4")
-    recovered = studio.draft_of_clip(clip)
+    recovered = studio.drafts.of_clip(clip)
     assert recovered.missing == ()
     assert studio.requests.resolve(recovered.draft) == recovered.request
     assert recovered.draft.preset == "noir"
@@ -222,7 +222,7 @@ def test_what_is_missing_is_left_out_and_told(studio, settings, photo):
     (settings.loras / "glow.safetensors").unlink()
     shutil.rmtree(settings.inputs)
     shutil.rmtree(studio.settings.demo_checkpoint)
-    recovered = studio.draft_of_clip(clip)
+    recovered = studio.drafts.of_clip(clip)
     assert (recovered.draft.image, recovered.draft.loras, recovered.draft.model) == (None, (), None)
     assert [
         words in sentence for words, sentence in zip(("is not at", "glow", "image"), recovered.missing, strict=True)
@@ -236,7 +236,7 @@ def test_a_style_worded_otherwise_gives_the_words_themselves(settings, tmp_path)
     clip = make(studio, replace(DRAFT, preset="noir"))
     noir = tmp_path / "presets" / "noir.toml"
     noir.write_text(noir.read_text().replace(studio.presets["noir"].prompt, "{prompt}, in grey"))
-    draft = studio.draft_of_clip(clip).draft
+    draft = studio.drafts.of_clip(clip).draft
     assert (
         draft.preset is None
         and studio.requests.resolve(draft).styled_prompt == read_receipt(clip)["request"]["styled_prompt"]
@@ -248,14 +248,14 @@ def test_a_path_in_a_receipt_is_never_followed(studio, settings, tmp_path, photo
     name = Path("..") / ".." / "photo"
     assert (settings.inputs / f"{name}.png").resolve() == photo
     rewrite(clip, request={**read_receipt(clip)["request"], "image": str(name)})
-    recovered = studio.draft_of_clip(clip)
+    recovered = studio.drafts.of_clip(clip)
     assert recovered.draft.image is None and "input image is not in" in recovered.missing[0]
 
 
 def test_a_clip_of_somebody_else_is_a_sentence(studio, tmp_path):
     encode(np.zeros((3, 64, 64, 3), np.uint8), 16, tmp_path / "holiday.mp4", None)
     with pytest.raises(ReceiptError, match="no receipt of this studio inside it or beside it"):
-        studio.draft_of_clip(tmp_path / "holiday.mp4")
+        studio.drafts.of_clip(tmp_path / "holiday.mp4")
 
 
 def test_stripped_of_its_receipt_only_the_file_beside_tells(studio):
@@ -266,5 +266,5 @@ def test_stripped_of_its_receipt_only_the_file_beside_tells(studio):
 
 def test_a_copy_to_share_has_a_name_that_tells_nothing(studio):
     clip = make(studio)
-    copy = studio.share_copy(clip)
+    copy = studio.derived.share_copy(clip)
     assert read_receipt(copy) is None and copy.name.startswith("clip_") and "ball" not in copy.name

@@ -11,8 +11,8 @@ from threading import Event, Thread
 
 import pytest
 
+from tests.support.files.pictures import write_pictures
 from tests.support.hostile import BAD_JSON
-from tests.support.pictures import write_pictures
 from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, QUICK, wait_for
 from wan_pipeline.errors import UserError
@@ -83,9 +83,9 @@ def test_a_training_is_done_and_its_row_tells_all_of_it(studio: Studio, pictures
     assert (done.result.lora, done.result.steps, done.step, done.total) == ("look", STEPS, STEPS, STEPS)
     assert done.memory_gib and done.step_seconds and done.finished_at and "fp32" in done.note
     points = studio.trainings.points(training_id)
-    assert [point.step for point in points] == list(range(1, STEPS + 1))
-    assert all(point.loss and point.rate is not None for point in points)
-    assert [point.step for point in points if point.validation] == [10, 20, 30, 40]
+    assert [point.step for point in points] == list(range(STEPS + 1))
+    assert all(point.loss and point.rate is not None for point in points[1:])
+    assert [point.step for point in points if point.validation] == [0, 10, 20, 30, 40]
     assert len(studio.trainings.points(training_id, limit=10)) < 20
     assert list(checkpoints_of(studio.settings, "look")) == [10, 20, 30]
     assert studio.loras.find("look") and train_next(studio.settings) is None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.disks import small_disk
+from tests.support.faults.disks import small_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import EventKind

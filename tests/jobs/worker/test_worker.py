@@ -16,9 +16,9 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d, WanEn
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from transformers import UMT5EncoderModel
 
+from tests.support.faults.shortage import ALWAYS, no_room_for
 from tests.support.queues import OpenQueue
 from tests.support.requests import Silence
-from tests.support.shortage import ALWAYS, no_room_for
 from tests.support.studios import PATIENCE, QUICK, finish, leftovers
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.receipt import load_receipt
@@ -26,8 +26,9 @@ from wan_pipeline.engine import engine as engine_module
 from wan_pipeline.engine import text as text_module
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
+from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.observer import JobObserver
-from wan_pipeline.jobs.worker.worker import Ending, Worker
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import REPOSITORY, Settings
@@ -56,9 +57,9 @@ def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: S
 
 def test_the_same_seed_gives_the_same_clip_in_the_queue_and_now(studio: Studio, settings: Settings) -> None:
     (job,) = finish(studio, settings, QUICK)
-    now = studio.render_now(QUICK, settings.workspace / "now.mp4", Silence())
+    now = studio.in_process.render(QUICK, settings.workspace / "now.mp4", Silence())
     assert now.frames_sha256 == job.frames_sha256
-    again = studio.draft_of_job(job.id)
+    again = studio.drafts.of_job(job.id)
     assert studio.requests.resolve(again) == job.request
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.requests.grid import MAX_CLIPS, grid, prompts_in, seeds_in
+from wan_pipeline.requests.grids.grid import MAX_CLIPS, grid, prompts_in, seeds_in
 from wan_pipeline.requests.lists import files, pictures
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.files import CSV_TEMPLATE, QueueFile, read_queue_file, write_queue_file
@@ -54,9 +54,9 @@ def test_every_column_of_a_csv(tmp_path: Path) -> None:
 
 def test_the_template_can_be_queued_as_it_is(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(CSV_TEMPLATE)
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert content.problems == ()
-        ids = studio.submit_rows(content)
+        ids = studio.lists.submit(content)
     first, second = (studio.jobs.job(job_id) for job_id in ids)
     assert (first.request.preset, first.project, first.request.seed) == ("natural", "hills", 1)
     assert (second.request.prompt, second.request.guidance_scale) == ("a blue fish swims left, slowly", 3.5)
@@ -237,11 +237,11 @@ def test_a_queue_moves_to_another_workspace(with_image: bool, studio: Studio, se
     ids = studio.submit_many(drafts, "night")
     studio.queue.pause(ids[0])
     studio.queue.cancel(studio.submit(BALL))
-    path = studio.export_queue()
+    path = studio.lists.export()
     assert path.suffix == (".zip" if with_image else ".jsonl")
     with Studio(replace(settings, workspace=settings.workspace.parent / "other")) as other:
-        with other.read_list(path) as content:
-            copies = [other.jobs.job(job_id) for job_id in other.submit_rows(content)]
+        with other.lists.read(path) as content:
+            copies = [other.jobs.job(job_id) for job_id in other.lists.submit(content)]
         assert [copy.request for copy in copies] == [studio.jobs.job(job_id).request for job_id in ids]
         assert {copy.project for copy in copies} == {"night"}
         assert list(other.settings.cache.glob("import-*")) == []
@@ -252,15 +252,15 @@ def test_a_queue_is_exported_whole_or_not_at_all(studio: Studio, settings: Setti
     with closing(sqlite3.connect(settings.database)) as connection, connection:
         connection.execute("UPDATE jobs SET request = '{}' WHERE id = ?", (job_id,))
     with pytest.raises(UserError, match=f"Clip {job_id[:8]} of the queue cannot be exported; cancel it first"):
-        studio.export_queue()
+        studio.lists.export()
     studio.queue.cancel(job_id)
     studio.submit_many([BALL] * 3)
-    assert len(studio.export_queue().read_text(encoding="utf-8").splitlines()) == 3
+    assert len(studio.lists.export().read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_nothing_is_queued_unless_all_is_right_or_bad_rows_are_skipped(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("prompt,seed,width\na,x,\nb,2,330\n,3,\nc,4,\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert [problem.partition(":")[0] for problem in content.problems] == [
             "Row 2, column seed",
             "Row 3, column width",
@@ -268,17 +268,17 @@ def test_nothing_is_queued_unless_all_is_right_or_bad_rows_are_skipped(studio: S
         ]
         assert "use 320 or 352" in content.problems[1]
         with pytest.raises(UserError, match=r"3 of 4 rows .* Row 2, column seed: The seed .* \(and 2 more\)"):
-            studio.submit_rows(content)
+            studio.lists.submit(content)
         assert studio.jobs.recent() == []
-        (job_id,) = studio.submit_rows(content, skip_bad=True, project="night")
+        (job_id,) = studio.lists.submit(content, skip_bad=True, project="night")
     assert (studio.jobs.job(job_id).request.seed, studio.jobs.job(job_id).project) == (4, "night")
 
 
 @pytest.mark.parametrize(("content", "says"), [("prompt\n", "holds no clips"), ("prompt,seed\na,x\n", "1 of 1 rows")])
 def test_a_list_without_a_good_row_queues_nothing(content: str, says: str, studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(content)
-    with studio.read_list(tmp_path / "jobs.csv") as rows, pytest.raises(UserError, match=says):
-        studio.submit_rows(rows, skip_bad=True)
+    with studio.lists.read(tmp_path / "jobs.csv") as rows, pytest.raises(UserError, match=says):
+        studio.lists.submit(rows, skip_bad=True)
 
 
 # Through the studio

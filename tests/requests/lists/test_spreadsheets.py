@@ -81,8 +81,8 @@ def test_14_headings_in_any_spelling(tmp_path: Path) -> None:
 
 def test_14_styles_by_title(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("prompt,preset\na,Golden hour\nb,golden-hour\nc,GOLDEN HOUR\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
-        ids = studio.submit_rows(content)
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
+        ids = studio.lists.submit(content)
     assert {studio.jobs.existing(job_id).request.preset for job_id in ids} == {"golden-hour"}
 
 
@@ -94,8 +94,8 @@ def test_14_windows_1252_is_read_and_told() -> None:
 
 def test_14_random_and_long_seeds(studio: Studio) -> None:
     for name, seeds in (("seed_minus1.csv", range(2**32)), ("seed_64.csv", [804822466654819])):
-        with studio.read_list(CASES / name) as content:
-            (job_id,) = studio.submit_rows(content)
+        with studio.lists.read(CASES / name) as content:
+            (job_id,) = studio.lists.submit(content)
         assert studio.jobs.existing(job_id).request.seed in seeds
 
 
@@ -128,12 +128,12 @@ def test_14_json_on_many_lines(tmp_path: Path) -> None:
 def test_14_unknown_columns_are_kept_as_notes(studio: Studio, settings: Settings, tmp_path: Path) -> None:
     text = "camera,prompt,sead,width,height,frames,Note\nA 12,a red ball,5,160,160,5,slow\n"
     (tmp_path / "jobs.csv").write_text(text)
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert content.warnings == (
             "The columns 'camera', 'sead' (did you mean seed?) set nothing of a clip; what they hold is kept as the "
             "clip's note.",
         )
-        (job_id,) = studio.submit_rows(content)
+        (job_id,) = studio.lists.submit(content)
     assert studio.jobs.existing(job_id).note == "slow\ncamera: A 12\nsead: 5"
     finish(studio, settings)
     assert studio.gallery.clip(job_id).note == "slow\ncamera: A 12\nsead: 5"
@@ -153,10 +153,10 @@ def test_14_an_unknown_column_of_any_length_refuses_no_row(tmp_path: Path) -> No
 
 def test_14_notes_and_determinism_move_with_the_queue(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("prompt,scene,deterministic\na,3,yes\nb,,maybe\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert content.problems[0].startswith("Row 3, column deterministic: Its deterministic is 'maybe'")
-        studio.submit_rows(content, skip_bad=True)
-    with studio.read_list(studio.export_queue()) as again:
+        studio.lists.submit(content, skip_bad=True)
+    with studio.lists.read(studio.lists.export()) as again:
         assert [(row.note, row.deterministic) for row in again.rows] == [("scene: 3", True)]
 
 
@@ -177,7 +177,7 @@ def test_14_home_folder_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 )
 def test_14_a_problem_names_row_column_value_and_rule(row: str, says: str, studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(f"prompt,num_inference_steps,width,lora\n{row}\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         assert content.problems[0].startswith(says)
 
 
@@ -259,19 +259,19 @@ def test_15_five_thousand_rows_are_checked_in_three_seconds(studio: Studio, tmp_
     lines = "".join(f"ball {number},{number},noir,photo.png\n" for number in range(5000))
     (tmp_path / "long.csv").write_text(f"prompt,seed,preset,image\n{lines}")
     started = time.thread_time()
-    with studio.read_list(tmp_path / "long.csv", own_disk=True) as content:
+    with studio.lists.read(tmp_path / "long.csv", own_disk=True) as content:
         assert time.thread_time() - started < 6.0  # 3 s on an idle machine, where a row costs half a millisecond
         assert len(content.rows) == 5000
         started = time.thread_time()
-        assert len(studio.submit_rows(content)) == 5000
+        assert len(studio.lists.submit(content)) == 5000
         assert time.thread_time() - started < 6.0  # 3 s on an idle machine, where a row costs half a millisecond
 
 
 def test_15_rows_are_checked_once(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was checked is queued as it was then: its random seed, and no second look at the model."""
     (tmp_path / "jobs.csv").write_text("prompt\na\nb\n")
-    with studio.read_list(tmp_path / "jobs.csv") as content:
+    with studio.lists.read(tmp_path / "jobs.csv") as content:
         monkeypatch.setattr(studio.models, "find", lambda model: pytest.fail(f"{model} is checked again"))
-        ids = studio.submit_rows(content)
+        ids = studio.lists.submit(content)
         seeds = [row.request.seed for row in content.rows if row.request]
     assert [studio.jobs.existing(job_id).request.seed for job_id in ids] == seeds

@@ -18,7 +18,7 @@ from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.projects import project_switch
 from wan_pipeline.ui.create.choices import choices_of
-from wan_pipeline.ui.create.file_events import FileEvents
+from wan_pipeline.ui.create.events.files import FileEvents
 from wan_pipeline.ui.create.form import read_draft
 from wan_pipeline.ui.create.layout import FormLayout
 

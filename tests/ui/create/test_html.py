@@ -158,7 +158,7 @@ def test_every_style_is_in_one_group_and_the_groups_are_buttons(studio: Studio) 
     looks = of_kind(studio.presets.current(), PresetKind.LOOK)
     grouped = [name for group in GROUPS if group for name in of_group(looks, group)]
     assert sorted(grouped) == sorted(looks) and of_group(looks, OWN) == []
-    studio.save_preset("Mine", Draft(model="demo", preset="noir"))
+    studio.styles.save("Mine", Draft(model="demo", preset="noir"))
     looks = of_kind(studio.presets.current(), PresetKind.LOOK)
     assert of_group(looks, OWN) == ["mine"]
     drawn = card_styles(TEMPLATES, studio)
@@ -181,6 +181,6 @@ def test_a_saved_styles_picture_is_beside_its_file_and_styles_are_sent_when_they
     drawn = card_styles(TEMPLATES, studio)
     shown = digests({"styles": drawn})
     assert drawn not in room.restyle_cards(shown).values()
-    saved = studio.save_preset("Mine", Draft(model="demo", preset="noir"))
+    saved = studio.styles.save("Mine", Draft(model="demo", preset="noir"))
     (studio.settings.own_presets / f"{saved.id}.webp").write_bytes(b"my picture")
     assert any(b64encode(b"my picture").decode() in str(part) for part in room.restyle_cards(shown).values())

@@ -15,10 +15,10 @@ from wan_pipeline.requests.layers import Layer, Setup
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
-from wan_pipeline.ui.create.events import FormEvents
+from wan_pipeline.ui.create.events.form import FormEvents
+from wan_pipeline.ui.create.events.profiles import ProfileEvents
+from wan_pipeline.ui.create.events.projects import ProjectEvents, origins
 from wan_pipeline.ui.create.layout import FormLayout
-from wan_pipeline.ui.create.profile_events import ProfileEvents
-from wan_pipeline.ui.create.project_events import ProjectEvents, origins
 
 
 class Tab:

@@ -13,15 +13,15 @@ from tests.support.pages import TEMPLATES, Reader
 from wan_pipeline.errors import ImageError, LoraError, RequestError, UserError
 from wan_pipeline.models.registry import DEMO, MODELS
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.requests.known_words import vocabulary_notes, write_prompt
+from wan_pipeline.requests.prompts.known_words import vocabulary_notes, write_prompt
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.choices import choices_of
+from wan_pipeline.ui.create.events.prompts import PromptEvents
 from wan_pipeline.ui.create.fields.faults import field_at_fault
 from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, row_element, write_rows
 from wan_pipeline.ui.create.layout import FormLayout
-from wan_pipeline.ui.create.prompt_events import PromptEvents
 
 EXAMPLES = list(examples.PROMPTS.values())
 

@@ -14,8 +14,8 @@ from wan_pipeline.jobs.job import Finished
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.create.events.stage import StageEvents
 from wan_pipeline.ui.create.layout import StageLayout
-from wan_pipeline.ui.create.stage_events import StageEvents
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from wan_pipeline.jobs.background.exports import ExportState, PageExport
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
+from wan_pipeline.studio.derived import DerivedFiles
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.gallery.events import GalleryEvents
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
@@ -170,7 +171,7 @@ def test_06_a_share_copy_and_a_verification_are_told_in_places_of_their_own(
     tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One overwrote the other, and the link to the copy was gone."""
-    monkeypatch.setattr(Studio, "share_copy", lambda self, clip: clip)
+    monkeypatch.setattr(DerivedFiles, "share_copy", lambda self, clip: clip)
     tab.click("open", "a")
     shared = tab.click("share", "a")
     assert "being downloaded" in shared[tab.layout.shared] and tab.layout.report not in shared

@@ -12,7 +12,7 @@ from wan_pipeline.jobs.background.verifications import Verification, VerifyState
 from wan_pipeline.jobs.background.verify import Verdict
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.ui.common.messages import toast
-from wan_pipeline.ui.common.reports import verification_report
+from wan_pipeline.ui.common.parts.reports import verification_report
 from wan_pipeline.ui.gallery import html
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.ui.models.cards import FOLDER, OWN, RUNNING, card, entry
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.estimator import Estimate
+from wan_pipeline.jobs.estimates.estimator import Estimate
 from wan_pipeline.models.entries import Status
 from wan_pipeline.models.registry import DEMO, WAN30
 from wan_pipeline.ui.models.card import Card, Remark, progress_texts

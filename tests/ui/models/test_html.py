@@ -9,7 +9,7 @@ import pytest
 from tests.support.pages import NASTY, TEMPLATES, Reader, assert_harmless
 from tests.ui.models.cards import OWN, RUNNING, card, entry
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.estimator import Estimate
+from wan_pipeline.jobs.estimates.estimator import Estimate
 from wan_pipeline.models.entries import Status
 from wan_pipeline.models.hub.cache import RemoteFile, Repository
 from wan_pipeline.models.hub.download import DownloadPlan

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, make_job
 from tests.support.requests import make_request
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import Event, EventKind, JobState, QueueState
-from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.shelves import ACTIONS, SHELVES, STATE_WORDS, Selection

@@ -28,3 +28,16 @@ def test_a_flat_line_and_a_spike_stay_inside() -> None:
     assert spiked is not None and spiked.best_step == 1
     heights = [float(each.split(",")[1]) for each in spiked.loss.split()]
     assert all(0 <= height <= HEIGHT for height in heights)
+
+
+def test_what_the_validation_says_is_what_the_command_says() -> None:
+    """Two percent above the lowest is overfitted; a base model that is best is step 0."""
+
+    def advice(*losses: float) -> str:
+        points = [Point(step, 1.0 if step else None, None, loss) for step, loss in enumerate(losses)]
+        found = curves(points, len(points))
+        return found.advice if found else "nothing"
+
+    assert advice(1.0, 0.8, 0.81) == ""
+    assert "lowest at step 1" in advice(1.0, 0.8, 0.83)
+    assert "the base model is better" in advice(1.0, 1.1, 1.2)

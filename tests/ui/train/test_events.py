@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from tests.support.files.pictures import write_pictures
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, page_links
-from tests.support.pictures import write_pictures
 from wan_pipeline.jobs.background.dataset_checks import check, key_of
 from wan_pipeline.jobs.training.job import Point, TrainingResult, TrainingState
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue

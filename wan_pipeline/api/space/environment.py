@@ -55,7 +55,7 @@ class Space:
 
     def strangers(self, keys: Keys) -> Strangers:
         """What those without a key may do; the login only where the Hub has made the Space an OAuth app."""
-        from wan_pipeline.api.space.login import LOGIN_PATHS, START, hub_login  # here: it brings in the HTTP client
+        from wan_pipeline.api.space.oauth import LOGIN_PATHS, START, hub_login  # here: it brings in the HTTP client
 
         visitors = Visitors(keys, self.caps)
         if self.oauth is None:

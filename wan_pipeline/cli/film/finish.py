@@ -27,7 +27,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("clips", nargs="*", metavar="CLIP", help="a clip's file, or the beginning of its id")
     parser.add_argument("--project", default="", metavar="NAME", help="the project of --picked (the default project)")
     parser.add_argument("--picked", action="store_true", help="all picked takes of the project that have no final yet")
-    parser.add_argument("--dry-run", action="store_true", help="tell how many and how long; queue nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print how many and how long; queue nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_folders(parser)
     parser.set_defaults(run=run)

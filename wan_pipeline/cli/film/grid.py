@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def is_grid(options: argparse.Namespace) -> bool:
     """Whether more than one clip is asked for, or one of a shot, or only what it would take."""
-    from wan_pipeline.requests.variations import prompts_of
+    from wan_pipeline.requests.grids.variations import prompts_of
 
     return bool(options.grid or options.shot or options.dry_run) or len(prompts_of(options.prompt or "")) > 1
 
 
 def add_grid(studio: Studio, options: argparse.Namespace) -> int:
-    """Tell count, time and disk, then queue the clips, unless it is a dry run."""
+    """Print count, time and disk space, then queue the clips, unless it is a dry run."""
     with telling_projects(studio, [options.project]):
         return _add(studio, options)
 
@@ -46,7 +46,7 @@ def _add(studio: Studio, options: argparse.Namespace) -> int:
 
 def _prepare(studio: Studio, options: argparse.Namespace) -> PreparedGrid:
     from wan_pipeline.projects.clips import JobOptions
-    from wan_pipeline.requests.variations import axis
+    from wan_pipeline.requests.grids.variations import axis
 
     axes, base = [axis(text) for text in options.grid], draft(options)
     label, deterministic = studio.projects.label(options.project), options.deterministic

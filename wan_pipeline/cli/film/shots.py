@@ -83,7 +83,7 @@ def _of_file(studio: Studio, options: argparse.Namespace) -> list[NewShot]:
 
     if options.shots or draft(options) != Draft() or options.scene or options.description or options.notes:
         raise UserError("What is said of one shot does not go with --file; write it into its columns.")
-    with studio.read_list(options.file, own_disk=True, project=options.project) as content:
+    with studio.lists.read(options.file, own_disk=True, project=options.project) as content:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
         content.check(options.skip_bad)

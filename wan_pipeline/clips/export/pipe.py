@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_pipeline.clips.export.levels import rounded
+from wan_pipeline.clips.export.bit_depth import rounded
 from wan_pipeline.clips.ffmpeg import write_error
 from wan_pipeline.errors import StorageError
 

@@ -18,7 +18,7 @@ from wan_pipeline.clips.receipt import Receipt, load_receipt
 from wan_pipeline.errors import NoReceiptError, RequestError, StorageError
 
 REEL_CHARACTERS = 8
-"""An edit list of CMX 3600 has room for so many."""
+"""Characters that a reel name of a CMX 3600 edit list may have."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def open_source(clip: Path, *, with_latents: bool = True) -> Source:
         return Source(clip, rate, size, frames, None, None, str(error))
     request = receipt.request
     if (request.width, request.height, request.num_frames) != (*size, frames):  # cut, scaled or smoothed since
-        return Source(clip, rate, size, frames, receipt, None, "It has other frames than its receipt tells.")
+        return Source(clip, rate, size, frames, receipt, None, "It has other frames than its receipt says.")
     if not with_latents:
         return Source(clip, rate, size, frames, receipt, None)
     try:

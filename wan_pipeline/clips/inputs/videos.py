@@ -21,7 +21,7 @@ def video_path(inputs: Path, name: str) -> Path:
 
 
 def check_length(path: Path, name: str, fps: int, num_frames: int) -> None:
-    """Raise ImageError unless the video has `num_frames` at `fps`. `name`: "control video" or the like."""
+    """Raise ImageError unless the video has `num_frames` at `fps`; `name`, as "control video", is for the message."""
     found = len(find_frames(path)) if is_sequence(path) else _count(path, name, fps, num_frames)
     if found < num_frames:
         raise too_short(name, found, fps, num_frames)
@@ -77,7 +77,7 @@ def _ingest_sequence(path: Path, inputs: Path, fps: int) -> str:
 
 
 def check_video(path: Path, name: str) -> None:
-    """Raise ImageError unless the first frame can be decoded. `name`: "control video" or the like."""
+    """Raise ImageError unless the first frame can be decoded. `name`, such as "control video", is for the message."""
     from wan_pipeline.clips.read import read_frames  # here: it imports ffmpeg's wrapper
 
     if not path.is_file():

@@ -47,7 +47,7 @@ def settings_of(request: GenerationRequest) -> dict[str, str]:
 
 
 def differing(requests: Sequence[GenerationRequest]) -> list[dict[str, str]]:
-    """For each request the settings in which not all of them agree. A LoRA that one lacks is "none" there."""
+    """For each request the settings in which not all agree. A LoRA that a request does not use is "none" there."""
     every = [settings_of(request) for request in requests]
     names = list(dict.fromkeys(name for values in every for name in values))
     varied = [name for name in names if len({values.get(name, "none") for values in every}) > 1]

@@ -109,7 +109,7 @@ def fitted(text: str, face: Font, width: float) -> str:
 
 
 def wrapped(text: str, face: Font, width: float, lines: int) -> Iterator[str]:
-    """The text on so many lines at most."""
+    """The text on at most this many lines."""
     words = " ".join(text.split())[:MAX_TEXT].split(" ")
     for number in range(lines):
         line: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from wan_pipeline.clips.comments import Comment
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.clips.read import read_frames
 from wan_pipeline.clips.sheets.page import (
     ACCENT,

@@ -19,7 +19,7 @@ from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.lora.changes import Change, Kind
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 
 Update = LowRank | WeightChange
 Layers = dict[str, list[Update]]

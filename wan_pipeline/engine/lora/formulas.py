@@ -10,7 +10,7 @@ import torch
 
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.fit import oft_block
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 
 Tensors = dict[Role, torch.Tensor]
 PART_ELEMENTS = 2**24

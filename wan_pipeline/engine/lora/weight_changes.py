@@ -14,7 +14,7 @@ from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.lora.formulas import Tensors, added, multiplied, norm_dims, parts_of
 from wan_pipeline.engine.memory.quantize import dequantized
 from wan_pipeline.lora.changes import Change, Kind
-from wan_pipeline.lora.keys import Role
+from wan_pipeline.lora.reading.keys import Role
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from transformers import UMT5Config, UMT5EncoderModel
 
 from wan_pipeline.engine.device.placement import CPU, Placement
-from wan_pipeline.engine.load import check_embedding_table, load_component, load_tokenizer
+from wan_pipeline.engine.loading.load import check_embedding_table, load_component, load_tokenizer
 from wan_pipeline.engine.memory.alignment import align, aligned
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, map_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import cast, load_quantized, map_weights, quantize, save_quantized, skeleton

@@ -7,32 +7,28 @@ queue is idle.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import psutil
-from filelock import Timeout
 
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.sound.add import SoundOrder, add_sound
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
+from wan_pipeline.jobs.background.when_idle import when_idle
 from wan_pipeline.jobs.handover.enlarge import interpolate, upscale
 from wan_pipeline.jobs.handover.sound import SoundWish, make_for_clip
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.progress import Progress, Stage, Throttle
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import parse, parse_json
 
 MODULE = "wan_pipeline.jobs.background.clip_work"
-QUEUE_POLL_SECONDS = 1.0
-REPORT_SECONDS = 0.5
 
 
 class WorkKind(StrEnum):
@@ -125,57 +121,28 @@ class ClipWorks:
         return self._process.state(_state_file(self._settings, clip))
 
 
-class _YieldingObserver:
-    """Writes how far the work is, and cancels it when the queue has work or a person stops it."""
-
-    def __init__(self, jobs: JobReader, file: StateFile[ClipWork], order: WorkOrder) -> None:
-        self._jobs, self._file, self._order = jobs, file, order
-        self._reports = Throttle(REPORT_SECONDS)
-        self._stage = Stage.QUEUED
-
-    def progress(self, progress: Progress) -> None:
-        if self._reports.is_due() or progress.stage is not self._stage:
-            self._stage = progress.stage
-            state = ClipWork(WorkState.WORKING, self._order, progress.stage, progress.step, progress.total)
-            self._file.write(state)
-
-    @property
-    def is_stopped(self) -> bool:
-        return self._file.stop_is_requested()
-
-    def cancelled(self) -> bool:
-        return self.is_stopped or self._jobs.will_render()
-
-    def wait_until_idle(self) -> None:
-        """Raises Cancelled if it is stopped meanwhile."""
-        self._file.write(ClipWork(WorkState.WAITING, self._order))
-        while self.cancelled():
-            if self.is_stopped:
-                raise Cancelled("The work was stopped.")
-            time.sleep(QUEUE_POLL_SECONDS)
-
-
 def work_when_idle(settings: Settings, clip: Path, order: WorkOrder) -> ClipWork:
-    """Wait for the queue, work on a clip in this process, and store how it ended. When the queue gets work it begins
-    anew later. Raises StorageError if it cannot store.
+    """Wait for the queue, work on a clip in this process, and store how it ended.
+
+    When the queue gets work it stops, and later starts again. Raises StorageError if it cannot store.
     """
     file = _state_file(settings, clip)
-    observer = _YieldingObserver(JobReader(Database(settings.database), settings), file, order)
-    end: ClipWork | None = None
-    while end is None:
-        try:
-            observer.wait_until_idle()
-            with WorkspaceLocks(settings.workspace).device():
-                end = _work(settings, clip, order, observer)
-        except (Cancelled, Timeout):
-            end = ClipWork(WorkState.STOPPED, order) if observer.is_stopped else None
-        except StudioError as error:
-            end = ClipWork(WorkState.FAILED, order, error=str(error))
+
+    def report(progress: Progress) -> None:
+        state = WorkState.WAITING if progress.stage is Stage.QUEUED else WorkState.WORKING
+        file.write(ClipWork(state, order, progress.stage, progress.step, progress.total))
+
+    try:
+        end = when_idle(settings, report, partial(_work, settings, clip, order), file.stop_is_requested)
+    except Cancelled:
+        end = ClipWork(WorkState.STOPPED, order)
+    except StudioError as error:
+        end = ClipWork(WorkState.FAILED, order, error=str(error))
     file.write(end)
     return end
 
 
-def _work(settings: Settings, clip: Path, order: WorkOrder, observer: _YieldingObserver) -> ClipWork:
+def _work(settings: Settings, clip: Path, order: WorkOrder, observer: Observer) -> ClipWork:
     done = ClipWork(WorkState.DONE, order)
     match order.kind:
         case WorkKind.SOUND:

@@ -5,35 +5,31 @@
 
 from __future__ import annotations
 
-import time
 import zipfile
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import psutil
-from filelock import Timeout
 
 from wan_pipeline.clips.export.formats import Format, find_format
 from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.gallery import Gallery
-from wan_pipeline.errors import Cancelled, StudioError, UserError
+from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
+from wan_pipeline.jobs.background.when_idle import when_idle
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.handover.exports import Exports
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.progress import Progress, Stage, Throttle
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.temporary import temporary_folder
 
 MODULE = "wan_pipeline.jobs.background.exports"
-QUEUE_POLL_SECONDS = 1.0
-REPORT_SECONDS = 0.5
 
 
 class ExportState(StrEnum):
@@ -91,48 +87,26 @@ class BackgroundExports(Exports):
         return self._process.state(_state_file(self._settings, clip))
 
 
-class _YieldingObserver:
-    """Writes how far the export is, and cancels it when the queue has work."""
-
-    def __init__(self, jobs: JobReader, file: StateFile[PageExport], form: Format) -> None:
-        self._jobs, self._file, self._form = jobs, file, form
-        self._reports = Throttle(REPORT_SECONDS)
-
-    def progress(self, progress: Progress) -> None:
-        if self._reports.is_due():
-            state = PageExport(ExportState.WRITING, self._form.name, progress.stage, progress.step, progress.total)
-            self._file.write(state)
-
-    def cancelled(self) -> bool:
-        return self._jobs.will_render()
-
-    def wait_until_idle(self) -> None:
-        self._file.write(PageExport(ExportState.WAITING, self._form.name))
-        while self.cancelled():
-            time.sleep(QUEUE_POLL_SECONDS)
-
-
 def export_when_idle(settings: Settings, clip: Path, form: Format) -> PageExport:
-    """Wait for the queue, export a clip in this process, and store how it ended. When the queue gets work it begins
-    anew later. Raises StorageError if it cannot store.
+    """Wait for the queue, export a clip in this process, and store how it ended.
+
+    When the queue gets work it stops, and later starts again. Raises StorageError if it cannot store.
     """
     file = _state_file(settings, clip)
-    observer = _YieldingObserver(JobReader(Database(settings.database), settings), file, form)
-    end: PageExport | None = None
-    while end is None:
-        observer.wait_until_idle()
-        try:
-            with WorkspaceLocks(settings.workspace).device():
-                end = _export(settings, clip, form, observer)
-        except (Cancelled, Timeout):
-            continue
-        except StudioError as error:
-            end = PageExport(ExportState.FAILED, form.name, error=str(error))
+
+    def report(progress: Progress) -> None:
+        state = ExportState.WAITING if progress.stage is Stage.QUEUED else ExportState.WRITING
+        file.write(PageExport(state, form.name, progress.stage, progress.step, progress.total))
+
+    try:
+        end = when_idle(settings, report, partial(_export, settings, clip, form))
+    except StudioError as error:
+        end = PageExport(ExportState.FAILED, form.name, error=str(error))
     file.write(end)
     return end
 
 
-def _export(settings: Settings, clip: Path, form: Format, observer: _YieldingObserver) -> PageExport:
+def _export(settings: Settings, clip: Path, form: Format, observer: Observer) -> PageExport:
     """Into the workspace's folder of exports; a sequence becomes one ZIP file, which a browser can save."""
     target = settings.exports / f"{clip.stem}_{form.name}{'.zip' if form.is_sequence else form.endings[0]}"
     with temporary_folder(settings.cache, "export") as folder:

@@ -130,12 +130,12 @@ class BackgroundProcess:
 
 
 def run_alone(lock: FileLock, work: Callable[[], object], description: str) -> None:
-    """The main function of a background process: do the work while holding the lock, or leave it to the holder."""
+    """The main function of a background process: do the work, holding the lock; return if another process holds it."""
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     try:
         lock.acquire()
     except Timeout:
-        logger.warning("%s: another process is at it.", description)
+        logger.warning("%s: another process is doing it.", description)
         return
     try:
         logger.info("%s: %s", description, work())

@@ -50,7 +50,7 @@ class StylePictures:
         self._settings = settings
 
     def start(self) -> None:
-        """Draw those that are missing, as soon as the queue is idle; nothing where a process is at it. Raises OSError.
+        """Draw those that are missing, as soon as the queue is idle; nothing if a process is drawing. Raises OSError.
 
         It ends with the last app of the workspace. What is missing then is drawn when an app is opened again.
         """
@@ -88,7 +88,7 @@ class _Artist:
         return self._jobs.will_render() or not self._locks.any_app_is_alive()
 
     def draw_all(self) -> int:
-        """Draw what is missing, also what comes meanwhile, while an app is alive. Returns how many were drawn."""
+        """Draw what is missing, while an app is alive, and what is saved meanwhile. Returns how many were drawn."""
         drawn, failed = 0, set[Path]()
         while paths := [path for path in missing(self._settings.own_presets) if path not in failed]:
             if not self._locks.any_app_is_alive():

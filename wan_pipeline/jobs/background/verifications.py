@@ -5,28 +5,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import psutil
-from filelock import Timeout
 
-from wan_pipeline.errors import Cancelled, StudioError, UserError
+from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.background.verify import Verdict, verify
+from wan_pipeline.jobs.background.when_idle import when_idle
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.progress import Progress, Stage, Throttle
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 MODULE = "wan_pipeline.jobs.background.verifications"
-QUEUE_POLL_SECONDS = 1.0
-REPORT_SECONDS = 0.5
 
 
 class VerifyState(StrEnum):
@@ -79,60 +74,28 @@ class Verifications:
         return self._process.state(_state_file(self._settings, clip))
 
 
-class _YieldingObserver:
-    """The observer of a verification in its own process: writes its state, and cancels it when the queue has work."""
-
-    def __init__(self, jobs: JobReader, file: StateFile[Verification]) -> None:
-        self._jobs = jobs
-        self._file = file
-        self._reports = Throttle(REPORT_SECONDS)
-        self._stage: Stage | None = None
-
-    def progress(self, progress: Progress) -> None:
-        if self._reports.is_due() or progress.stage is not self._stage:
-            self._stage = progress.stage
-            self._file.write(Verification(VerifyState.RENDERING, progress.stage, progress.step, progress.total))
-
-    def cancelled(self) -> bool:
-        """Whether a clip is being rendered, or will be at once."""
-        return self._jobs.will_render()
-
-    def wait_until_idle(self) -> None:
-        while self.cancelled():
-            if self._stage is not Stage.QUEUED:
-                self._stage = Stage.QUEUED
-                self._file.write(Verification(VerifyState.WAITING))
-            time.sleep(QUEUE_POLL_SECONDS)
-
-
 def verify_when_idle(settings: Settings, clip: Path) -> Verification:
     """Wait for the queue, verify a clip in this process, and store how it ended.
 
     When the queue gets work it stops, and later resumes from a checkpoint. Raises StorageError if it cannot store.
     """
     file, checkpoint = _state_file(settings, clip), _state_path(settings, clip).with_suffix(".safetensors")
-    observer = _YieldingObserver(JobReader(Database(settings.database), settings), file)
-    verdict: Verdict | None = None
+
+    def report(progress: Progress) -> None:
+        state = VerifyState.WAITING if progress.stage is Stage.QUEUED else VerifyState.RENDERING
+        file.write(Verification(state, progress.stage, progress.step, progress.total))
+
+    def work(observer: Observer) -> Verdict:
+        return verify(clip, settings, observer, checkpoint=checkpoint)
+
     try:
-        while verdict is None:
-            observer.wait_until_idle()
-            verdict = _try_to_verify(settings, clip, observer, checkpoint)
-        end = Verification(VerifyState.DONE, verdict=verdict)
+        end = Verification(VerifyState.DONE, verdict=when_idle(settings, report, work))
     except StudioError as error:
         end = Verification(VerifyState.FAILED, error=str(error))
     finally:
         checkpoint.unlink(missing_ok=True)
     file.write(end)
     return end
-
-
-def _try_to_verify(settings: Settings, clip: Path, observer: _YieldingObserver, checkpoint: Path) -> Verdict | None:
-    """None if the queue needed the device."""
-    try:
-        with WorkspaceLocks(settings.workspace).device():
-            return verify(clip, settings, observer, checkpoint=checkpoint)
-    except (Cancelled, Timeout):
-        return None
 
 
 def _state_file(settings: Settings, clip: Path) -> StateFile[Verification]:

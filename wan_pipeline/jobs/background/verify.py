@@ -108,7 +108,7 @@ def _compare(clip: Path, receipt: Receipt, rendered: Rendered, settings: Setting
         differences = ("Files, versions and settings are all as they were; the receipt may have been changed.",)
     same_sound = receipt.sound is None or sound_sha256(clip) == receipt.sound.sha256
     if not same_sound:
-        differences = (*differences, "The sound is another than the receipt tells.")
+        differences = (*differences, "The sound is not the one in the receipt.")
     if same_frames and not same_picture:
         differences = (
             *differences,

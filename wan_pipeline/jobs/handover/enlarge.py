@@ -69,7 +69,7 @@ def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer:
 
 
 def interpolate(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer) -> Finished:
-    """Write the clip with so many times the frames in the same time: `factor` - 1 between each two.
+    """Write the clip with `factor` times the frames in the same time: `factor` - 1 new ones between each two.
 
     Raises RequestError, StorageError, GenerationError and Cancelled.
     """

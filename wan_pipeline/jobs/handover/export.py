@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wan_pipeline.clips.export.bit_depth import eight_bits, sixteen_bits, widened
 from wan_pipeline.clips.export.formats import check_output
-from wan_pipeline.clips.export.levels import eight_bits, sixteen_bits, widened
 from wan_pipeline.clips.export.order import START_HOUR, Exported, ExportOrder, first_of
 from wan_pipeline.clips.export.rates import exr_has_timecode, frame_of, timecode
 from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
+from wan_pipeline.clips.frame_hash import FrameHash
 from wan_pipeline.clips.naming import check_other
 from wan_pipeline.clips.read import read_frames
 from wan_pipeline.clips.receipt import Receipt
@@ -24,19 +24,6 @@ from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.settings import Settings
 
 OTHER_BITS = "The frames differ from the clip's in their last bits: it was made on other hardware or versions."
-
-
-class _FrameHash:
-    """The hash of a receipt, `frames_sha256`, taken while the frames go by."""
-
-    def __init__(self, shape: tuple[int, int, int, int]) -> None:
-        self._hash = sha256(repr(shape).encode())
-
-    def add(self, frames: NDArray[np.uint8]) -> None:
-        self._hash.update(np.ascontiguousarray(frames).data)
-
-    def __str__(self) -> str:
-        return self._hash.hexdigest()
 
 
 def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observer) -> Exported:
@@ -84,12 +71,12 @@ def _feed_latents(
 
     then, request = receipt.provenance, receipt.request
     threads = (recorded_threads(then) or 0) if then.environment.get("strict") == "yes" else None
-    found = _FrameHash((request.num_frames, request.height, request.width, 3))
+    found = FrameHash((request.num_frames, request.height, request.width, 3))
     write = partial(_write_floats, writer, found)
     decode_master(settings, then, latents, observer, write, threads)
-    return () if str(found) == receipt.frames_sha256 else (OTHER_BITS,)
+    return () if found.hexdigest() == receipt.frames_sha256 else (OTHER_BITS,)
 
 
-def _write_floats(writer: FrameWriter, found: _FrameHash, frames: NDArray[np.float32]) -> None:
+def _write_floats(writer: FrameWriter, found: FrameHash, frames: NDArray[np.float32]) -> None:
     found.add(eight_bits(frames))
     writer.write(sixteen_bits(frames))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wan_pipeline.jobs.background.dataset_checks import BucketCount
-from wan_pipeline.jobs.estimator import Estimator
+from wan_pipeline.jobs.estimates.estimator import Estimator
 from wan_pipeline.jobs.training.samples import sample_frames
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.hardware import load_hardware

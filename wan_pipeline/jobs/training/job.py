@@ -12,7 +12,7 @@ from wan_pipeline.trainer.request import TrainingRequest
 class TrainingState(StrEnum):
     WAITING = "waiting"
     TRAINING = "training"
-    """A process works on it, or has died with it: only the trainer's lock tells."""
+    """A process works on it, or has died with it: only the trainer's lock says which."""
     PAUSED = "paused"
     """It gave way to the queue, and goes on from its saved state when the queue is idle."""
     DONE = "done"

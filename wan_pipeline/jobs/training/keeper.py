@@ -1,4 +1,4 @@
-"""Starts the process that trains, from the app that runs the workspace, whenever the queue leaves it the device."""
+"""Starts the process that trains, from the app that runs the workspace, whenever the queue does not need the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training tells goes into its row; what the queue and the person want stops it."""
+"""Writes a training's progress into its row, and stops it when the queue or the person wants that."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TrainingObserver:
         if progress.step_loss is not None or progress.validation is not None:
             self._points.append(Point(progress.step, progress.step_loss, progress.rate, progress.validation))
         is_validated = progress.stage is TrainingStage.VALIDATING
-        if is_validated and self.wants_samples and progress.step < progress.total:
+        if is_validated and self.wants_samples and 0 < progress.step < progress.total:
             self.samples_are_due = True
         if self._reports.is_due() or progress.stage != self._stage:
             self._report_progress(progress)
@@ -47,7 +47,7 @@ class TrainingObserver:
         return self.samples_are_due or self.is_stopped()
 
     def is_stopped(self) -> bool:
-        """Whether it was cancelled, or gives way."""
+        """Whether it was cancelled, or yields to the queue."""
         if not self._is_stopped and self._polls.is_due():
             self._is_stopped = self._is_wanted_to_stop()
         return self._is_stopped
@@ -62,7 +62,7 @@ class TrainingObserver:
 
     def _report_progress(self, progress: TrainingProgress) -> None:
         kept = {name: getattr(progress, name) for name in ("note", "step_seconds", "memory_gib")}
-        told = {name: value for name, value in kept.items() if value}  # the others stay as they were told before
+        told = {name: value for name, value in kept.items() if value}  # the others keep their last values
         eta = progress.eta_seconds
         self._report(progress.stage, step=progress.step, total=progress.total, eta_seconds=eta, **told)
 
@@ -93,7 +93,7 @@ class SampleObserver:
         self._observer = observer
 
     def progress(self, progress: Progress) -> None:
-        """A sample takes a moment: the training tells how many are made."""
+        """A sample takes a moment: the training reports how many are made."""
 
     def cancelled(self) -> bool:
         return self._observer.is_stopped()

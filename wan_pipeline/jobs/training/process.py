@@ -1,7 +1,7 @@
 """The process that trains while the queue is idle: one stint of one training, then it ends.
 
 `python -m wan_pipeline.jobs.training.process --workspace DIR`. One per workspace, by a lock of the operating system.
-A stint that gives way to the queue ends with the process, so that all memory of the device and the machine is free; the
+A stint that yields to the queue ends with the process, so that all memory of the device and the machine is free; the
 app starts the next when the queue is idle again.
 """
 
@@ -31,12 +31,12 @@ MODULE = "wan_pipeline.jobs.training.process"
 
 
 def device_is_wanted(jobs: JobReader, locks: WorkspaceLocks) -> bool:
-    """Whether a clip is rendered or verified, or will be at once: trainings give way to both."""
+    """Whether a clip is rendered or verified, or will be at once: trainings yield to both."""
     return jobs.will_render() or is_held(locks.verifier())
 
 
 def train_next(settings: Settings, stopping: Event | None = None) -> TrainingState | None:
-    """Work on the next training until it ends or gives way, and return how it stands then; None if there was none.
+    """Work on the next training until it ends or yields, and return its state then; None if there was none.
 
     For the holder of the trainer's lock. It also stops, with its state saved, when `stopping` is set. Raises
     StorageError when the database cannot be used.

@@ -22,7 +22,7 @@ from wan_pipeline.trainer.files.naming import lora_paths, state_path
 from wan_pipeline.trainer.trainable import SUFFIXES
 
 if TYPE_CHECKING:
-    from wan_pipeline.trainer.run import Trained
+    from wan_pipeline.trainer.trained import Trained
 
 CLOCK_SECONDS = 2.0
 """By which a file's time may differ from the database's."""

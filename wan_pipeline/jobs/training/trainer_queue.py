@@ -66,7 +66,7 @@ class TrainerQueue:
         return row is None or bool(row["cancel_requested"])
 
     def pause(self, training_id: str) -> None:
-        """The running training gives way to the queue. One that is to be cancelled ends here."""
+        """The running training yields to the queue. One that is to be cancelled ends here."""
         if self.cancel_is_requested(training_id):
             self.mark_cancelled(training_id)
         else:

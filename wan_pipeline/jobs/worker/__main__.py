@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from wan_pipeline.jobs.worker.worker import main
+from wan_pipeline.jobs.worker.process import main
 
 main()

@@ -14,9 +14,9 @@ from wan_pipeline.clips.copies import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
+from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import STARTING, Finished, Job
 from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
-from wan_pipeline.jobs.room import NoRoom
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.render import Label, Renderer, save_clip
@@ -120,7 +120,7 @@ class JobRun:
             raise
 
     def _stop(self) -> None:
-        """End a job that was cancelled; put one back that gives way to a pause. Its checkpoint stays."""
+        """End a job that was cancelled; put one back that stops for a pause. Its checkpoint stays."""
         job_id = self.job.id
         if self.observer.is_job_cancelled:
             self._end(partial(self._queue.mark_cancelled, job_id))

@@ -7,7 +7,8 @@ import os
 from threading import Event, Thread
 
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.worker.worker import Ending, MakeEngine, Worker
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.worker import MakeEngine, Worker
 from wan_pipeline.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -1,36 +1,30 @@
-"""The process that processes the queue, one job at a time, with the model kept in memory between jobs.
+"""Processes the queue, one job at a time, with the model kept in memory between jobs.
 
-`python -m wan_pipeline.jobs.worker --workspace DIR`. One per workspace, by a lock of the operating system. It outlives
-the app and ends when the queue is empty and no app is open. While one clip is rendered the one before is saved.
+One worker per workspace, by a lock of the operating system. It outlives the app and ends when the queue is empty and no
+app is open. While one clip is rendered the one before is saved.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from enum import IntEnum
 from functools import partial
 from threading import Event
-from types import FrameType
 from typing import TYPE_CHECKING
 
-import psutil
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
-from wan_pipeline.jobs.job import FINISHED, Job, JobState
-from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.log import FORMAT, JobLogs
+from wan_pipeline.jobs.disk_space import DiskBackoff
+from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.room import RoomPatience
-from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
+from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
+from wan_pipeline.jobs.worker.recovery import recover
 from wan_pipeline.jobs.worker.render import Renderer
 from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.run import JobRun
@@ -48,24 +42,12 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 DISK_POLL_SECONDS = 2.0
-"""Between two looks for room on a full disk, each of which writes a small file to it."""
+"""Between two checks for space on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
-"""Waiting jobs whose prompts are encoded together; they fit into the engine's cache."""
+"""Waiting jobs whose prompts are encoded together; their embeddings fit into the engine's cache."""
 
 logger = logging.getLogger(__name__)
-
-
 MakeEngine = Callable[[Settings, bool], Renderer]
-
-
-class Ending(IntEnum):
-    """Why a worker ended: its exit status, for the supervisor."""
-
-    NOTHING_TO_DO = 0
-    NO_DATABASE = 74
-    """The database could not be used. Clips that were finished are on the disk; the next worker adopts them."""
-    FRESH_PROCESS = 75
-    """Memory ran out or something unexpected went wrong: the queue goes on in a fresh process."""
 
 
 class Worker:
@@ -94,7 +76,7 @@ class Worker:
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
         self._engine: Renderer | None = None
-        self._room = RoomPatience()
+        self._room = DiskBackoff()
         self._disk_polls = Throttle(DISK_POLL_SECONDS)
         self._is_deterministic = False
         """Whether the engine is in deterministic mode."""
@@ -103,7 +85,7 @@ class Worker:
         self._encoded_ahead: set[str] = set()
 
     def run(self) -> Ending:
-        """Work until the queue is empty and no app is open. Returns at once if another worker is at it.
+        """Work until the queue is empty and no app is open. Returns at once if there is another worker.
 
         Raises StorageError when the database cannot be used.
         """
@@ -115,7 +97,7 @@ class Worker:
             return Ending.NOTHING_TO_DO
         try:
             with Heartbeat(self._queue) as heart:
-                self._recover()
+                recover(self._settings, self._jobs, self._queue, self._logs)
                 return self._work(heart)
         except (KeyboardInterrupt, SystemExit):
             self._stopping.set()
@@ -178,7 +160,7 @@ class Worker:
         has_jobs = self._jobs.unfinished() > 0
         if not has_jobs or (self._room.may_look() and self._disk_polls.is_due() and no_room.is_over()):
             self._queue.end_wait_for_room()
-            logger.info("There is room again, or nothing needs any; the queue goes on.")
+            logger.info("There is disk space again, or nothing needs any; the queue goes on.")
         return has_jobs
 
     def _save(self, run: JobRun, rendered: Rendered) -> None:
@@ -236,12 +218,12 @@ class Worker:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """Hold the device: a verification or training gives way within a step."""
+        """Hold the device: a verification or training releases it within a step."""
         lock = self._locks.device()
         try:
             lock.acquire()
         except Timeout:
-            logger.warning("A verification or training does not give way; the queue goes on beside it.")
+            logger.warning("A verification or training does not release the device; the queue goes on beside it.")
         try:
             yield
         finally:
@@ -262,38 +244,6 @@ class Worker:
             with suppress(ImportError, OSError, UserError):
                 self._ready_engine()
 
-    # Recovery
-
-    def _recover(self) -> None:
-        """Settle what a dead worker left. A clip that is whole on the disk is adopted, not rendered again.
-
-        That goes for waiting jobs too: a database restored from a backup does not know its last clips.
-        """
-        for job in self._jobs.active():
-            files = JobFiles(self._settings, job)
-            if finished := files.finished():
-                self._queue.adopt(job.id, finished)
-                self._logs.remove(job.id)
-                logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
-            if job.state is JobState.RUNNING:
-                files.remove_unfinished()
-        crash_point(CrashPoint.RECOVERING)
-        for job in self._queue.recover():
-            logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
-            self._logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
-        self._remove_strays()
-
-    def _remove_strays(self) -> None:
-        remove_stray_parts(self._settings)
-        kept = (*self._settings.checkpoints.glob("*.safetensors"), *self._settings.previews.glob("*.webp"))
-        for path in kept:
-            job = self._jobs.job(path.stem)
-            if job is None or job.state in FINISHED:
-                path.unlink(missing_ok=True)
-        for path in self._settings.job_logs.glob("*.log"):
-            if self._jobs.job(path.stem) is None:  # it was cleared away
-                self._logs.remove(path.stem)
-
     def _put_back(self) -> None:
         """On a request to stop: finish the clip that is being saved, and let the running job wait again."""
         self._saver.close()
@@ -311,29 +261,3 @@ def _engine_here(settings: Settings, deterministic: bool) -> Renderer:
     from wan_pipeline.engine.engine import Engine  # here: torch takes seconds, and a fault in it is the job's
 
     return Engine(settings, deterministic=deterministic)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    settings = settings_of(settings_parser("wan_pipeline.jobs.worker", "Process a queue.").parse_args(arguments))
-    logging.basicConfig(level=logging.INFO, format=FORMAT)
-    faulthandler.enable()
-    sys.exit(work(settings))
-
-
-def work(settings: Settings) -> Ending:
-    """Be the worker of a workspace, until there is nothing to do or another process had better go on.
-
-    For the main thread of a process of its own: SIGTERM makes it leave, and give its job back.
-    """
-    signal.signal(signal.SIGTERM, _leave)
-    try:
-        settings.make_folders()
-        age = time.time() - psutil.Process().create_time()
-        return Worker(settings, age_seconds=age).run()
-    except (StorageError, OSError):
-        logger.exception("The worker cannot go on.")
-        return Ending.NO_DATABASE
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

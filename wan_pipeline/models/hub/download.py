@@ -198,7 +198,7 @@ class _Downloader:
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._meter.add(0)  # to be cancelled meanwhile
+            self._meter.add(0)  # so that it can be cancelled while it waits
             time.sleep(min(left, CANCEL_POLL_SECONDS))
 
 

@@ -89,7 +89,7 @@ def _copy(path: Path, target: Path, *, link: bool) -> None:
             os.link(path.resolve(), target)
             return
         except OSError:
-            pass  # the file system has no links; a copy tells if it has no room either
+            pass  # the file system has no links; copying fails if it has no room either
     shutil.copyfile(path, target)
 
 

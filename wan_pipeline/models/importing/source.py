@@ -40,7 +40,7 @@ TIED = ("shared.weight", "encoder.embed_tokens.weight")
 """Two names of the text encoder's token embedding table; a file may have either."""
 SCALES = (".scale_weight", ".weight_scale")
 UNUSED = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
-"""Endings of what tells other programs how to compute: scales of activations, and markers."""
+"""Endings of keys for other programs: scales of activations, and markers."""
 DECODED_BYTES = 2**20
 """Bytes of a quantized tensor that are converted at a time."""
 
@@ -157,7 +157,7 @@ def read_source(stored: Stored, base: InstalledModel, component: str = "transfor
 
 
 def read_beside(stored: Stored, base: InstalledModel, warn: Callable[[str], None]) -> dict[str, Source]:
-    """The other components that the file holds, if they are those of `base`; `warn` is told of one that is not."""
+    """The other components in the file, if they are those of `base`; `warn` gets a sentence for one that is not."""
     if not _is_for_everything(stored):
         return {}
     found: dict[str, Source] = {}

@@ -21,7 +21,7 @@ from wan_pipeline.requests.resolver import RequestResolver
 
 FINAL = "final"
 OWN_LAYERS = (Layer.FORM, Layer.SHOT)
-"""Layers of what was chosen for the clip itself. What the draft profile, the project or a style gave is found anew."""
+"""Layers chosen for the clip itself. What the draft profile, the project or a style gave is looked up again."""
 
 
 class Finals:

@@ -14,10 +14,10 @@ from wan_pipeline.projects.shots.settings import layer_of, over
 from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.projects.shots.takes import Prepared, Takes
 from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests.grids.variations import Axis, variations
 from wan_pipeline.requests.layers import Layers, chosen_by, settled, with_none_read
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.variations import Axis, variations
 from wan_pipeline.storage.database import Database
 
 

@@ -50,7 +50,7 @@ def insert_shot(connection: sqlite3.Connection, project: str, new: NewShot) -> N
 
 
 def update_shot(connection: sqlite3.Connection, number: int, new: NewShot) -> None:
-    """Write anew what a list says of a shot that is there; what it leaves empty stays."""
+    """Update an existing shot from a list; empty cells change nothing."""
     for column, value, blank in (
         ("description", new.description, ""),
         ("notes", new.notes, ""),

@@ -22,7 +22,7 @@ _ORDER = "ORDER BY project, position, number"
 class Shots:
     """Every method raises StorageError when the database cannot be used.
 
-    An app that only looks on may add shots, as it may queue clips; what changes those that are there raises
+    A viewer app may add shots, as it may queue clips; changing existing ones raises
     LookingOnError there.
     """
 
@@ -90,7 +90,7 @@ class Shots:
     def ensure(self, project: str, new: Sequence[NewShot], *, update: bool = False) -> list[Shot]:
         """The shots of these ids in a project, those made that are not there; in the order given.
 
-        `update`: what is said of those that are there is written anew. Raises UserError, and makes none, if one of them
+        `update`: existing shots are updated. Raises UserError, and makes none, if one of them
         cannot be.
         """
         for each in new:

@@ -14,7 +14,7 @@ def decode(content: bytes, file: str) -> tuple[str, str]:
     """The text, and a warning or "". Raises UserError for bytes that are no text.
 
     UTF-8, or the UTF-16 that spreadsheets save as "Unicode text", or the Windows-1252 of Excel's plain CSV, which is
-    only what is left, and so is told.
+    only what is left, and so is reported.
     """
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with suppress(UnicodeDecodeError):

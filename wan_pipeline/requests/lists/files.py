@@ -39,7 +39,7 @@ from wan_pipeline.wording import plural
 MAX_LIST_BYTES = 16 * 2**20
 MAX_ROWS = 5000
 MAX_NOTES = 12
-"""Notes about prompts that are told."""
+"""Notes about prompts that are shown."""
 CSV_TEMPLATE = """\
 prompt,negative-prompt,preset,seed,steps,guidance,width,height,frames,fps,image,model,lora,project
 a red ball bounces over green hills,,natural,1,,,,,,,,,,hills

@@ -12,14 +12,14 @@ BLUR_SIDE = 512
 """Pixels of the longer side at which blur is measured, since a picture is trained at about this size."""
 HASH_SIDE = 16
 SIMILAR_BITS = 6
-"""Of the 256 bits of a difference hash, so many may differ between two versions of one picture."""
+"""Of the 256 bits of a difference hash, how many may differ between two versions of one picture."""
 
 _BOX = 11
 """Pixels of the filter of the blur measure, as in scikit-image."""
 
 
 def difference_hash(image: Image.Image) -> NDArray[np.uint8]:
-    """32 bytes, of which versions of one picture that were scaled or compressed anew differ in few bits.
+    """32 bytes, of which versions of one picture that were scaled or compressed again differ in few bits.
 
     Each bit tells whether a pixel of the picture at 16 x 17 pixels is brighter than its right neighbour.
     """

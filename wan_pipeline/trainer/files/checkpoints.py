@@ -1,4 +1,4 @@
-"""The LoRAs that a training wrote on its way, and what its validation losses say of them."""
+"""The LoRAs that a training wrote on its way."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.trainer.files.naming import NameTakenError, checkpoint_name, is_file_name
 from wan_pipeline.trainer.files.output import Output
-
-OVERFITTED = 1.02
-"""A last validation loss of this times the lowest says that training went on for too long. The noise is always the
-same, so that smaller differences count for something too, but not for this much."""
 
 
 @dataclass(frozen=True)
@@ -83,34 +79,6 @@ def use(settings: Settings, name: str, step: int) -> tuple[Path, ...]:
         for path, target in zip(wanted.paths, targets, strict=True):
             shutil.copyfile(path, stack.enter_context(whole_file(target)))
     return targets
-
-
-def best_step(validation: Sequence[tuple[int, float]]) -> int | None:
-    """The step with the lowest validation loss; None if there was no validation."""
-    return min(validation, key=lambda one: one[1])[0] if validation else None
-
-
-def advice(validation: Sequence[tuple[int, float]], name: str) -> str:
-    """Which checkpoint to take, by the validation losses and their steps, of which step 0 is the base model.
-
-    Empty where the last one is as good as any.
-    """
-    best = best_step(validation)
-    if best is None or len(validation) < 2:
-        return ""
-    losses = dict(validation)
-    last = validation[-1][0]
-    if best == 0:
-        return (
-            f"On the pictures that were held out the base model is better than every checkpoint (validation loss "
-            f"{losses[0]:.4f}, at the end {losses[last]:.4f}): train with a lower --learning-rate, or on more pictures."
-        )
-    if losses[last] <= losses[best] * OVERFITTED:
-        return ""
-    return (
-        f"The validation loss was lowest after step {best} ({losses[best]:.4f}, at the end {losses[last]:.4f}): what "
-        f"came later may have learnt the pictures by heart. Compare with step {best}: trainings use {name} {best}."
-    )
 
 
 def _on_the_way(output: Output) -> list[Checkpoint]:

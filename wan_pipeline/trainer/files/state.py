@@ -96,7 +96,7 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState:
     if changed := [name for name, value in identity.items() if header.identity.get(name) != value]:
         raise ResumeError(
             f"The training cannot be resumed, because its {changed[0]} has changed since; "
-            "put it back as it was, or start anew under another name."
+            "put it back as it was, or start again under another name."
         )
     with _reading(path), safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -127,7 +127,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor], steps: int
 ) -> None:
-    """Set the moments that `optimizer_tensors` gave, after so many steps of this optimizer."""
+    """Set the moments that `optimizer_tensors` gave, after `steps` steps of this optimizer."""
     if not steps:
         return
     state = {

@@ -22,7 +22,7 @@ from torch import Tensor
 from wan_pipeline.engine.decode import latent_scale
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory
-from wan_pipeline.engine.load import load_component, load_image_encoder
+from wan_pipeline.engine.loading.load import load_component, load_image_encoder
 from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.engine.memory.offload import tiled_encode
 from wan_pipeline.errors import GenerationError

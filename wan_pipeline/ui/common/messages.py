@@ -21,7 +21,7 @@ def estimate(templates: Templates, text: str, fits: bool = True) -> str:
 
 
 def hint(templates: Templates, text: str) -> str:
-    """Why there is no estimate yet: what the form still lacks."""
+    """Why there is no estimate yet: what is still missing in the form."""
     return templates.render("common/estimate.html", text=text, kind="lacking")
 
 

@@ -9,8 +9,8 @@ from wan_pipeline.jobs.job import UNFINISHED, JobState, QueueState
 from wan_pipeline.models.registry import MODELS
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
-from wan_pipeline.requests.known_words import vocabulary_notes
 from wan_pipeline.requests.presets import Preset, PresetKind, of_kind
+from wan_pipeline.requests.prompts.known_words import vocabulary_notes
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.studio import Studio
 

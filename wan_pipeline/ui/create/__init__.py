@@ -14,10 +14,10 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.card_styles import card_styles
 from wan_pipeline.ui.create.carry import CarriedBoxes, wire_carrying
 from wan_pipeline.ui.create.choices import choices_of
-from wan_pipeline.ui.create.events import FormEvents
+from wan_pipeline.ui.create.events.form import FormEvents
+from wan_pipeline.ui.create.events.stage import StageEvents
 from wan_pipeline.ui.create.filler import FormFiller
 from wan_pipeline.ui.create.layout import FormLayout, StageLayout
-from wan_pipeline.ui.create.stage_events import StageEvents
 
 
 class CreateRoom:

@@ -36,7 +36,7 @@ def wire_carrying(forms: Mapping[Mode, FormLayout], carried: CarriedBoxes) -> No
 
 
 def carry(source: FormLayout, target: FormLayout, carried: CarriedBoxes, values: Values) -> Updates:
-    """Take prompt, style and quality of the form that was left over into the form that is opened.
+    """Take prompt, style and quality of the form that was left into the form that is opened.
 
     A person who changes to the other tab goes on with the same clip, and expects what they typed there; what they had
     typed here before, or taken from a clip, they expect to find again. So

@@ -92,7 +92,7 @@ class Form:
         return self.choices.spec_of(model_id)
 
     def draft(self, given: Values) -> Draft:
-        """What the form asks for. Raises UserError for what is no draft."""
+        """What the form asks for. Raises UserError if it is not a draft."""
         values = self.values(given)
         if self.choices.mode is Mode.IMAGE_TO_VIDEO and not values["image"]:
             raise ImageError("There is no image yet; drop one on the First frame box or click an example.", "image")

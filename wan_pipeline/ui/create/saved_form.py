@@ -106,7 +106,7 @@ def _saved_fields(form: Form) -> dict[str, Component]:
 
 
 def _values(text: str) -> dict[str, Any]:
-    """Values by name of the field; empty for what is no saved form. A browser may send anything."""
+    """Values by name of the field; empty if it is not a saved form. A browser may send anything."""
     try:
         saved = parse(dict[str, str | float | None], parse_json(text))
     except OutsideDataError:

@@ -11,13 +11,13 @@ from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.clips.gallery import MAX_RATING
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.clip_actions import ClipActions
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.parts.clip_actions import ClipActions
+from wan_pipeline.ui.common.parts.reports import export_report, verification_report
 from wan_pipeline.ui.common.projects import chosen_project
-from wan_pipeline.ui.common.reports import export_report, verification_report
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wan_pipeline.clips.comments import Comment
 from wan_pipeline.clips.export.formats import FORMATS, PROGRAMS, TITLES
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.names import Names, download_name

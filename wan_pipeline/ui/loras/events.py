@@ -12,8 +12,8 @@ from gradio.blocks import Block
 from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
-from wan_pipeline.ui.common.lora import installed, remember_expert
 from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.parts.lora import installed, remember_expert
 from wan_pipeline.ui.common.room import Filler
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
@@ -68,7 +68,7 @@ class LorasEvents:
         if not path:
             return {self._layout.shown: gr.skip()}
         try:
-            text = f"{self._studio.add_lora(Path(path))} is in the folder"
+            text = f"{self._studio.lora_files.add(Path(path))} is in the folder"
         except UserError as error:
             text = str(error)
         return {**self._show(values, self._layout.query(values)), **self._toast(text)}

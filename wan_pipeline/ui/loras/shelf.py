@@ -15,7 +15,7 @@ from wan_pipeline.lora.facts import LoraFacts
 from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.lora import LoraFit, fit_of
+from wan_pipeline.ui.common.parts.lora import LoraFit, fit_of
 
 PAGE_SIZE = 24
 """Cards shown at first, and added by each "Show more"."""
@@ -68,7 +68,7 @@ class Shelf:
 
     @property
     def settled(self) -> Shelf:
-        """The shelf without hashes until all are known: so the cards are not drawn anew for each of them."""
+        """The shelf without hashes until all are known: so the cards are not drawn again for each of them."""
         if all(card.sha256 for card in self.cards if card.is_read):
             return self
         return replace(self, cards=tuple(replace(card, sha256="") for card in self.cards))

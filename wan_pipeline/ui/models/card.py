@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.estimator import Estimate
+from wan_pipeline.jobs.estimates.estimator import Estimate
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.models.spec import Availability, LastImage, Mode, ModelSpec
@@ -33,7 +33,7 @@ REMARKS = {
     Status.PARTIAL: "A download was started; what it brought is kept.",
     Status.ANNOUNCED: "Its weights are not public yet. Once they are, add its repository above.",
 }
-"""Shown instead of `Entry.problem`, which tells what to do on the command line."""
+"""Shown instead of `Entry.problem`, which says what to do on the command line."""
 
 
 class Shelf(StrEnum):
@@ -144,7 +144,7 @@ class Card:
 
     @property
     def remarks(self) -> list[Remark]:
-        """What went wrong last, else the result of a verification, else what the model lacks."""
+        """What went wrong last, else the result of a verification, else what is missing of the model."""
         status, transfer = self.entry.status, self.transfer
         if self.running:
             return []

@@ -57,7 +57,7 @@ class ModelsEvents:
         return self._show()
 
     def follow(self, shown: object) -> Updates:
-        """Poll the transfers. The cards are drawn anew only when one has started or ended, here or elsewhere.
+        """Poll the transfers. The cards are drawn again only when one has started or ended, here or elsewhere.
 
         `shown` comes from the browser: the states of the transfers that its cards show, by model.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from wan_pipeline.jobs.estimator import Estimate
+from wan_pipeline.jobs.estimates.estimator import Estimate
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec

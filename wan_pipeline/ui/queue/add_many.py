@@ -10,7 +10,7 @@ from gradio.blocks import Block
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.requests.grid import grid, prompts_in, seeds_in
+from wan_pipeline.requests.grids.grid import grid, prompts_in, seeds_in
 from wan_pipeline.requests.layers import shown
 from wan_pipeline.requests.lists.files import CheckedList
 from wan_pipeline.requests.request import Draft
@@ -94,15 +94,15 @@ class AddManyEvents:
         """Queue the clips of the file as they were checked when it was reported."""
         path, project = values[self._panel.file], values.get(self._project) or ""
         try:
-            with self._held(path) or self._studio.read_list(Path(path), project=project) as content:
-                ids = self._studio.submit_rows(content, skip_bad=True, project=project)
+            with self._held(path) or self._studio.lists.read(Path(path), project=project) as content:
+                ids = self._studio.lists.submit(content, skip_bad=True, project=project)
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
         return {**self._no_file(""), **self._added(ids)}
 
     def _check(self, path: str, project: str) -> CheckedList:
         """Read a list, and hold it until it is added, or MAX_HELD others have come since."""
-        checked = self._studio.read_list(Path(path), project=project)
+        checked = self._studio.lists.read(Path(path), project=project)
         with self._checked_lock:
             held = self._checked.pop(path, None)
             self._checked[path] = checked

@@ -16,11 +16,11 @@ from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
+from wan_pipeline.ui.common.parts.training import training_actions, training_now
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.common.training import training_actions, training_now
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.ui.queue.shelves import PAGE_SIZE, SHELVES, Selection
@@ -199,8 +199,8 @@ class QueueEvents:
         return self._layout.updates(dialog=dialog)
 
     def _export(self, project: str | None) -> Updates:
-        path = self._studio.export_queue(project=project)
+        path = self._studio.lists.export(project=project)
         return self._toast(f"Exported as {path.name}", download=served_copy(path))
 
     def _fill_form(self, job_id: str, editing: str = "") -> Updates:
-        return self._links.filler.fill(self._studio.draft_of_job(job_id), editing=editing)
+        return self._links.filler.fill(self._studio.drafts.of_job(job_id), editing=editing)

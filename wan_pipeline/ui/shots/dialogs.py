@@ -9,8 +9,8 @@ from wan_pipeline.projects.shots.finals import composition_note
 from wan_pipeline.projects.shots.grids import PreparedGrid
 from wan_pipeline.projects.shots.lists import new_shot
 from wan_pipeline.projects.shots.shot import Shot
+from wan_pipeline.requests.grids.variations import Axis, axis
 from wan_pipeline.requests.request import Draft
-from wan_pipeline.requests.variations import Axis, axis
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.files import served_copy
@@ -116,7 +116,7 @@ class Dialogs:
 
     def add_file(self, path: Path, project: str) -> tuple[int, tuple[str, ...]]:
         """Add the shots of a list to a project. Returns how many, and warnings."""
-        with self._studio.read_list(path, project=project) as content:
+        with self._studio.lists.read(path, project=project) as content:
             content.check(skip_bad=False)
             rows = [row for row in content.rows if row.shot]
             if not rows:

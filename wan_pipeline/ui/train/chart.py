@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wan_pipeline.jobs.training.job import Point
+from wan_pipeline.trainer.validation import overfitted_after
 
 WIDTH, HEIGHT = 600.0, 160.0
 """Of the chart's own coordinates."""
 SMOOTHING = 0.9
 """Share of the loss before in an exponential mean: about ten steps."""
-OVERFIT = 1.05
-"""Times the lowest validation loss, above which the last one is said to have risen."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,19 @@ class Curves:
     last_validation: float | None
     rate: float | None
     best_step: int | None
-    """Of the lowest validation loss, where the last one is clearly above it."""
+    """Where the last step is not as good as any: the best one; 0 is the base model."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where the last step is not as good as any, one sentence; else empty."""
+        if self.best_step is None:
+            return ""
+        if self.best_step == 0:
+            return (
+                "On the held-out pictures the base model is better than every checkpoint: train with a lower learning "
+                "rate, or on more pictures."
+            )
+        return f"The validation loss was lowest at step {self.best_step} and has risen since: compare that checkpoint."
 
 
 def curves(points: Sequence[Point], total: int) -> Curves | None:
@@ -61,7 +72,7 @@ def curves(points: Sequence[Point], total: int) -> Curves | None:
         last_loss=smoothed[-1][1],
         last_validation=validation[-1][1] if validation else None,
         rate=next((point.rate for point in reversed(points) if point.rate is not None), None),
-        best_step=_best(validation),
+        best_step=overfitted_after(validation),
     )
 
 
@@ -71,13 +82,6 @@ def _smoothed(losses: Iterable[tuple[int, float]]) -> Iterable[tuple[int, float]
     for step, loss in losses:
         mean = loss if mean is None else SMOOTHING * mean + (1 - SMOOTHING) * loss
         yield step, mean
-
-
-def _best(validation: Sequence[tuple[int, float]]) -> int | None:
-    if not validation:
-        return None
-    step, lowest = min(validation, key=lambda each: each[1])
-    return step if validation[-1][1] > OVERFIT * lowest else None
 
 
 def _line(points: Iterable[tuple[float, float]]) -> str:

@@ -11,8 +11,8 @@ from wan_pipeline.jobs.training.job import TrainingJob, TrainingState
 from wan_pipeline.jobs.training.samples import BASE, Sample, steps_of
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, Item
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.parts.training import facts_line, stage_words
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.common.training import facts_line, stage_words
 from wan_pipeline.ui.train.chart import HEIGHT, WIDTH, Curves
 
 PAGE_SIZE = 24

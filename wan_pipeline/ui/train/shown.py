@@ -20,11 +20,11 @@ from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import estimate
 from wan_pipeline.ui.common.names import Names
+from wan_pipeline.ui.common.parts.training import training_actions, training_now
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.common.training import training_actions, training_now
 from wan_pipeline.ui.train import html
 from wan_pipeline.ui.train.chart import Curves, curves
 from wan_pipeline.ui.train.layout import TrainLayout, Typed

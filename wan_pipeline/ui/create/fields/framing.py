@@ -1,4 +1,4 @@
-"""How a picture of another shape comes to that of the clip: cropped, and where, or within bars."""
+"""How a picture of another shape is fitted to the clip: cropped, and where, or with bars."""
 
 from __future__ import annotations
 

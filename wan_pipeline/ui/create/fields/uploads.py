@@ -1,7 +1,7 @@
 """Upload boxes that never decode what they are given: `clips.inputs` checks uploads, with limits.
 
 They open nothing outside Gradio's own folders: Gradio checks the paths of `FileData`, and of `ImageData` none. They are
-subclasses, not wrapped components, for Gradio constructs a component anew, by its class, whenever an event that may
+subclasses, not wrapped components, for Gradio constructs a component again, by its class, whenever an event that may
 change it has run.
 """
 

@@ -1,0 +1,29 @@
+"""A plan that the device cannot carry out is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wan_pipeline.engine.loading import loaded
+from wan_pipeline.engine.loading.loaded import check_device_supports
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.planning.memory_plan import read_plan
+
+
+def test_fp8_compute_needs_a_gpu_that_can_and_a_cpu_just_computes():
+    check_device_supports(read_plan("resident,fp8-compute"), torch.device("cpu"))
+    with pytest.raises(GenerationError, match=r"cannot compute in fp8.*choose fp8 or int8"):
+        check_device_supports(read_plan("resident,fp8-compute"), torch.device("mps"))
+
+
+def test_offload_cannot_move_quantized_weights():
+    with pytest.raises(GenerationError, match="cannot move int4 weights; choose the plan streamed"):
+        check_device_supports(read_plan("offload,int4"), torch.device("cpu"))
+
+
+def test_compiling_for_cuda_needs_triton(monkeypatch):
+    monkeypatch.setattr(loaded, "find_spec", lambda name: None)
+    with pytest.raises(GenerationError, match=r"need the package triton.*leave --compiled out"):
+        check_device_supports(read_plan("resident,bf16,compiled"), torch.device("cuda"))
+    check_device_supports(read_plan("resident,bf16"), torch.device("cuda"))

@@ -1,0 +1,1 @@
+"""From weights on the disk to a model that can denoise."""

@@ -1,0 +1,218 @@
+"""A loaded model: where its weights wait between clips, and what is changed while it computes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import FirstBlockCacheConfig
+
+from wan_pipeline.engine.device.cpu_convolution import use_onednn
+from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
+from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
+from wan_pipeline.engine.memory.chunked_forward import chunked
+from wan_pipeline.engine.memory.inner_tensors import blocks_of, named_tensors
+from wan_pipeline.engine.memory.offload import encode_on_device, forward_on_device, on_device, tiled_encode
+from wan_pipeline.engine.memory.quantize import computes_fp8
+from wan_pipeline.engine.memory.weights import load_transformer
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+"""Types of tensors in memory of their own. Quantized weights have other types, and are mapped from their file."""
+CACHED_INPUTS = 2
+"""The first-block cache subtracts the inputs of this many blocks from later outputs: they must not be overwritten."""
+
+
+@dataclass
+class Loaded:
+    """All modules of a model except its text encoder, loaded by one memory plan."""
+
+    key: str
+    """Names the model and what of the plan decides how it is loaded: with the same key it need not be loaded again."""
+    denoiser: Denoiser
+    streamed: list[StreamedModel] = field(default_factory=list)
+    """The transformers, if their blocks are streamed."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def host_bytes(self) -> int:
+        """Host memory that releasing the model would free. Memory mapped from files counts as free already."""
+        if self.streamed:
+            return sum(block.nbytes for model in self.streamed for block in model.blocks if block.home_slab is not None)
+        modules = [*self.denoiser.transformers, self.denoiser.vae, self.denoiser.image_encoder]
+        tensors = [tensor for part in modules if part is not None for _, _, tensor in named_tensors(part)]
+        return sum(tensor.nbytes for tensor in tensors if tensor.device.type == "cpu" and type(tensor) in PLAIN)
+
+    @contextmanager
+    def denoising(self, plan: MemoryPlan, device: torch.device, first_block_cache: float) -> Iterator[None]:
+        """Context manager: the transformers compute on the device by this plan, and the VAE encodes there."""
+        with ExitStack() as stack:
+            for mechanism in self._mechanisms(plan, device, first_block_cache):
+                stack.enter_context(mechanism)
+            yield
+
+    @contextmanager
+    def decoding(self, plan: MemoryPlan, device: torch.device) -> Iterator[Any]:
+        """Context manager: the VAE, on the device and in the plan's dtype."""
+        vae = self.denoiser.vae
+        if plan.vae == "bf16":
+            yield deepcopy(vae).to(device, torch.bfloat16)
+            return
+        with on_device(vae, device):
+            yield vae
+
+    def _mechanisms(
+        self, plan: MemoryPlan, device: torch.device, first_block_cache: float
+    ) -> Iterator[AbstractContextManager[Any]]:
+        """What a plan changes in the modules, in the order of entering; it is undone in reverse.
+
+        Adapters are applied before, as forward hooks of linear layers, which nothing here replaces. Then:
+
+        1. Compile guards come before anything is traced.
+        2. Streaming binds weights in hooks of whole blocks. Hooks run around a block's `forward`, so whatever replaces
+           `forward` below finds the weights bound, and compiled code never contains a hook or an event.
+        3. Encoding touches only the VAE and the image encoder; its place does not matter.
+        4. Chunked forward replaces the `forward` of blocks and transformer.
+        5. Compiling wraps a block's `forward` as it is then. With chunked forward it is not whole blocks that are
+           compiled but the pointwise operations within, so only one of the two ever replaces a block's `forward`.
+        6. The first-block cache wraps the `forward` that it finds, so it comes last: it skips whole blocks, whatever
+           they compute by. A skipped block's streaming hooks still run, because they are not part of its `forward`.
+        """
+        denoiser = self.denoiser
+        if plan.compiled:
+            yield _guards_on_hooks()
+        if plan.residency is Residency.STREAMED:
+            yield streaming(self.streamed, device, plan.blocks)
+            yield encode_on_device(denoiser.vae, device)
+            if denoiser.image_encoder is not None:
+                yield forward_on_device(denoiser.image_encoder, device)
+        if plan.encode == "tiles":
+            yield tiled_encode(denoiser.vae)
+        for transformer in denoiser.transformers:
+            keep_inputs = CACHED_INPUTS if first_block_cache else 0
+            yield chunked(transformer, plan.chunk, keep_inputs, compiled=plan.compiled)
+            if plan.compiled and not plan.chunk:
+                yield _compiled_blocks(transformer)
+            if first_block_cache:
+                yield _first_block_cache(transformer, first_block_cache)
+
+
+def load(model: InstalledModel, key: str, plan: MemoryPlan, place: Placement, cache: Path) -> Loaded:
+    """Load a model by the plan; `cache` is the folder of quantized weights.
+
+    Raises ModelError, StorageError, and GenerationError for a plan that the device cannot carry out.
+    """
+    check_device_supports(plan, place.device)
+    denoiser = load_denoiser(
+        model,
+        place.device if plan.residency is Residency.RESIDENT else CPU,
+        place.dtype,
+        lambda component, kind: load_transformer(model, component, kind, plan, place, cache),
+    )
+    loaded = Loaded(key, denoiser)
+    if place.on_cpu:
+        use_onednn(denoiser.vae)
+    if plan.residency is Residency.STREAMED:
+        loaded.streamed = [StreamedModel(transformer) for transformer in denoiser.transformers]
+        in_memory = loaded.streamed[: max(0, len(loaded.streamed) - plan.disk)]  # the last expert goes to disk first
+        if not all([streamed.move_to_host_memory(pinned=not place.on_cpu) for streamed in in_memory]):
+            loaded.warnings.append("The system gave too little pinned memory, so that steps may take longer.")
+    return loaded
+
+
+class ModelHolder:
+    """Keeps one model loaded between clips: never two models in memory."""
+
+    def __init__(self, place: Placement, cache: Path) -> None:
+        """`cache` is the folder of quantized weights."""
+        self._place = place
+        self._cache = cache
+        self.loaded: Loaded | None = None
+
+    @property
+    def host_bytes(self) -> int:
+        """Host memory that `release` would free."""
+        return self.loaded.host_bytes if self.loaded else 0
+
+    def load(self, model: InstalledModel, plan: MemoryPlan, attention: str) -> Loaded:
+        """The model, loaded by this plan unless it is already. Raises what `load` raises.
+
+        `attention` is the attention backend that its transformers are set to when they are loaded.
+        """
+        self.release_unless(model, plan)
+        if self.loaded is None:
+            self.loaded = load(model, _load_key(model, plan), plan, self._place, self._cache)
+            for transformer in self.loaded.denoiser.transformers:
+                transformer.set_attention_backend(attention)
+        return self.loaded
+
+    def release_unless(self, model: InstalledModel, plan: MemoryPlan) -> None:
+        """Release the loaded model if it is another one, or was loaded by a plan that places weights otherwise."""
+        if self.loaded is not None and self.loaded.key != _load_key(model, plan):
+            self.release()
+
+    def release(self) -> None:
+        self.loaded = None
+        release_memory(self._place)
+        release_pinned(self._place)
+
+
+def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
+    """Raise GenerationError for a plan that the device, or what is installed for it, cannot carry out."""
+    if plan.precision is Precision.FP8_COMPUTE and device.type != "cpu" and not computes_fp8(device):
+        raise GenerationError(
+            "This GPU cannot compute in fp8, which needs an NVIDIA GPU from the RTX 40 series on; "
+            "choose fp8 or int8 weights."
+        )
+    if plan.residency is Residency.OFFLOAD and plan.precision.is_quantized:
+        raise GenerationError(
+            f"The plan offload cannot move {plan.precision} weights; choose the plan streamed, or bf16 weights."
+        )
+    if plan.compiled and device.type == "cuda" and find_spec("triton") is None:
+        raise GenerationError(
+            "Compiled blocks need the package triton (on Windows: triton-windows), which is not installed; "
+            "install it or leave --compiled out."
+        )
+
+
+def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:
+    return f"{model.fingerprint} {plan.residency} {plan.precision} {plan.disk}"
+
+
+def _guards_on_hooks() -> AbstractContextManager[Any]:
+    """Let compiled code check a module's hooks: else code compiled without a LoRA would be used with one."""
+    guards: AbstractContextManager[Any] = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
+    return guards
+
+
+@contextmanager
+def _compiled_blocks(transformer: torch.nn.Module) -> Iterator[None]:
+    """Compile the transformer's blocks, each as a whole. Torch finds code that it has compiled before."""
+    blocks = blocks_of(transformer)
+    try:
+        for block in blocks:
+            block.forward = torch.compile(block.forward)
+        yield
+    finally:
+        for block in blocks:
+            block.__dict__.pop("forward", None)
+
+
+@contextmanager
+def _first_block_cache(transformer: Any, threshold: float) -> Iterator[None]:
+    """Skip blocks while the first one's output changes less than `threshold` from step to step."""
+    transformer.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+    try:
+        yield
+    finally:
+        transformer.disable_cache()

@@ -1,0 +1,67 @@
+"""Work that waits until the queue is idle, and yields to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from filelock import Timeout
+
+from wan_pipeline.errors import Cancelled
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.progress import Observer, Progress, Stage, Throttle
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import WorkspaceLocks
+
+QUEUE_POLL_SECONDS = 1.0
+REPORT_SECONDS = 0.5
+
+Report = Callable[[Progress], None]
+"""Stores how far the work is; the stage is QUEUED while it waits for the queue."""
+T = TypeVar("T")
+
+
+def when_idle(
+    settings: Settings, report: Report, work: Callable[[Observer], T], is_stopped: Callable[[], bool] = lambda: False
+) -> T:
+    """Do the work once the queue is idle, holding the device, and return what it returns.
+
+    When the queue gets a job the work is cancelled, and done again later. Raises what `work` raises, but Cancelled only
+    when a person has stopped it.
+    """
+    observer = _YieldingObserver(JobReader(Database(settings.database), settings), report, is_stopped)
+    while True:
+        observer.wait_until_idle()
+        with suppress(Cancelled, Timeout), WorkspaceLocks(settings.workspace).device():
+            return work(observer)
+
+
+class _YieldingObserver:
+    """Reports progress now and then, and cancels when the queue has a job or a person stops the work."""
+
+    def __init__(self, jobs: JobReader, report: Report, is_stopped: Callable[[], bool]) -> None:
+        self._jobs, self._report, self._is_stopped = jobs, report, is_stopped
+        self._reports = Throttle(REPORT_SECONDS)
+        self._stage: Stage | None = None
+
+    def progress(self, progress: Progress) -> None:
+        if self._reports.is_due() or progress.stage is not self._stage:
+            self._stage = progress.stage
+            self._report(progress)
+
+    def cancelled(self) -> bool:
+        """Whether a clip is being rendered, or will be at once; or the work was stopped."""
+        return self._is_stopped() or self._jobs.will_render()
+
+    def wait_until_idle(self) -> None:
+        """Raises Cancelled if it is stopped."""
+        while self.cancelled():
+            if self._is_stopped():
+                raise Cancelled("The work was stopped.")
+            if self._stage is not Stage.QUEUED:
+                self._stage = Stage.QUEUED
+                self._report(Progress(Stage.QUEUED))
+            time.sleep(QUEUE_POLL_SECONDS)

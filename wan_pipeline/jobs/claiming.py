@@ -1,0 +1,59 @@
+"""Which job a worker claims next."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.rows import QueueKey, get_setting, now, record_event, set_setting
+from wan_pipeline.progress import Stage
+
+MAX_OVERTAKEN = 8
+"""Jobs of another model that may go before one, to spare the loading of weights."""
+
+
+def next_row(connection: sqlite3.Connection, loaded: str | None, *, is_deterministic: bool) -> sqlite3.Row | None:
+    """The row to claim, by the rule in `WorkerQueue.claim`. None when none waits or the queue is paused."""
+    if get_setting(connection, QueueKey.PAUSED, "0") == "1":
+        return None
+    row = _first(connection, "state = 'interrupted'")
+    if row is None and get_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0") == "1":
+        set_setting(connection, QueueKey.PAUSED, "1")
+        set_setting(connection, QueueKey.STOP_AFTER_CURRENT, "0")
+        return None
+    return (
+        row
+        or (loaded and _alike(connection, loaded, deterministic=is_deterministic))
+        or _first(connection, "state = 'queued'")
+    )
+
+
+def _alike(connection: sqlite3.Connection, model: str, *, deterministic: bool) -> sqlite3.Row | None:
+    """The first waiting job that the loaded model can make as it is, unless it may not overtake the one before it."""
+    barrier = _first(connection, "state = 'queued' AND (moved OR overtaken >= ?)", MAX_OVERTAKEN)
+    last = barrier["position"] if barrier else float("inf")
+    return _first(
+        connection, "state = 'queued' AND model = ? AND deterministic = ? AND position <= ?", model, deterministic, last
+    )
+
+
+def _first(connection: sqlite3.Connection, condition: str, *values: object) -> sqlite3.Row | None:
+    statement = f"SELECT * FROM jobs WHERE {condition} ORDER BY position LIMIT 1"  # noqa: S608 (this file's constants)
+    row: sqlite3.Row | None = connection.execute(statement, values).fetchone()
+    return row
+
+
+def start_row(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+    """Mark a job as running, and count the jobs that it overtakes."""
+    connection.execute(
+        "UPDATE jobs SET state = ?, stage = ?, started_at = ?, attempts = attempts + 1, resumed_from = 0, "
+        "step = 0, total = 0, eta_seconds = NULL WHERE number = ?",
+        (JobState.RUNNING, Stage.LOADING, now(), row["number"]),
+    )
+    if row["state"] == JobState.QUEUED:
+        connection.execute(
+            "UPDATE jobs SET overtaken = overtaken + 1 WHERE state = 'queued' AND position < ?", (row["position"],)
+        )
+    set_setting(connection, QueueKey.STARTS, str(int(get_setting(connection, QueueKey.STARTS, "0")) + 1))
+    record_event(connection, row["id"], EventKind.STARTED, f"attempt {row['attempts'] + 1}, process {os.getpid()}")

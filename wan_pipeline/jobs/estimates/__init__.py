@@ -1,0 +1,1 @@
+"""How long jobs take: learned from jobs that are done."""

@@ -1,0 +1,1 @@
+"""Many drafts from one: grids over prompts, styles, seeds and other settings."""

@@ -1,0 +1,288 @@
+"""The composition root: builds the rooms of one workspace and wires them together. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+from types import TracebackType
+
+from wan_pipeline.access.keys import Keys
+from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.gallery.comments import Comments
+from wan_pipeline.clips.inputs.files import InputFiles
+from wan_pipeline.clips.naming import clip_bytes
+from wan_pipeline.errors import LookingOnError, StorageError, UserError
+from wan_pipeline.jobs.background.clip_work import ClipWorks
+from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
+from wan_pipeline.jobs.background.exports import BackgroundExports
+from wan_pipeline.jobs.background.transfers import Transfers
+from wan_pipeline.jobs.background.verifications import Verifications
+from wan_pipeline.jobs.editor import QueueEditor
+from wan_pipeline.jobs.estimates.estimator import Estimator
+from wan_pipeline.jobs.job import NewJob
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.training.forecast import TrainingEstimator
+from wan_pipeline.jobs.training.keeper import TrainerKeeper
+from wan_pipeline.jobs.training.trainings import Trainings
+from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.lora.facts import LoraCatalog
+from wan_pipeline.lora.incoming import LoraFiles
+from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.lora.notes import LoraNotes
+from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.projects.bundles import Bundles
+from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.contact_sheets import ContactSheets
+from wan_pipeline.projects.cut.cuts import Cuts
+from wan_pipeline.projects.cut.takes import picked_takes
+from wan_pipeline.projects.reviews import Reviews
+from wan_pipeline.projects.shots.finals import Finals
+from wan_pipeline.projects.shots.grids import Grids
+from wan_pipeline.projects.shots.store import Shots
+from wan_pipeline.projects.shots.takes import Takes
+from wan_pipeline.projects.store import Projects
+from wan_pipeline.requests.limits import check_project
+from wan_pipeline.requests.presets import preset_folder
+from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.requests.speeds import speed_folder
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.backups import Backups, repair_if_corrupt
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.files import check_room, check_writable
+from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.studio.derived import DerivedFiles
+from wan_pipeline.studio.drafts import Drafts
+from wan_pipeline.studio.in_process import InProcess
+from wan_pipeline.studio.lists import QueueLists
+from wan_pipeline.studio.styles import Styles
+from wan_pipeline.trainer.dataset.library import Datasets
+
+LOOKING_ON = (
+    "Another Wan Studio opened this workspace first, and only there can its clips, queue, models and links be changed. "
+    "Do it there; or close that one, and this one takes over."
+)
+
+Supervise = Callable[[Settings, JobReader, WorkerQueue, WorkspaceLocks], Supervisor]
+
+
+class Studio:
+    """One workspace. Any number of studios may be open on it, in any number of processes.
+
+    Its rooms are attributes, each with one job. The methods here open and close it, and queue clips.
+    """
+
+    def __init__(self, settings: Settings, supervise: Supervise = Supervisor) -> None:
+        """`supervise` makes the supervisor that keeps a worker running.
+
+        Raises StorageError for a workspace that cannot be used. Bad preset files are left out, with a notice.
+        """
+        for folder in settings.written:
+            check_writable(folder)
+        self.settings = settings
+        self._notices = list(repair_if_corrupt(settings.database))
+        self._database = Database(settings.database)
+        self._is_started = False
+        self._submitting = Lock()
+        self._build_library()
+        self._build_queue()
+        self._build_projects()
+        self._build_films()
+        self._build_training()
+        worker_queue = WorkerQueue(self._database, self.jobs)
+        self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
+        self._supervisor.tasks.append(TrainerKeeper(settings, self.jobs, self.trainings).poll)
+
+    def _build_library(self) -> None:
+        """Models, LoRAs and presets, and how a draft becomes a request."""
+        settings, check = self.settings, self._check_main_app
+        self.models, self.loras = ModelLibrary(settings), LoraLibrary.of(settings)
+        self.model_manager = ModelManager(settings, self.models, check_main_app=check)
+        self.transfers = Transfers(settings, check)
+        self.lora_catalog = LoraCatalog.of(settings, self.loras)
+        self.lora_files = LoraFiles(self.loras, self.lora_catalog, check)
+        self.lora_notes = LoraNotes(self._database, check)
+        self.presets = preset_folder(settings.presets, settings.own_presets)
+        self.speeds = speed_folder(settings.presets / "speeds")
+        inputs = InputFiles(settings.inputs)
+        self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
+
+    def _build_queue(self) -> None:
+        """The queue, the gallery, and what works on their clips."""
+        settings, check = self.settings, self._check_main_app
+        self.jobs = JobReader(self._database, settings)
+        self.queue = QueueEditor(self._database, self.jobs, check)
+        self.estimates = Estimator(settings, self.requests, self.jobs)
+        self.gallery = Gallery(self._database, settings.clips, check)
+        self.comments = Comments(self._database)
+        self.keys = Keys(self._database, check)
+        self.drafts, self.derived = Drafts(self.jobs, self.requests), DerivedFiles(settings.cache, self.jobs)
+        self.verifications = Verifications(settings, check)
+        self.exports = BackgroundExports(settings, self.gallery, check)
+        self.clip_works = ClipWorks(settings, self.gallery, check)
+
+    def _build_projects(self) -> None:
+        """Projects, and what is made for one."""
+        settings, check = self.settings, self._check_main_app
+        self.projects = Projects(settings.projects, check)
+        self.project_clips = ProjectClips(self.projects, settings.clips)
+        self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
+        self.styles = Styles(settings, self.requests, self.projects, self._draws_styles, check)
+        self.in_process = InProcess(settings, self.requests, self.projects, self.project_clips, self.queue)
+
+    def _build_films(self) -> None:
+        """Shots and their takes, and what is made of them."""
+        database, projects, clips, requests = self._database, self.projects, self.project_clips, self.requests
+        self.shots = Shots(database, self.settings.clips, self._check_main_app)
+        self.takes = Takes(self.shots, projects, clips, requests, self._submit)
+        self.finals = Finals(self.shots, projects, clips, requests, self.gallery)
+        self.contact_sheets = ContactSheets(self.shots, self.gallery)
+        self.grids = Grids(database, projects, clips, requests, self.takes)
+        self.cuts = Cuts(self.settings, projects, partial(picked_takes, self.shots, self.gallery))
+        self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
+        self.lists = QueueLists(
+            self.settings.cache, requests, self.jobs, projects, clips, self.shots, submit=self._submit
+        )
+
+    def _build_training(self) -> None:
+        settings = self.settings
+        self.datasets = Datasets(settings.datasets, self._check_main_app)
+        self.dataset_checks = DatasetChecks(settings)
+        self.trainings = Trainings(self._database, settings, self.models, self._check_main_app)
+        self.training_estimates = TrainingEstimator(settings, self.estimates)
+
+    # Opening and closing
+
+    def start(self) -> None:
+        """Start to process the queue in a worker process. Call it once, from an app."""
+        self._back_up()
+        self.gallery.rescan()  # lists clips made elsewhere, by an older version, or after a restored backup
+        self._supervisor.start()
+        self._is_started = True
+        self.styles.draw_missing()
+
+    def close(self) -> None:
+        """Leave. Jobs that wait or run go on without this app."""
+        if self._is_started:
+            self._supervisor.close()
+            self._is_started = False
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_viewer(self) -> bool:
+        """Whether another app opened this workspace first and supervises it."""
+        return self._supervisor.is_viewer
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was repaired or left out when the workspace was opened, and since: one sentence each."""
+        left_out = [self.gallery.notice] if self.gallery.notice else []
+        bad_files = (*self.presets.current().problems, *self.speeds.current().problems, *self.projects.problems)
+        found = (*self._notices, *self.styles.problems, *bad_files)
+        return (*found, *self.loras.notices, *left_out, *self._supervisor.notices)
+
+    def work(self, on_tick: Callable[[], None]) -> None:
+        """Process the queue until it is empty or paused, calling `on_tick` about once a second."""
+        self._back_up()
+        self._supervisor.work(on_tick)
+
+    # Into the queue
+
+    def submit(self, draft: Draft, project: str = "", *, deterministic: bool = False, profile: str = "") -> str:
+        """Queue a clip and return its job id at once. Raises UserError.
+
+        A project that does not exist is made. `profile` is its "draft" or "final".
+        """
+        return self.submit_many([draft], project, deterministic=deterministic, profile=profile)[0]
+
+    def submit_for(
+        self, made_by: str, draft: Draft, project: str, check_share: Callable[[GenerationRequest], None]
+    ) -> str:
+        """Queue a guest's clip, `made_by` the id of their key, if `check_share` raises nothing. Returns the job id.
+
+        Between that check of what the guest has had and the new job, this app queues no other guest's clip. Raises
+        UserError.
+        """
+        check_project(project)
+        project = self.projects.label(project)
+        batch = self.requests.batch().within(self.projects.layers(project))
+        request = batch.checker()(draft)
+        self._check_room([request])
+        check_share(request)  # before anything is kept
+        stored = batch.with_files(request, draft)  # out of the lock: to save pictures takes its time
+        with self._submitting:
+            check_share(request)
+            return self._queued([self.project_clips.job(stored, project, JobOptions(made_by=made_by))])[0]
+
+    def submit_many(
+        self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False, profile: str = ""
+    ) -> list[str]:
+        """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
+        batch = self.requests.batch().within(self.projects.layers(project, profile))
+        requests = list(map(batch.checker(), drafts))
+        label = self.projects.ensure(project)[0].label  # a draft with a fault makes no project
+        make, options = self.project_clips.maker(label), JobOptions(deterministic=deterministic)
+        jobs = [make(request, options) for request in requests]
+        return self._submit(list(zip(drafts, jobs, strict=True)), batch)
+
+    def edit(self, job_id: str, draft: Draft) -> None:
+        """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
+        job, shot = self.jobs.existing(job_id), self.shots.of_take(job_id)
+        request = self.requests.within(self.projects.layers(job.project)).resolve(draft)
+        self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at, shot))
+
+    def queue_again(self, job_id: str) -> str:
+        """Queue the same request again, for its project and shot. Returns the new job's id.
+
+        Raises UserError for an unknown or unreadable job.
+        """
+        job = self.jobs.existing(job_id)
+        if job.request_error:
+            raise UserError(job.request_error)
+        options = JobOptions(job.note, job.deterministic, shot=self.shots.of_take(job_id))
+        return self._queued([self.project_clips.job(job.request, job.project, options)])[0]
+
+    def _submit(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
+        """Queue clips that have been checked. `batch` saves their files."""
+        self._check_room([job.request for _, job in clips])
+        return self._queued([job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips])
+
+    def _check_room(self, requests: Sequence[GenerationRequest]) -> None:
+        """Raises DiskFullError where not even the largest of the clips would fit."""
+        check_room(self.settings.clips, max(map(clip_bytes, requests), default=0))
+
+    def _queued(self, jobs: Sequence[NewJob]) -> list[str]:
+        ids = self.queue.submit_many(jobs)
+        crash_point(CrashPoint.SUBMITTED)
+        self._supervisor.wake()
+        if len(ids) > 1:
+            self._back_up()  # a list is worth a backup at once
+        return ids
+
+    # Used by the rooms
+
+    def _check_main_app(self) -> None:
+        if self.is_viewer:
+            raise LookingOnError(LOOKING_ON)
+
+    def _draws_styles(self) -> bool:
+        return self._is_started and not self.is_viewer
+
+    def _back_up(self) -> None:
+        try:
+            Backups(self.settings.database).backup()
+        except StorageError as error:
+            notice = f"The database could not be backed up: {error}"
+            if notice not in self._notices:
+                self._notices.append(notice)

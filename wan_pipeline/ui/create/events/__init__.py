@@ -1,0 +1,1 @@
+"""What happens in the Create room: in its forms, and on its stage."""
