@@ -125,4 +125,4 @@ def test_on_the_command_line_and_verified(
     subprocess.run([*command[:-1], "-c:a", "aac", other], check=True)
     capsys.readouterr()
     assert main([*folders, "verify", str(other), "--json"]) == 1
-    assert "The sound is another" in capsys.readouterr().out
+    assert "The sound is not the one in the receipt" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def ace_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clip(studio: Studio, ace_step: Path) -> Path:
     """In a studio that has a model for sound."""
     (studio.settings.models / ACE_STEP.id).symlink_to(ace_step, target_is_directory=True)
-    return studio.render_now(DRAFT, None, Recorder()).clip
+    return studio.in_process.render(DRAFT, None, Recorder()).clip
 
 
 def test_on_the_command_line(studio: Studio, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

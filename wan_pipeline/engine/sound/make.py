@@ -21,7 +21,7 @@ from wan_pipeline.engine.device.placement import (
     release_memory,
 )
 from wan_pipeline.engine.device.probe import probe
-from wan_pipeline.engine.load import quiet_libraries
+from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.errors import GenerationError, ModelError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.spec import SoundPipeline

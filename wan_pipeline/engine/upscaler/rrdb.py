@@ -27,14 +27,14 @@ class DenseBlock(torch.nn.Module):
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
-        for number in range(1, 6):
-            out = channels if number == 5 else growth
-            setattr(self, f"conv{number}", torch.nn.Conv2d(channels + (number - 1) * growth, out, 3, padding=1))
+        inputs = [channels + number * growth for number in range(5)]
+        self.conv1, self.conv2, self.conv3, self.conv4 = (_convolution(count, growth) for count in inputs[:4])
+        self.conv5 = _convolution(inputs[4], channels)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         seen = [values]
-        for number in range(1, 5):
-            seen.append(functional.leaky_relu(getattr(self, f"conv{number}")(torch.cat(seen, 1)), SLOPE))
+        for convolution in (self.conv1, self.conv2, self.conv3, self.conv4):
+            seen.append(functional.leaky_relu(convolution(torch.cat(seen, 1)), SLOPE))
         return torch.add(values, self.conv5(torch.cat(seen, 1)), alpha=RESIDUAL)
 
 
@@ -55,11 +55,12 @@ class RRDBNet(torch.nn.Module):
     def __init__(self, channels: int, growth: int, blocks: int, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.conv_first = torch.nn.Conv2d(3 * (LARGEST // scale) ** 2, channels, 3, padding=1)
+        self.conv_first = _convolution(3 * (LARGEST // scale) ** 2, channels)
         self.body = torch.nn.Sequential(*(ResidualBlock(channels, growth) for _ in range(blocks)))
-        for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
-            setattr(self, name, torch.nn.Conv2d(channels, channels, 3, padding=1))
-        self.conv_last = torch.nn.Conv2d(channels, 3, 3, padding=1)
+        self.conv_body, self.conv_up1, self.conv_up2, self.conv_hr = (
+            _convolution(channels, channels) for _ in range(4)
+        )
+        self.conv_last = _convolution(channels, 3)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         height, width = frames.shape[2:]
@@ -71,6 +72,10 @@ class RRDBNet(torch.nn.Module):
             values = functional.leaky_relu(double(functional.interpolate(values, scale_factor=2)), SLOPE)
         large: torch.Tensor = self.conv_last(functional.leaky_relu(self.conv_hr(values), SLOPE))
         return large[:, :, : height * self.scale, : width * self.scale]
+
+
+def _convolution(inputs: int, outputs: int) -> torch.nn.Conv2d:
+    return torch.nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 def new_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

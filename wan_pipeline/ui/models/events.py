@@ -11,7 +11,7 @@ import gradio as gr
 
 from wan_pipeline.errors import ModelError, UserError
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.jobs.estimator import Estimate
+from wan_pipeline.jobs.estimates.estimator import Estimate
 from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates
