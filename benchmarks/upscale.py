@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from wan_pipeline.clips.export.bit_depth import widened
 
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.export.bit_depth import widened
 from wan_pipeline.clips.read import read_frames
 from wan_pipeline.demo.scenes import Scenes, render, sample_scenes
 from wan_pipeline.engine.device.environment import fixed_facts
