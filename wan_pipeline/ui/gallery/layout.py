@@ -110,7 +110,7 @@ class GalleryLayout(Layout):
 
 
 def _sound_upload(elem_id: str) -> gr.UploadButton:
-    return gr.UploadButton("Sound file", file_types=list(ENDINGS), elem_id=elem_id, visible="hidden")
+    return gr.UploadButton("Sound file", file_types=list(ENDINGS), elem_id=elem_id)
 
 
 def _clickable(elem_id: str) -> gr.HTML:
