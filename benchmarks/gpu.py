@@ -23,6 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.cases import Program
 from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, vae_2_2
+from benchmarks.gpu_eight_bits import attention, demo_clips, eight_bits
 from benchmarks.gpu_loras import loras_14b
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
@@ -370,6 +371,10 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "int8_1.3b": quantized(WAN_1_3B),
     "int8_14b": quantized(WAN_14B),
     "best_14b": best,
+    "eight_bits_480p": eight_bits(SMALL),
+    "eight_bits_720p": eight_bits(MIDDLE),
+    "attention": attention,
+    "demo_clips": demo_clips,
     "loras_14b": loras_14b,
     "stock_offload_14b": stock_offload,
     "activations": activations,

@@ -15,9 +15,11 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
 from wan_pipeline.engine.device.placement import choose_device
+from wan_pipeline.engine.int8.product import computes_int8
 from wan_pipeline.engine.memory.block_streaming import StreamedModel
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, map_tensors, named_tensors, set_tensor
-from wan_pipeline.engine.memory.quantize import computes_fp8, quantize, skeleton
+from wan_pipeline.engine.memory.quantize import quantize, skeleton
+from wan_pipeline.engine.memory.quantized_layers import computes_fp8
 from wan_pipeline.models.memory import WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.geometry import Geometry
@@ -106,6 +108,11 @@ class Bench:
     def fp8_compute(self) -> tuple[Precision, ...]:
         """On devices that can."""
         return (Precision.FP8_COMPUTE,) if computes_fp8(self.device) else ()
+
+    def computing_in_8_bits(self) -> tuple[Precision, ...]:
+        """What this device can."""
+        in_int8 = self.device.type == "cpu" or computes_int8(self.device)
+        return ((Precision.INT8_COMPUTE,) if in_int8 else ()) + self.fp8_compute()
 
     def inputs(self, clip: Geometry, facts: MemoryFacts = WAN_14B) -> dict[str, Any]:
         clip = self.clip(clip)

@@ -28,6 +28,25 @@ ROWS = (
     ("int8 / bf16 pass, 14B, uncompiled", "int8_14b", "ratio", "1.05", "1.00"),
     ("best (fp8 compute, compiled) / stock bf16 pass, 14B 480p", "best_14b", "ratio", "0.80", "0.65"),
     ("exact (bf16, compiled) / stock bf16 pass", "best_14b", "ratio_bf16", "", ""),
+    ("best of 8 of 40 blocks / stock bf16, 480p", "eight_bits_480p", "best_ratio", "0.60", "0.57"),
+    ("int8 compute, SageAttention, compiled", "eight_bits_480p", "int8-compute_sage_compiled_ratio", "0.64", "0.60"),
+    ("streamed output with both is resident output", "eight_bits_480p", "identical_sage", "True", "True"),
+    ("best of 8 of 40 blocks / stock bf16, 720p", "eight_bits_720p", "best_ratio", "0.60", "0.57"),
+    (
+        "int8 compute, SageAttention, compiled, 720p",
+        "eight_bits_720p",
+        "int8-compute_sage_compiled_ratio",
+        "0.61",
+        "0.57",
+    ),
+    (
+        "streamed with both, peak reserved, GiB, 720p",
+        "eight_bits_720p",
+        "int8-compute_sage_streamed_peak_gib",
+        "5.5",
+        "",
+    ),
+    ("demo clip, int8 compute to bf16, PSNR in dB", "demo_clips", "int8-compute_psnr_db", "38", ""),
     ("14B int8 streamed, a rank-64 LoRA on all layers / none", "loras_14b", "streamed_1_merged_ratio", "1.05", ""),
     ("the same beside the weights", "loras_14b", "streamed_1_beside_ratio", "", ""),
     ("three LoRAs / none", "loras_14b", "streamed_3_merged_ratio", "", ""),
@@ -61,6 +80,23 @@ STOCK = (
     ("diffusers' group offload with a stream", "group_offload"),
 )
 
+WAYS = (
+    ("bf16, stock", "bf16"),
+    ("bf16, compiled", "bf16_compiled"),
+    ("bf16, SageAttention, compiled", "bf16_sage_compiled"),
+    ("int8 compute", "int8-compute"),
+    ("int8 compute, compiled", "int8-compute_compiled"),
+    ("int8 compute, SageAttention", "int8-compute_sage"),
+    ("int8 compute, SageAttention, compiled", "int8-compute_sage_compiled"),
+    ("fp8 compute, compiled", "fp8-compute_compiled"),
+    ("fp8 compute, SageAttention, compiled", "fp8-compute_sage_compiled"),
+    ("int8 compute, streamed in chunks", "int8-compute_streamed"),
+    ("the same, compiled", "int8-compute_streamed_compiled"),
+    ("the same, SageAttention, compiled", "int8-compute_sage_streamed_compiled"),
+    ("int8 compute, SageAttention, streamed, stock forward compiled", "int8-compute_sage_streamed_whole_compiled"),
+)
+"""Title and name of the ways of computing 8 blocks."""
+
 
 def table(results: dict[str, Any]) -> str:
     """Markdown: what must be, and what was measured; each pass beside its floor; what failed."""
@@ -69,6 +105,7 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"| {title} | {results.get(case, {}).get(key, 'not run')} | {must} | {aim} |")
     lines += _forecast_of_streaming(results.get("streaming_14b", {}))
     lines += ["", *_passes(results), "", *_stock(results.get("stock_offload_14b", {}))]
+    lines += [*_eight_bits(results), *_attention(results.get("attention", {}))]
     failed = [f"{name} failed: {result['error']}" for name, result in results.items() if "error" in result]
     return "\n".join([*lines, *failed]) + "\n"
 
@@ -103,4 +140,32 @@ def _stock(result: dict[str, Any]) -> list[str]:
     for title, name in STOCK:
         if f"{name}_seconds" in result:
             lines.append(f"| {title} | {result[f'{name}_seconds']:.2f} | {result[f'{name}_peak_gib']:.2f} |")
+    return lines
+
+
+def _eight_bits(results: dict[str, Any]) -> list[str]:
+    """Ways of computing, by size: seconds of a pass, and relative to the stock bf16 pass of the same process."""
+    cases = [results.get(f"eight_bits_{size}", {}) for size in ("480p", "720p")]
+    if not all("best_ratio" in case for case in cases):
+        return []
+    lines = ["", "| eight of the 14B model's blocks | 832x480x81, s | to stock | 1280x720x81, s | to stock |"]
+    lines.append("|---|---|---|---|---|")
+    for title, name in WAYS:
+        if all(f"{name}_seconds" in case for case in cases):
+            cells = [f"{case[f'{name}_seconds']:.3f} | {case[f'{name}_ratio']:.3f}" for case in cases]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
+
+
+def _attention(result: dict[str, Any]) -> list[str]:
+    """Each backend's rate at each number of tokens."""
+    names = [name for name in ("native", "cudnn", "flash", "efficient", "sage") if f"{name}_32760_tops" in result]
+    tokens = sorted({int(key.split("_")[1]) for key in result if key.endswith("_tops")})
+    if not names:
+        return []
+    lines = ["", f"| attention, 40 heads of 128, TOPS | {' | '.join(f'{count:,} tokens' for count in tokens)} |"]
+    lines.append("|---" * (1 + len(tokens)) + "|")
+    for name in names:
+        rates = [f"{result[f'{name}_{count}_tops']:.0f}" for count in tokens]
+        lines.append(f"| {name} | {' | '.join(rates)} |")
     return lines

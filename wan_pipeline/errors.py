@@ -16,7 +16,7 @@ class StudioError(Exception):
 
 
 class UserError(StudioError):
-    """Something the person at the keyboard can put right; its text is shown to them as it stands."""
+    """Something the user can put right; its text is shown to them unchanged."""
 
 
 class RequestError(UserError):
@@ -100,7 +100,7 @@ class OutOfMemory(GenerationError):
     """The device had no room. To be tried again in a fresh process, for what an allocator keeps is not given back."""
 
     def __init__(self, message: str, smaller_plan: str | None) -> None:
-        """`smaller_plan` names the memory plan to try next; None where there is none that takes less."""
+        """`smaller_plan` names the memory plan to try next; None if no plan takes less."""
         super().__init__(message)
         self.smaller_plan = smaller_plan
 

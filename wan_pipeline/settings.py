@@ -18,9 +18,11 @@ _IS_INSTALLED = _SHIPPED_PRESETS.is_dir()
 _HOME = Path.home() / "Wan Studio" if _IS_INSTALLED else REPOSITORY
 LATENTS_VARIABLE = "WAN_STUDIO_KEEP_LATENTS"
 """Whether clips keep their latents: "no" for not."""
+ENHANCER_VARIABLE = "WAN_STUDIO_ENHANCER"
+"""The instruction model that makes prompts richer."""
 DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
-"""By torch's names; ROCm is `cuda` there too."""
+"""Devices by torch's names; ROCm is `cuda` there too."""
 WORKSPACE_VARIABLE = "WAN_STUDIO_WORKSPACE"
 SPACE_VARIABLE = "SPACE_ID"
 """Set by the Hugging Face Hub where the app runs as a Space: "namespace/name"."""
@@ -68,6 +70,8 @@ class Settings:
     """The memory plan to use, as `planning.memory_plan` writes it; empty for the fastest that fits."""
     compiled: bool = False
     """Compile the transformer's blocks: about a minute once, then faster steps."""
+    attention: str = "auto"
+    """How self-attention computes, as `planning.attention` names it."""
     device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
     """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
     more_loras: tuple[Path, ...] = ()
@@ -75,6 +79,9 @@ class Settings:
 
     keep_latents: bool = field(default_factory=lambda: os.environ.get(LATENTS_VARIABLE, "") != "no")
     """Keep the final latents beside each clip, a few MB, so that it can be exported with more than 8 bits."""
+
+    enhancer: str = field(default_factory=lambda: os.environ.get(ENHANCER_VARIABLE, ""))
+    """The instruction model that makes prompts richer: a folder, or a repository in the Hugging Face cache."""
 
     def __post_init__(self) -> None:
         """Raises UserError for an unknown device."""
@@ -123,7 +130,7 @@ class Settings:
 
     @property
     def exports(self) -> Path:
-        """What the page exported, until somebody deletes it."""
+        """What the page exported, until it is deleted."""
         return self.workspace / "exports"
 
     @property
@@ -167,7 +174,7 @@ class Settings:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where the studio reads and writes, whose places are nobody's business but the owner's."""
+        """Where the studio reads and writes, which only the owner may see."""
         return self.workspace, self.models, self.loras, *self.more_loras, self.presets
 
     def make_folders(self) -> None:

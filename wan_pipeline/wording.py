@@ -12,6 +12,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """For example: anna, anna and ben, anna, ben and the hut."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
 def after_other_clips(count: int) -> str:
     """The end of a sentence about a clip that waits for others; empty if it does not: , after 2 other clips"""
     return f", after {plural(count, 'other clip')}" if count else ""

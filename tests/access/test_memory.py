@@ -1,4 +1,4 @@
-"""Issue 10: the memory that large requests took is given back."""
+"""The memory that large requests took is given back."""
 
 from __future__ import annotations
 

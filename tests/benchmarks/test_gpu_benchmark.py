@@ -30,7 +30,7 @@ def test_the_numbers_in_the_docs_are_those_that_were_measured():
 
 
 def test_24_without_an_accelerator_it_says_so_at_once(tmp_path, monkeypatch, capsys):
-    """Issue 11, number 24. The suite computes on the CPU, by WAN_STUDIO_DEVICE."""
+    """The suite computes on the CPU, by WAN_STUDIO_DEVICE."""
     monkeypatch.setattr(sys, "argv", ["gpu", "--output", str(tmp_path / "gpu.json"), "rates"])
     with pytest.raises(SystemExit) as ended:
         PROGRAM.main()

@@ -90,7 +90,7 @@ def test_two_clips_play_as_one(visitor: Visitor, clips: dict[str, str]) -> None:
     page = open_gallery(visitor)
     for name in ("plain", "noir"):
         tile(page, PROMPTS[name]).hover()
-        tile(page, PROMPTS[name]).get_by_role("button", name="Pick to compare").click()
+        tile(page, PROMPTS[name]).get_by_role("button", name="Choose").click()
     page.get_by_role("button", name="Compare", exact=True).click()
     view = page.get_by_role("dialog", name="Compare two clips")
     expect(view.locator("tr")).to_have_text(

@@ -32,7 +32,7 @@ def pills(page: Page, status: str, count: int) -> None:
 def test_a_film_of_twelve_shots(visitor: Visitor, workspace: Path, browser: Browser, tmp_path: Path) -> None:
     film = Project("Kite", "Kite", SETUP, Profile(num_inference_steps=1), Profile(num_inference_steps=2))
     Projects(workspace / "projects").create(film)
-    shots = "".join(f"1,{number * 10:03},a red ball number {number}\n" for number in range(1, SHOTS + 1))
+    shots = "".join(f"1,{number * 10:03},@ball number {number}\n" for number in range(1, SHOTS + 1))
     (tmp_path / "shots.csv").write_text(f"scene,shot,description\n{shots}")
     page = visitor.open()
     open_project(page, "Kite")
@@ -40,6 +40,8 @@ def test_a_film_of_twelve_shots(visitor: Visitor, workspace: Path, browser: Brow
     page.locator("#shots-board .nothing").wait_for()
     page.locator("[role=tabpanel]:visible input[type=file]").first.set_input_files(tmp_path / "shots.csv")
     expect(page.locator(".shot")).to_have_count(SHOTS)
+
+    _add_character(page)
 
     page.get_by_role("button", name="Draft the open shots").click()
     page.get_by_role("button", name=f"Make {SHOTS} takes").click()
@@ -79,6 +81,30 @@ def test_a_film_of_twelve_shots(visitor: Visitor, workspace: Path, browser: Brow
     with page.expect_download() as download:
         page.get_by_role("button", name="Contact sheet").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    _write_prompt(page)
+
+
+def _add_character(page: Page) -> None:
+    """A character of the project, by keyboard."""
+    page.get_by_role("button", name="Characters and places").click()
+    page.get_by_label("A new one's name").fill("ball")
+    page.keyboard.press("Enter")
+    page.get_by_label("What a prompt says in its place").fill("a red ball")
+    page.keyboard.press("Escape")
+    expect(page.locator(".shots-dialog")).to_have_count(0)
+
+
+def _write_prompt(page: Page) -> None:
+    """The character's chip, a richer prompt, and the one that was typed again."""
+    page.get_by_role("tab", name="Create").click()
+    prompt = page.get_by_label("Prompt", exact=True)
+    prompt.fill("over green hills")
+    page.locator(".cast-chip:visible", has_text="@ball").click()
+    expect(prompt).to_have_value("over green hills @ball")
+    page.get_by_role("button", name="Enhance prompt").locator("visible=true").click()
+    expect(prompt).to_have_value(re.compile("^@ball .* over green hills$"))
+    page.get_by_role("button", name="Undo").locator("visible=true").click()
+    expect(prompt).to_have_value("over green hills @ball")
 
 
 def _review(browser: Browser, address: str, secret: str) -> None:

@@ -210,9 +210,6 @@ def test_work_goes_on_from_a_backup(folders: list[str], tmp_path: Path) -> None:
     assert [(job["id"], job["state"]) for job in reversed(listed(folders))] == [(job_id, "done") for job_id in ids]
 
 
-# Number 23 of issue 11
-
-
 @pytest.mark.parametrize("arguments", [["queue", "list"], ["queue", "list", "--json"], ["models"], ["--help"]])
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
 def test_23_a_reader_that_has_enough_ends_a_command_without_traceback(

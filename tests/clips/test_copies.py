@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.copies.output import copy_clip
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ import pytest
 
 from tests.support.files.receipts import FOLDER, HOSTILE_RECEIPTS, stored_receipt
 from tests.support.requests import make_request
+from wan_pipeline.clips.copies.share import make_share_copy
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.clips.read import read_receipt
 from wan_pipeline.clips.receipt import Receipt, load_receipt, write_receipt
-from wan_pipeline.clips.share import make_share_copy
 from wan_pipeline.errors import ReceiptError, StorageError
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.storage.outside import MAX_BYTES

@@ -147,7 +147,7 @@ def test_every_family_streamed_is_the_same_as_resident(engine, place, model, pre
         assert near.mean() < 4  # the stock forward rounds differently
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "fp8", "fp8-compute", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "int8-compute", "fp8", "fp8-compute", "int4"])
 @pytest.mark.parametrize("model", ["demo", soaked(EXPERTS)])
 def test_every_precision_streamed_is_the_same_as_resident(engine, place, model, precision):
     request = place.request(model)

@@ -14,7 +14,8 @@ from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.memory.quantize import computes_fp8
+from wan_pipeline.engine.int8.product import computes_int8
+from wan_pipeline.engine.memory.quantized_layers import computes_fp8
 from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
@@ -38,6 +39,8 @@ class Bench:
     def skip_unless_able(self, precision: str) -> None:
         if precision == "fp8-compute" and not (self.place.on_cpu or computes_fp8(self.place.device)):
             pytest.skip("this device does not compute in fp8")
+        if precision == "int8-compute" and not (self.place.on_cpu or computes_int8(self.place.device)):
+            pytest.skip("this device does not compute in int8")
         if precision.startswith("fp8") and self.place.device.type == "mps":
             pytest.skip("this device has no fp8")
 

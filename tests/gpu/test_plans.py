@@ -11,6 +11,7 @@ import torch
 from tests.gpu.bench import Bench, psnr, write_lora
 from tests.support import tiny
 from tests.support.observers import Recorder
+from wan_pipeline.engine.attention.sage import sage_version
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.requests.request import LoraChoice
@@ -18,7 +19,7 @@ from wan_pipeline.requests.request import LoraChoice
 pytestmark = pytest.mark.gpu
 
 CHUNK = "chunk=32"
-PRECISIONS = ("NATIVE", "int8", "fp8", "fp8-compute", "int4")
+PRECISIONS = ("NATIVE", "int8", "int8-compute", "fp8", "fp8-compute", "int4")
 PLANS = (
     "resident,NATIVE",
     "offload,NATIVE",
@@ -97,6 +98,7 @@ def test_chunked_is_the_stock_forward_within_rounding(bench: Bench):
     ("plan", "at_least"),
     [
         ("resident,int8", 30),
+        ("resident,int8-compute", 30),
         ("resident,fp8", 24),
         ("resident,fp8-compute", 18),
         ("resident,int4", 14),
@@ -116,7 +118,8 @@ def test_other_arithmetic_gives_nearly_the_same_frames(bench: Bench, plan, at_le
 def test_a_lora_is_applied_alike_by_every_plan_and_leaves_no_trace(bench: Bench):
     write_lora(bench.settings.loras / "style.safetensors")
     request = bench.request(loras=(LoraChoice("style", 0.8),))
-    for precision in ("NATIVE", "int8"):
+    for precision in ("NATIVE", "int8", "int8-compute"):
+        bench.skip_unless_able(precision)
         plain = bench.render(f"resident,{precision},{CHUNK}").sha256
         styled = bench.render(f"resident,{precision},{CHUNK}", request).sha256
         assert styled != plain
@@ -153,6 +156,29 @@ def test_compiled_blocks_give_nearly_the_same_frames_and_are_undone(bench: Bench
     bench.measured(f"resident,{bench.native},compiled against resident,{bench.native}, PSNR in dB", likeness)
     assert likeness > 30
     assert bench.render("resident,NATIVE").sha256 == plain.sha256
+
+
+def test_compiled_int8_products_give_nearly_the_same_frames(bench: Bench):
+    if bench.place.device.type != "cuda":
+        pytest.skip("compiling for a CPU takes minutes")
+    bench.skip_unless_able("int8-compute")
+    plain, compiled = (bench.render(f"resident,int8-compute{more}") for more in ("", ",compiled"))
+    likeness = psnr(compiled.frames, plain.frames)
+    bench.measured("resident,int8-compute,compiled against resident,int8-compute, PSNR in dB", likeness)
+    assert likeness > 30
+
+
+def test_sage_attention_streams_bit_for_bit_and_is_written_down(bench: Bench):
+    if sage_version() is None or bench.place.device.type != "cuda":
+        pytest.skip("SageAttention is not installed")
+    made = bench.render(f"resident,int8-compute,{CHUNK},attention=sage")
+    assert made.provenance.environment["attention"] == f"sage {sage_version()}"
+    assert bench.render(f"streamed,int8-compute,{CHUNK},attention=sage").sha256 == made.sha256
+    exact = bench.render(f"resident,int8-compute,{CHUNK}")
+    likeness = psnr(made.frames, exact.frames)
+    bench.measured("attention=sage against exact attention, int8-compute, PSNR in dB", likeness)
+    assert 24 < likeness < 100
+    assert "sage" not in exact.provenance.environment["attention"]
 
 
 def _ordered(more: str) -> str:

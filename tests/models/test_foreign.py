@@ -1,4 +1,4 @@
-"""Issue 11, number 20: what is taken for weights and is something else is told by what it is. Nothing is unpickled."""
+"""What is mistaken for weights and is something else is named by what it is. Nothing is unpickled."""
 
 from __future__ import annotations
 

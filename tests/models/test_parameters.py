@@ -1,4 +1,4 @@
-"""Issue 11, number 25: what an imported model costs comes from its own configurations."""
+"""What an imported model costs comes from its own configurations."""
 
 from __future__ import annotations
 

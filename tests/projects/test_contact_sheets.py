@@ -78,7 +78,7 @@ def test_a_project_has_a_tile_for_each_shot_on_pages_of_a4(studio: Studio, tmp_p
     assert (tmp_path / "shot.png").is_file()
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("a.jpg", "ends in .png, .pdf or .mp4"), ("a", "is no picture")])
+@pytest.mark.parametrize(("name", "sentence"), [("a.jpg", "ends in .png, .pdf or .mp4"), ("a", "is not a picture")])
 def test_another_ending_is_refused(studio: Studio, tmp_path: Path, name: str, sentence: str) -> None:
     make_shots(studio, "Film", 1)
     with pytest.raises(UserError, match=sentence):

@@ -167,9 +167,6 @@ def test_a_styled_prompt_always_fits_a_stored_request() -> None:
     assert type(request).from_json(request.to_json()) == request
 
 
-# Numbers 10 and 18 of issue 11
-
-
 def test_10_a_clip_has_a_look_and_a_quality(studio: Studio) -> None:
     request = studio.requests.check(Draft(prompt="a red ball", preset="noir", quality="quick-draft"))
     assert (request.preset, request.num_inference_steps) == ("noir", 6)
@@ -177,7 +174,7 @@ def test_10_a_clip_has_a_look_and_a_quality(studio: Studio) -> None:
     again = studio.requests.check(studio.requests.draft_of(request))
     assert again == request
     assert studio.requests.check(Draft(prompt="a red ball", preset="quick-draft")).num_inference_steps == 6  # as ever
-    for name, says in (("noir", "'noir' is a look and no quality; choose one of: faithful"), ("x", "no quality 'x'")):
+    for name, says in (("noir", "'noir' is a style, not a quality; choose one of: faithful"), ("x", "no quality 'x'")):
         with pytest.raises(PresetError, match=says):
             studio.requests.check(Draft(prompt="a red ball", quality=name))
 

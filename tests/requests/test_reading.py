@@ -1,4 +1,4 @@
-"""Number 16 of issue 11: prompts that are longer than the text encoder reads, and words that look like instructions."""
+"""Prompts that are longer than the text encoder reads, and words that look like instructions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 11, number 13: a second app on a workspace watches and adds, and can do nothing else."""
+"""A second app on a workspace watches and adds, and can do nothing else."""
 
 from __future__ import annotations
 

@@ -160,13 +160,13 @@ def test_a_training_is_resumed_by_a_plan_with_the_same_numbers() -> None:
 
 def test_after_out_of_memory_comes_a_plan_that_takes_less() -> None:
     plans = planner("wan2.1-t2v-14b", CLIP, 0)
-    outlook, seen = plans.choose(), 0
-    while (smaller := plans.smaller(outlook.plan)) is not None:
-        assert smaller.forecast.bytes < outlook.forecast.bytes
-        outlook, seen = smaller, seen + 1
+    candidate, seen = plans.choose(), 0
+    while (smaller := plans.smaller(candidate.plan)) is not None:
+        assert smaller.forecast.bytes < candidate.forecast.bytes
+        candidate, seen = smaller, seen + 1
     assert seen >= 3
-    assert outlook.plan.small_factors
-    assert outlook.plan.buffers <= 4
+    assert candidate.plan.small_factors
+    assert candidate.plan.buffers <= 4
 
 
 def test_a_step_takes_longer_with_more_to_compute_and_to_copy() -> None:

@@ -19,7 +19,7 @@ from wan_pipeline.trainer.dataset.check import check_dataset
 from wan_pipeline.trainer.preparation.regularisation import check_wanted
 from wan_pipeline.trainer.progress import TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
-from wan_pipeline.trainer.run import _Training, foresee
+from wan_pipeline.trainer.run import _Training, forecast_training
 
 COUNT = 2
 
@@ -69,14 +69,14 @@ def test_given_ones_have_no_trigger_word(request_of: TrainingRequest, settings: 
 
 def test_what_cannot_be_made_is_said_first(request_of: TrainingRequest, settings: Settings) -> None:
     with pytest.raises(UserError, match="need a --trigger word"):
-        foresee(replace(request_of, output="no", trigger=""), settings, Watcher())
+        forecast_training(replace(request_of, output="no", trigger=""), settings, Watcher())
     with pytest.raises(UserError, match="500 regularisation clips are out of range; choose 1 to 200"):
         check_wanted(DEMO, 500, "moon")
     with pytest.raises(UserError, match="give clips by --regularisation"):
         check_wanted(find("wan2.2-i2v-a14b"), 2, "moon")
-    outlook = foresee(replace(request_of, output="no"), settings, Watcher())
-    alone = foresee(replace(request_of, output="no", regularisation_clips=0), settings, Watcher())
-    assert outlook.forecast.bytes > alone.forecast.bytes  # a clip is the largest batch
+    candidate = forecast_training(replace(request_of, output="no"), settings, Watcher())
+    alone = forecast_training(replace(request_of, output="no", regularisation_clips=0), settings, Watcher())
+    assert candidate.forecast.bytes > alone.forecast.bytes  # a clip is the largest batch
 
 
 def test_only_stills_are_pointed_out(pictures: Path, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

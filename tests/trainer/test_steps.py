@@ -22,7 +22,7 @@ from wan_pipeline.trainer.loop import Loop
 from wan_pipeline.trainer.memory.forecast import Work, factor_count, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.request import TrainingRequest
-from wan_pipeline.trainer.run import _Training, foresee, train
+from wan_pipeline.trainer.run import _Training, forecast_training, train
 
 STEPS = 4
 
@@ -114,9 +114,8 @@ def test_stopped_and_resumed_the_mean_is_the_same_bits(request_of: TrainingReque
 
 
 def test_what_they_take_is_foreseen(request_of: TrainingRequest, settings: Settings) -> None:
-    one, four = (
-        foresee(replace(request_of, output="never", accumulation=count), settings, Watcher()) for count in (1, 4)
-    )
+    requests = [replace(request_of, output="never", accumulation=count) for count in (1, 4)]
+    one, four = (forecast_training(request, settings, Watcher()) for request in requests)
     assert four.minutes == pytest.approx(4 * one.minutes, rel=0.01)
     assert four.forecast.bytes == pytest.approx(one.forecast.bytes)
     plain, averaged = (Work(WAN_14B, 1024, 1, 32, 512, averages=value) for value in (False, True))

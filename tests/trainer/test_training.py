@@ -39,7 +39,7 @@ from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
-from wan_pipeline.trainer.run import foresee, train
+from wan_pipeline.trainer.run import forecast_training, train
 from wan_pipeline.trainer.trained import Trained
 
 CPU = torch.device("cpu")
@@ -269,7 +269,7 @@ def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
         return load(model, plan, *rest)
 
     monkeypatch.setattr(run_module, "load_trainable", load_one_at_a_time)
-    monkeypatch.setattr(TrainingPlanner, "smaller", lambda planner, _: planner._outlook(next(plans)))
+    monkeypatch.setattr(TrainingPlanner, "smaller", lambda planner, _: planner._candidate(next(plans)))
     assert run(replace(request_of, output="twice"), settings).lora.sha256 == whole[0].lora.sha256
     assert failed == [TrainingPlan(Precision.FP32), *smaller[:2]]
 
@@ -332,7 +332,7 @@ def test_every_option_of_the_command_reaches_the_training(
         asked.append(request)
         return ""
 
-    monkeypatch.setattr(run_module, "foresee", foreseen)
+    monkeypatch.setattr(run_module, "forecast_training", foreseen)
     changed = {
         "recipe": "motion-quick",
         "trigger": "wug",
@@ -355,10 +355,10 @@ def test_every_option_of_the_command_reaches_the_training(
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:
-    outlook = foresee(replace(request_of, output="never"), settings, Watcher())
-    assert outlook.fits
-    assert list(outlook.to_dict()) == ["fits", "plan", "gib", "limit_gib", "host_gib", "steps", "minutes"]
-    assert 0 < outlook.minutes < 5
+    candidate = forecast_training(replace(request_of, output="never"), settings, Watcher())
+    assert candidate.fits
+    assert list(candidate.to_dict()) == ["fits", "plan", "gib", "limit_gib", "host_gib", "steps", "minutes"]
+    assert 0 < candidate.minutes < 5
     assert not list(settings.loras.glob("never*"))
 
 

@@ -1,4 +1,4 @@
-"""Issue 11, number 21: clips of other programs on the page, the containers it opens, and sentences without paths."""
+"""Clips of other programs on the page, the containers it opens, and sentences without paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 11, number 19: proxies in the environment. The page starts and does without; downloads go through them."""
+"""Proxies in the environment. The page starts and does without; downloads go through them."""
 
 from __future__ import annotations
 

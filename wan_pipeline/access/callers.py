@@ -1,11 +1,11 @@
-"""Who sends a request: the owner at this computer, a guest with a key, or nobody that is let in.
+"""Who sends a request: the owner at this computer, a guest with a key, or an unknown caller, who is refused.
 
 Pure functions of what a server knows of a request. The rules:
 
 - A host name must be this computer's own, one given by `--host-name`, or one of a tunnel or a Space; all others are
   refused, which ends DNS rebinding.
-- A key decides by itself, also on this computer: whoever brings a guest's key is that guest.
-- Without a key the owner is whoever sits at this computer: loopback peer, loopback host, no forwarding header, and the
+- A key decides by itself, also on this computer: a request with a guest's key is that guest's.
+- Without a key the owner is the person at this computer: loopback peer, loopback host, no forwarding header, and the
   page's own origin or none, as programs send. Tunnels end at a loopback peer, which is why the host counts.
 """
 
@@ -23,7 +23,7 @@ from wan_pipeline.access.roles import Role
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 GUEST_DOMAINS = ("gradio.live", "hf.space")
-"""Of share links and of Hugging Face Spaces: whoever comes by these is a guest, with or without `--share`."""
+"""Of share links and of Hugging Face Spaces: requests to these are guests', with or without `--share`."""
 FORWARDING_HEADERS = ("forwarded", "via", "x-real-ip")
 """And all that begin with `x-forwarded-`: the request passed through another program."""
 UNCHANGING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -31,7 +31,7 @@ UNCHANGING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever was let in."""
+    """Who was let in."""
 
     role: Role
     key: Key | None = None
@@ -48,7 +48,7 @@ class Caller:
 
 
 OWNER_HERE = Caller(Role.OWNER, is_local=True)
-"""Whoever uses the command line or Python, and the browser of this computer."""
+"""The user of the command line, of Python, or of this computer's browser."""
 
 
 class HostKind(Enum):

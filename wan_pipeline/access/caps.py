@@ -1,4 +1,4 @@
-"""What a guest may ask for at most, so that nobody else's clips wait for it all day."""
+"""Upper limits of a guest's clips, so that others' clips do not wait for them all day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the server's entry point needs the caps and no requests
 
 @dataclass(frozen=True)
 class Caps:
-    """Of each `make` key. The owner has none."""
+    """The caps of each `make` key. The owner has none."""
 
     max_pixels: int = 1280 * 720
     """Width times height."""
@@ -24,7 +24,7 @@ class Caps:
     max_waiting: int = 4
     """Clips that wait or run at a time."""
     minutes_a_day: float = 60.0
-    """Of computing, in the last 24 hours."""
+    """Minutes of computing in the last 24 hours."""
     max_queue: int | None = None
     """Clips of all that may wait or run; a guest's does not join a longer queue. None: no limit."""
 
@@ -36,7 +36,7 @@ class Usage:
     clips: int
     waiting: int
     minutes_today: float
-    """In the last 24 hours, with the estimates of those that wait."""
+    """Minutes in the last 24 hours, with the estimates of waiting clips."""
 
 
 def check_caps(request: GenerationRequest, caps: Caps) -> None:

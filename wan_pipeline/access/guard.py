@@ -69,13 +69,13 @@ class _Entry:
 
     caller: Caller
     secret_in_address: str = ""
-    """To be taken out of it."""
+    """The key that came in the address, to be removed from it."""
     new_secret: str = ""
-    """Of the key that a visitor was given just now."""
+    """The secret of the key that a visitor was just given."""
 
 
 class Guard:
-    """Wraps an ASGI app. `refused_page` renders the page that says why somebody is not let in."""
+    """Wraps an ASGI app. `refused_page` renders the page that says why a caller is not let in."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class Guard:
             raise Refusal(403, f"This studio does not answer to the host {name}; its owner can add --host-name.")
 
     async def _let_in(self, scope: Scope, request: Request) -> _Entry:
-        """Raises Refusal for whoever is not let in. Keys are looked up in a thread: the database may be busy."""
+        """Raises Refusal for a caller who is not let in. Keys are looked up in a thread: the database may be busy."""
         if self._strangers is None and not any(secrets_in(scope, request)):
             return self._identify(scope, request)
         limiter = None if is_at_this_computer(request, self._rules.host_names) else self._lookups
@@ -277,7 +277,7 @@ class Guard:
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who sent the request of this scope. Raises KeyError where no guard stands before: then nobody is let in."""
+    """Who sent the request of this scope. Raises KeyError if no guard came first: then nobody is let in."""
     caller: Caller = scope[CALLER]
     return caller
 

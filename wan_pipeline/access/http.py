@@ -19,7 +19,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "wan_studio_key"
 PARAMETER = "key"
-"""Of the address that an invitation is."""
+"""Query parameter of an invitation's address."""
 COOKIE_SECONDS = 30 * 86_400
 
 
@@ -37,22 +37,22 @@ class Rules:
     """What the guard of one server keeps to."""
 
     host_names: frozenset[str] = frozenset()
-    """Of `--host-name`."""
+    """Names given by `--host-name`."""
     frame_ancestors: tuple[str, ...] = ("'none'",)
     """Who may frame the page: nobody, or on a Space the Hub."""
     framed: bool = False
     """Whether the page is framed by another site, so that its cookie has to be partitioned."""
     behind_proxy: bool = False
-    """Whether all requests come through a proxy that says who sent them. Then nobody sits at this computer."""
+    """Whether all requests come through a proxy that says who sent them. Then no caller is local."""
     own_paths: tuple[str, ...] = ("/gradio_api/startup-events",)
     """What the server asks itself for when it starts, from this computer, also behind a proxy."""
     max_body_bytes: int = 4 * 2**20
-    """Of a request of a guest; uploads have their own limit."""
+    """Bytes of a guest's request; uploads have their own limit."""
     max_guest_upload_bytes: int = 32 * 2**20
     max_upload_bytes: int = 128 * 2**20
-    """Of a request of the owner."""
+    """Bytes of an owner's request."""
     max_file_bytes: int = 4 * 2**30
-    """Of a file that the owner uploads: LoRA files are that large. It goes to the disk, part by part."""
+    """Bytes of a file that the owner uploads: LoRA files are that large. It is streamed to the disk."""
     upload_paths: tuple[str, ...] = ("/gradio_api/upload", "/v1/videos")
 
 
@@ -73,8 +73,8 @@ def invitation(address: str, secret: str) -> str:
 
 
 def security_headers(rules: Rules, *, for_gradio: bool) -> list[tuple[bytes, bytes]]:
-    """Of every answer. Gradio itself needs inline scripts, and `eval` for the `js` of its events; only the owner's
-    page is Gradio's.
+    """Headers of every answer. Gradio itself needs inline scripts, and `eval` for the `js` of its events; only the
+    owner's page is Gradio's.
 
     Nothing comes from another origin.
     """
@@ -151,7 +151,7 @@ def with_headers(send: Send, added: list[tuple[bytes, bytes]], *, kept: bool = T
 
 
 def with_cookie(send: Send, cookie: str) -> Send:
-    """`send` that adds a cookie to the answer, which is then for nobody else to keep."""
+    """`send` that adds a cookie to the answer, and marks the answer as private, not to be cached."""
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -33,7 +33,7 @@ class Key:
     """One key as the owner sees it; the secret itself is not stored."""
 
     id: str
-    """Random, so that nobody learns how many keys there are."""
+    """Random, so that it does not reveal how many keys there are."""
     role: Role
     project: str
     """What it covers; empty: the whole studio."""
@@ -45,7 +45,7 @@ class Key:
 
     @property
     def is_visitor(self) -> bool:
-        """Whether a Space gave it to somebody who came without one: they see only what they made themselves."""
+        """Whether a Space gave it to a visitor who came without one: they see only what they made themselves."""
         return self.id.startswith(VISITOR)
 
     def is_expired(self, now: datetime) -> bool:
@@ -60,7 +60,7 @@ class Keys:
         self._check_main_app = check_main_app
 
     def create_for_server(self, role: Role, project: str = "", expires: timedelta = DEFAULT_EXPIRY) -> tuple[str, Key]:
-        """For those whom a server itself lets in: its owner, and whoever has the invitation that it prints."""
+        """For those whom a server itself lets in: its owner, and holders of the invitation that it prints."""
         return self._create(secrets.token_hex(4), role, project, expires, None)
 
     @main_app_only
@@ -75,7 +75,7 @@ class Keys:
         return self._create(secrets.token_hex(4), role, project, expires, max_clips)
 
     def create_for_visitor(self, expires: timedelta) -> tuple[str, Key]:
-        """The same for somebody who came to a Space without a key."""
+        """The same for a visitor who came to a Space without a key."""
         return self._create(VISITOR + secrets.token_hex(8), Role.MAKE, "", expires, None)
 
     def _create(
@@ -123,7 +123,7 @@ class Keys:
         return key is not None and not key.is_expired(datetime.now(UTC))
 
     def remove_expired(self, now: datetime) -> int:
-        """Delete the keys that let nobody in any more. Returns how many."""
+        """Delete keys that are no longer valid. Returns how many."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT * FROM keys WHERE expires_at IS NOT NULL").fetchall()
             expired = [key.id for row in rows if (key := _key(row)) and key.is_expired(now)]
@@ -173,7 +173,7 @@ def _hash(secret: str) -> str:
 
 
 def _key(row: sqlite3.Row) -> Key | None:
-    """None for a row that cannot be read: such a key lets nobody in."""
+    """None for a row that cannot be read: such a key is not valid."""
     try:
         return Key(
             id=row["id"],

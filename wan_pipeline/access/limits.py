@@ -79,7 +79,7 @@ class WrongKeys:
 
 @dataclass
 class Limits:
-    """Of one server. The owner has none."""
+    """The rates of one server. The owner has none."""
 
     guest: Rate = field(default_factory=lambda: Rate(per_second=8, burst=80))
     guests_in_all: Rate = field(default_factory=lambda: Rate(per_second=24, burst=240))

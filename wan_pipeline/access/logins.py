@@ -18,7 +18,7 @@ MAX_BYTES = 4096
 
 
 class Logins:
-    """What a guard answers itself, to whoever asks for it."""
+    """Paths that the guard answers itself, to every caller."""
 
     def __init__(self, rules: Rules, limits: Limits, password: Password | None, strangers: Strangers | None) -> None:
         self._rules = rules
@@ -27,7 +27,7 @@ class Logins:
         self._strangers = strangers
 
     async def answers(self, scope: Scope, request: Request, receive: Receive, send: Send) -> bool:
-        """Whether the request was for a login, and has been answered. Raises Refusal for whoever is not let in."""
+        """Whether the request was for a login, and has been answered. Raises Refusal for a caller who is not let in."""
         if self._password is not None and scope["path"] == PATH and request.method == "POST":
             await self._by_password(self._password, request, receive, send)
             return True

@@ -1,4 +1,4 @@
-"""What somebody is answered whom the guard turns away: a page, JSON for the HTTP API, else one plain sentence."""
+"""The answer to a request that the guard refuses: a page, JSON for the HTTP API, else one plain sentence."""
 
 from __future__ import annotations
 

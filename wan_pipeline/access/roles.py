@@ -8,12 +8,12 @@ from wan_pipeline.errors import UserError
 
 
 class Role(StrEnum):
-    """Of a key's bearer. The person at this computer is the owner without a key."""
+    """The role of a key's bearer. The person at this computer is the owner without a key."""
 
     VIEW = "view"
     """Watches the clips of one project, or of the whole studio."""
     MAKE = "make"
-    """Also generates, within caps, and cancels and bins what it made itself."""
+    """May also generate, within caps, and cancel and bin its own clips."""
     OWNER = "owner"
     """May do everything."""
 

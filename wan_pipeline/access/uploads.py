@@ -1,4 +1,4 @@
-"""Files that guests sent to be used in a later request: each by a name that nobody guesses, for the key that sent it.
+"""Files that guests send for a later request, each under a name that cannot be guessed, for the key that sent it.
 
 A guest never names a path: a name that is not an upload's is never looked up on the disk.
 """
@@ -23,9 +23,9 @@ from wan_pipeline.storage.temporary import temporary_folder
 
 MAX_BYTES_OF_KEY = 256 * 2**20
 MAX_BYTES = 2 * 2**30
-"""Of all keys."""
+"""Limit for all keys together."""
 LEAST_BYTES = 2**16
-"""That a file counts for, so that nobody sends a million of empty ones."""
+"""The least that a file counts for, against a flood of empty ones."""
 LIFE_SECONDS = 86_400.0
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Uploads:
         return name
 
     def path(self, name: str, key_id: str) -> Path:
-        """Where a file of this key lies. Raises UserError for any other name, whether there is such a file or not."""
+        """The path of a file of this key. Raises UserError for any other name, whether there is such a file or not."""
         with self._lock:
             self._forget_old()
             upload = self._files.get(name)

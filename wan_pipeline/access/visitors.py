@@ -17,7 +17,7 @@ from wan_pipeline.errors import UserError
 VISIT = timedelta(days=1)
 """How long a visitor's key is valid, and their clips are kept."""
 CAPS = Caps(max_pixels=832 * 480, max_seconds=5.5, max_waiting=2, minutes_a_day=20.0, max_queue=20)
-"""Of each visitor. A new key is only a new tab away, so the length of the queue has a limit for all of them."""
+"""The caps of each visitor. A new key is only a new tab away, so the queue has a limit for all of them."""
 CAPS_NAMES = {
     "pixels": "max_pixels",
     "seconds": "max_seconds",
@@ -55,7 +55,7 @@ class Strangers:
     login: App | None = None
     """Lets the owner in by their account."""
     login_paths: frozenset[str] = frozenset()
-    """Of `login`; anybody may ask for them."""
+    """Paths of `login`, open to every caller."""
     login_start: str = ""
     """The one that it begins with; empty without a `login`."""
 

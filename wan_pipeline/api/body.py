@@ -65,7 +65,7 @@ def charged_to(uploads: Uploads, key_id: str) -> Keep:
 def check_picture(ending: str) -> None:
     """Raise RequestError for a guest's file of another kind: ffmpeg reads videos, for as long as they last."""
     if ending not in PICTURES:
-        raise RequestError("files", f"Guests send pictures (PNG, JPEG or WebP); '{ending}' is none of them.")
+        raise RequestError("files", f"Guests send pictures (PNG, JPEG or WebP); '{ending}' is not one of them.")
 
 
 async def read_json(request: Request, run: Run, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
@@ -121,6 +121,6 @@ async def form_of(request: Request, *, max_fields: int) -> AsyncIterator[FormDat
 
 
 def ending_of(upload: UploadFile) -> str:
-    """The ending of an upload's name, with its dot; empty for one that is none."""
+    """The ending of an upload's name, with its dot; empty for an invalid one."""
     ending = Path(upload.filename or "").suffix.lower()
     return ending if ending[1:].isalnum() and ending.isascii() and len(ending) < 8 else ""

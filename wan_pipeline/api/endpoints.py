@@ -95,7 +95,7 @@ The size is such as "832x480", one of the model's; give either the seconds or nu
     def status(self, id: str, request: gr.Request) -> Status:
         """Get a clip's status (queued, in_progress, completed, failed), its progress in percent, what went wrong, \
 and the url of its MP4 once it is completed, to be fetched with the same authorization."""
-        with _told():
+        with _reporting_errors():
             video = one_video(self._for(request), id_of(str(id)))
         is_done, address = video["status"] == "completed", address_of(request.request)
         return {
@@ -106,7 +106,7 @@ and the url of its MP4 once it is completed, to be fetched with the same authori
         }
 
     def _generate(self, values: dict[str, Any], request: gr.Request, image: Any = None) -> str:
-        with _told():
+        with _reporting_errors():
             studio = self._for(request)
             files = {} if image is None else {REFERENCE: [self._find_upload(_path(image), studio.key_id)]}
             job = studio.generate(draft_of(values, files, studio.frames_of))
@@ -137,7 +137,7 @@ def endpoints_app(studio: Studio, find_upload: FindUpload) -> App:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _reporting_errors() -> Iterator[None]:
     """Errors as sentences for the program that asks."""
     try:
         yield

@@ -36,7 +36,7 @@ STATUS = {
 }
 UNAVAILABLE = "The studio's disk or database is not available just now; try again in a moment."
 DENOISING_SHARE = 0.85
-"""Of the time of a clip; the rest is decoding and saving."""
+"""Share of a clip's time that denoising takes; the rest is decoding and saving."""
 
 
 def video_of_job(job: Job) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def video_of_job(job: Job) -> dict[str, Any]:
 
 
 def video_of_clip(clip: Clip, *, is_own: bool) -> dict[str, Any]:
-    """The same for a finished clip. The prompt of somebody else's is left out."""
+    """The same for a finished clip. The prompt of another caller's is left out."""
     video = _video(clip.id, clip.made_at, clip.request)
     video |= {
         "status": "completed",

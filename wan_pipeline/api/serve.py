@@ -50,7 +50,7 @@ NO_SCHEMA = {"openapi_url": None, "docs_url": None, "redoc_url": None}
 """For FastAPI: it describes no routes."""
 
 SHARED_PROJECT = "Shared"
-"""Of the invitation that `--share` prints, so that whoever gets it does not see the studio's other clips."""
+"""Project of the invitation that `--share` prints, so that its holders do not see the studio's other clips."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +75,7 @@ def serve(
     space = space_of(os.environ)
     check_address(host, port)
     owners_password = Password(password) if password else None
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    _narrow_environment()
-    bypass_proxies(host)
+    _prepare_process(host)
     names = frozenset(host_name(name) for name in host_names)
     rules = space.rules(names) if space else Rules(host_names=names)
     settings = replace(settings, workspace=settings.workspace.absolute())
@@ -89,11 +87,7 @@ def serve(
         studio = stack.enter_context(Studio(settings, supervise_for(space)))
         studio.start()
         with without_unknown_proxies():
-            from wan_pipeline.api.endpoints import Endpoints, owners_upload
-            from wan_pipeline.ui.page import build_ui
-
-            page = build_ui(studio, Endpoints(studio, owners_upload).add)
-            options = serve_options(studio, rules, owners_password, space)
+            page, options = _page(studio), serve_options(studio, rules, owners_password, space)
             page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options)
         addresses = _public_addresses(page, host, names)
         stack.enter_context(_invited(studio, addresses, tell, is_shared=bool(page.share_url)))
@@ -112,6 +106,14 @@ def _gradio_folder(cache: Path) -> Iterator[None]:
     with temporary_folder(cache, "gradio") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         yield
+
+
+def _page(studio: Studio) -> gr.Blocks:
+    """The owner's page, with the endpoints for `gradio_client`."""
+    from wan_pipeline.api.endpoints import Endpoints, owners_upload
+    from wan_pipeline.ui.page import build_ui
+
+    return build_ui(studio, Endpoints(studio, owners_upload).add)
 
 
 def supervise_for(space: Space | None) -> Supervise:
@@ -149,7 +151,7 @@ def serve_options(
 
 
 def _public_addresses(page: gr.Blocks, host: str, names: Iterable[str]) -> list[str]:
-    """By which others reach the page: Gradio's, and the names of this computer in its network."""
+    """Addresses by which others reach the page: Gradio's, and the names of this computer in its network."""
     shared = [page.share_url] if page.share_url else []
     own = [] if host in LOOPBACK_NAMES else [f"http://{name}:{page.server_port}" for name in sorted(names)]
     return shared + own
@@ -197,6 +199,12 @@ def _serving_visitors(studio: Studio, space: Space) -> Iterator[None]:
         if space.address is not None:
             stack.enter_context(PublicAddress(studio.settings.workspace).published(space.address))
         yield
+
+
+def _prepare_process(host: str) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    _narrow_environment()
+    bypass_proxies(host)
 
 
 def _narrow_environment() -> None:

@@ -1,4 +1,4 @@
-"""The sessions that guests' programs have begun: a number of each key, so that nobody's many end another's."""
+"""Sessions that guests' programs have opened, limited for each key, so that one guest's cannot crowd out another's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_KEYS = 1000
 
 
 class Sessions:
-    """Of one server. What is too many is forgotten, the oldest first."""
+    """The sessions of one server. Above the limit the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._of_keys: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()

@@ -19,7 +19,7 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class Threads:
-    """Of one server. What the owner asks for never waits behind guests."""
+    """The threads of one server. The owner's requests never wait behind guests'."""
 
     def __init__(self) -> None:
         self._guests = CapacityLimiter(GUESTS_AT_A_TIME)

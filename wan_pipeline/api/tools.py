@@ -135,7 +135,7 @@ def _server(tools: AgentTools, run: Run) -> MCPServer[Any]:
 
     server: MCPServer[Any] = MCPServer("Wan Studio", instructions=INSTRUCTIONS, log_level="WARNING")
     for name, tool in tools.allowed():
-        server.tool(name=name)(_telling(tool, run))
+        server.tool(name=name)(_reporting_errors(tool, run))
     return server
 
 
@@ -147,7 +147,7 @@ def _http_app(server: MCPServer[Any]) -> ASGIApp:
     return server.streamable_http_app(stateless_http=True, json_response=True, transport_security=guarded)
 
 
-def _telling(tool: Callable[..., Any], run: Run) -> Callable[..., Any]:
+def _reporting_errors(tool: Callable[..., Any], run: Run) -> Callable[..., Any]:
     """The tool, run in a thread, with its errors as sentences for the agent."""
     from mcp.server.mcpserver.exceptions import ToolError
 

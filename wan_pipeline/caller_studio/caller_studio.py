@@ -59,7 +59,7 @@ class CallerStudio:
 
     @property
     def key_id(self) -> str:
-        """Whom the caller's clips and comments are of: the id of a guest's key, or "" for the owner."""
+        """Owner of the caller's clips and comments: the id of a guest's key, or "" for the owner."""
         return self._key.id if self._key else ""
 
     def allows(self, action: Action) -> bool:
@@ -74,7 +74,7 @@ class CallerStudio:
         return [model.spec for model in self._studio.models.installed()]
 
     def presets(self) -> list[Preset]:
-        """Those that ship, and of those that were saved for a guest the ones of no project or of their key's."""
+        """The styles that ship, and saved ones: for a guest only those of no project or of their key's."""
         self._check(Action.CHOICES)
         return list(self._presets().values())
 
@@ -204,7 +204,7 @@ class CallerStudio:
             self._studio.gallery.bin([clip.id])
 
     def comment(self, clip_id: str, text: str, frame: int | None = None, mark: object = ()) -> None:
-        """Of the whole clip, or of a frame from 0, with a mark drawn on it. Raises NotFound or UserError."""
+        """Comment on the whole clip, or on a frame from 0, with a mark drawn on it. Raises NotFound or UserError."""
         self._check(Action.COMMENT)
         clip = self.clip(clip_id)
         if frame is not None and not 0 <= frame < clip.request.num_frames:
@@ -240,7 +240,7 @@ class CallerStudio:
     # The caller
 
     def _layers(self, project: str) -> Layers:
-        """Those of the project that a clip is for. Raises ProjectError."""
+        """The settings of the project that a clip is for. Raises ProjectError."""
         return self._studio.projects.layers(project if self._key is None else self._key.project)
 
     def _check(self, action: Action) -> None:

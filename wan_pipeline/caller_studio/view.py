@@ -57,7 +57,7 @@ class CallerView:
         return replace(job, error=job.error and self.sentence(job.error), jobs_ahead=ahead)
 
     def clip(self, clip: Clip) -> Clip:
-        """Somebody else's clip without what it was made from. Its size and length are seen by watching it."""
+        """Another maker's clip without what it was made from. Its size and length are seen by watching it."""
         if self.is_own(clip):
             return clip
         request = replace(clip.request, prompt="", styled_prompt="", negative_prompt="", seed=0, notes=())

@@ -19,7 +19,7 @@ from wan_pipeline.cli.common import (
     add_folders,
     complain,
 )
-from wan_pipeline.cli.film import contact_sheet, finish, review, shots, take
+from wan_pipeline.cli.film import characters, contact_sheet, finish, prompt, review, shots, take
 from wan_pipeline.cli.handover import cut, export, sound, upscale
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 
@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         generate,
         queue,
         projects,
+        characters,
+        prompt,
         shots,
         take,
         finish,

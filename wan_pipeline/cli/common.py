@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.planning.attention import parse_attention
 from wan_pipeline.planning.machine import parse_gib
 from wan_pipeline.planning.memory_plan import Residency, parse_plan_setting
 from wan_pipeline.requests import options as words
-from wan_pipeline.settings import LATENTS_VARIABLE, WORKSPACE_VARIABLE, Settings, default_workspace
+from wan_pipeline.settings import ENHANCER_VARIABLE, LATENTS_VARIABLE, WORKSPACE_VARIABLE, Settings, default_workspace
 from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
     if not limit_only:
         text = f"{', '.join(Residency)}, or a whole plan's text (the best)"
         add("--plan", type=parse_plan_setting, metavar="TEXT", help=text)
+        text = "how attention computes: auto, native, cudnn, or sage, which is quicker and less exact (auto)"
+        add("--attention", type=parse_attention, default=Settings.attention, metavar="NAME", help=text)
         add("--compiled", action="store_true", help="compile the model's blocks: slow to start, then quicker steps")
 
 
@@ -97,6 +100,13 @@ def add_latents(parser: argparse.ArgumentParser) -> None:
     """Whether clips keep their latents."""
     text = f"keep each clip's latents, a few MB, to export it with more than 8 bits (yes; also by {LATENTS_VARIABLE})"
     parser.add_argument("--keep-latents", action=argparse.BooleanOptionalAction, default=None, help=text)
+
+
+def add_enhancer(parser: argparse.ArgumentParser) -> None:
+    """Which instruction model makes prompts richer."""
+    where = "a folder, or a repository in the Hugging Face cache"
+    text = f"an instruction model that makes prompts richer: {where} (also by {ENHANCER_VARIABLE})"
+    parser.add_argument("--enhancer", metavar="NAME", help=text)
 
 
 def settings(options: argparse.Namespace) -> Settings:
@@ -112,6 +122,8 @@ def settings(options: argparse.Namespace) -> Settings:
         memory_limit=getattr(options, "memory_limit", None) or 0.0,
         plan=getattr(options, "plan", None) or "",
         compiled=getattr(options, "compiled", False),
+        **({"enhancer": enhancer} if (enhancer := getattr(options, "enhancer", None)) else {}),
+        attention=getattr(options, "attention", Settings.attention),
     )
 
 
@@ -143,7 +155,7 @@ def draft(options: argparse.Namespace) -> Draft:
 
 
 @contextmanager
-def telling_projects(studio: Studio, names: Iterable[str]) -> Iterator[None]:
+def reporting_new_projects(studio: Studio, names: Iterable[str]) -> Iterator[None]:
     """Print at the end which of these projects are new: those of clips without a fault."""
     absent = [name for name in dict.fromkeys(names) if studio.projects.find(name) is None]
     try:

@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import (
     Commands,
+    add_enhancer,
     add_folders,
     add_latents,
     add_memory,
@@ -19,12 +20,14 @@ from wan_pipeline.cli.common import (
     add_settings,
     draft,
     opened_studio,
-    telling_projects,
+    reporting_new_projects,
     warn,
 )
 
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Finished
+    from wan_pipeline.requests.request import Draft
+    from wan_pipeline.studio import Studio
 
 GENERATE = "Make one clip and print its path. Settings left out come from the preset, then from the model."
 
@@ -35,10 +38,12 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add_project(parser, "what the clip belongs to, whose setup it gets; made if it is new", profile=True)
     add = parser.add_argument
     add("--output", type=Path, metavar="FILE.mp4", help="where to put the clip (the workspace's clips folder)")
-    add("--strip-metadata", action="store_true", help="no receipt inside the MP4, to give it away; one lies beside it")
+    add("--strip-metadata", action="store_true", help="no receipt in the MP4, to give it away; one is saved beside it")
     deterministic = "compute with deterministic algorithms only; may be slower"
     add("--deterministic", "--strict", action="store_true", help=deterministic)
     add("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    add("--enhance", action="store_true", help="make the prompt richer first, as `prompt enhance` does")
+    add_enhancer(parser)
     add_latents(parser)
     add_memory(parser)
     add_folders(parser)
@@ -51,11 +56,13 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     with (
         opened_studio(options) as studio,
-        telling_projects(studio, [options.project]),
+        reporting_new_projects(studio, [options.project]),
         ProgressLine(sys.stderr) as observer,
     ):
+        given = draft(options)
+        wanted = _enhanced(studio, given, options) if options.enhance else given
         finished = studio.in_process.render(
-            draft(options),
+            wanted,
             options.output,
             observer,
             strip_metadata=options.strip_metadata,
@@ -66,8 +73,21 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.monotonic() - started
     for warning in finished.warnings:
         warn(warning)
-    print(json.dumps(_report(finished, seconds)) if options.json else finished.clip)
+    report = _report(finished, seconds) | ({"enhanced_from": given.prompt} if options.enhance else {})
+    print(json.dumps(report) if options.json else finished.clip)
     return 0
+
+
+def _enhanced(studio: Studio, given: Draft, options: argparse.Namespace) -> Draft:
+    """The draft with a richer prompt, and with the seed that it was written by."""
+    from wan_pipeline.models.spec import Mode  # here and below: --help needs none of it
+    from wan_pipeline.requests.resolve import seed_of
+
+    resolver = studio.requests.within(studio.projects.layers(options.project, options.profile))
+    mode, seed = Mode.IMAGE_TO_VIDEO if given.image else Mode.TEXT_TO_VIDEO, seed_of(given)
+    enhanced = studio.enhancer.enhance(given.prompt, studio.models.spec(resolver.model_of(given)), mode, seed)
+    print(f"note: the prompt, by {enhanced.by}: {enhanced.prompt}", file=sys.stderr)
+    return replace(given, prompt=enhanced.prompt, seed=seed)
 
 
 def _report(finished: Finished, seconds: float) -> dict[str, object]:

@@ -15,8 +15,8 @@ from wan_pipeline.cli.common import (
     add_memory,
     add_project,
     opened_studio,
+    reporting_new_projects,
     settings,
-    telling_projects,
 )
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
@@ -130,7 +130,7 @@ def _in_project(options: argparse.Namespace, draft: Draft) -> Draft:
     with opened_studio(options) as studio:
         layers = studio.projects.layers(options.project, options.profile)
         values = studio.requests.within(layers).merged(draft).values
-        with telling_projects(studio, [options.project]):
+        with reporting_new_projects(studio, [options.project]):
             studio.projects.ensure(options.project)
         return replace(chosen_by(draft, layers), **values, preset=None, quality=None, speed=None)
 

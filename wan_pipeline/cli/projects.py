@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROJECTS = "Clients and films, each with a setup that its clips get: a folder with a project.toml in the workspace."
 PROFILE_SETTINGS = ("model", "speed", "width", "height", "steps")
-_NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", *(option.name for option in words.FILES))
+_NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", "noise-size", *(option.name for option in words.FILES))
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -94,7 +94,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _count_clips(studio: Studio, project: Project) -> int:
-    """Those of the default project are all that are of no other."""
+    """Count clips; the default project's are those of no other project."""
     from wan_pipeline.clips.gallery import GalleryQuery
 
     def total(name: str) -> int:
@@ -162,7 +162,7 @@ def _changed(options: argparse.Namespace, project: Project) -> Project:
     """The project with what the options say, checked as its file would be. Raises UserError."""
     from wan_pipeline.projects.file import checked
 
-    given = {option.field: _given(options, option.name) for option in words.OPTIONS if option.name not in _NOT_SETUP}
+    given = {option.field: _value_of(options, option.name) for option in words.OPTIONS if option.name not in _NOT_SETUP}
     setup: dict[str, Any] = {name: None if value == "" else value for name, value in given.items() if value is not None}
     if options.lora:
         setup["loras"] = () if [lora.name for lora in options.lora] == ["none"] else tuple(options.lora)
@@ -178,7 +178,7 @@ def _changed(options: argparse.Namespace, project: Project) -> Project:
     return checked(replace(project, **changes, setup=replace(project.setup, **setup)))
 
 
-def _given(options: argparse.Namespace, name: str) -> Any:
+def _value_of(options: argparse.Namespace, name: str) -> Any:
     return getattr(options, name.replace("-", "_"))
 
 

@@ -1,4 +1,4 @@
-"""`queue`: clips that are made one after another, also when nobody looks."""
+"""`queue`: clips that are made one after another, unattended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wan_pipeline.cli.common import (
     add_settings,
     draft,
     opened_studio,
-    telling_projects,
+    reporting_new_projects,
     warn,
 )
 from wan_pipeline.errors import UserError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
 
 ALL = 10**9
-QUEUE = "Clips that are made one after another, also when nobody looks."
+QUEUE = "Clips that are made one after another, unattended."
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -109,7 +109,7 @@ def _add(options: argparse.Namespace) -> int:
             raise UserError("--grid, --shot and --dry-run do not go with --file; its rows name shots by themselves.")
         if options.file is None:
             clip, project = draft(options), options.project
-            with telling_projects(studio, [project]):
+            with reporting_new_projects(studio, [project]):
                 ids = [studio.submit(clip, project, deterministic=options.deterministic, profile=options.profile)]
             for note in _job(studio, ids[0]).request.notes:
                 warn(note)
@@ -129,7 +129,7 @@ def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
         content.check(options.skip_bad)
-        with telling_projects(studio, (row.project or options.project for row in content.rows)):
+        with reporting_new_projects(studio, (row.project or options.project for row in content.rows)):
             return studio.lists.submit(
                 content,
                 skip_bad=options.skip_bad,

@@ -84,7 +84,7 @@ def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
     from wan_pipeline.trainer.files.output import Output
     from wan_pipeline.trainer.request import TrainingRequest
-    from wan_pipeline.trainer.run import foresee, train
+    from wan_pipeline.trainer.run import forecast_training, train
 
     request = TrainingRequest(
         dataset=options.dataset,
@@ -104,8 +104,8 @@ def run_train(options: argparse.Namespace) -> int:
     )
     with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
         if options.forecast:
-            outlook = foresee(request, settings(options), observer)
-            print(json.dumps(outlook.to_dict()) if options.json else outlook)
+            candidate = forecast_training(request, settings(options), observer)
+            print(json.dumps(candidate.to_dict()) if options.json else candidate)
             return 0
         try:
             trained = train(request, settings(options), observer)

@@ -41,7 +41,7 @@ def encoder_settings() -> dict[str, str]:
 
 
 def _ffmpeg_version() -> str:
-    """By the file name of imageio-ffmpeg's own binary, which saves a process; any other ffmpeg is asked."""
+    """Read the version from the name of imageio-ffmpeg's own binary, which saves a process; ask any other ffmpeg."""
     name = Path(imageio_ffmpeg.get_ffmpeg_exe()).name
     return name if "-v" in name else str(imageio_ffmpeg.get_ffmpeg_version())
 

@@ -40,7 +40,7 @@ def move_files(clip: str, source: Path, target: Path) -> None:
     """Move a clip from one folder to another. Raises ClipFileError, before anything is moved if a name is taken there.
 
     The MP4 goes first: after a crash between two files, it decides where the clip belongs. Files that are not there are
-    passed over, for somebody may have moved them.
+    skipped: they may have been moved.
     """
     present = [name for name in _names(clip) if (source / name).exists()]
     if taken := next((name for name in present if (target / name).exists()), None):
@@ -55,6 +55,26 @@ def move_files(clip: str, source: Path, target: Path) -> None:
             raise ClipFileError(
                 f"{name} cannot be moved to {target} ({error.strerror}); close what has it open and try again."
             ) from error
+
+
+def rename_files(clip: str, new: str, folder: Path) -> None:
+    """Give a clip of a folder another name there. Raises ClipFileError, and then nothing is renamed."""
+    pairs = [(folder / old, folder / name) for old, name in zip(_names(clip), _names(new), strict=True)]
+    present = [(old, name) for old, name in pairs if old.exists()]
+    if taken := next((name for _, name in present if name.exists()), None):
+        raise ClipFileError(f"{clip} cannot be renamed: there is a file {taken} already; rename or delete it.")
+    done: list[tuple[Path, Path]] = []
+    try:
+        for old, name in present:
+            name.parent.mkdir(parents=True, exist_ok=True)
+            old.replace(name)
+            done.append((old, name))
+    except OSError as error:
+        for old, name in done:
+            name.replace(old)
+        raise ClipFileError(
+            f"{clip} cannot be renamed to {new} ({error.strerror}); close what has it open and try again."
+        ) from error
 
 
 def delete_files(clip: str, folder: Path) -> None:

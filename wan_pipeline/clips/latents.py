@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from wan_pipeline.clips.naming import latents_path
-from wan_pipeline.clips.receipt import KeptLatents
+from wan_pipeline.clips.receipt import SavedLatents
 from wan_pipeline.errors import UserError
 from wan_pipeline.storage.files import whole_file
 
@@ -15,9 +15,9 @@ class NoLatentsError(UserError):
     """A clip without latents that can be used. Its frames are those of its MP4, with 8 bits."""
 
 
-def facts_of(content: bytes, clip: Path) -> KeptLatents:
+def facts_of(content: bytes, clip: Path) -> SavedLatents:
     """What the clip's receipt says of its latents."""
-    return KeptLatents(latents_path(clip).name, len(content), hashlib.sha256(content).hexdigest())
+    return SavedLatents(latents_path(clip).name, len(content), hashlib.sha256(content).hexdigest())
 
 
 def write_latents(content: bytes, clip: Path) -> Path:
@@ -28,7 +28,7 @@ def write_latents(content: bytes, clip: Path) -> Path:
     return path
 
 
-def read_latents(clip: Path, kept: KeptLatents | None) -> bytes:
+def read_latents(clip: Path, kept: SavedLatents | None) -> bytes:
     """The packed latents of a clip whose receipt says `kept`, checked by their hash.
 
     Raises NoLatentsError if it has none, or if they are not here or not the ones that were kept.
@@ -44,7 +44,7 @@ def read_latents(clip: Path, kept: KeptLatents | None) -> bytes:
     )
 
 
-def _read(path: Path, kept: KeptLatents) -> bytes | None:
+def _read(path: Path, kept: SavedLatents) -> bytes | None:
     """None for a file that is not there, or is another."""
     try:
         if not path.is_file() or path.stat().st_size != kept.bytes:

@@ -37,7 +37,7 @@ Megabytes = Annotated[float, Field(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True)
-class KeptLatents:
+class SavedLatents:
     """The file with a clip's final latents, beside the clip."""
 
     file: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,255}$")]
@@ -102,7 +102,7 @@ class Receipt:
     """Hash of the frames before encoding."""
     provenance: Provenance
     encoder: dict[str, str] = field(default_factory=dict)
-    latents: KeptLatents | None = None
+    latents: SavedLatents | None = None
     """None for clips that keep none, and those of older versions."""
     sound: Sound | None = None
     seconds: dict[str, Seconds] = field(default_factory=dict)

@@ -46,7 +46,7 @@ class Checkpoint:
     def __init__(self, path: Path, identity: str, interval: float, device: torch.device) -> None:
         """Read the file of an earlier run, if there is one, to `device`.
 
-        `identity` stands for everything that decides the latents: a file with another one is not used. `interval` is
+        `identity` covers everything that decides the latents: a file with another one is not used. `interval` is
         the seconds of denoising that may be lost; a clip that takes less never writes a file.
         """
         self._path = path

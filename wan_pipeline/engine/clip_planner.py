@@ -11,6 +11,7 @@ from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.errors import StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.planning.attention import Attention
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.hardware import save_hardware
 from wan_pipeline.planning.machine import Machine
@@ -30,8 +31,8 @@ class ClipPlanner:
         self._placement = placement
         self._deterministic = deterministic
         self._planner = Planner(settings, loras)
-        self.attention = "native"
-        """The attention backend to use, by its diffusers name: the fastest, or torch's own in deterministic mode."""
+        self.fastest = "native"
+        """The fastest exact attention backend, by its diffusers name; torch's own in deterministic mode."""
 
     def choose(self, request: GenerationRequest, model: InstalledModel, text: str, held_bytes: int) -> Forecast:
         """The plan of this text, or the fastest that fits. Raises GenerationError.
@@ -40,6 +41,8 @@ class ClipPlanner:
         memory of the loaded model.
         """
         chosen = self._planner.choose(request, model.spec, self.machine(held_bytes), text)
+        if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
+            chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
         logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")
         return chosen
 
@@ -56,5 +59,5 @@ class ClipPlanner:
         with suppress(StorageError):  # only the page reads it, and works without
             save_hardware(hardware, self._settings.cache)
         if hardware.speeds is not None and not self._deterministic:
-            self.attention = hardware.speeds.backend
+            self.fastest = hardware.speeds.backend
         return hardware.machine

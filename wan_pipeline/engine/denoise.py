@@ -18,6 +18,7 @@ from wan_pipeline.engine.conditioning import Conditioning
 from wan_pipeline.engine.loading.load import Denoiser
 from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
+from wan_pipeline.engine.noise import resample_noise
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.inspect import VACE_PIPELINE
@@ -68,12 +69,7 @@ def sample(
             **_conditioning_arguments(denoiser, request, conditioning),
             prompt_embeds=embeddings[0].to(device),
             negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
-            width=request.width,
-            height=request.height,
-            num_frames=request.num_frames,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            guidance_scale_2=request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
+            **_request_arguments(denoiser, request),
             latents=latents,
             output_type="latent",
             callback_on_step_end=callback,
@@ -85,18 +81,17 @@ def sample(
 def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tensor:
     """The seed's noise, drawn on the CPU, so that a seed means the same on every device.
 
-    Reference images take latent frames of their own, before the clip's.
+    Reference images take latent frames of their own, before the clip's. Noise of another clip's size is drawn at that
+    size and resampled.
     """
     vae = denoiser.vae.config
-    shape = (
-        1,
-        vae.z_dim,
-        (request.num_frames - 1) // vae.scale_factor_temporal + 1 + len(request.reference_images),
-        request.height // vae.scale_factor_spatial,
-        request.width // vae.scale_factor_spatial,
-    )
+    frames = (request.num_frames - 1) // vae.scale_factor_temporal + 1 + len(request.reference_images)
+    width, height = map(int, (request.noise_size or f"{request.width}x{request.height}").split("x"))
+    shape = (1, vae.z_dim, frames, height // vae.scale_factor_spatial, width // vae.scale_factor_spatial)
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float32)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float32)
+    own = (request.height // vae.scale_factor_spatial, request.width // vae.scale_factor_spatial)
+    return noise if noise.shape[-2:] == own else resample_noise(noise, own, generator)
 
 
 def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
@@ -134,6 +129,18 @@ def _executing_on(device: torch.device, pipeline: Any) -> Any:
     kind = type(pipeline)
     pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
     return pipeline
+
+
+def _request_arguments(denoiser: Denoiser, request: GenerationRequest) -> dict[str, Any]:
+    """The pipeline's arguments for size, length, steps and guidance."""
+    return {
+        "width": request.width,
+        "height": request.height,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "guidance_scale_2": request.guidance_scale_2 if denoiser.boundary_ratio is not None else None,
+    }
 
 
 def _conditioning_arguments(

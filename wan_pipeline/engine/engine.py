@@ -106,7 +106,7 @@ class Engine:
         model = self._models.find(request.model)
         memory = self._planner.choose(request, model, plan, self._holder.host_bytes).plan
         with self._computing(request, model, memory):
-            return self._recorder.provenance(request, model, memory, self._planner.attention, observer)
+            return self._recorder.provenance(request, model, memory, self._planner.fastest, observer)
 
     def encode_texts(
         self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
@@ -172,7 +172,7 @@ class Engine:
     def _prepare(self, clip: PlannedClip, loras: list[ChosenLora]) -> Prepared:
         """Load the model and the adapters, hash what the clip is made from, and find its checkpoint."""
         model, plan, place = clip.model, clip.plan, self._placement
-        loaded = self._holder.load(model, plan, self._planner.attention)
+        loaded = self._holder.load(model, plan, self._planner.fastest)
         preview = load_preview(loaded.denoiser.vae, self._settings.cache / "previews", model.fingerprint)
         on_device = plan.residency is Residency.RESIDENT
         home = AdapterHome(
@@ -186,7 +186,7 @@ class Engine:
             adapters.append((adapter, read_weights(adapter, home, factor)))
             factors += [factor] if factor else []
         provenance = replace(
-            self._recorder.provenance(clip.request, model, plan, self._planner.attention, clip.stages),
+            self._recorder.provenance(clip.request, model, plan, self._planner.fastest, clip.stages),
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)

@@ -37,13 +37,13 @@ class Prepared:
     preview: Preview
     adapters: list[tuple[Adapter, Layers]]
     factors: list[Factor]
-    """Of scheduled adapters."""
+    """Factors of scheduled adapters."""
     provenance: Provenance
     checkpoint: Checkpoint | None
 
     @property
     def steps_done(self) -> int:
-        """By an earlier run."""
+        """Denoising steps done by an earlier run."""
         state = self.checkpoint.resume_state if self.checkpoint else None
         return state.step if state else 0
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from wan_pipeline.clips.provenance import UNLIKELY, Provenance
+from wan_pipeline.engine.attention.backends import backend_text
 from wan_pipeline.engine.checkpoint import Checkpoint
 from wan_pipeline.engine.conditioning import read_image
 from wan_pipeline.engine.device.environment import fixed_facts, torch_settings
@@ -31,17 +32,18 @@ class ProvenanceRecorder:
         self._facts: dict[str, str] | None = None
 
     def provenance(
-        self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan, attention: str, observer: Observer
+        self, request: GenerationRequest, model: InstalledModel, plan: MemoryPlan, fastest: str, observer: Observer
     ) -> Provenance:
         """Hash all files, which reads each of them the first time. Raises Cancelled.
 
-        `attention` is the name of the attention backend in diffusers.
+        `fastest` is the name in diffusers of the exact attention backend that plans use which name none.
         """
 
         def sha256(path: Path) -> str:
             return self._hashes.sha256(path, between=lambda: check_cancelled(observer))
 
         image = read_image(self._settings.inputs, request.image)
+        attention = backend_text(plan.attention, fastest)
         chosen = {"quantization": plan.precision.value} | ({} if attention == "native" else {"attention": attention})
         return Provenance(
             model=model.spec.id,

@@ -17,9 +17,9 @@ class Rendered:
     frames: NDArray[np.uint8]
     """(T, H, W, 3)."""
     sha256: str
-    """By `clips.frame_hash.frames_sha256`."""
+    """Hash of the frames, by `clips.frame_hash.frames_sha256`."""
     seconds: dict[str, float]
-    """By stage."""
+    """Seconds by stage."""
     peak_memory_mb: float
     provenance: Provenance
     """What the frames were made from, and how they were computed."""

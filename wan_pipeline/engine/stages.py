@@ -20,7 +20,7 @@ class Stages:
         self._observer = observer
         self.memory = memory
         self.seconds: dict[str, float] = {}
-        """By finished stage."""
+        """Seconds by finished stage."""
 
     @contextmanager
     def enter(self, stage: Stage, total: int = 0, done: int = 0) -> Iterator[None]:

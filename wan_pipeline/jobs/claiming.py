@@ -10,7 +10,7 @@ from wan_pipeline.jobs.rows import QueueKey, get_setting, now, record_event, set
 from wan_pipeline.progress import Stage
 
 MAX_OVERTAKEN = 8
-"""Jobs of another model that may go before one, to spare the loading of weights."""
+"""Jobs of another model that may go before one, to avoid loading weights again."""
 
 
 def next_row(connection: sqlite3.Connection, loaded: str | None, *, is_deterministic: bool) -> sqlite3.Row | None:

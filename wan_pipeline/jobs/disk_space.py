@@ -21,7 +21,7 @@ class NoRoom:
     reason: str
     """The error's sentence."""
     folders: tuple[str, ...]
-    """Those that must have room: that of the clips, and the one that had none."""
+    """Folders that need space: that of the clips, and the one that had none."""
     clip_bytes: int
 
     @classmethod

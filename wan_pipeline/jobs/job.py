@@ -150,7 +150,7 @@ class NewJob(NamedTuple):
     made_by: str = ""
     """Id of the key of the guest who queues it; empty for the owner."""
     names: Names | None = None
-    """Of its clip: the first that no other job has is taken. None for the usual name."""
+    """Names for its clip: the first that no other job has is taken. None: the usual name."""
     output: str = ""
     """Folder that the finished clip is copied to; empty for none."""
     links: Links = Links()

@@ -28,7 +28,7 @@ class CancelledJobs:
     """What was cancelled."""
 
     states: Mapping[str, JobState]
-    """Those that were cancelled at once, by id, with the states that they had: for `ManyJobs.restore_cancelled`."""
+    """States before, by id, of the jobs that were cancelled at once: for `ManyJobs.restore_cancelled`."""
     asked: int
     """How many run, and were asked to stop."""
 

@@ -42,7 +42,7 @@ class RestartBackoff:
 
 
 class StallDetector:
-    """Measures how long the count of heartbeats has stood still.
+    """Measures for how long the count of heartbeats has not changed.
 
     Neither the wall clock nor a sleep of the computer counts: a gap between two polls is cut to `longest_gap`.
     """

@@ -45,7 +45,7 @@ class StopRequests:
 
     cancel: bool
     pause: bool
-    """To be given back: the queue was paused at once."""
+    """Whether to put it back: the queue was paused at once."""
 
 
 class WorkerQueue:

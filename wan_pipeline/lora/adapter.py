@@ -78,12 +78,12 @@ class ModelModules:
     """What a model's transformers consist of. It takes a while to make, and serves for many files."""
 
     shapes: tuple[Mapping[str, Shape], ...]
-    """Of each transformer: the shape of each module's weight, and of each parameter that is no module's, by name."""
+    """For each transformer: the shape of each module's weight, and of each parameter that is no module's, by name."""
     spellings: Spellings
 
     @classmethod
     def of(cls, model: InstalledModel) -> ModelModules:
-        """By the headers of the model's files. Raises ModelError."""
+        """Read them from the headers of the model's files. Raises ModelError."""
         shapes = tuple(_shapes(model, component) for component in model.transformers)
         return cls(shapes, Spellings(shapes[0]))
 
@@ -97,9 +97,9 @@ class LoraFile:
     model: InstalledModel
     modules: ModelModules
     parts: Mapping[str, KeyParts]
-    """Of each key that is a part of a LoRA."""
+    """Parts of each key of a LoRA."""
     places: dict[str, Place]
-    """By the file's names of modules."""
+    """Places by the file's names of modules."""
     values: Values
 
     @cached_property

@@ -23,9 +23,9 @@ class AppliedLora:
     keys: int
     """Tensors in its files."""
     applied: int
-    """Of them, those that change the model."""
+    """Number of them that change the model."""
     experts: tuple[str, ...] = ()
-    """Of EXPERTS, those that it changes; none for a model without experts."""
+    """Those of EXPERTS that it changes; none for a model without experts."""
 
     @property
     def sentence(self) -> str:

@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
     LORA = "LoRA"
     DIFF = "difference"
-    """Of a weight, a bias, a norm or a table."""
+    """A difference of a weight, a bias, a norm or a table."""
     LOKR = "LoKr"
     LOHA = "LoHa"
     OFT = "OFT"
@@ -45,7 +45,7 @@ class Change:
     target: str
     """Name in diffusers' WanTransformer3DModel."""
     shape: Shape
-    """Of the weight or table there."""
+    """Shape of the weight or table."""
     keys: Keys
     rank: int = 0
     """0 where a kind has none."""
@@ -54,7 +54,7 @@ class Change:
     alpha_key: str | None = None
     uses_root: bool = False
     cayley_terms: int = 0
-    """Of OFT: terms of the series that its rotations are computed by; 0: exactly."""
+    """OFT: terms of the series that its rotations are computed by; 0: exactly."""
 
     @property
     def scale_divisor(self) -> float:

@@ -72,7 +72,7 @@ def _halves(lora: Lora, told: Mapping[Path, Expert | None]) -> list[tuple[int, P
 
 
 def _of_one_file(file: LoraFile, weights: Weights, told: Expert | None, said: SaidExpert) -> list[Adapter]:
-    """Of a file whose name gives no expert: by its metadata, else those that its keys name, else as a person said, else
+    """Match a file whose name gives no expert: by its metadata, else by its keys, else as a person said, else with
     both. Keys for both experts are for both, whatever else is said.
     """
     in_keys = file.experts if told is None or len(file.experts) == 2 else ()

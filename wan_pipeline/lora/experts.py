@@ -36,7 +36,7 @@ _CHECKPOINT_KEYS = ("ss_sd_model_name", "ss_dit", "ss_base_model", "base_model",
 _NAME_KEYS = ("ss_output_name", "modelspec.title")
 """Where they note what they called the LoRA."""
 _STEPS_KEYS = ("ss_min_timestep", "ss_max_timestep")
-"""Of musubi-tuner: the range of timesteps of 1,000 that was trained."""
+"""musubi-tuner's keys: the range of timesteps of 1,000 that was trained."""
 _BOUNDARY = (800.0, 900.0)
 """The expert of high noise begins between these timesteps: at 875 for text, at 900 for images."""
 
@@ -52,7 +52,7 @@ def expert_by_metadata(metadata: Mapping[str, str]) -> Expert | None:
 
 
 def _named_in(text: str) -> Expert | None:
-    """By a word such as `high_noise`. "high" alone may mean anything; none where the text names both."""
+    """The expert that a word such as `high_noise` names. "high" alone may mean anything; none if it names both."""
     half = half_of(Path(f"{text[:MAX_TEXT]}.x")) if text else None
     if half is None or not half.is_certain:
         return None

@@ -50,7 +50,7 @@ class LoraFacts:
     applied: int | None = None
     """Keys that the chosen model takes; None if no model was chosen, or none of it can be applied."""
     experts: tuple[str, ...] = ()
-    """Of EXPERTS, those that it is for: by its name, or in the chosen model."""
+    """Those of EXPERTS that it is for: by its name, or in the chosen model."""
     trigger_words: tuple[str, ...] = ()
     bytes: int = 0
     problem: str | None = None
@@ -128,7 +128,7 @@ class LoraCatalog:
             rank=rank,
             base=base_of(first.header, first.parts),
             keys=sum(len(file.header.tensors) for file in files.values()),
-            experts=(_told(first) if len(files) == 1 else ()) or _named(lora),
+            experts=(_experts_in_metadata(first) if len(files) == 1 else ()) or _named(lora),
             trigger_words=trigger_words(first.header.metadata),
             bytes=sum(path.stat().st_size for path in lora.paths),
             problem=None if kinds else f"LoRA '{lora.name}' holds no changes of weights; choose a LoRA file.",
@@ -213,7 +213,7 @@ def _kinds_and_rank(files: Iterable[_File]) -> tuple[list[str], int | None]:
     return kinds, max(ranks, default=None)
 
 
-def _told(file: _File) -> tuple[str, ...]:
+def _experts_in_metadata(file: _File) -> tuple[str, ...]:
     """The expert that a file's metadata names, if any."""
     told = expert_by_metadata(file.header.metadata)
     return tuple(EXPERTS[number] for number in told.numbers) if told else ()

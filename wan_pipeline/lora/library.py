@@ -31,7 +31,7 @@ class _Listing:
     files: dict[str, tuple[str, Path]]
     """Name and path of each file, by name in small letters."""
     pairs: dict[str, Lora]
-    """By name in small letters."""
+    """LoRAs by name in lower case."""
     loras: tuple[Lora, ...]
     """All, sorted by name; halves of a pair only as the pair."""
     hidden: tuple[tuple[str, Path], ...]
@@ -61,7 +61,7 @@ class LoraLibrary:
         self._experts = experts
         self.folders = (folder, *more)
         self.values = ValueReader()
-        """Of its files."""
+        """Reads the values of its files."""
         self._reported: set[Path] = set()
         self._listing: _Listing | None = None
 
@@ -89,7 +89,7 @@ class LoraLibrary:
         return [lora.name for lora in self.all()]
 
     def taken_names(self) -> set[str]:
-        """In small letters, all that `find` finds, or that halves and files of folders below are called."""
+        """All names, in lower case, that `find` finds, and those of halves and of files in subfolders."""
         listing = self._list()
         stems = {path.stem.casefold() for _, path in listing.files.values()}
         return {*listing.files, *listing.pairs, *stems}

@@ -30,7 +30,7 @@ class LoraNotes:
                 f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it."
             )
         if not all(letter.isprintable() or letter in "\n\r\t" for letter in text):
-            raise LoraError("The note holds characters that are no text; remove them.")
+            raise LoraError("The note holds characters that are not text; remove them.")
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM lora_notes WHERE sha256 = ?", (sha256,))
             if text:

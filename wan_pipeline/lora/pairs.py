@@ -71,7 +71,7 @@ class Half:
         return "".join([self.before.rstrip(" ._-"), self.after]).strip(" ._-") or "high and low noise"
 
     def name_with(self, other: Half) -> str:
-        """Of the pair that it is with another half."""
+        """Name of the pair that it is with another half."""
         if self.key == other.key:
             return self.pair_name
         return replace(self, after=_STAGE.sub("", self.after)).pair_name

@@ -99,7 +99,7 @@ class VaeConfig:
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
-    """Of a UMT5EncoderModel."""
+    """Configuration of a UMT5EncoderModel."""
 
     d_model: Positive
     """Width of the embeddings."""
@@ -112,7 +112,7 @@ class TextEncoderConfig:
 
 @dataclass(frozen=True)
 class ImageEncoderConfig:
-    """Of a CLIPVisionModel."""
+    """Configuration of a CLIPVisionModel."""
 
     hidden_size: Positive = 768
     intermediate_size: Positive = 3072

@@ -20,9 +20,7 @@ PYTORCH_FILE = (
     "it is a PyTorch file (.pth), a program that is not run here; choose the .safetensors file of the same model"
 )
 ARCHIVE = "it is an archive; unpack it first"
-LFS_POINTER = (
-    "it is a Git LFS pointer, which stands for the file; run `git lfs pull` beside it, or download the file itself"
-)
+LFS_POINTER = "it is a Git LFS pointer, not the file itself; run `git lfs pull` beside it, or download the file itself"
 WEB_PAGE = (
     "it is a web page, saved in the place of the file; download the file itself, logged in where the site asks for it"
 )
@@ -35,7 +33,7 @@ AUTHORS_CLASSES = ("WanModel", "VaceWanModel")
 
 
 def what_it_is(head: bytes) -> str:
-    """What a file that begins with `head` is, and the way out, as the end of a sentence; empty if nobody knows."""
+    """What a file that begins with `head` is, and the way out, as the end of a sentence; empty if it is unknown."""
     if head.startswith(b"GGUF"):
         return GGUF_FILE
     if head.startswith(PICKLE) or (head.startswith(b"PK\x03\x04") and b"data.pkl" in head):

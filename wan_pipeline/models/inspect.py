@@ -161,6 +161,7 @@ def _memory(title: str, layout: Layout, read: ReadConfig) -> MemoryFacts:
         layers=transformer.num_layers,
         width=transformer.num_attention_heads * transformer.attention_head_dim,
         feed_forward=transformer.ffn_dim,
+        head_size=transformer.attention_head_dim,
         text_width=transformer.text_dim,
         experts=len(layout.transformers),
         reads_images=transformer.added_kv_proj_dim is not None,

@@ -14,6 +14,8 @@ class MemoryFacts:
     """Hidden size: heads times head size."""
     feed_forward: int
     """Inner size of the feed-forward layers."""
+    head_size: int = 128
+    """Channels of an attention head."""
     text_width: int = 4096
     """Hidden size of the text encoder."""
     experts: int = 1
@@ -57,6 +59,7 @@ DEMO_MEMORY = MemoryFacts(
     layers=8,
     width=320,
     feed_forward=832,
+    head_size=64,
     text_width=192,
     expands_timesteps=True,
     text_params=1.2e6,

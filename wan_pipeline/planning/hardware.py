@@ -11,6 +11,7 @@ from typing import Annotated
 import psutil
 from pydantic import Field
 
+from wan_pipeline.planning.attention import SageSpeed
 from wan_pipeline.planning.machine import Machine, without_device
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
@@ -38,7 +39,11 @@ class Speeds:
     copy: Rate
     """Bytes a second from pinned memory to the device."""
     backend: str = "native"
-    """The fastest attention backend, by its diffusers name."""
+    """The fastest exact attention backend, by its diffusers name."""
+    int8: Annotated[float, Field(ge=0)] = 0.0
+    """Operations a second of int8 products, with rounding the activations; 0 if the device has none."""
+    sage: tuple[SageSpeed, ...] = ()
+    """SageAttention, if it is installed."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Hardware:
             attention_speed=EFFICIENCY * self.speeds.attention,
             copy_speed=EFFICIENCY * self.speeds.copy,
             decode_speed=self.speeds.matmul / DECODE_OPERATIONS,
+            int8_speed=EFFICIENCY * self.speeds.int8,
+            sage=self.speeds.sage,
         )
 
 

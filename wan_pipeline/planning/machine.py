@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.planning.attention import SageSpeed
 
 GIB = 2**30
 """Bytes of one GiB."""
@@ -28,6 +29,10 @@ class Machine:
     attention_speed: float = 60e12
     decode_speed: float = 1.5e6
     """Pixels of video a second, decoded in fp32 and untiled."""
+    int8_speed: float = 0.0
+    """Operations a second of products in int8, with rounding the activations; 0 where none were measured."""
+    sage: tuple[SageSpeed, ...] = ()
+    """SageAttention at the sizes that it was measured at; empty where it is not installed."""
 
 
 REFERENCE = Machine(80e9, 120e9, 2e9, 54e9, matmul_speed=620e12, attention_speed=530e12, decode_speed=9.8e6)

@@ -8,6 +8,7 @@ from typing import Any
 
 from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.attention import Attention
 
 
 class Residency(StrEnum):
@@ -50,6 +51,8 @@ class MemoryPlan:
     lora: str = "beside"
     """How LoRAs are applied: `beside` the weights, or `merged` into a layer's weight for each forward where that is
     cheaper."""
+    attention: Attention = Attention.FASTEST
+    """The backend of self-attention. Plans of older versions have none, which is what computed them."""
 
     def __str__(self) -> str:
         words = [self.residency.value, self.precision.value]
@@ -63,7 +66,8 @@ class MemoryPlan:
     def arithmetic(self) -> str:
         """The settings that decide the bits of the denoised latents."""
         loras = "" if self.lora == "beside" else f",{self.lora}"
-        return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}{loras}"
+        attention = f",{self.attention}" if self.attention else ""
+        return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}{loras}{attention}"
 
 
 def read_plan(text: str) -> MemoryPlan:
@@ -126,4 +130,5 @@ _READERS: dict[str, Any] = {
     "disk": _count,
     "compiled": lambda text: {"yes": True, "no": False}[text],
     "lora": _one_of("beside", "merged"),
+    "attention": Attention,
 }

@@ -8,6 +8,7 @@ from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.attention import AUTO, Attention, sage_speedup
 from wan_pipeline.planning.forecast import Forecast, forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import GIB, Machine
@@ -40,7 +41,8 @@ class Planner:
             return forecast(spec, clip, usable, read_plan(text))
         precision = Precision(request.quantization) if request.quantization else None
         only = Residency(text) if text else None
-        chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled)
+        attention = self._attention(spec, clip, usable, precision)
+        chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
         return replace(chosen, plan=_with_loras(chosen.plan, request))
 
     def smaller(
@@ -51,6 +53,14 @@ class Planner:
         usable = self._usable(machine, request)
         smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
         return None if smaller is None else _with_loras(smaller, request)
+
+    def _attention(self, spec: ModelSpec, clip: Geometry, machine: Machine, precision: Precision | None) -> Attention:
+        """The backend that the settings name, or the one that was measured quicker at this size."""
+        if self._settings.attention != AUTO:
+            return Attention(self._settings.attention)
+        in_16_bits = machine.vram and precision is not Precision.FP32
+        is_quicker = sage_speedup(machine.sage, spec.memory.head_size, clip.tokens(spec)) > 1
+        return Attention.SAGE if in_16_bits and is_quicker else Attention.FASTEST
 
     def _usable(self, machine: Machine, request: GenerationRequest) -> Machine:
         """The part of the machine that this clip's model may use."""
@@ -71,5 +81,5 @@ class Planner:
 
 
 def _with_loras(plan: MemoryPlan, request: GenerationRequest) -> MemoryPlan:
-    """Merges LoRAs where that is cheaper. Weights that are multiplied in fp8 cannot be merged into."""
-    return replace(plan, lora="merged") if request.loras and plan.precision is not Precision.FP8_COMPUTE else plan
+    """Merges LoRAs where that is cheaper. Weights that are multiplied in 8 bits cannot be merged into."""
+    return replace(plan, lora="merged") if request.loras and not plan.precision.computes_in_8_bits else plan

@@ -7,6 +7,7 @@ from typing import Any
 
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.attention import Attention
 from wan_pipeline.planning.candidates import TOLERANCE, leanest, size, stage_candidates
 from wan_pipeline.planning.forecast import PROCESS_BYTES, Forecast, forecast
 from wan_pipeline.planning.geometry import Geometry
@@ -26,6 +27,7 @@ def select_plan(
     only: Residency | None = None,
     *,
     compiled: bool = False,
+    attention: Attention = Attention.FASTEST,
 ) -> Forecast:
     """The fastest plan within the machine's free memory; if none fits, the smallest, with a `reason`.
 
@@ -37,7 +39,8 @@ def select_plan(
         if only is Residency.OFFLOAD and each.is_quantized and precision is None:
             break  # accelerate cannot move quantized weights
         tried = [only] if only and machine.vram else residencies
-        forecasts = [_staged(spec, clip, machine, MemoryPlan(kind, each, compiled=compiled)) for kind in tried]
+        plans = [MemoryPlan(kind, each, compiled=compiled, attention=attention) for kind in tried]
+        forecasts = [_staged(spec, clip, machine, plan) for plan in plans]
         if fitting := [made for made in forecasts if made.fits]:
             exact = [made for made in fitting if made.plan.vae == "fp32"] or fitting
             fastest = min(made.seconds for made in exact)
@@ -55,7 +58,9 @@ def select_smaller_plan(
     less = replace(machine, vram=vram, ram=ram)
     keeps = keeps_precision or failed.precision.is_quantized or not machine.vram
     for only in (None, Residency.STREAMED):
-        found = select_plan(spec, clip, less, failed.precision if keeps else None, only, compiled=failed.compiled).plan
+        precision = failed.precision if keeps else None
+        how: dict[str, Any] = {"compiled": failed.compiled, "attention": failed.attention}
+        found = select_plan(spec, clip, less, precision, only, **how).plan
         if _is_smaller(forecast(spec, clip, machine, found), before):
             return found
     return None

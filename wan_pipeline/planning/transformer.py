@@ -11,6 +11,7 @@ import math
 from wan_pipeline.models.memory import MemoryFacts
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.attention import Attention, sage_speedup
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
@@ -64,7 +65,8 @@ def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float
     stock_units = BLOCK_UNITS + FEED_FORWARD_UNITS * ratio
     if not plan.chunk:
         stock_units += TOKEN_TIMESTEP_UNITS if facts.expands_timesteps else 0.0
-        weight = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
+        dequantizes = plan.precision.is_quantized and not plan.precision.computes_in_8_bits
+        weight = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if dequantizes else 0.0
         return stock_units * unit + weight
     if facts.control_layers:  # VACE's own blocks keep the stock forward, and each leaves a hint of one unit
         return (facts.control_layers + stock_units) * unit + CHUNKED_BYTES
@@ -91,10 +93,14 @@ def operations(spec: ModelSpec, clip: Geometry) -> tuple[float, float]:
     return matmul, 4.0 * tokens * (tokens + spec.max_sequence_length) * facts.width * facts.blocks
 
 
-def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine) -> float:
-    """One pass in diffusers' own bf16 forward with all weights in place."""
+def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
+    """One pass in diffusers' own forward with all weights in place, in bf16 or as the plan multiplies and attends."""
     matmul, attention = operations(spec, clip)
-    return matmul / machine.matmul_speed + attention / machine.attention_speed
+    in_int8 = plan.precision is Precision.INT8_COMPUTE and machine.int8_speed
+    attention_speed = machine.attention_speed
+    if plan.attention is Attention.SAGE:
+        attention_speed *= sage_speedup(machine.sage, spec.memory.head_size, clip.tokens(spec))
+    return matmul / (machine.int8_speed if in_int8 else machine.matmul_speed) + attention / attention_speed
 
 
 def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
@@ -103,7 +109,8 @@ def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memory
     Of two experts each does about half of the passes.
     """
     facts = spec.memory
-    compute = compute_seconds(spec, clip, machine) * (QUANTIZED_SECONDS if plan.precision.is_quantized else 1.0)
+    dequantizes = plan.precision.is_quantized and not plan.precision.computes_in_8_bits
+    compute = compute_seconds(spec, clip, machine, plan) * (QUANTIZED_SECONDS if dequantizes else 1.0)
     compute *= (CHUNKED_SECONDS if plan.chunk else 1.0) * (COMPILED_SECONDS if plan.compiled else 1.0)
     if plan.residency is not Residency.STREAMED:
         return compute

@@ -24,9 +24,9 @@ VERSION = 1
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 20 * 2**30
 MAX_BYTES = 500 * 2**30
-"""Of all files of a bundle, unpacked."""
+"""Bytes of all files of a bundle, unpacked."""
 MAX_SMALL_BYTES = 2**20
-"""Of the manifest, the project's file, a style and a receipt."""
+"""Bytes of the manifest, the project's file, a style or a receipt."""
 
 
 class NeedKind(StrEnum):
@@ -44,7 +44,7 @@ class Need:
     kind: NeedKind
     name: Annotated[str, Field(min_length=1, max_length=500)]
     sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    """Of a LoRA's file, or a person's own style; empty for what is known by its name, or is gone."""
+    """Hash of a LoRA's file, or of a user's own style; empty for what is known by its name, or is gone."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 

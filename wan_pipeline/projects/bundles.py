@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,6 +28,17 @@ from wan_pipeline.projects.bundle import (
 from wan_pipeline.projects.file import FILE, read_project
 from wan_pipeline.projects.needs import Needs
 from wan_pipeline.projects.project import DEFAULT, Project
+from wan_pipeline.projects.shots.bundled import MAX_BYTES as MAX_SHOTS_BYTES
+from wan_pipeline.projects.shots.bundled import (
+    MEMBER,
+    BundledShot,
+    BundledShots,
+    pictures_of,
+    read_shots_json,
+    shots_to_json,
+)
+from wan_pipeline.projects.shots.shot import Shot
+from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.store import Projects, project_id
 from wan_pipeline.projects.unpacking import Unpacking
 from wan_pipeline.requests.lists.pictures import read_member
@@ -48,8 +59,11 @@ class Bundles:
         gallery: Gallery,
         requests: RequestResolver,
         catalog: LoraCatalog,
+        shots: Shots,
+        bundled_shots: BundledShots,
         check_main_app: CheckMainApp = unchecked,
     ) -> None:
+        self._shots, self._bundled_shots = shots, bundled_shots
         self._settings, self._projects, self._gallery, self._requests = settings, projects, gallery, requests
         self._needs = Needs(settings, requests, catalog)
         self._check_main_app = check_main_app
@@ -57,7 +71,8 @@ class Bundles:
     # Writing
 
     def write(self, name: str, target: Path, *, with_loras: bool = False, with_clips: bool = False) -> Path:
-        """Write a project's bundle. The pictures that its clips were made from go with them.
+        """Write a project's bundle, with its shots, and the pictures of these and of its characters. Those that its
+        clips were made from go with the clips.
 
         Raises ProjectError for a project that is not there or could not be imported, LoraError for a LoRA of its
         setup that is not there, StorageError.
@@ -65,15 +80,17 @@ class Bundles:
         project = self._projects.existing(name)
         _check_id(project.id)
         clips = list(self._clips(project)) if with_clips else []
+        shots = self._shots.all(project.label)
         manifest = Manifest(VERSION, project.id, tuple(self._needs.of(project, [clip.request for clip in clips])))
         files = {f"presets/{path.name}": path for path in self._styles(manifest.needs)}
         loras = self._needs.lora_files(manifest.needs) if with_loras else {}
         files |= {f"loras/{name}": path for name, path in loras.items()}
-        files |= {f"inputs/{path.name}": path for path in self._inputs(clips)}
+        files |= {f"inputs/{path.name}": path for path in self._inputs(project, clips, shots)}
         # Files of before 1980 have a time that a ZIP cannot hold.
         with whole_file(target) as part, zipfile.ZipFile(part, "w", strict_timestamps=False) as archive:
             archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False))
             archive.writestr(FILE, self._projects.path(project.id).read_text(encoding="utf-8"))
+            archive.writestr(MEMBER, shots_to_json(shots))
             for member, path in files.items():
                 archive.write(path, member)
             for clip in clips:
@@ -88,8 +105,10 @@ class Bundles:
             if need.kind is NeedKind.PRESET and (path := self._needs.style_file(need.name)):
                 yield path
 
-    def _inputs(self, clips: Iterable[Clip]) -> list[Path]:
-        used = {name for clip in clips for name in clip.request.input_names}
+    def _inputs(self, project: Project, clips: Iterable[Clip], shots: Sequence[Shot]) -> list[Path]:
+        """The files that clips were made from, and the pictures of shots and characters."""
+        used = {name for clip in clips for name in clip.request.input_names} | pictures_of(shots)
+        used |= {name for character in project.characters.values() for name in character.pictures}
         return sorted(path for path in self._settings.inputs.glob("*") if path.stem in used)
 
     def _write_clip(self, archive: zipfile.ZipFile, clip: Clip) -> None:
@@ -119,7 +138,7 @@ class Bundles:
         try:
             with zipfile.ZipFile(source) as archive:
                 manifest, members = read_manifest(archive), members_of(archive)
-                project = self._project(archive, manifest)
+                project, shots = self._project(archive, manifest), _shots_of(archive)
                 unpacking = Unpacking(archive, manifest.project, members, self._settings, self._requests)
                 unpacking.check_room()
                 clips = unpacking.write()
@@ -130,6 +149,7 @@ class Bundles:
         except OSError as error:
             raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error
         self._gallery.rescan()
+        self._bundled_shots.add(project.label, shots)
         missing = tuple(need for need in manifest.needs if not self._needs.has(need))
         return Imported(project, clips, missing, unpacking.skipped, tuple(notes))
 
@@ -150,11 +170,18 @@ class Bundles:
         return project
 
 
+def _shots_of(archive: zipfile.ZipFile) -> list[BundledShot]:
+    """None in a bundle of an older version. Raises UserError."""
+    if MEMBER not in archive.namelist():
+        return []
+    return read_shots_json(read_member(archive, MEMBER, MAX_SHOTS_BYTES))
+
+
 def _check_id(name: str) -> None:
     """Raises ProjectError for the id of a project that no bundle can hold."""
     if name.casefold() == DEFAULT:
         raise ProjectError(
-            "The default project cannot go into a bundle, for every studio has one; make a project with its setup."
+            "The default project cannot go into a bundle, because every studio has one; make a project with its setup."
         )
     if project_id(name) != name:  # the clips' receipts would be another project's
         raise ProjectError(f"No folder can have the name '{name[:80]}' on every system; rename the project's folder.")

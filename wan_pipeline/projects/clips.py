@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -84,11 +84,17 @@ class ProjectClips:
 
         A template that names the shot counts the shot's takes.
         """
-        now = (queued or datetime.now()).astimezone()
-        facts = ClipFacts(
+        facts = self.facts(request, project, shot, queued or datetime.now())
+        number = take if shot and "{shot}" in project.naming else earlier + 1
+        return free_names(project.naming, replace(facts, take=number), self._clips)
+
+    def facts(self, request: GenerationRequest, project: Project, shot: Shot | None, queued: datetime) -> ClipFacts:
+        """What a project's template may name of a clip, but for the number of its take."""
+        now = queued.astimezone()
+        return ClipFacts(
             project=project.title,
             seed=request.seed,
-            take=take if shot and "{shot}" in project.naming else earlier + 1,
+            take=0,
             scene=shot.scene if shot else "",
             shot=shot.shot if shot else "",
             model=request.model,
@@ -97,7 +103,6 @@ class ProjectClips:
             time=f"{now:%H%M%S}",
             prompt=words_of(request.prompt),
         )
-        return free_names(project.naming, facts, self._clips)
 
 
 def _whole_path(output: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.clips.sheets.differing import Grid, differing, grid_of
+from wan_pipeline.clips.sheets.fonts import letters_note
 from wan_pipeline.clips.sheets.page import Tile
 from wan_pipeline.clips.sheets.sheet import FORMATS, MAX_TILES, write_sheet
 from wan_pipeline.clips.sheets.wall import write_wall
@@ -19,12 +20,15 @@ _IN_TEXT = ("prompt", "negative prompt")
 
 
 class ContactSheets:
-    """Writes sheets. Every method raises UserError for what no sheet can be made of, StorageError."""
+    """Writes sheets. Every method raises UserError for what no sheet can be made of, StorageError.
+
+    They return what a person should know: a sentence about letters that no font here has.
+    """
 
     def __init__(self, shots: Shots, gallery: Gallery) -> None:
         self._shots, self._gallery = shots, gallery
 
-    def of_clips(self, clips: Sequence[Clip], title: str, target: Path) -> None:
+    def of_clips(self, clips: Sequence[Clip], title: str, target: Path) -> tuple[str, ...]:
         """Clips in this order; as a grid with labelled axes where they fill one."""
         _check_ending(target)
         if not clips:
@@ -39,27 +43,26 @@ class ContactSheets:
             placed = sorted(range(len(clips)), key=lambda n: _place(grid, values[n])) if grid else range(len(clips))
             paths, captions = [clips[n].path for n in placed], [captions[n] for n in placed]
             write_wall(paths, captions, max(clip.request.fps for clip in clips), target, columns)
-            return
+            return letters_note(captions)
         tiles = [self._tile(clip, own, in_grid=grid is not None) for clip, own in zip(clips, values, strict=True)]
         keys = [(own[grid.down], own[grid.across]) for own in values] if grid else []
-        write_sheet(tiles, title, target, grid, keys)
+        return write_sheet(tiles, title, target, grid, keys)
 
-    def of_shot(self, shot: Shot, target: Path) -> None:
+    def of_shot(self, shot: Shot, target: Path) -> tuple[str, ...]:
         """All finished takes of a shot."""
         clips = self._gallery.existing(take.id for take in shot.done)
-        self.of_clips(clips, f"{shot.project or 'Shot'} {shot.address}", target)
+        return self.of_clips(clips, f"{shot.project or 'Shot'} {shot.address}", target)
 
-    def of_project(self, project: str, target: Path) -> None:
+    def of_project(self, project: str, target: Path) -> tuple[str, ...]:
         """One tile for each shot: its final, picked or newest take. A project without shots: its newest clips."""
         _check_ending(target)
         shots, title = self._shots.all(project), project or "Default project"
         if not shots:
-            self.of_clips(list(islice(self._gallery.of_project(project), MAX_TILES)), title, target)
-        elif target.suffix.lower() == ".mp4":
+            return self.of_clips(list(islice(self._gallery.of_project(project), MAX_TILES)), title, target)
+        if target.suffix.lower() == ".mp4":
             taken = [take.id for shot in shots if (take := shot.shown_take or shot.newest_draft)]
-            self.of_clips(self._gallery.existing(taken), title, target)
-        else:
-            write_sheet([self._tile_of_shot(shot) for shot in shots], title, target)
+            return self.of_clips(self._gallery.existing(taken), title, target)
+        return write_sheet([self._tile_of_shot(shot) for shot in shots], title, target)
 
     def _tile(self, clip: Clip, values: dict[str, str], *, in_grid: bool) -> Tile:
         shot = self._shots.of_take(clip.id)
@@ -98,4 +101,4 @@ def _two_a_line(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _check_ending(target: Path) -> None:
     if target.suffix.lower() not in FORMATS or target.is_dir():
-        raise UserError(f"The contact sheet {target} is no picture; choose a name that ends in .png, .pdf or .mp4.")
+        raise UserError(f"The contact sheet {target} is not a picture; choose a name that ends in .png, .pdf or .mp4.")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit import TOMLDocument
+from tomlkit.items import Table
 
 from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.project import OWN_KEYS, SETUP_KEYS, Project
@@ -17,6 +19,7 @@ from wan_pipeline.storage.outside import Keys, OutsideDataError, parse, printabl
 
 FILE = "project.toml"
 PROFILES = ("draft", "final")
+TABLES = (*PROFILES, "characters")
 
 
 def read_project(path: Path) -> Project:
@@ -50,28 +53,25 @@ def checked(project: Project) -> Project:
     try:
         return parse_project(project.id, project_values(project))
     except OutsideDataError as error:
-        raise ProjectError(f"The project '{project.title[:80]}' cannot be so: {error}.") from error
+        raise ProjectError(f"The project '{project.title[:80]}' is not valid: {error}.") from error
 
 
 def project_values(project: Project) -> dict[str, Any]:
     """The inverse of `parse_project`: what differs from an empty project, in the order of the file."""
     plain = asdict(project)
-    own = {key: plain[key] for key in OWN_KEYS if key not in PROFILES and (key == "title" or plain[key])}
+    own = {key: plain[key] for key in OWN_KEYS if key not in TABLES and (key == "title" or plain[key])}
     if project.setup.loras is not None:
         plain["setup"]["loras"] = [lora.to_dict() for lora in project.setup.loras]
-    profiles = {key: given for key in PROFILES if (given := given_values(plain[key]))}
-    return own | given_values(plain["setup"]) | profiles
+    tables = {key: given for key in PROFILES if (given := given_values(plain[key]))}
+    if project.characters:
+        tables["characters"] = {name: each.to_dict() for name, each in project.characters.items()}
+    return own | given_values(plain["setup"]) | tables
 
 
 def write_project(project: Project, path: Path) -> None:
     """Write the file, or change what differs in the one that is there: comments stay. Raises StorageError."""
-    wanted = project_values(project)
     document = _document(path)
-    for key in [key for key in document if key not in wanted]:
-        del document[key]
-    for key, value in wanted.items():
-        if document.unwrap().get(key) != value:
-            document[key] = _item(key, value)
+    _update(document, project_values(project))
     with whole_file(path) as part:
         part.write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
 
@@ -123,7 +123,20 @@ def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
-def _document(path: Path) -> tomlkit.TOMLDocument:
+def _update(table: TOMLDocument | Table, wanted: Mapping[str, Any]) -> None:
+    """Change what differs, in the tables within it too."""
+    for key in [key for key in table if key not in wanted]:
+        del table[key]
+    now = table.unwrap()
+    for key, value in wanted.items():
+        inner = table.get(key)
+        if isinstance(value, dict) and isinstance(inner, Table):
+            _update(inner, value)
+        elif now.get(key) != value:
+            table[key] = _item(key, value)
+
+
+def _document(path: Path) -> TOMLDocument:
     """Empty for a file that is not there, or that is no TOML."""
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))
@@ -135,10 +148,17 @@ def _item(key: str, value: Any) -> Any:
     if key == "loras":
         loras = tomlkit.array()
         for lora in value:
-            table = tomlkit.inline_table()
-            table.update(lora)
-            loras.append(table)
+            loras.append(_item("lora", lora))
         return loras
+    if key == "lora":
+        inline = tomlkit.inline_table()
+        inline.update(value)
+        return inline
+    if isinstance(value, dict):
+        table = tomlkit.table()
+        for name, each in value.items():
+            table[name] = _item(name, each)
+        return table
     if isinstance(value, str) and "\n" in value:
         return tomlkit.string(value, multiline=True)
     return tomlkit.item(value)

@@ -84,6 +84,7 @@ class Needs:
         for lora in project.setup.loras or ():
             self._requests.loras.find(lora.name)
         used = [lora.name for lora in project.setup.loras or ()]
+        used += [each.lora.name for each in project.characters.values() if each.lora]
         used += [speed.lora for speed in speeds if isinstance(speed, Speed)]
         used += [lora.name for request in requests for lora in request.loras]
         for name in sorted({name.casefold(): name for name in reversed(used)}.values()):

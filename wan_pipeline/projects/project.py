@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from wan_pipeline.projects.naming import check_template
 from wan_pipeline.requests.layers import Layers, Setup
 from wan_pipeline.requests.limits import Name, Side, Steps
+from wan_pipeline.requests.prompts.characters import Characters
 
 DEFAULT = "default"
 """Id of the project that clips without one belong to. In rows and receipts its name is empty."""
@@ -55,7 +56,9 @@ class Project:
     """Folder that every finished clip is copied to; empty for none. `~` is the owner's home."""
     notes: Annotated[str, Field(max_length=MAX_NOTES)] = ""
     archived: bool = False
-    """Not offered any more; its clips stay."""
+    """Whether it is archived: no longer offered; its clips stay."""
+    characters: Characters = field(default_factory=dict)
+    """Characters and places that prompts name by `@anna`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -68,12 +71,13 @@ class Project:
         """Its layers for a clip, or for one by the profile "draft" or "final"."""
         match profile:
             case "draft":
-                return Layers(self.draft.setup.over(self.setup))
+                setup = self.draft.setup.over(self.setup)
             case "final":
-                return Layers(self.final.setup.over(self.setup))
+                setup = self.final.setup.over(self.setup)
             case _:
-                return Layers(self.setup)
+                setup = self.setup
+        return Layers(setup, characters=self.characters)
 
 
 SETUP_KEYS = tuple(each.name for each in fields(Setup))
-OWN_KEYS = ("title", "naming", "output", "notes", "archived", "draft", "final")
+OWN_KEYS = ("title", "naming", "output", "notes", "archived", "draft", "final", "characters")

@@ -64,7 +64,7 @@ class Reviews:
         Raises UserError for another ending, or nothing to review.
         """
         if target.suffix.lower() not in ENDINGS:
-            raise UserError(f"The review {target} cannot be written so; choose a name that ends in .pdf or .csv.")
+            raise UserError(f"The review {target} has no such format; choose a name that ends in .pdf or .csv.")
         reel = self.reel(project)
         if not reel:
             raise UserError(

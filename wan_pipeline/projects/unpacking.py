@@ -31,7 +31,7 @@ CLIP_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.(mp4|json|webp|latents)")
 LORA_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+\.safetensors")
 STYLE_NAME = re.compile(r"[\w-]+\.toml")
 CLIP_SUFFIXES = (".webp", ".latents", ".json", ".mp4")
-"""In the order in which they are written: an MP4 is a clip of the gallery when its receipt is there."""
+"""Endings in the order of writing: an MP4 becomes a clip of the gallery once its receipt is there."""
 
 
 class Unpacking:

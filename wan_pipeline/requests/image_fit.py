@@ -13,7 +13,7 @@ class ImageFit(StrEnum):
 
 
 MIDDLE = 0.5
-"""Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
+"""Position of a crop: 0 keeps the left or top of the picture, 1 its right or bottom."""
 
 
 def cropped_share(image_size: tuple[int, int], size: tuple[int, int]) -> float:

@@ -27,6 +27,7 @@ from wan_pipeline.requests.limits import (
     Steps,
 )
 from wan_pipeline.requests.presets import Preset
+from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.scheduler import SchedulerName
 
@@ -48,9 +49,9 @@ LAYERED = (
 CHOSEN = ("model", "preset", "quality", "speed", "loras", "prompt_before", "prompt_after")
 """Settings that a project, a shot or the form chooses. The others of a request come from the form alone."""
 STYLES = ("preset", "quality", "speed")
-"""Those of which a person may want none."""
+"""Settings that a user may set to none."""
 WITH_NONE = (*STYLES, "quantization")
-"""Those of which a list and the command line may say NONE; of weights it means as the memory allows."""
+"""Settings that lists and the command line may set to NONE; for weights it means as the memory allows."""
 NONE = "none"
 """What people write for none where a project has one. In a draft that is an empty text."""
 
@@ -110,10 +111,12 @@ class Layers:
 
     project: Setup = Setup()
     shot: Setup = Setup()
+    characters: Mapping[str, Character] = field(default_factory=dict)
+    """The project's characters and places, which a prompt may name. They set nothing by themselves."""
 
     def __bool__(self) -> bool:
         """Whether any of them sets anything."""
-        return self != NO_LAYERS
+        return (self.project, self.shot) != (NO_LAYERS.project, NO_LAYERS.shot)
 
     @property
     def above_style(self) -> tuple[tuple[Layer, Setup], ...]:
@@ -121,7 +124,7 @@ class Layers:
 
 
 NO_LAYERS = Layers()
-"""Of clips outside projects."""
+"""Layers of clips outside projects."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +185,13 @@ def in_order(origins: Mapping[str, Layer]) -> list[Layer]:
 
 
 def settings_of(source: Any, names: Iterable[str] = LAYERED) -> dict[str, Any]:
-    """Those of the settings that the source's class has; none of None."""
+    """The settings that the source has; none for None."""
     return {name: getattr(source, name) for name in _known(source.__class__, tuple(names))}
 
 
 @cache
 def _known(kind: type, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the names that are fields of a dataclass; asked for each row of a list."""
+    """Which names are fields of a dataclass; cached, as it is needed for each row of a list."""
     known = {each.name for each in fields(kind)} if is_dataclass(kind) else set()
     return tuple(name for name in names if name in known)
 

@@ -56,6 +56,8 @@ FlowShift = Annotated[float, Field(ge=MIN_FLOW_SHIFT, le=MAX_FLOW_SHIFT)]
 LoraWeight = Annotated[float, Field(ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)]
 FirstBlockCache = Annotated[float, Field(ge=0, le=MAX_FIRST_BLOCK_CACHE)]
 CropPosition = Annotated[float, Field(ge=0, le=1)]
+NoiseSize = Annotated[str, Field(pattern=r"^(\d{1,5}x\d{1,5})?$")]
+"""WIDTHxHEIGHT in pixels, or nothing."""
 References = Annotated[tuple[Name, ...], Field(max_length=MAX_REFERENCES)]
 
 
@@ -69,6 +71,7 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_prompt("prompt_before", request.prompt_before, required=False)
     _check_prompt("prompt_after", request.prompt_after, required=False)
     _check_size(request, spec)
+    _check_noise_size(request, spec)
     _check_frames(request, spec)
     _check_whole("seed", "Seed", request.seed, 0, MAX_SEED)
     _check_whole("fps", "Frames per second", request.fps, 1, MAX_FPS)
@@ -192,7 +195,7 @@ def _check_size(request: GenerationRequest, spec: ModelSpec) -> None:
 
 
 def _check_side(field: str, value: int, spec: ModelSpec) -> None:
-    name, multiple = field.capitalize(), spec.size_multiple
+    name, multiple = field.capitalize().replace("_", " "), spec.size_multiple
     if not _is_whole(value):
         raise RequestError(field, f"{name} {value} is not a whole number; use a multiple of {multiple}.")
     longest = spec.max_pixels // spec.min_side // multiple * multiple
@@ -205,6 +208,11 @@ def _check_side(field: str, value: int, spec: ModelSpec) -> None:
         raise RequestError(
             field, f"{name} {value} is not a multiple of {multiple}, as {spec.title} needs; use {way_out}."
         )
+
+
+def _check_noise_size(request: GenerationRequest, spec: ModelSpec) -> None:
+    for value in request.noise_size.split("x") if request.noise_size else ():
+        _check_side("noise_size", int(value), spec)
 
 
 def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:

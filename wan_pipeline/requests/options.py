@@ -62,6 +62,14 @@ def number(name: str) -> Callable[[str], float]:
     return parse
 
 
+def pixels(text: str) -> str:
+    """Reads 192x128, 192 X 128 and 192×128, as 192x128; empty for none. Raises UserError."""
+    size = "".join(text.lower().replace("×", "x").split())
+    if size and not re.fullmatch(r"\d{1,5}x\d{1,5}", size):
+        raise UserError(f"The size '{text[:80]}' cannot be read; write it as 192x128.")
+    return size
+
+
 def lora(text: str) -> LoraChoice:
     """Parse NAME, NAME=WEIGHT, NAME=HIGH/LOW for two experts, or either with @POINTS over the steps after it.
 
@@ -134,6 +142,13 @@ OPTIONS = (
     Option("scheduler", "scheduler", str, "NAME", f"solver: {', '.join(SchedulerName)}"),
     Option("width", "width", whole("width"), "PX", "width of the clip"),
     Option("height", "height", whole("height"), "PX", "height of the clip"),
+    Option(
+        "noise-size",
+        "noise_size",
+        pixels,
+        "WxH",
+        "size of another clip of this seed, such as 192x128, whose layout is kept (its own)",
+    ),
     Option("frames", "num_frames", whole("frames"), "N", "number of frames"),
     Option("fps", "fps", whole("frames per second"), "N", "frames per second"),
 )

@@ -1,4 +1,4 @@
-"""The clip a model makes at its own settings: what forecasts are made for where nobody has asked for a clip yet."""
+"""The clip a model makes at its own settings: forecasts are made for it before there is a request."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Preset:
     group: PresetGroup | None = None
     """None for a style that a person made, unless its file names one."""
     prompt: Template = "{prompt}"
-    """Template of what the text encoder reads; `{prompt}` stands for the typed prompt."""
+    """Template of what the text encoder reads; `{prompt}` is replaced by the typed prompt."""
     negative_prompt: Prompt | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: Guidance | None = None
@@ -124,7 +124,7 @@ def find_quality(presets: Mapping[str, Preset], preset_id: str) -> Preset:
     qualities = of_kind(presets, PresetKind.QUALITY)
     preset = find_loaded(presets, preset_id, "quality", qualities)
     if preset.kind is not PresetKind.QUALITY:
-        raise PresetError(f"The preset '{preset.id}' is a look and no quality; choose one of: {_offer(qualities)}.")
+        raise PresetError(f"The preset '{preset.id}' is a style, not a quality; choose one of: {_offer(qualities)}.")
     return preset
 
 

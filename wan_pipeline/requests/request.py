@@ -22,6 +22,7 @@ from wan_pipeline.requests.limits import (
     Guidance,
     LoraWeight,
     Name,
+    NoiseSize,
     Note,
     References,
     Seed,
@@ -39,6 +40,7 @@ _YOUNG: dict[str, Any] = {
     "prompt_before": "",
     "prompt_after": "",
     "layers": {},
+    "noise_size": "",
 }
 """Fields of a request that its JSON leaves out at their defaults."""
 
@@ -124,12 +126,14 @@ class Draft:
     image_fit: str | None = None
     """`crop` or `pad`: how the first and the last image are fitted to the shape of the clip."""
     image_crop: float | None = None
-    """Where a crop lies: 0 keeps the left or top of the picture, 1 its right or bottom."""
+    """Position of a crop: 0 keeps the left or top of the picture, 1 its right or bottom."""
     quality: str | None = None
     """Id of a preset of the kind "quality": settings that override those of the preset."""
     prompt_before: str | None = None
     """Words that go before the prompt: the project's, unless they are given."""
     prompt_after: str | None = None
+    noise_size: str | None = None
+    """WIDTHxHEIGHT of the clip whose noise this one begins with, so that its layout holds at another size."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -185,6 +189,8 @@ class GenerationRequest:
     prompt_before: Text = ""
     """The words of a project before the prompt, and after it."""
     prompt_after: Text = ""
+    noise_size: NoiseSize = ""
+    """WIDTHxHEIGHT in pixels at which the seed's noise is drawn before it is brought to this size; empty: its own."""
     layers: dict[Name, Name] = field(default_factory=dict, compare=False)
     """The `Layer` that each setting came from, for clips of a project with a setup. Decides no frames."""
 

@@ -74,18 +74,18 @@ def resolve(
     merged = merge_settings(draft, spec, preset, image_size, speed, quality, layers)
     loras = chosen.values.get("loras", ())
     before, after = (chosen.values.get(name, "").strip() for name in ("prompt_before", "prompt_after"))
-    prompt = draft.prompt.strip()
     request = GenerationRequest(
         model=spec.id,
         mode=Mode.IMAGE_TO_VIDEO if image else Mode.TEXT_TO_VIDEO,
-        prompt=prompt,
-        styled_prompt=style_of(preset, before, after)(prompt),
+        prompt=draft.prompt.strip(),
+        styled_prompt=style_of(preset, before, after)(draft.prompt.strip()),
         seed=seed_of(draft),
         preset=preset.id if preset else None,
         loras=speed.loras(loras) if speed else loras,
         image=image,
         prompt_before=before,
         prompt_after=after,
+        noise_size=_noise_size(draft, merged.values),
         layers={**chosen.origins, **merged.origins} if layers else {},
         **_pending_files(draft),
         **_framing(draft, image),
@@ -134,6 +134,12 @@ def _framing(draft: Draft, image: str | None) -> dict[str, Any]:
         known = " or ".join(ImageFit)
         raise RequestError("image_fit", f"Image fit '{str(draft.image_fit)[:40]}' is not known; use {known}.") from None
     return {"image_fit": fit, "image_crop": MIDDLE if draft.image_crop is None else draft.image_crop}
+
+
+def _noise_size(draft: Draft, values: Mapping[str, Any]) -> str:
+    """Empty for the clip's own size, which changes nothing."""
+    size = draft.noise_size or ""
+    return "" if size == f"{values['width']}x{values['height']}" else size
 
 
 def _scheduler(name: str) -> SchedulerName:

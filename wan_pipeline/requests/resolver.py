@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from wan_pipeline.errors import ImageError, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.lora.reading.words import trigger_words
 from wan_pipeline.models import registry
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.models.vocabulary.tokens import TokenCounter
+from wan_pipeline.models.weights import read_header
 from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, style_of
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset, find_quality
+from wan_pipeline.requests.prompts.casting import Casting, UseLora, cast
 from wan_pipeline.requests.prompts.reading import read_prompt
-from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, merge_settings, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
 from wan_pipeline.storage.live_folder import LiveFolder
+from wan_pipeline.wording import plural
 
 T = TypeVar("T")
+
+
+def _any_lora(lora: LoraChoice) -> str:
+    """Takes every LoRA for one that the model can use, of which no trigger word is known."""
+    return ""
 
 
 class RequestResolver:
@@ -72,8 +82,8 @@ class RequestResolver:
         chosen = chosen_by(draft, self.layers)
         spec, style = self.models.spec(chosen.model or registry.DEFAULT_MODEL), self._style(chosen)
         preset, quality, speed = style
-        size = self._measure("image", draft.image) if draft.image else None
-        return merge_settings(draft, spec, preset, size, speed, quality, self.layers)
+        casting = self._cast(draft, spec)
+        return merge_settings(casting.draft, spec, preset, self._start_size(casting), speed, quality, self.layers)
 
     def checker(self) -> Callable[[Draft], GenerationRequest]:
         """`check` for many drafts in a row: each model is looked up once, and each LoRA matched with it once."""
@@ -87,8 +97,9 @@ class RequestResolver:
             return tuple(adapter.note for adapter in adapters[:1] if adapter.is_by_default)
 
         def check(draft: Draft) -> GenerationRequest:
-            model = find(self._model_of(draft))
-            request = self._read_prompt(self._resolve_settings(draft, model.spec), model)
+            model = find(self.model_of(draft))
+            use = partial(self._use_lora, lambda name: match(name, model.spec.id))
+            request = self._read_prompt(self._resolve_settings(draft, model.spec, use), model)
             notes = [note for lora in request.loras for note in match(lora.name, model.spec.id)]
             self._check_lengths(draft, request)
             return replace(request, notes=(*request.notes, *dict.fromkeys(notes)))
@@ -98,10 +109,14 @@ class RequestResolver:
     def notes(self, draft: Draft) -> tuple[str, ...]:
         """What of the draft's prompt will not be read as it stands; nothing for a draft with a fault."""
         try:
-            model = self.models.find(self._model_of(draft))
+            model = self.models.find(self.model_of(draft))
             return self._read_prompt(self._resolve_settings(draft, model.spec), model).notes
         except UserError:
             return ()
+
+    def worded(self, draft: Draft) -> str:
+        """The draft's prompt with the words of the characters and places that it names. Raises UserError."""
+        return self._cast(draft, self.models.spec(self.model_of(draft))).draft.prompt
 
     def check_file(self, field: str, path: Path) -> None:
         """Open a file that a person has just chosen for a field. Raises ImageError if it is of no use there."""
@@ -112,9 +127,10 @@ class RequestResolver:
 
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
-        return self._resolve_settings(draft, self.models.spec(self._model_of(draft)))
+        return self._resolve_settings(draft, self.models.spec(self.model_of(draft)))
 
-    def _model_of(self, draft: Draft) -> str:
+    def model_of(self, draft: Draft) -> str:
+        """The id of the model that makes the draft's clip."""
         return chosen_by(draft, self.layers).model or registry.DEFAULT_MODEL
 
     def _style(self, chosen: Draft) -> tuple[Preset | None, Preset | None, Speed | None]:
@@ -123,28 +139,69 @@ class RequestResolver:
         quality = find_quality(self.presets, chosen.quality) if chosen.quality else None
         return preset, quality, find_speed(self.speeds, chosen.speed) if chosen.speed else None
 
-    def _resolve_settings(self, draft: Draft, spec: ModelSpec) -> GenerationRequest:
+    def _resolve_settings(self, draft: Draft, spec: ModelSpec, use_lora: UseLora = _any_lora) -> GenerationRequest:
+        """The request, with what its prompt's characters cannot bring in among its notes."""
+        casting = self._cast(draft, spec, use_lora)
+        draft = casting.draft
         preset, quality, speed = self._style(chosen_by(draft, self.layers))
-        size = self._measure("image", draft.image) if draft.image else None
+        size = self._start_size(casting)
         if draft.last_image:
             self._measure("last_image", draft.last_image)
         for picture in draft.reference_images:
             self._measure("reference_images", picture)
-        request = resolve(draft, spec, preset, PENDING if size else None, size, speed, quality, self.layers)
+        image = casting.image or (PENDING if draft.image else None)
+        request = resolve(draft, spec, preset, image, size, speed, quality, self.layers)
         if speed:
             speed.check_files(self.loras)
-        return request
+        references = (*request.reference_images, *casting.references)
+        return replace(request, reference_images=references, notes=casting.notes)
+
+    # Characters and places
+
+    def _cast(self, draft: Draft, spec: ModelSpec, use_lora: UseLora = _any_lora) -> Casting:
+        """The draft with what its prompt's characters bring in; pictures that are gone from the workspace do not."""
+        loras = chosen_by(draft, self.layers).loras or ()
+        casting = cast(draft, self.layers.characters, spec, loras, use_lora)
+        wanted = (*([casting.image] if casting.image else []), *casting.references)
+        gone = [name for name in wanted if not self._is_saved(name)]
+        if not gone:
+            return casting
+        note = (
+            f"{plural(len(gone), 'picture')} of the prompt's characters left out: gone from the workspace; add again."
+        )
+        image = None if casting.image in gone else casting.image
+        references = tuple(name for name in casting.references if name not in gone)
+        return replace(casting, image=image, references=references, notes=(*casting.notes, note))
+
+    def _use_lora(self, match: Callable[[str], object], lora: LoraChoice) -> str:
+        """The trigger word of a character's LoRA. Raises LoraError for one that `match` does not let the model use."""
+        match(lora.name)
+        words = trigger_words(read_header(self.loras.find(lora.name).paths[0]).metadata)
+        return words[0] if words else ""
+
+    def _start_size(self, casting: Casting) -> tuple[int, int] | None:
+        """Width and height of the picture that a clip starts from."""
+        path = self._find(casting.image) or casting.draft.image
+        return self._measure("image", path) if path else None
+
+    def _is_saved(self, name: str) -> bool:
+        path = self.pictures.find(name)
+        return path is not None and path.is_file()
 
     def with_files(self, request: GenerationRequest, draft: Draft) -> GenerationRequest:
-        """Save the draft's files and name them in the request. Raises ImageError or StorageError."""
+        """Save the draft's files and name them in the request. Raises ImageError or StorageError.
+
+        Pictures of characters that its prompt names are saved already, and named in the request.
+        """
         video, pictures = draft.control_video, self.pictures
+        named = request.reference_images[len(draft.reference_images) :]
         return replace(
             request,
-            image=self._save_picture(draft.image),
+            image=self._save_picture(draft.image) or request.image,
             last_image=self._save_picture(draft.last_image),
             control_video=None if video is None else pictures.save_video(video, request.fps),
             control_mask=self._save_mask(draft.control_mask, request.fps),
-            reference_images=tuple(pictures.save_picture(path) for path in draft.reference_images),
+            reference_images=(*map(pictures.save_picture, draft.reference_images), *named),
         )
 
     def draft_of(self, request: GenerationRequest) -> Draft:
@@ -177,6 +234,7 @@ class RequestResolver:
             guidance_scale_2=request.guidance_scale_2,
             quantization=request.quantization,
             first_block_cache=request.first_block_cache or None,
+            noise_size=request.noise_size or None,
             last_image=self._find(request.last_image),
             control_video=self._find(request.control_video),
             control_mask=self._find(request.control_mask),
@@ -186,7 +244,8 @@ class RequestResolver:
     def _read_prompt(self, request: GenerationRequest, model: InstalledModel) -> GenerationRequest:
         preset = self.presets.get(request.preset or "")
         limit, loras = model.spec.max_sequence_length, self.loras.names() if "<" in request.prompt else ()
-        return read_prompt(request, preset, self.tokens.of(model), limit, loras)
+        read = read_prompt(request, preset, self.tokens.of(model), limit, loras)
+        return replace(read, notes=(*request.notes, *read.notes))
 
     def _check_lengths(self, draft: Draft, request: GenerationRequest) -> None:
         """Raise ImageError for a control video or mask that is too short."""

@@ -40,7 +40,7 @@ class CrashPoint(StrEnum):
     """The MP4 is there, poster and receipt are not."""
     POSTER_SAVED = "poster-saved"
     LATENTS_SAVED = "latents-saved"
-    """Of clips that keep them."""
+    """Only for clips that keep their latents."""
     RECEIPT_SAVED = "receipt-saved"
     """All files of the clip are there, and its job is still marked as running."""
     FINISHED = "finished"

@@ -75,7 +75,7 @@ class WorkspaceLocks:
 
 
 def _remove_if_free(path: Path) -> bool:
-    """Delete a lock file that nobody holds. Returns whether nobody does."""
+    """Delete a lock file that no process holds. Returns whether none did."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

@@ -111,7 +111,7 @@ Time = Annotated[datetime, BeforeValidator(read_time)]
 
 
 def stored_json(kind: type[T], text: str, default: T) -> T:
-    """Parse stored JSON as a `kind`, or return `default` if it is none."""
+    """Parse stored JSON as a `kind`, or return `default` if it is invalid."""
     try:
         return parse(kind, parse_json(text))
     except OutsideDataError:
@@ -119,7 +119,7 @@ def stored_json(kind: type[T], text: str, default: T) -> T:
 
 
 def stored_time(text: str) -> datetime:
-    """Parse a stored time, or return FIRST_TIME if it is none."""
+    """Parse a stored time, or return FIRST_TIME if it is invalid."""
     try:
         return read_time(text)
     except OutsideDataError:

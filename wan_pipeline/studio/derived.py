@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from wan_pipeline.clips.share import make_share_copy
+from wan_pipeline.clips.copies.share import make_share_copy
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.reader import JobReader

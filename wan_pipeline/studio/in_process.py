@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.copies.output import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.jobs.background.verify import Verdict, verify

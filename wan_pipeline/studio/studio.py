@@ -15,6 +15,7 @@ from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import LookingOnError, StorageError, UserError
 from wan_pipeline.jobs.background.clip_work import ClipWorks
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
+from wan_pipeline.jobs.background.enhancer import Enhancer
 from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
@@ -24,7 +25,7 @@ from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.training.forecast import TrainingEstimator
-from wan_pipeline.jobs.training.keeper import TrainerKeeper
+from wan_pipeline.jobs.training.supervisor import TrainerSupervisor
 from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.lora.facts import LoraCatalog
@@ -34,13 +35,17 @@ from wan_pipeline.lora.notes import LoraNotes
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.projects.bundles import Bundles
+from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.cuts import Cuts
 from wan_pipeline.projects.cut.takes import picked_takes
+from wan_pipeline.projects.moving import ClipMoves
 from wan_pipeline.projects.reviews import Reviews
+from wan_pipeline.projects.shots.bundled import BundledShots
 from wan_pipeline.projects.shots.finals import Finals
 from wan_pipeline.projects.shots.grids import Grids
+from wan_pipeline.projects.shots.renumbering import Renumbering
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.shots.takes import Takes
 from wan_pipeline.projects.store import Projects
@@ -95,7 +100,7 @@ class Studio:
         self._build_training()
         worker_queue = WorkerQueue(self._database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
-        self._supervisor.tasks.append(TrainerKeeper(settings, self.jobs, self.trainings).poll)
+        self._supervisor.tasks.append(TrainerSupervisor(settings, self.jobs, self.trainings).poll)
 
     def _build_library(self) -> None:
         """Models, LoRAs and presets, and how a draft becomes a request."""
@@ -110,6 +115,7 @@ class Studio:
         self.speeds = speed_folder(settings.presets / "speeds")
         inputs = InputFiles(settings.inputs)
         self.requests = RequestResolver(self.models, self.presets, self.speeds, self.loras, inputs)
+        self.enhancer = Enhancer(settings)
 
     def _build_queue(self) -> None:
         """The queue, the gallery, and what works on their clips."""
@@ -129,18 +135,26 @@ class Studio:
         """Projects, and what is made for one."""
         settings, check = self.settings, self._check_main_app
         self.projects = Projects(settings.projects, check)
+        self.characters = ProjectCharacters(self.projects, self.requests.pictures)
         self.project_clips = ProjectClips(self.projects, settings.clips)
-        self.bundles = Bundles(settings, self.projects, self.gallery, self.requests, self.lora_catalog, check)
+        self.moves = ClipMoves(self._database, self.gallery, check)
+        self.shots = Shots(self._database, settings.clips, check)
+        self.bundles = Bundles(
+            *(settings, self.projects, self.gallery, self.requests, self.lora_catalog, self.shots),
+            *(BundledShots(self._database, self.shots, self.gallery), check),
+        )
         self.styles = Styles(settings, self.requests, self.projects, self._draws_styles, check)
         self.in_process = InProcess(settings, self.requests, self.projects, self.project_clips, self.queue)
 
     def _build_films(self) -> None:
         """Shots and their takes, and what is made of them."""
         database, projects, clips, requests = self._database, self.projects, self.project_clips, self.requests
-        self.shots = Shots(database, self.settings.clips, self._check_main_app)
         self.takes = Takes(self.shots, projects, clips, requests, self._submit)
         self.finals = Finals(self.shots, projects, clips, requests, self.gallery)
         self.contact_sheets = ContactSheets(self.shots, self.gallery)
+        self.renumbering = Renumbering(
+            *(database, self.settings.clips, self.shots, projects, clips, self.gallery, self.jobs, self.queue)
+        )
         self.grids = Grids(database, projects, clips, requests, self.takes)
         self.cuts = Cuts(self.settings, projects, partial(picked_takes, self.shots, self.gallery))
         self.reviews = Reviews(database, self.shots, self.gallery, self.comments)

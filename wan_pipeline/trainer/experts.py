@@ -73,7 +73,7 @@ class Expert:
 
     @property
     def is_fused(self) -> bool:
-        """Whether the optimizer is one kernel, which wants its count of steps on the device too."""
+        """Whether the optimizer is one kernel, which needs its step count on the device too."""
         return bool(self.optimizer.defaults["fused"])
 
     @property

@@ -34,7 +34,7 @@ class TrainingRequest:
     """Clips that the base model makes of the dataset's captions, for the same."""
     resume: bool = False
     deterministic: bool = False
-    """Only operations whose result is the same bits every time; on a GPU attention's backward is none by itself."""
+    """Only operations whose result is the same bits every time; on a GPU attention's backward pass is not by itself."""
 
     @property
     def changes(self) -> dict[str, int | float | None]:

@@ -34,7 +34,7 @@ from wan_pipeline.trainer.files.checkpoints import checkpoints
 from wan_pipeline.trainer.files.output import Output, WrittenLora
 from wan_pipeline.trainer.files.state import load_state, read_header, save_state
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
-from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
+from wan_pipeline.trainer.memory.choose import TrainingCandidate, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.preparation.encode import Encoders
 from wan_pipeline.trainer.preparation.gather import Gatherer
@@ -74,9 +74,9 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
     )
 
 
-def foresee(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> TrainingOutlook:
+def forecast_training(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> TrainingCandidate:
     """The memory plan of a training and what it is expected to take, without training. Raises what `train` raises."""
-    return _Training(request, settings, observer).outlook
+    return _Training(request, settings, observer).chosen
 
 
 class _Training:
@@ -102,16 +102,16 @@ class _Training:
         self._gatherer = Gatherer(request, self._model, self._recipe, observer)
         self._dataset = self._gatherer.given()
         self._planner = self._plan_memory()
-        self.outlook = self._planner.choose(saved.identity.get("precision") if saved else None)
+        self.chosen = self._planner.choose(saved.identity.get("precision") if saved else None)
 
     def start(self) -> None:
         """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
-        self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.outlook)))
+        self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.chosen)))
         self._dataset = self._gatherer.with_made(self._dataset, self._settings)
         self.warnings += [*(finding.message for finding in self._dataset.findings), *self._dataset.advice]
         self._prepared = self._prepare()
         if self._request.resume:
-            self._saved_identity = self._identify(self.outlook.plan)
+            self._saved_identity = self._identify(self.chosen.plan)
         self._load()
 
     def run(self) -> None:
@@ -149,13 +149,13 @@ class _Training:
         self._tell(TrainingProgress(TrainingStage.LOADING))
         while not self._has_room(self._load_model):
             self._choose_smaller()
-        self._identity = self._identify(self.outlook.plan)
+        self._identity = self._identify(self.chosen.plan)
         if self._saved_identity is not None:
             self.loop.restore(load_state(self._output.state, self._saved_identity))
 
     def _load_model(self) -> None:
-        """Load it by the outlook's plan, at the beginning of its training."""
-        plan, generator = self.outlook.plan, torch.Generator().manual_seed(self._request.seed)
+        """Load it by the chosen plan, at the beginning of its training."""
+        plan, generator = self.chosen.plan, torch.Generator().manual_seed(self._request.seed)
         model = load_trainable(self._model, plan, self._recipe, self._place, self._settings.cache, generator)
         shift = self._model.spec.flow_shift
         self.loop = Loop(model, self._prepared, self._recipe, shift, plan, self._place, generator)
@@ -185,7 +185,7 @@ class _Training:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            logger.warning("Out of memory by the plan %s: %s", self.outlook.plan, str(error))
+            logger.warning("Out of memory by the plan %s: %s", self.chosen.plan, str(error))
             return False
         return True
 
@@ -194,15 +194,15 @@ class _Training:
         gc.collect()  # modules and their hooks refer to each other
         release_memory(self._place)
         release_pinned(self._place)
-        smaller = self._planner.smaller(self.outlook.plan)
+        smaller = self._planner.smaller(self.chosen.plan)
         if smaller is None:
             raise OutOfMemory(
-                f"The {self._place.device.type} ran out of memory by the smallest plan ({self.outlook.plan}); train "
+                f"The {self._place.device.type} ran out of memory by the smallest plan ({self.chosen.plan}); train "
                 f"shorter clips, or with a lower --rank. {self._kept()}",
                 None,
             )
         self._warn(f"The device ran out of memory; from step {self._saved_step} on: {smaller}.")
-        self.outlook = smaller
+        self.chosen = smaller
 
     def _tell(self, progress: TrainingProgress) -> None:
         self._observer.progress(progress)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
-"""Hosts that stand for all addresses of this computer."""
+"""Hosts that mean all addresses of this computer."""
 
 
 def bypass_proxies(host: str) -> None:

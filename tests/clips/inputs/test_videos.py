@@ -1,4 +1,4 @@
-"""Issue 11, number 22: control videos as people have them: AVI, odd pixels, colours without a name, frames."""
+"""Control videos as people have them: AVI, odd pixels, colours without a name, frames."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_22_frames_are_a_video_frame_by_frame(settings, tmp_path, as_folder):
 def test_22_frames_that_are_no_video_are_sentences(settings, tmp_path):
     write_frames(tmp_path / "shot", range(1, 4))
     (tmp_path / "shot" / "frame.0002.png").unlink()
-    with pytest.raises(ImageError, match="number 2 is missing"):
+    with pytest.raises(ImageError, match=r"number 2 of .* is missing"):
         find_frames(tmp_path / "shot" / "frame.%04d.png")
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "shot" / "other.%03d.png", tmp_path / "none" / "x.%d.png"):

@@ -17,6 +17,16 @@ def test_fp8_compute_needs_a_gpu_that_can_and_a_cpu_just_computes():
         check_device_supports(read_plan("resident,fp8-compute"), torch.device("mps"))
 
 
+def test_int8_compute_needs_a_gpu_that_can_with_triton_and_a_cpu_just_computes(monkeypatch):
+    plan = read_plan("resident,int8-compute")
+    check_device_supports(plan, torch.device("cpu"))
+    with pytest.raises(GenerationError, match=r"cannot compute in int8.*choose int8 weights"):
+        check_device_supports(plan, torch.device("mps"))
+    monkeypatch.setattr(loaded, "has_int8_units", lambda device: True)
+    with pytest.raises(GenerationError, match=r"needs the package triton .*install it or choose int8 weights"):
+        check_device_supports(plan, torch.device("mps"))
+
+
 def test_offload_cannot_move_quantized_weights():
     with pytest.raises(GenerationError, match="cannot move int4 weights; choose the plan streamed"):
         check_device_supports(read_plan("offload,int4"), torch.device("cpu"))

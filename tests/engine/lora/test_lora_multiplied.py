@@ -15,7 +15,8 @@ from tests.engine.lora.test_lora_kinds import LINEAR, MODEL, noise
 from tests.engine.lora.test_lora_merged import HOME, INPUTS
 from tests.support import tiny
 from wan_pipeline.engine.lora.adapters import applied, read_weights
-from wan_pipeline.engine.memory.quantize import dequantized, quantize
+from wan_pipeline.engine.memory.quantize import quantize
+from wan_pipeline.engine.memory.quantized_layers import dequantized
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import InstalledModel, ModelLibrary

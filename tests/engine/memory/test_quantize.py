@@ -15,13 +15,13 @@ from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, map_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import (
     cast,
-    dequantized,
     load_quantized,
     map_weights,
     quantize,
     save_quantized,
     skeleton,
 )
+from wan_pipeline.engine.memory.quantized_layers import dequantized
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.precision import Precision
 

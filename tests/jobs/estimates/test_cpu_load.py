@@ -1,4 +1,4 @@
-"""Issue 11, number 12: what other programs take of the cores, apart from the app and its worker."""
+"""What other programs take of the cores, apart from the app and its worker."""
 
 from __future__ import annotations
 

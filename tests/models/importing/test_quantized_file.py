@@ -1,4 +1,4 @@
-"""Issue 11, number 20: files in 8 bits and files for everything become models of the same output."""
+"""Files in 8 bits and files for everything become models of the same output."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def test_a_shot_list_is_read_from_a_workbook_and_from_json(tmp_path: Path) -> No
     [
         (",a/b,", "column shot: The shot 'a/b' is no id"),
         (",-1,", "column shot: The shot '-1' is no id"),
-        (",010,zero", "column take: The take 'zero' is no number of a take"),
-        (",010,0", "column take: The take '0' is no number of a take"),
+        (",010,zero", "column take: The take 'zero' is not a take number"),
+        (",010,0", "column take: The take '0' is not a take number"),
         (f",{'x' * 41},", "column shot: The shot"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Numbers 14 and 15 of issue 11: lists as people have them, and how long a long one takes."""
+"""Lists as people have them, and how long a long one takes."""
 
 from __future__ import annotations
 

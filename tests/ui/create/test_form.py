@@ -70,6 +70,7 @@ FULL = Draft(
     num_frames=17,
     fps=16,
     num_inference_steps=8,
+    noise_size="192x160",
     guidance_scale=2.5,
     flow_shift=4.0,
     scheduler="euler",

@@ -1,4 +1,4 @@
-"""Numbers 8 and 11 of issue 11: what happens around the prompt, and where messages stand."""
+"""What happens around the prompt, and where messages stand."""
 
 from __future__ import annotations
 

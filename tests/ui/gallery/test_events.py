@@ -13,8 +13,10 @@ from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
+from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.background.exports import ExportState, PageExport
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.studio.derived import DerivedFiles
@@ -78,17 +80,31 @@ def test_a_filter_whose_choice_is_gone_filters_nothing(tab: Tab, studio: Studio)
     assert left[tab.layout.lora].value == "" and "data-clip" in left[tab.layout.grid]
 
 
-def test_up_to_nine_clips_are_picked_and_a_tenth_replaces_the_first(tab: Tab, studio: Studio) -> None:
+def test_up_to_nine_clips_are_compared_and_many_are_changed_at_once(tab: Tab, studio: Studio) -> None:
     for hour, name in enumerate("defghij", 3):
         put(studio.settings.clips, name, hour=hour, prompt=f"clip {name}", seed=hour)
     studio.gallery.rescan()
-    for name in "abcdefghij":
-        tab.click("pick", name)
-    assert tab.selection.picked == tuple(f"job-{name}" for name in "bcdefghij")
+    tab.keep(tab.events.enter(tab.values))
+    tab.click("pick-page")
+    bar = tab.click("pick", "a")[tab.layout.picks]
+    assert len(tab.selection.picked) == 9 and "9 clips chosen" in bar
     over = Reader(tab.click("compare")[tab.layout.over])
     assert over.tags.count("video") == 9 and {"rate-1", "rate-5", "reject-take"} <= over.acts
-    for name in "defghij":
+    tab.click("unpick")
+    for name in "ab":
         tab.click("pick", name)
+    tab.click("many-rate", text="3")
+    assert [studio.gallery.clip(f"job-{name}").rating for name in "abc"] == [3, 3, 0]
+    studio.projects.create(Project("Film", "Film"))
+    assert "2 clips moved to Film" in tab.click("many-move", text="Film")[tab.layout.toast]
+    moved = studio.gallery.clip("job-a")
+    assert moved.project == "Film" and load_receipt(moved.path.with_suffix(".json")).project == "Film"
+    assert "2 clips added to the queue" in tab.click("many-again")[tab.layout.toast]
+    assert "download" in tab.click("many-zip")[tab.layout.toast]
+    deleted = tab.click("many-bin")
+    assert (tab.selection.picked, deleted[tab.layout.picks]) == ((), "") and studio.gallery.clip("job-b").is_binned
+    tab.click("undo", text="job-a job-b")
+    assert not studio.gallery.clip("job-b").is_binned
 
 
 def test_a_compared_clip_is_rated_and_rejected_but_picked_only_for_a_shot(tab: Tab, studio: Studio) -> None:
@@ -100,7 +116,7 @@ def test_a_compared_clip_is_rated_and_rejected_but_picked_only_for_a_shot(tab: T
     assert (clip.rating, clip.is_rejected) == (0, True)
     tab.click("reject-take", "a")
     assert not studio.gallery.clip("job-a").is_rejected
-    assert "is a take of no shot" in tab.click("pick-take", "a")[tab.layout.toast]
+    assert "is not a take of a shot" in tab.click("pick-take", "a")[tab.layout.toast]
 
 
 def test_a_clip_is_picked_and_dropped(tab: Tab) -> None:
@@ -163,7 +179,7 @@ def test_06_a_pick_that_was_deleted_elsewhere_is_dropped(tab: Tab, studio: Studi
     tab.click("pick", "a")
     studio.gallery.bin(["job-a"])
     studio.gallery.empty_bin()
-    assert "Pick one more" in tab.click("pick", "b")[tab.layout.picks]
+    assert "1 clip chosen" in tab.click("pick", "b")[tab.layout.picks]
     assert tab.selection.picked == ("job-b",)
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from tests.support.films import adopt_take, make_shots
 from tests.support.pages import TEMPLATES, Reader, page_links
 from tests.support.requests import make_request
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
+from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.shots.events import ShotsEvents
@@ -164,3 +166,50 @@ def test_a_take_is_opened_with_its_review(film: Studio) -> None:
     assert "contact-sheet.pdf" in sheet
     film.projects.save(replace(film.projects.existing("Film"), final=Profile()))
     assert "no final profile" in tab.click("finish-take", take.id)[tab.layout.toast]
+
+
+def test_chosen_takes_are_changed_together(film: Studio) -> None:
+    tab = Tab(film)
+    takes = [take.id for shot in film.shots.all("Film") for take in shot.takes]
+    for take in takes[:2]:
+        bar = tab.click("pick", take)[tab.layout.bar]
+    assert "2 clips chosen" in bar and tab.values[tab.layout.selection].chosen == tuple(takes[:2])
+    tab.click("many-rate", text="4")
+    assert [film.gallery.clip(take).rating for take in takes] == [4, 4, 0]
+    gone = tab.click("many-bin")
+    assert gone[tab.layout.bar] == "" and "undo" in Reader(gone[tab.layout.toast]).acts
+    assert film.shots.all("Film")[0].takes == ()
+    tab.click("undo", text=" ".join(takes[:2]))
+    assert len(film.shots.all("Film")[0].takes) == 2
+
+
+def test_a_character_is_made_and_changed_in_its_dialog(film: Studio, tmp_path: Path) -> None:
+    tab, picture = Tab(film), tmp_path / "anna.png"
+    Image.new("RGB", (64, 64), "red").save(picture)
+    assert "No character" not in tab.click("characters")[tab.layout.over]
+    opened = tab.click("character-new", text="anna")
+    assert opened[tab.layout.character] == "anna" and "@anna" in opened[tab.layout.over]
+    tab.click("character-sentence", "anna", "a woman")
+    tab.click("character-kind", "anna", "place")
+    shown = tab.events.add_pictures([str(picture)], "Film", "anna")[tab.layout.over]
+    assert "Picture 1 of anna" in shown
+    assert "Choose a LoRA" in tab.click("character-weight", "anna", "0.5")[tab.layout.toast]
+    tab.click("character-lora", "anna", "ink")
+    tab.click("character-weight", "anna", "0.5")
+    tab.click("character-name", "anna", "mill")
+    mill = film.characters.all("Film")["mill"]
+    assert (mill.sentence, mill.kind, mill.lora, len(mill.pictures)) == ("a woman", "place", LoraChoice("ink", 0.5), 1)
+    tab.click("character-no-picture", "mill", mill.pictures[0])
+    assert film.characters.all("Film")["mill"].pictures == ()
+    assert "is no name" in tab.click("character-new", text="two words")[tab.layout.toast]
+    tab.click("character-remove", "mill")
+    assert film.characters.all("Film") == {}
+
+
+def test_a_final_of_another_size_may_keep_its_layout(film: Studio) -> None:
+    tab, shot = Tab(film), film.shots.all("Film")[0]
+    asked = tab.click("finish-take", shot.takes[0].id)[tab.layout.over]
+    assert {"finish-one", "finish-one-kept"} <= Reader(asked).acts and "the composition may differ" in asked
+    tab.click("finish-one-kept", shot.takes[0].id)
+    (final,) = [job for job in film.jobs.recent(9) if job.request.noise_size]
+    assert (final.request.noise_size, final.request.width) == ("160x160", 192)

@@ -105,7 +105,7 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     assert "of samples" in tab.text("estimate")
     tab.fill(steps="-3")
     tab.keep(tab.events.refresh(tab.values))
-    assert "'-3' is no whole number" in tab.text("estimate")
+    assert "'-3' is not a whole number" in tab.text("estimate")
 
 
 def test_captions_are_edited_replaced_and_their_pictures_removed(tab: Tab, studio: Studio) -> None:

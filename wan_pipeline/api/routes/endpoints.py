@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from gradio.routes import App
 
 NAMES = ("text_to_video", "image_to_video", "status")
-"""Of the endpoints, in the order of their numbers."""
+"""Names of the endpoints, in the order of their numbers."""
 MAX_SESSION_LENGTH = 64
 MAX_TEXT = 20_000
-"""Of an argument, in characters; a prompt's own limit is much lower."""
+"""Length of an argument, in characters; a prompt's own limit is much lower."""
 
 
 class EndpointRoutes:

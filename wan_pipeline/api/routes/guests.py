@@ -94,7 +94,7 @@ class GuestRoutes:
         if not isinstance(text, str):
             raise RequestError("text", 'A comment is a text; send one such as {"text": "The second take, please."}.')
         if frame is not None and (not isinstance(frame, int) or isinstance(frame, bool)):
-            raise RequestError("frame", "The frame is no whole number; send one such as 12, from 0, or leave it out.")
+            raise RequestError("frame", "The frame is not a whole number; send one such as 12, or leave it out.")
         await self._threads.run(studio.caller, lambda: studio.comment(video_id, text, frame, mark))
         return Response(status_code=204)
 

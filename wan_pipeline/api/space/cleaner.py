@@ -86,8 +86,10 @@ class Cleaner:
                 return
 
     def _used_inputs(self) -> set[str]:
-        """Names of the input files of all clips and jobs that are left."""
-        return {name for request in self._studio.jobs.stored_requests() for name in INPUT_NAME.findall(request)}
+        """Names of the input files of all clips and jobs that are left, and of projects' characters."""
+        requests = {name for request in self._studio.jobs.stored_requests() for name in INPUT_NAME.findall(request)}
+        projects = self._studio.projects.all()
+        return requests | {name for each in projects for own in each.characters.values() for name in own.pictures}
 
 
 def _older(folder: Path, before: datetime) -> list[Path]:

@@ -22,7 +22,7 @@ GUESTS_PER_SECOND = 60.0
 
 @dataclass(frozen=True)
 class OAuthApp:
-    """Of the Space, made by the Hub where its README says `hf_oauth: true`."""
+    """The Space's OAuth app, made by the Hub where its README says `hf_oauth: true`."""
 
     client_id: str
     client_secret: str

@@ -44,11 +44,11 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class LoginError(UserError):
-    """Why somebody was not logged in."""
+    """Why a login failed."""
 
 
 class Endpoints(BaseModel):
-    """Of the provider, as it describes itself."""
+    """The provider's addresses, as it describes itself."""
 
     authorization_endpoint: Text
     token_endpoint: Text
@@ -65,7 +65,7 @@ class Organization(BaseModel):
     preferred_username: Text = ""
     role: Text | None = Field(default=None, alias="roleInOrg")
     missing: list[Text] | None = Field(default=None, alias="securityRestrictions")
-    """What the person has still to do before the organization lets them in."""
+    """What the person still has to do before the organization accepts them."""
 
 
 class Account(BaseModel):
@@ -125,7 +125,7 @@ class HubLogin:
         state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
         begun = request.cookies.get(STATE_COOKIE, "")
         if not begun or not compare_digest(begun.encode(), state.encode()):
-            return PlainTextResponse(f"This login was not begun in this browser; open {START} again.", 400)
+            return PlainTextResponse(f"This login was not started in this browser; open {START} again.", 400)
         if not code:
             return PlainTextResponse(f"The Hub did not log you in; open {START} to try again.", 403)
         try:

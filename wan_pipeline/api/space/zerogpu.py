@@ -39,7 +39,7 @@ TICK_SECONDS = 0.5
 SAFETY = 1.5
 """Times the forecast, for the GPU is taken away at the end of the time that was asked for."""
 START_SECONDS = 20.0
-"""To load the weights in a process that has just begun."""
+"""Seconds to load the weights in a new process."""
 MIN_SECONDS, MAX_SECONDS = 30, 240
 
 
@@ -48,9 +48,9 @@ class Failure:
     """What the engine raised: `spaces` brings back no exception but only its class's name."""
 
     error: StudioError | None
-    """One of ours, as it is."""
+    """One of our own errors, unchanged."""
     reason: str = ""
-    """Of any other."""
+    """The class name of any other error."""
 
 
 Yielded: TypeAlias = "Progress | Rendered | Failure | None"

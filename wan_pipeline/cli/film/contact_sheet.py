@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from wan_pipeline.cli.common import Commands, add_folders, opened_studio
+from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
 from wan_pipeline.cli.film.take import find_clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
@@ -37,11 +37,14 @@ def run(options: argparse.Namespace) -> int:
         label = studio.projects.label(options.project or "")
         if options.clips:
             clips = [find_clip(studio, text, label) for text in options.clips]
-            studio.contact_sheets.of_clips(clips, "Contact sheet", options.output)
+            notes = studio.contact_sheets.of_clips(clips, "Contact sheet", options.output)
         elif options.shot:
-            studio.contact_sheets.of_shot(studio.shots.existing(options.shot, label), options.output)
+            notes = studio.contact_sheets.of_shot(studio.shots.existing(options.shot, label), options.output)
         else:
-            studio.contact_sheets.of_project(studio.projects.existing(label).label, options.output)
+            notes = studio.contact_sheets.of_project(studio.projects.existing(label).label, options.output)
+    for note in notes:
+        warn(note)
     path = options.output.resolve()
-    print(json.dumps({"path": str(path), "bytes": path.stat().st_size}) if options.json else path)
+    facts = {"path": str(path), "bytes": path.stat().st_size, "warnings": list(notes)}
+    print(json.dumps(facts) if options.json else path)
     return 0

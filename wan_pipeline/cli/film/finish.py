@@ -27,6 +27,10 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("clips", nargs="*", metavar="CLIP", help="a clip's file, or the beginning of its id")
     parser.add_argument("--project", default="", metavar="NAME", help="the project of --picked (the default project)")
     parser.add_argument("--picked", action="store_true", help="all picked takes of the project that have no final yet")
+    keep = (
+        "begin with the draft's noise where the final is of another size, so that its layout is nearer to the draft's"
+    )
+    parser.add_argument("--keep-layout", action="store_true", help=keep)
     parser.add_argument("--dry-run", action="store_true", help="print how many and how long; queue nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
     add_folders(parser)
@@ -41,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("One of these is required: CLIP, or --picked with --project NAME; see finish --help.")
     with opened_studio(options) as studio:
         clips = _clips(studio, options)
-        prepared = studio.finals.of(clips)
+        prepared = studio.finals.of(clips, keep_layout=options.keep_layout)
         most = sum(map(clip_bytes, prepared.requests))
         found = studio.estimates.of_requests(prepared.requests)
         print(f"note: {found.text}, at most {data_size(most)} on the disk.", file=sys.stderr)

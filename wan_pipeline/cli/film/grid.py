@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import draft, telling_projects, warn
+from wan_pipeline.cli.common import draft, reporting_new_projects, warn
 from wan_pipeline.wording import data_size, plural
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def is_grid(options: argparse.Namespace) -> bool:
 
 def add_grid(studio: Studio, options: argparse.Namespace) -> int:
     """Print count, time and disk space, then queue the clips, unless it is a dry run."""
-    with telling_projects(studio, [options.project]):
+    with reporting_new_projects(studio, [options.project]):
         return _add(studio, options)
 
 

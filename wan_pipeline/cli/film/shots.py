@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, add_settings, draft, opened_studio, telling_projects, warn
+from wan_pipeline.cli.common import (
+    Commands,
+    add_folders,
+    add_settings,
+    draft,
+    opened_studio,
+    reporting_new_projects,
+    warn,
+)
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
 from wan_pipeline.wording import plural, upper_first
@@ -32,6 +40,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add.add_argument("--file", type=options_path, metavar="FILE", help=text)
     add.add_argument("--skip-bad", action="store_true", help="add the good rows of the file if some are bad")
     add_settings(add)
+    renumber = _action(actions, "renumber", _renumber, "give a shot another id; its clips are renamed with it")
+    renumber.add_argument("--to", metavar="SHOT", required=True, help="its new id, such as 012 or SCENE/012")
     take = "the number of the take; without it the latest finished one"
     for name, run, text in (
         ("pick", _pick, "pick a take of each of these shots, or of every shot"),
@@ -61,7 +71,7 @@ def _add(options: argparse.Namespace) -> int:
         if options.file is None and len(options.shots) == 0:
             raise UserError("There is no shot to add; name it, as in: shots add 010, or give a list by --file.")
         new = _of_file(studio, options) if options.file is not None else _of_options(studio, options)
-        with telling_projects(studio, [options.project]):
+        with reporting_new_projects(studio, [options.project]):
             label = studio.projects.ensure(options.project)[0].label
             return tell(options, studio, label, studio.shots.ensure(label, new, update=True))
 
@@ -90,6 +100,22 @@ def _of_file(studio: Studio, options: argparse.Namespace) -> list[NewShot]:
         if missing := [row.number for row in content.rows if row.shot is None]:
             raise UserError(f"Row {missing[0]} of {options.file.name} names no shot; write its id in the column shot.")
         return [new_shot(row.shot, row, studio.requests.pictures) for row in content.rows if row.shot]
+
+
+def _renumber(options: argparse.Namespace) -> int:
+    from wan_pipeline.projects.shots.shot import NewShot
+
+    with opened_studio(options) as studio:
+        label = studio.projects.label(options.project)
+        if len(options.shots) != 1:
+            raise UserError("Name one shot to renumber, as in: shots renumber 010 --to 012.")
+        shot = studio.shots.existing(options.shots[0], label)
+        scene, slash, name = options.to.strip().rpartition("/")
+        new = NewShot(name, scene if slash else shot.scene, shot.description, shot.notes)
+        done = studio.renumbering.edit(shot.number, new)
+        for note in done.notes:
+            warn(note)
+        return tell(options, studio, label, [done.shot])
 
 
 def _pick(options: argparse.Namespace) -> int:

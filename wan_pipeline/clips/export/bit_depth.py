@@ -27,7 +27,7 @@ def sixteen_bits(frames: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def rounded(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """16 bits to 8. No level lies in the middle, for STEP is odd."""
+    """16 bits to 8. No level is exactly between two, as STEP is odd."""
     return ((levels.astype(np.uint32) + STEP // 2) // STEP).astype(np.uint8)
 
 

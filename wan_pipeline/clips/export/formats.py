@@ -30,7 +30,7 @@ class Format:
     bits: int
     """Per channel, in the file."""
     endings: tuple[str, ...]
-    """Of a file's name, the usual one first."""
+    """Endings of a file's name, the usual one first."""
     sentence: str
     """What it is for, for a person who chooses."""
     filters: str = ""

@@ -28,7 +28,7 @@ class ExportOrder:
     handles: int = 0
     """Held frames before the first and after the last one."""
     transfer: Transfer = Transfer.LINEAR
-    """Of OpenEXR files."""
+    """Transfer of OpenEXR files."""
 
     def __post_init__(self) -> None:
         """Raises RequestError."""

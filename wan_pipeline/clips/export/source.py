@@ -47,7 +47,7 @@ def open_source(clip: Path, *, with_latents: bool = True) -> Source:
 
     Raises StorageError for no video, ReceiptError for a receipt that cannot be read.
     """
-    size, rate, frames = _look(clip)
+    size, rate, frames = _probe(clip)
     try:
         receipt = load_receipt(clip)
     except NoReceiptError as error:
@@ -63,7 +63,7 @@ def open_source(clip: Path, *, with_latents: bool = True) -> Source:
         return Source(clip, rate, size, frames, receipt, None, str(error))
 
 
-def _look(clip: Path) -> tuple[tuple[int, int], Fraction, int]:
+def _probe(clip: Path) -> tuple[tuple[int, int], Fraction, int]:
     """Size, rate and number of frames of a video. Raises StorageError."""
     reader: Any = imageio_ffmpeg.read_frames(file_url(clip), input_params=SAFE_OPTIONS)
     try:

@@ -13,7 +13,7 @@ MAX_RATING = 5
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the gallery. Its files may be gone: somebody may have moved them."""
+    """One clip of the gallery. Its files may be gone, if they were moved."""
 
     id: str
     path: Path

@@ -17,11 +17,11 @@ from wan_pipeline.storage.outside import OutsideDataError, parse, printable, sto
 
 MAX_CHARACTERS = 1000
 MAX_COMMENTS = 50
-"""Of one key on one clip, so that a guest can neither fill the disk nor leave no place for others."""
+"""Comments of one key on one clip, so that a guest can neither fill the disk nor crowd out others."""
 
 
 MAX_POINTS = 2000
-"""Of a drawn mark."""
+"""Points of a drawn mark."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Mark = Annotated[tuple[tuple[Share, Share], ...], Field(max_length=MAX_POINTS)]
 """Points of a line that was drawn on a frame, as shares of its width and height."""
@@ -30,7 +30,7 @@ Mark = Annotated[tuple[tuple[Share, Share], ...], Field(max_length=MAX_POINTS)]
 @dataclass(frozen=True)
 class Comment:
     key_id: str
-    """Of the guest who wrote it; empty for the owner's."""
+    """Key of the guest who wrote it; empty for the owner's."""
     at: datetime
     text: str
     id: int = 0
@@ -43,7 +43,7 @@ class Comment:
 
 
 class Comments:
-    """Of one workspace. Every method raises StorageError when the database cannot be used."""
+    """The comments of one workspace. Every method raises StorageError when the database cannot be used."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,7 +74,7 @@ class Comments:
         return self.of_clips([clip_id])
 
     def of_clips(self, clip_ids: Iterable[str]) -> list[Comment]:
-        """Those of several clips, the oldest first."""
+        """Comments on several clips, the oldest first."""
         query = "SELECT * FROM comments WHERE clip_id IN (SELECT value FROM json_each(?)) ORDER BY id"
         with self._database.connection() as connection:
             rows = connection.execute(query, (json.dumps(list(clip_ids)),)).fetchall()

@@ -151,7 +151,7 @@ class Gallery:
     def rate(self, clip_id: str, rating: int) -> None:
         """Give a clip 1 to 5 stars, or with 0 none. Raises UserError for another number."""
         if not 0 <= rating <= MAX_RATING:
-            raise UserError(f"A rating of {rating} is none; use 1 to {MAX_RATING}, or 0 to take it away.")
+            raise UserError(f"A rating of {rating} is not possible; use 1 to {MAX_RATING}, or 0 for none.")
         with self._database.transaction() as connection:
             connection.execute("UPDATE clips SET rating = ? WHERE id = ?", (rating, clip_id))
 
@@ -225,7 +225,7 @@ class Gallery:
         return len(entries)
 
     def _draw_posters(self, entries: Iterable[Entry], problems: list[str]) -> None:
-        """Those that copied clips came without."""
+        """Draw the posters that copied clips came without."""
         for entry in entries:
             try:
                 draw_missing_poster((self._folder / BIN if entry.binned_at else self._folder) / entry.clip)

@@ -18,17 +18,17 @@ _NUMBER = re.compile(r"%(?:0?(\d{1,2}))?d")
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a path stands for pictures in a row."""
+    """Whether a path names an image sequence."""
     return path.is_dir() or (_NUMBER.search(path.name) is not None and not path.is_file())
 
 
 def find_frames(path: Path) -> list[Path]:
-    """The pictures in their order. Raises ImageError if there are none, too many, or one is missing between."""
+    """The pictures in order. Raises ImageError if there are none, too many, or one is missing in between."""
     frames = _in_folder(path) if path.is_dir() else _numbered(path)
     if not frames:
         raise ImageError(f"There are no pictures {'in ' if path.is_dir() else 'named '}{path.name}; check the path.")
     if len(frames) > MAX_FRAMES:
-        raise ImageError(f"{path.name} stands for {len(frames):,} pictures; at most {MAX_FRAMES:,} are taken.")
+        raise ImageError(f"{path.name} is a sequence of {len(frames):,} pictures; at most {MAX_FRAMES:,} are possible.")
     return frames
 
 
@@ -82,5 +82,5 @@ def _numbered(path: Path) -> list[Path]:
     found = {int(match[1]): file for file in files if (match := name.fullmatch(file.name))}
     for number in range(min(found, default=0), max(found, default=-1) + 1):
         if number not in found:
-            raise ImageError(f"Of the pictures {path.name} number {number} is missing; put it there, or rename them.")
+            raise ImageError(f"Picture number {number} of {path.name} is missing; add it, or rename the others.")
     return [found[number] for number in sorted(found)]

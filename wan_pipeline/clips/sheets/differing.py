@@ -10,7 +10,7 @@ from wan_pipeline.requests.request import GenerationRequest
 Values = Mapping[str, str]
 """Values by the name of the setting, for people."""
 MAX_COLUMNS = 8
-"""Of a grid: more could not be read on a page."""
+"""Columns of a grid: more could not be read on a page."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
+
+from wan_pipeline.clips.sheets.fonts import Font, drawable, font
 
 DPI = 150
 WIDTH, HEIGHT = 1754, 1240
@@ -17,7 +19,6 @@ LARGE, NORMAL, SMALL = 30, 21, 18
 INK, SOFT, GROUND, WELL, ACCENT = "#17171c", "#5d5d69", "#ffffff", "#e8e8ed", "#4a3bd0"
 MAX_TEXT = 400
 """Characters of a caption that are measured at all."""
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,7 @@ class Boxes:
     width: int
     picture_height: int
     height: int
-    """Of a tile with its caption."""
-
-
-def font(size: int) -> Font:
-    """Pillow's own, so that a sheet looks the same on every machine."""
-    return ImageFont.load_default(size)
+    """Size of a tile with its caption."""
 
 
 def boxes(columns: int, ratio: float, caption_lines: int, left: int = 0) -> Boxes:
@@ -66,7 +62,8 @@ def blank_page(height: int = HEIGHT) -> Image.Image:
 def draw_title(page: Image.Image, title: str, right: str) -> int:
     """Write the head of a page, and return where its tiles may begin."""
     draw = ImageDraw.Draw(page)
-    draw.text((MARGIN, MARGIN - 14), fitted(title, font(LARGE), WIDTH - 2 * MARGIN - 320), INK, font(LARGE))
+    face = font(LARGE, title)
+    draw.text((MARGIN, MARGIN - 14), fitted(title, face, WIDTH - 2 * MARGIN - 320), INK, face)
     draw.text((WIDTH - MARGIN, MARGIN - 8), right, SOFT, font(NORMAL), anchor="ra")
     return MARGIN + 46
 
@@ -78,15 +75,16 @@ def draw_tile(page: Image.Image, tile: Tile, at: tuple[int, int], box: Boxes) ->
     draw, y = ImageDraw.Draw(page), y + box.picture_height + 8
     step = round(SMALL * 1.3)
     if tile.heading:
-        draw.text(
-            (x, y), fitted(tile.heading, font(NORMAL), box.width), ACCENT if tile.is_marked else INK, font(NORMAL)
-        )
+        face = font(NORMAL, tile.heading)
+        draw.text((x, y), fitted(tile.heading, face, box.width), ACCENT if tile.is_marked else INK, face)
         y += step + 3
     for line in tile.lines:
-        draw.text((x, y), fitted(line, font(SMALL), box.width), INK, font(SMALL))
+        face = font(SMALL, line)
+        draw.text((x, y), fitted(line, face, box.width), INK, face)
         y += step
-    for line in wrapped(tile.text, font(SMALL), box.width, 2):
-        draw.text((x, y), line, SOFT, font(SMALL))
+    face = font(SMALL, tile.text)
+    for line in wrapped(tile.text, face, box.width, 2):
+        draw.text((x, y), line, SOFT, face)
         y += step
 
 
@@ -100,7 +98,7 @@ def picture_of(path: Path | None, size: tuple[int, int]) -> Image.Image:
 
 def fitted(text: str, face: Font, width: float) -> str:
     """The text, or as much of its beginning as the width holds, with an ellipsis."""
-    text = " ".join(text.split())[:MAX_TEXT]
+    text = drawable(" ".join(text.split())[:MAX_TEXT])
     if face.getlength(text) <= width:
         return text
     while text and face.getlength(f"{text}...") > width:
@@ -110,7 +108,7 @@ def fitted(text: str, face: Font, width: float) -> str:
 
 def wrapped(text: str, face: Font, width: float, lines: int) -> Iterator[str]:
     """The text on at most this many lines."""
-    words = " ".join(text.split())[:MAX_TEXT].split(" ")
+    words = drawable(" ".join(text.split())[:MAX_TEXT]).split(" ")
     for number in range(lines):
         line: list[str] = []
         while words and face.getlength(" ".join([*line, words[0]])) <= width:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.clips.read import read_frames
+from wan_pipeline.clips.sheets.fonts import drawable, font
 from wan_pipeline.clips.sheets.page import (
     ACCENT,
     DPI,
@@ -22,7 +23,6 @@ from wan_pipeline.clips.sheets.page import (
     WIDTH,
     blank_page,
     draw_title,
-    font,
     picture_of,
     wrapped,
 )
@@ -70,7 +70,7 @@ class _Sheet:
         page, top = self.pages[-1], self._y
         page.paste(picture_of(shot.poster, PICTURE), (MARGIN, top))
         pen = ImageDraw.Draw(page)
-        pen.text((RIGHT, top), shot.heading, INK, font(NORMAL))
+        pen.text((RIGHT, top), drawable(shot.heading), INK, font(NORMAL, shot.heading))
         pen.text((WIDTH - MARGIN, top), shot.verdict, ACCENT, font(NORMAL), anchor="ra")
         self._y = top + 34
         self._words(shot.text, SOFT, 3)
@@ -82,9 +82,8 @@ class _Sheet:
         where = "" if comment.frame is None else f", frame {comment.frame}"
         height = FRAME[1] + 12 if comment.frame is not None else 80
         self._room(height + 30)
-        ImageDraw.Draw(self.pages[-1]).text(
-            (RIGHT, self._y), f"{author}{where}{', done' if comment.is_done else ''}", ACCENT, font(SMALL)
-        )
+        head = f"{author}{where}{', done' if comment.is_done else ''}"
+        ImageDraw.Draw(self.pages[-1]).text((RIGHT, self._y), drawable(head), ACCENT, font(SMALL, head))
         self._y += 24
         if comment.frame is not None and (picture := _marked(shot.clip, comment)) is not None:
             self.pages[-1].paste(picture, (RIGHT, self._y))
@@ -93,8 +92,9 @@ class _Sheet:
         self._y += 6
 
     def _words(self, text: str, colour: str, lines: int) -> None:
-        for line in wrapped(text, font(SMALL), WIDTH - MARGIN - RIGHT - 200, lines):
-            ImageDraw.Draw(self.pages[-1]).text((RIGHT, self._y), line, colour, font(SMALL))
+        face = font(SMALL, text)
+        for line in wrapped(text, face, WIDTH - MARGIN - RIGHT - 200, lines):
+            ImageDraw.Draw(self.pages[-1]).text((RIGHT, self._y), line, colour, face)
             self._y += round(SMALL * 1.35)
 
     def _room(self, height: int) -> None:

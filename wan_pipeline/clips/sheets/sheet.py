@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from wan_pipeline.clips.sheets.differing import Grid
+from wan_pipeline.clips.sheets.fonts import font, letters_note
 from wan_pipeline.clips.sheets.page import (
     DPI,
     GAP,
@@ -24,7 +25,6 @@ from wan_pipeline.clips.sheets.page import (
     draw_tile,
     draw_title,
     fitted,
-    font,
     shape,
     wrapped,
 )
@@ -32,19 +32,19 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.storage.files import whole_file
 
 LABEL_WIDTH = 170
-"""Of the labels at the left of a grid."""
+"""Width of the labels at the left of a grid."""
 LABEL_HEIGHT = 34
 MAX_TILES = 600
 MAX_HEIGHT = 30_000
-"""Of a PNG, in pixels."""
+"""Height of a PNG, in pixels."""
 FORMATS = (".png", ".pdf", ".mp4")
 
 
 def write_sheet(tiles: Sequence[Tile], title: str, target: Path, grid: Grid | None = None,
-                keys: Sequence[tuple[str, str]] = ()) -> None:  # fmt: skip
+                keys: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:  # fmt: skip
     """Write a sheet, PNG or PDF by the target's ending. `keys` are the (row, column) of each tile of a grid.
 
-    Raises UserError for too many tiles, StorageError.
+    Returns a sentence about letters that no font here has. Raises UserError for too many tiles, StorageError.
     """
     check_count(len(tiles), MAX_TILES)
     pages = _pages(tiles, title, grid, keys, is_one=target.suffix.lower() == ".png")
@@ -53,6 +53,8 @@ def write_sheet(tiles: Sequence[Tile], title: str, target: Path, grid: Grid | No
             pages[0].save(part, format="PNG", dpi=(DPI, DPI))
         else:
             pages[0].save(part, format="PDF", resolution=DPI, save_all=True, append_images=pages[1:], quality=92)
+    labels = (*grid.rows, *grid.columns) if grid else ()
+    return letters_note([title, *labels, *(text for tile in tiles for text in (tile.heading, *tile.lines, tile.text))])
 
 
 def check_count(count: int, most: int) -> None:
@@ -114,12 +116,12 @@ def _labels(grid: Grid, first: int) -> Callable[[Image.Image, Boxes, int, int], 
     """Draws the labels of both axes; `first` is the number of the page's first row."""
 
     def draw(page: Image.Image, box: Boxes, top: int, count: int) -> None:
-        pen, face = ImageDraw.Draw(page), font(NORMAL)
+        pen = ImageDraw.Draw(page)
         for across, value in enumerate(grid.columns):
-            x = MARGIN + LABEL_WIDTH + across * (box.width + GAP)
+            x, face = MARGIN + LABEL_WIDTH + across * (box.width + GAP), font(NORMAL, f"{grid.across} {value}")
             pen.text((x, top), fitted(f"{grid.across} {value}", face, box.width), INK, face)
         for down, value in enumerate(grid.rows[first : first + count]):
-            y = top + LABEL_HEIGHT + down * (box.height + GAP)
+            y, face = top + LABEL_HEIGHT + down * (box.height + GAP), font(NORMAL, grid.down + value)
             pen.text((MARGIN, y), fitted(grid.down, face, LABEL_WIDTH - 12), SOFT, face)
             for line, text in enumerate(wrapped(value, face, LABEL_WIDTH - 12, 5), 1):
                 pen.text((MARGIN, y + line * round(NORMAL * 1.25)), text, INK, face)
@@ -133,5 +135,5 @@ def _rows_of_grid(tiles: Sequence[Tile], grid: Grid, keys: Sequence[tuple[str, s
 
 
 def _columns(count: int) -> int:
-    """Of tiles in order: as many as leaves the captions readable on A4."""
+    """Columns for tiles in order: as many as leave the captions readable on A4."""
     return 2 if count <= 2 else 3 if count <= 6 else 4

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from wan_pipeline.clips.encode import encode_frames
 from wan_pipeline.clips.read import read_frames
-from wan_pipeline.clips.sheets.page import SMALL, fitted, font
+from wan_pipeline.clips.sheets.fonts import font
+from wan_pipeline.clips.sheets.page import SMALL, fitted
 from wan_pipeline.clips.sheets.sheet import check_count
 
 MAX_CLIPS = 36
@@ -56,9 +57,10 @@ def _frames(
 def _ground(captions: Sequence[str], size: tuple[int, int], columns: int, tile: tuple[int, int]) -> NDArray[np.uint8]:
     width, height = tile
     page = Image.new("RGB", size, GROUND)
-    draw, face = ImageDraw.Draw(page), font(SMALL)
+    draw = ImageDraw.Draw(page)
     for number, caption in enumerate(captions):
         x, y = number % columns * width, number // columns * (height + CAPTION)
+        face = font(SMALL, caption)
         draw.text((x + 8, y + height + 6), fitted(caption, face, width - 16), INK, face)
     return np.array(page)
 

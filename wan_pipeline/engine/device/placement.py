@@ -89,5 +89,5 @@ class MemoryGauge:
 
     @property
     def peak_mb(self) -> float:
-        """In units of 10^6 bytes."""
+        """Peak memory in 10^6 bytes."""
         return self._peak / 1e6

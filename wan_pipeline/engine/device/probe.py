@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import platform
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import psutil
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from wan_pipeline.engine.attention.measured import measure_sage
+from wan_pipeline.engine.attention.sage import package_version, sage_version
+from wan_pipeline.engine.device.timing import seconds_of
+from wan_pipeline.engine.int8.product import computes_int8, int8_linear
 from wan_pipeline.planning.hardware import Hardware, Speeds
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
@@ -55,16 +56,27 @@ def measure(device: torch.device) -> Speeds | None:
     None if the device cannot compute attention at these sizes.
     """
     rows, weight = (torch.randn(size, 4096, device=device, dtype=torch.bfloat16) for size in (8192, 4096))
-    matmul = 2.0 * 8192 * 4096 * 4096 / _seconds(lambda: rows @ weight.T)
+    matmul = 2.0 * 8192 * 4096 * 4096 / seconds_of(lambda: rows @ weight.T)
     native = _attention_rate(device)
     if not native:
         return None
     rates = {"native": native * MIN_SPEEDUP}
     rates |= {name: _attention_rate(device, backend) for name, backend in BACKENDS.items()}
     fastest = max(rates, key=lambda name: rates[name])
+    exact = max(native, rates[fastest])
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
-    copy = 2**28 / _seconds(lambda: host.to(device, non_blocking=True))
-    return Speeds(matmul, max(native, rates[fastest]), copy, fastest)
+    copy = 2**28 / seconds_of(lambda: host.to(device, non_blocking=True))
+    return Speeds(matmul, exact, copy, fastest, _int8_rate(device), measure_sage(device, BACKENDS.get(fastest)))
+
+
+def _int8_rate(device: torch.device) -> float:
+    """Operations a second of int8 products, with rounding their input; 0 if the device has none."""
+    if not computes_int8(device):
+        return 0.0
+    rows = torch.randn(8192, 4096, device=device, dtype=torch.bfloat16)
+    weight = torch.randint(-127, 128, (4096, 4096), device=device, dtype=torch.int8)
+    scale = torch.full((4096,), 1e-3, device=device, dtype=torch.bfloat16)
+    return 2.0 * 8192 * 4096 * 4096 / seconds_of(lambda: int8_linear(rows, weight, scale, None))
 
 
 def _attention_rate(device: torch.device, backend: SDPBackend | None = None) -> float:
@@ -77,29 +89,19 @@ def _attention_rate(device: torch.device, backend: SDPBackend | None = None) -> 
         query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
         try:
             with sdpa_kernel(backend) if backend else nullcontext():
-                seconds = _seconds(partial(scaled_dot_product_attention, query, key, value))
+                seconds = seconds_of(partial(scaled_dot_product_attention, query, key, value))
         except RuntimeError:
             continue
         return 4.0 * HEADS * tokens**2 * WIDTH / seconds
     return 0.0
 
 
-def _seconds(action: Callable[[], object]) -> float:
-    """Median of three runs, after one to warm up."""
-    taken = []
-    for _ in range(4):
-        torch.accelerator.synchronize()
-        started = time.perf_counter()
-        action()
-        torch.accelerator.synchronize()
-        taken.append(time.perf_counter() - started)
-    return max(median(taken[1:]), 1e-6)
-
-
 def _speeds(name: str, device: torch.device, cache: Path) -> Speeds | None:
     """Speeds of this device with this version of torch, cached or measured; None if they cannot be measured."""
     path = cache / "speeds.json"
-    key = f"{name}, torch {torch.__version__}"
+    versions = {"triton": package_version("triton"), "sageattention": sage_version()}
+    found = [f"{package} {version}" for package, version in versions.items() if version]
+    key = ", ".join([name, f"torch {torch.__version__}", *found])
     try:
         known = parse(dict[str, Speeds], read_json_file(path))
     except (OSError, OutsideDataError):

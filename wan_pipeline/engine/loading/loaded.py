@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from diffusers import FirstBlockCacheConfig
 
+from wan_pipeline.engine.attention.backends import check_attention, set_attention
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
+from wan_pipeline.engine.int8.product import computes_int8, has_int8_units
 from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, named_tensors
 from wan_pipeline.engine.memory.offload import encode_on_device, forward_on_device, on_device, tiled_encode
-from wan_pipeline.engine.memory.quantize import computes_fp8
+from wan_pipeline.engine.memory.quantized_layers import computes_fp8
 from wan_pipeline.engine.memory.weights import load_transformer
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
@@ -144,16 +146,17 @@ class ModelHolder:
         """Host memory that `release` would free."""
         return self.loaded.host_bytes if self.loaded else 0
 
-    def load(self, model: InstalledModel, plan: MemoryPlan, attention: str) -> Loaded:
+    def load(self, model: InstalledModel, plan: MemoryPlan, fastest: str) -> Loaded:
         """The model, loaded by this plan unless it is already. Raises what `load` raises.
 
-        `attention` is the attention backend that its transformers are set to when they are loaded.
+        `fastest` is the exact attention backend for plans that name none, by its name in diffusers.
         """
         self.release_unless(model, plan)
         if self.loaded is None:
             self.loaded = load(model, _load_key(model, plan), plan, self._place, self._cache)
-            for transformer in self.loaded.denoiser.transformers:
-                transformer.set_attention_backend(attention)
+        check_device_supports(plan, self._place.device)  # a loaded model may get another attention
+        for transformer in self.loaded.denoiser.transformers:
+            set_attention(transformer, plan.attention, fastest)
         return self.loaded
 
     def release_unless(self, model: InstalledModel, plan: MemoryPlan) -> None:
@@ -174,6 +177,9 @@ def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
             "This GPU cannot compute in fp8, which needs an NVIDIA GPU from the RTX 40 series on; "
             "choose fp8 or int8 weights."
         )
+    if plan.precision is Precision.INT8_COMPUTE and device.type != "cpu":
+        _check_int8(device)
+    check_attention(plan.attention, device)
     if plan.residency is Residency.OFFLOAD and plan.precision.is_quantized:
         raise GenerationError(
             f"The plan offload cannot move {plan.precision} weights; choose the plan streamed, or bf16 weights."
@@ -182,6 +188,19 @@ def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
         raise GenerationError(
             "Compiled blocks need the package triton (on Windows: triton-windows), which is not installed; "
             "install it or leave --compiled out."
+        )
+
+
+def _check_int8(device: torch.device) -> None:
+    if not has_int8_units(device):
+        raise GenerationError(
+            "This device cannot compute in int8, which needs an NVIDIA GPU from the RTX 20 series on, or ROCm; "
+            "choose int8 weights."
+        )
+    if not computes_int8(device):
+        raise GenerationError(
+            "Computing in int8 needs the package triton (on Windows: triton-windows), which is not installed; "
+            "install it or choose int8 weights."
         )
 
 

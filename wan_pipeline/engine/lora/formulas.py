@@ -14,7 +14,7 @@ from wan_pipeline.lora.reading.keys import Role
 
 Tensors = dict[Role, torch.Tensor]
 PART_ELEMENTS = 2**24
-"""Of a weight at a time, in fp32: 64 MiB. The largest layers of a 14B model have four times as many."""
+"""Numbers of a weight computed at once, in fp32: 64 MiB. The largest layers of a 14B model have four times as many."""
 
 
 def parts_of(change: Change, tensors: Tensors) -> list[slice]:

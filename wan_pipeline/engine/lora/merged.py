@@ -16,10 +16,10 @@ from torch.nn.functional import linear
 
 from wan_pipeline.engine.lora.low_rank import LowRank
 from wan_pipeline.engine.lora.weight_changes import WeightChange
-from wan_pipeline.engine.memory.quantize import DequantizedLinear, dequantized
+from wan_pipeline.engine.memory.quantized_layers import DequantizedLinear, dequantized
 
 MERGEABLE = (torch.nn.Linear, DequantizedLinear)
-"""Types of layers. Those that compute in fp8 have no weight that could be merged into."""
+"""Types of layers. Those that compute in 8 bits have no weight that could be merged into."""
 
 
 def is_cheaper(rows: int, inputs: int, outputs: int) -> bool:

@@ -12,7 +12,7 @@ from torch.nn.functional import conv3d, layer_norm, linear, rms_norm
 
 from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.lora.formulas import Tensors, added, multiplied, norm_dims, parts_of
-from wan_pipeline.engine.memory.quantize import dequantized
+from wan_pipeline.engine.memory.quantized_layers import dequantized
 from wan_pipeline.lora.changes import Change, Kind
 from wan_pipeline.lora.reading.keys import Role
 
@@ -28,7 +28,7 @@ class WeightChange:
     weight: float
     """The strength that the user gave."""
     factor: Factor | None = None
-    """Of the present step; None: 1."""
+    """Factor of the current step; None: 1."""
     _norms: list[torch.Tensor] = field(default_factory=list, compare=False)
     """DoRA's norm of the changed weight, once it is known."""
 
@@ -135,7 +135,7 @@ class TimeChange:
 
     diff: torch.Tensor
     index: int
-    """Of the time embedding among the forward's arguments."""
+    """Index of the time embedding among the forward's arguments."""
     factor: torch.Tensor | None = None
     """Scalar of the present step; None: 1."""
 

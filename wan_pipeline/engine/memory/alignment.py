@@ -1,6 +1,6 @@
 """64-byte aligned memory for every tensor that computes on the CPU.
 
-A tensor that is mapped from a safetensors file lies wherever the file puts it, usually 8 bytes past a cache line. On
+A tensor that is mapped from a safetensors file is wherever the file puts it, usually 8 bytes past a cache line. On
 some processors MKL takes another code path there and rounds differently (AMD EPYC with AVX-512, one-row matrix
 products: 1.8e-7 apart), so that mapped weights would give other bits than a copy of them in torch's own memory, which
 is aligned. Files written here are laid out so that nearly every mapped tensor is aligned; other tensors are copied.

@@ -66,7 +66,7 @@ class StreamedModel:
                 yield owner, name, tensor
 
     def embedding_tables(self) -> list[torch.nn.Embedding]:
-        """Those outside the blocks. They are looked up where they are; only the rows found go to the device."""
+        """The tables outside the blocks. They are looked up where they are; only the rows found go to the device."""
         inside = self._modules_in_blocks()
         return [
             part for part in self.module.modules() if isinstance(part, torch.nn.Embedding) and id(part) not in inside

@@ -1,8 +1,7 @@
 """8-bit and 4-bit weights by optimum-quanto: quantized once, saved to a file, and mapped from it ever after.
 
 Only the linear layers inside the repeated blocks are quantized: they hold nearly all weights, and the layers outside
-are more sensitive. A layer dequantizes its whole weight for each forward: at the token counts of video that costs next
-to nothing, where quanto's own kernels cost a pass over the activations, and crash on some processors.
+are more sensitive. How a layer computes stands in `quantized_layers`.
 """
 
 from __future__ import annotations
@@ -14,110 +13,22 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from optimum.quanto import (
-    WeightQBitsTensor,
-    WeightQBytesTensor,
-    qfloat8_e4m3fn,
-    qint4,
-    qint8,
-    quantization_map,
-    quantize_weight,
-)
-from optimum.quanto.nn import QLinear
+from optimum.quanto import qfloat8_e4m3fn, qint4, qint8, quantization_map
 from safetensors import SafetensorError, safe_open
-from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from wan_pipeline.engine.memory.alignment import save_aligned
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, set_tensor
+from wan_pipeline.engine.memory.quantized_layers import DequantizedLinear, kind_of
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models.precision import Precision
 
 QTYPES: dict[Precision, Any] = {Precision.INT8: qint8, Precision.FP8: qfloat8_e4m3fn, Precision.INT4: qint4}
-FP8_MAX = 448.0
-"""The largest finite number of float8_e4m3fn."""
 MAP, SOURCE = "quantization_map", "source"
 """Keys of a file's metadata."""
 FORMAT = "1"
 """Version of the file format; files of another version are made again."""
 WEIGHT_PARTS = ("weight._data", "weight._scale", "weight._shift", "weight._data._data")
-
-
-class DequantizedLinear(QLinear):  # type: ignore[misc]
-    """A quanto layer that computes with its dequantized weight."""
-
-    weight: Any
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return linear(inputs, dequantized(self.weight), self.bias)
-
-    def freeze(self) -> None:
-        """Quantize the weight in quanto's plain packing: its other packings belong to one device's kernels."""
-        weight = self.weight.detach()
-        if self.weight_qtype.bits == 8:
-            scale, shift = self.optimizer(weight, qtype=self.weight_qtype, axis=0), None
-        else:
-            scale, shift = self.optimizer(weight, qtype=self.weight_qtype, axis=0, group_size=self.weight_group_size)
-        quantized = quantize_weight(
-            weight, self.weight_qtype, 0, scale, shift, group_size=self.weight_group_size, optimized=False
-        )
-        self.weight = torch.nn.Parameter(quantized, requires_grad=False)
-
-    def load(self, parts: dict[str, torch.Tensor]) -> None:
-        """Take the quantized weight from a file's tensors. Raises KeyError if one is missing."""
-        shape: dict[str, Any] = {"size": self.weight.size(), "stride": self.weight.stride()}
-        missing: list[str] = []
-        if self.weight_qtype.bits == 8:
-            weight = WeightQBytesTensor.load_from_state_dict(
-                parts, "weight.", self.weight_qtype, 0, activation_qtype=None, missing_keys=missing, **shape
-            )
-        else:
-            group = {"group_size": self.weight_group_size}
-            weight = WeightQBitsTensor.load_from_state_dict(
-                parts, "weight.", self.weight_qtype, 0, missing_keys=missing, **group, **shape
-            )
-        if missing:
-            raise KeyError(missing[0])
-        self.weight = torch.nn.Parameter(weight, requires_grad=False)
-
-
-class Fp8Linear(DequantizedLinear):
-    """An fp8 layer that also rounds its input to fp8, row by row, and multiplies in fp8.
-
-    For devices of which `computes_fp8` is true. The relative error of one layer's output is about 4 %.
-    """
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        rows = inputs.flatten(0, -2)
-        scale = rows.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) / FP8_MAX
-        product = torch._scaled_mm(
-            (rows / scale).to(torch.float8_e4m3fn),
-            self.weight._data.t(),
-            scale_a=scale,
-            scale_b=self.weight._scale.float().view(1, -1),
-            out_dtype=torch.bfloat16,
-            use_fast_accum=True,
-        )
-        output = product.view(*inputs.shape[:-1], -1).to(inputs.dtype)
-        return output if self.bias is None else output + self.bias
-
-
-def computes_fp8(device: torch.device) -> bool:
-    """Whether the device multiplies fp8 with a scale for each row: NVIDIA GPUs from Ada on."""
-    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 9)
-
-
-def dequantized(weight: Any) -> Any:
-    """The bits of `weight.dequantize()`, by plain operations that torch.compile can trace."""
-    if isinstance(weight, WeightQBytesTensor):
-        data, scale = weight._data, weight._scale
-        weight = scale * (data.to(scale.dtype) if data.is_floating_point() else data)
-    elif isinstance(weight, WeightQBitsTensor):
-        packed, scale, shift = weight._data._data, weight._scale, weight._shift
-        # quanto's own operator compiles an extension on its first use
-        values = torch.cat([packed & 15, packed // 16])[: weight._data.shape[0]]
-        weight = (scale * values - shift).reshape(weight.shape)
-    return weight
 
 
 def skeleton(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -136,13 +47,9 @@ def quantize(module: torch.nn.Module, precision: Precision, dtype: torch.dtype) 
     for block in blocks_of(module):
         for name, layer in list(block.named_modules()):
             if type(layer) is torch.nn.Linear:
-                quantized = _kind(precision).from_module(layer.to(dtype), weights=QTYPES[precision.stored])
+                quantized = kind_of(precision).from_module(layer.to(dtype), weights=QTYPES[precision.stored])
                 quantized.freeze()
                 block.set_submodule(name, quantized.requires_grad_(False).train(layer.training))
-
-
-def _kind(precision: Precision) -> type[DequantizedLinear]:
-    return Fp8Linear if precision is Precision.FP8_COMPUTE else DequantizedLinear
 
 
 def cast(module: torch.nn.Module, dtype: torch.dtype) -> None:
@@ -180,7 +87,7 @@ def save_quantized(module: torch.nn.Module, path: Path, source: str) -> None:
 def load_quantized(skeleton: torch.nn.Module, path: Path, source: str, precision: Precision = Precision.INT8) -> bool:
     """Fill a module on the meta device with the file's weights, mapped into memory and not read.
 
-    The file says how its weights are stored; of `precision` only whether they compute in fp8 matters. Returns False if
+    The file says how its weights are stored; of `precision` only how they compute matters. Returns False if
     there is no such file, or it was made from another source. Raises ModelError for a damaged file.
     """
     if not path.is_file():
@@ -191,7 +98,7 @@ def load_quantized(skeleton: torch.nn.Module, path: Path, source: str, precision
             if metadata.get(SOURCE) != _source(source):
                 return False
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        _fill(skeleton, json.loads(metadata[MAP]), tensors, _kind(precision))
+        _fill(skeleton, json.loads(metadata[MAP]), tensors, kind_of(precision))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); remove it, and it is made again.") from error
     return True

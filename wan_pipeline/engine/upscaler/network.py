@@ -21,7 +21,7 @@ from wan_pipeline.errors import ModelError
 
 WEIGHTS = Path(__file__).parent / "weights" / f"{BUNDLED}.bin"
 _HALF_FLAG = 0x01306B47
-"""By which ncnn marks weights stored in half precision; biases and slopes are stored in single precision, unmarked."""
+"""Tag by which ncnn marks weights stored in half precision; biases and slopes are in single precision, unmarked."""
 
 
 class Upscaler(torch.nn.Module):

@@ -34,7 +34,7 @@ REPORT_SECONDS = 0.5
 THUMBNAIL = (320, 320)
 """Pixels at most."""
 MAX_FINDINGS = 500
-"""Of a report; there may be one for each of 20,000 files."""
+"""Findings in a report; there may be one for each of 20,000 files."""
 
 
 class CheckState(StrEnum):
@@ -101,7 +101,7 @@ class DatasetChecks:
 
 
 def key_of(items: Sequence[Item], model: str, recipe: str) -> str:
-    """Of the files as they are now, without their captions, and what they are checked for."""
+    """Hash of the files as they are now, without captions, and of what they are checked for."""
     digest = hashlib.sha256(f"{model}\0{recipe}\0".encode())
     for item in items:
         digest.update(f"{item.name}\0{_version(item)}\0".encode("utf-8", "surrogatepass"))

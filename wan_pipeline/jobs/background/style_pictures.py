@@ -37,7 +37,7 @@ MODULE = "wan_pipeline.jobs.background.style_pictures"
 PROMPT, SEED, FRAMES = "a red balloon flies up over green hills", 1, 17
 """The scene of every card, as on those that ship."""
 SIZE = (200, 120)
-"""Of a card's picture, in pixels."""
+"""Size of a card's picture, in pixels."""
 ENDINGS = (".webp", ".png", ".jpg")
 """A picture beside a style's file has its name and one of these endings."""
 POLL_SECONDS = 1.0

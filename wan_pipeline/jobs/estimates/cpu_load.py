@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psutil
 
 BUSY_SHARE = 0.3
-"""Of all cores. From here on clips take noticeably longer than they did before."""
+"""Share of all cores from which on clips take noticeably longer."""
 SAMPLE_SECONDS = 1.0
 """The shortest time to measure over; before it has passed, the last result is returned again."""
 STALE_SECONDS = 30.0

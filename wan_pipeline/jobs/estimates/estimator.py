@@ -35,7 +35,7 @@ BUSY = "; other programs keep this machine busy, so it may take longer"
 
 @dataclass(frozen=True)
 class Estimate:
-    """An answer for the person, and the numbers in it."""
+    """A sentence for the user, and the numbers in it."""
 
     text: str
     """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips."""
@@ -169,7 +169,7 @@ class Estimator:
         return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB"
 
     def _throughputs(self, specs: Iterable[ModelSpec]) -> dict[str, Throughput]:
-        """By model id."""
+        """Throughput by model id."""
         hardware = self._hardware()
         return {spec.id: self._throughput(spec, hardware) for spec in specs}
 

@@ -1,4 +1,4 @@
-"""The exports of one workspace, for whoever is the owner: the command line and the owner's page."""
+"""The exports of one workspace, for the command line and the owner's page."""
 
 from __future__ import annotations
 

@@ -13,19 +13,19 @@ from wan_pipeline.planning.hardware import load_hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.memory.choose import TrainingOutlook, TrainingPlanner
+from wan_pipeline.trainer.memory.choose import TrainingCandidate, TrainingPlanner
 from wan_pipeline.trainer.recipe import Recipe
 from wan_pipeline.wording import duration, plural
 
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """An answer for the person."""
+    """A sentence for the user, and whether the training fits."""
 
     text: str
     """For example: fits: 6.9 of 7.2 GiB, about 40 min, and 2 min of samples."""
     fits: bool
-    outlook: TrainingOutlook | None
+    candidate: TrainingCandidate | None
     """None until the machine's hardware is known."""
 
 
@@ -42,20 +42,20 @@ class TrainingEstimator:
         """For a checked dataset and a number of prompts for samples. Raises ModelError."""
         hardware = load_hardware(self._settings.cache)
         if hardware is None or not buckets:
-            return TrainingEstimate(f"{plural(recipe.steps, 'step')} of rank {recipe.rank}", fits=True, outlook=None)
+            return TrainingEstimate(f"{plural(recipe.steps, 'step')} of rank {recipe.rank}", fits=True, candidate=None)
         each = [counted.bucket for counted in buckets for _ in range(counted.count)]
-        outlook = TrainingPlanner(spec, recipe, each, hardware.machine, self._settings.memory_limit).choose()
-        return TrainingEstimate(self._text(spec, recipe, outlook, prompts), outlook.fits, outlook)
+        candidate = TrainingPlanner(spec, recipe, each, hardware.machine, self._settings.memory_limit).choose()
+        return TrainingEstimate(self._text(spec, recipe, candidate, prompts), candidate.fits, candidate)
 
-    def _text(self, spec: ModelSpec, recipe: Recipe, outlook: TrainingOutlook, prompts: int) -> str:
-        needed, limit = outlook.forecast.bytes / GIB, outlook.limit / GIB
-        if not outlook.fits:
-            host, ram = outlook.forecast.host_bytes / GIB, outlook.ram / GIB
+    def _text(self, spec: ModelSpec, recipe: Recipe, candidate: TrainingCandidate, prompts: int) -> str:
+        needed, limit = candidate.forecast.bytes / GIB, candidate.limit / GIB
+        if not candidate.fits:
+            host, ram = candidate.forecast.host_bytes / GIB, candidate.ram / GIB
             return (
                 f"does not fit: it needs {needed:.1f} GiB of {limit:.1f}, and {host:.1f} of {ram:.1f} GiB of the "
                 "machine's memory; train shorter clips, or another model"
             )
-        steps, time = plural(outlook.steps, "step"), duration(outlook.minutes * 60)
+        steps, time = plural(candidate.steps, "step"), duration(candidate.minutes * 60)
         text = f"fits: {needed:.1f} of {limit:.1f} GiB, {steps}, about {time}"
         if prompts:
             clips = prompts * (recipe.checkpoints + 1)

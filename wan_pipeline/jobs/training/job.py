@@ -21,7 +21,7 @@ class TrainingState(StrEnum):
 
 
 UNFINISHED = (TrainingState.TRAINING, TrainingState.PAUSED, TrainingState.WAITING)
-"""In order of work."""
+"""Unfinished states, in order of work."""
 RETRIABLE = (TrainingState.FAILED, TrainingState.CANCELLED)
 SAMPLING = "making samples"
 """Beside the trainer's stages."""
@@ -38,10 +38,10 @@ class TrainingResult:
     """Mean of the last steps."""
     validation_loss: float | None
     seconds: float
-    """Of its last run, with preparation."""
+    """Seconds of its last run, with preparation."""
     peak_memory_gib: float
     sha256: str = ""
-    """Of the tensors; empty if its process died as it wrote this."""
+    """Hash of the tensors; empty if its process died before it wrote this."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class TrainingJob:
     state: TrainingState
     request: TrainingRequest
     prompts: tuple[str, ...]
-    """Of the samples at every checkpoint; none are made without."""
+    """Prompts of the samples at every checkpoint; without any, none are made."""
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
     stage: str = ""
     """What its process does."""
     step: int = 0
-    """Of `total` within the stage; 0 of 0 where it has none."""
+    """Step of `total` within the stage; 0 of 0 where it has none."""
     total: int = 0
     eta_seconds: float | None = None
     step_seconds: float | None = None
@@ -76,7 +76,7 @@ class TrainingJob:
 
     @property
     def name(self) -> str:
-        """Of its LoRA."""
+        """Name of its LoRA."""
         return self.request.output
 
     @property

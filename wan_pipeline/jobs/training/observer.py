@@ -30,7 +30,7 @@ class TrainingObserver:
         self._stage = ""
         self._is_stopped = False
         self.wants_samples = False
-        """To be set where each checkpoint is to have samples."""
+        """Set where each checkpoint is to have samples."""
         self.samples_are_due = False
         """Whether a checkpoint has been reached that wants them: the training stops when it is written."""
 
@@ -53,7 +53,7 @@ class TrainingObserver:
         return self._is_stopped
 
     def sampling(self, step: int, total: int) -> None:
-        """So many samples of all are made."""
+        """Report how many samples are made."""
         self._report(SAMPLING, step=step, total=total, eta_seconds=None)
 
     def close(self) -> None:

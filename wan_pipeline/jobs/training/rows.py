@@ -15,7 +15,7 @@ from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json, st
 from wan_pipeline.trainer.request import TrainingRequest
 
 IN_ORDER = "CASE state WHEN 'training' THEN 0 WHEN 'paused' THEN 1 ELSE 2 END, number"
-"""Of work: what has begun goes on before another begins."""
+"""Order of work: what has started goes on before another starts."""
 
 
 def stored_request(request: TrainingRequest) -> str:

@@ -27,7 +27,7 @@ from wan_pipeline.settings import Settings
 BASE = 0
 """The step of samples without the LoRA."""
 MAX_FRAMES = 17
-"""Of a sample: enough to see whether it moves."""
+"""Frames of a sample: enough to see whether it moves."""
 FOLDER = "samples"
 FILE = re.compile(r"step-(\d+)_(\d+)\.mp4")
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 class Sample:
     step: int
     number: int
-    """Of its prompt, from 0."""
+    """Index of its prompt, from 0."""
     clip: Path
     poster: Path
 
@@ -74,7 +74,7 @@ class Sampler:
         self._job = job
 
     def make(self, observer: TrainingObserver, final: tuple[int, str] | None = None) -> None:
-        """Those of the base model and of all checkpoints; `final` is the last step and the name of the finished LoRA.
+        """Make samples of the base model and all checkpoints; `final` is the last step and the name of the LoRA.
 
         Raises StudioError for the first that cannot be made, Cancelled.
         """

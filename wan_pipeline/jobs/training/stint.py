@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wan_pipeline.trainer.trained import Trained
 
 CLOCK_SECONDS = 2.0
-"""By which a file's time may differ from the database's."""
+"""Seconds by which a file's time may differ from the database's."""
 
 logger = logging.getLogger(__name__)
 

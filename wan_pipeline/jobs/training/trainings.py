@@ -26,7 +26,7 @@ from wan_pipeline.trainer.request import TrainingRequest, check_seed
 from wan_pipeline.trainer.trainable import SUFFIXES, check_trainable, expert_suffixes
 
 MAX_PROMPTS = 4
-"""Of samples: each is a clip at every checkpoint."""
+"""Prompts of samples: each is a clip at every checkpoint."""
 MAX_PROMPT_CHARACTERS = 2_000
 
 
@@ -89,12 +89,12 @@ class Trainings:
             )
 
     def all(self, limit: int = 50) -> list[TrainingJob]:
-        """Those that run, then those that wait in order of work, then the newest of the others."""
+        """Running trainings, then waiting ones in order of work, then the newest of the others."""
         ended = f"CASE WHEN state IN {sql_list(UNFINISHED)} THEN 0 ELSE number END DESC"
         return self._jobs(f"ORDER BY state NOT IN {sql_list(UNFINISHED)}, {ended}, {IN_ORDER} LIMIT ?", limit)
 
     def unfinished(self) -> list[TrainingJob]:
-        """In order of work."""
+        """Unfinished trainings, in order of work."""
         return self._jobs(f"WHERE state IN {sql_list(UNFINISHED)} ORDER BY {IN_ORDER}")
 
     def job(self, training_id: str) -> TrainingJob | None:

@@ -72,7 +72,7 @@ class JobObserver:
         self._thread.start()
 
     def discard(self) -> None:
-        """Write no more: whatever follows need not wait for progress that nobody reads."""
+        """Write no more: what follows must not wait for progress that is no longer read."""
         with self._lock:
             self._newest = None
         self._closing.set()

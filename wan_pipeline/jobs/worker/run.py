@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from wan_pipeline.clips.copies import copy_clip
+from wan_pipeline.clips.copies.output import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
@@ -126,7 +126,7 @@ class JobRun:
             self._end(partial(self._queue.mark_cancelled, job_id))
             logger.info("Job %s was cancelled.", job_id)
         elif self._put_back(partial(self._queue.release, job_id)):
-            logger.info("Job %s waits, for the queue was paused.", job_id)
+            logger.info("Job %s waits, because the queue was paused.", job_id)
 
     def _wait_for_room(self, error: DiskFullError) -> None:
         """Put the job back. Its checkpoint stays, so that little is computed again."""

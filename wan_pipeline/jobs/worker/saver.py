@@ -30,5 +30,5 @@ class Saver:
         return self._save is None
 
     def close(self) -> None:
-        """Wait without raising: whoever closes has a reason of its own."""
+        """Wait without raising: the worker is closing anyway."""
         self._pool.shutdown()

@@ -49,7 +49,7 @@ class WorkerThread:
         return Ending.FRESH_PROCESS if self._ending is None else self._ending
 
     def _run(self) -> None:
-        self._ending = Ending.FRESH_PROCESS  # of what is not foreseen below
+        self._ending = Ending.FRESH_PROCESS  # for errors not handled below
         try:
             self._settings.make_folders()
             self._ending = Worker(self._settings, self._make_engine, self._stopping).run()

@@ -137,7 +137,7 @@ def split_key(key: str) -> KeyParts | None:
 
 
 def split_keys(keys: Iterable[str]) -> dict[str, KeyParts]:
-    """Those of the keys that are parts of a LoRA. LyCORIS calls (IA)3's factors a weight, with `on_input` beside it."""
+    """Select the keys that are parts of a LoRA. LyCORIS calls (IA)3's factors a weight, with `on_input` beside it."""
     names = list(keys)
     split = {key: parts for key in names if (parts := split_key(key))}
     marks = {f"{key.removesuffix('.on_input')}.weight": split[key] for key in split if key.endswith(".on_input")}
@@ -157,7 +157,7 @@ class Place(NamedTuple):
 _HIGH = re.compile(r"(?:^|(?<=[._]))high_?noise(?:_model)?(?:[._]|$)")
 _LOW = re.compile(r"(?:^|(?<=[._]))(?:low_?noise(?:_model)?|(?:transformer|dit|unet|model)_?2)(?:[._]|$)")
 _NUMBER = re.compile(r"(?:^|[._])\d+(?:[._]|$)")
-"""In a prefix: it leads into a part of a model, such as `vace_blocks.3.`, and not to the whole."""
+"""Prefixes that lead into a part of a model, such as `vace_blocks.3.`, not to the whole."""
 _OTHER_BLOCKS = re.compile(
     r"(?:^|[._])(?:vace|single|double|down|up|mid|middle|joint|fuser|face|audio|input|output|refiner|control|motion)_$"
 )
@@ -210,7 +210,7 @@ def _starts(name: str) -> Iterator[int]:
 
 
 def _is_whole_model(prefix: str, spelling: str) -> bool:
-    """Whether what is before a spelling stands for a whole model, and does not lead to a part of another one."""
+    """Whether the prefix before a spelling means the whole model, not a part of another one."""
     plain = _LOW.sub("", _HIGH.sub("", prefix))
     if _NUMBER.search(plain):
         return False

@@ -48,7 +48,7 @@ class AdapterSettings:
 
     alpha: float | None = None
     rank: int | None = None
-    """Of the whole file; of a pair the matrices themselves give it."""
+    """Rank of the whole file; a pair's matrices have their own."""
     uses_root: bool = False
     """rsLoRA: the scale is alpha over the root of the rank (`peft/tuners/lora/layer.py`)."""
     is_dora: bool = False

@@ -23,7 +23,7 @@ _BITS: Mapping[str, tuple[Any, int, int]] = {
     "F8_E5M2": (np.uint8, 0x7F, 0x7C),
     "F8_E4M3": (np.uint8, 0x7F, 0x7F),
 }
-"""Of each dtype: integers of its size, the bits without the sign, and the least of them that is no finite number."""
+"""For each dtype: integers of its size, the mask without the sign bit, and the least value that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Values:
 
 
 UNREAD = Values((), frozenset())
-"""Of a file whose values have not been read."""
+"""Stands for a file whose values have not been read."""
 
 
 class ValueReader:

@@ -15,9 +15,9 @@ from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 MAX_WORDS = 12
 MAX_LENGTH = 120
-"""Of a base or of a trigger, in characters."""
+"""Length of a base or of a trigger, in characters."""
 _BASE_KEYS = ("modelspec.architecture", "ss_base_model_version", "base_model", "ss_base_model")
-"""Of the Stability model metadata standard, of kohya's and its followers' trainers, and of the Hub."""
+"""Keys of the Stability model metadata standard, of kohya's and related trainers, and of the Hub."""
 _WORD_KEYS = ("modelspec.trigger_phrase", "trigger_phrase", "trigger_words", "trigger_word", "ss_trigger_words")
 _TAGS_KEY = "ss_tag_frequency"
 """How often each tag is in the captions of each folder, as JSON (kohya's `train_network.py`)."""

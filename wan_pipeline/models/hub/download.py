@@ -46,7 +46,7 @@ class DownloadPlan:
     files: tuple[RemoteFile, ...]
     missing: tuple[RemoteFile, ...]
     present_bytes: int
-    """In the cache, unfinished files included."""
+    """Bytes in the cache, unfinished files included."""
 
     @property
     def total_bytes(self) -> int:
@@ -211,7 +211,7 @@ def _is_needed(path: PurePosixPath, names: dict[str, str]) -> bool:
 
 
 def _is_present(cached: CachedRepository, commit: str, file: RemoteFile) -> bool:
-    """By its size; its hash was verified when it was downloaded."""
+    """Whether a file is complete, by its size; its hash was verified when it was downloaded."""
     return any(
         path.is_file() and _size(path) == file.size for path in (cached.blob(file), cached.pointer(commit, file.path))
     )

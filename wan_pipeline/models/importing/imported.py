@@ -42,7 +42,7 @@ class ImportedModels:
         self._reported: set[tuple[Path, int]] = set()
 
     def all(self) -> dict[str, ImportedModel]:
-        """By id. A file that cannot be used is left out, with one warning in the log."""
+        """Imported models by id. A file that cannot be used is left out, with one warning in the log."""
         found = {}
         for path in sorted(self._folder.glob("*.json")):
             try:

@@ -33,7 +33,7 @@ PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 BESIDE = {"vae": ("vae.", "first_stage_model."), "text_encoder": ("text_encoders.", "cond_stage_model.")}
 """Prefixes of the other components in a file for everything, whose transformer has the first of PREFIXES."""
 OTHERS = (*BESIDE["vae"], *BESIDE["text_encoder"], "conditioner.", "clip_vision.")
-"""Those, and of what no model here has."""
+"""Those, and endings that no model here has."""
 EXPERTS = ("high_noise_model", "low_noise_model")
 """Folders of the two experts in the authors' own repositories."""
 TIED = ("shared.weight", "encoder.embed_tokens.weight")
@@ -50,7 +50,7 @@ class Stored:
     """The tensors of a file, or of all shards of a folder."""
 
     name: str
-    """Of the file or folder, for errors."""
+    """Name of the file or folder, for errors."""
     tensors: dict[str, TensorInfo]
     places: dict[str, tuple[Path, int, int]]
     """The file of each tensor, and the offsets of its first byte and of the one past its last."""

@@ -39,17 +39,24 @@ class Finals:
         ids = [shot.picked_take.id for shot in shots if shot.picked_take and not _has_final(shot)]
         return [clip for clip in self._gallery.existing(ids) if not clip.is_binned]
 
-    def of(self, clips: Sequence[Clip]) -> Prepared:
-        """The finals of these clips, each by the profile of its project. Raises UserError if one of them cannot be."""
-        batch = self._requests.batch()
-        return Prepared(tuple(self._final(clip, batch) for clip in clips), batch)
+    def of(self, clips: Sequence[Clip], *, keep_layout: bool = False) -> Prepared:
+        """The finals of these clips, each by the profile of its project. Raises UserError if one of them cannot be.
 
-    def _final(self, clip: Clip, batch: RequestResolver) -> tuple[Draft, NewJob]:
+        `keep_layout`: a final of another size begins with its draft's noise, resampled, where that can be.
+        """
+        batch = self._requests.batch()
+        return Prepared(tuple(self._final(clip, batch, keep_layout) for clip in clips), batch)
+
+    def _final(self, clip: Clip, batch: RequestResolver, keep_layout: bool) -> tuple[Draft, NewJob]:
         if clip.request_error:
             raise UserError(clip.request_error)
         project = self._project(clip)
         draft = self.draft_of(clip.request, project)
-        request = batch.within(project.layers(FINAL)).check(draft)
+        check = batch.within(project.layers(FINAL)).check
+        request = check(draft)
+        if keep_layout and can_keep_layout(clip.request, request):
+            draft = replace(draft, noise_size=_size(clip.request))
+            request = check(draft)
         shot = self._shots.of_take(clip.id)
         return draft, self._clips.job(request, clip.project, JobOptions(shot=shot, final_of=clip.id))
 
@@ -83,17 +90,30 @@ class Finals:
         return project
 
 
+def can_keep_layout(draft: GenerationRequest, final: GenerationRequest) -> bool:
+    """Whether a final of another size could begin with its draft's noise: of the same model and as many frames."""
+    is_same = (draft.model, draft.num_frames, draft.input_names) == (final.model, final.num_frames, final.input_names)
+    return is_same and _size(draft) != _size(final)
+
+
 def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
     """Why a final may be composed otherwise than its draft; empty where both begin with the same noise."""
-    one, two = ((each.width, each.height, each.num_frames) for each in (draft, final))
     if draft.model != final.model:
-        return f"The final is of another model ({final.model}), so it is composed otherwise than its draft."
-    if one != two:
-        return (
-            f"The final is {two[0]} x {two[1]} and its draft {one[0]} x {one[1]}: at another size the same seed gives "
-            "other noise, so the composition may differ."
-        )
+        return f"The final is of another model ({final.model}), so it is composed differently from its draft."
+    sizes = f"The final is {final.width} x {final.height} and its draft {draft.width} x {draft.height}"
+    if final.noise_size == _size(draft) and draft.num_frames == final.num_frames:
+        return f"{sizes}: it begins with the draft's noise at its own size, so its layout is nearer to the draft's."
+    if _size(draft) != _size(final):
+        return f"{sizes}: at another size the same seed gives other noise, so the composition may differ."
+    if draft.num_frames != final.num_frames:
+        frames = f"The final has {final.num_frames} frames and its draft {draft.num_frames}"
+        return f"{frames}: at another length the same seed gives other noise, so the composition may differ."
     return ""
+
+
+def _size(request: GenerationRequest) -> str:
+    """The size that its noise is drawn at, as `noise_size` names it."""
+    return request.noise_size or f"{request.width}x{request.height}"
 
 
 def _has_final(shot: Shot) -> bool:

@@ -28,7 +28,7 @@ class PreparedGrid:
     count: int
     """Its tiles."""
     prepared: Prepared
-    """Those that are to be made. Equal requests come once."""
+    """Requests to be made, without duplicates."""
     shared: tuple[str, ...]
     """Jobs that have, or will have, clips of the other tiles already."""
 

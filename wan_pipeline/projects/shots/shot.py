@@ -35,7 +35,7 @@ class Take:
     """A clip of a shot, made or to be made."""
 
     id: str
-    """Of its job, and of its clip."""
+    """Id of its job and of its clip."""
     number: int
     state: JobState
     seed: int
@@ -91,7 +91,7 @@ class Shot:
     picked: str
     """Id of the picked take; empty for none."""
     takes: tuple[Take, ...] = field(default=())
-    """By number, without those that were cancelled or whose clips are gone."""
+    """Takes by number, without those that were cancelled or whose clips are gone."""
 
     @property
     def address(self) -> str:

@@ -15,7 +15,7 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 MAX_SHOTS = 5000
-"""Of one project."""
+"""Shots of one project."""
 _ORDER = "ORDER BY project, position, number"
 
 
@@ -33,7 +33,7 @@ class Shots:
     # Finding. `project` is a label; None means all projects
 
     def all(self, project: str | None = None) -> list[Shot]:
-        """In their order, with their takes."""
+        """The shots in order, with their takes."""
         return self._read(f"WHERE ?1 IS NULL OR project = ?1 {_ORDER}", project)
 
     def projects(self) -> list[str]:
@@ -94,7 +94,7 @@ class Shots:
         cannot be.
         """
         for each in new:
-            _check(each)
+            check_new_shot(each)
         with self._database.transaction() as connection:
             for each in new:
                 number = _number(connection, project, each.scene, each.shot)
@@ -113,12 +113,12 @@ class Shots:
 
     @main_app_only
     def edit(self, number: int, new: NewShot) -> Shot:
-        """Give a shot another id, scene, description and notes. Its settings stay, and so do its clips' names.
+        """Give a shot another id, scene, description and notes. Its settings stay; `Renumbering` renames its clips.
 
         Raises UserError for an id that another shot has.
         """
         shot = self.of_number(number)
-        _check(new)
+        check_new_shot(new)
         with self._database.transaction() as connection:
             if _number(connection, shot.project, new.scene, new.shot) not in (None, number):
                 raise ProjectError(f"There is a shot '{new.shot}' in that scene already; choose another id.")
@@ -190,7 +190,8 @@ def take_of(shot: Shot, number: int) -> Take:
     return found
 
 
-def _check(new: NewShot) -> None:
+def check_new_shot(new: NewShot) -> None:
+    """Raises RequestError for ids or texts that no shot can have."""
     check_id("shot", new.shot)
     if new.scene:
         check_id("scene", new.scene)

@@ -82,7 +82,7 @@ def variations(base: Draft, axes: Sequence[Axis]) -> list[Draft]:
 
 
 def prompts_of(prompt: str) -> list[str]:
-    """The prompts that `{red|blue}` stands for, each choice with each. Raises RequestError for too many."""
+    """The prompts that `{red|blue}` expands to, each choice with each. Raises RequestError for too many."""
     choices = [match[1].split("|") for match in _CHOICE.finditer(prompt)]
     count = 1
     for each in choices:

@@ -33,7 +33,7 @@ class Row:
     draft: Draft
     project: str = ""
     note: str = ""
-    """Of the person, with what unknown columns hold."""
+    """The user's note, with the values of unknown columns."""
     deterministic: bool = False
     shot: ShotOfRow | None = None
     """The shot that the clip is a take of."""
@@ -100,7 +100,7 @@ def row_values(row: Row) -> dict[str, Any]:
     values |= {name: member_name(getattr(draft, option.field)) for name, option in _FILES.items()}
     values["reference-image"] = [member_name(path) for path in draft.reference_images] or None
     loras = [lora.text for lora in draft.loras or ()]
-    values["lora"] = loras if draft.loras is not None else None  # an empty list is none, not the project's
+    values["lora"] = loras if draft.loras is not None else None  # an empty list means no LoRAs, not the project's
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
     if row.shot:  # not the number of the take, which is taken where the clip is

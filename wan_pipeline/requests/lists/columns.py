@@ -61,7 +61,7 @@ def check_columns(header: Sequence[object], file: str) -> list[str]:
 
 
 def unknown_warning(names: Iterable[str]) -> str:
-    """One sentence about columns that are none of ours."""
+    """One sentence about unknown columns."""
     shown = list(names)
     listed = ", ".join(f"'{name[:40]}'{_meant(name)}" for name in shown[:5])
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""

@@ -47,7 +47,7 @@ a red ball bounces over green hills,,natural,1,,,,,,,,,,hills
 """
 """Two sample rows. An empty cell leaves the choice to preset and model."""
 ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".xlsx", ".zip", ".fountain")
-"""Of the files that can be read."""
+"""Endings of the files that can be read."""
 
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _OTHER_SHEETS = ("content.xml", "Index/Document.iwa")

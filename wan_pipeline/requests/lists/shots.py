@@ -69,7 +69,7 @@ def _take(text: str) -> int:
     if not text:
         return 0
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= MAX_TAKE:
-        raise RequestError("take", f"The take '{text[:40]}' is no number of a take; use 1 to {MAX_TAKE:,}, or nothing.")
+        raise RequestError("take", f"The take '{text[:40]}' is not a take number; use 1 to {MAX_TAKE:,}, or nothing.")
     return int(text)
 
 

@@ -1,1 +1,1 @@
-"""How models read prompts."""
+"""How models read prompts, what prompts name, and prompts made richer."""

@@ -57,7 +57,7 @@ def without_tag(prompt: str, tag: LoraTag) -> str:
 def read_prompt(
     request: GenerationRequest, preset: Preset | None, count: CountTokens | None, limit: int, loras: Sequence[str]
 ) -> GenerationRequest:
-    """Cut the person's words, and not the style, to what the text encoder reads, and note what will not be read.
+    """Cut the user's prompt, and not the style, to what the text encoder reads, and note what will not be read.
 
     `limit` is in tokens; `count` is None if they cannot be counted. `loras` are the names in the library.
     """
@@ -94,7 +94,7 @@ def fitting(prompt: str, style: Callable[[str], str], count: CountTokens, limit:
 
 
 def _around(request: GenerationRequest, preset: Preset | None) -> str:
-    """What is read beside the person's words."""
+    """What is read beside the user's prompt."""
     words = request.prompt_before or request.prompt_after
     parts = [*(["its style"] if preset else []), *(["its project's words"] if words else [])]
     return f" with {' and '.join(parts)}" if parts else ""

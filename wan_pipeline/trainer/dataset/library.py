@@ -32,7 +32,7 @@ _Files = list[tuple[str, int, int]]
 
 
 class Datasets:
-    """Every method raises DatasetError for a name that is none, and StorageError."""
+    """Every method raises DatasetError for an invalid name, and StorageError."""
 
     def __init__(self, folder: Path, check_main_app: CheckMainApp = unchecked) -> None:
         self._folder = folder

@@ -23,7 +23,7 @@ encodes whole frames in fp32 (33 frames of 512 x 512: 7 GiB)."""
 
 
 @dataclass(frozen=True)
-class TrainingOutlook:
+class TrainingCandidate:
     """A plan and what is expected of it."""
 
     forecast: TrainingForecast
@@ -82,13 +82,13 @@ class TrainingPlanner:
     def __init__(
         self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[Bucket], machine: Machine, limit_gib: float = 0.0
     ) -> None:
-        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0 is all that is free but the spare."""
+        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0: all free but a reserve."""
         self._recipe = recipe
         self._machine = machine
         self._works = [_work(spec, recipe, bucket) for bucket in buckets]
         self._ram = max(machine.ram - PROCESS_BYTES, 0.0)
         free = (1 - SPARE) * machine.vram if machine.vram else self._ram
-        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own spare
+        self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own reserve
 
     @property
     def streams_text(self) -> bool:
@@ -98,26 +98,26 @@ class TrainingPlanner:
     def encodes_in_tiles(self) -> bool:
         return bool(self._machine.vram) and self.limit < VAE_GIB * GIB
 
-    def choose(self, numbers: list[Any] | None = None) -> TrainingOutlook:
+    def choose(self, numbers: list[Any] | None = None) -> TrainingCandidate:
         """The quickest plan that fits, with factors in fp32 if any such plan does; else the one that takes least.
 
         `numbers`, the `TrainingPlan.numbers` of a training to resume, leaves plans out that would change its weights.
         """
         plans = list(self._plans())
         same = [plan for plan in plans if numbers in (None, plan.numbers)]
-        outlooks = [self._outlook(plan) for plan in same or plans]  # of another device none; resuming will say so
-        fitting = [outlook for outlook in outlooks if outlook.fits]
+        candidates = [self._candidate(plan) for plan in same or plans]  # of another device none; resuming will say so
+        fitting = [candidate for candidate in candidates if candidate.fits]
         if not fitting:
-            return min(outlooks, key=lambda outlook: (outlook.deficit, outlook.forecast.bytes))
-        return min(fitting, key=lambda outlook: (outlook.plan.small_factors, outlook.forecast.step_seconds))
+            return min(candidates, key=lambda candidate: (candidate.deficit, candidate.forecast.bytes))
+        return min(fitting, key=lambda candidate: (candidate.plan.small_factors, candidate.forecast.step_seconds))
 
-    def smaller(self, failed: TrainingPlan) -> TrainingOutlook | None:
+    def smaller(self, failed: TrainingPlan) -> TrainingCandidate | None:
         """The plan to go on with when one ran out of memory: the quickest that takes a tenth less, if there is one."""
-        most = 0.9 * self._outlook(failed).forecast.bytes
-        less = [self._outlook(plan) for plan in self._plans(most)]
+        most = 0.9 * self._candidate(failed).forecast.bytes
+        less = [self._candidate(plan) for plan in self._plans(most)]
         return min(
-            (outlook for outlook in less if outlook.forecast.bytes <= most and not outlook.host_deficit),
-            key=lambda outlook: (outlook.plan.small_factors, outlook.forecast.step_seconds),
+            (candidate for candidate in less if candidate.forecast.bytes <= most and not candidate.host_deficit),
+            key=lambda candidate: (candidate.plan.small_factors, candidate.forecast.step_seconds),
             default=None,
         )
 
@@ -128,7 +128,7 @@ class TrainingPlanner:
         for plan in candidates():
             yield fitted(self._largest, plan, limit or self.limit)
 
-    def _outlook(self, plan: TrainingPlan) -> TrainingOutlook:
+    def _candidate(self, plan: TrainingPlan) -> TrainingCandidate:
         """The memory of the largest batch, and the mean time of a step."""
         largest = forecast(self._largest, plan, self._machine)
         seconds = sum(forecast(work, plan, self._machine).step_seconds / work.examples for work in self._works)
@@ -137,7 +137,7 @@ class TrainingPlanner:
         if not self._machine.vram:
             device, host = device + host, 0.0
         mean = TrainingForecast(plan, device, host, self._recipe.accumulation * seconds / batches)
-        return TrainingOutlook(mean, self.limit, self._ram, self._recipe.steps)
+        return TrainingCandidate(mean, self.limit, self._ram, self._recipe.steps)
 
     @property
     def _largest(self) -> Work:

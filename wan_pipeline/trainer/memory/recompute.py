@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
-from wan_pipeline.engine.memory.quantize import DequantizedLinear, dequantized
+from wan_pipeline.engine.memory.quantized_layers import DequantizedLinear, dequantized
 from wan_pipeline.trainer.memory.stored_inputs import StoredInputs
 
 Bound = Callable[[int], AbstractContextManager[None]]

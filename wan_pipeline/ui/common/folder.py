@@ -1,4 +1,4 @@
-"""The computer's own file manager, for the person who sits at the computer that the studio runs on."""
+"""The computer's file manager, for the user at the computer that the studio runs on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short sentences for the person: at a form, under a clip, at the foot of the page."""
+"""Short messages: at a form, under a clip, at the foot of the page."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class FormFiller:
 
     rooms: gr.Tabs
     tabs: gr.Tabs
-    """Those of the forms; the ids are values of `Mode`."""
+    """The forms' tabs; the ids are values of `Mode`."""
     forms: Mapping[Mode, FormLayout]
     open_mode: gr.Textbox
     """The mode whose form was open last."""

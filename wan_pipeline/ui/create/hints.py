@@ -67,7 +67,7 @@ def fit_to_model(form: Form, spec: ModelSpec, values: FieldValues) -> Updates:
 
 
 def show_styles(form: Form, chosen: FieldValues) -> Updates:
-    """The style and the quality as chosen, among those that are there now. One that is gone is none."""
+    """The style and the quality as chosen, among those that are there now. One that is gone counts as none."""
     presets, updates = form.choices.presets, {}
     for name, choices, none in (("preset", look_choices(presets), None), ("quality", quality_choices(presets), "")):
         value = chosen[name] if chosen[name] in dict(choices).values() else none

@@ -27,10 +27,10 @@ def stage(
     `seconds_left`: until it is done. `is_binned`: its clip is in the bin. `is_paused`: the queue as a whole is.
     """
     if job is None:
-        return templates.render("create/empty_stage.html")
+        return templates.render("create/stage/empty_stage.html")
     is_done = job.state is JobState.DONE
     return templates.render(
-        "create/stage.html",
+        "create/stage/stage.html",
         job=job,
         said=in_place(job, is_binned=is_binned, is_paused=is_paused),
         preview=preview,
@@ -69,14 +69,14 @@ def download(templates: Templates, job: Job | None) -> str:
     """A link that saves the clip; nothing without a clip."""
     if job is None or job.clip is None:
         return ""
-    return templates.render("create/download.html", clip=job.clip, name=download_name(job.request.seed, job.id))
+    return templates.render("create/stage/download.html", clip=job.clip, name=download_name(job.request.seed, job.id))
 
 
 def clip_acts(templates: Templates, clip: Clip | None) -> str:
     """Buttons for a finished clip that is in the gallery; empty without one."""
-    return templates.render("create/clip_acts.html", clip=clip) if clip else ""
+    return templates.render("create/stage/clip_acts.html", clip=clip) if clip else ""
 
 
 def strip(templates: Templates, jobs: Sequence[Job], shown: str) -> str:
     """Tiles of recent jobs, newest first; that of the job `shown` is marked. A click on a tile names its `data-job`."""
-    return templates.render("create/strip.html", jobs=jobs, shown=shown)
+    return templates.render("create/stage/strip.html", jobs=jobs, shown=shown)

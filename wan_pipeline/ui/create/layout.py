@@ -76,6 +76,9 @@ class FormLayout(Layout):
 
     def _prompt(self) -> None:
         self.form.place("prompt")
+        with gr.Row(elem_classes="prompt-tools"):
+            self.enhance = gr.Button("Enhance prompt", elem_classes=["quiet", "enhance"], size="sm", min_width=0)
+            self.characters = gr.HTML("", elem_classes="cast-chips", js_on_load=FORWARD_CLICKS)
         self.prompt_notes = gr.HTML("", elem_classes="prompt-notes", js_on_load=FORWARD_CLICKS)
         self.replaced = gr.Textbox(visible="hidden", container=False)
         """The typed prompt that another one took the place of; empty when there is nothing to undo."""
@@ -127,6 +130,7 @@ class FormLayout(Layout):
                 self.form.place("scheduler", "fps")
             with gr.Row(elem_classes="pair"):
                 self.form.place("quantization", "first_block_cache")
+            self.form.place("noise_size")
             gr.HTML(self._templates.render("create/advanced_hint.html"))
             self.form.place("prompt_before", "prompt_after")
 
@@ -156,7 +160,7 @@ class FormLayout(Layout):
             self.filled = gr.Textbox(visible="hidden", container=False)
             """Not empty once the form has been filled from a clip or a job: see `carry`."""
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
-                gr.HTML(self._templates.render("create/editing.html"))
+                gr.HTML(self._templates.render("create/stage/editing.html"))
                 self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
             own = [(PROFILES[""], "")]
             self.profile = gr.Radio(own, value="", label="Made by", visible=False, elem_classes="pills")

@@ -100,7 +100,7 @@ def restore(form: Form, text: str | None) -> Updates:
 
 
 def _saved_fields(form: Form) -> dict[str, Component]:
-    """Not the files, nor how the pictures among them are fitted."""
+    """The fields to save: not the files, nor how pictures are fitted."""
     left_out = {**FILE_FIELDS, **FRAMING_FIELDS}
     return {name: component for name, component in form.components.items() if name not in left_out}
 

@@ -16,8 +16,9 @@ from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.parts.clip_actions import ClipActions
+from wan_pipeline.ui.common.parts.many_clips import LEAVES, MAX_COMPARED, ManyClips, many_bar
 from wan_pipeline.ui.common.parts.reports import export_report, verification_report
-from wan_pipeline.ui.common.projects import chosen_project
+from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
@@ -27,8 +28,8 @@ from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
 from wan_pipeline.ui.gallery.work_events import WorkEvents
 from wan_pipeline.wording import plural
 
-MAX_PICKED = 9
-"""Clips that are compared at most."""
+MAX_PICKED = 500
+"""Clips that are chosen at most."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class GalleryEvents:
         self._templates, self._layout = templates, layout
         self._clips, self._project = ClipActions(studio, links.filler), links.project
         self._work = WorkEvents(studio, templates)
+        self._many = ManyClips(studio)
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
             "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
             **dict.fromkeys(("older", "newer"), self._turn_page),
@@ -63,10 +65,11 @@ class GalleryEvents:
             "export": self._export,
             "add-sound": self._add_sound,
             **dict.fromkeys((*self._work.starts, "stop-work"), self._change_work),
-            **dict.fromkeys(("pick", "unpick"), self._pick),
+            **dict.fromkeys(("pick", "pick-page", "unpick"), self._pick),
             **{f"rate-{rating}": self._judge for rating in range(MAX_RATING + 1)},
             **dict.fromkeys(("pick-take", "reject-take"), self._judge),
             "compare": self._compare,
+            **dict.fromkeys(self._many.actions, self._change_many),
             "folder": self._open_folder,
             **dict.fromkeys(("reuse", "vary"), lambda call: self._leave(call, self._clips.fill_form(call.click))),
             "frame": lambda call: self._leave(call, self._clips.go_on(call.click)),
@@ -152,20 +155,23 @@ class GalleryEvents:
         return self._grid(call.values, replace(call.selection, offset=max(call.selection.offset + step, 0)))
 
     def _pick(self, call: Call) -> Updates:
-        """Pick a clip, or drop it if it is picked; a tenth one replaces the first. "unpick" drops all."""
+        """Choose a clip, or drop it if it is chosen. "pick-page" chooses all of the page, "unpick" drops all."""
         clip_id, picked = call.click.subject, call.selection.picked
-        if call.click.act == "unpick":
-            picked = ()
-        elif clip_id in picked:
-            picked = _without(picked, clip_id)
-        else:
-            picked = (*picked, clip_id)[-MAX_PICKED:]
+        match call.click.act:
+            case "unpick":
+                picked = ()
+            case "pick-page":
+                picked = tuple(dict.fromkeys((*picked, *call.selection.ids)))[:MAX_PICKED]
+            case _ if clip_id in picked:
+                picked = _without(picked, clip_id)
+            case _:
+                picked = (*picked, clip_id)[-MAX_PICKED:]
         return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
 
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
         """The picks are held by id, on whatever page they are; one that was deleted meanwhile is dropped."""
         found = self._gallery.existing(selection.picked)
-        picks = html.picks(self._templates, found)
+        picks = many_bar(self._templates, found, project_choices(self._studio), in_gallery=True)
         selection = replace(selection, picked=tuple(clip.id for clip in found))
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
@@ -206,8 +212,8 @@ class GalleryEvents:
         return self._open(call, ids[min(max(place, 0), len(ids) - 1)])
 
     def _compare(self, call: Call) -> Updates:
-        """The picked clips side by side, in the order in which they were picked."""
-        clips = self._gallery.existing(call.selection.picked)
+        """The chosen clips side by side, in the order in which they were chosen."""
+        clips = self._gallery.existing(call.selection.picked[:MAX_COMPARED])
         shots = {clip.id: self._studio.shots.of_take(clip.id) for clip in clips}
         return self._layout.updates(over=html.compare(self._templates, self._names, clips, shots))
 
@@ -225,7 +231,7 @@ class GalleryEvents:
     def _pick_take(self, clip_id: str) -> None:
         shot = self._studio.shots.of_take(clip_id)
         if shot is None:
-            raise UserError("That clip is a take of no shot, so it cannot be picked; rate it, or give it a star.")
+            raise UserError("That clip is not a take of a shot, so it cannot be picked; rate it, or give it a star.")
         self._studio.shots.pick([take for take in shot.done if take.id == clip_id])
 
     def _close(self, selection: Selection) -> Updates:
@@ -250,6 +256,14 @@ class GalleryEvents:
                 return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
             case _:
                 return {**self._moved(call), **self._layout.updates(toast=done.toast(self._templates))}
+
+    def _change_many(self, call: Call) -> Updates:
+        """What is done to all chosen clips."""
+        act, ids = call.click.act, call.selection.picked
+        done = self._many.actions[act](ids, call.click)
+        selection = replace(call.selection, picked=() if act in LEAVES else ids)
+        told = self._layout.updates(toast=done.toast(self._templates)) if done.text else {}
+        return {**self._grid_and_picks(call.values, selection), **told}
 
     def _export(self, call: Call) -> Updates:
         """Begin to write the clip in the format of the button."""

@@ -31,7 +31,7 @@ class Tile:
     facts: str
     """When it was made, its size, its length and its project, in one line."""
     is_picked: bool
-    """To compare."""
+    """Whether it is picked, to compare or for an action on many."""
 
 
 def grid(templates: Templates, page: GalleryPage, query: GalleryQuery, offset: int, picked: Sequence[str]) -> str:
@@ -55,11 +55,6 @@ def count(templates: Templates, total: int) -> str:
 def arrivals(templates: Templates, number: int) -> str:
     """Says that there are clips which the grid does not show yet; empty without any."""
     return templates.render("gallery/arrivals.html", number=number) if number else ""
-
-
-def picks(templates: Templates, clips: Sequence[Clip]) -> str:
-    """The bar of the one or two clips picked to compare; empty without any."""
-    return templates.render("gallery/picks.html", clips=clips) if clips else ""
 
 
 def sheet(

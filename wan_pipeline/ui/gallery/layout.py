@@ -28,7 +28,7 @@ class Selection:
     offset: int = 0
     """Index of the first clip on the page."""
     picked: tuple[str, ...] = ()
-    """Ids of the clips to compare, at most nine, in the order in which they were picked."""
+    """Ids of the chosen clips, in the order in which they were chosen."""
     open: str = ""
     """Id of the clip whose sheet is open; empty for none."""
     ids: tuple[str, ...] = ()

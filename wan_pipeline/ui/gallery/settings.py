@@ -72,6 +72,7 @@ def _rare_settings(request: GenerationRequest) -> dict[str, str]:
         "Control video": _short(request.control_video),
         "Control mask": _short(request.control_mask),
         "Reference images": ", ".join(_short(name) for name in request.reference_images),
+        "Noise of a clip of": request.noise_size.replace("x", " x "),
         "First-block cache": f"{cache:g}" if cache else "",
     }
     return {name: value for name, value in used.items() if value}

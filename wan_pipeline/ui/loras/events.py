@@ -39,7 +39,7 @@ class LorasEvents:
 
     @property
     def inputs(self) -> set[Block]:
-        """Of the forms only which model is chosen: they are read every few seconds."""
+        """The forms' chosen models alone: they are read every few seconds."""
         return self._layout.inputs | self._filler.chosen_inputs
 
     @property

@@ -22,7 +22,7 @@ PAGE_SIZE = 24
 QUICK = 0.1
 """Seconds that a first look may read files for."""
 THOROUGH = 1.0
-"""Seconds of a later one, which nobody waits for."""
+"""Seconds between later ones, in the background."""
 HASH_CHARACTERS = 10
 
 
@@ -47,9 +47,9 @@ class LoraCard:
     folder: str
     """Where it is, below the folders of LoRAs; empty for one that is in none of theirs."""
     poster: Path | None
-    """Of the newest clip made with it."""
+    """Poster of the newest clip made with it."""
     sha256: str
-    """Of its first file, shortened; empty while that is not known."""
+    """Hash of its first file, shortened; empty until it is known."""
     note: str
 
 
@@ -64,7 +64,7 @@ class Shelf:
     """How many files were read to find those that match, while that is not done; None when it is."""
     in_all: int
     folders: tuple[str, ...]
-    """To filter by."""
+    """Folders to filter by."""
 
     @property
     def settled(self) -> Shelf:
@@ -136,7 +136,7 @@ class LoraShelves:
         limit: int,
         ends: float,
     ) -> tuple[Sequence[Lora], int | None]:
-        """Those with all words in name, note, base or trigger words: by name and note first, for no file is read there.
+        """LoRAs with all words in name, note, base or trigger words: by name and note first, as that reads no file.
 
         Others are read while there are no more than `limit`; and the number read, if time ran out before that.
         """
@@ -159,7 +159,7 @@ class LoraShelves:
     def _fitting(
         self, loras: Sequence[Lora], model: InstalledModel | None, limit: int, ends: float
     ) -> tuple[list[Lora], int | None]:
-        """Those that fit, one more than `limit` at most, and how many were read if time ran out before."""
+        """LoRAs that fit, at most one more than `limit`, and how many were read if time ran out."""
         found: list[Lora] = []
         for number, lora in enumerate(loras):
             if len(found) > limit:

@@ -113,7 +113,7 @@ class AddManyEvents:
         return checked
 
     def _held(self, path: str) -> CheckedList | None:
-        """Take a list over, so that nobody else closes it."""
+        """Take a list over, so that it is not closed elsewhere."""
         with self._checked_lock:
             return self._checked.pop(path, None)
 

@@ -18,7 +18,7 @@ class Row:
 
     job: Job
     place: int
-    """In its shelf, from 1."""
+    """Position in its list, from 1."""
     facts: str
     """Its main settings in one line."""
     picture: Path | None = None
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def icon(self) -> str:
-        """Stands for a picture where there is none."""
+        """Placeholder where there is no picture."""
         if self.has_failed:
             return "retry"
         return {JobState.PAUSED: "pause", JobState.CANCELLED: "close"}.get(self.job.state, "frame")

@@ -30,7 +30,7 @@ class Thumbnails:
         """Names of pictures that cannot be read."""
 
     def of(self, request: GenerationRequest) -> Path | None:
-        """Of the first input picture; None without one, or if it cannot be read any more."""
+        """Thumbnail of the first input picture; None without one, or if it cannot be read any more."""
         name = next(filter(None, (request.image, request.last_image, *request.reference_images)), None)
         if name is None or name in self._without:
             return None

@@ -34,5 +34,7 @@ class ShotsRoom:
         filters = [layout.text.change, layout.status.input, layout.scene.input]
         gr.on(filters, events.search, inputs, outputs, trigger_mode="always_last", **QUIET)
         layout.upload.upload(events.add_file, [layout.upload, links.project], outputs, **QUIET)
+        pictures = [layout.pictures, links.project, layout.character]
+        layout.pictures.upload(events.add_pictures, pictures, [layout.over, layout.character, layout.toast], **QUIET)
         for part in layout.clickable:
             part.click(events.act, inputs, outputs, trigger_mode="multiple", **QUIET)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
-from wan_pipeline.projects.shots.finals import composition_note
+from wan_pipeline.projects.shots.finals import can_keep_layout, composition_note
 from wan_pipeline.projects.shots.grids import PreparedGrid
 from wan_pipeline.projects.shots.lists import new_shot
 from wan_pipeline.projects.shots.shot import Shot
@@ -71,9 +73,8 @@ class Dialogs:
 
     # Before many are queued
 
-    def ask_finish(self, project: str) -> str:
-        """All picked takes without a final: how many, how long, and what will differ."""
-        clips = self._studio.finals.picked(project)
+    def ask_finish(self, clips: Sequence[Clip], *, is_one: bool = False) -> str:
+        """Finals of these clips, all picked ones or one: how many, how long, and what will differ."""
         if not clips:
             raise UserError("Every picked take has its final, or waits for it; pick other takes first.")
         requests = self._studio.finals.of(clips).requests
@@ -81,7 +82,10 @@ class Dialogs:
         text = self._studio.estimates.of_requests(requests).text
         label = f"Make {plural(len(clips), 'final')}"
         told = list(dict.fromkeys(filter(None, notes)))
-        return html.confirm(self._templates, "finish-all", f"{text}.", label, notes=told)
+        act, subject = ("finish-one", clips[0].id) if is_one else ("finish-all", "")
+        is_kept = any(can_keep_layout(clip.request, final) for clip, final in zip(clips, requests, strict=True))
+        other = (f"{act}-kept", "Keep the layout") if is_kept else None
+        return html.confirm(self._templates, act, f"{text}.", label, subject, told, other)
 
     def ask_open(self, project: str) -> str:
         """A first take of every shot without one."""
@@ -127,11 +131,13 @@ class Dialogs:
 
     def download(self, act: str, project: str) -> str:
         """Write a contact sheet or the review, and let the browser save it."""
-        folder = self._studio.settings.cache
+        folder, notes = self._studio.settings.cache, tuple[str, ...]()
         if act == "sheet":
             path = folder / f"{project or 'shots'}_contact-sheet.pdf"
-            self._studio.contact_sheets.of_project(project, path)
+            notes = self._studio.contact_sheets.of_project(project, path)
         else:
             path = folder / f"{project or 'shots'}_review.pdf"
             self._studio.reviews.export(project, path)
-        return toast(self._templates, f"{path.name} is being downloaded", download=served_copy(path))
+        return toast(
+            self._templates, " ".join([f"{path.name} is being downloaded", *notes]), download=served_copy(path)
+        )

@@ -10,17 +10,21 @@ from pathlib import Path
 import gradio as gr
 from gradio.blocks import Block
 
+from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.projects.shots.shot import NewShot, Shot
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.filters import offer
 from wan_pipeline.ui.common.messages import toast
-from wan_pipeline.ui.common.projects import chosen_project
+from wan_pipeline.ui.common.parts.clip_actions import Done
+from wan_pipeline.ui.common.parts.many_clips import LEAVES, ManyClips, many_bar
+from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.shots import html
+from wan_pipeline.ui.shots.cast import CastDialogs
 from wan_pipeline.ui.shots.dialogs import Dialogs
 from wan_pipeline.ui.shots.html import PAGE_SIZE, ShotFilter
 from wan_pipeline.ui.shots.layout import Selection, ShotsLayout
@@ -33,16 +37,16 @@ class ShotsEvents:
     def __init__(self, studio: Studio, templates: Templates, layout: ShotsLayout, links: PageLinks) -> None:
         self._studio, self._shots = studio, studio.shots
         self._templates, self._layout, self._project = templates, layout, links.project
-        self._dialogs = Dialogs(studio, templates)
+        self._many = ManyClips(studio)
+        self._dialogs, self._cast = Dialogs(studio, templates), CastDialogs(studio, templates)
         # What a button does; the text is told, and the board then shows the rest.
         self._changes: Mapping[str, Callable[[Click, str], str]] = {
             "new-take": self._new_take,
             "pick-take": self._pick,
             "reject-take": self._reject,
             **{f"rate-{rating}": self._rate for rating in range(6)},
-            "finish": lambda click, _: self._finish([self._picked(click)]),
-            "finish-take": lambda click, _: self._finish([click.subject]),
-            "finish-all": lambda _, project: self._finish([clip.id for clip in studio.finals.picked(project)]),
+            **dict.fromkeys(("finish-one", "finish-one-kept"), self._finish_one),
+            **dict.fromkeys(("finish-all", "finish-all-kept"), self._finish_all),
             "draft-open": self._draft_open,
             "move-before": self._move_before,
             **dict.fromkeys(("move-up", "move-down"), self._move_by_one),
@@ -50,6 +54,8 @@ class ShotsEvents:
             "remove-shot": self._remove,
             **dict.fromkeys(("done", "undone", "answer"), self._dialogs.change_review),
             "queue-again": self._dialogs.queue_again,
+            **self._cast.changes,
+            "undo": self._undo,
         }
         # What opens, and what is shown anew in what is open.
         self._opens: Mapping[str, Callable[[Click, str], str]] = {
@@ -57,11 +63,14 @@ class ShotsEvents:
             "edit": lambda click, _: html.edit(templates, self._shots.of_number(int(click.subject))),
             "ask-remove-shot": lambda click, _: self._ask_remove(click.subject),
             "open": lambda click, _: self._dialogs.viewer(click.subject),
-            "ask-finish": lambda _, project: self._dialogs.ask_finish(project),
+            "ask-finish": lambda _, project: self._dialogs.ask_finish(studio.finals.picked(project)),
+            "finish": lambda click, _: self._dialogs.ask_finish(self._clips([self._picked(click)]), is_one=True),
+            "finish-take": lambda click, _: self._dialogs.ask_finish(self._clips([click.subject]), is_one=True),
             "ask-open": lambda _, project: self._dialogs.ask_open(project),
             "close": lambda *_: "",
         }
-        self._stays_open = frozenset({"scene", "shot", "description", "notes", "done", "undone", "answer"})
+        texts = ("scene", "shot", "description", "notes", "done", "undone", "answer")
+        self._stays_open = frozenset((*texts, *self._cast.changes))
 
     @property
     def inputs(self) -> set[Block]:
@@ -90,20 +99,59 @@ class ShotsEvents:
         """A click on any button, a key, an edited box or a dragged shot. A toast says what went wrong."""
         click, project = Click.of(event), chosen_project(self._studio, values.get(self._project))
         try:
-            if click.act in ("back", "next"):
-                return self._turn_page(values, click)
-            if click.act in ("sheet", "review"):
-                return self._layout.updates(toast=self._dialogs.download(click.act, project))
-            if opens := self._opens.get(click.act):
-                return self._layout.updates(over=opens(click, project))
-            told = self._changes[click.act](click, project)
+            return self._opened(values, click, project) or self._changed(values, click, project)
         except UserError as error:
             return {**self.refresh(values), **self._toast(str(error))}
+
+    def _opened(self, values: Values, click: Click, project: str) -> Updates:
+        """What a click shows without changing a shot; nothing for one that changes something."""
+        if click.act in ("back", "next"):
+            return self._turn_page(values, click)
+        if click.act in ("sheet", "review"):
+            return self._layout.updates(toast=self._dialogs.download(click.act, project))
+        if show := self._cast.opens.get(click.act):
+            return self._show_character(show(click, project))
+        if opens := self._opens.get(click.act):
+            return self._layout.updates(over=opens(click, project))
+        return {}
+
+    def _changed(self, values: Values, click: Click, project: str) -> Updates:
+        """What a click changes, and the board after it."""
+        if click.act in ("pick", "unpick") or click.act in self._many.actions:
+            return self._act_on_many(values, click)
+        told = self._changes[click.act](click, project)
         closed = {} if click.act in self._stays_open else self._layout.updates(over="")
         if click.act in ("done", "undone", "answer"):
             take = click.subject if click.act == "answer" else click.text
             closed = self._layout.updates(over=self._dialogs.viewer(take))
         return {**self.refresh(values), **closed, **(self._toast(told) if told else {})}
+
+    def add_pictures(self, paths: list[str] | None, project: str | None, character: str) -> Updates:
+        """Pictures of the character whose dialog is open."""
+        try:
+            label = chosen_project(self._studio, project)
+            return self._show_character(self._cast.add_pictures(label, character, list(map(Path, paths or []))))
+        except UserError as error:
+            return self._toast(str(error))
+
+    def _show_character(self, shown: tuple[str, str]) -> Updates:
+        return self._layout.updates(over=shown[0], character=shown[1])
+
+    def _act_on_many(self, values: Values, click: Click) -> Updates:
+        """Choose a take for the bar, or drop it; or do something to all chosen takes."""
+        selection, told = values[self._layout.selection], Done()
+        chosen = selection.chosen
+        match click.act:
+            case "unpick":
+                chosen = ()
+            case "pick":
+                others = tuple(each for each in chosen if each != click.subject)
+                chosen = others if len(others) < len(chosen) else (*chosen, click.subject)
+            case _:
+                told = self._many.actions[click.act](chosen, click)
+                chosen = () if click.act in LEAVES else chosen
+        toast = self._layout.updates(toast=told.toast(self._templates)) if told.text else {}
+        return {**self._refresh(values, replace(selection, chosen=chosen)), **toast}
 
     # What is shown
 
@@ -132,8 +180,13 @@ class ShotsEvents:
         known = self._studio.projects.find(project) if project else None
         title = known.title if known else project or "No project"
         waiting = sum(bool(shot.picked_take and not shot.final_take) for shot in shots)
-        board = html.board(self._templates, page, len(matching), offset, is_filtered=query != ShotFilter())
+        clips = self._studio.gallery.existing(selection.chosen)
+        ids = {clip.id for clip in clips}
+        is_filtered = query != ShotFilter()
+        board = html.board(self._templates, page, len(matching), offset, is_filtered=is_filtered, chosen=ids)
+        projects = project_choices(self._studio) if clips else []
         return {
+            "bar": (layout.bar, many_bar(self._templates, clips, projects)),
             "head": (layout.head, html.head(self._templates, title, shots, waiting)),
             "board": (layout.board, board),
         }
@@ -176,9 +229,18 @@ class ShotsEvents:
         self._studio.gallery.rate(click.subject, int(click.act[-1]))
         return ""
 
-    def _finish(self, clip_ids: list[str]) -> str:
-        ids = self._studio.takes.queue(self._studio.finals.of(self._studio.gallery.existing(clip_ids)))
+    def _finish_one(self, click: Click, _: str) -> str:
+        return self._finish(self._clips([click.subject]), click)
+
+    def _finish_all(self, click: Click, project: str) -> str:
+        return self._finish(self._studio.finals.picked(project), click)
+
+    def _finish(self, clips: list[Clip], click: Click) -> str:
+        ids = self._studio.takes.queue(self._studio.finals.of(clips, keep_layout=click.act.endswith("kept")))
         return f"{plural(len(ids), 'final')} added to the queue"
+
+    def _clips(self, clip_ids: list[str]) -> list[Clip]:
+        return self._studio.gallery.existing(clip_ids)
 
     # What is done to shots
 
@@ -205,13 +267,18 @@ class ShotsEvents:
     def _edit(self, click: Click, _: str) -> str:
         shot = self._shots.of_number(int(click.subject))
         texts = {name: getattr(shot, name) for name in ("shot", "scene", "description", "notes")}
-        self._shots.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
-        return ""
+        done = self._studio.renumbering.edit(shot.number, NewShot(**(texts | {click.act: click.text.strip()})))
+        told = [f"{plural(done.renamed, 'clip')} renamed."] if done.renamed else []
+        return " ".join([*told, *done.notes[:2]])
 
     def _remove(self, click: Click, _: str) -> str:
         shot = self._shots.of_number(int(click.subject))
         self._shots.remove([shot.number])
         return f"Shot {shot.address} is off the list; its clips are in the gallery"
+
+    def _undo(self, click: Click, _: str) -> str:
+        self._studio.gallery.unbin(click.text.split())
+        return "Back in the gallery"
 
     def _number(self, click: Click) -> int:
         """The row number of the shot that was clicked, or of the shot of the take that was."""
@@ -222,7 +289,7 @@ class ShotsEvents:
     def _take(self, click: Click) -> tuple[Shot, str]:
         shot = self._shots.of_take(click.subject)
         if shot is None:
-            raise UserError("That take is of no shot any more; look at the list again.")
+            raise UserError("That take no longer belongs to a shot; look at the list again.")
         return shot, click.subject
 
     def _picked(self, click: Click) -> str:

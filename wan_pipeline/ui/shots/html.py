@@ -6,7 +6,7 @@ A button's `data-act` names what it does. The nearest `data-clip` holds the row 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wan_pipeline.projects.shots.shot import Shot, ShotStatus, Take
@@ -39,11 +39,13 @@ def head(templates: Templates, title: str, shots: Sequence[Shot], unfinished: in
     )  # fmt: skip
 
 
-def board(templates: Templates, shots: Sequence[Shot], total: int, offset: int, *, is_filtered: bool) -> str:
-    """One page of the shots. `total` are those that match the filters."""
+def board(templates: Templates, shots: Sequence[Shot], total: int, offset: int, *, is_filtered: bool,
+          chosen: Collection[str] = ()) -> str:  # fmt: skip
+    """One page of the shots. `total` are those that match the filters; `chosen` the ids of takes in the bar."""
     return templates.render(
-        "shots/board.html", shots=shots, total=total, offset=offset, page_size=PAGE_SIZE, is_filtered=is_filtered
-    )
+        "shots/board.html", shots=shots, total=total, offset=offset, page_size=PAGE_SIZE, is_filtered=is_filtered,
+        chosen=chosen,
+    )  # fmt: skip
 
 
 def again(templates: Templates, subject: str, title: str, value: str = "", text: str = "", count: int = 0) -> str:
@@ -51,9 +53,15 @@ def again(templates: Templates, subject: str, title: str, value: str = "", text:
     return templates.render("shots/again.html", subject=subject, title=title, value=value, text=text, count=count)
 
 
-def confirm(templates: Templates, act: str, text: str, label: str, subject: str = "", notes: Sequence[str] = ()) -> str:
-    """What is about to be done, to `subject` if to one shot alone, and the button that does it."""
-    return templates.render("shots/confirm.html", act=act, text=text, label=label, subject=subject, notes=notes)
+def confirm(templates: Templates, act: str, text: str, label: str, subject: str = "", notes: Sequence[str] = (),
+            other: tuple[str, str] | None = None) -> str:  # fmt: skip
+    """What is about to be done, to `subject` if to one shot or take alone, and the button that does it.
+
+    `other` is another way to do it: what it does, and its label.
+    """
+    return templates.render(
+        "shots/confirm.html", act=act, text=text, label=label, subject=subject, notes=notes, other=other
+    )
 
 
 def edit(templates: Templates, shot: Shot) -> str:

@@ -26,6 +26,8 @@ class Selection:
 
     offset: int = 0
     """Index of the first shot on the page."""
+    chosen: tuple[str, ...] = ()
+    """Ids of the takes that the bar is for."""
 
 
 class ShotsLayout(Layout):
@@ -40,8 +42,15 @@ class ShotsLayout(Layout):
             self.upload = gr.UploadButton(
                 "Add a shot list", file_types=list(ENDINGS), elem_id="shots-upload", elem_classes="quiet", min_width=0
             )
+        self.pictures = gr.UploadButton(
+            "Add pictures", file_count="multiple", file_types=["image"], elem_id="character-pictures", visible="hidden"
+        )
+        """Pressed by a button of the dialog of a character."""
+        self.character = gr.State("")
+        """Name of the character whose dialog is open."""
         self.head = _clickable("shots-head")
         self.board = _clickable("shots-board", "board.js")
+        self.bar = _clickable("shots-bar")
         self.over = _clickable("shots-over")
         self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
         self.clock = room_clock(POLL_SECONDS)
@@ -51,7 +60,7 @@ class ShotsLayout(Layout):
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.head, self.board, self.over, self.toast
+        return self.head, self.board, self.bar, self.over, self.toast
 
     @property
     def inputs(self) -> set[Block]:

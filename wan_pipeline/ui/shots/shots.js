@@ -16,8 +16,13 @@
     if (take && !take.contains(event.relatedTarget)) stop(take);
   });
 
+  document.addEventListener("click", event => {
+    const button = event.target.closest?.("[data-upload]");
+    if (button && !button.disabled) document.getElementById(button.dataset.upload)?.click();
+  });
+
   // Arrow keys go from take to take and from shot to shot; letters act on the take or the shot that has the keyboard.
-  const KEYS = {p: "pick-take", x: "reject-take", f: "finish", n: "new-take", a: "again", c: "edit", Enter: "open"};
+  const KEYS = {p: "pick-take", x: "reject-take", f: "finish", n: "new-take", a: "again", c: "edit", v: "pick", Enter: "open"};
   const step = (from, key) => {
     const row = from.closest(".shot"), stops = [...row.querySelectorAll("[data-focus]")];
     if (key === "ArrowLeft" || key === "ArrowRight")

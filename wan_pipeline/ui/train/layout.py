@@ -144,7 +144,7 @@ def choices(names: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _whole(what: str, text: str) -> int:
     if not text.isdecimal() or len(text) > MAX_DIGITS:
-        raise UserError(f"The {what} '{text[:40]}' is no whole number; write one such as 200.")
+        raise UserError(f"The {what} '{text[:40]}' is not a whole number; write one such as 200.")
     return int(text)
 
 

@@ -32,7 +32,7 @@ class Done:
 
 
 class ClipActions:
-    """The buttons of `common/clip_actions.html`. Each raises UserError."""
+    """The buttons of `common/parts/clip_actions.html`. Each raises UserError."""
 
     def __init__(self, studio: Studio, filler: Filler) -> None:
         self._studio, self._gallery, self._filler = studio, studio.gallery, filler
@@ -43,7 +43,7 @@ class ClipActions:
             "share": self._share,
             "verify": self._verify,
         }
-        """By `data-act`."""
+        """Actions by `data-act`."""
 
     def fill_form(self, click: Click) -> Updates:
         """The clip's settings in the form; with "vary", another seed."""

@@ -17,7 +17,7 @@ def verification_report(templates: Templates, verification: Verification | None)
         return ""
     verdict = verification.verdict
     return templates.render(
-        "common/verification.html",
+        "common/parts/verification.html",
         state=verification.state,
         stage=STAGES[verification.stage].lower(),
         step=verification.step,
@@ -32,7 +32,7 @@ def export_report(templates: Templates, export: PageExport | None) -> str:
     if export is None:
         return ""
     return templates.render(
-        "common/export.html",
+        "common/parts/export.html",
         state=export.state,
         title=FORMATS[export.format].title if export.format in FORMATS else export.format,
         stage=STAGES[export.stage].lower(),

@@ -22,7 +22,7 @@ def training_now(templates: Templates, names: Names, jobs: Sequence[TrainingJob]
         return ""
     job = jobs[0]
     return templates.render(
-        "common/training_now.html",
+        "common/parts/training_now.html",
         job=job,
         facts=facts_line(names, job, len(jobs) - 1),
         stage=stage_words(job),
@@ -32,7 +32,7 @@ def training_now(templates: Templates, names: Names, jobs: Sequence[TrainingJob]
 
 def training_actions(templates: Templates, jobs: Sequence[TrainingJob]) -> str:
     """Its button. Apart from what changes every second: a button that is replaced while it is pressed does nothing."""
-    return templates.render("common/training_actions.html", job=jobs[0]) if jobs else ""
+    return templates.render("common/parts/training_actions.html", job=jobs[0]) if jobs else ""
 
 
 def facts_line(names: Names, job: TrainingJob, behind: int = 0) -> str:

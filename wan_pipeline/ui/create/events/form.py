@@ -24,6 +24,7 @@ from wan_pipeline.ui.create.events.loras import LoraEvents
 from wan_pipeline.ui.create.events.profiles import ProfileEvents
 from wan_pipeline.ui.create.events.projects import ProjectEvents, origins
 from wan_pipeline.ui.create.events.prompts import PromptEvents
+from wan_pipeline.ui.create.events.tools import PromptTools
 from wan_pipeline.ui.create.fields.field import FieldValues
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS
 from wan_pipeline.ui.create.fields.size import CUSTOM
@@ -47,6 +48,7 @@ class FormEvents:
         self._wire_choices()
         LoraEvents(self._studio, self._templates, self._layout, self._links).wire()
         PromptEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
+        PromptTools(self._studio, self._templates, self._layout, self._links).wire()
         FileEvents(self._studio, self._templates, self._layout, self._links.project).wire(self._links.page)
         ProjectEvents(self._studio, self._templates, self._layout, self._links).wire()
         ProfileEvents(self._studio, self._templates, self._layout, self._links).wire()
@@ -131,7 +133,7 @@ class FormEvents:
         return {self._layout.estimate: shows, self._layout.origins: where}
 
     def _layers(self, values: Values) -> Layers:
-        """Those of the open project, by the profile that is chosen."""
+        """The settings of the open project, with the chosen profile."""
         return self._studio.projects.layers(
             str(values[self._links.project] or ""), str(values[self._layout.profile] or "")
         )

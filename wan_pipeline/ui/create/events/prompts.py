@@ -57,10 +57,12 @@ class PromptEvents:
         """What of the prompt will not be read or not be shown, and what the model knows."""
         chosen = self._form.values(values)
         unread: tuple[str, ...] = ()
-        unknown = vocabulary_notes(chosen["prompt"] or "", self._form.spec(chosen["model"]))
-        with suppress(UserError):  # the estimate says what is missing
-            layers = self._studio.projects.layers(str(values.get(self._project) or ""))
-            unread = self._studio.requests.within(layers).notes(shown(self._form.draft(values)))
+        prompt = chosen["prompt"] or ""
+        with suppress(UserError):  # the estimate says what the form lacks
+            requests = self._studio.requests.within(self._studio.projects.layers(str(values.get(self._project) or "")))
+            draft = shown(self._form.draft(values))
+            unread, prompt = requests.notes(draft), requests.worded(draft)
+        unknown = vocabulary_notes(prompt, self._form.spec(chosen["model"]))
         html = self._templates.render(
             "create/prompt_notes.html",
             notes=(*unread, *unknown),

@@ -85,7 +85,7 @@ def number(
 ) -> Field:
     """A number that may stay blank. `setting` is its name in `Draft`, if that differs.
 
-    A text box, for Gradio's number box cannot start blank and drops what is not a number without a word.
+    A text box, for Gradio's number box cannot start blank and silently drops what is not a number.
     """
     setting = setting or name
 

@@ -1,4 +1,4 @@
-"""The length of the clip: seconds for the person, frames of the form 4k+1 for the model."""
+"""The length of the clip: seconds for the user, 4k+1 frames for the model."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class LoraRow:
 
     name: Name
     weight: Typed = "1"
-    """Of both experts, or of the high-noise one where `low` is not blank."""
+    """Weight for both experts, or for the high-noise one where `low` is not blank."""
     low: Typed = ""
     """For the low-noise expert; blank: as `weight`."""
     over: Typed = ""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 import gradio as gr
 
+from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec
+from wan_pipeline.requests.options import pixels
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import Choices, Field, has_second_expert, number, only_if, plain
@@ -19,7 +21,10 @@ from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
 
 DEFAULT_PRESET = "natural"
 SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
-PRECISIONS = {Precision.FP8_COMPUTE: "FP8 compute (error 6.7 %; INT8: 2.4 %)"}
+PRECISIONS = {
+    Precision.INT8_COMPUTE: "INT8 compute (faster on most GPUs)",
+    Precision.FP8_COMPUTE: "FP8 compute (error 6.7 %; INT8: 2.4 %)",
+}
 """Labels of precisions that are not just their name in capitals."""
 AUTOMATIC = ("Automatic", "")
 
@@ -79,6 +84,19 @@ def _quantization(choices: Choices) -> gr.Dropdown:
     return gr.Dropdown(options, value="", label="Weights", min_width=120)
 
 
+def _noise_size(choices: Choices) -> gr.Textbox:
+    label = "Keep the layout of a clip of this seed and size"
+    return gr.Textbox(label=label, placeholder="such as 192 x 128; blank: none", max_lines=1, min_width=120)
+
+
+def _pixels(text: str | None) -> str | None:
+    """Raises RequestError."""
+    try:
+        return pixels(text or "") or None
+    except UserError as error:
+        raise RequestError("noise_size", str(error)) from error
+
+
 _PROMPT = Field(
     _prompt, lambda values, spec: {"prompt": values["prompt"] or ""}, lambda draft, spec: draft.prompt, is_timed=False
 )
@@ -106,6 +124,12 @@ FIELDS: dict[str, Field] = {
     "scheduler": plain("scheduler", _scheduler),
     "quantization": plain("quantization", _quantization),
     "first_block_cache": number("first_block_cache", "First-block cache", float, placeholder="off"),
+    "noise_size": Field(
+        _noise_size,
+        lambda values, spec: {"noise_size": _pixels(values["noise_size"])},
+        lambda draft, spec: draft.noise_size or "",
+        is_timed=False,
+    ),
     "prompt_before": plain("prompt_before", _words("Words before the prompt"), is_timed=False),
     "prompt_after": plain("prompt_after", _words("Words after the prompt"), is_timed=False),
     "loras": LORAS,

@@ -16,7 +16,7 @@ def copy_clip(clip: Path, name: str, folder: str) -> tuple[str, ...]:
     """Copy an MP4 to the folder, under a name that may lie in folders below it. Returns what a person should know.
 
     The folder is a whole path, taken as it is written: `~` in it is no home. A file that is there is never replaced,
-    for somebody may have worked on it: the copy gets a number then.
+    as it may have been edited: the copy gets a number then.
     The clip itself is safe in the workspace, so a disk that is away is no reason to fail it.
     """
     if not folder:

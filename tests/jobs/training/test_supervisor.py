@@ -17,8 +17,8 @@ from tests.support.studios import QUICK, opened, read_settings, wait_for, words_
 from tests.support.warm import Warm, WarmProcess
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.training.job import TrainingState
-from wan_pipeline.jobs.training.keeper import TrainerKeeper, training_log
 from wan_pipeline.jobs.training.process import MODULE, train_next
+from wan_pipeline.jobs.training.supervisor import TrainerSupervisor, training_log
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks
@@ -42,7 +42,7 @@ class Launcher:
 
     def __init__(self, warm: Warm, target: str, **environment: str) -> None:
         self.started: list[WarmProcess] = []
-        self._start = partial(warm.start, f"tests.jobs.training.test_keeper:{target}", **environment)
+        self._start = partial(warm.start, f"tests.jobs.training.test_supervisor:{target}", **environment)
 
     def __call__(self, settings: Settings) -> WarmProcess:
         self.started.append(self._start(write_settings(settings), log=training_log(settings)))
@@ -50,12 +50,12 @@ class Launcher:
 
 
 @contextmanager
-def keeping(
+def supervising(
     studio: Studio, warm: Warm, target: str = "warm_trainer", **environment: str
-) -> Iterator[tuple[TrainerKeeper, Launcher]]:
+) -> Iterator[tuple[TrainerSupervisor, Launcher]]:
     launcher = Launcher(warm, target, **environment)
     try:
-        yield TrainerKeeper(studio.settings, studio.jobs, studio.trainings, launcher), launcher
+        yield TrainerSupervisor(studio.settings, studio.jobs, studio.trainings, launcher), launcher
     finally:
         for process in launcher.started:
             process.kill()
@@ -68,15 +68,15 @@ def test_killed_at_a_checkpoint_it_goes_on_to_the_same_weights(
     warm: Warm,
 ) -> None:
     training_id = studio.trainings.submit(of(pictures))
-    with keeping(studio, warm, WAN_STUDIO_CRASH="checkpoint-saved:2") as (keeper, launcher):
-        keeper.poll()
+    with supervising(studio, warm, WAN_STUDIO_CRASH="checkpoint-saved:2") as (supervisor, launcher):
+        supervisor.poll()
         assert launcher.started[0].wait() == -signal.SIGKILL
     left = studio.trainings.existing(training_id)
     assert (left.state, left.step) == (TrainingState.TRAINING, 20)
-    with keeping(studio, warm) as (keeper, launcher):  # as another app
-        keeper.poll()
+    with supervising(studio, warm) as (supervisor, launcher):  # as another app
+        supervisor.poll()
         assert launcher.started[0].wait() == 0
-        keeper.poll()
+        supervisor.poll()
         assert len(launcher.started) == 1  # nothing waits any more
     done = studio.trainings.existing(training_id)
     assert (done.state, done.deaths) == (TrainingState.DONE, 1)
@@ -88,29 +88,29 @@ def test_it_is_started_only_while_nobody_wants_the_device(
     pictures: Path,  # noqa: F811
     warm: Warm,
 ) -> None:
-    with keeping(studio, warm) as (keeper, launcher):
-        keeper.poll()
+    with supervising(studio, warm) as (supervisor, launcher):
+        supervisor.poll()
         studio.trainings.submit(of(pictures))
         clip = studio.submit(QUICK)
-        keeper.poll()
+        supervisor.poll()
         studio.queue.cancel(clip)
         with WorkspaceLocks(studio.settings.workspace).verifier():
-            keeper.poll()
+            supervisor.poll()
         with WorkspaceLocks(studio.settings.workspace).trainer():  # another app's
-            keeper.poll()
+            supervisor.poll()
         assert launcher.started == []
-        keeper.poll()
-        keeper.poll()
+        supervisor.poll()
+        supervisor.poll()
         assert len(launcher.started) == 1
 
 
 def test_a_process_that_cannot_start_fails_what_waits(studio: Studio, pictures: Path, warm: Warm) -> None:  # noqa: F811
     training_id = studio.trainings.submit(of(pictures))
-    with keeping(studio, warm, "refuse") as (keeper, launcher):
+    with supervising(studio, warm, "refuse") as (supervisor, launcher):
         for _ in range(MAX_FAILED_STARTS):
-            keeper.poll()
+            supervisor.poll()
             launcher.started[-1].wait()
-        keeper.poll()
+        supervisor.poll()
     assert "exit status 3" in str(studio.trainings.existing(training_id).error)
 
 

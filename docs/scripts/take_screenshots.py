@@ -1,4 +1,4 @@
-"""Take the screenshots of the README: `python docs/take_screenshots.py http://127.0.0.1:7860`.
+"""Take the screenshots of the README: `python docs/scripts/take_screenshots.py http://127.0.0.1:7860`.
 
 It makes one clip in each tab of the form and twelve through the queue, some minutes on two cores. Start with an empty
 workspace.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-IMAGES = Path(__file__).resolve().parent / "images"
+IMAGES = Path(__file__).resolve().parents[1] / "images"
 MADE = 120_000
 """Milliseconds to wait for a clip."""
 SHOTS = """A white boat moves right on the sea
@@ -84,7 +84,7 @@ def gallery(browser: Browser, address: str) -> None:
     page.screenshot(path=IMAGES / "page-gallery.png")
     for number in (0, 1):
         page.locator(".clip").nth(number).hover()
-        page.locator(".clip").nth(number).get_by_role("button", name="Pick to compare").click()
+        page.locator(".clip").nth(number).get_by_role("button", name="Choose").click()
     page.get_by_role("button", name="Compare", exact=True).click()
     page.locator(".compare .playing").wait_for()
     page.wait_for_timeout(900)

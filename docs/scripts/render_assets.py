@@ -1,4 +1,4 @@
-"""Render the images of the page: `python docs/render_assets.py`, or the cards of some styles: add their ids.
+"""Render the images of the page: `python docs/scripts/render_assets.py`, or the cards of some styles: add their ids.
 
 The cards of the seven looks that the demo model was trained on are frames of one scene that it renders in each. Of the
 words of the other styles it knows none: their cards are frames of scenes of its own world, toned with the colours of
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch is imported
 

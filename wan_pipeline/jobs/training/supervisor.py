@@ -29,7 +29,7 @@ def launch_trainer(settings: Settings) -> RunningWorker:
     return launch(MODULE, settings, training_log(settings))
 
 
-class TrainerKeeper:
+class TrainerSupervisor:
     """Keeps a training going. Its process outlives the app."""
 
     def __init__(
@@ -54,15 +54,15 @@ class TrainerKeeper:
         if not self._trainings.unfinished() or not self._backoff.may_start():
             return
         if not device_is_wanted(self._jobs, self._locks) and not is_held(self._locks.trainer()):
-            self._at_launch = self._standing()
+            self._at_launch = self._states()
             self._process = self._launch(self._settings)
 
-    def _standing(self) -> list[tuple[str, TrainingState, int]]:
+    def _states(self) -> list[tuple[str, TrainingState, int]]:
         return [(job.id, job.state, job.deaths) for job in self._trainings.unfinished()]
 
     def _handle_exit(self, code: int) -> None:
         """Fail what waits when process after process ends before it claims a training: `claim` counts the others."""
-        if code == 0 or self._standing() != self._at_launch:
+        if code == 0 or self._states() != self._at_launch:
             self._backoff = RestartBackoff()
             return
         logger.warning("The process that trains ended with exit status %d.", code)
@@ -71,5 +71,5 @@ class TrainerKeeper:
             self._backoff = RestartBackoff()
             self._trainings.fail_unfinished(
                 f"The process that trains cannot go on (exit status {code}); the reason is in "
-                f"{training_log(self._settings)}. Try again when it is mended: nothing that was saved is lost."
+                f"{training_log(self._settings)}. Fix it and try again: nothing that was saved is lost."
             )

@@ -1,0 +1,1 @@
+"""Copies of finished clips, for other folders and other people."""

@@ -1,0 +1,70 @@
+"""Sets the attention backend of transformers, by the memory plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+
+from wan_pipeline.engine.attention.sage import HEAD_SIZES, PACKAGE, sage_attention, sage_version
+from wan_pipeline.errors import GenerationError
+from wan_pipeline.planning.attention import Attention
+
+BACKENDS = {
+    Attention.NATIVE: "native",
+    Attention.CUDNN: "_native_cudnn",
+    Attention.SAGE: "sage",
+}
+"""Names in diffusers."""
+
+
+def set_attention(transformer: Any, attention: Attention, fastest: str) -> None:
+    """Set how the transformer attends. `fastest` is the exact backend of this device, by its name in diffusers.
+
+    SageAttention computes self-attention alone: cross-attention is short, and stays exact. Raises GenerationError for
+    heads that it cannot compute.
+    """
+    if attention is not Attention.SAGE:
+        transformer.set_attention_backend(BACKENDS.get(attention, fastest))
+        return
+    size = transformer.config.attention_head_dim
+    if size not in HEAD_SIZES:
+        raise GenerationError(
+            f"SageAttention computes heads of {', '.join(map(str, HEAD_SIZES))} channels, and this model's have "
+            f"{size}; choose --attention native."
+        )
+    transformer.set_attention_backend(fastest)
+    _register_sage()
+    for name, module in transformer.named_modules():
+        if name.endswith("attn1"):
+            module.processor._attention_backend = AttentionBackendName.SAGE
+
+
+def _register_sage() -> None:
+    """Let diffusers compute its backend `sage` by our operator: its own needs version 2.1.1."""
+    _AttentionBackendRegistry.register(AttentionBackendName.SAGE)(_sage)
+
+
+def _sage(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: Any = None) -> torch.Tensor:
+    attended: torch.Tensor = sage_attention(query, key, value)
+    return attended
+
+
+def backend_text(attention: Attention, fastest: str) -> str:
+    """The backend as receipts write it."""
+    name = BACKENDS.get(attention, fastest)
+    return f"{name} {sage_version()}" if attention is Attention.SAGE else name
+
+
+def check_attention(attention: Attention, device: torch.device) -> None:
+    """Raise GenerationError for attention that the device, or what is installed for it, cannot compute."""
+    if attention in (Attention.CUDNN, Attention.SAGE) and device.type != "cuda":
+        raise GenerationError(
+            f"The plan's attention is {attention}, which needs a GPU of NVIDIA; choose --attention native."
+        )
+    if attention is Attention.SAGE and sage_version() is None:
+        raise GenerationError(
+            f"The plan's attention is sage, and the package {PACKAGE} is not installed; install it "
+            f"(pip install {PACKAGE}), or choose --attention native."
+        )

@@ -1,0 +1,47 @@
+"""Measures SageAttention against the fastest exact backend: how much quicker, and how far off."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+from wan_pipeline.engine.attention.sage import sage_attention, sage_version
+from wan_pipeline.engine.device.timing import seconds_of
+from wan_pipeline.planning.attention import SageSpeed
+
+SIZES = ((128, 2048), (128, 8192), (128, 32768), (64, 2048), (64, 8192))
+"""Head sizes and tokens: below and above what the fixed cost of rounding is worth, up to 480p at 81 frames."""
+HEADS = 4
+
+logger = logging.getLogger(__name__)
+
+
+def measure_sage(device: torch.device, exact: SDPBackend | None) -> tuple[SageSpeed, ...]:
+    """SageAttention at some sizes, against the backend `exact`; None: torch's own choice. Empty if it is not usable."""
+    if device.type != "cuda" or sage_version() is None:
+        return ()
+    try:
+        return tuple(_measured(device, exact, head_size, tokens) for head_size, tokens in SIZES)
+    except (ImportError, RuntimeError, ValueError, AssertionError) as error:  # not for this GPU or this torch
+        logger.warning("SageAttention is not used, because it cannot compute here: %s", str(error).splitlines()[0])
+        return ()
+
+
+def _measured(device: torch.device, exact: SDPBackend | None, head_size: int, tokens: int) -> SageSpeed:
+    """On random numbers, whose error is larger than that of a model's activations."""
+    shape = (1, tokens, HEADS, head_size)
+    query, key, value = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(3))
+
+    def exactly() -> torch.Tensor:
+        with sdpa_kernel(exact) if exact else nullcontext():
+            by_head = [tensor.transpose(1, 2) for tensor in (query, key, value)]
+            return scaled_dot_product_attention(by_head[0], by_head[1], by_head[2]).transpose(1, 2)
+
+    wanted, made = exactly().float(), sage_attention(query, key, value).float()
+    error = float((made - wanted).norm() / wanted.norm())
+    speedup = seconds_of(exactly) / seconds_of(lambda: sage_attention(query, key, value))
+    return SageSpeed(head_size, tokens, round(speedup, 3), round(error, 4))

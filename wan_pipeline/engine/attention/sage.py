@@ -1,0 +1,49 @@
+"""SageAttention (arXiv 2411.10958), if it is installed: scores by int8 products, values by fp16 or fp8 ones.
+
+Version 1 is a package of triton kernels on PyPI; version 2 is built from source, with kernels for each generation.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+PACKAGE = "sageattention"
+HEAD_SIZES = (64, 96, 128)
+
+
+def sage_version() -> str | None:
+    """The version that is installed; None if none is."""
+    return package_version(PACKAGE)
+
+
+def package_version(package: str) -> str | None:
+    """The version of a package that is installed; None if it is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@torch.library.custom_op("wan_studio::sage_attention", mutates_args=())
+def sage_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Attention of (batch, tokens, heads, head size) tensors in 16 bits, without a mask.
+
+    An operator of its own, so that compiled blocks take it as it is. Keys lose their mean over the tokens first, which
+    changes no score's rank and makes them fit int8 better; version 1 would write over the keys for it.
+    """
+    from sageattention import sageattn  # here: it is not installed everywhere, and imports triton
+
+    if (sage_version() or "").startswith("1."):
+        key = key - key.mean(dim=1, keepdim=True)
+        output = sageattn(query, key, value, tensor_layout="NHD", smooth_k=False)
+    else:
+        output = sageattn(query, key, value, tensor_layout="NHD")
+    contiguous: torch.Tensor = output.contiguous()
+    return contiguous
+
+
+@sage_attention.register_fake
+def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return query.new_empty(query.shape)
