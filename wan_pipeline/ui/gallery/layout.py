@@ -110,7 +110,8 @@ class GalleryLayout(Layout):
 
 
 def _sound_upload(elem_id: str) -> gr.UploadButton:
-    return gr.UploadButton("Sound file", file_types=list(ENDINGS), elem_id=elem_id)
+    with gr.Column(elem_id=elem_id):  # by which files.js finds the input in it
+        return gr.UploadButton("Sound file", file_types=list(ENDINGS))
 
 
 def _clickable(elem_id: str) -> gr.HTML:
