@@ -8,7 +8,7 @@ import os
 if os.environ.get("SPACES_ZERO_GPU"):  # a Space on ZeroGPU: this goes before anything that imports torch or Gradio
     import spaces  # noqa: F401
 
-from wan_pipeline.cli.common import add_folders, add_memory
+from wan_pipeline.cli.common import add_devices, add_folders, add_memory
 from wan_pipeline.cli.serve import add_address, run
 from wan_pipeline.errors import UserError
 
@@ -27,6 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="app.py", description="Wan Studio: text and images into video.")
     add_address(parser)
     add_memory(parser)
+    add_devices(parser)
     add_folders(parser, with_defaults=True)
     return parser.parse_args(arguments)
 

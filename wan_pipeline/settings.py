@@ -74,6 +74,10 @@ class Settings:
     """How self-attention computes, as `planning.attention` names it."""
     device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
     """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
+    devices: str = ""
+    """Numbers of the GPUs that clips are made on, such as "0,1", each by a worker of its own; empty for one worker."""
+    slot: int = 0
+    """Which of `devices` this process is for, counted from 0. Trainings and others that need one have the first."""
     more_loras: tuple[Path, ...] = ()
     """Further folders of LoRA files, such as ComfyUI's, which are only read."""
 
@@ -84,12 +88,25 @@ class Settings:
     """The instruction model that makes prompts richer: a folder, or a repository in the Hugging Face cache."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for an unknown device."""
+        """Raises UserError for an unknown device, and for GPUs that are no numbers or come twice."""
+        numbers = self.device_numbers
+        if not all(number.isascii() and number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
+            raise UserError(f"'{self.devices[:80]}' names no GPUs; write their numbers, each once, such as 0,1.")
         if self.device not in ("", *DEVICES):
             raise UserError(
                 f"{DEVICE_VARIABLE} is '{self.device[:80]}', which is no device; use {', '.join(DEVICES)}, "
                 "or leave it unset for the accelerator of this machine."
             )
+
+    @property
+    def device_numbers(self) -> tuple[str, ...]:
+        """One for each worker; empty where the device is left to torch."""
+        return tuple(number.strip() for number in self.devices.split(",")) if self.devices else ()
+
+    @property
+    def slots(self) -> range:
+        """One for each worker that the workspace may have at a time."""
+        return range(max(len(self.device_numbers), 1))
 
     @property
     def database(self) -> Path:

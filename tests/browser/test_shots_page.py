@@ -87,7 +87,7 @@ def test_a_film_of_twelve_shots(visitor: Visitor, workspace: Path, browser: Brow
 def _add_character(page: Page) -> None:
     """A character of the project, by keyboard."""
     page.get_by_role("button", name="Characters and places").click()
-    page.get_by_label("A new one's name").fill("ball")
+    page.get_by_label("Add one: its name").fill("ball")
     page.keyboard.press("Enter")
     page.get_by_label("What a prompt says in its place").fill("a red ball")
     page.keyboard.press("Escape")

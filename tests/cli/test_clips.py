@@ -55,7 +55,8 @@ def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
     assert main(["show", clip]) == 0
     facts = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     shown = {name: value.strip() for name, value in facts.items()}
-    assert (shown["weights"], shown["memory plan"], shown["first-block cache"]) == ("int8", text, "0.1")
+    assert (shown["weights"], shown["memory plan"]) == ("int8", text)
+    assert shown["step cache"].startswith("First block, 0.71; ") and "passes saved" in shown["step cache"]
     assert main([*folders, "verify", clip, "--memory-limit", "8GB"]) == 0
     assert capsys.readouterr().out.startswith("Identical: ")
     with Studio(Settings(workspace=tmp_path / "workspace", models=tmp_path / "models")) as studio:

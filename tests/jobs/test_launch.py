@@ -22,9 +22,13 @@ OTHERS = Settings(
     memory_limit=7.2,
     plan="streamed,int8,blocks=3,chunk=10920,text=streamed",
     compiled=True,
+    attention="native",
     device="xpu",
+    devices="1,0",
+    slot=1,
     more_loras=(Path("/ü, b"), Path("c:d")),
     keep_latents=False,
+    enhancer="ollama",
 )
 
 

@@ -17,6 +17,7 @@ from wan_pipeline.planning.machine import GIB, REFERENCE
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, read_plan
 from wan_pipeline.planning.selection import select_plan
 from wan_pipeline.planning.transformer import activation_bytes, pass_seconds, transformer_bytes
+from wan_pipeline.requests.step_cache import CacheKind
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_first_block_cache_and_encoded_images_need_more():
     spec = registry.find("wan2.1-i2v-14b-480p")
     plain, cached, encoded = (
         forecast(spec, clip, device(80), MemoryPlan())
-        for clip in (SMALL, replace(SMALL, caches=True), replace(SMALL, encodes=True))
+        for clip in (SMALL, replace(SMALL, cache=CacheKind.FIRST_BLOCK), replace(SMALL, encodes=True))
     )
     assert cached.costs["denoising"].vram > plain.costs["denoising"].vram
     assert encoded.costs["denoising"].seconds > plain.costs["denoising"].seconds

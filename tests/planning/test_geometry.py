@@ -10,15 +10,16 @@ from wan_pipeline.models.registry import DEMO, WAN21_VACE_14B
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.requests.own_clip import own_request
+from wan_pipeline.requests.step_cache import CacheKind
 
 
 def test_the_geometry_of_a_request():
     plain = Geometry.of(make_request(num_inference_steps=10), DEMO)
-    assert plain == Geometry(320, 192, 33, 20, encodes=False, caches=False)
+    assert plain == Geometry(320, 192, 33, 20, encodes=False)
     assert plain.pixels == 320 * 192 and plain.video_pixels == 320 * 192 * 33 and plain.tokens(DEMO) == 10 * 6 * 9
     assert Geometry.of(make_request(guidance_scale=1.0, num_inference_steps=10), DEMO).passes == 10
     assert Geometry.of(make_request(image="a"), DEMO).encodes
-    assert Geometry.of(make_request(first_block_cache=0.1), DEMO).caches
+    assert Geometry.of(make_request(first_block_cache=0.1), DEMO).cache is CacheKind.FIRST_BLOCK
 
 
 @pytest.mark.parametrize("given", [{}, {"control_video": "a"}, {"reference_images": ("a",)}])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, add_memory, opened_studio
+from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.image_fit import ImageFit
 from wan_pipeline.wording import data_size
 
@@ -76,7 +77,8 @@ def _lines(receipt: Receipt) -> list[str]:
         "size": f"{request.width} x {request.height}, {request.num_frames} frames at {request.fps} a second",
         "steps": f"{request.num_inference_steps} with {request.scheduler}, flow shift {request.flow_shift:g}",
         "guidance": f"{request.guidance_scale:g}{_second(request.guidance_scale_2)}",
-        "first-block cache": f"{request.first_block_cache:g}" if request.first_block_cache else None,
+        "guidance interval": _interval(request),
+        "step cache": _step_cache(receipt),
         "made": f"{receipt.made_at.isoformat()} with {receipt.made_with}",
         "made on": _hardware(provenance.environment),
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
@@ -109,6 +111,16 @@ def _sound(sound: Sound | None) -> dict[str, str | None]:
 
 def _framing(request: GenerationRequest) -> str:
     return request.image_fit if request.image_fit is ImageFit.PAD else f"{request.image_fit} {request.image_crop:g}"
+
+
+def _interval(request: GenerationRequest) -> str | None:
+    return interval_text(request.guidance_interval) if request.guidance_interval else None
+
+
+def _step_cache(receipt: Receipt) -> str | None:
+    cache, passes = receipt.request.step_cache, receipt.passes
+    saved = f"; {passes.saved} of {passes.asked} passes saved" if passes else ""
+    return f"{cache}{saved}" if cache else None
 
 
 def _second(guidance: float | None) -> str:

@@ -96,6 +96,12 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
         add("--compiled", action="store_true", help="compile the model's blocks: slow to start, then quicker steps")
 
 
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    """Which GPUs the queue uses."""
+    text = "GPUs that clips are made on, each by a worker of its own, such as 0,1 (the first that there is)"
+    parser.add_argument("--devices", metavar="NUMBERS", help=text)
+
+
 def add_latents(parser: argparse.ArgumentParser) -> None:
     """Whether clips keep their latents."""
     text = f"keep each clip's latents, a few MB, to export it with more than 8 bits (yes; also by {LATENTS_VARIABLE})"
@@ -122,6 +128,7 @@ def settings(options: argparse.Namespace) -> Settings:
         memory_limit=getattr(options, "memory_limit", None) or 0.0,
         plan=getattr(options, "plan", None) or "",
         compiled=getattr(options, "compiled", False),
+        devices=getattr(options, "devices", None) or "",
         **({"enhancer": enhancer} if (enhancer := getattr(options, "enhancer", None)) else {}),
         attention=getattr(options, "attention", Settings.attention),
     )

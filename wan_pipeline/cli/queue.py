@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import (
     Commands,
+    add_devices,
     add_folders,
     add_memory,
     add_project,
@@ -39,6 +40,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_list(actions)
     work = _action(actions, "work", _work, "make the clips that wait, until there are none")
     add_memory(work)
+    add_devices(work)
     work.set_defaults(stopped="stopped; the clip that was being made waits again.")
     pause = _action(actions, "pause", _pause, "start no further clip; the one that is being made goes on")
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")

@@ -6,7 +6,15 @@ import argparse
 import os
 import sys
 
-from wan_pipeline.cli.common import Commands, add_enhancer, add_folders, add_latents, add_memory, settings
+from wan_pipeline.cli.common import (
+    Commands,
+    add_devices,
+    add_enhancer,
+    add_folders,
+    add_latents,
+    add_memory,
+    settings,
+)
 from wan_pipeline.errors import UserError
 from wan_pipeline.settings import is_on_space
 
@@ -18,6 +26,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="open the page", description=SERVE, allow_abbrev=False)
     add_address(parser)
     add_latents(parser)
+    add_devices(parser)
     add_enhancer(parser)
     add_memory(parser)
     add_folders(parser)

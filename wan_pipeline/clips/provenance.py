@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from wan_pipeline.lora.applied import AppliedLora
 
@@ -12,6 +14,19 @@ UNLIKELY = frozenset({"app_commit", "driver", "moviepy"})
 """Entries of the environment that change with every update, and hardly ever change a frame."""
 SETUP = frozenset({"attention", "threads", "tf32", "strict"})
 """Entries that deterministic mode sets. Receipts call the mode itself "strict"."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of the transformers in a clip with a step cache."""
+
+    asked: Annotated[int, Field(ge=0, le=10**6)]
+    computed: Annotated[int, Field(ge=0, le=10**6)]
+    """The others were taken from the cache."""
+
+    @property
+    def saved(self) -> int:
+        return self.asked - self.computed
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from wan_pipeline import __version__
 from wan_pipeline.clips.naming import receipt_path
-from wan_pipeline.clips.provenance import Provenance
+from wan_pipeline.clips.provenance import Passes, Provenance
 from wan_pipeline.clips.read import read_receipt
 from wan_pipeline.errors import NoReceiptError, ReceiptError
 from wan_pipeline.requests.limits import Text
@@ -105,6 +105,8 @@ class Receipt:
     latents: SavedLatents | None = None
     """None for clips that keep none, and those of older versions."""
     sound: Sound | None = None
+    passes: Passes | None = None
+    """What a step cache saved; None for clips without one."""
     seconds: dict[str, Seconds] = field(default_factory=dict)
     """Time of each stage but saving."""
     peak_memory_mb: Megabytes = 0.0
@@ -136,6 +138,7 @@ class Receipt:
             "encoder": self.encoder,
             **({"latents": asdict(self.latents)} if self.latents else {}),
             **({"sound": asdict(self.sound)} if self.sound else {}),
+            **({"passes": asdict(self.passes)} if self.passes else {}),
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "peak_memory_mb": round(self.peak_memory_mb),
             "warnings": list(self.warnings),

@@ -56,8 +56,10 @@ class ClipPlanner:
         """Free memory, including what this process could release, and the device's speeds. Raises StorageError."""
         hardware = probe(self._placement.device, self._settings.cache)
         hardware = replace(hardware, ram_free=hardware.ram_free + held_bytes, ram_own=held_bytes)
-        with suppress(StorageError):  # only the page reads it, and works without
-            save_hardware(hardware, self._settings.cache)
+        if not self._settings.slot:  # the page plans for the first device
+            with suppress(StorageError):  # and works without
+                save_hardware(hardware, self._settings.cache)
         if hardware.speeds is not None and not self._deterministic:
             self.fastest = hardware.speeds.backend
-        return hardware.machine
+        machine = hardware.machine
+        return replace(machine, ram=machine.ram / len(self._settings.slots))  # the workers share it

@@ -54,7 +54,7 @@ def sample(
     number.
     """
     device = execution.device
-    pipeline = _executing_on(device, _pipeline(denoiser, request))
+    pipeline = _pipeline(denoiser, request)
     state = checkpoint.resume_state if checkpoint else None
     if state is not None:
         pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
@@ -63,6 +63,8 @@ def sample(
     if first < steps:  # else all are done, and only decoding is left
         execution.begin_step(first)
     callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step)
+    guided = request.guided_steps
+    pipeline = _bound(pipeline, device, lambda: callback.done in guided)
     offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
     with offloading:
         output = pipeline(
@@ -124,10 +126,19 @@ def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
     return pipeline
 
 
-def _executing_on(device: torch.device, pipeline: Any) -> Any:
-    """The pipeline with a fixed execution device: it would ask its modules, and streamed ones are on the CPU then."""
+def _bound(pipeline: Any, device: torch.device, is_guided: Callable[[], bool]) -> Any:
+    """The pipeline with a fixed execution device, and with guidance only in the steps that have it.
+
+    It would ask its modules for the device, and streamed ones are on the CPU then. Before each step it asks whether to
+    compute the pass without the prompt; before the first, whether to take its embeddings.
+    """
+
+    def guides(pipe: Any) -> bool:
+        return bool(pipe._guidance_scale > 1) and (pipe._current_timestep is None or is_guided())
+
     kind = type(pipeline)
-    pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
+    own = {"_execution_device": device, "do_classifier_free_guidance": property(guides)}
+    pipeline.__class__ = type(kind.__name__, (kind,), own)
     return pipeline
 
 
@@ -177,6 +188,8 @@ class _StepCallback:
         self._checkpoint = checkpoint
         state = checkpoint.resume_state if checkpoint else None
         self._first_step, self._earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
+        self.done = self._first_step
+        """Steps of the clip that are done."""
         self._before = latents
         self._preview = preview
         self._conditioning = conditioning
@@ -185,7 +198,7 @@ class _StepCallback:
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
         """Called with the latents after each step; `step` counts from 0, in a resumed run too."""
-        done = self._first_step + step + 1
+        done = self.done = self._first_step + step + 1
         latents: torch.Tensor = values["latents"]
         if not bool(torch.isfinite(latents).all()):
             raise GenerationError(

@@ -40,6 +40,7 @@ from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages
+from wan_pipeline.engine.step_cache import Caching, PassCounter
 from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
@@ -146,8 +147,9 @@ class Engine:
             embeddings = self._embed(clip.model, _texts(clip.request), clip.plan, stages)
         with stages.enter(Stage.LOADING):
             prepared = self._prepare(clip, loras)
+        counter, cache = PassCounter(), clip.request.step_cache
         with stages.enter(Stage.DENOISING, steps, prepared.steps_done):
-            latents = self._denoise(clip, prepared, embeddings, conditioning)
+            latents = self._denoise(clip, prepared, embeddings, conditioning, counter)
         stages.add_seconds(Stage.DENOISING, prepared.seconds_done)
         frames = self._decode(clip, prepared.loaded, latents)
         return Rendered(
@@ -158,7 +160,8 @@ class Engine:
             provenance=prepared.provenance,
             resumed_from=prepared.steps_done,
             latents=pack(latents) if self._settings.keep_latents else None,
-            warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings),
+            passes=counter.passes if cache else None,
+            warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings, *counter.warnings(cache)),
         )
 
     def _embed(
@@ -193,7 +196,12 @@ class Engine:
         return Prepared(loaded, preview, adapters, factors, provenance, checkpoint)
 
     def _denoise(
-        self, clip: PlannedClip, prepared: Prepared, embeddings: list[torch.Tensor], conditioning: Conditioning
+        self,
+        clip: PlannedClip,
+        prepared: Prepared,
+        embeddings: list[torch.Tensor],
+        conditioning: Conditioning,
+        counter: PassCounter,
     ) -> torch.Tensor:
         """Latents. Adapters are applied and the model is set up by the plan while it denoises."""
         device, loaded, plan = self._placement.device, prepared.loaded, clip.plan
@@ -202,7 +210,8 @@ class Engine:
             for expert, transformer in enumerate(loaded.denoiser.transformers):
                 layers = [layers for adapter, layers in prepared.adapters if expert in adapter.experts]
                 stack.enter_context(applied(transformer, layers, merged=plan.lora == "merged"))
-            stack.enter_context(loaded.denoising(plan, device, clip.request.first_block_cache))
+            caching = Caching.of(clip.request, clip.model.spec)
+            stack.enter_context(loaded.denoising(plan, device, caching, counter))
             latents = sample(
                 loaded.denoiser,
                 clip.request,

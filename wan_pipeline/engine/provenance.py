@@ -68,11 +68,11 @@ class ProvenanceRecorder:
         plan: MemoryPlan,
         provenance: Provenance,
     ) -> Checkpoint | None:
-        """The clip's checkpoint; None for no path, or for a first-block cache, whose state no checkpoint holds.
+        """The clip's checkpoint; None for no path, or for a step cache, whose state no checkpoint holds.
 
         Its identity holds only the part of the plan that decides the latents: a resumed run may move weights otherwise.
         """
-        if path is None or request.first_block_cache:
+        if path is None or request.step_cache:
             return None
         settings = {name: value for name, value in request.to_dict().items() if name != "notes"}
         decisive = [settings, model.fingerprint, provenance.loras, provenance.environment, plan.arithmetic]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_pipeline.clips.provenance import Provenance
+from wan_pipeline.clips.provenance import Passes, Provenance
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,7 @@ class Rendered:
     """Denoising steps that an earlier run had done."""
     latents: bytes | None = None
     """The final latents as `engine.latents.pack` writes them; None where they are not to be kept."""
+    passes: Passes | None = None
+    """What a step cache saved; None without one."""
     warnings: tuple[str, ...] = ()
     """What was left out or degraded, one sentence each."""

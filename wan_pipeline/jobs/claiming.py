@@ -44,16 +44,17 @@ def _first(connection: sqlite3.Connection, condition: str, *values: object) -> s
     return row
 
 
-def start_row(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
-    """Mark a job as running, and count the jobs that it overtakes."""
+def start_row(connection: sqlite3.Connection, row: sqlite3.Row, slot: int) -> None:
+    """Mark a job as run by the worker of this slot, and count the jobs that it overtakes."""
     connection.execute(
-        "UPDATE jobs SET state = ?, stage = ?, started_at = ?, attempts = attempts + 1, resumed_from = 0, "
+        "UPDATE jobs SET state = ?, stage = ?, started_at = ?, slot = ?, attempts = attempts + 1, resumed_from = 0, "
         "step = 0, total = 0, eta_seconds = NULL WHERE number = ?",
-        (JobState.RUNNING, Stage.LOADING, now(), row["number"]),
+        (JobState.RUNNING, Stage.LOADING, now(), slot, row["number"]),
     )
     if row["state"] == JobState.QUEUED:
         connection.execute(
             "UPDATE jobs SET overtaken = overtaken + 1 WHERE state = 'queued' AND position < ?", (row["position"],)
         )
-    set_setting(connection, QueueKey.STARTS, str(int(get_setting(connection, QueueKey.STARTS, "0")) + 1))
+    starts = int(get_setting(connection, QueueKey.STARTS, "0", slot)) + 1
+    set_setting(connection, QueueKey.STARTS, str(starts), slot)
     record_event(connection, row["id"], EventKind.STARTED, f"attempt {row['attempts'] + 1}, process {os.getpid()}")

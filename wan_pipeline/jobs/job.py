@@ -199,6 +199,8 @@ class Job:
     """Folder that the finished clip is copied to; empty for none."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
+    slot: int = 0
+    """Which worker claimed it last."""
     plan_steps_down: int = 0
     """Times it ran out of memory and got a smaller plan."""
     resumed_from: int = 0

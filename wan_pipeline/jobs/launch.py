@@ -34,6 +34,8 @@ NEEDED_ON_SPACE = re.compile(
     r"|HF_(HOME|ENDPOINT|HUB_.*)|TRANSFORMERS_.*|WAN_STUDIO_.*|SPACE_ID)",
     re.IGNORECASE,
 )
+VISIBLE_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""Of NVIDIA, AMD and Intel."""
 HUB = re.compile(r"HF_|HUGGING_?FACE_", re.IGNORECASE)
 
 
@@ -56,7 +58,7 @@ Launch = Callable[[Settings], RunningWorker]
 
 
 def launch_worker(settings: Settings) -> RunningWorker:
-    """Start a worker, which writes to its log. Raises OSError."""
+    """Start a worker of the settings' slot, which writes to its log. Raises OSError."""
     return launch("wan_pipeline.jobs.worker", settings, worker_log(settings))
 
 
@@ -71,7 +73,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment(uses_hub=uses_hub),
+            env=environment(uses_hub=uses_hub) | visible_devices(settings),
             **_detached(),
         )
 
@@ -85,6 +87,13 @@ def environment(*, uses_hub: bool = False) -> dict[str, str]:
         kept |= {name: value for name, value in os.environ.items() if HUB.match(name)}
     paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONUTF8": "1"}
+
+
+def visible_devices(settings: Settings) -> dict[str, str]:
+    """The variables that show a process the GPUs of the settings, its slot's first. Nothing if they name none."""
+    numbers = settings.device_numbers
+    order = ",".join(numbers[settings.slot :] + numbers[: settings.slot])
+    return dict.fromkeys(VISIBLE_DEVICES, order) if numbers else {}
 
 
 def settings_parser(module: str, description: str) -> argparse.ArgumentParser:
@@ -105,7 +114,7 @@ def options_of(settings: Settings) -> list[str]:
 
 
 def worker_log(settings: Settings) -> Path:
-    return settings.logs / "worker.log"
+    return settings.logs / (f"worker-{settings.slot}.log" if settings.slot else "worker.log")
 
 
 def _text(value: object) -> str:

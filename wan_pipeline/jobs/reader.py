@@ -26,6 +26,7 @@ from wan_pipeline.jobs.rows import (
     ORDER_OF_WORK,
     QueueKey,
     get_setting,
+    key_of_slot,
     read_heartbeat,
     read_no_room,
     read_ready_worker,
@@ -201,11 +202,12 @@ class JobReader:
 
     # The queue as a whole
 
-    def queue_state(self) -> QueueState:
+    def queue_state(self, slot: int = 0) -> QueueState:
+        """As the worker of this slot left it."""
         with self._database.connection() as connection:
             values = dict(connection.execute("SELECT key, value FROM queue").fetchall())
-        beat = read_heartbeat(values.get(QueueKey.HEARTBEAT, "{}"))
-        ready = read_ready_worker(values.get(QueueKey.READY_WORKER, "{}"))
+        beat = read_heartbeat(values.get(key_of_slot(QueueKey.HEARTBEAT, slot), "{}"))
+        ready = read_ready_worker(values.get(key_of_slot(QueueKey.READY_WORKER, slot), "{}"))
         is_ready = ready.pid is not None and ready.pid == beat.pid
         return QueueState(
             paused=values.get(QueueKey.PAUSED) == "1",
@@ -219,10 +221,10 @@ class JobReader:
             worker_starts=read_worker_starts(values.get(QueueKey.WORKER_STARTS, "[]")),
         )
 
-    def starts(self) -> int:
-        """How many times any job has been claimed. It grows when a worker starts one, and never shrinks."""
+    def starts(self, slot: int = 0) -> int:
+        """How many times a worker of this slot has claimed a job. It never shrinks."""
         with self._database.connection() as connection:
-            return int(get_setting(connection, QueueKey.STARTS, "0"))
+            return int(get_setting(connection, QueueKey.STARTS, "0", slot))
 
     def _jobs(self, clause: str, *values: object) -> list[Job]:
         with self._database.connection() as connection:
@@ -258,6 +260,7 @@ class JobReader:
             clip_name=row["clip_name"],
             output=row["output"],
             plan=row["plan"],
+            slot=row["slot"],
             plan_steps_down=row["plan_steps_down"],
             resumed_from=row["resumed_from"],
             request_error=request_error,

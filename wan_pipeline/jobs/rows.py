@@ -30,7 +30,7 @@ class QueueKey(StrEnum):
     PAUSE_NOW = "pause_now"
     """Whether the running job is to be given back, to the queue that is paused."""
     STARTS = "starts"
-    """How many times a job was claimed."""
+    """How many times a job was claimed. It and the following have a value for each worker's slot."""
     HEARTBEAT = "heartbeat"
     """A `Heartbeat` as JSON."""
     READY_WORKER = "ready_worker"
@@ -139,10 +139,15 @@ def read_no_room(stored: str) -> NoRoom | None:
     return stored_json(NoRoom | None, stored, None) if stored else None  # type: ignore[arg-type]  # a union of types
 
 
-def get_setting(connection: sqlite3.Connection, key: QueueKey, default: str) -> str:
-    row = connection.execute("SELECT value FROM queue WHERE key = ?", (key,)).fetchone()
+def key_of_slot(key: QueueKey, slot: int) -> str:
+    """The first slot has the key that there was when there was but one worker."""
+    return f"{key.value}-{slot}" if slot else key.value
+
+
+def get_setting(connection: sqlite3.Connection, key: QueueKey, default: str, slot: int = 0) -> str:
+    row = connection.execute("SELECT value FROM queue WHERE key = ?", (key_of_slot(key, slot),)).fetchone()
     return row["value"] if row else default
 
 
-def set_setting(connection: sqlite3.Connection, key: QueueKey, value: str) -> None:
-    connection.execute("INSERT OR REPLACE INTO queue (key, value) VALUES (?, ?)", (key, value))
+def set_setting(connection: sqlite3.Connection, key: QueueKey, value: str, slot: int = 0) -> None:
+    connection.execute("INSERT OR REPLACE INTO queue (key, value) VALUES (?, ?)", (key_of_slot(key, slot), value))

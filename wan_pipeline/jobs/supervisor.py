@@ -1,9 +1,8 @@
-"""Keeps a worker running while there is work, from a thread of the app. The worker outlives the app on purpose."""
+"""Keeps workers running while there is work, from a thread of the app. They outlive the app on purpose."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,17 +13,14 @@ from filelock import Timeout
 
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
-from wan_pipeline.jobs.job import RUNNING, EventKind
-from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker, worker_log
+from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
+from wan_pipeline.jobs.watch import StallDetector, WorkerWatch
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
-from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.files import has_room
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 POLL_SECONDS = 1.0
@@ -37,6 +33,7 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """Starts a worker process when jobs wait and none lives; starts another when it dies; ends one that hangs.
 
+    With several GPUs there is a worker for each, the further ones started when there are as many jobs.
     The next worker, which alone holds the lock, decides what becomes of the job that a dead worker left. Of several
     apps on one workspace the first supervises; the others are viewers, and one takes over when it leaves.
     """
@@ -55,19 +52,18 @@ class Supervisor:
         self._jobs = jobs
         self._queue = queue
         self._locks = locks
-        self._launch = launch
         self._poll_seconds = poll_seconds
         self._app_lock = locks.app()
         self._main_lock = locks.main_app()
-        self._process: RunningWorker | None = None
-        self._starts_at_launch = 0
+        self._watches = [
+            WorkerWatch(settings, slot, jobs, queue, locks, launch, StallDetector(stall_seconds, 2 * poll_seconds))
+            for slot in settings.slots
+        ]
         self.tasks: list[Callable[[], None]] = []
         """What else an open app does at every poll, such as starting trainings; `work` does not."""
         self.notices: list[str] = []
         """What was repaired while the app was open, one sentence each, for the person."""
         self._backups = Backups(settings.database)
-        self._backoff = RestartBackoff()
-        self._stall = StallDetector(stall_seconds, 2 * poll_seconds)
         self._wake = Event()
         self._closing = Event()
         self._thread = Thread(target=self._run, name="supervisor", daemon=True)
@@ -75,8 +71,8 @@ class Supervisor:
     def start(self) -> None:
         """Hold the app's lock, start a worker to be warm for the first job, and start to supervise."""
         self._app_lock.acquire()
-        if self._is_main() and not self._locks.worker_is_alive():
-            self._start_worker()
+        if self._is_main() and not self._watches[0].is_alive:
+            self._watches[0].start()
         self._thread.start()
 
     @property
@@ -106,12 +102,17 @@ class Supervisor:
             with self._app_lock:
                 self._work(on_tick)
         except BaseException:
-            if self._process is not None:
-                self._process.terminate()
-                self._process.wait()
+            for process in self._processes():
+                process.terminate()
+            for process in self._processes():
+                process.wait()
             raise
-        while self._process is not None and self._process.poll() is None and not self._locks.any_app_is_alive():
-            time.sleep(self._poll_seconds / 10)  # it ends by itself
+        while any(process.poll() is None for process in self._processes()) and not self._locks.any_app_is_alive():
+            time.sleep(self._poll_seconds / 10)  # they end by themselves
+
+    def _processes(self) -> list[RunningWorker]:
+        """The workers that this process started."""
+        return [watch.process for watch in self._watches if watch.process is not None]
 
     def _work(self, on_tick: Callable[[], None]) -> None:
         while True:
@@ -144,35 +145,25 @@ class Supervisor:
         return True
 
     def _poll(self) -> None:
-        if self._process is not None and (code := self._process.poll()) is not None:
-            self._process = None
-            self._handle_exit(code)
-        if self._process is not None or self._locks.worker_is_alive():
-            self._end_if_hung()
-        elif self._backoff.may_start() and self._jobs.unfinished():
-            self._start_worker()
+        for watch in self._watches:
+            if (code := watch.poll()) is not None:
+                self._handle_exit(watch, code)
+            if watch.process is not None or watch.is_alive:
+                watch.end_if_hung()
+            elif watch.is_wanted():
+                watch.start()
 
-    def _start_worker(self) -> None:
-        self._starts_at_launch = self._jobs.starts()
-        self._stall.reset()
-        self._process = self._launch(self._settings)
-        crash_point(CrashPoint.WORKER_STARTED)
-
-    def _handle_exit(self, code: int) -> None:
-        """Fail the waiting jobs when worker after worker ends before it takes one up."""
+    def _handle_exit(self, watch: WorkerWatch, code: int) -> None:
+        """Fail the waiting jobs when worker after worker ends before it takes one up, and no other slot has one."""
         if code == Ending.NO_DATABASE:
             self._repair()
-        if code == Ending.NOTHING_TO_DO or self._jobs.starts() != self._starts_at_launch:
-            self._backoff = RestartBackoff()
+        reason = watch.handle_exit(code)
+        if reason is None:
             return
-        logger.warning("The worker ended with exit status %d before it claimed a job.", code)
-        self._backoff.add(code)
-        if self._backoff.failed_starts >= MAX_FAILED_STARTS:
-            self._backoff = RestartBackoff()
-            log = worker_log(self._settings)
-            self._queue.fail_unfinished(
-                f"The worker process cannot start (exit status {code}); the reason is in {log}."
-            )
+        if any(other.is_alive for other in self._watches):
+            logger.error("%s The queue goes on without it.", reason)
+        else:
+            self._queue.fail_unfinished(reason)
 
     @contextmanager
     def _repaired_database(self) -> Iterator[None]:
@@ -185,37 +176,11 @@ class Supervisor:
 
     def _repair(self) -> None:
         """Restore a damaged database from a backup. Not while a worker may write to it."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if not self._locks.worker_is_alive() and (repairs := repair_if_corrupt(self._settings.database)):
+        for watch in self._watches:
+            watch.kill()
+        if not any(watch.is_alive for watch in self._watches) and (
+            repairs := repair_if_corrupt(self._settings.database)
+        ):
             logger.info("%s", " ".join(repairs))  # the page and the command line show them to the person
             self.notices += repairs
             Gallery(Database(self._settings.database), self._settings.clips).rescan()
-
-    def _end_if_hung(self) -> None:
-        """End a worker that lives and makes no progress: the next one goes on with the queue."""
-        state = self._jobs.queue_state()
-        if not self._jobs.will_render() or state.no_room is not None or not has_room(self._settings.workspace):
-            self._stall.reset()  # without room no heartbeat can be written
-            return
-        if not self._stall.is_stalled(state.beats):
-            return
-        pid = self._process.pid if self._process is not None else state.worker_pid
-        if pid is None or not _is_worker(pid):
-            return
-        logger.warning("The worker, process %d, has had no heartbeat for too long and is ended.", pid)
-        for job in self._jobs.jobs(RUNNING):
-            self._queue.record_event(job.id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
-        psutil.Process(pid).kill()
-        self._stall.reset()
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether the process is ours: its number may belong to another program by now. A thread cannot be ended."""
-    if pid == os.getpid():
-        return False
-    try:
-        return any("wan_pipeline" in part for part in psutil.Process(pid).cmdline())
-    except psutil.NoSuchProcess:
-        return False

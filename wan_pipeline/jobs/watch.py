@@ -1,15 +1,30 @@
-"""When a worker is to be started again, and when a living one counts as hung."""
+"""The worker of one slot: started, started again when it dies, ended when it hangs."""
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import time
+from dataclasses import replace
 
+import psutil
+
+from wan_pipeline.jobs.job import RUNNING, EventKind
+from wan_pipeline.jobs.launch import Launch, RunningWorker, worker_log
+from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.files import has_room
+from wan_pipeline.storage.locks import WorkspaceLocks
 
 MAX_FAILED_STARTS = 3
 """A worker that ends by itself this often in a row before it claims a job would do so again."""
 MAX_PAUSE_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 class RestartBackoff:
@@ -64,3 +79,102 @@ class StallDetector:
         self._seconds = self._seconds + gap if beats == self._beats else 0.0
         self._beats, self._polled_at = beats, now
         return self._seconds > self._limit
+
+
+class WorkerWatch:
+    """Watches over the worker of one slot, whichever process started it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        slot: int,
+        jobs: JobReader,
+        queue: WorkerQueue,
+        locks: WorkspaceLocks,
+        launch: Launch,
+        stall: StallDetector,
+    ) -> None:
+        self.settings = replace(settings, slot=slot)
+        self.process: RunningWorker | None = None
+        """The worker, if this process started it."""
+        self._slot = slot
+        self._jobs = jobs
+        self._queue = queue
+        self._locks = locks
+        self._launch = launch
+        self._starts_at_launch = 0
+        self._backoff = RestartBackoff()
+        self._stall = stall
+
+    @property
+    def is_alive(self) -> bool:
+        return self._locks.worker_is_alive(self._slot)
+
+    def is_wanted(self) -> bool:
+        """Whether to start a worker now: the first for any job, another for each job more, and for what one left."""
+        if not self._backoff.may_start():
+            return False
+        is_left = any(job.slot == self._slot for job in self._jobs.jobs(RUNNING))
+        return is_left or self._jobs.unfinished() > self._slot
+
+    def start(self) -> None:
+        self._starts_at_launch = self._jobs.starts(self._slot)
+        self._stall.reset()
+        self.process = self._launch(self.settings)
+        crash_point(CrashPoint.WORKER_STARTED)
+
+    def poll(self) -> int | None:
+        """The exit status of the worker, if it has ended since the last call."""
+        code = None if self.process is None else self.process.poll()
+        if code is not None:
+            self.process = None
+        return code
+
+    def handle_exit(self, code: int) -> str | None:
+        """Why no further worker should be tried, when one after another ends before it takes a job up; else None."""
+        if code == Ending.NOTHING_TO_DO or self._jobs.starts(self._slot) != self._starts_at_launch:
+            self._backoff = RestartBackoff()
+            return None
+        logger.warning("The worker ended with exit status %d before it claimed a job.", code)
+        self._backoff.add(code)
+        if self._backoff.failed_starts < MAX_FAILED_STARTS:
+            return None
+        self._backoff = RestartBackoff()
+        return f"The worker process cannot start (exit status {code}); the reason is in {worker_log(self.settings)}."
+
+    def kill(self) -> None:
+        """End the worker that this process started, if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def end_if_hung(self) -> None:
+        """End a worker that lives and makes no progress: the next one goes on with the queue."""
+        state = self._jobs.queue_state(self._slot)
+        if not self._jobs.will_render() or state.no_room is not None or not has_room(self.settings.workspace):
+            self._stall.reset()  # without room no heartbeat can be written
+            return
+        running = [job for job in self._jobs.jobs(RUNNING) if job.slot == self._slot]
+        if self._slot and not running:  # it waits for a job, while the others have some
+            self._stall.reset()
+            return
+        if not self._stall.is_stalled(state.beats):
+            return
+        pid = self.process.pid if self.process is not None else state.worker_pid
+        if pid is None or not _is_worker(pid):
+            return
+        logger.warning("The worker, process %d, has had no heartbeat for too long and is ended.", pid)
+        for job in running:
+            self._queue.record_event(job.id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
+        psutil.Process(pid).kill()
+        self._stall.reset()
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether the process is ours: its number may belong to another program by now. A thread cannot be ended."""
+    if pid == os.getpid():
+        return False
+    try:
+        return any("wan_pipeline" in part for part in psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return False

@@ -1,12 +1,13 @@
 """The queue as a worker changes it: claim, progress, every way a job ends, and recovery after a crash.
 
-All of it is for the holder of the worker lock.
+All of it is for the holder of a worker lock: there is one for each GPU that makes clips.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,9 +52,11 @@ class StopRequests:
 class WorkerQueue:
     """A worker's view of one workspace's queue. Every method raises StorageError when the database cannot be used."""
 
-    def __init__(self, database: Database, jobs: JobReader) -> None:
+    def __init__(self, database: Database, jobs: JobReader, slot: int = 0) -> None:
+        """`slot` is the worker's, of several in one workspace."""
         self._database = database
         self._jobs = jobs
+        self._slot = slot
 
     def claim(self, loaded: str | None = None, *, deterministic: bool = False) -> Job | None:
         """Claim the next job. None when none waits or the queue is paused.
@@ -68,7 +71,7 @@ class WorkerQueue:
             while (row := next_row(connection, loaded, is_deterministic=deterministic)) is not None:
                 _, error = read_request(row["request"])
                 if error is None:
-                    start_row(connection, row)
+                    start_row(connection, row, self._slot)
                     break
                 _end(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
         return self._jobs.job(row["id"]) if row else None
@@ -76,20 +79,21 @@ class WorkerQueue:
     def heartbeat(self, pid: int) -> None:
         """Record that the worker lives."""
         with self._database.transaction() as connection:
-            count = read_heartbeat(get_setting(connection, QueueKey.HEARTBEAT, "{}")).count + 1
-            set_setting(connection, QueueKey.HEARTBEAT, json.dumps({"count": count, "pid": pid}))
+            count = read_heartbeat(get_setting(connection, QueueKey.HEARTBEAT, "{}", self._slot)).count + 1
+            set_setting(connection, QueueKey.HEARTBEAT, json.dumps({"count": count, "pid": pid}), self._slot)
 
     def set_ready(self, pid: int, seconds: float) -> None:
         """Record that the worker's engine is ready, `seconds` after its process was launched."""
         with self._database.transaction() as connection:
             starts = read_worker_starts(get_setting(connection, QueueKey.WORKER_STARTS, "[]"))
             set_setting(connection, QueueKey.WORKER_STARTS, json.dumps([*starts, round(seconds, 3)][-KEPT_STARTS:]))
-            set_setting(connection, QueueKey.READY_WORKER, json.dumps(asdict(ReadyWorker(pid))))
+            set_setting(connection, QueueKey.READY_WORKER, json.dumps(asdict(ReadyWorker(pid))), self._slot)
 
     def set_loaded(self, pid: int, model_id: str) -> None:
         """Record the model that the worker holds."""
         with self._database.transaction() as connection:
-            set_setting(connection, QueueKey.READY_WORKER, json.dumps(asdict(ReadyWorker(pid, model_id))))
+            ready = ReadyWorker(pid, model_id)
+            set_setting(connection, QueueKey.READY_WORKER, json.dumps(asdict(ready)), self._slot)
 
     def progress(self, job_id: str, progress: Progress) -> None:
         with self._database.transaction() as connection:
@@ -185,14 +189,15 @@ class WorkerQueue:
 
     # After a crash
 
-    def recover(self) -> list[Job]:
-        """Settle the jobs that a dead worker left running, and return them as they are now.
+    def recover(self, slots: Collection[int] = (0,)) -> list[Job]:
+        """Settle the jobs that the workers of these slots, all dead, left running; return them as they are now.
 
         Each becomes interrupted, unless it was to be cancelled, or MAX_ATTEMPTS workers have died with it: then it is
         quarantined and the queue goes on.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
+            running = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
+            rows = [row for row in running if row["slot"] in slots]
             for row in rows:
                 _settle(connection, row)
         return [job for row in rows if (job := self._jobs.job(row["id"]))]

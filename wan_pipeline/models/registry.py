@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.mag_ratios import (
+    DEMO_RATIOS,
+    WAN21_I2V_480P_RATIOS,
+    WAN21_I2V_720P_RATIOS,
+    WAN21_T2V_1_3B_RATIOS,
+    WAN21_T2V_14B_RATIOS,
+)
 from wan_pipeline.models.memory import DEMO_MEMORY, WAN_1_3B, WAN_5B, WAN_14B
 from wan_pipeline.models.spec import Availability, LastImage, Mode, ModelSpec, Size
 
@@ -40,6 +47,7 @@ DEMO = ModelSpec(
     guidance_scale=3.0,
     flow_shift=3.0,
     max_sequence_length=64,
+    mag_ratios=DEMO_RATIOS,
     vocabulary="demo",
     memory=DEMO_MEMORY,
 )
@@ -52,6 +60,7 @@ WAN21_T2V_1_3B = ModelSpec(
     sizes=SIZES_480P,
     download_gb=29.0,
     negative_prompt=WAN_NEGATIVE_PROMPT,
+    mag_ratios=WAN21_T2V_1_3B_RATIOS,
 )
 
 WAN21_T2V_14B = replace(
@@ -62,6 +71,7 @@ WAN21_T2V_14B = replace(
     sizes=SIZES_480P + SIZES_720P,
     download_gb=80.0,
     memory=WAN_14B,
+    mag_ratios=WAN21_T2V_14B_RATIOS,
 )
 
 WAN21_I2V_480P = replace(
@@ -74,6 +84,7 @@ WAN21_I2V_480P = replace(
     num_inference_steps=40,
     download_gb=91.0,
     memory=replace(WAN_14B, reads_images=True, image_encoder_params=631e6),
+    mag_ratios=WAN21_I2V_480P_RATIOS,
 )
 
 WAN21_I2V_720P = replace(
@@ -83,6 +94,7 @@ WAN21_I2V_720P = replace(
     repo="Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
     sizes=SIZES_720P,
     flow_shift=5.0,
+    mag_ratios=WAN21_I2V_720P_RATIOS,
 )
 
 WAN21_FLF2V = replace(
@@ -94,6 +106,7 @@ WAN21_FLF2V = replace(
     num_inference_steps=50,
     guidance_scale=5.5,
     flow_shift=16.0,  # the authors' default for FLF2V and VACE (Wan 2.1 repository, `generate.py`, sample_shift)
+    mag_ratios=(),
 )
 
 WAN21_VACE_1_3B = replace(
@@ -105,6 +118,7 @@ WAN21_VACE_1_3B = replace(
     flow_shift=16.0,  # as for FLF2V; the 3.0 in the repository's scheduler_config.json is diffusers' general default
     download_gb=20.0,
     memory=replace(WAN_1_3B, control_layers=15),
+    mag_ratios=(),
 )
 
 WAN21_VACE_14B = replace(
@@ -128,6 +142,7 @@ WAN22_T2V_A14B = replace(
     flow_shift=12.0,
     download_gb=126.0,
     memory=replace(WAN_14B, experts=2),
+    mag_ratios=(),
 )
 
 WAN22_I2V_A14B = replace(
@@ -156,6 +171,7 @@ WAN22_TI2V_5B = replace(
     flow_shift=5.0,
     download_gb=34.0,
     memory=WAN_5B,
+    mag_ratios=(),
 )
 
 WAN22_ANIMATE = replace(

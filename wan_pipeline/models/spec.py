@@ -126,6 +126,8 @@ class ModelSpec:
     negative_prompt: str = ""
     max_sequence_length: int = 512
     """Text tokens that the transformer reads."""
+    mag_ratios: tuple[float, ...] = ()
+    """For MagCache, one a step; see `models.mag_ratios`. Empty: not measured."""
     vocabulary: str = ""
     """Name of the words that it knows, for a model that knows no others; see `models.vocabulary.words`."""
 

@@ -92,7 +92,7 @@ def denoising_cost(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memo
     """All passes, with the weights where the plan puts them. A CPU computes in fp32 in the machine's memory."""
     facts, tokens = spec.memory, clip.tokens(spec)
     weights = transformer_bytes(facts, plan.precision)
-    active = activation_bytes(facts, tokens, plan) + WORKSPACE + (cache_bytes(facts, tokens) if clip.caches else 0.0)
+    active = activation_bytes(facts, tokens, plan) + WORKSPACE + cache_bytes(facts, tokens, clip.cache)
     passes = clip.passes * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
         return StageCost(0.0, weights + 2 * active, passes)

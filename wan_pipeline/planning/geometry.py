@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.step_cache import CacheKind
 
 
 @dataclass(frozen=True)
@@ -15,25 +16,26 @@ class Geometry:
     width: int
     height: int
     num_frames: int
-    passes: int
-    """Transformer passes: one a denoising step, two with classifier-free guidance."""
+    passes: float
+    """Transformer passes: one a denoising step, another with classifier-free guidance; fewer with a step cache."""
     encodes: bool = False
     """Whether the VAE encodes images or videos before denoising."""
-    caches: bool = False
-    """Whether a first-block cache keeps activations between steps."""
+    cache: CacheKind = CacheKind.OFF
+    """The step cache, which keeps activations between steps."""
     reference_images: int = 0
     """VACE denoises each as a latent frame before the clip's own."""
 
     @classmethod
     def of(cls, request: GenerationRequest, spec: ModelSpec) -> Geometry:
         """The geometry of a request for this model. For the model's own clip pass `own_request(spec)`."""
+        cache = request.step_cache
         return cls(
             request.width,
             request.height,
             request.num_frames,
-            passes=request.num_inference_steps * (2 if request.uses_guidance else 1),
+            passes=(request.num_inference_steps + len(request.guided_steps)) * (cache.computed_share if cache else 1),
             encodes=request.image is not None or spec.takes_control,  # VACE encodes a blank video if none is given
-            caches=request.first_block_cache > 0,
+            cache=cache.kind if cache else CacheKind.OFF,
             reference_images=len(request.reference_images),
         )
 

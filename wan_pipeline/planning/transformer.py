@@ -15,6 +15,7 @@ from wan_pipeline.planning.attention import Attention, sage_speedup
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.requests.step_cache import CacheKind
 
 RING_BLOCKS = 2
 """Blocks in the ring buffer on the device: one computes while the next is copied."""
@@ -31,14 +32,22 @@ CHUNKED_BYTES = 0.25 * 2**30
 """Peak of the chunked forward that does not grow with the clip: rows in fp32 and one dequantized weight."""
 TOKEN_TIMESTEP_BYTES = 60.0
 """Bytes per row and width of the chunked forward with per-token timestep embeddings."""
-CACHE_UNITS = 7.0
-"""Activations that a first-block cache keeps: two blocks' inputs and one residual for each condition (counted)."""
+CACHE_UNITS = {
+    CacheKind.OFF: 0.0,
+    CacheKind.FIRST_BLOCK: 7.0,  # two blocks' inputs, and for each branch a residual and what it is compared with
+    CacheKind.MAGCACHE: 4.0,  # a residual and an input for each branch
+    CacheKind.SEACACHE: 6.0,  # two residuals for each branch, the input and the output
+    CacheKind.TAYLORSEER: 0.1,  # of the model's output, which has few channels
+}
+"""Activations that a step cache keeps (counted, not measured)."""
 DEQUANTIZED_BYTES = 4.0
 """Bytes per weight of the largest layer while it is dequantized."""
 
 CHUNKED_SECONDS, QUANTIZED_SECONDS, COMPILED_SECONDS, STREAMED_SECONDS = 1.03, 1.02, 0.85, 1.01
 """Seconds of a pass relative to diffusers' own bf16 forward. The last where every block streams and compute is slower
 than copying."""
+COMPILED_8_BITS_SECONDS, CHUNKED_COMPILED_8_BITS_SECONDS = 0.84, 0.90
+"""Compiled, where layers compute in 8 bits: rounding is fused with what comes before it, but not in chunks."""
 PINNED_OVERHEAD = 1.1
 """Pinned memory taken per byte used: torch's allocator rounds up to powers of two."""
 
@@ -75,9 +84,9 @@ def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float
     return max(CHUNKED_UNITS, feed_forward_units) * unit + timesteps + CHUNKED_BYTES
 
 
-def cache_bytes(facts: MemoryFacts, tokens: int) -> float:
-    """Activations that a first-block cache keeps from step to step."""
-    return CACHE_UNITS * 2.0 * tokens * facts.width
+def cache_bytes(facts: MemoryFacts, tokens: int, cache: CacheKind) -> float:
+    """Activations that a step cache keeps from step to step."""
+    return CACHE_UNITS[cache] * 2.0 * tokens * facts.width
 
 
 def chunk_tokens(facts: MemoryFacts, tokens: int) -> int:
@@ -103,6 +112,12 @@ def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Mem
     return matmul / (machine.int8_speed if in_int8 else machine.matmul_speed) + attention / attention_speed
 
 
+def _compiled_seconds(plan: MemoryPlan) -> float:
+    if not plan.precision.computes_in_8_bits:
+        return COMPILED_SECONDS
+    return CHUNKED_COMPILED_8_BITS_SECONDS if plan.chunk else COMPILED_8_BITS_SECONDS
+
+
 def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
     """One pass by this plan: computing, or copying the streamed blocks where that takes longer.
 
@@ -111,7 +126,7 @@ def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memory
     facts = spec.memory
     dequantizes = plan.precision.is_quantized and not plan.precision.computes_in_8_bits
     compute = compute_seconds(spec, clip, machine, plan) * (QUANTIZED_SECONDS if dequantizes else 1.0)
-    compute *= (CHUNKED_SECONDS if plan.chunk else 1.0) * (COMPILED_SECONDS if plan.compiled else 1.0)
+    compute *= (CHUNKED_SECONDS if plan.chunk else 1.0) * (_compiled_seconds(plan) if plan.compiled else 1.0)
     if plan.residency is not Residency.STREAMED:
         return compute
     streamed = facts.blocks - min(plan.blocks, facts.blocks)

@@ -62,6 +62,8 @@ def project_values(project: Project) -> dict[str, Any]:
     own = {key: plain[key] for key in OWN_KEYS if key not in TABLES and (key == "title" or plain[key])}
     if project.setup.loras is not None:
         plain["setup"]["loras"] = [lora.to_dict() for lora in project.setup.loras]
+    if project.setup.guidance_interval is not None:
+        plain["setup"]["guidance_interval"] = list(project.setup.guidance_interval)
     tables = {key: given for key in PROFILES if (given := given_values(plain[key]))}
     if project.characters:
         tables["characters"] = {name: each.to_dict() for name, each in project.characters.items()}

@@ -15,13 +15,16 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.requests.guidance_interval import WHOLE
 from wan_pipeline.requests.limits import (
     MAX_PROMPT_CHARACTERS,
+    CacheAmount,
     FirstBlockCache,
     FlowShift,
     FrameRate,
     Frames,
     Guidance,
+    GuidanceInterval,
     Name,
     Side,
     Steps,
@@ -30,6 +33,7 @@ from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.step_cache import CacheKind
 
 LAYERED = (
     "width",
@@ -44,6 +48,9 @@ LAYERED = (
     "negative_prompt",
     "quantization",
     "first_block_cache",
+    "cache",
+    "cache_amount",
+    "guidance_interval",
 )
 """Settings that any layer may set."""
 CHOSEN = ("model", "preset", "quality", "speed", "loras", "prompt_before", "prompt_after")
@@ -96,6 +103,9 @@ class Setup:
     scheduler: SchedulerName | None = None
     quantization: Precision | None = None
     first_block_cache: FirstBlockCache | None = None
+    cache: CacheKind | None = None
+    cache_amount: CacheAmount | None = None
+    guidance_interval: GuidanceInterval | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -167,6 +177,7 @@ def settled(draft: Draft) -> Draft:
     """The draft of a request, for a list, with nothing left to its project: missing settings are NONE, empty or off."""
     none: dict[str, Any] = {name: getattr(draft, name) or NONE for name in WITH_NONE}
     none |= {name: getattr(draft, name) or "" for name in ("prompt_before", "prompt_after")}
+    none |= {"cache": draft.cache or CacheKind.OFF.value, "guidance_interval": draft.guidance_interval or WHOLE}
     return replace(draft, **none, loras=draft.loras or (), first_block_cache=draft.first_block_cache or 0.0)
 
 

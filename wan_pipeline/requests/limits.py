@@ -9,11 +9,13 @@ import math
 import unicodedata
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec, frames_up_to
+from wan_pipeline.requests.guidance_interval import guided_steps, interval_text
+from wan_pipeline.requests.step_cache import MAX_FIRST_BLOCK_CACHE, check_step_cache
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.request import GenerationRequest
@@ -40,7 +42,6 @@ MAX_RANDOM_SEED = 2**32 - 1
 RANDOM_SEED = -1
 """Stands for a random seed in lists and settings of other programs."""
 MAX_REFERENCES = 4
-MAX_FIRST_BLOCK_CACHE = 0.5
 
 # Types of a stored request's fields, and of presets.
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
@@ -55,10 +56,22 @@ Guidance = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
 FlowShift = Annotated[float, Field(ge=MIN_FLOW_SHIFT, le=MAX_FLOW_SHIFT)]
 LoraWeight = Annotated[float, Field(ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)]
 FirstBlockCache = Annotated[float, Field(ge=0, le=MAX_FIRST_BLOCK_CACHE)]
+CacheAmount = Annotated[float, Field(ge=0, le=1)]
 CropPosition = Annotated[float, Field(ge=0, le=1)]
+NoiseLevel = Annotated[float, Field(ge=0, le=1)]
 NoiseSize = Annotated[str, Field(pattern=r"^(\d{1,5}x\d{1,5})?$")]
 """WIDTHxHEIGHT in pixels, or nothing."""
 References = Annotated[tuple[Name, ...], Field(max_length=MAX_REFERENCES)]
+
+
+def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] >= interval[1]:
+        raise ValueError("the lower noise level comes first")
+    return interval
+
+
+GuidanceInterval = Annotated[tuple[NoiseLevel, NoiseLevel], AfterValidator(_in_order)]
+"""The lowest and the highest noise level with guidance; see `guidance_interval`."""
 
 
 def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
@@ -79,10 +92,11 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_second_guidance(request, spec)
     _check_loras(request, spec)
     _check_quantization(request)
-    if request.first_block_cache and spec.takes_control:
-        raise RequestError("first_block_cache", f"{spec.title} does not support the first-block cache; set it to 0.")
     _check_number("image_crop", "Image crop", request.image_crop, 0.0, 1.0)
     _check_number("first_block_cache", "First-block cache", request.first_block_cache, 0.0, MAX_FIRST_BLOCK_CACHE)
+    _check_number("cache_amount", "Cache amount", request.cache_amount, 0.0, 1.0)
+    _check_guidance_interval(request)
+    check_step_cache(request, spec)
 
 
 def check_solver(num_inference_steps: int | None, guidance_scale: float | None, flow_shift: float | None) -> None:
@@ -158,6 +172,16 @@ def _check_second_guidance(request: GenerationRequest, spec: ModelSpec) -> None:
     if spec.guidance_scale_2 is None:
         raise RequestError("guidance_scale_2", f"{spec.title} has no second expert; leave its guidance out.")
     _check_number("guidance_scale_2", "Guidance of the second expert", request.guidance_scale_2, 0.0, MAX_GUIDANCE)
+
+
+def _check_guidance_interval(request: GenerationRequest) -> None:
+    steps, interval = request.num_inference_steps, request.guidance_interval
+    if interval and not guided_steps(steps, request.flow_shift, interval):
+        text = interval_text(interval)
+        raise RequestError(
+            "guidance_interval",
+            f"No step of {steps} starts in the guidance interval {text}; widen it, or set guidance to 1.",
+        )
 
 
 def _check_prompt(field: str, text: str, required: bool) -> None:

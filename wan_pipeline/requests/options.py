@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.requests.guidance_interval import parse_interval
 from wan_pipeline.requests.image_fit import ImageFit
 from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.step_cache import CacheKind, parse_amount, parse_kind
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.request import LoraChoice
@@ -130,6 +132,13 @@ OPTIONS = (
     Option(
         "guidance-2", "guidance_scale_2", number("guidance"), "X", "the same for the second expert, if there is one"
     ),
+    Option(
+        "guidance-interval",
+        "guidance_interval",
+        parse_interval,
+        "LOW:HIGH",
+        "the noise levels with guidance, from 0 to 1: other steps take half the time (0:1, all; try 0.2:0.9)",
+    ),
     Option("flow-shift", "flow_shift", number("flow shift"), "X", "more favours composition, less favours detail"),
     Option("quantization", "quantization", str, "NAME", f"weights: {', '.join(Precision)}; none: as the memory allows"),
     Option(
@@ -137,7 +146,15 @@ OPTIONS = (
         "first_block_cache",
         number("first-block cache"),
         "X",
-        "skip blocks whose input changes less than this between steps: quicker, another clip (0, off; try 0.08)",
+        "the threshold of --cache first-block itself (0, off; try 0.08)",
+    ),
+    Option("cache", "cache", parse_kind, "KIND", f"skip steps that change little: {', '.join(CacheKind)}"),
+    Option(
+        "cache-amount",
+        "cache_amount",
+        parse_amount,
+        "HOW",
+        "how much it skips: light, medium, strong, or 0 to 1 (medium)",
     ),
     Option("scheduler", "scheduler", str, "NAME", f"solver: {', '.join(SchedulerName)}"),
     Option("width", "width", whole("width"), "PX", "width of the clip"),

@@ -12,14 +12,17 @@ from pydantic import ConfigDict
 from wan_pipeline.errors import RequestError
 from wan_pipeline.lora.schedule import StoredSchedule
 from wan_pipeline.models.spec import Mode, clip_seconds
+from wan_pipeline.requests.guidance_interval import guided_steps
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.limits import (
+    CacheAmount,
     CropPosition,
     FirstBlockCache,
     FlowShift,
     FrameRate,
     Frames,
     Guidance,
+    GuidanceInterval,
     LoraWeight,
     Name,
     NoiseSize,
@@ -31,6 +34,7 @@ from wan_pipeline.requests.limits import (
     Text,
 )
 from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.step_cache import DEFAULT_AMOUNT, CacheKind, StepCache, amount_of_threshold
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 _YOUNG: dict[str, Any] = {
@@ -40,6 +44,9 @@ _YOUNG: dict[str, Any] = {
     "prompt_before": "",
     "prompt_after": "",
     "layers": {},
+    "cache": CacheKind.OFF,
+    "cache_amount": DEFAULT_AMOUNT,
+    "guidance_interval": None,
     "noise_size": "",
 }
 """Fields of a request that its JSON leaves out at their defaults."""
@@ -121,6 +128,10 @@ class Draft:
     reference_images: tuple[Path, ...] = ()
     quantization: str | None = None
     first_block_cache: float | None = None
+    cache: str | None = None
+    """A step cache, a value of `CacheKind`."""
+    cache_amount: float | None = None
+    guidance_interval: tuple[float, float] | None = None
     speed: str | None = None
     """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
     image_fit: str | None = None
@@ -185,7 +196,10 @@ class GenerationRequest:
     """How the first and the last image are fitted to the shape of the clip."""
     image_crop: CropPosition = MIDDLE
     first_block_cache: FirstBlockCache = 0.0
-    """How much the first block's output may change between steps for the others' to be reused; 0: never reused."""
+    """How much the first block's output may change between steps for the others' to be reused; 0: never reused.
+
+    `cache` has taken its place; requests that have it keep it.
+    """
     prompt_before: Text = ""
     """The words of a project before the prompt, and after it."""
     prompt_after: Text = ""
@@ -193,6 +207,12 @@ class GenerationRequest:
     """WIDTHxHEIGHT in pixels at which the seed's noise is drawn before it is brought to this size; empty: its own."""
     layers: dict[Name, Name] = field(default_factory=dict, compare=False)
     """The `Layer` that each setting came from, for clips of a project with a setup. Decides no frames."""
+    cache: CacheKind = CacheKind.OFF
+    """What skips steps that change little."""
+    cache_amount: CacheAmount = DEFAULT_AMOUNT
+    """How much it skips: 0 nothing, 1 the most."""
+    guidance_interval: GuidanceInterval | None = None
+    """The noise levels with guidance; None: all."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -211,6 +231,21 @@ class GenerationRequest:
     def uses_guidance(self) -> bool:
         """Whether each step has a second pass with the negative prompt; diffusers leaves it out from 1 down."""
         return self.guidance_scale > 1
+
+    @property
+    def guided_steps(self) -> frozenset[int]:
+        """The steps, counted from 0, with a second pass."""
+        if not self.uses_guidance:
+            return frozenset()
+        return guided_steps(self.num_inference_steps, self.flow_shift, self.guidance_interval)
+
+    @property
+    def step_cache(self) -> StepCache | None:
+        """The cache that is on, however the request names it."""
+        if self.first_block_cache:
+            return StepCache(CacheKind.FIRST_BLOCK, amount_of_threshold(self.first_block_cache))
+        is_on = self.cache is not CacheKind.OFF and self.cache_amount > 0
+        return StepCache(self.cache, self.cache_amount) if is_on else None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. What is young is left out at its default, so that older versions can read the rest."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
+from wan_pipeline.requests.guidance_interval import WHOLE
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.layers import (
     NO_LAYERS,
@@ -27,6 +28,7 @@ from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.scheduler import SchedulerName
 from wan_pipeline.requests.speeds import Speed
+from wan_pipeline.requests.step_cache import DEFAULT_AMOUNT, CacheKind
 
 PENDING = "pending"
 """Stands for the name of a file that is not saved in the workspace yet."""
@@ -89,7 +91,7 @@ def resolve(
         layers={**chosen.origins, **merged.origins} if layers else {},
         **_pending_files(draft),
         **_framing(draft, image),
-        **_checked(merged.values),
+        **_checked(merged),
     )
     check_request(request, spec)
     return request
@@ -105,7 +107,23 @@ def seed_of(draft: Draft) -> int:
 def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict[str, Any]:
     width, height = _default_size(spec, image_size)
     fixed = {"width": width, "height": height, "scheduler": SchedulerName.UNIPC, "first_block_cache": 0.0}
-    return settings_of(spec) | fixed
+    skipped = {"cache": CacheKind.OFF, "cache_amount": DEFAULT_AMOUNT, "guidance_interval": WHOLE}
+    return settings_of(spec) | fixed | skipped
+
+
+def _step_cache(merged: Merged) -> dict[str, Any]:
+    """The cache, and the first-block cache's threshold: of the two the one of the higher layer holds."""
+    values, order = merged.values, in_order(merged.origins)
+    try:
+        kind = CacheKind(values["cache"])
+    except ValueError:
+        raise RequestError(
+            "cache", f"Cache '{str(values['cache'])[:40]}' is not known; use one of: {', '.join(CacheKind)}."
+        ) from None
+    above = order.index(merged.origins["cache"]) - order.index(merged.origins["first_block_cache"])
+    if above > 0:
+        return {"cache": kind, "first_block_cache": 0.0}
+    return {"cache": CacheKind.OFF if above < 0 else kind}
 
 
 def _pending_files(draft: Draft) -> dict[str, Any]:
@@ -118,10 +136,16 @@ def _pending_files(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(merged: Merged) -> dict[str, Any]:
     """Merged settings with the types of a request."""
-    quantization = values.get("quantization") or None  # an empty text: as the memory allows
-    return {**values, "scheduler": _scheduler(values["scheduler"]), "quantization": quantization}
+    values = merged.values
+    return {
+        **values,
+        **_step_cache(merged),
+        "guidance_interval": None if values["guidance_interval"] == WHOLE else values["guidance_interval"],
+        "scheduler": _scheduler(values["scheduler"]),
+        "quantization": values.get("quantization") or None,  # an empty text: as the memory allows
+    }
 
 
 def _framing(draft: Draft, image: str | None) -> dict[str, Any]:

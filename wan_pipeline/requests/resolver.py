@@ -26,6 +26,7 @@ from wan_pipeline.requests.prompts.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, merge_settings, resolve
 from wan_pipeline.requests.speeds import Speed, find_speed
+from wan_pipeline.requests.step_cache import CacheKind
 from wan_pipeline.storage.live_folder import LiveFolder
 from wan_pipeline.wording import plural
 
@@ -234,6 +235,9 @@ class RequestResolver:
             guidance_scale_2=request.guidance_scale_2,
             quantization=request.quantization,
             first_block_cache=request.first_block_cache or None,
+            cache=None if request.cache is CacheKind.OFF else request.cache.value,
+            cache_amount=None if request.cache is CacheKind.OFF else request.cache_amount,
+            guidance_interval=request.guidance_interval,
             noise_size=request.noise_size or None,
             last_image=self._find(request.last_image),
             control_video=self._find(request.control_video),

@@ -21,9 +21,9 @@ class WorkspaceLocks:
         self._folder = workspace / "locks"
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def worker(self) -> FileLock:
-        """Held by the worker process, which processes the queue."""
-        return FileLock(self._folder / "worker.lock", timeout=LOCK_SECONDS)
+    def worker(self, slot: int = 0) -> FileLock:
+        """Held by the worker process of a slot, which processes the queue."""
+        return FileLock(self._folder / _of_slot("worker", slot), timeout=LOCK_SECONDS)
 
     def main_app(self) -> FileLock:
         """Held by the app that runs the workspace; other apps only view it. Any thread may acquire and release it."""
@@ -61,17 +61,25 @@ class WorkspaceLocks:
         """Held by the process that downloads or verifies this model."""
         return FileLock(self._folder / f"model-{model_id}.lock", timeout=LOCK_SECONDS)
 
-    def device(self) -> FileLock:
-        """Held while a clip is rendered or a LoRA is trained, by whichever process: they never share its memory."""
-        return FileLock(self._folder / "device.lock", timeout=DEVICE_SECONDS)
+    def device(self, slot: int = 0) -> FileLock:
+        """Held while a clip is rendered or a LoRA is trained, by whichever process: they never share its memory.
 
-    def worker_is_alive(self) -> bool:
-        return is_held(self.worker())
+        Whatever is no worker has the device of the first slot.
+        """
+        return FileLock(self._folder / _of_slot("device", slot), timeout=DEVICE_SECONDS)
+
+    def worker_is_alive(self, slot: int = 0) -> bool:
+        return is_held(self.worker(slot))
 
     def any_app_is_alive(self) -> bool:
         """Whether an app holds its lock. Lock files of dead apps are deleted."""
         held = [not _remove_if_free(path) for path in self._folder.glob("app-*.lock")]
         return any(held)
+
+
+def _of_slot(name: str, slot: int) -> str:
+    """The first slot has the name that the lock had when there was but one."""
+    return f"{name}-{slot}.lock" if slot else f"{name}.lock"
 
 
 def _remove_if_free(path: Path) -> bool:

@@ -156,6 +156,9 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     """,
     SHOTS,
+    """
+    ALTER TABLE jobs ADD COLUMN slot INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

@@ -170,7 +170,7 @@ def test_everything_that_computes_while_streaming_is_aligned(model, settings, pl
     load(model, "key", memory, PLACE, settings.cache / "weights")
     shift_all(settings.cache)
     loaded = load(model, "key", memory, PLACE, settings.cache / "weights")
-    with loaded.denoising(memory, CPU, 0.0):
+    with loaded.denoising(memory, CPU):
         find_unaligned(loaded.denoiser.transformer, found)
         output(loaded.denoiser.transformer)
     assert not found and not unaligned(named_tensors(loaded.denoiser.vae))

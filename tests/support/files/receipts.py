@@ -103,6 +103,7 @@ HOSTILE_RECEIPTS: dict[str, tuple[bytes, str]] = {
     "attempt huge": (_text(make_receipt(attempt=10**30)), "'attempt' = 1000"),
     "memory text": (_text(make_receipt(peak_memory_mb="much")), "'peak_memory_mb' = 'much'"),
     "memory huge": (_text(make_receipt(peak_memory_mb=1e300)), "'peak_memory_mb' = 1e+300"),
+    "passes negative": (_text(make_receipt(passes={"asked": -1, "computed": 0})), "'passes.asked' = -1"),
     "warnings text": (_text(make_receipt(warnings="one")), "'warnings' = 'one'"),
     "warnings numbers": (_text(make_receipt(warnings=[1])), "'warnings.0' = 1"),
     "provenance list": (_text(make_receipt(provenance=[1])), "'provenance': Input should be"),
@@ -154,6 +155,7 @@ EXTREME_RECEIPTS: dict[str, dict[str, Any]] = {
     ),
     "the first moment": make_receipt(made_at="1970-01-01T00:00:00+00:00", seconds={}, warnings=["\0"]),
     "the last moment": make_receipt(made_at="2999-12-31T00:00:00+00:00", seconds={"a": 1e9, "b": 1e9}),
+    "a step cache": make_receipt(passes={"asked": 20, "computed": 12}),
     "naive": make_receipt(made_at="2026-01-01", project="x" * 20_000, job=""),
 }
 """Receipts that are read, and hold what no clip of ours has."""

@@ -88,7 +88,9 @@ FULL = Draft(
     control_mask=Path("mask.png"),
     reference_images=(Path("one.png"), Path("two.png")),
     quantization="int8",
-    first_block_cache=0.08,
+    cache="seacache",
+    cache_amount=0.75,
+    guidance_interval=(0.2, 0.9),
     speed="wan2.2-t2v-4-steps",
     prompt_before="35mm film.",
     prompt_after="warm light",
@@ -126,9 +128,15 @@ def shown(draft: Draft, spec: ModelSpec = DEMO) -> dict[str, Any]:
 
 def test_every_setting_is_in_the_table() -> None:
     """And in the example: so all of them are tested below."""
-    assert all(getattr(FULL, field.name) != field.default for field in fields(Draft))
+    known = [field for field in fields(Draft) if field.name != "first_block_cache"]  # `cache` has taken its place
+    assert all(getattr(FULL, field.name) != field.default for field in known)
     read = {key for field in FIELDS.values() for key in field.read(shown(FULL), TAKES_ALL)}
-    assert read == {field.name for field in fields(Draft)}
+    assert read == {field.name for field in known}
+
+
+def test_a_threshold_of_an_older_clip_is_shown_as_its_cache() -> None:
+    values = shown(replace(FULL, cache=None, cache_amount=None, first_block_cache=0.07))
+    assert (values["cache"], values["cache_amount"]) == ("first-block", "medium")
 
 
 def test_a_draft_survives_the_form() -> None:

@@ -61,12 +61,12 @@ def test_a_saved_style_is_a_card_of_both_forms(tab: Tab, studio: Studio) -> None
 
 def test_what_a_projects_setup_has_can_be_taken_out_of_it(tab: Tab, studio: Studio) -> None:
     tab.values[tab.links.project] = "Harbour"
-    tab.set(quality="quick-draft", first_block_cache="0.1", steps="7")
+    tab.set(quality="quick-draft", cache="seacache", steps="7")
     tab.events.save_setup(tab.values)
-    tab.set(quality="", first_block_cache="0", steps="")
+    tab.set(quality="", cache="off", steps="")
     tab.events.save_setup(tab.values)
     setup = studio.projects.existing("Harbour").setup
-    assert (setup.quality, setup.first_block_cache, setup.num_inference_steps) == (None, 0.0, 7)
+    assert (setup.quality, setup.cache, setup.num_inference_steps) == (None, "off", 7)
 
 
 def test_where_settings_come_from_says_a_loras_strength(studio: Studio) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from wan_pipeline.requests.guidance_interval import WHOLE, interval_text
 from wan_pipeline.requests.request import GenerationRequest
 
 Values = Mapping[str, str]
@@ -40,7 +41,8 @@ def settings_of(request: GenerationRequest) -> dict[str, str]:
         "frames": str(request.num_frames),
         "fps": str(request.fps),
         "weights": request.quantization or "automatic",
-        "cache": f"{request.first_block_cache:g}",
+        "cache": str(request.step_cache or "off"),
+        "guidance interval": interval_text(request.guidance_interval or WHOLE),
         "pictures": ", ".join(name[:6] for name in request.input_names),
     }
     return fixed | {f"LoRA {lora.name}": lora.strength for lora in request.loras}

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 def probe(device: torch.device, cache: Path | None = None) -> Hardware:
     """The device and its free memory. A GPU that is lost or does not answer has none.
 
-    With a `cache` folder also its speeds, which are measured once, in about a second, and read from there afterwards.
+    With a `cache` folder also its speeds, which are measured once, in some seconds, and read from there afterwards.
     """
     memory = psutil.virtual_memory()
     if device.type == "cpu":
@@ -76,7 +76,7 @@ def _int8_rate(device: torch.device) -> float:
     rows = torch.randn(8192, 4096, device=device, dtype=torch.bfloat16)
     weight = torch.randint(-127, 128, (4096, 4096), device=device, dtype=torch.int8)
     scale = torch.full((4096,), 1e-3, device=device, dtype=torch.bfloat16)
-    return 2.0 * 8192 * 4096 * 4096 / seconds_of(lambda: int8_linear(rows, weight, scale, None))
+    return 2.0 * 8192 * 4096 * 4096 / seconds_of(lambda: int8_linear(rows, weight, scale, None), 8)
 
 
 def _attention_rate(device: torch.device, backend: SDPBackend | None = None) -> float:

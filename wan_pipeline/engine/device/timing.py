@@ -9,13 +9,17 @@ from statistics import median
 import torch
 
 
-def seconds_of(action: Callable[[], object]) -> float:
-    """Median of three runs, after one to warm up."""
+def seconds_of(action: Callable[[], object], calls: int = 1) -> float:
+    """Median of three runs, after one to warm up; of each of `calls` that are queued in a row, as a model queues them.
+
+    More than one hides what a call costs the CPU while the device is busy.
+    """
     taken = []
     for _ in range(4):
         torch.accelerator.synchronize()
         started = time.perf_counter()
-        action()
+        for _ in range(calls):
+            action()
         torch.accelerator.synchronize()
-        taken.append(time.perf_counter() - started)
+        taken.append((time.perf_counter() - started) / calls)
     return max(median(taken[1:]), 1e-6)

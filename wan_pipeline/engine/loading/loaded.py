@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FirstBlockCacheConfig
 
 from wan_pipeline.engine.attention.backends import check_attention, set_attention
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
 from wan_pipeline.engine.int8.product import computes_int8, has_int8_units
 from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
-from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming, streaming_forwards
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, named_tensors
 from wan_pipeline.engine.memory.offload import encode_on_device, forward_on_device, on_device, tiled_encode
 from wan_pipeline.engine.memory.quantized_layers import computes_fp8
 from wan_pipeline.engine.memory.weights import load_transformer
+from wan_pipeline.engine.step_cache import Caching, PassCounter, step_cache
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.precision import Precision
@@ -31,8 +31,6 @@ from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Types of tensors in memory of their own. Quantized weights have other types, and are mapped from their file."""
-CACHED_INPUTS = 2
-"""The first-block cache subtracts the inputs of this many blocks from later outputs: they must not be overwritten."""
 
 
 @dataclass
@@ -56,11 +54,19 @@ class Loaded:
         return sum(tensor.nbytes for tensor in tensors if tensor.device.type == "cpu" and type(tensor) in PLAIN)
 
     @contextmanager
-    def denoising(self, plan: MemoryPlan, device: torch.device, first_block_cache: float) -> Iterator[None]:
-        """Context manager: the transformers compute on the device by this plan, and the VAE encodes there."""
+    def denoising(
+        self,
+        plan: MemoryPlan,
+        device: torch.device,
+        caching: Caching | None = None,
+        counter: PassCounter | None = None,
+    ) -> Iterator[None]:
+        """Context manager: the transformers compute on the device by this plan, and the VAE encodes there.
+
+        `counter` counts what a step cache skips.
+        """
         with ExitStack() as stack:
-            for mechanism in self._mechanisms(plan, device, first_block_cache):
-                stack.enter_context(mechanism)
+            self._set_up(stack, plan, device, caching, counter or PassCounter())
             yield
 
     @contextmanager
@@ -73,9 +79,9 @@ class Loaded:
         with on_device(vae, device):
             yield vae
 
-    def _mechanisms(
-        self, plan: MemoryPlan, device: torch.device, first_block_cache: float
-    ) -> Iterator[AbstractContextManager[Any]]:
+    def _set_up(
+        self, stack: ExitStack, plan: MemoryPlan, device: torch.device, caching: Caching | None, counter: PassCounter
+    ) -> None:
         """What a plan changes in the modules, in the order of entering; it is undone in reverse.
 
         Adapters are applied before, as forward hooks of linear layers, which nothing here replaces. Then:
@@ -87,26 +93,28 @@ class Loaded:
         4. Chunked forward replaces the `forward` of blocks and transformer.
         5. Compiling wraps a block's `forward` as it is then. With chunked forward it is not whole blocks that are
            compiled but the pointwise operations within, so only one of the two ever replaces a block's `forward`.
-        6. The first-block cache wraps the `forward` that it finds, so it comes last: it skips whole blocks, whatever
-           they compute by. A skipped block's streaming hooks still run, because they are not part of its `forward`.
+        6. A step cache wraps the `forward` that it finds, so it comes last: it skips blocks, however they compute.
+           Streaming binds weights right below it then, instead of in hooks, so that a skipped block is not copied.
         """
-        denoiser = self.denoiser
+        denoiser, stream = self.denoiser, None
         if plan.compiled:
-            yield _guards_on_hooks()
+            stack.enter_context(_guards_on_hooks())
         if plan.residency is Residency.STREAMED:
-            yield streaming(self.streamed, device, plan.blocks)
-            yield encode_on_device(denoiser.vae, device)
+            stream = stack.enter_context(streaming(self.streamed, device, plan.blocks, by_call=caching is None))
+            stack.enter_context(encode_on_device(denoiser.vae, device))
             if denoiser.image_encoder is not None:
-                yield forward_on_device(denoiser.image_encoder, device)
+                stack.enter_context(forward_on_device(denoiser.image_encoder, device))
         if plan.encode == "tiles":
-            yield tiled_encode(denoiser.vae)
-        for transformer in denoiser.transformers:
-            keep_inputs = CACHED_INPUTS if first_block_cache else 0
-            yield chunked(transformer, plan.chunk, keep_inputs, compiled=plan.compiled)
+            stack.enter_context(tiled_encode(denoiser.vae))
+        for number, transformer in enumerate(denoiser.transformers):
+            kept = caching.kept_inputs if caching else 0
+            stack.enter_context(chunked(transformer, plan.chunk, kept, compiled=plan.compiled))
             if plan.compiled and not plan.chunk:
-                yield _compiled_blocks(transformer)
-            if first_block_cache:
-                yield _first_block_cache(transformer, first_block_cache)
+                stack.enter_context(_compiled_blocks(transformer))
+            if caching:
+                if stream is not None:
+                    stack.enter_context(streaming_forwards(self.streamed[number].blocks, stream))
+                stack.enter_context(step_cache(transformer, caching, counter))
 
 
 def load(model: InstalledModel, key: str, plan: MemoryPlan, place: Placement, cache: Path) -> Loaded:
@@ -225,13 +233,3 @@ def _compiled_blocks(transformer: torch.nn.Module) -> Iterator[None]:
     finally:
         for block in blocks:
             block.__dict__.pop("forward", None)
-
-
-@contextmanager
-def _first_block_cache(transformer: Any, threshold: float) -> Iterator[None]:
-    """Skip blocks while the first one's output changes less than `threshold` from step to step."""
-    transformer.enable_cache(FirstBlockCacheConfig(threshold=threshold))
-    try:
-        yield
-    finally:
-        transformer.disable_cache()

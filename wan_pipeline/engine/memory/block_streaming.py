@@ -10,8 +10,9 @@ program order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -19,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from wan_pipeline.engine.memory.alignment import align
 from wan_pipeline.engine.memory.block_buffer import Block, BlockBuffer, arena_sizes, host_memory
 from wan_pipeline.engine.memory.block_copies import BlockCopier
+from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.engine.memory.inner_tensors import (
     NamedTensor,
     blocks_of,
@@ -171,17 +173,20 @@ def outside_on_device(models: Sequence[StreamedModel], device: torch.device) -> 
 
 
 @contextmanager
-def streaming(models: Sequence[StreamedModel], device: torch.device, resident: int = 0) -> Iterator[BlockStream]:
+def streaming(
+    models: Sequence[StreamedModel], device: torch.device, resident: int = 0, *, by_call: bool = True
+) -> Iterator[BlockStream]:
     """Context manager: the models compute on `device`, each with `resident` of its blocks kept there.
 
     Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back on its home device.
+    `by_call`: a block's weights are bound whenever it is called; else where `streaming_forwards` says.
     """
     stream = BlockStream([model.blocks for model in models], device, resident)
     hooks: list[RemovableHandle] = []
     with outside_on_device(models, device):
         try:
             for model in models:
-                for block in model.blocks:
+                for block in model.blocks if by_call else ():
                     hooks += _stream_hooks(block, stream)
                 for table in model.embedding_tables():
                     hooks += _lookup_hooks(table, device)
@@ -194,6 +199,28 @@ def streaming(models: Sequence[StreamedModel], device: torch.device, resident: i
                 for block in model.blocks:
                     block.unbind()
                     block.forget_slabs()
+
+
+@contextmanager
+def streaming_forwards(blocks: Sequence[Block], stream: BlockStream) -> Iterator[None]:
+    """Context manager: weights are bound around the `forward` that each block has now.
+
+    What is put over it and skips it, such as a step cache, skips the copies too.
+    """
+    with restoring_forwards(block.module for block in blocks):
+        for block in blocks:
+            block.module.forward = _bound_forward(block, stream, block.module.forward)
+        yield
+
+
+def _bound_forward(block: Block, stream: BlockStream, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def bound(*arguments: Any, **options: Any) -> Any:
+        stream.pre_forward(block)
+        output = forward(*arguments, **options)
+        stream.post_forward(block)
+        return output
+
+    return bound
 
 
 def _stream_hooks(block: Block, stream: BlockStream) -> list[RemovableHandle]:

@@ -20,6 +20,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
+from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.planning.transformer import CHUNK_ROWS
 
 TEXT_TOKENS = 512
@@ -51,18 +52,12 @@ def chunked(
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
     pointwise = _Pointwise(compiled)
-    before = {module: module.__dict__.get("forward") for module in (*blocks, transformer)}
-    try:
+    with restoring_forwards((*blocks, transformer)):
         for number, block in enumerate(blocks):
             block.forward = MethodType(_block_forward(tokens, pointwise, keeps_input=number < keep_inputs), block)
         if blocks and type(transformer) is WanTransformer3DModel:
             transformer.forward = MethodType(_model_forward, transformer)
         yield
-    finally:
-        for module, forward in before.items():
-            module.__dict__.pop("forward", None)
-            if forward is not None:  # a library's hook, or a compiled one
-                module.__dict__["forward"] = forward
 
 
 class _Pointwise:
@@ -218,14 +213,17 @@ def _modulation(block: Any, timesteps: _Timesteps, rows: slice, first: int) -> t
 
 
 def _head(model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: torch.Tensor | None) -> torch.Tensor:
-    """The model's last norm and projection, (batch, tokens, channels of a patch)."""
-    output = []
+    """The model's last norm and projection, (batch, tokens, channels of a patch).
+
+    The projection is called once: a cache that predicts its output counts its calls.
+    """
+    normed = torch.empty_like(hidden)
     both = model.scale_shift_table + embedding.unsqueeze(1)
     for rows in _chunks(hidden.shape[1], CHUNK_ROWS):
         shift, scale = both.chunk(2, dim=1) if of_token is None else both[of_token[:, rows]].unbind(2)
-        normed = model.norm_out(hidden[:, rows].float()) * (1 + scale) + shift
-        output.append(model.proj_out(normed.type_as(hidden)))
-    return torch.cat(output, dim=1)
+        normed[:, rows] = model.norm_out(hidden[:, rows].float()) * (1 + scale) + shift
+    projected: torch.Tensor = model.proj_out(normed)
+    return projected
 
 
 def _unpatchify(model: Any, rows: torch.Tensor, grid: list[int]) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from wan_pipeline.jobs.job import FINISHED, JobState
 from wan_pipeline.jobs.log import JobLogs
@@ -15,12 +16,22 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 logger = logging.getLogger(__name__)
 
 
-def recover(settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs) -> None:
-    """Settle what a dead worker left. A clip that is whole on the disk is adopted, not rendered again.
+def recover(
+    settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs, is_alive: Callable[[int], bool]
+) -> None:
+    """Settle what a dead worker left, of this slot or of another that has no worker now.
 
-    That goes for waiting jobs too: a database restored from a backup does not know its last clips.
+    A clip that is whole on the disk is adopted, not rendered again.
+
+    That goes for waiting jobs too: a database restored from a backup does not know its last clips. `is_alive` tells
+    whether a slot has a worker.
     """
-    for job in jobs.active():
+    active = jobs.active()
+    running = {job.slot for job in active if job.state is JobState.RUNNING}
+    dead = {settings.slot, *(slot for slot in running - {settings.slot} if not is_alive(slot))}
+    for job in active:
+        if job.state is JobState.RUNNING and job.slot not in dead:
+            continue
         files = JobFiles(settings, job)
         if finished := files.finished():
             queue.adopt(job.id, finished)
@@ -29,7 +40,7 @@ def recover(settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLo
         if job.state is JobState.RUNNING:
             files.remove_unfinished()
     crash_point(CrashPoint.RECOVERING)
-    for job in queue.recover():
+    for job in queue.recover(dead):
         logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
         logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
     _remove_strays(settings, jobs, logs)

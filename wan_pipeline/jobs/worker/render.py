@@ -128,6 +128,7 @@ def _receipt(request: GenerationRequest, rendered: Rendered, label: Label, clip:
         provenance=rendered.provenance,
         encoder=encoder_settings(),
         latents=None if rendered.latents is None else facts_of(rendered.latents, clip),
+        passes=rendered.passes,
         seconds=rendered.seconds,
         peak_memory_mb=rendered.peak_memory_mb,
         warnings=rendered.warnings,

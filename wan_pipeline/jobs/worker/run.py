@@ -33,6 +33,7 @@ MAX_STEPS_DOWN = 2
 """Smaller memory plans that a job may be given before it fails."""
 NOTICEABLE_SECONDS = 0.1
 """An engine that was there sooner was ready already."""
+STARTED_AGAIN = "The clip was made again from its first step, because a clip with a step cache keeps no checkpoint."
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class JobRun:
             problems = copy_clip(finished.clip, name_in(self._settings.clips, finished.clip), self.job.output)
             has_waited = self.starting_seconds >= NOTICEABLE_SECONDS
             starting = {STARTING: self.starting_seconds} if has_waited else {}
-            warnings = (*finished.warnings, *problems)
+            again = (STARTED_AGAIN,) if self.job.attempts > 1 and self.job.request.step_cache else ()
+            warnings = (*finished.warnings, *problems, *again)
             return replace(finished, seconds={**finished.seconds, **starting}, warnings=warnings)
         return None
 

@@ -1,7 +1,7 @@
 """Processes the queue, one job at a time, with the model kept in memory between jobs.
 
-One worker per workspace, by a lock of the operating system. It outlives the app and ends when the queue is empty and no
-app is open. While one clip is rendered the one before is saved.
+One worker per workspace and GPU, by a lock of the operating system. It outlives the app and ends when the queue is
+empty and no app is open. While one clip is rendered the one before is saved.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Worker:
         self._stopping = stopping or Event()
         database = Database(settings.database)
         self._jobs = JobReader(database, settings)
-        self._queue = WorkerQueue(database, self._jobs)
+        self._queue = WorkerQueue(database, self._jobs, settings.slot)
         self._locks = WorkspaceLocks(settings.workspace)
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
@@ -85,11 +85,11 @@ class Worker:
         self._encoded_ahead: set[str] = set()
 
     def run(self) -> Ending:
-        """Work until the queue is empty and no app is open. Returns at once if there is another worker.
+        """Work until the queue is empty and no app is open. Returns at once if another worker has its slot.
 
         Raises StorageError when the database cannot be used.
         """
-        lock = self._locks.worker()
+        lock = self._locks.worker(self._settings.slot)
         try:
             lock.acquire()
         except Timeout:
@@ -97,7 +97,7 @@ class Worker:
             return Ending.NOTHING_TO_DO
         try:
             with Heartbeat(self._queue) as heart:
-                recover(self._settings, self._jobs, self._queue, self._logs)
+                recover(self._settings, self._jobs, self._queue, self._logs, self._locks.worker_is_alive)
                 return self._work(heart)
         except (KeyboardInterrupt, SystemExit):
             self._stopping.set()
@@ -219,7 +219,7 @@ class Worker:
     @contextmanager
     def _device(self) -> Iterator[None]:
         """Hold the device: a verification or training releases it within a step."""
-        lock = self._locks.device()
+        lock = self._locks.device(self._settings.slot)
         try:
             lock.acquire()
         except Timeout:
@@ -248,7 +248,7 @@ class Worker:
         """On a request to stop: finish the clip that is being saved, and let the running job wait again."""
         self._saver.close()
         for job in self._jobs.active():
-            if job.state is JobState.RUNNING:
+            if job.state is JobState.RUNNING and job.slot == self._settings.slot:
                 self._queue.release(job.id)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
+from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.layers import with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, OF_THE_SHOT, TEXTS
@@ -101,6 +102,7 @@ def row_values(row: Row) -> dict[str, Any]:
     values["reference-image"] = [member_name(path) for path in draft.reference_images] or None
     loras = [lora.text for lora in draft.loras or ()]
     values["lora"] = loras if draft.loras is not None else None  # an empty list means no LoRAs, not the project's
+    values["guidance-interval"] = draft.guidance_interval and interval_text(draft.guidance_interval)
     values |= {"project": row.project or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
     if row.shot:  # not the number of the take, which is taken where the clip is

@@ -129,7 +129,9 @@ class FormLayout(Layout):
             with gr.Row(elem_classes="pair"):
                 self.form.place("scheduler", "fps")
             with gr.Row(elem_classes="pair"):
-                self.form.place("quantization", "first_block_cache")
+                self.form.place("quantization", "guidance_interval")
+            with gr.Row(elem_classes="pair"):
+                self.form.place("cache", "cache_amount")
             self.form.place("noise_size")
             gr.HTML(self._templates.render("create/advanced_hint.html"))
             self.form.place("prompt_before", "prompt_after")

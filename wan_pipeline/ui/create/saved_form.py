@@ -75,6 +75,8 @@ def draft_of_setup(form: Form, setup: Setup, prompt: str) -> Draft:
         fps=setup.fps,
         quantization=setup.quantization,
         scheduler=setup.scheduler,
+        cache=setup.cache,
+        cache_amount=setup.cache_amount,
         prompt_before=None,
         prompt_after=None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.ui.common.names import Names, not_shown
@@ -64,7 +65,7 @@ def differences(clips: Sequence[Clip], names: Names) -> dict[str, tuple[str, ...
 
 def _rare_settings(request: GenerationRequest) -> dict[str, str]:
     """Settings of few clips, left out where they are not used."""
-    cache, guidance_2 = request.first_block_cache, request.guidance_scale_2
+    cache, guidance_2, interval = request.step_cache, request.guidance_scale_2, request.guidance_interval
     used = {
         "Guidance of the last steps": "" if guidance_2 is None else f"{guidance_2:g}",
         "Last frame": _short(request.last_image),
@@ -72,8 +73,9 @@ def _rare_settings(request: GenerationRequest) -> dict[str, str]:
         "Control video": _short(request.control_video),
         "Control mask": _short(request.control_mask),
         "Reference images": ", ".join(_short(name) for name in request.reference_images),
+        "Step cache": str(cache) if cache else "",
+        "Guidance interval": interval_text(interval) if interval else "",
         "Noise of a clip of": request.noise_size.replace("x", " x "),
-        "First-block cache": f"{cache:g}" if cache else "",
     }
     return {name: value for name, value in used.items() if value}
 

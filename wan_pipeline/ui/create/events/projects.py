@@ -9,6 +9,7 @@ import gradio as gr
 
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.projects.project import DEFAULT, Project
+from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.layers import LAYERED, STYLES, Layer, Setup, merge_chosen, settings_of, shown
 from wan_pipeline.requests.options import OPTIONS
 from wan_pipeline.requests.request import Draft
@@ -62,6 +63,8 @@ def _shown(value: object) -> str:
     match value:
         case float():
             return f"{value:g}"
+        case (float(low), float(high)):
+            return interval_text((low, high))
         case tuple():
             return ", ".join(f"{lora.name} {lora.strength}" for lora in value)
         case _:

@@ -18,11 +18,12 @@ from wan_pipeline.ui.create.fields.framing import FRAMING_FIELDS
 from wan_pipeline.ui.create.fields.length import LENGTH
 from wan_pipeline.ui.create.fields.loras import LORAS
 from wan_pipeline.ui.create.fields.size import SIZE_FIELDS
+from wan_pipeline.ui.create.fields.skipping import SKIPPING_FIELDS
 
 DEFAULT_PRESET = "natural"
 SCHEDULERS = {SchedulerName.UNIPC: "UniPC", SchedulerName.EULER: "Euler", SchedulerName.DPMPP: "DPM++"}
 PRECISIONS = {
-    Precision.INT8_COMPUTE: "INT8 compute (faster on most GPUs)",
+    Precision.INT8_COMPUTE: "INT8 compute (faster, nearly as exact as INT8)",
     Precision.FP8_COMPUTE: "FP8 compute (error 6.7 %; INT8: 2.4 %)",
 }
 """Labels of precisions that are not just their name in capitals."""
@@ -123,7 +124,7 @@ FIELDS: dict[str, Field] = {
     "fps": number("fps", "Frames per second", int),
     "scheduler": plain("scheduler", _scheduler),
     "quantization": plain("quantization", _quantization),
-    "first_block_cache": number("first_block_cache", "First-block cache", float, placeholder="off"),
+    **SKIPPING_FIELDS,
     "noise_size": Field(
         _noise_size,
         lambda values, spec: {"noise_size": _pixels(values["noise_size"])},
