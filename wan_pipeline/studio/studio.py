@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from threading import Lock
 from types import TracebackType
 
@@ -38,8 +37,9 @@ from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
+from wan_pipeline.projects.cut.background import CutExports
 from wan_pipeline.projects.cut.cuts import Cuts
-from wan_pipeline.projects.cut.takes import picked_takes
+from wan_pipeline.projects.cut.takes import clips_of
 from wan_pipeline.projects.moving import ClipMoves
 from wan_pipeline.projects.reviews import Reviews
 from wan_pipeline.projects.shots.bundled import BundledShots
@@ -156,7 +156,8 @@ class Studio:
             *(database, self.settings.clips, self.shots, projects, clips, self.gallery, self.jobs, self.queue)
         )
         self.grids = Grids(database, projects, clips, requests, self.takes)
-        self.cuts = Cuts(self.settings, projects, partial(picked_takes, self.shots, self.gallery))
+        self.cuts = Cuts(self.settings, projects, clips_of(self.shots, self.gallery, self.comments))
+        self.cut_exports = CutExports(self.settings, self._check_main_app)
         self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
         self.lists = QueueLists(
             self.settings.cache, requests, self.jobs, projects, clips, self.shots, submit=self._submit

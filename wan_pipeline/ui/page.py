@@ -12,6 +12,7 @@ from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.common.viewer import refusal_of
 from wan_pipeline.ui.create import CreateRoom
+from wan_pipeline.ui.cut import CutRoom
 from wan_pipeline.ui.gallery import GalleryRoom
 from wan_pipeline.ui.head import PageHead
 from wan_pipeline.ui.loras import LorasRoom
@@ -44,6 +45,9 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
             with _tab(RoomId.SHOTS, "room") as tabs[RoomId.SHOTS]:
                 _title(templates, RoomId.SHOTS)
                 shots = ShotsRoom(studio, templates)
+            with _tab(RoomId.CUT, "room") as tabs[RoomId.CUT]:
+                _title(templates, RoomId.CUT)
+                cut = CutRoom(studio, templates)
             with _tab(RoomId.GALLERY, "room") as tabs[RoomId.GALLERY]:
                 _title(templates, RoomId.GALLERY)
                 gallery = GalleryRoom(studio, templates, names)
@@ -57,7 +61,7 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
                 _title(templates, RoomId.MODELS)
                 models = ModelsRoom(studio, templates, names)
         links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge, head.project)
-        for part in (head, create, queue, shots, gallery, loras, train, models):
+        for part in (head, create, queue, shots, cut, gallery, loras, train, models):
             part.wire(links)
         for room, tab in tabs.items():
             tab.select(None, None, None, js=f"() => wanStudio.enter('{room}')")

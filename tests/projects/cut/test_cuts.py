@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,40 +13,16 @@ import opentimelineio as otio
 import pytest
 
 from tests.support.observers import Recorder
-from tests.support.requests import make_request
 from wan_pipeline.cli import main
 from wan_pipeline.clips.read import read_frames
-from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import Cancelled, ProjectError, RequestError
-from wan_pipeline.jobs.worker.render import Label, make_clip
 from wan_pipeline.progress import SilentObserver, Stage
-from wan_pipeline.projects.cut.cuts import CutExported, CutFormat, CutOrder
+from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
 FILM = Fraction(24000, 1001)
 ADAPTERS = {"otio": "otio_json", "edl": "cmx_3600", "xml": "fcp_xml"}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, tiny_demo: Path) -> Settings:
-    """A workspace with three clips of 9 frames in the project Film: two at 24 frames a second, and one at 16."""
-    settings = Settings(tmp_path_factory.mktemp("a b") / "workspace", demo_checkpoint=tiny_demo)
-    settings.make_folders()
-    with Engine(settings) as engine:
-        for number, (name, fps) in enumerate((("one", 24), ("two ü", 24), ("three", 16))):
-            request = make_request(width=96, height=64, num_frames=9, fps=fps, seed=number, styled_prompt="a red ball")
-            label = Label(f"{number}abcdef0" * 4, "Film")
-            make_clip(engine, request, SilentObserver(), settings.clips / f"{name}.mp4", label)
-    return settings
-
-
-@pytest.fixture
-def studio(home: Settings) -> Iterator[Studio]:
-    with Studio(home) as studio:
-        studio.projects.ensure("Film")
-        studio.gallery.rescan()
-        yield studio
 
 
 def clips(home: Settings, *names: str) -> list[Path]:

@@ -14,7 +14,7 @@ from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.jobs.background.exports import ExportState, PageExport
+from wan_pipeline.jobs.background.exports import ExportChoice, ExportState, PageExport
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.request import LoraChoice
@@ -195,14 +195,19 @@ def test_06_a_share_copy_and_a_verification_are_told_in_places_of_their_own(
 
 
 def test_an_export_is_begun_and_followed(tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
+    begun: list[tuple[str, ExportChoice]] = []
     states = [PageExport(ExportState.WAITING, "prores"), PageExport(ExportState.DONE, "prores", file="/x/a.mov")]
-    monkeypatch.setattr(studio.exports, "start", lambda clip, form: begun.append(f"{clip.stem} {form.name}"))
+    monkeypatch.setattr(studio.exports, "start", lambda clip, form, choice: begun.append((form.name, choice)))
     monkeypatch.setattr(studio.exports, "of", lambda clip: states[0] if begun else None)
     opened = tab.click("open", "a")
     assert opened[tab.layout.exported] == "" and "ProRes 422 HQ" in opened[tab.layout.over]
-    told = tab.click("export", "a", "prores")
-    assert begun == ["a prores"] and "Once the queue is idle" in told[tab.layout.exported]
+    told = tab.click(
+        "export", "a", '{"format": "prores", "fps": "24000/1001", "handles": 8, "timecode": "", "reel": "A1"}'
+    )
+    assert (
+        begun == [("prores", ExportChoice("24000/1001", 8, reel="A1"))]
+        and "Once the queue is idle" in told[tab.layout.exported]
+    )
     assert told[tab.layout.timer].active
     states.pop(0)
     followed = tab.events.follow(tab.values)

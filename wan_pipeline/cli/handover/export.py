@@ -30,6 +30,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="PATH", help=output)
     parser.add_argument("--fps", metavar="RATE", help="the same frames at this rate, such as 24000/1001 (the clip's)")
     add_handles(parser)
+    parser.add_argument("--timecode", default="", metavar="HH:MM:SS:FF", help="of its own first frame (01:00:00:00)")
+    parser.add_argument("--reel", default="", metavar="NAME", help="reel name in QuickTime files (from the clip's id)")
     transfer = "light in EXR files: linear, or as displayed (linear)"
     parser.add_argument("--transfer", choices=("linear", "display"), default="linear", help=transfer)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
@@ -52,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
 
     form = find_format(options.format or PROGRAMS[options.program])
     rate = parse_rate(options.fps) if options.fps else None
-    order = ExportOrder(form, options.output, rate, options.handles, Transfer(options.transfer))
+    transfer, named = Transfer(options.transfer), (options.timecode, options.reel)
+    order = ExportOrder(form, options.output, rate, options.handles, transfer, *named)
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
         exported = studio.exports.write(studio.exports.find(options.clip), order, observer)
     for warning in exported.warnings:

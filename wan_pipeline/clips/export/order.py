@@ -9,6 +9,7 @@ from typing import Any
 
 from wan_pipeline.clips.export.exr import Transfer
 from wan_pipeline.clips.export.formats import FIRST_FRAME, Format
+from wan_pipeline.clips.export.rates import frame_at, frame_of
 from wan_pipeline.errors import RequestError
 
 MAX_HANDLES = 240
@@ -29,6 +30,22 @@ class ExportOrder:
     """Held frames before the first and after the last one."""
     transfer: Transfer = Transfer.LINEAR
     """Transfer of OpenEXR files."""
+    timecode: str = ""
+    """Of the clip's own first frame; empty for 01:00:00:00."""
+    reel: str = ""
+    """The name by which an edit list finds the material; empty for the clip's own."""
+
+    def start(self, rate: Fraction) -> int:
+        """The frame count of the timecode of the first frame, which is a handle if there are any.
+
+        Raises RequestError for no timecode, or one before which the handles have no room.
+        """
+        own = frame_at(self.timecode, rate) if self.timecode else frame_of(START_HOUR, rate)
+        if own < self.handles:
+            raise RequestError(
+                "timecode", f"{self.timecode} leaves no room for {self.handles} handles before it; choose a later one."
+            )
+        return own - self.handles
 
     def __post_init__(self) -> None:
         """Raises RequestError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from wan_pipeline.errors import RequestError
@@ -54,3 +55,16 @@ def exr_has_timecode(rate: Fraction) -> bool:
 def frame_of(hours: int, rate: Fraction) -> int:
     """The frame at which timecode shows this many hours."""
     return hours * 3600 * nominal(rate)
+
+
+def frame_at(text: str, rate: Fraction) -> int:
+    """The frame at which non-drop timecode shows this, such as 10:00:00:00. Raises RequestError."""
+    found = re.fullmatch(r"(\d{1,2}):([0-5]?\d):([0-5]?\d):(\d{1,3})", text.strip())
+    if found is None or int(found[1]) > 23 or int(found[4]) >= nominal(rate):
+        raise RequestError(
+            "timecode",
+            f"'{text[:40]}' is no timecode at {rate} frames a second; write hours, minutes, seconds and frames, "
+            "such as 01:00:00:00.",
+        )
+    hours, minutes, seconds, frames = map(int, found.groups())
+    return (hours * 3600 + minutes * 60 + seconds) * nominal(rate) + frames

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.export.exr import ExrWriter
 from wan_pipeline.clips.export.formats import FIRST_FRAME, SEQUENCE_DIGITS, Format, check_output, check_size
-from wan_pipeline.clips.export.order import START_HOUR, ExportOrder
+from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.pipe import frame_pipe
-from wan_pipeline.clips.export.rates import frame_of, timecode
+from wan_pipeline.clips.export.rates import timecode
 from wan_pipeline.clips.ffmpeg import file_url
 from wan_pipeline.errors import StorageError
 from wan_pipeline.storage.files import whole_file, whole_folder
@@ -71,7 +71,7 @@ def writing(order: ExportOrder, size: tuple[int, int], rate: Fraction, reel: str
 @contextmanager
 def _writer(order: ExportOrder, part: Path, size: tuple[int, int], rate: Fraction, reel: str) -> Iterator[FrameWriter]:
     form = order.format
-    start = frame_of(START_HOUR, rate) - order.handles  # the clip's own first frame has the round timecode
+    start = order.start(rate)
     if form.name == "exr":
         try:
             yield ExrWriter(part, order.output.name, rate, order.transfer, start)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.export.bit_depth import eight_bits, sixteen_bits, widened
 from wan_pipeline.clips.export.formats import check_output
-from wan_pipeline.clips.export.order import START_HOUR, Exported, ExportOrder, first_of
-from wan_pipeline.clips.export.rates import exr_has_timecode, frame_of, timecode
+from wan_pipeline.clips.export.order import Exported, ExportOrder, first_of
+from wan_pipeline.clips.export.rates import exr_has_timecode, timecode
 from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.clips.frame_hash import FrameHash
@@ -35,11 +35,11 @@ def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observe
     check_other(clip, order.output)
     source = open_source(clip)
     rate = order.rate or source.rate
-    with writing(order, source.size, rate, source.reel) as writer:
+    with writing(order, source.size, rate, order.reel or source.reel) as writer:
         from_latents, warnings = feed(source, settings, observer, writer)
     form = order.format
     has_code = form.has_timecode or (form.name == "exr" and exr_has_timecode(rate))
-    code = timecode(frame_of(START_HOUR, rate) - order.handles, rate) if has_code else ""
+    code = timecode(order.start(rate), rate) if has_code else ""
     first = first_of(form)
     return Exported(
         order.output, writer.count, form.bits, str(rate), from_latents, order.handles, first, code, warnings

@@ -1,10 +1,10 @@
-"""A cut, and the files that keep the cuts of projects."""
+"""A cut: parts of clips in order, with dissolves and titles."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -13,13 +13,37 @@ from pydantic import ConfigDict, Field
 
 from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.errors import ProjectError
-from wan_pipeline.projects.naming import safe_name
-from wan_pipeline.storage.files import whole_file
-from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 
 MAIN = "main"
 """Name of a cut that was given none."""
 MAX_ITEMS = 2_000
+MAX_DISSOLVE = 96
+"""Frames. The renderer holds so many of them in memory."""
+MAX_TITLE = 200
+"""Characters."""
+_FORBID = ConfigDict(extra="forbid")
+Frames = Annotated[int, Field(ge=1, le=10**6)]
+
+
+class TitlePlace(StrEnum):
+    CENTRE = "centre"
+    LOWER = "lower"
+    """In the lower third, on the left."""
+    TOP = "top"
+
+
+@dataclass(frozen=True)
+class Title:
+    """Words over an item's pictures. Lines are parted by line breaks."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TITLE)]
+    first: Annotated[int, Field(ge=0, le=10**6)] = 0
+    """The frame of the item at which it appears: 0 is the first one that is seen."""
+    frames: Frames | None = None
+    """How long; None to the item's end."""
+    place: TitlePlace = TitlePlace.CENTRE
+
+    __pydantic_config__: ClassVar[ConfigDict] = _FORBID
 
 
 @dataclass(frozen=True)
@@ -30,70 +54,39 @@ class CutItem:
     """Its path from the workspace's folder of clips, with "/"; of one elsewhere its whole path."""
     first: Annotated[int, Field(ge=0, le=10**6)] = 0
     """The first frame that is seen, counted from 0."""
-    end: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    end: Frames | None = None
     """The frame after the last one that is seen; None for all."""
+    dissolve: Annotated[int, Field(ge=0, le=MAX_DISSOLVE)] = 0
+    """Frames in which the item before becomes this one: the last of that one and the first of this one. 0: a cut."""
+    title: Title | None = None
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = _FORBID
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Clips in order, one after the other."""
+    """Clips in order. A file of an older version, which had only cuts, is read as one without dissolves and titles."""
 
     name: str
     rate: str = ""
     """Frames a second, an exact fraction as text; empty for that of the first clip."""
     items: Annotated[tuple[CutItem, ...], Field(max_length=MAX_ITEMS)] = ()
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = _FORBID
 
     @property
     def fraction(self) -> Fraction | None:
         """Raises RequestError."""
         return parse_rate(self.rate) if self.rate else None
 
+    def with_items(self, items: tuple[CutItem, ...]) -> Cut:
+        return replace(self, items=items)
+
     def added(self, items: tuple[CutItem, ...]) -> Cut:
-        return replace(self, items=(*self.items, *items))
+        return self.with_items((*self.items, *items))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class CutFiles:
-    """The cuts of one project: a JSON file each, in the folder `cuts` of its own."""
-
-    def __init__(self, project_folder: Path) -> None:
-        self._folder = project_folder / "cuts"
-
-    def names(self) -> list[str]:
-        return sorted(path.stem for path in self._folder.glob("*.json"))
-
-    def find(self, name: str) -> Cut | None:
-        """Raises ProjectError for a file that cannot be read."""
-        path = self._path(name)
-        try:
-            return parse(Cut, read_json_file(path))
-        except FileNotFoundError:
-            return None
-        except (OutsideDataError, OSError) as error:
-            raise ProjectError(f"The cut {path} cannot be read: {error}; correct or delete it.") from error
-
-    def save(self, cut: Cut) -> Path:
-        """Raises StorageError."""
-        path = self._path(cut.name)
-        with whole_file(path) as part:
-            part.write_text(json.dumps(cut.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return path
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{_checked(name)}.json"
-
-
-def _checked(name: str) -> str:
-    """Raises ProjectError for what cannot be the name of a file everywhere."""
-    if not name or safe_name(name) != name:
-        raise ProjectError(f"'{name[:80]}' cannot be the name of a cut; use letters, digits, spaces and hyphens.")
-    return name
 
 
 def path_of(item: CutItem, clips: Path) -> Path:
@@ -101,11 +94,14 @@ def path_of(item: CutItem, clips: Path) -> Path:
     return clips / item.clip
 
 
-def item_of(clip: Path, clips: Path, first: int = 0, end: int | None = None) -> CutItem:
-    """An item for a clip, by its path from the folder of clips if it is there."""
+def name_of(clip: Path, clips: Path) -> str:
+    """What an item says of a clip: its path from the folder of clips if it is there."""
     whole, folder = clip.resolve(), clips.resolve()
-    named = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
-    return CutItem(named.as_posix(), first, end)
+    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
+
+
+def item_of(clip: Path, clips: Path, first: int = 0, end: int | None = None, dissolve: int = 0) -> CutItem:
+    return CutItem(name_of(clip, clips), first, end, dissolve)
 
 
 def pieces(cut: Cut, clips: Path) -> Iterator[tuple[CutItem, Path]]:

@@ -3,96 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from wan_pipeline.clips.export.formats import find_format
-from wan_pipeline.clips.export.order import START_HOUR, ExportOrder
-from wan_pipeline.clips.export.rates import frame_of
-from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import ProjectError, RequestError
-from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
-from wan_pipeline.projects.cut.cut import MAIN, Cut, CutFiles, CutItem, item_of
-from wan_pipeline.projects.cut.render import render_mp4, render_prores
+from wan_pipeline.projects.cut.cut import MAIN, Cut, CutItem, item_of
+from wan_pipeline.projects.cut.export import CommentsOf, CutExporter
+from wan_pipeline.projects.cut.files import CutFiles, Version
+from wan_pipeline.projects.cut.orders import CutExported, CutOrder
+from wan_pipeline.projects.cut.relink import FinalOf, Relink, relinked, relinks
+from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
 from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
-from wan_pipeline.projects.cut.sequence import sequence_of
-from wan_pipeline.projects.cut.timeline import Media, TimelineKind, write_timeline
+from wan_pipeline.projects.cut.timeline.changes import Change, ChangeKind, changes, with_old_titles
+from wan_pipeline.projects.cut.timeline.find import ById, Finder
+from wan_pipeline.projects.cut.timeline.read import read_timeline
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.outside import OutsideDataError, parse
 
-PickedTakes = Callable[[Project], Sequence[Path]]
-"""The MP4s of a project's picked takes, in the order of its shots."""
-
-
-class CutFormat(StrEnum):
-    OTIO = "otio"
-    EDL = "edl"
-    XML = "xml"
-    MP4 = "mp4"
-    PRORES = "prores"
-
-
-_ENDINGS = {CutFormat.PRORES: ".mov"}
+DEFAULT_RATE = Fraction(24)
+"""Of an EDL that comes back to a cut without clips: it does not say how it counts."""
 
 
 @dataclass(frozen=True)
-class CutOrder:
-    """How to write a cut."""
+class ClipsOf:
+    """What cuts ask of shots, gallery and reviews."""
 
-    format: CutFormat
-    output: Path
-    rate: Fraction | None = None
-    """None for the cut's own."""
-    handles: int = 0
-    """Held frames around each clip in media of its own."""
-    media: str = ""
-    """Format of files made for a timeline, beside it; empty for the clips' MP4s as they are."""
+    picked: Callable[[Project], Sequence[Path]]
+    """The MP4s of a project's picked takes, in the order of its shots."""
+    of_project: Callable[[Project], Sequence[Path]]
+    by_id: ById
+    final_of: FinalOf
+    comments: CommentsOf
 
 
 @dataclass(frozen=True)
-class CutExported:
-    path: Path
-    frames: int
-    fps: str
-    clips: int
-    media: tuple[Path, ...] = ()
-    """The files that a timeline names."""
-    warnings: tuple[str, ...] = ()
+class Incoming:
+    """A timeline that came back, before it is taken over."""
+
+    cut: Cut
+    changes: tuple[Change, ...]
+    unknown: tuple[str, ...]
+    """Names of media that are no clips of this studio; they are left out."""
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        media = [str(path.resolve()) for path in self.media]
-        return {**asdict(self), "path": str(self.path.resolve()), "media": media, "warnings": list(self.warnings)}
+        found = [each.to_dict() for each in self.changes]
+        return {"cut": self.cut.name, "changes": found, "unknown": list(self.unknown), "notes": list(self.notes)}
 
 
 class Cuts:
-    """Makes, changes and exports cuts."""
+    """Makes, changes, exports and takes back cuts. Every method raises ProjectError where there is no such project."""
 
-    def __init__(self, settings: Settings, projects: Projects, picked: PickedTakes) -> None:
-        """`picked` gives what is exported of a project without a cut."""
-        self._settings, self._projects, self._picked = settings, projects, picked
+    def __init__(self, settings: Settings, projects: Projects, clips: ClipsOf) -> None:
+        self._settings, self._projects, self._clips = settings, projects, clips
+        self._known = KnownClips()
+        self._exporter = CutExporter(settings, clips.comments)
 
-    def new(self, project: str, name: str = MAIN, rate: Fraction | None = None) -> Cut:
-        """Make an empty cut. Raises ProjectError if there is one of that name, or no such project."""
-        files = self._files(project)
-        if files.find(name) is not None:
-            raise ProjectError(f"The cut '{name}' is there already; choose another name, or add clips to it.")
-        cut = Cut(name, "" if rate is None else str(rate))
-        files.save(cut)
-        return cut
+    # Finding
 
-    def add(self, project: str, name: str, clips: Sequence[Path], first: int = 0, end: int | None = None) -> Cut:
-        """Add clips to the end of a cut. Raises ProjectError, RequestError for frames that a clip has not."""
-        items = tuple(item_of(clip, self._settings.clips, first, end) for clip in clips)
-        cut = self.existing(project, name)
-        sequence_of(Cut(name, cut.rate, items), self._settings.clips)
-        changed = cut.added(items)
-        self._files(project).save(changed)
-        return changed
+    def names(self, project: str) -> list[str]:
+        return self._files(project).names()
 
     def existing(self, project: str, name: str = MAIN) -> Cut:
         """Raises ProjectError."""
@@ -102,79 +77,152 @@ class Cuts:
             raise ProjectError(f"There is no cut '{name[:80]}' in '{project}' (there are: {known}); make it: cut new.")
         return cut
 
-    def look(self, cut: Cut) -> CutSequence:
+    def look(self, cut: Cut, rate: Fraction | None = None) -> CutSequence:
         """The cut with its clips looked at. Raises ProjectError, RequestError and StorageError."""
-        return sequence_of(cut, self._settings.clips)
+        return sequence_of(cut, self._settings.clips, rate, self._known.look)
+
+    def picked(self, project: str) -> list[Path]:
+        """The project's picked takes, in the order of its shots."""
+        return list(self._clips.picked(self._projects.existing(project)))
+
+    # Changing
+
+    def new(self, project: str, name: str = MAIN, rate: Fraction | None = None) -> Cut:
+        """Make an empty cut. Raises ProjectError if there is one of that name."""
+        files = self._files(project)
+        if files.find(name) is not None:
+            raise ProjectError(f"The cut '{name}' is there already; choose another name, or add clips to it.")
+        cut = Cut(name, "" if rate is None else str(rate))
+        files.save(cut)
+        return cut
+
+    def add(
+        self,
+        project: str,
+        name: str,
+        clips: Sequence[Path],
+        first: int = 0,
+        end: int | None = None,
+        dissolve: int = 0,
+    ) -> Cut:
+        """Add clips to the end of a cut, each by a dissolve of so many frames.
+
+        Raises ProjectError, RequestError for frames that a clip has not and for dissolves that do not fit.
+        """
+        items = tuple(item_of(clip, self._settings.clips, first, end, dissolve) for clip in clips)
+        return self.change(project, name, lambda cut: cut.added(items))
+
+    def change(self, project: str, name: str, edit: Callable[[Cut], Cut]) -> Cut:
+        """Edit a cut and save it. Raises ProjectError, RequestError for a cut that cannot be, and StorageError."""
+        changed = edit(self.existing(project, name))
+        return self.save(project, changed)
+
+    def save(self, project: str, cut: Cut) -> Cut:
+        """Raises ProjectError, RequestError for a cut that cannot be, and StorageError."""
+        if cut.items:
+            first, *rest = cut.items
+            cut = cut.with_items((replace(first, dissolve=0), *rest))  # there is nothing before it
+            self.look(cut)
+        try:
+            parse(Cut, cut.to_dict())  # or the file could not be read again
+        except OutsideDataError as error:
+            raise RequestError("cut", f"The cut cannot be saved: {error}.") from error
+        self._files(project).save(cut)
+        return cut
+
+    def delete(self, project: str, name: str) -> None:
+        self.existing(project, name)
+        self._files(project).delete(name)
+
+    # Versions
+
+    def versions(self, project: str, name: str = MAIN) -> list[Version]:
+        """The oldest first."""
+        return self._files(project).versions(name)
+
+    def save_version(self, project: str, name: str, title: str = "") -> Version:
+        return self._files(project).save_version(self.existing(project, name), title)
+
+    def restore(self, project: str, name: str, number: int) -> Cut:
+        """Make a cut what it was in a version; what it is now becomes a version too. Raises ProjectError."""
+        files = self._files(project)
+        version = files.version(name, number)
+        if (now := files.find(name)) is not None and now != version.cut:
+            files.save_version(now, f"Before version {number}")
+        files.save(version.cut)
+        return version.cut
+
+    # Finals
+
+    def relinks(self, cut: Cut) -> list[Relink]:
+        """The clips of a cut that have finals."""
+        return relinks(cut, self._settings.clips, self._clips.final_of, self._known.look)
+
+    def relink(self, project: str, name: str = MAIN) -> tuple[Cut, list[Relink]]:
+        """Take the finals into a cut; what it was becomes a version. Raises RequestError where one does not fit."""
+        cut = self.existing(project, name)
+        found = self.relinks(cut)
+        if found:
+            changed = relinked(cut, found)
+            self.look(changed)
+            self._files(project).save_version(cut, "Before its finals")
+            cut = self.save(project, changed)
+        return cut, found
+
+    # Timelines that come back
+
+    def read(self, project: str, name: str, file: Path) -> Incoming:
+        """What a timeline of an editor's program would change in a cut, or in a new one. Raises ProjectError."""
+        old = self._files(project).find(name) or Cut(name)
+        rate = self.look(old).rate if old.items else old.fraction or DEFAULT_RATE
+        timeline = read_timeline(file, rate)
+        of_project = self._clips.of_project(self._projects.existing(project))
+        used = [self._settings.clips / item.clip for item in old.items]
+        by_name = {path.stem: path for path in (*of_project, *used) if path.is_file()}
+        found = Finder(self._clips.by_id, by_name, self._settings.clips, self._known.look).cut(timeline, name)
+        before = self._with_ends(old)
+        items = found.cut.items if timeline.has_titles else with_old_titles(before, found.cut.items)
+        unknown = [Change(ChangeKind.UNKNOWN, each) for each in found.unknown]
+        new = replace(found.cut, rate=old.rate or found.cut.rate, items=items)
+        return Incoming(new, (*changes(before, items), *unknown), found.unknown, found.notes)
+
+    def take_over(self, project: str, incoming: Incoming) -> Cut:
+        """Make the cut what came back; what it was becomes a version. Raises RequestError for one that cannot be."""
+        if not incoming.cut.items:
+            raise ProjectError("None of its clips is of this studio, so there is nothing to take over.")
+        self.look(incoming.cut)
+        files = self._files(project)
+        if old := files.find(incoming.cut.name):
+            files.save_version(old, "Before it came back")
+        return self.save(project, incoming.cut)
+
+    def _with_ends(self, cut: Cut) -> list[CutItem]:
+        """The items, each with its end told."""
+        if not cut.items:
+            return []
+        looked = zip(cut.items, self.look(cut).pieces, strict=True)
+        return [replace(item, end=piece.end, dissolve=piece.dissolve) for item, piece in looked]
+
+    # Writing
 
     def export(self, project: str, name: str, order: CutOrder, observer: Observer) -> CutExported:
         """Write a cut; without a name the project's main one, or where it has none its picked takes.
 
         Raises ProjectError, RequestError, StorageError, GenerationError and Cancelled.
         """
-        _check_output(order)
-        sequence = sequence_of(self._chosen(project, name), self._settings.clips, order.rate)
-        for piece in sequence.pieces:
-            check_other(piece.source.clip, order.output)
-        if order.format is CutFormat.MP4:
-            render_mp4(sequence, order.output, self._settings, observer)
-            silent = (
-                ("Clips at another rate than the cut's are without their sound.",) if sequence.has_other_rates else ()
-            )
-            return _exported(order, sequence, (), silent)
-        if order.format is CutFormat.PRORES:
-            return _exported(order, sequence, (), render_prores(sequence, order.output, self._settings, observer))
-        media, warnings = self._media(sequence, order, observer)
-        write_timeline(sequence, media, TimelineKind(order.format.value), order.output)
-        return _exported(order, sequence, tuple(dict.fromkeys(each.path for each in media)), warnings)
+        order.check_output()
+        return self._exporter.write(self.look(self._chosen(project, name), order.rate), order, observer)
 
     def _chosen(self, project: str, name: str) -> Cut:
         found = self._projects.existing(project)
         if name or self._files(project).find(MAIN):
             return self.existing(project, name or MAIN)
-        items = tuple(CutItem(str(path.resolve())) for path in self._picked(found))
+        items = tuple(CutItem(str(path.resolve())) for path in self._clips.picked(found))
         if not items:
             raise ProjectError(
                 f"'{found.title}' has neither a cut nor picked takes; make one with: cut new, cut add, or pick some."
             )
         return Cut(found.title, "", items)
 
-    def _media(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> tuple[list[Media], tuple[str, ...]]:
-        """The clips' own files, or new ones beside the timeline: with handles, or at the cut's rate."""
-        kind = order.media or ("prores" if order.handles or sequence.has_other_rates else "")
-        if not kind:
-            return [Media(piece.source.clip) for piece in sequence.pieces], ()
-        form = find_format(kind)
-        made: dict[Path, Media] = {}
-        warnings: list[str] = []
-        if not form.has_timecode:
-            raise RequestError("media", f"Media for a timeline need timecode, which {form.title} has not; use prores.")
-        start = frame_of(START_HOUR, sequence.rate) - order.handles
-        folder = order.output.with_name(f"{order.output.stem}_media")
-        for piece in sequence.pieces:
-            clip = piece.source.clip
-            if clip in made:
-                continue
-            path = folder / f"{len(made) + 1:03}_{clip.stem}{form.endings[0]}"
-            warnings += export(
-                clip, ExportOrder(form, path, sequence.rate, order.handles), self._settings, observer
-            ).warnings
-            made[clip] = Media(path, start, order.handles)
-        return [made[piece.source.clip] for piece in sequence.pieces], tuple(dict.fromkeys(warnings))
-
     def _files(self, project: str) -> CutFiles:
         return CutFiles(self._projects.path(self._projects.existing(project).id).parent)
-
-
-def _check_output(order: CutOrder) -> None:
-    """Raise RequestError for a name with another ending, and for handles in one video."""
-    ending = _ENDINGS.get(order.format, f".{order.format}")
-    if order.output.suffix.lower() != ending or order.output.is_dir():
-        raise RequestError("output", f"{order.output} is no name for {order.format}; choose one that ends in {ending}.")
-    if order.handles and order.format in (CutFormat.MP4, CutFormat.PRORES):
-        raise RequestError("handles", "One video of a cut has no handles; export otio, edl or xml with them.")
-
-
-def _exported(
-    order: CutOrder, sequence: CutSequence, media: tuple[Path, ...] = (), warnings: tuple[str, ...] = ()
-) -> CutExported:
-    return CutExported(order.output, sequence.frames, str(sequence.rate), len(sequence.pieces), media, warnings)

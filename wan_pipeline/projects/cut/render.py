@@ -1,9 +1,8 @@
-"""A cut as one video: by moviepy with 8 bits and its sound, or by frames with 10."""
+"""A cut as one video, frame after frame: by moviepy with 8 bits and its sound, or by ffmpeg's pipe with 10."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,17 @@ from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
+from wan_pipeline.clips.read import read_frames
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.projects.cut.mixer import Mixer
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.sound import SOUND_RATE, CutSound
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.temporary import temporary_folder
 
-SOUND_RATE = 48_000
 LEAST = 0.01
 """Of a frame: so much is added to the length, for rounding not to drop the last one."""
 
@@ -36,7 +37,8 @@ def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: O
     _ = sequence.size  # or it is refused
     exact = f"settb={1 / sequence.rate},setpts=N,{COLOURS}"  # moviepy rounds the rate to hundredths
     options = ["-crf", str(CRF), "-vf", exact, "-r", str(sequence.rate), "-movflags", "+faststart", "-f", "mp4"]
-    with temporary_folder(settings.cache, "cut") as folder, whole_file(output) as part, _composed(sequence) as video:
+    with temporary_folder(settings.cache, "cut") as folder, whole_file(output) as part, CutSound(sequence) as sound:
+        video = _Frames(sequence).clip().with_audio(sound.composed())
         try:
             video.write_videofile(
                 str(part),
@@ -53,6 +55,38 @@ def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: O
             raise StorageError(f"The cut could not be rendered: {str(error).splitlines()[0][:300]}") from error
 
 
+class _Frames:
+    """The frames of a cut as moviepy asks for them: one after the other. One clip is being decoded at a time."""
+
+    def __init__(self, sequence: Sequence) -> None:
+        self._sequence, self._frames, self._number = sequence, mixed(sequence), -1
+        self._frame: NDArray[np.uint8] | None = None
+
+    def clip(self) -> Any:
+        """moviepy's."""
+        from moviepy import VideoClip  # here: it is slow to import
+
+        return VideoClip(self._at, duration=(self._sequence.frames + LEAST) / float(self._sequence.rate))
+
+    def _at(self, time: float) -> NDArray[np.uint8]:
+        wanted = round(time * float(self._sequence.rate))
+        while self._number < wanted or self._frame is None:
+            self._frame, self._number = next(self._frames), self._number + 1
+        return self._frame
+
+
+def mixed(sequence: Sequence) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a cut, (H, W, 3) RGB, from the clips' MP4s. Raises StorageError."""
+    mixer = Mixer(sequence)
+    for piece in sequence.pieces:
+        mixer.next_piece()
+        for number, frame in enumerate(read_frames(piece.source.clip)):
+            if number >= piece.end:
+                break
+            if number >= piece.first:
+                yield from mixer.add(frame)
+
+
 def render_prores(sequence: Sequence, output: Path, settings: Settings, observer: Observer) -> tuple[str, ...]:
     """Write the cut as ProRes 422 HQ from the clips' latents, without sound. Returns what is to be said of it.
 
@@ -60,50 +94,27 @@ def render_prores(sequence: Sequence, output: Path, settings: Settings, observer
     """
     order = ExportOrder(find_format("prores"), output)
     warnings: list[str] = []
+    mixer = Mixer(sequence)
     with writing(order, sequence.size, sequence.rate, sequence.name[:8].upper()) as writer:
         for piece in sequence.pieces:
-            warnings += feed(open_source(piece.source.clip), settings, observer, _PartWriter(writer, piece))[1]
+            mixer.next_piece()
+            into = _PieceWriter(writer, mixer, piece)
+            warnings += feed(open_source(piece.source.clip), settings, observer, into)[1]
     return tuple(dict.fromkeys(warnings))
 
 
-class _PartWriter:
-    """Passes on the frames of a piece, and drops those before and after it."""
+class _PieceWriter:
+    """Takes all frames of a clip, and writes those that its piece of the cut completes."""
 
-    def __init__(self, writer: FrameWriter, piece: Piece) -> None:
-        self._writer, self._piece, self._seen = writer, piece, 0
+    def __init__(self, writer: FrameWriter, mixer: Mixer, piece: Piece) -> None:
+        self._writer, self._mixer, self._piece, self._seen = writer, mixer, piece, 0
 
     def write(self, frames: NDArray[np.uint16]) -> None:
-        first, end = (max(0, frame - self._seen) for frame in (self._piece.first, self._piece.end))
-        self._seen += len(frames)
-        if len(wanted := frames[first:end]):
-            self._writer.write(wanted)
-
-
-@contextmanager
-def _composed(sequence: Sequence) -> Iterator[Any]:
-    """moviepy's clip of the whole cut. It is asked for each frame at its middle: at its beginning, which is no exact
-    binary fraction, it might give the one before.
-    """
-    from moviepy import VideoFileClip, concatenate_videoclips  # here: it is slow to import
-
-    rate = float(sequence.rate)
-    with ExitStack() as stack:
-        parts = []
-        for piece in sequence.pieces:
-            own = float(piece.source.rate)
-            video = VideoFileClip(str(piece.source.clip))
-            stack.callback(video.close)
-            whole = video.with_duration(piece.source.frames / own)  # it reads hundredths of a second
-            part = whole.subclipped(piece.first / own, piece.end / own)
-            parts.append(part if own == rate else _conformed(part, rate))
-        joined = concatenate_videoclips(parts, method="chain")
-        middle = joined.time_transform(lambda time: time + 0.5 / rate, apply_to=[], keep_duration=True)
-        yield middle.with_duration((sequence.frames + LEAST) / rate)
-
-
-def _conformed(part: Any, rate: float) -> Any:
-    """The same frames at another rate. Sound that belongs to the old one is left out."""
-    return part.without_audio().with_fps(rate, change_duration=True)
+        for frame in frames:
+            if self._piece.first <= self._seen < self._piece.end:
+                for done in self._mixer.add(frame):
+                    self._writer.write(done[None])
+            self._seen += 1
 
 
 def _logger(observer: Observer, frames: int) -> Any:

@@ -1,12 +1,27 @@
-"""The takes of a project that are picked."""
+"""The clips of a project that its cuts are made of."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.gallery.comments import Comments
+from wan_pipeline.projects.cut.cuts import ClipsOf
+from wan_pipeline.projects.cut.relink import final_of
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.shots.store import Shots
+
+
+def clips_of(shots: Shots, gallery: Gallery, comments: Comments) -> ClipsOf:
+    """What the cuts of a workspace ask of its other rooms."""
+    return ClipsOf(
+        picked=partial(picked_takes, shots, gallery),
+        of_project=partial(_of_project, gallery),
+        by_id=partial(_by_id, gallery),
+        final_of=partial(final_of, shots),
+        comments=comments.of_clips,
+    )
 
 
 def picked_takes(shots: Shots, gallery: Gallery, project: Project) -> list[Path]:
@@ -15,3 +30,12 @@ def picked_takes(shots: Shots, gallery: Gallery, project: Project) -> list[Path]
         return [take.clip for shot in of_project if (take := shot.shown_take) and take.clip]
     starred = list(gallery.of_project(project.label, starred=True))
     return [clip.path for clip in reversed(starred) if clip.path.is_file()]
+
+
+def _of_project(gallery: Gallery, project: Project) -> list[Path]:
+    return [clip.path for clip in gallery.of_project(project.label) if clip.path.is_file()]
+
+
+def _by_id(gallery: Gallery, clip_id: str) -> Path | None:
+    found = gallery.find(clip_id)
+    return found.path if found and found.path.is_file() else None

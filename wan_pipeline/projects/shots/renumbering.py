@@ -15,7 +15,7 @@ from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import HELD_OR_WAITING
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.projects.clips import ProjectClips
-from wan_pipeline.projects.cut.cut import CutFiles
+from wan_pipeline.projects.cut.files import CutFiles
 from wan_pipeline.projects.naming import ClipFacts, free_names, named
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot, Take

@@ -27,6 +27,7 @@ class RoomId(StrEnum):
     CREATE = "create"
     QUEUE = "queue"
     SHOTS = "shots"
+    CUT = "cut"
     GALLERY = "gallery"
     LORAS = "loras"
     TRAIN = "train"

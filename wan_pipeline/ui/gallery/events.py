@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
-from wan_pipeline.clips.export.formats import find_format
 from wan_pipeline.clips.gallery import MAX_RATING
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.studio import Studio
@@ -16,6 +15,7 @@ from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.parts.clip_actions import ClipActions
+from wan_pipeline.ui.common.parts.export_choice import chosen_export
 from wan_pipeline.ui.common.parts.many_clips import LEAVES, MAX_COMPARED, ManyClips, many_bar
 from wan_pipeline.ui.common.parts.reports import export_report, verification_report
 from wan_pipeline.ui.common.projects import chosen_project, project_choices
@@ -267,7 +267,7 @@ class GalleryEvents:
 
     def _export(self, call: Call) -> Updates:
         """Begin to write the clip in the format of the button."""
-        self._studio.exports.start(self._gallery.clip(call.click.subject).path, find_format(call.click.text))
+        self._studio.exports.start(self._gallery.clip(call.click.subject).path, *chosen_export(call.click.text))
         followed = self._follow(call.selection.open)
         return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
 

@@ -78,6 +78,7 @@ def sheet(
         finishing=finishing,
         download=download_name(clip.request.seed, clip.id),
         max_note=MAX_NOTE_CHARACTERS,
+        for_cut=False,
         formats=FORMATS.values(),
         programs={form: [TITLES[each] for each in PROGRAMS if PROGRAMS[each] == form] for form in FORMATS},
     )

@@ -34,6 +34,7 @@ def export_report(templates: Templates, export: PageExport | None) -> str:
     return templates.render(
         "common/parts/export.html",
         state=export.state,
+        what="this clip",
         title=FORMATS[export.format].title if export.format in FORMATS else export.format,
         stage=STAGES[export.stage].lower(),
         step=export.step,

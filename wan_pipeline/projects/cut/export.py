@@ -1,0 +1,85 @@
+"""Writes a cut: a timeline, with media of its own where it needs some, or one video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wan_pipeline.clips.export.formats import find_format
+from wan_pipeline.clips.export.order import START_HOUR, ExportOrder
+from wan_pipeline.clips.export.rates import frame_at, frame_of
+from wan_pipeline.clips.gallery.comments import Comment
+from wan_pipeline.clips.naming import check_other
+from wan_pipeline.errors import RequestError
+from wan_pipeline.jobs.handover.export import export
+from wan_pipeline.progress import Observer
+from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
+from wan_pipeline.projects.cut.render import render_mp4, render_prores
+from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
+from wan_pipeline.projects.cut.timeline.markers import notes_of
+from wan_pipeline.projects.cut.timeline.write import Media, Timeline, TimelineKind, write_timeline
+from wan_pipeline.settings import Settings
+
+CommentsOf = Callable[[Sequence[str]], Sequence[Comment]]
+"""What is said of clips, by their ids."""
+OTHER_RATES = "Clips at another rate than the cut's are without their sound."
+NO_TITLES = "An EDL has no titles; those of the cut are not in it."
+
+
+@dataclass(frozen=True)
+class CutExporter:
+    """Writes cuts of one workspace."""
+
+    settings: Settings
+    comments: CommentsOf
+
+    def write(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
+        """Raises RequestError, StorageError, GenerationError and Cancelled."""
+        order.check_output()
+        for piece in sequence.pieces:
+            check_other(piece.source.clip, order.output)
+        match order.format:
+            case CutFormat.MP4:
+                render_mp4(sequence, order.output, self.settings, observer)
+                return _exported(order, sequence, (), (OTHER_RATES,) if sequence.has_other_rates else ())
+            case CutFormat.PRORES:
+                return _exported(order, sequence, (), render_prores(sequence, order.output, self.settings, observer))
+            case _:
+                return self._timeline(sequence, order, observer)
+
+    def _timeline(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
+        kind = TimelineKind(order.format.value)
+        start = frame_at(order.timecode, sequence.rate) if order.timecode else None
+        media, warnings = self._media(sequence, order, observer)
+        ids = [piece.source.receipt.job for piece in sequence.pieces if piece.source.receipt]
+        comments = self.comments(ids)
+        notes = tuple(notes_of(piece, comments) for piece in sequence.pieces)
+        write_timeline(sequence, media, Timeline(kind, start, notes), order.output)
+        if kind is TimelineKind.EDL and any(piece.title for piece in sequence.pieces):
+            warnings = (*warnings, NO_TITLES)
+        return _exported(order, sequence, media, warnings)
+
+    def _media(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> tuple[list[Media], tuple[str, ...]]:
+        """The clips' own files, or new ones beside the timeline: with handles, or at the cut's rate."""
+        kind = order.media or ("prores" if order.handles or sequence.has_other_rates else "")
+        if not kind:
+            return [Media(each.source.clip, reel=order.reels.of(each.source)) for each in sequence.pieces], ()
+        form = find_format(kind)
+        if not form.has_timecode:
+            raise RequestError("media", f"Media for a timeline need timecode, which {form.title} has not; use prores.")
+        made: dict[Path, Media] = {}
+        warnings: list[str] = []
+        start = frame_of(START_HOUR, sequence.rate) - order.handles
+        folder = order.output.with_name(f"{order.output.stem}_media")
+        for source in {piece.source.clip: piece.source for piece in sequence.pieces}.values():
+            path, reel = folder / f"{len(made) + 1:03}_{source.clip.stem}{form.endings[0]}", order.reels.of(source)
+            clip_order = ExportOrder(form, path, sequence.rate, order.handles, reel=reel)
+            warnings += export(source.clip, clip_order, self.settings, observer).warnings
+            made[source.clip] = Media(path, start, order.handles, reel)
+        return [made[piece.source.clip] for piece in sequence.pieces], tuple(dict.fromkeys(warnings))
+
+
+def _exported(order: CutOrder, sequence: CutSequence, media: Sequence[Media], warnings: tuple[str, ...]) -> CutExported:
+    paths = tuple(dict.fromkeys(each.path for each in media))
+    return CutExported(order.output, sequence.frames, str(sequence.rate), len(sequence.pieces), paths, warnings)

@@ -1,0 +1,1 @@
+"""Cuts as timelines of editors' programs: written, read back, and compared."""

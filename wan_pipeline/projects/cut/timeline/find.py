@@ -1,0 +1,112 @@
+"""Finds the studio's clips again that a timeline of an editor's program shows."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wan_pipeline.clips.export.order import MAX_HANDLES, START_HOUR
+from wan_pipeline.clips.export.rates import frame_of
+from wan_pipeline.clips.export.source import Source
+from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, Cut, CutItem, Title, TitlePlace, name_of
+from wan_pipeline.projects.cut.sequence import Look
+from wan_pipeline.projects.cut.timeline.read import Event, ReadTimeline, TitleEvent
+
+ById = Callable[[str], Path | None]
+"""The clip whose id begins so."""
+_NUMBER = re.compile(r"^\d{3}_")
+"""Before the name of media that were made beside a timeline."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A timeline as a cut of clips that are here."""
+
+    cut: Cut
+    unknown: tuple[str, ...]
+    """Names of media that are no clips of this studio."""
+    notes: tuple[str, ...]
+
+
+class Finder:
+    """Knows clips by id, by the name of their file and by reel."""
+
+    def __init__(self, by_id: ById, by_name: Mapping[str, Path], clips: Path, look: Look) -> None:
+        """`by_name` has the clips of a project by their files' names without ending."""
+        self._by_id, self._by_name, self._clips, self._look = by_id, by_name, clips, look
+
+    def cut(self, timeline: ReadTimeline, name: str) -> Found:
+        """The timeline as a cut. Raises StorageError for a clip that cannot be read."""
+        items: list[CutItem] = []
+        unknown: list[str] = []
+        notes = [*timeline.notes]
+        starts: list[int] = []
+        at, lost = 0, False
+        for event in timeline.events:
+            at -= event.dissolve
+            path = self._path(event)
+            if path is None:
+                unknown.append(event.name or event.file or event.reel or "without a name")
+            else:
+                item = self._item(event, path, notes)
+                items.append(replace(item, dissolve=0) if lost else item)
+                starts.append(at)
+            lost = path is None
+            at += event.frames
+        titled = tuple(_with_titles(items, starts, timeline))
+        return Found(Cut(name, str(timeline.rate), titled), tuple(dict.fromkeys(unknown)), tuple(dict.fromkeys(notes)))
+
+    def _path(self, event: Event) -> Path | None:
+        if event.id and (found := self._by_id(event.id)):
+            return found
+        for name in (event.file, _NUMBER.sub("", event.file), event.name, Path(event.name).stem):
+            if name in self._by_name:
+                return self._by_name[name]
+        return self._by_id(event.reel.lower()) if re.fullmatch(r"[0-9A-Fa-f]{8}", event.reel) else None
+
+    def _item(self, event: Event, path: Path, notes: list[str]) -> CutItem:
+        source = self._look(path)
+        first = first_frame(event, source)
+        end = first + event.frames
+        inside = max(0, min(first, source.frames - 1)), max(1, min(end, source.frames))
+        if inside != (first, end):
+            notes.append(
+                f"{path.name} has frames 0 to {source.frames}; {first} to {end} were asked for, and cut to that."
+            )
+        dissolve = event.dissolve if 2 <= event.dissolve <= MAX_DISSOLVE else 0
+        if dissolve != event.dissolve:
+            notes.append(f"The dissolve into {path.name} has {event.dissolve} frames; it becomes a cut.")
+        return CutItem(name_of(path, self._clips), inside[0], inside[1], dissolve)
+
+
+def first_frame(event: Event, source: Source) -> int:
+    """The first frame of the clip that is seen, from 0, whatever file of it the timeline shows.
+
+    A clip's MP4 is counted from 0; media that were made for a timeline from one hour on, with handles before that.
+    """
+    if event.own_first is not None:
+        return event.first - event.own_first
+    if event.media is not None:
+        start, frames = event.media
+        return event.first - start - max(0, frames - source.frames) // 2
+    hour = frame_of(START_HOUR, event.rate)
+    return event.first - hour if event.first >= hour - MAX_HANDLES else event.first
+
+
+def _with_titles(items: list[CutItem], starts: list[int], timeline: ReadTimeline) -> Iterator[CutItem]:
+    """Each title is that of the item that began last before it; of several in one item the first."""
+    of_item: dict[int, TitleEvent] = {}
+    for title in timeline.titles:
+        of_item.setdefault(max(bisect_right(starts, title.start) - 1, 0), title)
+    for number, item in enumerate(items):
+        found = of_item.get(number)
+        frames = (item.end or 0) - item.first
+        first = max(0, found.start - starts[number]) if found else 0
+        if found is None or first >= frames:
+            yield item
+        else:
+            place = TitlePlace(found.place) if found.place in tuple(TitlePlace) else TitlePlace.CENTRE
+            yield replace(item, title=Title(found.text, first, max(1, min(found.frames, frames - first)), place))

@@ -1,0 +1,225 @@
+"""Handlers of the Cut room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import Block
+
+from wan_pipeline.errors import UserError
+from wan_pipeline.projects.cut.cut import MAIN, Cut, item_of
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Click, Updates, Values
+from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.projects import chosen_project
+from wan_pipeline.ui.common.room import PageLinks
+from wan_pipeline.ui.common.shown import changed, digests
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.cut import html
+from wan_pipeline.ui.cut.dialogs import Dialogs
+from wan_pipeline.ui.cut.edits import EDITS, selected_after
+from wan_pipeline.ui.cut.layout import CutLayout, Selection
+from wan_pipeline.ui.cut.offers import Offers
+from wan_pipeline.wording import plural
+
+MAX_UNDO = 100
+
+
+class CutEvents:
+    """Each handler takes the values of `inputs` and returns updates."""
+
+    def __init__(self, studio: Studio, templates: Templates, layout: CutLayout, links: PageLinks) -> None:
+        self._studio, self._cuts = studio, studio.cuts
+        self._templates, self._layout, self._project = templates, layout, links.project
+        self._offers = Offers(studio)
+        self._dialogs = Dialogs(studio, templates)
+        self._changes: Mapping[str, Callable[[Click, Selection], tuple[Selection, str]]] = {
+            **dict.fromkeys(EDITS, self._edit),
+            "add": self._add,
+            "add-all": self._add,
+            "undo-edit": self._undo,
+            "redo-edit": self._redo,
+            "choose": lambda click, selection: (Selection(selection.project, click.text), ""),
+            "new": self._new,
+            "restore": self._restore,
+            "relink": self._relink,
+            "take-over": self._take_over,
+            "export": self._export,
+        }
+
+    @property
+    def inputs(self) -> set[Block]:
+        return {*self._layout.inputs, self._project}
+
+    def refresh(self, values: Values) -> Updates:
+        """Updates for what differs from what the browser shows."""
+        return self._refresh(values, self._selection(values))
+
+    def read_file(self, values: Values) -> Updates:
+        """Show what an editor changed in a timeline."""
+        path, selection = values[self._layout.upload], self._selection(values)
+        if not path:
+            return self._layout.updates(toast=gr.skip())
+        try:
+            incoming = self._cuts.read(selection.project, selection.cut, Path(path))
+        except UserError as error:
+            return self._toast(str(error))
+        over = html.incoming(self._templates, Path(path).name, incoming)
+        return self._layout.updates(over=over, selection=replace(selection, incoming=incoming))
+
+    def act(self, values: Values, event: gr.EventData) -> Updates:
+        """A click on any button, a key, an edited box, or a clip that was dragged. A toast says what went wrong."""
+        click, selection = Click.of(event), self._selection(values)
+        try:
+            if click.act == "select":
+                return self._refresh(values, replace(selection, item=int(click.subject)))
+            if (opened := self._dialogs.open(click, selection)) is not None:
+                return self._layout.updates(over=opened)
+            selection, told = self._changes[click.act](click, selection)
+        except UserError as error:  # shown again, so that a box has the value that counts
+            return {**self._refresh(values, selection, again=True), **self._toast(str(error))}
+        return {
+            **self._refresh(values, selection),
+            **self._layout.updates(over=""),
+            **(self._toast(told) if told else {}),
+        }
+
+    # What is shown
+
+    def _selection(self, values: Values) -> Selection:
+        """What is open; another project begins anew, with its main cut or its first one."""
+        selection: Selection = values[self._layout.selection]
+        project = chosen_project(self._studio, values[self._project])
+        names = self._names(project)
+        if selection.project == project and (selection.cut in names or selection.cut == MAIN):
+            return selection
+        return Selection(project, MAIN if MAIN in names or not names else names[0])
+
+    def _names(self, project: str) -> list[str]:
+        return self._cuts.names(project) if self._studio.projects.find(project) or not project else []
+
+    def _refresh(self, values: Values, selection: Selection, *, again: bool = False) -> Updates:
+        selection, wanted = self._wanted(values, selection)
+        now_shown = digests({name: value for name, (_, value) in wanted.items()})
+        names = set(wanted) if again else changed(now_shown, values[self._layout.shown])
+        if not names and selection == values[self._layout.selection]:
+            return self._layout.updates(shown=gr.skip())
+        updates = dict(wanted[name] for name in names)
+        return {**updates, **self._layout.updates(shown=now_shown, selection=selection)}
+
+    def _wanted(self, values: Values, selection: Selection) -> tuple[Selection, dict[str, tuple[Block, str]]]:
+        layout, templates, project = self._layout, self._templates, selection.project
+        looked = self._looked(selection)
+        if looked.sequence is None or (selection.item or 0) >= len(looked.sequence.pieces):
+            selection = replace(selection, item=None)
+        source = values[layout.source] or "picked"
+        offers = self._offers.of(project, source)
+        return selection, {
+            "head": (layout.head, self._head(selection, looked)),
+            "timeline": (layout.timeline, html.timeline(templates, looked, selection.item)),
+            "inspector": (layout.inspector, html.inspector(templates, looked, selection.item)),
+            "bin": (layout.bin, html.offered(templates, offers, source)),
+            "exported": (layout.exported, self._dialogs.export_report(selection)),
+        }
+
+    def _head(self, selection: Selection, looked: html.Looked) -> str:
+        project = self._studio.projects.find(selection.project)
+        title = project.title if project else selection.project or "No project"
+        undo, redo = bool(selection.past), bool(selection.future)
+        return html.head(self._templates, title, self._names(selection.project), looked, can_undo=undo, can_redo=redo)
+
+    def _looked(self, selection: Selection) -> html.Looked:
+        """The cut as it can be shown."""
+        cut = Cut(selection.cut)
+        try:
+            if selection.cut in self._names(selection.project):
+                cut = self._cuts.existing(selection.project, selection.cut)
+            if not cut.items:
+                return html.Looked(cut)
+            finals = frozenset(each.place - 1 for each in self._cuts.relinks(cut))
+            return html.Looked(cut, self._cuts.look(cut), finals)
+        except UserError as error:
+            return html.Looked(cut, problem=str(error))
+
+    def _toast(self, text: str) -> Updates:
+        return self._layout.updates(toast=toast(self._templates, text))
+
+    # What is done to the cut
+
+    def _edit(self, click: Click, selection: Selection) -> tuple[Selection, str]:
+        after = self._changed(selection, lambda cut: EDITS[click.act](cut, click))
+        return replace(after, item=selected_after(click, selection.item)), ""
+
+    def _add(self, click: Click, selection: Selection) -> tuple[Selection, str]:
+        """Behind the last clip."""
+        paths = self._offers.paths(selection.project, click)
+        items = tuple(item_of(path, self._studio.settings.clips) for path in paths)
+        return self._changed(selection, lambda cut: cut.added(items)), ""
+
+    def _changed(self, selection: Selection, edit: Callable[[Cut], Cut]) -> Selection:
+        """The cut changed and saved; it is made if there is none. What it was can be had back."""
+        self._ensure(selection)
+        before = self._cuts.existing(selection.project, selection.cut)
+        after = self._cuts.save(selection.project, edit(before))
+        return selection if after == before else _remembered(selection, before)
+
+    def _ensure(self, selection: Selection) -> None:
+        self._studio.projects.ensure(selection.project)
+        if selection.cut not in self._names(selection.project):
+            self._cuts.new(selection.project, selection.cut)
+
+    def _undo(self, _: Click, selection: Selection) -> tuple[Selection, str]:
+        if not selection.past:
+            return selection, "There is nothing to undo."
+        now = self._cuts.existing(selection.project, selection.cut)
+        self._cuts.save(selection.project, selection.past[-1])
+        return replace(selection, past=selection.past[:-1], future=(*selection.future, now)), ""
+
+    def _redo(self, _: Click, selection: Selection) -> tuple[Selection, str]:
+        if not selection.future:
+            return selection, "There is nothing to redo."
+        now = self._cuts.existing(selection.project, selection.cut)
+        self._cuts.save(selection.project, selection.future[-1])
+        return replace(selection, past=(*selection.past, now), future=selection.future[:-1]), ""
+
+    def _new(self, click: Click, selection: Selection) -> tuple[Selection, str]:
+        """A cut of another name, as a copy of the open one."""
+        name, open_cut = click.text.strip(), self._looked(selection).cut
+        self._studio.projects.ensure(selection.project)
+        self._cuts.new(selection.project, name)
+        if open_cut.items:
+            self._cuts.save(selection.project, replace(open_cut, name=name))
+        return Selection(selection.project, name), f"The cut '{name}' is made"
+
+    def _restore(self, click: Click, selection: Selection) -> tuple[Selection, str]:
+        number = int(click.text)
+        before = self._cuts.existing(selection.project, selection.cut)
+        self._cuts.restore(selection.project, selection.cut, number)
+        return _remembered(selection, before), f"The cut is as it was in version {number}"
+
+    def _relink(self, _: Click, selection: Selection) -> tuple[Selection, str]:
+        before = self._cuts.existing(selection.project, selection.cut)
+        taken = self._cuts.relink(selection.project, selection.cut)[1]
+        notes = " ".join(f"Number {each.place}: {each.note}." for each in taken if each.note)
+        return _remembered(selection, before), f"{plural(len(taken), 'final')} taken. {notes}".strip()
+
+    def _export(self, click: Click, selection: Selection) -> tuple[Selection, str]:
+        self._dialogs.start_export(click, selection)
+        return replace(selection, is_exporting=True), ""
+
+    def _take_over(self, _: Click, selection: Selection) -> tuple[Selection, str]:
+        if selection.incoming is None:
+            raise UserError("That timeline is not open any more; import it again.")
+        self._ensure(selection)
+        before = self._cuts.existing(selection.project, selection.cut)
+        self._cuts.take_over(selection.project, selection.incoming)
+        after = replace(_remembered(selection, before), incoming=None, item=None)
+        return after, "The cut is as it came back; what it was is a version"
+
+
+def _remembered(selection: Selection, before: Cut) -> Selection:
+    """The selection after an edit, which can be undone."""
+    return replace(selection, past=(*selection.past, before)[-MAX_UNDO:], future=())

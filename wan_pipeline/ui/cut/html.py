@@ -1,0 +1,185 @@
+"""What the Cut room shows, as HTML: values are prepared here, words and markup are in the templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wan_pipeline.clips.export.rates import timecode
+from wan_pipeline.clips.naming import poster_path
+from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, TitlePlace
+from wan_pipeline.projects.cut.cuts import Incoming
+from wan_pipeline.projects.cut.files import Version
+from wan_pipeline.projects.cut.orders import PROGRAMS, CutFormat
+from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
+from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
+from wan_pipeline.wording import plural
+
+
+@dataclass(frozen=True)
+class PieceShown:
+    """An item of the timeline."""
+
+    name: str
+    first: int
+    end: int
+    of: int
+    """Frames of the whole clip."""
+    frames: int
+    dissolve: int
+    title: bool
+    poster: Path | None
+    has_final: bool
+
+
+@dataclass(frozen=True)
+class ClipOffered:
+    """A clip that can be added."""
+
+    id: str
+    name: str
+    poster: Path
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A cut as it can be shown."""
+
+    cut: Cut
+    sequence: Sequence | None = None
+    """None for a cut without clips, and for one that cannot be shown."""
+    finals: frozenset[int] = frozenset()
+    """Places of items that could take a final."""
+    problem: str = ""
+    """Why it cannot be shown: one sentence."""
+
+
+def head(
+    templates: Templates,
+    title: str,
+    names: Many[str],
+    looked: Looked,
+    *,
+    can_undo: bool = False,
+    can_redo: bool = False,
+) -> str:
+    """`title` is the project's, `names` those of its cuts."""
+    facts, sequence, name = "", looked.sequence, looked.cut.name
+    if sequence is not None:
+        length = timecode(sequence.frames, sequence.rate)
+        facts = f"{plural(len(sequence.pieces), 'clip')}, {length} at {float(sequence.rate):.5g} frames a second"
+    return templates.render(
+        "cut/head.html",
+        title=title,
+        name=name,
+        names=names if name in names else [name, *names],
+        facts=facts,
+        looked=looked,
+        can_undo=can_undo,
+        can_redo=can_redo,
+    )
+
+
+def timeline(templates: Templates, looked: Looked, selected: int | None) -> str:
+    sequence = looked.sequence
+    pieces = [_shown(piece, n in looked.finals) for n, piece in enumerate(sequence.pieces)] if sequence else []
+    player = json.dumps(_player(sequence)) if sequence else ""
+    return templates.render("cut/timeline.html", pieces=pieces, player=player, selected=selected)
+
+
+def inspector(templates: Templates, looked: Looked, place: int | None) -> str:
+    """The selected item; without one what to do."""
+    if looked.sequence is None or place is None:
+        return templates.render("cut/inspector.html", item=None)
+    piece = looked.sequence.pieces[place]
+    return templates.render(
+        "cut/inspector.html",
+        item=looked.cut.items[place],
+        place=place,
+        piece=piece,
+        name=piece.source.clip.stem,
+        frames=piece.source.frames,
+        max_dissolve=MAX_DISSOLVE,
+        max_title=MAX_TITLE,
+        places=tuple(TitlePlace),
+    )
+
+
+def offered(templates: Templates, clips: Many[ClipOffered], source: str) -> str:
+    return templates.render("cut/bin.html", clips=clips, source=source)
+
+
+def new(templates: Templates) -> str:
+    return templates.render("cut/new.html")
+
+
+def versions(templates: Templates, name: str, found: Many[Version]) -> str:
+    """The newest first."""
+    return templates.render("cut/versions.html", name=name, versions=found[::-1])
+
+
+def incoming(templates: Templates, file: str, found: Incoming) -> str:
+    return templates.render("cut/incoming.html", file=file, incoming=found)
+
+
+def export(templates: Templates, name: str) -> str:
+    return templates.render(
+        "cut/export.html", name=name, programs=PROGRAMS.values(), formats=tuple(CutFormat), for_cut=True
+    )
+
+
+def _shown(piece: Piece, has_final: bool) -> PieceShown:
+    poster = poster_path(piece.source.clip)
+    return PieceShown(
+        piece.source.clip.stem,
+        piece.first,
+        piece.end,
+        piece.source.frames,
+        piece.frames,
+        piece.dissolve,
+        piece.title is not None,
+        poster if poster.is_file() else None,
+        has_final,
+    )
+
+
+def _player(sequence: Sequence) -> dict[str, Any]:
+    """What player.js plays. Frames are whole numbers, rates in frames a second."""
+    width, height = sequence.pieces[0].source.size
+    return {
+        "rate": float(sequence.rate),
+        "frames": sequence.frames,
+        "size": [width, height],
+        "fade": FADE_FRAMES,
+        "pieces": [
+            _played(piece, start, (width, height))
+            for piece, start in zip(sequence.pieces, sequence.starts, strict=True)
+        ],
+    }
+
+
+def _played(piece: Piece, start: int, size: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "url": file_url(piece.source.clip),
+        "rate": float(piece.source.rate),
+        "first": piece.first,
+        "end": piece.end,
+        "start": start,
+        "dissolve": piece.dissolve,
+        "title": _title(piece, size),
+    }
+
+
+def _title(piece: Piece, size: tuple[int, int]) -> dict[str, Any] | None:
+    """The title's picture, where it stands as shares of the frame's width and height, and the frames it is seen in."""
+    if piece.title is None:
+        return None
+    picture, (width, height) = draw_title(piece.title, size), size
+    tall, wide = picture.pixels.shape[:2]
+    box = [picture.left / width, picture.top / height, wide / width, tall / height]
+    first, end = piece.title_span
+    return {"picture": webp_url(picture.webp()), "box": box, "first": first, "end": end}
