@@ -32,10 +32,13 @@ from tests.support.files import lora_files
 from wan_pipeline import __version__
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.lora.adapter import match_adapter
+from wan_pipeline.lora.check import match_adapters
+from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.settings import Settings
 
-MODEL = "wan2.1-t2v-1.3b"
+MODEL, EXPERTS = "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b"
+BOTH = "both experts in a file (`transformer.`, `transformer_2.`)"
 INPUTS = {
     "hidden_states": torch.linspace(-1, 1, 16 * 2 * 4 * 4).reshape(1, 16, 2, 4, 4),
     "timestep": torch.tensor([500.0]),
@@ -71,6 +74,7 @@ def run() -> dict[str, Any]:
     with TemporaryDirectory() as folder, torch.inference_mode():
         settings = Settings(workspace=Path(folder) / "workspace", models=Path(folder))
         tiny.write_wan21_text(settings.models / MODEL)
+        tiny.write_experts_text(settings.models / EXPERTS)
         model = ModelLibrary(settings).find(MODEL)
         base = WanTransformer3DModel.from_pretrained(model.folder / "transformer").eval()
         for kind_name, kind in lora_files.KINDS.items():
@@ -79,11 +83,58 @@ def run() -> dict[str, Any]:
             plain, wanted = base(**INPUTS).sample, fused(**INPUTS).sample
             for dialect in lora_files.DIALECTS:
                 path = Path(folder) / "file.safetensors"
-                keys = lora_files.write(path, dialect, made)
+                keys = lora_files.write(path, dialect, made, kind)
                 ours = outcome(lambda path=path: here(path, base, model), plain, wanted)
                 theirs = outcome(lambda path=path: stock(path, base), plain, wanted)
                 found.append({"dialect": dialect, "kind": kind_name, "keys": keys, "here": ours, "diffusers": theirs})
+        pair = Pair(ModelLibrary(settings).find(EXPERTS))
+        found += [pair.outcomes(Path(folder) / "pair", name, kind) for name, kind in lora_files.KINDS.items()]
     return {"files": found, **environment()}
+
+
+class Pair:
+    """The two transformers of a model, of which one file changes both."""
+
+    def __init__(self, model: InstalledModel) -> None:
+        self.model = model
+        parts = ("transformer", "transformer_2")
+        self.bases = [WanTransformer3DModel.from_pretrained(model.folder / part).eval() for part in parts]
+
+    def outcomes(self, folder: Path, name: str, kind: lora_files.LoraKind) -> dict[str, Any]:
+        """The outcome of a file of this kind, by both loaders; outputs are those of both transformers."""
+        made = [lora_files.make(base, kind, seed) for seed, base in enumerate(self.bases)]
+        fused = deepcopy(self.bases)
+        for transformer, of_expert in zip(fused, made, strict=True):
+            lora_files.fuse(transformer, kind, of_expert)
+        first = lora_files.spelled(lambda module: f"transformer.{module}", made[0])
+        second = lora_files.spelled(lambda module: f"transformer_2.{module}", made[1])
+        folder.mkdir(exist_ok=True)
+        path = folder / "file.safetensors"
+        keys = lora_files.save(path, first | second, kind)
+        plain, wanted = self._outputs(self.bases), self._outputs(fused)
+        ours, theirs = (outcome(lambda load=load: load(path), plain, wanted) for load in (self._here, self._stock))
+        return {"dialect": BOTH, "kind": name, "keys": keys, "here": ours, "diffusers": theirs}
+
+    def _here(self, path: Path) -> torch.Tensor:
+        home, outputs = AdapterHome(torch.device("cpu"), torch.float32), []
+        adapters = match_adapters(LoraLibrary(path.parent).find(path.stem), self.model)
+        for expert, base in enumerate(self.bases):
+            layers = [read_weights(adapter, home) for adapter in adapters if expert in adapter.experts]
+            with applied(base, layers):
+                outputs.append(base(**INPUTS).sample)
+        return torch.cat(outputs)
+
+    def _stock(self, path: Path) -> torch.Tensor:
+        first, second = deepcopy(self.bases)
+        parts = {"tokenizer": None, "text_encoder": None, "vae": None, "scheduler": None}
+        with torch.inference_mode(mode=False):
+            pipeline = WanPipeline(transformer=first, transformer_2=second, boundary_ratio=0.875, **parts)
+            pipeline.load_lora_weights(str(path.parent), weight_name=path.name)
+        return self._outputs([first, second])
+
+    @staticmethod
+    def _outputs(transformers: list[Any]) -> torch.Tensor:
+        return torch.cat([transformer(**INPUTS).sample for transformer in transformers])
 
 
 def outcome(load: Callable[[], torch.Tensor], plain: torch.Tensor, wanted: torch.Tensor) -> Outcome:

@@ -24,6 +24,8 @@ from wan_pipeline.demo.scenes import Scenes, render, sample_scenes
 
 WIDTH, HEIGHT, FRAMES, FPS = 320, 192, 33, 16
 CLIP_FRAMES = 17
+"""Of a whole clip: the demo model's have all of their motion in any length, so that a part of one would teach it to
+move more slowly."""
 LUMA = np.array((0.2126, 0.7152, 0.0722))
 Pixels = NDArray[np.uint8]
 """(..., 3), sRGB."""
@@ -60,20 +62,19 @@ def write_dataset(folder: Path, look: Callable[[Pixels], Pixels], stills: int, c
     rng = random.Random(seed)
     for row in range(stills + clips):
         scene = scenes.select(torch.tensor([row]))
-        first = rng.randrange(FRAMES if row < stills else FRAMES - CLIP_FRAMES)
-        shown = torch.arange(first, first + (1 if row < stills else CLIP_FRAMES))
-        frames = look(_draw(scene, shown))
         if row < stills:
-            Image.fromarray(frames[0]).save(folder / f"{row:03}.png")
+            (still,) = look(_draw(scene, torch.tensor([rng.randrange(FRAMES)]), FRAMES))
+            Image.fromarray(still).save(folder / f"{row:03}.png")
         else:
+            frames = look(_draw(scene, torch.arange(CLIP_FRAMES), CLIP_FRAMES))
             encode(frames, FPS, folder / f"{row:03}.mp4", None)
         (folder / f"{row:03}.txt").write_text(full_caption(_words(scene), rng), encoding="utf-8")
     return folder
 
 
-def _draw(scene: Scenes, frames: torch.Tensor) -> Pixels:
-    """(frames, height, width, 3)."""
-    pixels, _ = render(scene, WIDTH, HEIGHT, frames, FRAMES)
+def _draw(scene: Scenes, frames: torch.Tensor, whole: int) -> Pixels:
+    """(frames, height, width, 3) of a clip of `whole` frames."""
+    pixels, _ = render(scene, WIDTH, HEIGHT, frames, whole)
     return (pixels[0].permute(1, 2, 3, 0).numpy() * 255).round().astype(np.uint8)
 
 

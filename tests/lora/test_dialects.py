@@ -30,7 +30,7 @@ def test_all_dialects_of_a_kind(settings: Settings, tmp_path: Path, kind: str) -
     assert float((wanted - plain).abs().max()) > 1e-2
     for dialect in lora_files.DIALECTS:
         path = tmp_path / "file.safetensors"
-        count = lora_files.write(path, dialect, made)
+        count = lora_files.write(path, dialect, made, lora_files.KINDS[kind])
         adapter = match_adapter(path, model)
         assert sum(len(change.all_keys) for change in adapter.changes) == count and adapter.warnings == (), dialect
         with applied(transformer, [read_weights(adapter, AdapterHome(torch.device("cpu"), torch.float32))]):

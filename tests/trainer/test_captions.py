@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from transformers import (
     CLIPImageProcessor,
@@ -23,7 +25,11 @@ from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.background.captions import CaptionsState, write_captions
+from wan_pipeline.models.hub.captioners import captioners
+from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.folder import read_items
+from wan_pipeline.trainer.dataset.library import Datasets
 from wan_pipeline.trainer.preparation.captions import QUESTION, Captioner
 
 PLACE = Placement(torch.device("cpu"), torch.float32)
@@ -108,6 +114,32 @@ def test_a_model_that_says_nothing_leaves_no_caption(
     main(["dataset", "caption", str(folder), "--model", str(model), f"--workspace={folder / '.studio'}"])
     assert "The model said nothing of 0.png" in capsys.readouterr().err
     assert not (folder / "0.txt").exists()
+
+
+def test_a_model_in_the_cache_writes_those_of_the_page(
+    settings: Settings,
+    folder: Path,
+    model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = tmp_path_factory.mktemp("hub")
+    repository = cache / "models--some--describer"
+    shutil.copytree(model, repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    (cache / "models--some--other" / "snapshots").mkdir(parents=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    assert captioners() == ["some/describer"]
+    Datasets(settings.datasets).add("look", [path for path in folder.iterdir() if path.stem in ("0", "1", "clip")])
+    done = write_captions(settings, "look", "some/describer")
+    assert (done.state, done.done, done.total, done.problems) == (CaptionsState.DONE, 2, 2, ()), done.error
+    assert {item.name for item in Datasets(settings.datasets).items("look") if item.caption} == {
+        "0.png",
+        "1.png",
+        "clip.mp4",
+    }
+    assert write_captions(settings, "look", "nobody/nothing").error.startswith("'nobody/nothing' is no model")
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

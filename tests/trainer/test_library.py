@@ -11,6 +11,7 @@ from tests.support.files.pictures import write_pictures
 from wan_pipeline.errors import LookingOnError, UserError
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES
 from wan_pipeline.trainer.dataset.library import Datasets
+from wan_pipeline.trainer.dataset.tags import counted, tags_of, with_tag, without_tag
 
 
 @pytest.fixture
@@ -105,3 +106,38 @@ def test_an_app_that_looks_on_changes_nothing(tmp_path: Path, files: list[Path])
 
     with pytest.raises(LookingOnError):
         Datasets(tmp_path / "datasets", refuse).add("look", files)
+
+
+@pytest.mark.parametrize(
+    ("caption", "tags"),
+    [
+        ("a red ball, Night,  fog ", ["a red ball", "night", "fog"]),
+        ("A red ball bounces; a RED ball.", ["a", "red", "ball", "bounces"]),
+        (" , ,", []),
+        ("", []),
+    ],
+)
+def test_tags_are_parts_between_commas_or_words(caption: str, tags: list[str]) -> None:
+    assert tags_of(caption) == tags
+
+
+def test_a_tag_is_added_once_and_removed_however_it_is_written() -> None:
+    assert with_tag("a red ball", "fog") == "a red ball, fog"
+    assert with_tag("a red ball, Fog", "fog") == "a red ball, Fog"
+    assert with_tag(" ", "fog") == "fog"
+    assert without_tag("a red ball, Fog , night", "fog") == "a red ball, night"
+    assert without_tag("a Red ball, red", "red") == "a Red ball"
+    assert without_tag("a red, ball", "blue") == "a red, ball"
+    assert counted(["a b", "b, c", "b"]) == [("b", 3), ("a", 1), ("c", 1)]
+
+
+def test_tags_change_all_captions_or_those_with_another(datasets: Datasets, files: list[Path]) -> None:
+    datasets.add("look", files)
+    datasets.write_caption("look", "0.png", "a moon, night")
+    datasets.write_caption("look", "2.png", "")
+    assert datasets.add_tag("look", " fog ", among="night") == 2
+    assert captions(datasets)["0.png"] == "a moon, night, fog" and captions(datasets)["2.png"] == ""
+    assert datasets.remove_tag("look", "fog") == 2
+    assert datasets.add_tag("look", "dusk") == 3 and captions(datasets)["2.png"] == "dusk"
+    with pytest.raises(UserError, match="without a comma"):
+        datasets.add_tag("look", "a, b")

@@ -16,9 +16,8 @@ from wan_pipeline.models.registry import DEMO, find
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Buckets
 from wan_pipeline.trainer.dataset.check import check_dataset
-from wan_pipeline.trainer.preparation.regularisation import check_wanted
 from wan_pipeline.trainer.progress import TrainingStage
-from wan_pipeline.trainer.request import TrainingRequest
+from wan_pipeline.trainer.request import TrainingRequest, check_wanted
 from wan_pipeline.trainer.run import _Training, forecast_training
 
 COUNT = 2

@@ -117,8 +117,6 @@ def _add(options: argparse.Namespace) -> int:
                 warn(note)
         elif draft(options) != Draft():
             raise UserError("Options for one clip do not go with --file; write them into its columns.")
-        elif options.profile:
-            raise UserError("--profile does not go with --file; queue its clips by the project's own setup.")
         else:
             ids = _add_file(studio, options)
         for job_id in ids:
@@ -127,7 +125,8 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
-    with studio.lists.read(options.file, own_disk=True, project=options.project) as content:
+    names = {"project": options.project, "profile": options.profile}
+    with studio.lists.read(options.file, own_disk=True, **names) as content:
         for problem in (*content.warnings, *content.problems):
             warn(problem)
         content.check(options.skip_bad)
@@ -135,7 +134,7 @@ def _add_file(studio: Studio, options: argparse.Namespace) -> list[str]:
             return studio.lists.submit(
                 content,
                 skip_bad=options.skip_bad,
-                project=options.project,
+                **names,
                 deterministic=options.deterministic,
             )
 

@@ -82,9 +82,10 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
+    from wan_pipeline.jobs.training.foreground import train_now
     from wan_pipeline.trainer.files.output import Output
     from wan_pipeline.trainer.request import TrainingRequest
-    from wan_pipeline.trainer.run import forecast_training, train
+    from wan_pipeline.trainer.run import forecast_training
 
     request = TrainingRequest(
         dataset=options.dataset,
@@ -108,7 +109,7 @@ def run_train(options: argparse.Namespace) -> int:
             print(json.dumps(candidate.to_dict()) if options.json else candidate)
             return 0
         try:
-            trained = train(request, settings(options), observer)
+            trained = train_now(request, settings(options), observer)
         except (Cancelled, KeyboardInterrupt):
             if Output(settings(options), request.output).state.exists():
                 options.stopped = "stopped; the same command with --resume goes on."

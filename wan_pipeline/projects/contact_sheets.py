@@ -10,7 +10,7 @@ from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.clips.sheets.differing import Grid, differing, grid_of
 from wan_pipeline.clips.sheets.fonts import letters_note
 from wan_pipeline.clips.sheets.page import Tile
-from wan_pipeline.clips.sheets.sheet import FORMATS, MAX_TILES, write_sheet
+from wan_pipeline.clips.sheets.sheet import MAX_TILES, check_ending, write_sheet
 from wan_pipeline.clips.sheets.wall import write_wall
 from wan_pipeline.errors import UserError
 from wan_pipeline.projects.shots.shot import Shot
@@ -30,7 +30,7 @@ class ContactSheets:
 
     def of_clips(self, clips: Sequence[Clip], title: str, target: Path) -> tuple[str, ...]:
         """Clips in this order; as a grid with labelled axes where they fill one."""
-        _check_ending(target)
+        check_ending(target)
         if not clips:
             raise UserError("There are no finished clips for a contact sheet; make some first.")
         values = differing([clip.request for clip in clips])
@@ -55,7 +55,7 @@ class ContactSheets:
 
     def of_project(self, project: str, target: Path) -> tuple[str, ...]:
         """One tile for each shot: its final, picked or newest take. A project without shots: its newest clips."""
-        _check_ending(target)
+        check_ending(target)
         shots, title = self._shots.all(project), project or "Default project"
         if not shots:
             return self.of_clips(list(islice(self._gallery.of_project(project), MAX_TILES)), title, target)
@@ -97,8 +97,3 @@ def _caption(clip: Clip, values: dict[str, str], shot: Shot | None) -> str:
 
 def _two_a_line(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(", ".join(texts[at : at + 2]) for at in range(0, len(texts), 2))
-
-
-def _check_ending(target: Path) -> None:
-    if target.suffix.lower() not in FORMATS or target.is_dir():
-        raise UserError(f"The contact sheet {target} is not a picture; choose a name that ends in .png, .pdf or .mp4.")

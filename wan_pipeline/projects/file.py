@@ -14,11 +14,11 @@ from tomlkit.items import Table
 
 from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.project import OWN_KEYS, SETUP_KEYS, Project
+from wan_pipeline.requests.layers import PROFILES
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import Keys, OutsideDataError, parse, printable, read_toml_file
 
 FILE = "project.toml"
-PROFILES = ("draft", "final")
 TABLES = (*PROFILES, "characters")
 
 

@@ -59,6 +59,8 @@ STYLES = ("preset", "quality", "speed")
 """Settings that a user may set to none."""
 WITH_NONE = (*STYLES, "quantization")
 """Settings that lists and the command line may set to NONE; for weights it means as the memory allows."""
+PROFILES = ("draft", "final")
+"""Of a project: what else than its setup a clip may be made by."""
 NONE = "none"
 """What people write for none where a project has one. In a draft that is an empty text."""
 

@@ -49,6 +49,10 @@ class WorkspaceLocks:
         """Held by the process that checks a dataset for the page."""
         return FileLock(self._folder / "dataset.lock", timeout=LOCK_SECONDS)
 
+    def captions(self) -> FileLock:
+        """Held by the process that writes a dataset's captions."""
+        return FileLock(self._folder / "captions.lock", timeout=LOCK_SECONDS)
+
     def exporter(self) -> FileLock:
         """Held by the process that exports a clip for the page."""
         return FileLock(self._folder / "exporter.lock", timeout=LOCK_SECONDS)

@@ -49,32 +49,39 @@ class QueueLists:
         self._projects, self._project_clips, self._shots = projects, project_clips, shots
         self._submit = submit
 
-    def read(self, path: Path, *, own_disk: bool = False, project: str = "") -> CheckedList:
+    def read(self, path: Path, *, own_disk: bool = False, project: str = "", profile: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 
-        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` is
-        for rows that name none. The result is to be closed, or used as a context manager: then pictures of a ZIP are
-        removed. Raises UserError for a file that is no list.
+        `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` and
+        `profile` are for rows that name none. The result is to be closed, or used as a context manager: then pictures
+        of a ZIP are removed. Raises UserError for a file that is no list.
         """
         folder = TemporaryDirectory(dir=self._cache, prefix="import-")
         try:
             content = read_queue_file(path, Path(folder.name), own_disk=own_disk)
-            return CheckedList(check_rows(content, self._checker(self._requests.batch()), project), folder)
+            checked = check_rows(content, self._checker(self._requests.batch()), project, profile)
+            return CheckedList(checked, folder)
         except BaseException:
             folder.cleanup()
             raise
 
     def submit(
-        self, content: QueueFile, *, skip_bad: bool = False, project: str = "", deterministic: bool = False
+        self,
+        content: QueueFile,
+        *,
+        skip_bad: bool = False,
+        project: str = "",
+        profile: str = "",
+        deterministic: bool = False,
     ) -> list[str]:
-        """Queue the clips of a list, which are checked again only for another project than they were.
+        """Queue the clips of a list, which are checked again only for another project or profile than they were.
 
-        `project` is for rows that name none. Raises UserError, and queues nothing, if there are bad rows that are not
-        to be skipped, or no good ones.
+        `project` and `profile` are for rows that name none. Raises UserError, and queues nothing, if there are bad
+        rows that are not to be skipped, or no good ones.
         """
         content.check(skip_bad)
         batch = self._requests.batch()
-        checked = self._resolved(content, project, batch)
+        checked = self._resolved(content, project, profile, batch)
         # Each project is looked up once; a list with a fault makes none.
         labels = {name: self._projects.ensure(name)[0].label for name in {name for _, name, _ in checked}}
         makers = {name: self._project_clips.maker(label) for name, label in labels.items()}
@@ -112,14 +119,17 @@ class QueueLists:
         return path
 
     def _resolved(
-        self, content: QueueFile, project: str, batch: RequestResolver
+        self, content: QueueFile, project: str, profile: str, batch: RequestResolver
     ) -> list[tuple[Row, str, GenerationRequest]]:
         """Each row with its project and its request."""
-        is_same = self._projects.label(content.project) == self._projects.label(project)
+        is_same_project = self._projects.label(content.project) == self._projects.label(project)
+        is_same_profile = content.profile == profile
         check, checked = self._checker(batch), []
         for row in content.rows:
             name = row.project or project
-            request = row.request if row.request and (row.project or is_same) else check(row.draft, name)
+            is_checked = (row.project or is_same_project) and (row.profile or is_same_profile)
+            known = row.request if is_checked else None
+            request = known or check(row.draft, name, row.profile or profile)
             checked.append((row, name, request))
         return checked
 
@@ -134,7 +144,11 @@ class QueueLists:
             )
         return jobs
 
-    def _checker(self, batch: RequestResolver) -> Callable[[Draft, str], GenerationRequest]:
-        """Checks drafts of any project."""
-        of_project = once_each(lambda name: batch.within(self._projects.layers(name)).checker())
-        return lambda draft, project: of_project(project)(draft)
+    def _checker(self, batch: RequestResolver) -> Callable[[Draft, str, str], GenerationRequest]:
+        """Checks drafts of any project and profile."""
+
+        @once_each
+        def of(project: str, profile: str) -> Callable[[Draft], GenerationRequest]:
+            return batch.within(self._projects.layers(project, profile)).checker()
+
+        return lambda draft, project, profile: of(project, profile)(draft)

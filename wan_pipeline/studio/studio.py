@@ -12,6 +12,7 @@ from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import LookingOnError, StorageError, UserError
+from wan_pipeline.jobs.background.captions import CaptionWriter
 from wan_pipeline.jobs.background.clip_work import ClipWorks
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
 from wan_pipeline.jobs.background.enhancer import Enhancer
@@ -35,6 +36,7 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.characters import ProjectCharacters
+from wan_pipeline.projects.checkpoint_grids import CheckpointGrids
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.background import CutExports
@@ -164,10 +166,12 @@ class Studio:
         )
 
     def _build_training(self) -> None:
-        settings = self.settings
-        self.datasets = Datasets(settings.datasets, self._check_main_app)
+        settings, check = self.settings, self._check_main_app
+        self.datasets, self.captions = Datasets(settings.datasets, check), CaptionWriter(settings, check)
         self.dataset_checks = DatasetChecks(settings)
-        self.trainings = Trainings(self._database, settings, self.models, self._check_main_app)
+        self.trainings = Trainings(self._database, settings, self.models, check)
+        queueing = self.projects, self.project_clips, self.requests, self.takes, self.gallery
+        self.checkpoint_grids = CheckpointGrids(settings, self._database, *queueing, check)
         self.training_estimates = TrainingEstimator(settings, self.estimates)
 
     # Opening and closing

@@ -10,6 +10,7 @@ from wan_pipeline.progress import Cancellable, Progress
 
 
 class TrainingStage(StrEnum):
+    WAITING = "waiting for the device, which another clip or training has"
     CHECKING = "checking the dataset"
     REGULARISING = "making clips with the base model"
     ENCODING_TEXT = "encoding captions"

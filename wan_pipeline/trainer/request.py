@@ -10,6 +10,9 @@ from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.models.vocabulary.words import find_vocabulary, words_of
 from wan_pipeline.requests.limits import MAX_SEED
 
+MAX_CLIPS = 200
+"""For regularisation, made by the base model."""
+
 
 @dataclass(frozen=True)
 class TrainingRequest:
@@ -51,6 +54,21 @@ def check_seed(seed: int) -> None:
     """Raise UserError unless the seed is within 0 to MAX_SEED."""
     if not 0 <= seed <= MAX_SEED:
         raise UserError(f"Seed {seed} is out of range; use one from 0 to {MAX_SEED:,}.")
+
+
+def check_wanted(spec: ModelSpec, count: int, trigger: str) -> None:
+    """Raise UserError if the base model cannot make clips for this training, or they would work against it."""
+    if not count:
+        return
+    if not 0 < count <= MAX_CLIPS:
+        raise UserError(f"{count} regularisation clips are out of range; choose 1 to {MAX_CLIPS}.")
+    if spec.needs_image:
+        raise UserError(f"{spec.title} makes no clips from captions alone; give clips by --regularisation instead.")
+    if not trigger:
+        raise UserError(
+            "Regularisation clips of the base model need a --trigger word: without one the LoRA would be taught two "
+            "looks for the same captions."
+        )
 
 
 def trigger_notes(trigger: str, spec: ModelSpec) -> list[str]:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,10 +40,9 @@ from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.preparation.encode import Encoders
 from wan_pipeline.trainer.preparation.gather import Gatherer
 from wan_pipeline.trainer.preparation.prepare import Prepared, prepare
-from wan_pipeline.trainer.preparation.regularisation import check_wanted
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.request import TrainingRequest, check_seed, trigger_notes
+from wan_pipeline.trainer.request import TrainingRequest, check_seed, check_wanted, trigger_notes
 from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 from wan_pipeline.trainer.trained import Trained
 
@@ -70,7 +70,7 @@ def train(request: TrainingRequest, settings: Settings, observer: TrainingObserv
         checkpoints=tuple(checkpoints(settings, request.output)),
         seconds=time.monotonic() - started,
         peak_memory_gib=loop.gauge.peak_mb * 1e6 / 2**30,
-        warnings=tuple(training.warnings),
+        warnings=training.warnings,
     )
 
 
@@ -88,7 +88,6 @@ class _Training:
         self._observer = observer
         check_seed(request.seed)
         self._model = ModelLibrary(settings).find(request.model)
-        self.warnings = trigger_notes(request.trigger, self._model.spec)
         suffixes = expert_suffixes(check_trainable(self._model))
         self._recipe = load_recipe(request.recipe, self._model.spec.memory, **request.changes)
         self._output = Output(settings, request.output)
@@ -96,6 +95,8 @@ class _Training:
         check_wanted(self._model.spec, request.regularisation_clips, request.trigger)
         saved = read_header(self._output.state) if request.resume else None
         self._saved_step = saved.facts.step if saved else 0
+        self._told = list(saved.facts.warnings) if saved else []
+        self._told_since = False
         self._saved_identity: dict[str, Any] | None = None
         self._place = choose_placement(settings.device)
         limit_memory(self._place, settings.memory_limit)
@@ -108,7 +109,6 @@ class _Training:
         """Prepare the dataset and load the model, with the state of an earlier run if that is to be resumed."""
         self._tell(TrainingProgress(TrainingStage.LOADING, note=str(self.chosen)))
         self._dataset = self._gatherer.with_made(self._dataset, self._settings)
-        self.warnings += [*(finding.message for finding in self._dataset.findings), *self._dataset.advice]
         self._prepared = self._prepare()
         if self._request.resume:
             self._saved_identity = self._identify(self.chosen.plan)
@@ -131,6 +131,13 @@ class _Training:
         lora = self._output.write_result(self._tensors(), self._metadata())
         self._output.remove_state()
         return lora
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the person should know of it, one sentence each."""
+        about = trigger_notes(self._request.trigger, self._model.spec)
+        found = (finding.message for finding in self._dataset.findings)
+        return (*about, *found, *self._dataset.advice, *self._told)
 
     def _plan_memory(self) -> TrainingPlanner:
         machine = probe(self._place.device, self._settings.cache).machine
@@ -168,7 +175,7 @@ class _Training:
             self.loop.run_until(step, self._observer)
             self._tell(self._validated())
         except Cancelled:
-            if self.loop.steps_done > self._saved_step:
+            if self.loop.steps_done > self._saved_step or (self._saved_step and self._told_since):
                 self._save_state()
             raise
         except NotFiniteError as error:
@@ -222,8 +229,11 @@ class _Training:
 
     def _save_state(self) -> None:
         try:
-            save_state(self._output.state, self.loop.state(), self._identity)
+            state = self.loop.state()
+            told = replace(state, facts=replace(state.facts, warnings=self._told))
+            save_state(self._output.state, told, self._identity)
             self._saved_identity, self._saved_step = self._identity, self.loop.steps_done
+            self._told_since = False
         except StorageError as error:  # an earlier one is still whole
             self._warn(f"The training's state after step {self.loop.steps_done} could not be saved: {error}")
 
@@ -271,5 +281,7 @@ class _Training:
         }
 
     def _warn(self, sentence: str) -> None:
+        """Say it at the end, also of a training that is resumed until then."""
         logger.warning(sentence)
-        self.warnings.append(sentence)
+        self._told.append(sentence)
+        self._told_since = True

@@ -10,12 +10,16 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from filelock import FileLock
 
 from tests.support.files.pictures import write_pictures
 from tests.support.hostile import BAD_JSON
 from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, QUICK, wait_for
-from wan_pipeline.errors import UserError
+from tests.support.trainings import Watcher
+from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.jobs.training import foreground
+from wan_pipeline.jobs.training.foreground import train_now
 from wan_pipeline.jobs.training.job import TrainingJob, TrainingState
 from wan_pipeline.jobs.training.process import train_next
 from wan_pipeline.jobs.training.samples import checkpoints_of, samples_of
@@ -24,6 +28,8 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
+from wan_pipeline.trainer.files.output import Output
+from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
 
 STEPS = 40
@@ -184,7 +190,54 @@ def test_samples_show_every_checkpoint_beside_the_base(studio: Studio, pictures:
     samples = samples_of(studio.settings, "look")
     assert [(each.step, each.number) for each in samples] == [(s, n) for s in (0, 10, 20, 30, 40) for n in (0, 1)]
     assert all(each.poster.is_file() for each in samples)
+    assert [each.motion for each in samples[:2]] == [1.0, 1.0] and all(each.motion for each in samples)
     assert studio.gallery.newest_posters() == {}
+
+
+def test_what_it_told_before_it_stopped_for_samples_is_kept(
+    studio: Studio, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Output.write_checkpoint
+
+    def full_at_first(output: Output, step: int, *of_file: object) -> None:
+        if step == 1:
+            raise StorageError("The disk is full.")
+        write(output, step, *of_file)
+
+    monkeypatch.setattr(Output, "write_checkpoint", full_at_first)
+    training_id = studio.trainings.submit(replace(of(pictures), steps=4), ["a red ball"])
+    assert train_next(studio.settings) is TrainingState.DONE
+    assert sum("after step 1 could not be saved" in each for each in job(studio, training_id).warnings) == 1
+
+
+class Waiting(Watcher):
+    """Frees the device once it is waited for, and asks for a clip after some steps."""
+
+    def __init__(self, studio: Studio, held: FileLock) -> None:
+        super().__init__()
+        self.studio, self.held, self.clip = studio, held, ""
+
+    def progress(self, progress: TrainingProgress) -> None:
+        super().progress(progress)
+        if progress.stage is TrainingStage.WAITING:
+            self.held.release()
+            if self.clip:
+                self.studio.queue.cancel(self.clip)
+        elif progress.stage is TrainingStage.TRAINING and progress.step == 5 and not self.clip:
+            self.clip = self.studio.submit(QUICK)
+
+
+def test_in_the_foreground_it_waits_for_the_device_and_gives_way_to_clips(
+    studio: Studio, pictures: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreground, "POLL_SECONDS", 0.01)
+    held = WorkspaceLocks(studio.settings.workspace).device()
+    held.acquire()
+    observer = Waiting(studio, held)
+    assert train_now(of(pictures), studio.settings, observer).lora.sha256 == wanted
+    stages = [told.stage for told in observer.told]
+    assert stages[0] is TrainingStage.WAITING
+    assert TrainingStage.WAITING in stages[stages.index(TrainingStage.TRAINING) :], "the clip had the device"
 
 
 @pytest.mark.parametrize(

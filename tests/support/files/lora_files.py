@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft.tuners.oft.layer import OFTRotationModule
 from safetensors.torch import save_file
 
 from wan_pipeline.lora.reading.keys import AUTHORS_NAMES
 
 RANK = 4
+SIDE = 8
+"""Of OFT's blocks."""
 Tensors = dict[str, torch.Tensor]
 
 
@@ -47,6 +50,9 @@ class LoraKind:
     bias: Callable[[torch.Tensor, Tensors], torch.Tensor] = lambda bias, tensors: bias
     has_norms: bool = False
     """Whether it is for norms too."""
+    has_tables: bool = False
+    """Whether it is for the blocks' modulation too."""
+    metadata: dict[str, str] | None = None
 
 
 def _noise(generator: torch.Generator, *shape: int) -> torch.Tensor:
@@ -83,6 +89,23 @@ def _loha(weight: torch.Tensor, generator: torch.Generator) -> Tensors:
     }
 
 
+def _oft(weight: torch.Tensor, tensors: Tensors) -> torch.Tensor:
+    """As `Linear.merge` of `peft/tuners/oft/layer.py` does it."""
+    numbers = tensors["oft_R.weight"]
+    rotation = OFTRotationModule(
+        *numbers.shape, SIDE, weight.shape[1], block_share=False, use_cayley_neumann=False, num_cayley_neumann_terms=5
+    )
+    rotation.weight = torch.nn.Parameter(numbers, requires_grad=False)
+    return (rotation.get_weight() @ weight.T).T
+
+
+def _diag_oft(weight: torch.Tensor, tensors: Tensors) -> torch.Tensor:
+    """As `DiagOFTModule` of `lycoris/modules/diag_oft.py` does it."""
+    one = torch.eye(SIDE)
+    turns = [(one + q) @ (one - q).inverse() for q in tensors["oft_blocks"] - tensors["oft_blocks"].mT]
+    return torch.block_diag(*turns).T @ weight
+
+
 KINDS = {
     "LoRA (`lora_A`, `lora_B`)": LoraKind(_pair("lora_A", "lora_B"), lambda weight, t: weight + _product(t)),
     "LoRA (`lora_down`, `lora_up`, `alpha`)": LoraKind(
@@ -117,6 +140,32 @@ KINDS = {
         _loha,
         lambda weight, t: weight + (t["hada_w1_a"] @ t["hada_w1_b"]) * (t["hada_w2_a"] @ t["hada_w2_b"]),
     ),
+    "LoRA with modulation (`diff_m`)": LoraKind(
+        _pair("lora_down", "lora_up"), lambda weight, t: weight + _product(t), has_tables=True
+    ),
+    "OFT of peft": LoraKind(
+        lambda weight, generator: {
+            "oft_R.weight": _noise(generator, weight.shape[1] // SIDE, SIDE * (SIDE - 1) // 2),
+        },
+        _oft,
+        metadata={"lora_adapter_metadata": '{"peft_type": "OFT"}'},
+    ),
+    "OFT of LyCORIS": LoraKind(
+        lambda weight, generator: {
+            "oft_blocks": _noise(generator, weight.shape[0] // SIDE, SIDE, SIDE),
+            "alpha": torch.tensor(0.0),
+        },
+        _diag_oft,
+    ),
+    "(IA)3 of peft": LoraKind(
+        lambda weight, generator: {"ia3_l": _noise(generator, weight.shape[0], 1) + 1},
+        lambda weight, t: weight * t["ia3_l"],
+        lambda bias, t: bias * t["ia3_l"].flatten(),
+    ),
+    "(IA)3 of LyCORIS": LoraKind(
+        lambda weight, generator: {"weight": _noise(generator, weight.shape[1]), "on_input": torch.tensor(1)},
+        lambda weight, t: weight * (1 + t["weight"]),
+    ),
 }
 
 
@@ -138,14 +187,27 @@ def make(transformer: torch.nn.Module, kind: LoraKind, seed: int = 3) -> dict[st
         is_norm = not isinstance(module, torch.nn.Linear)
         shape = module.weight.shape
         made[name] = {"diff": _noise(generator, *shape)} if is_norm else kind.tensors(module.weight, generator)
+    if kind.has_tables:
+        tables = {name: table for name, table in transformer.named_parameters() if name.endswith("scale_shift_table")}
+        for name, table in tables.items():
+            if name.startswith("blocks."):
+                made[name.removesuffix(".scale_shift_table")] = {"diff_m": _noise(generator, *table.shape)}
     return made
 
 
-def write(path: Path, dialect: str, made: dict[str, Tensors]) -> int:
+def write(path: Path, dialect: str, made: dict[str, Tensors], kind: LoraKind) -> int:
     """Save a file in a dialect. Returns the number of its keys."""
-    spell = DIALECTS[dialect]
-    tensors = {f"{spell(name)}.{end}": value.clone() for name, of in made.items() for end, value in of.items()}
-    save_file(tensors, path)
+    return save(path, spelled(DIALECTS[dialect], made), kind)
+
+
+def spelled(spell: Callable[[str], str], made: dict[str, Tensors]) -> Tensors:
+    """The tensors of a file by their keys."""
+    return {f"{spell(name)}.{end}": value.clone() for name, of in made.items() for end, value in of.items()}
+
+
+def save(path: Path, tensors: Tensors, kind: LoraKind) -> int:
+    """Save a file. Returns the number of its keys."""
+    save_file(tensors, path, kind.metadata)
     return len(tensors)
 
 
@@ -154,6 +216,9 @@ def fuse(transformer: torch.nn.Module, kind: LoraKind, made: dict[str, Tensors])
     """Change the weights as the formulas say."""
     for name, tensors in made.items():
         module = transformer.get_submodule(name)
+        if "diff_m" in tensors:
+            module.scale_shift_table.add_(tensors["diff_m"])
+            continue
         module.weight.copy_(kind.weight(module.weight.clone(), tensors))
         if getattr(module, "bias", None) is not None:
             module.bias.copy_(kind.bias(module.bias.clone(), tensors))

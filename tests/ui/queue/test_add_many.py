@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import gradio as gr
 import pytest
 
 from tests.support.pages import TEMPLATES, page_links
+from wan_pipeline.projects.project import Profile
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.queue.add_many import AddManyEvents
 from wan_pipeline.ui.queue.layout import QueueLayout
@@ -81,6 +83,26 @@ def test_a_file_is_reported_before_it_is_added(studio: Studio, panel: Panel, tmp
     added = panel.events.add_file(panel.values(file=reported[panel.layout.file]))
     assert "1 clip added" in added[panel.toast]
     assert [job.request.prompt for job in studio.jobs.waiting(2)] == ["one"]
+
+
+def test_a_profile_decides_model_size_and_steps(studio: Studio, panel: Panel, tmp_path: Path) -> None:
+    project = studio.projects.ensure("Film")[0]
+    assert panel.events.offer_profiles(project.id, "").visible is False
+    draft = Profile(width=160, height=160, num_inference_steps=2)
+    studio.projects.save(replace(project, draft=draft, final=Profile(num_inference_steps=5)))
+    assert [value for _, value in panel.events.offer_profiles(project.id, "").choices] == ["", "draft", "final"]
+    listed = tmp_path / "shots.csv"
+    listed.write_text("prompt,profile\none,\ntwo,Final\nthree,rough\n", encoding="utf-8")
+    reported = panel.events.report_file(str(listed), project.id, "draft")
+    assert "Its profile is &#39;rough&#39;; write draft or final" in reported[panel.layout.report]
+    values = panel.values(prompts="a ball", profile="draft", file=str(listed)) | {panel.project: project.id}
+    added = panel.events.add(values)
+    assert "1 clip added" in added.get(panel.toast, ""), list(added.values())
+    panel.events.add_file(values)
+    jobs = {job.request.prompt: job.request for job in studio.jobs.waiting(9)}
+    assert (jobs["a ball"].width, jobs["a ball"].num_inference_steps) == (160, 2)
+    assert (jobs["one"].width, jobs["one"].num_inference_steps) == (160, 2)
+    assert jobs["two"].num_inference_steps == 5
 
 
 def test_a_file_that_is_no_list_cannot_be_added(panel: Panel, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from tests.projects.test_checkpoint_grids import write_lora
 from tests.support.files.pictures import write_pictures
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, page_links
+from wan_pipeline.jobs.background.captions import CaptionsState, WrittenCaptions
 from wan_pipeline.jobs.background.dataset_checks import check, key_of
 from wan_pipeline.jobs.training.job import Point, TrainingResult, TrainingState
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
@@ -37,7 +40,8 @@ class Tab:
         view = TrainView(studio, TEMPLATES, NAMES, self.layout, self.links)
         self.events = TrainEvents(studio, TEMPLATES, self.layout, view, self.links)
         self.data = DatasetEvents(studio, TEMPLATES, self.layout, view, self.links)
-        boxes = {*self.layout.inputs, *self.events.act_inputs, self.layout.find, self.layout.put}
+        own = (self.layout.find, self.layout.put, self.layout.add, self.layout.captioner)
+        boxes = {*self.layout.inputs, *self.events.act_inputs, *own}
         self.values: dict[Any, Any] = {box: box.value for box in boxes}
         self.keep(self.events.enter(self.values))
 
@@ -130,11 +134,15 @@ def test_files_and_starred_clips_go_into_the_dataset(tab: Tab, studio: Studio, t
 
 
 def test_train_queues_what_the_form_holds(tab: Tab, studio: Studio) -> None:
-    tab.fill(name=" my look ", trigger="ohwx  moon", steps="20", seed="7", prompts="a red ball\n\na blue fish")
+    tab.fill(
+        name=" my look ", trigger="ohwx  moon", steps="20", seed="7", clips="2", prompts="a red ball\n\na blue fish"
+    )
     updates = tab.keep(tab.events.train(tab.values))
     job = studio.trainings.all()[0]
     folder = studio.settings.datasets / "look"
-    assert job.request == TrainingRequest(folder, "my look", trigger="ohwx moon", seed=7, steps=20)
+    assert job.request == TrainingRequest(
+        folder, "my look", trigger="ohwx moon", seed=7, steps=20, regularisation_clips=2
+    )
     assert job.prompts == ("a red ball", "a blue fish")
     assert updates[tab.layout.name] == "" and "Training my look" in tab.text("now")
     assert "Waiting until the queue is idle" in tab.text("now") and "waiting" in tab.text("list")
@@ -190,14 +198,61 @@ def test_a_checkpoint_is_taken_into_the_folder(tab: Tab, studio: Studio) -> None
     training_id = done(studio)
     folder = studio.settings.trainings / "mine"
     folder.mkdir(parents=True)
-    for name in ("mine-4_high_noise", "mine-4_low_noise", "mine-45"):
-        (folder / f"{name}.safetensors").write_bytes(b"x")
+    for name, step in (("mine-4_high_noise", 4), ("mine-4_low_noise", 4), ("mine-45", 45)):
+        write_lora(folder / f"{name}.safetensors", step)
     updates = tab.click("take", training_id, "4")
     assert "mine-4" in str(updates)
     taken = sorted(path.name for path in studio.settings.loras.glob("mine-*"))
     assert taken == ["mine-4_high_noise.safetensors", "mine-4_low_noise.safetensors"]
     tab.click("take", training_id, "x")
     assert "no checkpoint of step 0" in tab.text("toast")
+
+
+def test_checkpoints_are_compared_by_weights(tab: Tab, studio: Studio) -> None:
+    training_id = done(studio)
+    write_lora(studio.settings.trainings / "mine" / "mine-4.safetensors", 4)
+    tab.keep(tab.events.refresh(tab.values))
+    assert "Compare checkpoints" in tab.text("list")
+    tab.click("compare", training_id)
+    assert "ohwx" in tab.text("over") and "0.5, 1" in tab.values[tab.layout.over]
+    tab.click("queue-grid", training_id, json.dumps({"prompts": NASTY, "weights": "many"}))
+    assert "is not a number" in tab.text("over")
+    assert_harmless(tab.values[tab.layout.over])
+    tab.click("queue-grid", training_id, json.dumps({"prompts": "a red ball", "weights": "0, 1", "steps": "4"}))
+    assert tab.text("over") == "" and "2 clips added to the queue" in tab.text("toast")
+    assert "step 4" in tab.text("list") and "2 clips of this grid are not there yet" in tab.text("list")
+    tab.click("queue-grid", training_id, json.dumps({"prompts": "a red ball", "weights": "0, 2", "steps": "4"}))
+    assert "1 clip added to the queue; 1 clip of the grid are there already" in tab.text("toast")
+    tab.click("grid-sheet", training_id)
+    assert "No clip of the grid of 'mine' is done yet" in tab.text("toast")
+
+
+def test_tags_are_counted_filtered_added_and_removed(tab: Tab, studio: Studio) -> None:
+    studio.datasets.write_caption("look", "0.png", f"Fog, {NASTY}")
+    tab.keep(tab.events.refresh(tab.values))
+    assert "<script" not in tab.values[tab.layout.tags]
+    assert "ball 4" in tab.text("tags") and "fog 1" in tab.text("tags")
+    tab.click("tag", text="fog", on=tab.data)
+    assert "1 caption with fog" in tab.text("tags") and tab.values[tab.layout.grid].count("caption-card") == 1
+    tab.fill(add="moon")
+    tab.keep(tab.data.add_tag(tab.values))
+    assert studio.datasets.items("look")[0].caption.endswith(", moon")
+    assert "1 caption changed" in tab.text("toast")
+    tab.click("remove-tag", text="fog", on=tab.data)
+    assert "Fog" not in studio.datasets.items("look")[0].caption
+    assert tab.values[tab.layout.grid].count("caption-card") == 5
+
+
+def test_only_models_in_the_cache_write_captions(tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tab.events.enter(tab.values)[tab.layout.captioning].visible is False
+    tab.fill(captioner="../elsewhere")
+    tab.keep(tab.data.write_captions(tab.values))
+    assert "no model in the Hugging Face cache" in tab.text("toast")
+    tab.checked()
+    writing = WrittenCaptions(CaptionsState.WRITING, 2, 5)
+    monkeypatch.setattr(studio.captions, "of", lambda _: writing)
+    tab.keep(tab.events.refresh(tab.values))
+    assert "Writing captions: 2 of 5" in tab.text("report")
 
 
 def test_a_long_dataset_is_shown_a_page_at_a_time(tab: Tab, studio: Studio, tmp_path: Path) -> None:

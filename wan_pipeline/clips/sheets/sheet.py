@@ -57,6 +57,12 @@ def write_sheet(tiles: Sequence[Tile], title: str, target: Path, grid: Grid | No
     return letters_note([title, *labels, *(text for tile in tiles for text in (tile.heading, *tile.lines, tile.text))])
 
 
+def check_ending(target: Path) -> None:
+    """Raise UserError for a file that no sheet can be written to."""
+    if target.suffix.lower() not in FORMATS or target.is_dir():
+        raise UserError(f"The contact sheet {target} is not a picture; choose a name that ends in .png, .pdf or .mp4.")
+
+
 def check_count(count: int, most: int) -> None:
     """Raise UserError for no clips, or more than one sheet holds."""
     if not 1 <= count <= most:

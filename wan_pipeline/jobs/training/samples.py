@@ -14,6 +14,7 @@ from pathlib import Path
 from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import poster_path, receipt_path
 from wan_pipeline.jobs.training.job import TrainingJob
+from wan_pipeline.jobs.training.motion import measure_motion, read_motion
 from wan_pipeline.jobs.training.observer import SampleObserver, TrainingObserver
 from wan_pipeline.jobs.worker.render import make_clip
 from wan_pipeline.lora.library import LoraLibrary
@@ -41,6 +42,8 @@ class Sample:
     """Index of its prompt, from 0."""
     clip: Path
     poster: Path
+    motion: float | None = None
+    """As a share of that of the base model's sample; None where it is not known."""
 
 
 def sample_frames(spec: ModelSpec) -> int:
@@ -50,11 +53,14 @@ def sample_frames(spec: ModelSpec) -> int:
 
 def samples_of(settings: Settings, name: str) -> list[Sample]:
     """The finished samples of a training, by step and prompt."""
-    found = []
-    for path in (settings.trainings / name / FOLDER).glob("*.mp4"):
+    folder, found = settings.trainings / name / FOLDER, []
+    moved = read_motion(folder)
+    for path in folder.glob("*.mp4"):
         match = FILE.fullmatch(path.name)
         if match and receipt_path(path).is_file():  # which comes last
-            found.append(Sample(int(match[1]), int(match[2]), path, poster_path(path)))
+            own, base = moved.get(path.stem), moved.get(f"step-{BASE}_{match[2]}")
+            share = own / base if own is not None and base else None
+            found.append(Sample(int(match[1]), int(match[2]), path, poster_path(path), share))
     return sorted(found, key=lambda sample: (sample.step, sample.number))
 
 
@@ -87,6 +93,7 @@ class Sampler:
             for done, (clip, request) in enumerate(missing):
                 observer.sampling(done, len(missing))
                 make_clip(engine, request, SampleObserver(observer), clip)
+                measure_motion(clip)
 
     def _missing(self, final: tuple[int, str] | None) -> Iterator[tuple[Path, GenerationRequest]]:
         loras = {BASE: "", **checkpoints_of(self._settings, self._job.name), **(dict([final]) if final else {})}

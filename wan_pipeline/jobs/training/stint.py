@@ -68,7 +68,8 @@ class Stint:
                 observer.wants_samples = bool(self._job.prompts)
                 trained = self._train_on(observer)
                 if trained is not None:
-                    self._warnings += trained.warnings
+                    for sentence in trained.warnings:
+                        self._warn(sentence)
                     return _result(self._job.name, trained)
                 gc.collect()  # the model's modules and hooks refer to each other
                 self._sample(observer)
@@ -135,11 +136,21 @@ class Stint:
             observer.close()
 
     @contextmanager
+    def _keeping_warnings(self) -> Iterator[None]:
+        """However it ends, what it has to say is in its row."""
+        try:
+            yield
+        finally:
+            if self._warnings != list(self._job.warnings):
+                self._queue.record_warnings(self._job.id, self._warnings)
+
+    @contextmanager
     def _ending(self) -> Iterator[None]:
         """Turn whatever goes wrong within into the end of this training, or into a pause."""
         job = self._job
         try:
-            yield
+            with self._keeping_warnings():
+                yield
         except Cancelled:
             self._queue.pause(job.id)
             logger.info("The training %s stops; its state is kept.", job.name)

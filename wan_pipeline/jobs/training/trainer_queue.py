@@ -72,6 +72,10 @@ class TrainerQueue:
         else:
             self._set(training_id, RUNNING, state=TrainingState.PAUSED, stage="", eta_seconds=None, deaths=0)
 
+    def record_warnings(self, training_id: str, warnings: Sequence[str]) -> None:
+        """Of the running training; `finish` keeps those of one that is done."""
+        self._set(training_id, RUNNING, warnings=json.dumps(list(warnings)))
+
     def record_result(self, training_id: str, result: TrainingResult, warnings: Sequence[str]) -> None:
         """The running training has written its LoRA; only samples are left to be made."""
         self._set(training_id, RUNNING, result=json.dumps(asdict(result)), warnings=json.dumps(list(warnings)))

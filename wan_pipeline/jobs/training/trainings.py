@@ -17,13 +17,14 @@ from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.files import storage_error, whole_file
+from wan_pipeline.storage.files import storage_error
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.trainer.dataset.folder import read_items
-from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, checkpoint_name, lora_paths
+from wan_pipeline.trainer.files.checkpoints import checkpoints, put_into_library
+from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, checkpoint_name
 from wan_pipeline.trainer.recipe import load_recipe
-from wan_pipeline.trainer.request import TrainingRequest, check_seed
-from wan_pipeline.trainer.trainable import SUFFIXES, check_trainable, expert_suffixes
+from wan_pipeline.trainer.request import TrainingRequest, check_seed, check_wanted
+from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
 
 MAX_PROMPTS = 4
 """Prompts of samples: each is a clip at every checkpoint."""
@@ -74,6 +75,7 @@ class Trainings:
         model = self._models.find(request.model)
         suffixes = expert_suffixes(check_trainable(model))
         recipe = load_recipe(request.recipe, model.spec.memory, **request.changes)
+        check_wanted(model.spec, request.regularisation_clips, request.trigger)
         read_items(request.dataset)
         _check_prompts(prompts, model.spec)
         steps = [step for step in range(1, recipe.steps) if recipe.is_checkpoint(step)]
@@ -167,15 +169,11 @@ class Trainings:
         Raises UserError if there is no such checkpoint, StorageError.
         """
         job = self.existing(training_id)
-        name = checkpoints_of(self._settings, job.name).get(step)
-        if name is None:
+        found = checkpoints(self._settings, job.name) if checkpoints_of(self._settings, job.name) else []
+        one = next((one for one in found if one.step == step and not one.is_result), None)
+        if one is None:
             raise UserError(f"The training '{job.name}' has no checkpoint of step {step} any more; look at the list.")
-        for path in lora_paths(self._settings.trainings / job.name, name, SUFFIXES):
-            target = self._settings.loras / path.name
-            if path.is_file() and not target.exists():
-                with whole_file(target) as part:
-                    shutil.copyfile(path, part)
-        return name
+        return put_into_library(self._settings, one)
 
     def fail_unfinished(self, error: str) -> None:
         """Fail every training that runs or waits: no process can be started for them."""

@@ -11,7 +11,7 @@ from typing import Any
 from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.guidance_interval import interval_text
-from wan_pipeline.requests.layers import with_none_read
+from wan_pipeline.requests.layers import PROFILES, with_none_read
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, OF_THE_SHOT, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
@@ -38,6 +38,8 @@ class Row:
     deterministic: bool = False
     shot: ShotOfRow | None = None
     """The shot that the clip is a take of."""
+    profile: str = ""
+    """The project's "draft" or "final", or "" for neither."""
     request: GenerationRequest | None = field(default=None, compare=False)
     """What the draft was resolved to when the row was checked, so that it is checked once. Files are PENDING."""
 
@@ -91,7 +93,7 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     shot = read_shot(values, note)
     if shot and not draft.prompt:
         draft = replace(draft, prompt=shot.description)
-    return Row(number, draft, project, note, _is_yes(values.get("deterministic", "")), shot)
+    return Row(number, draft, project, note, _is_yes(values.get("deterministic", "")), shot, _profile(values))
 
 
 def row_values(row: Row) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def row_values(row: Row) -> dict[str, Any]:
     loras = [lora.text for lora in draft.loras or ()]
     values["lora"] = loras if draft.loras is not None else None  # an empty list means no LoRAs, not the project's
     values["guidance-interval"] = draft.guidance_interval and interval_text(draft.guidance_interval)
-    values |= {"project": row.project or None, "note": row.note or None}
+    values |= {"project": row.project or None, "profile": row.profile or None, "note": row.note or None}
     values["deterministic"] = "yes" if row.deterministic else None
     if row.shot:  # not the number of the take, which is taken where the clip is
         values |= {"scene": row.shot.scene or None, "shot": row.shot.shot, "description": row.shot.description or None}
@@ -150,6 +152,13 @@ def _note(values: Mapping[str, Any]) -> str:
 
 def _shown(value: object) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _profile(values: Mapping[str, Any]) -> str:
+    text = str(values.get("profile") or "").strip()
+    if text.casefold() not in ("", *PROFILES):
+        raise RequestError("profile", f"Its profile is '{text[:40]}'; write {' or '.join(PROFILES)}, or nothing.")
+    return text.casefold()
 
 
 def _is_yes(value: object) -> bool:

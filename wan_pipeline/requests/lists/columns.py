@@ -12,7 +12,7 @@ from wan_pipeline.requests import options
 TEXTS = ("prompt", "negative-prompt", "prompt-before", "prompt-after")
 """Columns in which an empty JSON text is a value; elsewhere it leaves the choice to preset and model."""
 LISTS = ("lora", "reference-image")
-OF_THE_JOB = ("project", "note", "deterministic")
+OF_THE_JOB = ("project", "profile", "note", "deterministic")
 OF_THE_SHOT = ("scene", "shot", "take", "description")
 COLUMNS = (*(option.name for option in options.OPTIONS), *LISTS, *OF_THE_JOB, *OF_THE_SHOT)
 FIELDS = {option.field: option.name for option in options.OPTIONS} | {

@@ -65,6 +65,8 @@ class QueueFile:
     """What was read otherwise than it may have been meant, one sentence each."""
     project: str = ""
     """The project that rows without one were checked for."""
+    profile: str = ""
+    """The profile, likewise."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -100,22 +102,24 @@ class CheckedList:
         self.close()
 
 
-def check_rows(content: QueueFile, check: Callable[[Draft, str], GenerationRequest], project: str = "") -> QueueFile:
+def check_rows(
+    content: QueueFile, check: Callable[[Draft, str, str], GenerationRequest], project: str = "", profile: str = ""
+) -> QueueFile:
     """Give each row the request that `check` makes of its draft; rows for which it raises UserError are bad.
 
-    `project` is for rows that name none; `check` gets a row's project too.
+    `project` and `profile` are for rows that name none; `check` gets a row's too.
     """
     good: list[Row] = []
     bad = list(content.bad_rows)
     for row in content.rows:
         try:
-            good.append(replace(row, request=check(row.draft, row.project or project)))
+            good.append(replace(row, request=check(row.draft, row.project or project, row.profile or profile)))
         except UserError as error:
             bad.append(BadRow.of(row.number, error))
     notes = [f"Row {row.number}: {note}" for row in good if row.request for note in row.request.notes]
     more = [f"There are {len(notes) - MAX_NOTES:,} more such notes."] if len(notes) > MAX_NOTES else []
     warnings = (*content.warnings, *notes[:MAX_NOTES], *more)
-    return replace(content, rows=tuple(good), bad_rows=tuple(bad), warnings=warnings, project=project)
+    return replace(content, rows=tuple(good), bad_rows=tuple(bad), warnings=warnings, project=project, profile=profile)
 
 
 def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -20,6 +20,7 @@ from wan_pipeline.trainer.dataset.folder import (
     read_items,
 )
 from wan_pipeline.trainer.dataset.importing import import_dataset
+from wan_pipeline.trainer.dataset.tags import has_tag, with_tag, without_tag
 from wan_pipeline.trainer.files.naming import is_file_name
 
 ZIP_SUFFIX = ".zip"
@@ -111,6 +112,32 @@ class Datasets:
             caption = " ".join(item.caption.replace(find, put).split())
             _write_caption(item.path.with_suffix(CAPTION_SUFFIX), caption)
         return len(changed)
+
+    @main_app_only
+    def add_tag(self, name: str, tag: str, among: str = "") -> int:
+        """Add a tag to all captions that lack it, or to those of them that have the tag `among`.
+
+        Returns how many captions changed.
+        """
+        tag = " ".join(tag.split()).strip(" ,")
+        if not tag or "," in tag:
+            raise DatasetError("There is nothing to add; type one tag, without a comma.")
+        return self._change(name, lambda caption: with_tag(caption, tag), among)
+
+    @main_app_only
+    def remove_tag(self, name: str, tag: str) -> int:
+        """Take a tag out of all captions. Returns how many captions changed."""
+        return self._change(name, lambda caption: without_tag(caption, tag), tag)
+
+    def _change(self, name: str, change: Callable[[str], str], among: str) -> int:
+        """Change the captions that have a tag; all of them without one."""
+        count = 0
+        for item in self.items(name):
+            caption = change(item.caption) if not among or has_tag(item.caption, among) else item.caption
+            if caption != item.caption:
+                _write_caption(item.path.with_suffix(CAPTION_SUFFIX), caption)
+                count += 1
+        return count
 
     @main_app_only
     def remove_item(self, name: str, item: str) -> None:

@@ -1,7 +1,8 @@
-"""The LoRAs that a training wrote on its way."""
+"""The LoRAs that a training wrote on its way. No torch."""
 
 from __future__ import annotations
 
+import filecmp
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,8 @@ from wan_pipeline.models.weights import DamagedFileError, read_header
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
-from wan_pipeline.trainer.files.naming import NameTakenError, checkpoint_name, is_file_name
-from wan_pipeline.trainer.files.output import Output
+from wan_pipeline.trainer.files.naming import NameTakenError, check_name, checkpoint_name, is_file_name, lora_paths
+from wan_pipeline.trainer.trainable import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Checkpoint:
     validation_loss: float | None
     is_result: bool
     """Whether it is the finished LoRA, in the LoRA folder."""
+    base_model: str = ""
+    """Id of the model that it was trained on; empty where the file does not say it."""
+    seed: int = 0
+    """Of the training."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,14 @@ class _Receipt:
     steps: int
     loss: float | None = None
     validation_loss: float | None = None
+    seed: int = 0
 
 
 def trainings(settings: Settings) -> list[str]:
     """Names of the trainings whose checkpoints are kept, sorted."""
     folder = settings.trainings
     names = sorted(path.name for path in folder.glob("*") if is_file_name(path.name))
-    return [name for name in names if _on_the_way(Output(settings, name))]
+    return [name for name in names if _on_the_way(settings, name)]
 
 
 def checkpoints(settings: Settings, name: str) -> list[Checkpoint]:
@@ -56,8 +62,9 @@ def checkpoints(settings: Settings, name: str) -> list[Checkpoint]:
 
     Files that cannot be read, or are of no training, are left out.
     """
-    output = Output(settings, name)
-    found = [*_on_the_way(output), *_read(name, output.result_files(), is_result=True)]
+    check_name(name)
+    results = [path for path in lora_paths(settings.loras, name, SUFFIXES) if path.is_file()]
+    found = [*_on_the_way(settings, name), *_read(name, results, is_result=True)]
     if not found:
         known = ", ".join(trainings(settings))
         raise UserError(f"No checkpoints are kept of a training '{name}'; choose one of: {known or 'none yet'}.")
@@ -75,23 +82,38 @@ def use(settings: Settings, name: str, step: int) -> tuple[Path, ...]:
     taken = {path.name.casefold() for path in settings.loras.glob(f"*{SUFFIX}")}
     if target := next((path for path in targets if path.name.casefold() in taken), None):
         raise NameTakenError(f"There is a LoRA '{target.stem}' in {settings.loras} already; it may be this one.")
-    with ExitStack() as stack:  # all are copied before the first gets its name
-        for path, target in zip(wanted.paths, targets, strict=True):
-            shutil.copyfile(path, stack.enter_context(whole_file(target)))
+    _copy(wanted.paths, targets)
     return targets
 
 
-def _on_the_way(output: Output) -> list[Checkpoint]:
-    ending = re.compile(rf"{re.escape(output.name)}-(\d+)(_high_noise|_low_noise)?{re.escape(SUFFIX)}")
+def put_into_library(settings: Settings, one: Checkpoint) -> str:
+    """Copy a checkpoint into the LoRA folder, unless it is there, and return its name.
+
+    Raises NameTakenError if another LoRA has the name, StorageError.
+    """
+    targets = [settings.loras / path.name for path in one.paths]
+    missing = [(path, target) for path, target in zip(one.paths, targets, strict=True) if not target.exists()]
+    for path, target in zip(one.paths, targets, strict=True):
+        if target.exists() and not filecmp.cmp(path, target, shallow=False):
+            raise NameTakenError(f"There is another LoRA '{target.stem}' in {settings.loras}; rename that one.")
+    _copy([path for path, _ in missing], [target for _, target in missing])
+    return one.name
+
+
+def _copy(paths: Sequence[Path], targets: Sequence[Path]) -> None:
+    """All are copied before the first gets its name."""
+    with ExitStack() as stack:
+        for path, target in zip(paths, targets, strict=True):
+            shutil.copyfile(path, stack.enter_context(whole_file(target)))
+
+
+def _on_the_way(settings: Settings, name: str) -> list[Checkpoint]:
+    ending = re.compile(rf"{re.escape(name)}-(\d+)(_high_noise|_low_noise)?{re.escape(SUFFIX)}")
     files: dict[int, list[Path]] = {}
-    for path in sorted(output.folder.glob(f"*{SUFFIX}")):
+    for path in sorted((settings.trainings / name).glob(f"*{SUFFIX}")):
         if found := ending.fullmatch(path.name):
             files.setdefault(int(found[1]), []).append(path)
-    return [
-        one
-        for step, paths in files.items()
-        for one in _read(checkpoint_name(output.name, step), paths, is_result=False)
-    ]
+    return [one for step, paths in files.items() for one in _read(checkpoint_name(name, step), paths, is_result=False)]
 
 
 def _read(name: str, paths: Sequence[Path], *, is_result: bool) -> Iterator[Checkpoint]:
@@ -99,7 +121,11 @@ def _read(name: str, paths: Sequence[Path], *, is_result: bool) -> Iterator[Chec
     if not paths:
         return
     try:
-        receipt = parse(_Receipt, parse_json(read_header(paths[0]).metadata["receipt"]))
+        metadata = read_header(paths[0]).metadata
+        receipt = parse(_Receipt, parse_json(metadata["receipt"]))
     except (DamagedFileError, OutsideDataError, KeyError, OSError):
         return
-    yield Checkpoint(name, receipt.steps, tuple(paths), receipt.loss, receipt.validation_loss, is_result)
+    losses = receipt.loss, receipt.validation_loss
+    yield Checkpoint(
+        name, receipt.steps, tuple(paths), *losses, is_result, metadata.get("base_model", ""), receipt.seed
+    )

@@ -24,7 +24,6 @@ from wan_pipeline.trainer.files.naming import (
     state_path,
 )
 from wan_pipeline.trainer.files.state import no_state
-from wan_pipeline.trainer.trainable import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,6 @@ class Output:
     def write_result(self, tensors: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> WrittenLora:
         """Write the finished LoRA into the LoRA folder. Raises StorageError."""
         return self._write(self._loras, self.name, tensors, metadata)
-
-    def result_files(self) -> list[Path]:
-        """The files of the finished LoRA that are in the LoRA folder."""
-        return [path for path in lora_paths(self._loras, self.name, SUFFIXES) if path.is_file()]
 
     def remove_state(self) -> None:
         self.state.unlink(missing_ok=True)

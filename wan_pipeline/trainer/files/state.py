@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Facts:
     """Of every step."""
     validation: list[tuple[int, float]]
     """Validation losses, each with its step."""
+    warnings: list[str] = field(default_factory=list)
+    """What has been told so far, such as of a smaller memory plan."""
 
 
 @dataclass(frozen=True)

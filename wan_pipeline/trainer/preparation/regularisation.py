@@ -14,7 +14,6 @@ from pathlib import Path
 
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.errors import UserError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.spec import ModelSpec, frames_up_to
 from wan_pipeline.progress import Progress, check_cancelled
@@ -26,8 +25,6 @@ from wan_pipeline.storage.files import whole_file
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.folder import CAPTION_SUFFIX
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
-
-MAX_CLIPS = 200
 
 
 @dataclass(frozen=True)
@@ -58,21 +55,6 @@ class Wanted:
         facts = [self.model.fingerprint, self.captions, self.count, str(self.bucket), self.seed]
         name = hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return settings.workspace / "regularisation" / name
-
-
-def check_wanted(spec: ModelSpec, count: int, trigger: str) -> None:
-    """Raise UserError if the base model cannot make clips for this training, or they would work against it."""
-    if not count:
-        return
-    if not 0 < count <= MAX_CLIPS:
-        raise UserError(f"{count} regularisation clips are out of range; choose 1 to {MAX_CLIPS}.")
-    if spec.needs_image:
-        raise UserError(f"{spec.title} makes no clips from captions alone; give clips by --regularisation instead.")
-    if not trigger:
-        raise UserError(
-            "Regularisation clips of the base model need a --trigger word: without one the LoRA would be taught two "
-            "looks for the same captions."
-        )
 
 
 def bucket_of_made(spec: ModelSpec, buckets: Buckets) -> Bucket:

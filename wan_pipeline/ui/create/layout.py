@@ -9,6 +9,7 @@ from wan_pipeline.requests.limits import MAX_REFERENCES
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
+from wan_pipeline.ui.common.profiles import PROFILES, profile_radio
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
@@ -17,8 +18,6 @@ from wan_pipeline.ui.create.fields.field import Choices
 from wan_pipeline.ui.create.form import Form, Part
 
 POLL_SECONDS = 0.8
-PROFILES = {"": "Project's setup", "draft": "Draft", "final": "Final"}
-"""What a clip of a project may be made by, with its title."""
 DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
@@ -164,9 +163,7 @@ class FormLayout(Layout):
             with gr.Row(visible=False, elem_classes="edit-bar") as self.edit_bar:
                 gr.HTML(self._templates.render("create/stage/editing.html"))
                 self.stop_editing = gr.Button("Discard changes", elem_classes="quiet", size="sm")
-            own = [(PROFILES[""], "")]
-            self.profile = gr.Radio(own, value="", label="Made by", visible=False, elem_classes="pills")
-            """Which profile of the open project makes the clip; hidden where it has none."""
+            self.profile = profile_radio()
             with gr.Row(elem_classes="generate-row"):
                 self.estimate = gr.HTML("", elem_classes="estimate-slot", js_on_load=WATCH_FAULTS)
                 self.generate = gr.Button("Generate", variant="primary", elem_classes="generate-button")

@@ -52,6 +52,13 @@ class QueueRoom:
         gr.on(
             [links.page.load, links.entered(RoomId.QUEUE)], events.offer_styles, panel.presets, panel.presets, **QUIET
         )
+        gr.on(
+            [links.page.load, links.project.change],
+            events.offer_profiles,
+            [links.project, panel.profile],
+            panel.profile,
+            **QUIET,
+        )
         panel.add.click(events.add, events.inputs, events.outputs, **QUIET)
-        panel.upload.upload(events.report_file, [panel.upload, links.project], events.outputs, **QUIET)
-        panel.add_file.click(events.add_file, {panel.file, links.project}, events.outputs, **QUIET)
+        panel.upload.upload(events.report_file, [panel.upload, links.project, panel.profile], events.outputs, **QUIET)
+        panel.add_file.click(events.add_file, {panel.file, links.project, panel.profile}, events.outputs, **QUIET)

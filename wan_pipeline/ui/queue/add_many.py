@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -18,6 +20,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.messages import estimate, hint, notice, toast
 from wan_pipeline.ui.common.names import look_choices
+from wan_pipeline.ui.common.profiles import profile_choice, profile_of
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
@@ -53,7 +56,7 @@ class AddManyEvents:
         if not prompts_in(values[self._panel.prompts] or ""):
             return self._panel.updates(estimate=estimate(self._templates, "Write one prompt on each line."))
         try:
-            layers = self._studio.projects.layers(values.get(self._project) or "")
+            layers = self._studio.projects.layers(values.get(self._project) or "", self._profile(values))
             found = self._studio.estimates.of_drafts(self._drafts(values), layers)
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
@@ -67,17 +70,22 @@ class AddManyEvents:
 
     def add(self, values: Values) -> Updates:
         try:
-            ids = self._studio.submit_many(self._drafts(values), values.get(self._project) or "")
+            project, profile = values.get(self._project) or "", self._profile(values)
+            ids = self._studio.submit_many(self._drafts(values), project, profile=profile)
         except UserError as error:
             return self._panel.updates(estimate=hint(self._templates, str(error)))
         return {**self._panel.updates(prompts=""), **self._added(ids)}
 
-    def report_file(self, path: str | None, project: str | None = None) -> Updates:
+    def offer_profiles(self, project: str | None, chosen: str | None) -> gr.Radio:
+        """The profiles of the open project."""
+        return profile_choice(self._studio, project, chosen or "")
+
+    def report_file(self, path: str | None, project: str | None = None, profile: str | None = None) -> Updates:
         """Show what is in an uploaded file, for the open project, before anything of it is queued."""
         if not path:
             return self._panel.updates(report=gr.skip())
         try:
-            checked = self._check(path, project or "")
+            checked = self._check(path, project or "", profile or "")
             content = checked.content
             requests = [row.request for row in content.rows if row.request]
             text = self._studio.estimates.of_requests(requests).text if requests else ""
@@ -92,17 +100,20 @@ class AddManyEvents:
 
     def add_file(self, values: Values) -> Updates:
         """Queue the clips of the file as they were checked when it was reported."""
-        path, project = values[self._panel.file], values.get(self._project) or ""
+        path, project, profile = values[self._panel.file], values.get(self._project) or "", self._profile(values)
         try:
-            with self._held(path) or self._studio.lists.read(Path(path), project=project) as content:
-                ids = self._studio.lists.submit(content, skip_bad=True, project=project)
+            with self._held(path) or self._studio.lists.read(Path(path), project=project, profile=profile) as content:
+                ids = self._studio.lists.submit(content, skip_bad=True, project=project, profile=profile)
         except UserError as error:
             return self._no_file(notice(self._templates, str(error)))
         return {**self._no_file(""), **self._added(ids)}
 
-    def _check(self, path: str, project: str) -> CheckedList:
+    def _profile(self, values: Values) -> str:
+        return values.get(self._panel.profile) or ""
+
+    def _check(self, path: str, project: str, profile: str) -> CheckedList:
         """Read a list, and hold it until it is added, or MAX_HELD others have come since."""
-        checked = self._studio.lists.read(Path(path), project=project)
+        checked = self._studio.lists.read(Path(path), project=project, profile=profile)
         with self._checked_lock:
             held = self._checked.pop(path, None)
             self._checked[path] = checked
@@ -123,7 +134,15 @@ class AddManyEvents:
         prompts, seeds = prompts_in(values[panel.prompts] or ""), seeds_in(values[panel.seeds] or "")
         if not prompts:  # that of the form is not meant
             raise RequestError("prompt", "There is no prompt to add yet; write one on each line of the box.")
-        return grid(shown(form), prompts, seeds, values[panel.presets] or ())
+        return grid(self._without_decided(shown(form), values), prompts, seeds, values[panel.presets] or ())
+
+    def _without_decided(self, form: Draft, values: Values) -> Draft:
+        """The form without what the chosen profile says: model, speed, size or steps."""
+        project, name = self._studio.projects.find(values.get(self._project) or ""), self._profile(values)
+        if project is None or not name:
+            return form
+        decided: dict[str, Any] = {key: None for key, value in vars(profile_of(project, name)).items() if value}
+        return replace(form, **decided)
 
     def _added(self, ids: list[str]) -> Updates:
         return {self._toast: toast(self._templates, f"{plural(len(ids), 'clip')} added to the queue")}

@@ -15,6 +15,7 @@ from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, look_choices
+from wan_pipeline.ui.common.profiles import profile_radio
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
@@ -71,7 +72,7 @@ class AddManyLayout(Layout):
     @property
     def inputs(self) -> tuple[Component, ...]:
         """What, with a form of Create, makes the clips."""
-        return self.prompts, self.seeds, self.presets, self.mode
+        return self.prompts, self.seeds, self.presets, self.profile, self.mode
 
     def _prompts_and_button(self) -> None:
         self.prompts = gr.Textbox(label="Prompts, one per line", lines=7, max_lines=14, placeholder=PLACEHOLDER)
@@ -83,6 +84,7 @@ class AddManyLayout(Layout):
         self.presets = gr.CheckboxGroup(look_choices(presets), label="Each in these styles", elem_classes="pills")
         with gr.Row(elem_classes="duo"):
             self.seeds = gr.Textbox(label="With each of these seeds", placeholder="random, or 1-4, 9", max_lines=1)
+        self.profile = profile_radio()
         self.mode = gr.Radio(
             [(MODE_TITLES[mode], mode.value) for mode in Mode],
             value=Mode.TEXT_TO_VIDEO.value,

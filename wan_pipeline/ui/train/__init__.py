@@ -32,7 +32,10 @@ class TrainRoom:
         layout.upload.upload(events.add_files, inputs | {layout.upload}, outputs, **QUIET)
         layout.add_clips.click(events.add_clips, inputs | {links.project}, outputs, **QUIET)
         layout.replace_all.click(events.replace, inputs | {layout.find, layout.put}, outputs, **QUIET)
-        layout.grid.click(events.act, inputs, outputs, trigger_mode="multiple", **QUIET)
+        layout.caption.click(events.write_captions, inputs | {layout.captioner}, outputs, **QUIET)
+        layout.add_all.click(events.add_tag, inputs | {layout.add}, outputs, **QUIET)
+        for part in (layout.grid, layout.tags):
+            part.click(events.act, inputs, outputs, trigger_mode="multiple", **QUIET)
         layout.dataset.input(events.choose, inputs, outputs, **QUIET)
 
     def _wire_training(self, events: TrainEvents, links: PageLinks) -> None:

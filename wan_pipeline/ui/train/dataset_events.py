@@ -34,13 +34,15 @@ class DatasetEvents:
         self._actions: Mapping[str, Callable[[Click, Values], Updates]] = {
             "caption": self._write_caption,
             "remove-item": self._remove,
+            "tag": self._filter,
+            "remove-tag": self._remove_tag,
             "back": lambda _, values: self._turn(values, -PAGE_SIZE),
             "next": lambda _, values: self._turn(values, PAGE_SIZE),
         }
 
     def choose(self, values: Values) -> Updates:
-        """Another dataset: its first page."""
-        return self._view.refresh(values, 0)
+        """Another dataset: its first page, with all captions."""
+        return self._filtered(values, "")
 
     def add_files(self, values: Values) -> Updates:
         """Files that were dropped or chosen."""
@@ -68,6 +70,22 @@ class DatasetEvents:
             values, lambda name: f"{plural(self._studio.datasets.replace(name, find, put), 'caption')} changed"
         )
 
+    def add_tag(self, values: Values) -> Updates:
+        """Add a tag to all captions, or to those that are shown."""
+        tag, among = values[self._layout.add] or "", values[self._layout.tag] or ""
+        return self._told(
+            values, lambda name: f"{plural(self._studio.datasets.add_tag(name, tag, among), 'caption')} changed"
+        )
+
+    def write_captions(self, values: Values) -> Updates:
+        """Have a model on this machine write the captions that are missing."""
+
+        def start(name: str) -> str:
+            self._studio.captions.start(name, values[self._layout.captioner] or "")
+            return "Missing captions are written when the queue is idle"
+
+        return self._told(values, start)
+
     def act(self, values: Values, event: gr.EventData) -> Updates:
         """A click on a picture of the grid, or an edited caption."""
         click = Click.of(event)
@@ -83,6 +101,18 @@ class DatasetEvents:
     def _remove(self, click: Click, values: Values) -> Updates:
         self._studio.datasets.remove_item(self._layout.typed(values).dataset, click.subject)
         return {**self._view.refresh(values), **self._toast(f"{click.subject} removed from the dataset")}
+
+    def _filter(self, click: Click, values: Values) -> Updates:
+        """Show the captions with a tag alone; all again when it is clicked once more."""
+        return self._filtered(values, "" if click.text == values[self._layout.tag] else click.text)
+
+    def _remove_tag(self, click: Click, values: Values) -> Updates:
+        count = self._studio.datasets.remove_tag(self._layout.typed(values).dataset, click.text)
+        return {**self._filtered(values, ""), **self._toast(f"'{click.text}' removed from {plural(count, 'caption')}")}
+
+    def _filtered(self, values: Values, tag: str) -> Updates:
+        shown = self._view.refresh({**values, self._layout.tag: tag}, 0)
+        return {**shown, **self._layout.updates(tag=tag)}
 
     def _turn(self, values: Values, by: int) -> Updates:
         return self._view.refresh(values, max(values[self._layout.offset] + by, 0))

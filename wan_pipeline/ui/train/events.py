@@ -9,16 +9,19 @@ import gradio as gr
 from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.models.hub.captioners import captioners
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.trainable import check_trainable
 from wan_pipeline.ui.common.events import Click, Updates, Values
+from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.train.compare import Comparing
 from wan_pipeline.ui.train.layout import TrainLayout, Typed, choices
 from wan_pipeline.ui.train.shown import TrainView
 
@@ -31,10 +34,15 @@ class TrainEvents:
     ) -> None:
         self._studio, self._templates = studio, templates
         self._layout, self._view, self._links = layout, view, links
+        self._comparing = Comparing(studio, templates)
         self._actions: Mapping[str, Callable[[Click, Values], Updates]] = {
             "use": self._use,
             "take": self._take,
             "project-lora": self._use_in_project,
+            "compare": self._compare,
+            "queue-grid": self._queue_grid,
+            "grid-sheet": self._download_sheet,
+            "close": lambda *_: self._layout.updates(over=""),
             "cancel-training": lambda click, values: self._change(self._studio.trainings.cancel, click, values),
             "retry-training": lambda click, values: self._change(self._studio.trainings.retry, click, values),
             "remove-training": lambda click, values: self._change(self._studio.trainings.remove, click, values),
@@ -52,8 +60,11 @@ class TrainEvents:
         models = self._trainable()
         model = values[self._layout.model] if values[self._layout.model] in models else DEFAULT_MODEL
         seen = {**values, self._layout.dataset: first, self._layout.model: model}
+        found = captioners()
         return {
             **self._view.refresh(seen, 0),
+            self._layout.captioning: gr.Row(visible=bool(found)),
+            self._layout.captioner: gr.Dropdown(choices=found, value=found[0] if found else None),
             self._layout.dataset: gr.Dropdown(choices=datasets, value=first),
             self._layout.model: gr.Dropdown(choices=choices(models), value=model),
         }
@@ -92,6 +103,7 @@ class TrainEvents:
             trigger=typed.trigger,
             seed=typed.seed,
             steps=typed.steps,
+            regularisation_clips=typed.clips,
         )
 
     def _trainable(self) -> dict[str, str]:
@@ -138,6 +150,24 @@ class TrainEvents:
             **self._view.refresh(values),
             **self._toast(f"Clips of {project.title} are made with {name} from now on"),
         }
+
+    def _compare(self, click: Click, values: Values) -> Updates:
+        """Ask for the prompts and weights of a grid of its checkpoints."""
+        job = self._studio.trainings.existing(click.subject)
+        return self._layout.updates(over=self._comparing.dialog(job))
+
+    def _queue_grid(self, click: Click, values: Values) -> Updates:
+        job = self._studio.trainings.existing(click.subject)
+        project = chosen_project(self._studio, values.get(self._links.project))
+        dialog, told = self._comparing.queue(job, click.text, project)
+        if dialog:
+            return self._layout.updates(over=dialog)
+        return {**self._view.refresh(values), **self._layout.updates(over=""), **self._toast(told)}
+
+    def _download_sheet(self, click: Click, values: Values) -> Updates:
+        sheet = self._comparing.sheet(self._studio.trainings.existing(click.subject))
+        text = f"{sheet.name} is being downloaded"
+        return self._layout.updates(toast=toast(self._templates, text, download=served_copy(sheet)))
 
     def _toast(self, text: str) -> Updates:
         return self._layout.updates(toast=toast(self._templates, text))

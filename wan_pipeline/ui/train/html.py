@@ -6,17 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wan_pipeline.jobs.background.captions import WrittenCaptions
 from wan_pipeline.jobs.background.dataset_checks import DatasetCheck
 from wan_pipeline.jobs.training.job import TrainingJob, TrainingState
 from wan_pipeline.jobs.training.samples import BASE, Sample, steps_of
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, Item
+from wan_pipeline.trainer.dataset.tags import counted
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.parts.training import facts_line, stage_words
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.train.chart import HEIGHT, WIDTH, Curves
+from wan_pipeline.ui.train.compare import GridTable
 
 PAGE_SIZE = 24
 """Captions on a page."""
+MAX_TAGS = 40
+"""That are shown at once; the others can be opened."""
+LEAST_MOTION = 0.6
+"""Share of the base model's motion below which a sample's is marked."""
 MAX_FINDINGS = 12
 """Problems of a dataset that are named; the rest are counted."""
 
@@ -41,6 +48,7 @@ class TrainingCard:
     samples: tuple[Sample, ...]
     curves: Curves | None
     """Of one that has ended."""
+    grid: GridTable | None
     error: str
 
     @property
@@ -62,24 +70,36 @@ class TrainingCard:
 
 
 def card(
-    names: Names, job: TrainingJob, checkpoints: Sequence[int], samples: Sequence[Sample], curves: Curves | None
+    names: Names,
+    job: TrainingJob,
+    checkpoints: Sequence[int],
+    samples: Sequence[Sample],
+    curves: Curves | None,
+    grid: GridTable | None,
 ) -> TrainingCard:
     error = job.error or job.request_error or ""
     state = stage_words(job) if not job.is_unfinished else job.state
-    return TrainingCard(job, facts_line(names, job), state, tuple(checkpoints), tuple(samples), curves, error)
+    return TrainingCard(job, facts_line(names, job), state, tuple(checkpoints), tuple(samples), curves, grid, error)
 
 
 def head(templates: Templates) -> str:
     return templates.render("train/head.html")
 
 
-def report(templates: Templates, check: DatasetCheck | None, items: Sequence[Item], error: str = "") -> str:
+def report(
+    templates: Templates,
+    check: DatasetCheck | None,
+    items: Sequence[Item],
+    captions: WrittenCaptions | None = None,
+    error: str = "",
+) -> str:
     """What is in a dataset and what is wrong with it, or how far its check is."""
     return templates.render(
         "train/report.html",
         check=check,
         count=len(items),
         without_caption=sum(not item.caption for item in items),
+        captions=captions,
         error=error,
         max_findings=MAX_FINDINGS,
     )
@@ -97,6 +117,12 @@ def grid(templates: Templates, pictures: Sequence[Picture], offset: int, total: 
     )
 
 
+def tags(templates: Templates, items: Sequence[Item], chosen: str, shown: int) -> str:
+    """The tags of all captions with their counts, and what can be done to the chosen one."""
+    found = counted(item.caption for item in items)
+    return templates.render("train/tags.html", tags=found[:MAX_TAGS], rest=found[MAX_TAGS:], chosen=chosen, shown=shown)
+
+
 def live(templates: Templates, job: TrainingJob, curves: Curves | None) -> str:
     """The curves and numbers of the training that goes on."""
     return templates.render("train/live.html", job=job, curves=curves, width=WIDTH, height=HEIGHT)
@@ -104,4 +130,5 @@ def live(templates: Templates, job: TrainingJob, curves: Curves | None) -> str:
 
 def trainings(templates: Templates, cards: Sequence[TrainingCard], project: str, served: Callable[[Path], Path]) -> str:
     """All trainings. `project` is the title of the open one, empty for none; `served` gives what browsers may have."""
-    return templates.render("train/list.html", cards=cards, project=project, served=served, width=WIDTH, height=HEIGHT)
+    shown = {"cards": cards, "project": project, "served": served, "least_motion": LEAST_MOTION}
+    return templates.render("train/list.html", **shown, width=WIDTH, height=HEIGHT)

@@ -25,7 +25,17 @@ watch('value', () => element.querySelectorAll('textarea').forEach(box => {
 }));
 """
 """A box that was typed into shows what was typed, whatever its HTML says since."""
+SEND_FORM = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-form]');
+  if (button) button.dataset.ids = JSON.stringify(Object.fromEntries(new FormData(button.closest('form'))));
+}, true);
+"""
+"""A button with `data-form` sends all boxes of its form along, as JSON."""
 FIRST_DATASET = "pictures"
+CLIPS = (
+    "Made of the captions and trained on beside them, without the trigger word, so that stills do not freeze motion."
+)
 PROMPTS = "One per line, at most four. Each is a clip with every checkpoint and with the base model."
 
 
@@ -40,7 +50,13 @@ class Typed:
     trigger: str
     steps_text: str
     seed_text: str
+    clips_text: str
     prompts: tuple[str, ...]
+
+    @property
+    def clips(self) -> int:
+        """Of the base model, for regularisation. Raises UserError for what is no number."""
+        return _whole("number of clips", self.clips_text) if self.clips_text else 0
 
     @property
     def steps(self) -> int | None:
@@ -68,23 +84,35 @@ class TrainLayout(Layout):
             with gr.Column(elem_classes="train-form", min_width=0):
                 self._form()
         self.list = _clickable(elem_id="trainings")
+        self.over = _clickable(SEND_FORM, elem_id="train-over")
         self.toast = _clickable(elem_classes="toast-slot")
         self.clock = room_clock(POLL_SECONDS)
-        # Of this browser tab: the first caption of the page, and what it shows.
+        # Of this browser tab: the first caption of the page, the tag that all of them have, and what it shows.
         self.offset = gr.State(0)
+        self.tag = gr.State("")
         self.shown = shown_box()
 
     @property
     def inputs(self) -> set[Block]:
         return {
-            *(self.dataset, self.name, self.model, self.recipe, self.trigger, self.steps, self.seed, self.prompts),
-            *(self.offset, self.shown),
+            *(
+                self.dataset,
+                self.name,
+                self.model,
+                self.recipe,
+                self.trigger,
+                self.steps,
+                self.seed,
+                self.clips,
+                self.prompts,
+            ),
+            *(self.offset, self.tag, self.shown),
         }
 
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons that concern trainings."""
-        return self.now_actions, self.list, self.toast
+        return self.now_actions, self.list, self.over, self.toast
 
     def typed(self, values: Values) -> Typed:
         lines = (values[self.prompts] or "").splitlines()
@@ -96,6 +124,7 @@ class TrainLayout(Layout):
             trigger=" ".join((values[self.trigger] or "").split()),
             steps_text=(values[self.steps] or "").strip(),
             seed_text=(values[self.seed] or "").strip(),
+            clips_text=(values[self.clips] or "").strip(),
             prompts=tuple(line.strip() for line in lines if line.strip()),
         )
 
@@ -115,10 +144,17 @@ class TrainLayout(Layout):
             )
             self.add_clips = gr.Button("Add starred clips", elem_classes="quiet", min_width=0, scale=0)
         self.report = gr.HTML("", elem_id="dataset-report")
+        with gr.Row(elem_classes="train-replace", elem_id="dataset-caption", visible=False) as self.captioning:
+            self.captioner = gr.Dropdown([], label="Captions by", show_label=False, min_width=100)
+            self.caption = gr.Button("Write missing captions", elem_classes="quiet", min_width=0, scale=0)
         with gr.Row(elem_classes="train-replace", elem_id="dataset-replace"):
             self.find = _words("Find in all captions")
             self.put = _words("Replace with")
             self.replace_all = gr.Button("Replace", elem_classes="quiet", min_width=0, scale=0)
+        with gr.Row(elem_classes="train-replace", elem_id="dataset-add"):
+            self.add = _words("Add a tag to all captions shown")
+            self.add_all = gr.Button("Add", elem_classes="quiet", min_width=0, scale=0)
+        self.tags = _clickable(elem_id="dataset-tags")
         self.grid = _clickable(SHOW_CAPTIONS, elem_id="dataset-grid")
 
     def _form(self) -> None:
@@ -130,6 +166,7 @@ class TrainLayout(Layout):
         with gr.Row(elem_classes="duo"):
             self.steps = gr.Textbox(label="Steps", max_lines=1, placeholder="the recipe's", min_width=100)
             self.seed = gr.Textbox("1", label="Seed", max_lines=1, min_width=100)
+        self.clips = gr.Textbox(label="Clips of the base model", max_lines=1, placeholder="none", info=CLIPS)
         self.prompts = gr.Textbox(label="Prompts of samples", lines=3, max_lines=6, info=PROMPTS)
         self.recipe_words = gr.HTML("", elem_classes="recipe-words")
         self.estimate = gr.HTML("", elem_classes="estimate-slot")

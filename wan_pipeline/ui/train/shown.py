@@ -10,11 +10,13 @@ import gradio as gr
 from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.background.captions import WrittenCaptions
 from wan_pipeline.jobs.background.dataset_checks import DatasetCheck, key_of, thumbnail_of
 from wan_pipeline.jobs.training.job import TrainingJob
 from wan_pipeline.jobs.training.samples import checkpoints_of, samples_of
 from wan_pipeline.studio import Studio
 from wan_pipeline.trainer.dataset.folder import Item
+from wan_pipeline.trainer.dataset.tags import has_tag
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.files import served_copy
@@ -27,6 +29,7 @@ from wan_pipeline.ui.common.shown import changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.train import html
 from wan_pipeline.ui.train.chart import Curves, curves
+from wan_pipeline.ui.train.compare import Comparing
 from wan_pipeline.ui.train.layout import TrainLayout, Typed
 
 MAX_CARDS = 20
@@ -40,6 +43,7 @@ class TrainView:
     ) -> None:
         self._studio, self._templates, self._names = studio, templates, names
         self._layout, self._links = layout, links
+        self._comparing = Comparing(studio, templates)
         self._served = lru_cache(maxsize=4096)(_served)
         self._curves_of_ended = lru_cache(maxsize=4 * MAX_CARDS)(self._curves)
 
@@ -60,7 +64,7 @@ class TrainView:
         typed = self._layout.typed(values)
         unfinished = self._studio.trainings.unfinished()
         return {
-            **self._dataset(typed, offset),
+            **self._dataset(typed, offset, values[self._layout.tag] or ""),
             **self._layout.updates(
                 head=html.head(self._templates),
                 now=training_now(self._templates, self._names, unfinished),
@@ -72,20 +76,27 @@ class TrainView:
 
     # The dataset and its forecast
 
-    def _dataset(self, typed: Typed, offset: int) -> dict[Block, str]:
+    def _dataset(self, typed: Typed, offset: int, tag: str) -> dict[Block, str]:
         check, items, error = None, [], ""
         try:
             items = self._studio.datasets.items(typed.dataset)
             check = self._check(typed, items)
         except UserError as wrong:
             error = str(wrong)
-        shown = [html.Picture(item, self._thumbnail(item)) for item in items[offset : offset + html.PAGE_SIZE]]
+        wanted = [item for item in items if not tag or has_tag(item.caption, tag)]
+        shown = [html.Picture(item, self._thumbnail(item)) for item in wanted[offset : offset + html.PAGE_SIZE]]
         return self._layout.updates(
-            report=html.report(self._templates, check, items, error),
-            grid=html.grid(self._templates, shown, offset, len(items)),
+            report=html.report(self._templates, check, items, self._captions(typed) if items else None, error),
+            tags=html.tags(self._templates, items, tag, len(wanted)),
+            grid=html.grid(self._templates, shown, offset, len(wanted)),
             estimate=self._estimate(typed, check),
             recipe_words=self._recipe_words(typed),
         )
+
+    def _captions(self, typed: Typed) -> WrittenCaptions | None:
+        """How far the writing of captions is, or what went wrong with it."""
+        written = self._studio.captions.of(typed.dataset)
+        return written if written and (not written.is_over or written.error or written.problems) else None
 
     def _check(self, typed: Typed, items: list[Item]) -> DatasetCheck | None:
         """The check of the dataset as it is now, which is begun if there is none. None while there is nothing yet."""
@@ -133,6 +144,7 @@ class TrainView:
                 list(checkpoints_of(settings, job.name)),
                 samples_of(settings, job.name),
                 None if job.is_unfinished else self._curves_of_ended(job),
+                self._comparing.table(job.name),
             )
             for job in self._studio.trainings.all(MAX_CARDS)
         ]

@@ -8,15 +8,16 @@ from functools import partial
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.project import Profile
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import notice
+from wan_pipeline.ui.common.profiles import profile_choice
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create.form import read_draft
 from wan_pipeline.ui.create.hints import fill
-from wan_pipeline.ui.create.layout import PROFILES, FormLayout
+from wan_pipeline.ui.create.layout import FormLayout
 from wan_pipeline.ui.create.saved_form import draft_of_setup
 
 DECIDES = ("model", "speed", "size", "width", "height", "steps")
@@ -42,10 +43,7 @@ class ProfileEvents:
 
     def offer(self, project: str | None, chosen: str = "") -> gr.Radio:
         """The profiles that the project has; nothing to choose where it has none."""
-        found = self._studio.projects.find(project or "")
-        names = [name for name in PROFILES if not name or (found and profile_of(found, name) != Profile())]
-        value = chosen if chosen in names else ""
-        return gr.Radio([(PROFILES[name], name) for name in names], value=value, visible=len(names) > 1)
+        return profile_choice(self._studio, project, chosen)
 
     def choose(self, values: Values) -> Updates:
         """Model, speed and size as the profile has them. Its steps show as a hint: what is typed there counts."""
@@ -69,8 +67,3 @@ class ProfileEvents:
         said = f"Saved model, speed, size and steps as the {name} profile of {project.title}; choose it above Generate."
         report = notice(self._templates, said, "good")
         return {self._layout.project_report: report, self._layout.profile: self.offer(project.id)}
-
-
-def profile_of(project: Project, name: str) -> Profile:
-    """Its "draft" or "final" profile."""
-    return project.draft if name == "draft" else project.final

@@ -1,0 +1,101 @@
+"""A training of the command line: in this process, alone on the device, which it leaves to clips as queued ones do."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from filelock import Timeout
+
+from wan_pipeline.errors import Cancelled
+from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.training.process import device_is_wanted
+from wan_pipeline.progress import Throttle, check_cancelled
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.trainer.files.naming import state_path
+from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
+from wan_pipeline.trainer.request import TrainingRequest
+
+if TYPE_CHECKING:
+    from wan_pipeline.trainer.trained import Trained
+
+POLL_SECONDS = 0.5
+
+
+def train_now(request: TrainingRequest, settings: Settings, observer: TrainingObserver) -> Trained:
+    """Train once the device is free. When a clip is to be made it saves its state, waits, and goes on to the same
+    weights.
+
+    Raises UserError, GenerationError, StorageError or Cancelled.
+    """
+    from wan_pipeline.trainer.run import train  # here: torch takes seconds to import
+
+    locks = WorkspaceLocks(settings.workspace)
+    jobs = JobReader(Database(settings.database), settings)
+    while True:
+        giving_way = _GivingWay(observer, lambda: device_is_wanted(jobs, locks))
+        with _device(locks, giving_way):
+            try:
+                return train(request, settings, giving_way)
+            except Cancelled:
+                if observer.cancelled():
+                    raise
+        request = replace(request, resume=state_path(settings, request.output).exists())
+        _free_memory(settings)
+
+
+class _GivingWay:
+    """An observer that also cancels the training when the device is wanted for a clip."""
+
+    def __init__(self, observer: TrainingObserver, is_wanted: Callable[[], bool]) -> None:
+        self.observer = observer
+        self.is_wanted = is_wanted
+        self._polls = Throttle(POLL_SECONDS)
+        self._gives_way = False
+
+    def progress(self, progress: TrainingProgress) -> None:
+        self.observer.progress(progress)
+
+    def cancelled(self) -> bool:
+        if not self._gives_way and self._polls.is_due():
+            self._gives_way = self.is_wanted()
+        return self._gives_way or self.observer.cancelled()
+
+
+@contextmanager
+def _device(locks: WorkspaceLocks, waiting: _GivingWay) -> Iterator[None]:
+    """Context manager: hold the device as the process that trains does, once nothing else wants it."""
+    with ExitStack() as held:
+        while waiting.is_wanted() or not _take(held, locks):
+            check_cancelled(waiting.observer, "training")
+            waiting.observer.progress(TrainingProgress(TrainingStage.WAITING))
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+def _take(held: ExitStack, locks: WorkspaceLocks) -> bool:
+    """Take the trainer's lock and the device's, or neither. False while another process has one."""
+    try:
+        with ExitStack() as taken:
+            for lock in (locks.trainer(), locks.device()):
+                taken.enter_context(lock.acquire(timeout=0))
+            held.push(taken.pop_all())
+    except Timeout:
+        return False
+    return True
+
+
+def _free_memory(settings: Settings) -> None:
+    """Let the device have what the training held: its modules and hooks refer to each other."""
+    from wan_pipeline.engine.device.placement import choose_placement, release_memory, release_pinned
+
+    gc.collect()
+    place = choose_placement(settings.device)
+    release_memory(place)
+    release_pinned(place)
