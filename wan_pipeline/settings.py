@@ -151,6 +151,11 @@ class Settings:
         return self.workspace / "exports"
 
     @property
+    def upscalers(self) -> Path:
+        """Files of networks that enlarge frames, which people put there."""
+        return self.models / "upscalers"
+
+    @property
     def cache(self) -> Path:
         """Files that can be computed again: prompt embeddings, preview colours."""
         return self.workspace / "cache"

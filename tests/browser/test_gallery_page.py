@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.form import drop, panel
 from tests.browser.support.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
+from tests.clips.test_sound import tone
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState
@@ -157,3 +159,25 @@ def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, clips: dict[str, st
     page.get_by_role("button", name="Empty the bin").click()
     expect(page.locator(".nothing")).to_contain_text("The bin is empty")
     assert list((workspace / "clips" / "bin").iterdir()) == []
+
+
+def test_a_sound_file_goes_under_a_clip(visitor: Visitor, clips: dict[str, str], tmp_path: Path) -> None:
+    page = open_gallery(visitor)
+    sheet = open_sheet(page, PROMPTS["plain"])
+    expect(sheet.get_by_role("img", name="Waveform")).to_have_count(0)
+    sheet.locator("summary", has_text="Sound").click()
+    form = sheet.get_by_role("group", name="Add a sound file")
+    form.get_by_role("button", name="Make a clip with this sound").click()
+    expect(page.get_by_role("alert")).to_contain_text("No sound file was chosen")
+    with page.expect_response(lambda answer: "upload" in answer.url):
+        form.get_by_label("Sound file").set_input_files(tone(tmp_path / "rain.wav", 1))
+    form.get_by_label("Fade in").fill("0.2")
+    form.get_by_label("Loudness").select_option("-23")
+    form.get_by_role("button", name="Make a clip with this sound").click()
+    expect(sheet.get_by_role("img", name="Waveform of rain.wav")).to_be_visible()
+    expect(sheet.get_by_role("row", name="Sound rain.wav")).to_contain_text("LUFS")
+    sheet.locator("summary", has_text="Upscale and smooth").click()
+    sheet.locator("summary", has_text="Sound").click()
+    auditor = Auditor([Look.LIGHT])
+    auditor.look(page, "sheet with sound", ".sheet")
+    assert not auditor.found, auditor.found

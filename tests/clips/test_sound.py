@@ -17,7 +17,8 @@ from wan_pipeline.cli import main
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.latents import read_latents
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.clips.sound import SoundOrder, add_sound, loudness, sound_sha256
+from wan_pipeline.clips.sound.add import SoundOrder, add_sound
+from wan_pipeline.clips.sound.listen import loudness, sound_sha256
 from wan_pipeline.errors import RequestError
 
 RATE = 48_000
@@ -124,4 +125,4 @@ def test_on_the_command_line_and_verified(
     subprocess.run([*command[:-1], "-c:a", "aac", other], check=True)
     capsys.readouterr()
     assert main([*folders, "verify", str(other), "--json"]) == 1
-    assert "The sound is another" in capsys.readouterr().out
+    assert "The sound is not the one in the receipt" in capsys.readouterr().out

@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
 from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.engine.upscaler.files import BUNDLED, list_upscalers, upscaler_file
+from wan_pipeline.engine.upscaler.frames import frame_upscaler, in_tiles
 from wan_pipeline.engine.upscaler.network import WEIGHTS, load_upscaler
-from wan_pipeline.errors import RequestError
+from wan_pipeline.engine.upscaler.rrdb import RRDBNet
+from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.handover.enlarge import interpolate, upscale
 from wan_pipeline.progress import SilentObserver
 from wan_pipeline.settings import Settings
@@ -48,6 +52,58 @@ def test_the_network_beats_lanczos_on_drawn_edges() -> None:
     lanczos = np.asarray(Image.fromarray(small).resize((128, 128), Image.Resampling.LANCZOS))
     assert made.shape == large.shape
     assert psnr(made, large) > psnr(lanczos, large)
+
+
+def test_a_frame_in_tiles_has_no_seams() -> None:
+    network = load_upscaler(torch.device("cpu"))
+    frame = torch.from_numpy(drawing(48).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        assert torch.allclose(network(frame, 3), in_tiles(network, frame, 3, tile=24, halo=20), atol=1e-4)
+
+
+def test_networks_of_files_are_read(settings: Settings) -> None:
+    settings.upscalers.mkdir()
+    device, frame = torch.device("cpu"), torch.rand(1, 3, 10, 14)
+    own = load_upscaler(device)
+    save_file(own.network.state_dict(), settings.upscalers / "small.safetensors")
+    networks = {name: RRDBNet(8, 4, 2, scale).eval() for name, scale in (("four", 4), ("two", 2))}
+    for name, network in networks.items():
+        save_file(network.state_dict(), settings.upscalers / f"{name}.safetensors")
+    assert list_upscalers(settings.upscalers) == (BUNDLED, "four", "small", "two")
+    with torch.inference_mode():
+        again = load_upscaler(device, upscaler_file(settings.upscalers, "small"))
+        assert torch.equal(again(frame, 3), own(frame, 3))
+        for name, network in networks.items():
+            found = load_upscaler(device, upscaler_file(settings.upscalers, name))
+            assert torch.equal(found(frame, network.scale), network(frame).clamp(0, 1))
+    small = drawing(32).astype(np.uint16) * 257
+    made = frame_upscaler(settings, 2, "four")
+    assert made.method == "four" and made.change(small).shape == (64, 64, 3)
+    with pytest.raises(ModelError, match="two enlarges 2 times and not 3"):
+        frame_upscaler(settings, 3, "two")
+
+
+def test_files_that_are_no_network_are_refused(settings: Settings) -> None:
+    folder = settings.upscalers
+    folder.mkdir()
+    (folder / "ultra.pth").write_bytes(b"PK")
+    (folder / "cut.safetensors").write_bytes(b"12")
+    save_file({"model.0.weight": torch.zeros(1)}, folder / "other.safetensors")
+    parts = {**RRDBNet(8, 4, 1, 4).state_dict()}
+    save_file({**parts, "conv_last.bias": torch.full((3,), torch.nan)}, folder / "nan.safetensors")
+    save_file({name: part for name, part in parts.items() if name != "conv_last.bias"}, folder / "half.safetensors")
+    for name, words in (
+        ("ultra", "is a pickle"),
+        ("ultra.pth", "is a pickle"),
+        ("cut", "cannot be read"),
+        ("../models/cut", "choose one of"),
+        ("nothing", "choose one of: realesr-animevideov3"),
+        ("other", "holds no network"),
+        ("nan", "no numbers"),
+        ("half", "is not whole"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            frame_upscaler(settings, 2, name)
 
 
 def test_its_weights_are_read_to_the_last_byte() -> None:

@@ -127,8 +127,8 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     vae(channels).to(torch.bfloat16).save_pretrained(folder / "vae")
     _transformer(channels, image_dim).to(torch.bfloat16).save_pretrained(folder / "transformer")
-    _text_encoder().to(torch.bfloat16).save_pretrained(folder / "text_encoder")
-    _tokenizer().save_pretrained(folder / "tokenizer")
+    text_encoder().to(torch.bfloat16).save_pretrained(folder / "text_encoder")
+    tokenizer().save_pretrained(folder / "tokenizer")
     UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
     ).save_pretrained(folder / "scheduler")
@@ -209,18 +209,18 @@ def _shape(in_channels: int, out_channels: int, image_dim: int | None) -> dict[s
     }
 
 
-def _text_encoder() -> UMT5EncoderModel:
+def text_encoder() -> UMT5EncoderModel:
     config = UMT5Config(
         vocab_size=len(WORDS) + 3, d_model=HIDDEN, d_kv=16, d_ff=64, num_layers=2, num_heads=2, dropout_rate=0.0
     )
     return UMT5EncoderModel(config)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
     )

@@ -43,7 +43,7 @@ TEMPLATE = (
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LLaVA with one layer of everything."""
     folder = tmp_path_factory.mktemp("llava")
-    tokenizer: PreTrainedTokenizerFast = tiny._tokenizer()
+    tokenizer: PreTrainedTokenizerFast = tiny.tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     image_token = tokenizer.convert_tokens_to_ids("<image>")
     vision = CLIPVisionConfig(

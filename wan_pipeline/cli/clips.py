@@ -14,7 +14,7 @@ from wan_pipeline.requests.image_fit import ImageFit
 from wan_pipeline.wording import data_size
 
 if TYPE_CHECKING:
-    from wan_pipeline.clips.receipt import Receipt
+    from wan_pipeline.clips.receipt import Receipt, Sound
     from wan_pipeline.requests.request import GenerationRequest
 
 SHOW = "Show how a clip was made, from the receipt inside it or beside it."
@@ -87,13 +87,26 @@ def _lines(receipt: Receipt) -> list[str]:
         "attempt": receipt.attempt if receipt.attempt > 1 else None,
         "resumed from": f"step {receipt.resumed_from}" if receipt.resumed_from else None,
         "frames sha256": receipt.frames_sha256,
-        "sound": f"{receipt.sound.file}, {receipt.sound.gain_db:+g} dB" if receipt.sound else None,
+        **_sound(receipt.sound),
         "latents": f"{receipt.latents.file}, {data_size(receipt.latents.bytes)}" if receipt.latents else None,
     }
     width = max(map(len, facts))
     shown = [(name, fact) for name, fact in facts.items() if fact not in (None, "")]
     warnings = [("warning", warning) for warning in receipt.warnings]
     return [f"{name:<{width}}  {_plain(str(fact))}" for name, fact in (*shown, *warnings)]
+
+
+def _sound(sound: Sound | None) -> dict[str, str | None]:
+    if sound is None:
+        return {}
+    facts = [sound.file, f"{sound.gain_db:+g} dB", f"over it {sound.over}" if sound.over else ""]
+    facts.append(f"{sound.measured_lufs:.1f} LUFS" if sound.measured_lufs is not None else "")
+    told = {"sound": ", ".join(fact for fact in facts if fact), "sound sha256": sound.sha256}
+    if sound.made is None:
+        return told
+    made = sound.made
+    by = f"{made.model} from '{made.prompt}', seed {made.seed}, {made.seconds:g} s"
+    return {**told, "sound made": by, "sound licence": made.licence}
 
 
 def _framing(request: GenerationRequest) -> str:

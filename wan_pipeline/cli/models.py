@@ -84,7 +84,7 @@ def _manager(options: argparse.Namespace) -> ModelManager:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for entry in _manager(options).entries():
+    for entry in _manager(options).all_entries():
         print(json.dumps({**entry.to_dict(), **_memory(entry)}) if options.json else _line(entry))
     return 0
 
@@ -93,7 +93,8 @@ def _memory(entry: Entry) -> dict[str, object]:
     """The least device memory that it runs in, by plan; None for a model that this version cannot run."""
     from wan_pipeline.planning.selection import least_memory
 
-    return {"minimum_vram_gib": None if entry.spec.missing else least_memory(entry.spec)}
+    is_judged = not entry.spec.missing and not entry.spec.sound
+    return {"minimum_vram_gib": least_memory(entry.spec) if is_judged else None}
 
 
 def _download(options: argparse.Namespace) -> int:
@@ -102,6 +103,7 @@ def _download(options: argparse.Namespace) -> int:
         return _print(installed, options)  # needs no network
     plan = manager.download_plan(options.model, options.revision)
     print(_plan_line(plan), file=sys.stderr)
+    print(f"licence: {plan.repository.licence or 'unknown; see the model card'}", file=sys.stderr)
     if options.dry_run:
         if options.json:
             print(json.dumps(_plan_facts(plan)))
@@ -115,7 +117,7 @@ def _installed(manager: ModelManager, name: str) -> Entry | None:
     """The model, if it is complete."""
     from wan_pipeline.models.entries import Status
 
-    entries = [entry for entry in manager.entries() if name in (entry.spec.id, entry.spec.repo)]
+    entries = [entry for entry in manager.all_entries() if name in (entry.spec.id, entry.spec.repo)]
     return next((entry for entry in entries if entry.status is Status.INSTALLED), None)
 
 
@@ -183,6 +185,7 @@ def _plan_facts(plan: DownloadPlan) -> dict[str, object]:
         "revision": plan.repository.commit,
         "total_bytes": plan.total_bytes,
         "needed_bytes": plan.needed_bytes,
+        "licence": plan.repository.licence,
     }
 
 

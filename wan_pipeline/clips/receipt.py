@@ -46,6 +46,31 @@ class SavedLatents:
     sha256: Sha256
 
 
+Level = Annotated[float, Field(ge=-100, le=100)]
+"""LUFS or decibels."""
+
+
+@dataclass(frozen=True)
+class MadeSound:
+    """How a model made a sound."""
+
+    model: Annotated[str, Field(max_length=80)]
+    prompt: Text
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    seconds: Seconds
+    steps: Count
+    licence: Annotated[str, Field(max_length=200)]
+    """Of the model."""
+    fingerprint: Annotated[str, Field(max_length=64)] = ""
+    """Of the model's files."""
+    revision: Annotated[str, Field(max_length=80)] = ""
+    """Commit of its repository, if it came from the Hub."""
+    plan: Annotated[str, Field(max_length=80)] = ""
+    """How it used the device's memory."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions and device, which the samples depend on beside the seed."""
+
+
 @dataclass(frozen=True)
 class Sound:
     """The sound that was put under a clip."""
@@ -58,6 +83,14 @@ class Sound:
     at_seconds: Annotated[float, Field(ge=-MAX_SECONDS, le=MAX_SECONDS)] = 0.0
     lufs: Annotated[float, Field(ge=-100, le=0)] | None = None
     """The integrated loudness that it was brought to."""
+    fade_in: Seconds = 0.0
+    fade_out: Seconds = 0.0
+    over: Annotated[str, Field(max_length=255)] = ""
+    """Name of the file of a second sound, under which the first one is lowered."""
+    measured_lufs: Level | None = None
+    """The integrated loudness that was measured when it was done."""
+    made: MadeSound | None = None
+    """None for a sound that came from a file."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.library import ModelLibrary, check_files, folder_bytes, revision_of
 from wan_pipeline.models.spec import Availability, ModelSpec
 
+UNPUBLISHED = "It is not published in diffusers layout; docs/handover.md says how to convert it."
+
 
 class Status(StrEnum):
     INSTALLED = "installed"
@@ -58,6 +60,20 @@ class Entry:
             "licence": spec.licence,
             "folder": None if self.folder is None else str(self.folder),
             "problem": self.problem or None,
+            **self._own_facts(),
+        }
+
+    def _own_facts(self) -> dict[str, Any]:
+        spec, sound = self.spec, self.spec.sound
+        if sound:
+            return {
+                "makes": sound.makes,
+                "sample_rate": sound.sample_rate,
+                "channels": sound.channels,
+                "max_seconds": sound.max_seconds,
+                "steps": spec.num_inference_steps,
+            }
+        return {
             "sizes": [f"{size.width}x{size.height}" for size in spec.sizes],
             "frames": spec.num_frames,
             "fps": spec.fps,
@@ -87,7 +103,9 @@ def make_entry(spec: ModelSpec, library: ModelLibrary) -> Entry:
 def _absent(spec: ModelSpec) -> Entry:
     status, problem = _absent_status(spec), spec.missing
     if status is Status.MISSING:
-        problem = f"The folder of {spec.title} is gone; move it back, or remove the model."
+        problem = (
+            UNPUBLISHED if spec.sound else f"The folder of {spec.title} is gone; move it back, or remove the model."
+        )
     return Entry(spec, status, None, None, spec.download_gb, problem)
 
 

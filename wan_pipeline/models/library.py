@@ -23,6 +23,7 @@ from wan_pipeline.models.configs import (
     read_config,
 )
 from wan_pipeline.models.importing.imported import ImportedModels
+from wan_pipeline.models.sound.registry import SOUND_MODELS
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
 from wan_pipeline.settings import Settings
@@ -108,6 +109,37 @@ class ModelLibrary:
             raise ModelError(f"There is no model '{model_id[:80]}'; choose one of: {', '.join(specs)}.")
         return specs[model_id]
 
+    def all_specs(self) -> dict[str, ModelSpec]:
+        """As `specs`, with the models for sound after those for clips."""
+        return self.specs() | SOUND_MODELS
+
+    def any_spec(self, model_id: str) -> ModelSpec:
+        """As `spec`, of a model for sound too."""
+        return SOUND_MODELS.get(model_id) or self.spec(model_id)
+
+    def find_sound(self, model_id: str = "") -> InstalledModel:
+        """A complete model that makes sound; without an id the first one here. Raises ModelError."""
+        if model_id and model_id not in SOUND_MODELS:
+            known = ", ".join(SOUND_MODELS)
+            raise ModelError(f"There is no model for sound '{model_id[:80]}'; choose one of: {known}.")
+        if model_id:
+            return self.complete(SOUND_MODELS[model_id])
+        if here := self.installed_sound():
+            return here[0]
+        raise ModelError(
+            "No model for sound is here; see `python -m wan_pipeline models`, or put a sound file under the clip."
+        )
+
+    def installed_sound(self) -> list[InstalledModel]:
+        """Every model for sound that is complete by the headers of its files."""
+        found = []
+        for spec in SOUND_MODELS.values():
+            try:
+                found.append(self.complete(spec))
+            except ModelError as error:
+                logger.debug("%s", error)
+        return found
+
     def installed(self) -> list[InstalledModel]:
         """Every model that is complete by the headers of its files and that this version can run."""
         found = []
@@ -120,7 +152,10 @@ class ModelLibrary:
 
     def find(self, model_id: str) -> InstalledModel:
         """A model that is complete by the headers of its files. Raises ModelError with what is missing."""
-        spec = self.spec(model_id)
+        return self.complete(self.spec(model_id))
+
+    def complete(self, spec: ModelSpec) -> InstalledModel:
+        """As `find`, of a model's facts."""
         if spec.missing:
             raise ModelError(f"{spec.title} cannot be used yet. {spec.missing}")
         folder = self.folder(spec)
@@ -154,6 +189,11 @@ class ModelLibrary:
                 return f"{spec.title} is announced, but its weights are not public yet; choose another model."
             case Availability.BUNDLED:
                 return f"{spec.title} is not at {self._settings.demo_checkpoint}; check the repository out again."
+            case Availability.RELEASED if spec.sound and spec.repo is None:
+                return (
+                    f"{spec.title} is not here, and not published in diffusers layout; convert it by the script of "
+                    f"diffusers and put the folder at {self._settings.models / spec.id}."
+                )
             case Availability.RELEASED if spec.repo is None:
                 return f"{spec.title} is not in the folder it was imported from; move it back, or import it again."
             case Availability.RELEASED:

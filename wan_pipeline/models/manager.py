@@ -17,6 +17,7 @@ from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.importing.model_importer import ModelImporter
 from wan_pipeline.models.library import ModelLibrary, check_files, revision_of
 from wan_pipeline.models.names import check_repository
+from wan_pipeline.models.sound.registry import SOUND_MODELS
 from wan_pipeline.models.spec import Availability
 from wan_pipeline.models.transfer import free_bytes
 from wan_pipeline.settings import Settings
@@ -54,9 +55,17 @@ class ModelManager:
         """Every known model, in the registry's order. Uses no network."""
         return [make_entry(spec, self._library) for spec in self._library.specs().values()]
 
+    def sound_entries(self) -> list[Entry]:
+        """Every known model that makes sound. Uses no network."""
+        return [make_entry(spec, self._library) for spec in SOUND_MODELS.values()]
+
+    def all_entries(self) -> list[Entry]:
+        """Those for clips, then those for sound."""
+        return [*self.entries(), *self.sound_entries()]
+
     def entry(self, model_id: str) -> Entry:
         """Raises ModelError for an unknown id."""
-        return make_entry(self._library.spec(model_id), self._library)
+        return make_entry(self._library.any_spec(model_id), self._library)
 
     def download_plan(self, name: str, revision: str | None = None) -> DownloadPlan:
         """What a download of an id, or of any repository owner/name, would transfer. Raises ModelError.
@@ -119,7 +128,7 @@ class ModelManager:
         """
         from wan_pipeline.models.hub.download import damaged_files
 
-        spec = self._library.spec(model_id)
+        spec = self._library.any_spec(model_id)
         folder = self._library.folder(spec)
         if folder is None:
             raise ModelError(f"{spec.title} is not installed; there is nothing to verify.")
@@ -146,7 +155,7 @@ class ModelManager:
 
         Raises ModelError, StorageError.
         """
-        spec = self._library.spec(model_id)
+        spec = self._library.any_spec(model_id)
         if spec.availability is Availability.BUNDLED:
             raise ModelError(f"{spec.title} is part of Wan Studio and cannot be removed.")
         freed = _remove_folder(self._settings.models / spec.id)
@@ -154,7 +163,7 @@ class ModelManager:
             cached = CachedRepository(spec.repo)
             with cached.locked():
                 freed += cached.remove()
-        if spec.id not in registry.MODELS:
+        if not spec.sound and spec.id not in registry.MODELS:
             self._library.imported.remove(spec.id)
         elif not freed:
             raise ModelError(f"{spec.title} is not installed; there is nothing to remove.")
@@ -164,7 +173,7 @@ class ModelManager:
         if "/" in name:
             check_repository(name)
             return name
-        spec = self._library.spec(name)
+        spec = self._library.any_spec(name)
         if spec.missing:
             raise ModelError(f"{spec.title} cannot be used yet. {spec.missing}")
         if spec.repo is None:

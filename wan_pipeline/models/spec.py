@@ -31,6 +31,14 @@ class Mode(StrEnum):
     IMAGE_TO_VIDEO = "image-to-video"
 
 
+class SoundPipeline(StrEnum):
+    """The classes of diffusers that make sound here, as `model_index.json` names them."""
+
+    STABLE_AUDIO_3 = "StableAudio3Pipeline"
+    ACE_STEP = "AceStepPipeline"
+    LONGCAT = "LongCatAudioDiTPipeline"
+
+
 class Availability(StrEnum):
     BUNDLED = "bundled"
     """Ships in this repository."""
@@ -54,6 +62,23 @@ class Size:
 
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class SoundFacts:
+    """What a model that makes sound makes."""
+
+    pipeline: SoundPipeline
+    makes: str
+    """For a person: "music", "speech"."""
+    sample_rate: int
+    """Hz."""
+    channels: int
+    max_seconds: float
+    proposal: str
+    """A prompt for a clip's sound, with `{scene}` for what the clip shows; empty where none can be guessed."""
+    prompt_help: str
+    """What its prompt says, as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +133,9 @@ class ModelSpec:
 
     memory: MemoryFacts = WAN_1_3B
     """Sizes of its parts, for the planner."""
+    sound: SoundFacts | None = None
+    """Set for a model that makes sound and no clips: then modes and sizes are empty, and what is said of frames does
+    not concern it."""
 
     @property
     def needs_image(self) -> bool:
@@ -116,7 +144,9 @@ class ModelSpec:
 
     @property
     def abilities(self) -> tuple[str, ...]:
-        """The modes and the other inputs it takes, in the words of the command line."""
+        """The modes and the other inputs it takes, in the words of the command line; "sound" for one that makes it."""
+        if self.sound:
+            return ("sound",)
         last = () if self.last_image is LastImage.NO else ("first-last-frame",)
         return (*sorted(self.modes), *last, *(("control",) if self.takes_control else ()))
 

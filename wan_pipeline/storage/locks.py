@@ -57,6 +57,10 @@ class WorkspaceLocks:
         """Held by the process that exports a clip for the page."""
         return FileLock(self._folder / "exporter.lock", timeout=LOCK_SECONDS)
 
+    def clip_work(self) -> FileLock:
+        """Held by the process that makes sound or other frames of a clip for the page."""
+        return FileLock(self._folder / "clip_work.lock", timeout=LOCK_SECONDS)
+
     def cut_exporter(self) -> FileLock:
         """Held by the process that exports a cut for the page."""
         return FileLock(self._folder / "cut-exporter.lock", timeout=LOCK_SECONDS)

@@ -13,6 +13,7 @@ from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import LookingOnError, StorageError, UserError
 from wan_pipeline.jobs.background.captions import CaptionWriter
+from wan_pipeline.jobs.background.clip_work import ClipWorks
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
 from wan_pipeline.jobs.background.enhancer import Enhancer
 from wan_pipeline.jobs.background.exports import BackgroundExports
@@ -130,6 +131,7 @@ class Studio:
         self.drafts, self.derived = Drafts(self.jobs, self.requests), DerivedFiles(settings.cache, self.jobs)
         self.verifications = Verifications(settings, check)
         self.exports = BackgroundExports(settings, self.gallery, check)
+        self.clip_works = ClipWorks(settings, self.gallery, check)
 
     def _build_projects(self) -> None:
         """Projects, and what is made for one."""

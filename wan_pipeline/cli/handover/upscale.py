@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
 
-UPSCALE = "Write a clip with larger frames, by the small network that comes with the studio (realesr-animevideov3)."
+UPSCALE = "Write a clip with larger frames, by the small network that comes with the studio, or that of a file."
 INTERPOLATE = "Write a clip with more frames a second, by ffmpeg's motion compensation; no network is used."
 
 
@@ -20,6 +20,9 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
         parser.add_argument("--factor", type=int, default=2, choices=factors, help="how many times (2)")
         parser.add_argument("--output", type=Path, required=True, metavar="OUT.mp4", help="the file to write")
         parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
+        if name == "upscale":
+            model = "a .safetensors file in models/upscalers, without its ending (realesr-animevideov3)"
+            parser.add_argument("--model", default="", metavar="NAME", help=model)
         add_folders(parser)
         parser.set_defaults(run=run, stopped="stopped; nothing was written.")
 
@@ -28,10 +31,10 @@ def run(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
     from wan_pipeline.jobs.handover.enlarge import interpolate, upscale
 
-    work = upscale if options.command == "upscale" else interpolate
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
         clip = studio.exports.find(options.clip)
-        finished = work(clip, options.factor, options.output, studio.settings, observer)
+        order = (clip, options.factor, options.output, studio.settings, observer)
+        finished = upscale(*order, options.model) if options.command == "upscale" else interpolate(*order)
     for warning in finished.warnings:
         warn(warning)
     print(json.dumps(finished.to_dict()) if options.json else finished.path)

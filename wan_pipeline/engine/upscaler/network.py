@@ -1,51 +1,79 @@
-"""The network "realesr-animevideov3" of Real-ESRGAN: 18 convolutions at the frame's own size, then a pixel shuffle.
+"""Networks that enlarge frames: the one that comes with the studio, and those of people's files.
 
-Wang et al., "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data", 2021. It was trained
-for drawn films; of photographic pictures it keeps edges and smooths grain.
+The studio's own is "realesr-animevideov3" of Real-ESRGAN. It was trained for drawn films; of photographic pictures it
+keeps edges and smooths grain.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch.nn import functional
 
-NAME = "realesr-animevideov3"
-WEIGHTS = Path(__file__).parent / "weights" / f"{NAME}.bin"
-SCALE = 4
-"""What the network enlarges by; smaller factors are scaled down from it."""
-CHANNELS, HIDDEN_LAYERS = 64, 16
+from wan_pipeline.engine.upscaler.compact import Compact, compact_of
+from wan_pipeline.engine.upscaler.files import BUNDLED
+from wan_pipeline.engine.upscaler.rrdb import RRDBNet, new_names, rrdb_of
+from wan_pipeline.errors import ModelError
+
+WEIGHTS = Path(__file__).parent / "weights" / f"{BUNDLED}.bin"
 _HALF_FLAG = 0x01306B47
 """Tag by which ncnn marks weights stored in half precision; biases and slopes are in single precision, unmarked."""
 
 
 class Upscaler(torch.nn.Module):
-    """Enlarges frames by 2, 3 or 4."""
+    """Enlarges frames by any factor up to the network's own; smaller ones are scaled down from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Compact | RRDBNet) -> None:
         super().__init__()
-        widths = [3, *[CHANNELS] * (HIDDEN_LAYERS + 1), 3 * SCALE**2]
-        layers: list[torch.nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [torch.nn.Conv2d(before, after, 3, padding=1), torch.nn.PReLU(after)]
-        self.layers = torch.nn.Sequential(*layers[:-1])  # the last convolution has no activation
+        self.network = network
+
+    @property
+    def scale(self) -> int:
+        """What the network itself enlarges by."""
+        return self.network.scale
 
     def forward(self, frames: torch.Tensor, factor: int) -> torch.Tensor:
         """(n, 3, h, w) from 0 to 1 -> (n, 3, h * factor, w * factor)."""
-        detail = functional.pixel_shuffle(self.layers(frames), SCALE)
-        large = detail + functional.interpolate(frames, scale_factor=SCALE, mode="nearest")
-        if factor != SCALE:
+        large: torch.Tensor = self.network(frames)
+        if factor != self.scale:
             size = (frames.shape[2] * factor, frames.shape[3] * factor)
             large = functional.interpolate(large, size, mode="bicubic", antialias=True)
         return large.clamp(0, 1)
 
 
-def load_upscaler(device: torch.device) -> Upscaler:
-    """The network with its weights, ready to compute on the device."""
-    network, content, at = Upscaler(), np.frombuffer(WEIGHTS.read_bytes(), np.uint8), 0
+def load_upscaler(device: torch.device, file: Path | None = None) -> Upscaler:
+    """The studio's own network, or that of a safetensors file, ready to compute on the device. Raises ModelError."""
+    network = _bundled() if file is None else _foreign(file)
+    return Upscaler(network).to(device).eval()
+
+
+def _foreign(file: Path) -> Compact | RRDBNet:
+    """The network of a file, whose kind and size its tensors tell."""
+    try:
+        tensors = new_names(load_file(file))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file.name} cannot be read: {error}; download it again.") from error
+    network = rrdb_of(tensors) or compact_of(tensors)
+    if network is None:
+        raise ModelError(
+            f"{file.name} holds no network that is known here; use an ESRGAN, a Real-ESRGAN or one of its small kind."
+        )
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file.name} is not whole ({reason}); download it again.") from error
+    if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
+        raise ModelError(f"{file.name} holds weights that are no numbers; download it again.")
+    return network.float()
+
+
+def _bundled() -> Compact:
+    network, content, at = Compact(64, 16, 4), np.frombuffer(WEIGHTS.read_bytes(), np.uint8), 0
     for parameter in network.parameters():  # in the file's order: weights and biases of a convolution, then slopes
         if parameter.ndim == 4:
             flag = int(content[at : at + 4].view("<u4")[0])
@@ -54,7 +82,7 @@ def load_upscaler(device: torch.device) -> Upscaler:
             at = _fill(parameter, content, at + 4, "<f2")
         else:
             at = _fill(parameter, content, at, "<f4")
-    return network.to(device).eval()
+    return network
 
 
 def _fill(parameter: torch.Tensor, content: np.ndarray, at: int, kind: str) -> int:

@@ -15,7 +15,7 @@ from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.clips.provenance import SETUP, UNLIKELY, Provenance
 from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
-from wan_pipeline.clips.sound import sound_sha256
+from wan_pipeline.clips.sound.listen import sound_sha256
 from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary

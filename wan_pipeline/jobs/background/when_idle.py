@@ -24,12 +24,15 @@ Report = Callable[[Progress], None]
 T = TypeVar("T")
 
 
-def when_idle(settings: Settings, report: Report, work: Callable[[Observer], T]) -> T:
+def when_idle(
+    settings: Settings, report: Report, work: Callable[[Observer], T], is_stopped: Callable[[], bool] = lambda: False
+) -> T:
     """Do the work once the queue is idle, holding the device, and return what it returns.
 
-    When the queue gets a job the work is cancelled, and done again later. Raises what `work` raises, but Cancelled.
+    When the queue gets a job the work is cancelled, and done again later. Raises what `work` raises, but Cancelled only
+    when a person has stopped it.
     """
-    observer = _YieldingObserver(JobReader(Database(settings.database), settings), report)
+    observer = _YieldingObserver(JobReader(Database(settings.database), settings), report, is_stopped)
     while True:
         observer.wait_until_idle()
         with suppress(Cancelled, Timeout), WorkspaceLocks(settings.workspace).device():
@@ -37,10 +40,10 @@ def when_idle(settings: Settings, report: Report, work: Callable[[Observer], T])
 
 
 class _YieldingObserver:
-    """Reports progress now and then, and cancels when the queue has a job."""
+    """Reports progress now and then, and cancels when the queue has a job or a person stops the work."""
 
-    def __init__(self, jobs: JobReader, report: Report) -> None:
-        self._jobs, self._report = jobs, report
+    def __init__(self, jobs: JobReader, report: Report, is_stopped: Callable[[], bool]) -> None:
+        self._jobs, self._report, self._is_stopped = jobs, report, is_stopped
         self._reports = Throttle(REPORT_SECONDS)
         self._stage: Stage | None = None
 
@@ -50,11 +53,14 @@ class _YieldingObserver:
             self._report(progress)
 
     def cancelled(self) -> bool:
-        """Whether a clip is being rendered, or will be at once."""
-        return self._jobs.will_render()
+        """Whether a clip is being rendered, or will be at once; or the work was stopped."""
+        return self._is_stopped() or self._jobs.will_render()
 
     def wait_until_idle(self) -> None:
+        """Raises Cancelled if it is stopped."""
         while self.cancelled():
+            if self._is_stopped():
+                raise Cancelled("The work was stopped.")
             if self._stage is not Stage.QUEUED:
                 self._stage = Stage.QUEUED
                 self._report(Progress(Stage.QUEUED))

@@ -45,8 +45,11 @@ class Finished:
         return {**asdict(self), "path": str(self.path.resolve()), "warnings": list(self.warnings)}
 
 
-def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer) -> Finished:
-    """Write the clip with larger frames. Raises RequestError, StorageError, GenerationError and Cancelled."""
+def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, model: str = "") -> Finished:
+    """Write the clip with larger frames, by the network of a file in the folder of upscalers, or the bundled one.
+
+    Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
+    """
     _check_factor(factor, UPSCALE_FACTORS)
     check_other(clip, output)
     source = open_source(clip)
@@ -56,13 +59,13 @@ def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer:
             "factor", f"{width} x {height} is larger than H.264 takes, {MAX_SIDE}; choose a smaller factor."
         )
     from wan_pipeline.engine.upscaler.frames import frame_upscaler  # here: torch takes seconds to import
-    from wan_pipeline.engine.upscaler.network import NAME
 
+    upscaler = frame_upscaler(settings, factor, model)
     order = ExportOrder(find_format("h264"), output)
     with writing(order, (width, height), source.rate, source.reel) as writer:
-        larger = _Changed(writer, frame_upscaler(settings, factor))
-        from_latents, warnings = feed(source, settings, observer, larger)
-    return Finished(output, writer.count, width, height, str(source.rate), NAME, from_latents, warnings)
+        from_latents, warnings = feed(source, settings, observer, _Changed(writer, upscaler.change))
+    method = upscaler.method
+    return Finished(output, writer.count, width, height, str(source.rate), method, from_latents, warnings)
 
 
 def interpolate(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer) -> Finished:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_pipeline.clips.sound import sound_sha256
+from wan_pipeline.clips.sound.listen import sound_sha256
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
 
 SOUND_RATE = 48_000

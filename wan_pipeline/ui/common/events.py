@@ -27,16 +27,25 @@ const tell = (source, act, text) => {
   const clip = source.closest('[data-clip]')?.dataset.clip ?? '';
   if (!source.disabled) trigger('click', {act, clip, text});
 };
+const filled = form => {
+  const value = box => box.type !== 'number' ? box.value : box.value === '' ? null : box.valueAsNumber;
+  return JSON.stringify(Object.fromEntries([...form.querySelectorAll('[name]')].map(box => [box.name, value(box)])));
+};
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-act]');
-  if (button) tell(button, button.dataset.act, button.dataset.ids ?? '');
+  const form = button?.closest('[data-fields]');
+  if (button) tell(button, button.dataset.act, form ? filled(form) : button.dataset.ids ?? '');
 });
 element.addEventListener('change', event => {
   const box = event.target.closest('[data-change]');
   if (box) tell(box, box.dataset.change, box.value);
 });
 """
-"""`js_on_load` of a `gr.HTML`: one click event for all its buttons (`data-act`) and boxes (`data-change`)."""
+"""`js_on_load` of a `gr.HTML`: one click event for all its buttons (`data-act`) and boxes (`data-change`).
+
+A button within `data-fields` sends the values of the boxes there that have a name, as JSON: numbers, null for an empty
+box of numbers, and texts.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Click:
     subject: str
     """The nearest `data-clip`: the id of the clip, job or model that it belongs to; empty where there is none."""
     text: str
-    """The button's `data-ids`, or what was typed."""
+    """The button's `data-ids`, the JSON of its `data-fields`, or what was typed."""
 
     @classmethod
     def of(cls, event: gr.EventData) -> Click:

@@ -36,7 +36,7 @@ class Names:
     @classmethod
     def of(cls, studio: Studio) -> Names:
         return cls(
-            models={spec.id: spec.title for spec in studio.models.specs().values()},
+            models={spec.id: spec.title for spec in studio.models.all_specs().values()},
             presets=studio.presets,
         )
 

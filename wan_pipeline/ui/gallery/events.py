@@ -22,8 +22,10 @@ from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
+from wan_pipeline.ui.gallery.finishing import finishing_of
 from wan_pipeline.ui.gallery.html import PAGE_SIZE
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
+from wan_pipeline.ui.gallery.work_events import WorkEvents
 from wan_pipeline.wording import plural
 
 MAX_PICKED = 500
@@ -50,6 +52,7 @@ class GalleryEvents:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
         self._templates, self._layout = templates, layout
         self._clips, self._project = ClipActions(studio, links.filler), links.project
+        self._work = WorkEvents(studio, templates)
         self._many = ManyClips(studio)
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
             "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
@@ -60,6 +63,8 @@ class GalleryEvents:
             **dict.fromkeys(self._clips.changes, self._change_clip),
             "note": self._note,
             "export": self._export,
+            "add-sound": self._add_sound,
+            **dict.fromkeys((*self._work.starts, "stop-work"), self._change_work),
             **dict.fromkeys(("pick", "pick-page", "unpick"), self._pick),
             **{f"rate-{rating}": self._judge for rating in range(MAX_RATING + 1)},
             **dict.fromkeys(("pick-take", "reject-take"), self._judge),
@@ -112,7 +117,7 @@ class GalleryEvents:
             return self._toast(str(error))
 
     def follow(self, values: Values) -> Updates:
-        """Show how verifying and exporting the open clip stand, and stop the timer when both are over."""
+        """Show how all work on the open clip stands, and stop the timer when it is over."""
         return self._follow(values[self._layout.selection].open)
 
     # The grid
@@ -178,19 +183,24 @@ class GalleryEvents:
     def _open(self, call: Call, clip_id: str) -> Updates:
         clip = self._gallery.clip(clip_id)
         verification, export = self._studio.verifications.of(clip.path), self._studio.exports.of(clip.path)
+        work = self._work.of(clip)
         return self._layout.updates(
+            sound_file=None,
+            voice_file=None,
             over=html.sheet(
                 self._templates,
                 self._names,
                 clip,
                 self._studio.comments.of_clip(clip.id),
                 is_local=call.is_local,
+                finishing=finishing_of(self._studio, clip),
             ),
             problem="",
             shared="",
             report=verification_report(self._templates, verification),
             exported="" if export is None or export.is_over else export_report(self._templates, export),
-            timer=gr.Timer(active=any(work is not None and not work.is_over for work in (verification, export))),
+            worked="" if work is None or work.is_over else self._work.report(clip, work),
+            timer=gr.Timer(active=any(each is not None and not each.is_over for each in (verification, export, work))),
             selection=replace(call.selection, open=clip_id),
         )
 
@@ -228,7 +238,7 @@ class GalleryEvents:
         return {**self._closed(), **self._layout.updates(selection=replace(selection, open=""))}
 
     def _closed(self) -> Updates:
-        return self._layout.updates(over="", problem="", shared="", report="", exported="")
+        return self._layout.updates(over="", problem="", shared="", report="", exported="", worked="")
 
     # What is done to a clip
 
@@ -261,6 +271,21 @@ class GalleryEvents:
         followed = self._follow(call.selection.open)
         return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
 
+    def _add_sound(self, call: Call) -> Updates:
+        """Make a clip with the uploaded file under it, and open that."""
+        layout, values = self._layout, call.values
+        new = self._work.add_sound(call.click, values[layout.sound_file], values[layout.voice_file])
+        return {**self._grid(values, call.selection), **self._open(call, new)}
+
+    def _change_work(self, call: Call) -> Updates:
+        """Begin what a form of the sheet asks for, or stop it."""
+        if call.click.act == "stop-work":
+            self._work.stop(call.click)
+        else:
+            self._work.start(call.click)
+        followed = self._follow(call.selection.open)
+        return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
+
     def _note(self, call: Call) -> Updates:
         self._gallery.note(call.click.subject, call.click.text)
         return self._grid(call.values, call.selection)
@@ -279,12 +304,14 @@ class GalleryEvents:
     def _follow(self, clip_id: str) -> Updates:
         if not clip_id:
             return self._layout.updates(timer=gr.Timer(active=False))
-        clip = self._gallery.clip(clip_id).path
-        verification, export = self._studio.verifications.of(clip), self._studio.exports.of(clip)
-        is_over = all(work is None or work.is_over for work in (verification, export))
+        clip = self._gallery.clip(clip_id)
+        verification, export = self._studio.verifications.of(clip.path), self._studio.exports.of(clip.path)
+        work = self._work.of(clip)
+        is_over = all(each is None or each.is_over for each in (verification, export, work))
         return self._layout.updates(
             report=verification_report(self._templates, verification),
             exported=export_report(self._templates, export),
+            worked=self._work.report(clip, work),
             timer=gr.Timer(active=False) if is_over else gr.skip(),
         )
 

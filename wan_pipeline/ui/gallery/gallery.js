@@ -20,6 +20,17 @@
     event.stopImmediatePropagation();
   }, true);
 
+  // Another model for sound: its own proposal, unless the words were edited, and what is to be known of it.
+  document.addEventListener("change", event => {
+    const choice = event.target.closest(".sheet [data-proposes]");
+    if (!choice) return;
+    const form = choice.closest("[data-fields]"), chosen = choice.selectedOptions[0].dataset;
+    const prompt = form.querySelector("textarea");
+    if ([...choice.options].some(each => each.dataset.proposal === prompt.value)) prompt.value = chosen.proposal;
+    for (const name of ["help", "facts"]) form.querySelector(`span[data-${name}]`).textContent = chosen[name];
+    form.querySelector("[name=seconds]").value = chosen.seconds;
+  });
+
   // A star on the sheet changes here: a sheet that is sent again would restart its clip.
   document.addEventListener("click", event => {
     const star = event.target.closest(".sheet [data-act=star]");

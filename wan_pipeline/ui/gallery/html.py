@@ -16,6 +16,7 @@ from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.names import Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
+from wan_pipeline.ui.gallery.finishing import Finishing, sound_facts
 from wan_pipeline.ui.gallery.settings import differences, history, settings
 
 PAGE_SIZE = 48
@@ -57,10 +58,16 @@ def arrivals(templates: Templates, number: int) -> str:
 
 
 def sheet(
-    templates: Templates, names: Names, clip: Clip, comments: Sequence[Comment] = (), *, is_local: bool = False
+    templates: Templates,
+    names: Names,
+    clip: Clip,
+    comments: Sequence[Comment] = (),
+    *,
+    is_local: bool = False,
+    finishing: Finishing | None = None,
 ) -> str:
     """One clip, large. `is_local`: the browser runs on the studio's own computer, so a folder can be opened."""
-    facts = settings(clip.request, names) | history(clip)
+    facts = settings(clip.request, names) | history(clip) | sound_facts(finishing.sound if finishing else None)
     del facts["Prompt"]  # it is the headline
     return templates.render(
         "gallery/sheet.html",
@@ -68,6 +75,7 @@ def sheet(
         rows=[(name, [value]) for name, value in facts.items()],
         comments=comments,
         is_local=is_local,
+        finishing=finishing,
         download=download_name(clip.request.seed, clip.id),
         max_note=MAX_NOTE_CHARACTERS,
         for_cut=False,

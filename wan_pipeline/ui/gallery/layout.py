@@ -9,6 +9,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
+from wan_pipeline.clips.sound.listen import ENDINGS
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
 from wan_pipeline.ui.common.filters import filter_box, offer, search_box
@@ -62,16 +63,19 @@ class GalleryLayout(Layout):
             self.shared = gr.HTML("")
             self.report = gr.HTML("", elem_id="verification")
             self.exported = gr.HTML("", elem_id="exported")
+            self.worked = _clickable("worked")
+        # The boxes of the sheet's forms give their files to these, which upload them: see files.js.
+        self.sound_file, self.voice_file = _sound_upload("sound-upload"), _sound_upload("voice-upload")
         self.toast = _clickable("toast")
         self.timer = gr.Timer(POLL_SECONDS, active=False)
-        """Ticks while the open clip is being verified or exported."""
+        """Ticks while the open clip is being verified, exported or worked on."""
         self.clock = room_clock(LOOK_SECONDS)
         self.selection = gr.State(Selection())
 
     @property
     def clickable(self) -> tuple[gr.HTML, ...]:
         """What has buttons."""
-        return self.arrivals, self.grid, self.picks, self.over, self.toast
+        return self.arrivals, self.grid, self.picks, self.over, self.worked, self.toast
 
     @property
     def filters(self) -> tuple[Component, ...]:
@@ -79,7 +83,7 @@ class GalleryLayout(Layout):
 
     @property
     def inputs(self) -> set[Block]:
-        return {*self.filters, self.selection}
+        return {*self.filters, self.selection, self.sound_file, self.voice_file}
 
     def query(self, values: Values) -> GalleryQuery:
         """What the filters ask for."""
@@ -103,6 +107,11 @@ class GalleryLayout(Layout):
             self.lora: [(name, name) for name in facets.loras],
         }
         return offer(found, values)
+
+
+def _sound_upload(elem_id: str) -> gr.UploadButton:
+    with gr.Column(elem_id=elem_id):  # by which files.js finds the input in it
+        return gr.UploadButton("Sound file", file_types=list(ENDINGS))
 
 
 def _clickable(elem_id: str) -> gr.HTML:

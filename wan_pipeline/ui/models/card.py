@@ -44,6 +44,7 @@ class Shelf(StrEnum):
     IMAGE = "Image to video"
     FIRST_AND_LAST = "First and last frame"
     CONTROL = "Control video"
+    SOUND = "Sound for clips"
     NOT_YET = "Not available yet"
 
 
@@ -95,6 +96,8 @@ class Card:
         spec = self.spec
         if self.entry.status in (Status.UNSUPPORTED, Status.ANNOUNCED):
             return Shelf.NOT_YET
+        if spec.sound:
+            return Shelf.SOUND
         if spec.takes_control:
             return Shelf.CONTROL
         if spec.last_image is LastImage.REQUIRED:
@@ -112,12 +115,16 @@ class Card:
 
     @property
     def pill(self) -> str:
+        if self.entry.status is Status.MISSING and self.spec.sound:
+            return "To convert"
         return "" if self.running else PILLS[self.entry.status]
 
     @property
     def abilities(self) -> list[str]:
         if self.entry.status is Status.ANNOUNCED:  # nothing is known yet
             return []
+        if self.spec.sound:
+            return [upper_first(self.spec.sound.makes)]
         return [title for ability, title in ABILITIES.items() if ability in self.spec.abilities]
 
     @property
@@ -152,7 +159,7 @@ class Card:
 
     @property
     def buttons(self) -> list[Button]:
-        is_ready = self.entry.status is Status.INSTALLED and not self.running
+        is_ready = self.entry.status is Status.INSTALLED and not self.running and not self.spec.sound
         use = [Button("use", "Use", "play", "main")] if is_ready else []
         return use + self._changes()
 
@@ -172,7 +179,7 @@ class Card:
     @property
     def is_imported(self) -> bool:
         """Whether the user added it. The registry's own models are always listed."""
-        return self.spec.id not in registry.MODELS
+        return self.spec.id not in registry.MODELS and not self.spec.sound
 
     @property
     def _size(self) -> str:

@@ -11,7 +11,8 @@ import gradio as gr
 
 from wan_pipeline.errors import ModelError, UserError
 from wan_pipeline.jobs.background.transfers import ModelTransfer, TransferState, TransferTask
-from wan_pipeline.models.entries import Status
+from wan_pipeline.jobs.estimates.estimator import Estimate
+from wan_pipeline.models.entries import Entry, Status
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates
 from wan_pipeline.ui.common.messages import toast
@@ -61,7 +62,7 @@ class ModelsEvents:
         `shown` comes from the browser: the states of the transfers that its cards show, by model.
         """
         shown = shown if isinstance(shown, dict) else {}
-        transfers = {model_id: self._studio.transfers.of(model_id) for model_id in self._studio.models.specs()}
+        transfers = {model_id: self._studio.transfers.of(model_id) for model_id in self._studio.models.all_specs()}
         if shown and all(_state(transfer) == shown.get(model_id) for model_id, transfer in transfers.items()):
             return self._layout.updates(progress=_progress(transfers))
         updates = self._show()
@@ -82,7 +83,7 @@ class ModelsEvents:
                 case "close":
                     return self._close()
                 case "use":
-                    return self._filler.choose(self._studio.models.spec(click.subject))
+                    return self._filler.choose(self._studio.models.any_spec(click.subject))
                 case change:
                     return self._changes[change](click.subject)
         except UserError as error:
@@ -121,8 +122,8 @@ class ModelsEvents:
         """The whole room, as the disk and the transfers are now."""
         studio = self._studio
         cards = [
-            Card(entry, studio.transfers.of(entry.spec.id), studio.estimates.of_model(entry.spec.id))
-            for entry in studio.model_manager.entries()
+            Card(entry, studio.transfers.of(entry.spec.id), self._estimate(entry))
+            for entry in studio.model_manager.all_entries()
         ]
         self._names.models.update({card.spec.id: card.spec.title for card in cards})
         return self._layout.updates(
@@ -130,6 +131,10 @@ class ModelsEvents:
             grid=html.grid(self._templates, cards),
             shown={card.spec.id: _state(card.transfer) for card in cards},
         )
+
+    def _estimate(self, entry: Entry) -> Estimate | None:
+        """None for a model that makes no clips."""
+        return None if entry.spec.sound else self._studio.estimates.of_model(entry.spec.id)
 
     def _toast(self, text: str) -> Updates:
         return self._layout.updates(toast=toast(self._templates, text))
@@ -144,7 +149,7 @@ class ModelsEvents:
     # What is done
 
     def _ask_download(self, model_id: str) -> Updates:
-        return self._ask(f"Download {self._studio.models.spec(model_id).title}", Question(model_id))
+        return self._ask(f"Download {self._studio.models.any_spec(model_id).title}", Question(model_id))
 
     def _answer(self, question: Question) -> str:
         manager, subject = self._studio.model_manager, question.subject
@@ -155,12 +160,12 @@ class ModelsEvents:
         return html.download_answer(self._templates, subject, entry, plan, manager.free_bytes())
 
     def _start(self, task: TransferTask, model_id: str) -> Updates:
-        self._studio.models.spec(model_id)  # raises for an unknown model
+        self._studio.models.any_spec(model_id)  # raises for an unknown model
         self._studio.transfers.start(task, model_id)
         return {**self._show(), **self._close()}
 
     def _stop(self, model_id: str) -> Updates:
-        self._studio.models.spec(model_id)
+        self._studio.models.any_spec(model_id)
         self._studio.transfers.stop(model_id)
         return self._show()
 
@@ -170,7 +175,7 @@ class ModelsEvents:
         return self._layout.updates(dialog=html.ask_remove(self._templates, card, needed_by))
 
     def _remove(self, model_id: str) -> Updates:
-        title = self._studio.models.spec(model_id).title
+        title = self._studio.models.any_spec(model_id).title
         self._studio.transfers.forget(model_id)
         freed = self._studio.model_manager.remove(model_id)
         text = f"{title} removed, {data_size(freed)} freed" if freed else f"{title} removed from the list"

@@ -40,6 +40,12 @@
     input.dispatchEvent(new Event("change", {bubbles: true}));
   };
 
+  // A file box of our own templates gives its file to one of Gradio's, which uploads it.
+  document.addEventListener("change", event => {
+    const id = event.target.dataset?.give;
+    if (id && event.target.files.length) give(id, event.target.files);
+  });
+
   // A saving link is clicked once; it stays for a second time.
   new MutationObserver(() => {
     for (const link of document.querySelectorAll("a[data-auto]:not([data-done])")) {

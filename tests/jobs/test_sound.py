@@ -1,0 +1,103 @@
+"""Sound that a model makes: a new clip that tells how, on the command line and in the process of the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.support.observers import Recorder
+from tests.support.sounds import write_ace_step
+from wan_pipeline.cli import main
+from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.clips.sound.listen import loudness, sound_sha256
+from wan_pipeline.errors import ModelError, RequestError, UserError
+from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState, work_when_idle
+from wan_pipeline.jobs.handover.sound import SoundWish, resolve_wish
+from wan_pipeline.models.sound.registry import ACE_STEP
+from wan_pipeline.requests.request import Draft
+from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.outside import parse
+from wan_pipeline.studio import Studio
+
+DRAFT = Draft(prompt="the red ball", width=160, height=160, num_frames=9, num_inference_steps=1, fps=16, seed=1)
+
+
+@pytest.fixture(scope="module")
+def ace_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_ace_step(tmp_path_factory.mktemp("sound") / ACE_STEP.id)
+
+
+@pytest.fixture
+def clip(studio: Studio, ace_step: Path) -> Path:
+    """In a studio that has a model for sound."""
+    (studio.settings.models / ACE_STEP.id).symlink_to(ace_step, target_is_directory=True)
+    return studio.in_process.render(DRAFT, None, Recorder()).clip
+
+
+def test_on_the_command_line(studio: Studio, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["--workspace", str(studio.settings.workspace), "--models-folder", str(studio.settings.models)]
+    arguments = ["sound", "make", str(clip), "--prompt", "a calm sea", "--seed", "7", "--loudness", "-23", "--json"]
+    assert main([*folders, *arguments]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    new = Path(report["clip"])
+    assert new != clip and clip.is_file() and report["sound_sha256"] == sound_sha256(new)
+    assert (report["model"], report["licence"], report["seed"], report["seconds"]) == (ACE_STEP.id, "MIT", 7, 0.5625)
+    assert report["lufs"] == pytest.approx(loudness(new), abs=0.06)
+    made = load_receipt(new).sound
+    assert made is not None and made.made is not None
+    assert (made.made.prompt, made.made.seed, made.made.licence) == ("a calm sea", 7, "MIT")
+    assert load_receipt(new).frames_sha256 == load_receipt(clip).frames_sha256
+    assert main([*folders, "show", str(new)]) == 0
+    shown = capsys.readouterr().out
+    assert "ace-step-1.5-xl-turbo from 'a calm sea', seed 7" in shown and "sound licence" in shown
+    assert main([*folders, *arguments, "--output", str(new.with_name("again.mp4"))]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again["sound_sha256"] == report["sound_sha256"]
+
+
+def test_what_cannot_be_is_refused(studio: Studio, clip: Path) -> None:
+    for wish, error, words in (
+        (SoundWish(" "), RequestError, "There is no prompt"),
+        (SoundWish("a", seconds=601.0), RequestError, "choose 0.5 to 600 s"),
+        (SoundWish("a", seed=-1), RequestError, "The seed -1"),
+        (SoundWish("a", "demo"), ModelError, "no model for sound 'demo'"),
+        (SoundWish("a", "stable-audio-3-medium"), ModelError, "convert it by the script"),
+        (SoundWish("a", "longcat-audiodit-1b"), ModelError, "models download longcat-audiodit-1b"),
+    ):
+        with pytest.raises(error, match=words):
+            resolve_wish(clip, wish, studio.models)
+
+
+def test_in_the_process_of_the_page(studio: Studio, clip: Path) -> None:
+    order = WorkOrder(WorkKind.SOUND, wish=SoundWish("the sea", seed=3), lufs=-16.0)
+    end = work_when_idle(studio.settings, clip, order)
+    assert end.state is WorkState.DONE and studio.clip_works.of(clip) == end and end.file is not None
+    studio.gallery.rescan()
+    assert studio.gallery.at(Path(end.file)).request.prompt == "the red ball"
+    with WorkspaceLocks(studio.settings.workspace).clip_work(), pytest.raises(UserError, match="being worked on"):
+        studio.clip_works.start(clip, order)
+    failed = work_when_idle(studio.settings, clip, WorkOrder(WorkKind.SOUND, wish=SoundWish("")))
+    assert failed.state is WorkState.FAILED and "no prompt" in (failed.error or "")
+
+
+def test_a_smoother_clip_goes_to_the_folder_of_exports(studio: Studio, clip: Path) -> None:
+    end = work_when_idle(studio.settings, clip, WorkOrder(WorkKind.INTERPOLATE))
+    assert end.state is WorkState.DONE
+    assert Path(end.file or "") == studio.settings.exports / f"{clip.stem}_smooth2.mp4"
+
+
+def test_a_person_stops_it(studio: Studio, clip: Path) -> None:
+    order = WorkOrder(WorkKind.UPSCALE)
+    with WorkspaceLocks(studio.settings.workspace).clip_work():  # as the process that works on it
+        studio.clip_works.stop(clip)
+    assert work_when_idle(studio.settings, clip, order).state is WorkState.STOPPED
+    assert not list(studio.settings.exports.iterdir())
+
+
+def test_an_order_survives_its_way_to_the_process() -> None:
+    order = WorkOrder(WorkKind.SOUND, wish=SoundWish("a 'sea'", "ace", 2.5, 3), lufs=-16.0)
+    state = ClipWork(WorkState.WAITING, order)
+    assert parse(ClipWork, asdict(state)) == state

@@ -1,0 +1,1 @@
+"""Sound made by diffusers' audio pipelines."""

@@ -1,0 +1,73 @@
+"""Handlers of the sheet's forms for sound and other frames, and how their work is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Click
+from wan_pipeline.ui.common.names import STAGES
+from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.gallery.forms import AddForm, EnlargeForm, MakeForm, SmoothForm, read_form
+
+
+class WorkEvents:
+    """Each raises UserError."""
+
+    def __init__(self, studio: Studio, templates: Templates) -> None:
+        self._studio, self._templates = studio, templates
+        self.starts: Mapping[str, Callable[[str], WorkOrder]] = {
+            "make-sound": lambda text: read_form(MakeForm, text).order,
+            "upscale": lambda text: read_form(EnlargeForm, text).order,
+            "smooth": lambda text: read_form(SmoothForm, text).order,
+        }
+        """By `data-act`, what a form asks for."""
+
+    def start(self, click: Click) -> None:
+        clip = self._studio.gallery.clip(click.subject)
+        self._studio.clip_works.start(clip.path, self.starts[click.act](click.text))
+
+    def stop(self, click: Click) -> None:
+        self._studio.clip_works.stop(self._studio.gallery.clip(click.subject).path)
+
+    def add_sound(self, click: Click, file: str | None, voice: str | None) -> str:
+        """The id of a new clip with the uploaded file under it."""
+        if not file:
+            raise UserError("No sound file was chosen, or it has not arrived yet; choose a WAV, FLAC, MP3 or M4A file.")
+        order = read_form(AddForm, click.text).order(Path(file), Path(voice) if voice else None)
+        return self._studio.clip_works.add_sound(self._studio.gallery.clip(click.subject).path, order)
+
+    def of(self, clip: Clip) -> ClipWork | None:
+        return self._studio.clip_works.of(clip.path)
+
+    def report(self, clip: Clip, work: ClipWork | None) -> str:
+        """How the work stands; empty if there was none."""
+        if work is None:
+            return ""
+        is_new_clip = work.state is WorkState.DONE and work.order.kind is WorkKind.SOUND
+        return self._templates.render(
+            "gallery/work.html",
+            clip=clip.id,
+            kind=work.order.kind,
+            state=work.state,
+            is_over=work.is_over,
+            stage=STAGES[work.stage].lower(),
+            step=work.step,
+            total=work.total,
+            error=work.error,
+            warnings=work.warnings,
+            file=Path(work.file) if work.file else None,
+            new_clip=self._id_of(work.file) if is_new_clip else "",
+        )
+
+    def _id_of(self, file: str | None) -> str:
+        """Of the clip that was made; empty if it is gone again."""
+        self._studio.gallery.rescan()
+        try:
+            return self._studio.gallery.at(Path(file or "")).id
+        except UserError:
+            return ""
