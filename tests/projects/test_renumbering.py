@@ -10,10 +10,12 @@ import pytest
 
 from tests.projects.test_bundle import bundle
 from tests.projects.test_shots import FILM, add
+from tests.support import adapters
 from tests.support.films import adopt_take
 from wan_pipeline.clips.files import rename_files
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.errors import UserError
+from wan_pipeline.projects.bundle import Need, NeedKind, read_manifest
 from wan_pipeline.projects.cut.cut import CutItem
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
 from wan_pipeline.requests.request import Draft
@@ -126,6 +128,35 @@ def test_shots_takes_and_picks_go_along(film: Studio, settings: Settings, tmp_pa
         assert shots[0].status is ShotStatus.FINAL and shots[0].picked == clip
         assert [(take.number, take.rating) for take in shots[0].takes] == [(1, 4), (2, 0)]
         assert elsewhere.takes.settings_of(shots[2]) == Draft(num_inference_steps=3)
+
+
+def test_an_import_whose_shots_failed_is_done_again(
+    film: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    clip = made(film, shot, "Film/1/010_001")
+    film.shots.pick(film.shots.of_number(shot.number).done)
+    target = film.bundles.write("Film", tmp_path / "film.zip", with_clips=True)
+    other = replace(settings, workspace=tmp_path / "other")
+    other.make_folders()
+    with Studio(other) as elsewhere:
+        with monkeypatch.context() as full, pytest.raises(UserError, match="at most 0"):
+            full.setattr("wan_pipeline.projects.shots.store.MAX_SHOTS", 0)
+            elsewhere.bundles.read(target)
+        assert elsewhere.projects.find("Film") is None
+        elsewhere.bundles.read(target)
+        assert [each.picked for each in elsewhere.shots.all("Film")] == [clip]
+
+
+def test_what_only_a_shot_uses_is_needed(film: Studio, settings: Settings, tmp_path: Path) -> None:
+    path = adapters.write(settings.loras / "glow.safetensors")
+    film.shots.ensure("Film", [NewShot("010", settings='{"lora": ["glow=0.5"], "model": "demo", "preset": "noir"}')])
+    target = film.bundles.write("Film", tmp_path / "film.zip", with_loras=True)
+    with zipfile.ZipFile(target) as archive:
+        assert "loras/glow.safetensors" in archive.namelist()
+        needs = read_manifest(archive).needs
+    glow = Need(NeedKind.LORA, "glow", film.lora_catalog.sha256(path))
+    assert needs == (Need(NeedKind.MODEL, "demo"), Need(NeedKind.PRESET, "noir"), glow)
 
 
 @pytest.mark.parametrize(
