@@ -36,7 +36,7 @@ def test_what_a_large_request_left_is_freed(sizes: list[int]) -> None:
     async def receive() -> None:
         freed = asyncio.Event()
         refused_body(freed)
-        keeper = MemoryKeeper(quiet_seconds=0)
+        keeper = MemoryKeeper(delay_seconds=0)
         for size in sizes:
             assert not freed.is_set()
             keeper.count(size)
@@ -49,7 +49,7 @@ def test_small_requests_collect_nothing() -> None:
     async def receive() -> bool:
         freed = asyncio.Event()
         refused_body(freed)
-        keeper = MemoryKeeper(quiet_seconds=0)
+        keeper = MemoryKeeper(delay_seconds=0)
         for _ in range(100):
             keeper.count(100)
         for _ in range(5):

@@ -9,8 +9,8 @@ from asyncio import TimerHandle, get_running_loop
 
 NOTABLE_BYTES = 16 * 2**20
 """What may come in before memory is given back."""
-QUIET_SECONDS = 2.0
-"""After the last large request; a collection stops the app for some tenths of a second."""
+DELAY_SECONDS = 2.0
+"""Until then; a collection stops the app for some tenths of a second, so a row of large requests shares one."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,19 +23,16 @@ class MemoryKeeper:
     measurement 24 bodies of 5 MB left 190 MB behind, and nothing after both.
     """
 
-    def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:
-        self._quiet_seconds = quiet_seconds
+    def __init__(self, delay_seconds: float = DELAY_SECONDS) -> None:
+        self._delay_seconds = delay_seconds
         self._bytes = 0
         self._timer: TimerHandle | None = None
 
     def count(self, received: int) -> None:
         """Add what a request sent, when it has ended."""
         self._bytes += received
-        if self._bytes < NOTABLE_BYTES:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = get_running_loop().call_later(self._quiet_seconds, self._give_back)
+        if self._bytes >= NOTABLE_BYTES and self._timer is None:
+            self._timer = get_running_loop().call_later(self._delay_seconds, self._give_back)
 
     def _give_back(self) -> None:
         self._bytes, self._timer = 0, None
