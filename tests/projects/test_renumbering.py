@@ -102,10 +102,10 @@ def test_what_broke_off_is_completed_and_a_damaged_cut_is_told(film: Studio, set
     film.cuts.add("Film", "main", [settings.clips / f"Film/1/010_00{n}.mp4" for n in (1, 2)])
     (settings.projects / "Film" / "cuts" / "broken.json").write_text("{")
     rename_files("Film/1/010_001.mp4", "Film/1/012_001.mp4", settings.clips)  # before it broke off
-    film.gallery.rescan()
     done = film.renumbering.edit(shot.number, NewShot("012", "1", "a red ball"))
     assert (done.renamed, done.shot.address, len(done.notes)) == (1, "1/012", 1) and "broken.json" in done.notes[0]
     assert [film.gallery.clip(clip).path.stem for clip in (first, second)] == ["012_001", "012_002"]
+    assert film.jobs.existing(first).clip == film.gallery.clip(first).path
     items = film.cuts.existing("Film", "main").items
     assert items == (CutItem("Film/1/012_001.mp4"), CutItem("Film/1/012_002.mp4"))
 

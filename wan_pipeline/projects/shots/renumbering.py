@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -70,6 +71,7 @@ class Renumbering:
         is_told = project is not None and any(field in project.naming for field in ("{shot}", "{scene}"))
         if project is None or not is_told or before == after:
             return Renumbered(self._shots.edit(number, new))
+        self._gallery.rescan()  # it may have broken off between a clip's files and its row
         renamed, notes = self._rename_all(project, before, after)
         notes += self._rename_waiting(after)
         return Renumbered(self._shots.edit(number, new), renamed, tuple(dict.fromkeys(notes)))
@@ -100,6 +102,8 @@ class Renumbering:
             new = replace(facts, scene=after.scene, shot=after.shot)
             return name, name if named(naming, new) == named(naming, facts) else self._move(clip, naming, new)
         if facts := self._facts_of(clip, take, project, after):  # renamed by an edit that broke off
+            with self._database.transaction() as connection:
+                _write_name(connection, clip.id, name)
             return f"{named(naming, replace(facts, scene=before.scene, shot=before.shot))}.mp4", name
         return None
 
@@ -121,12 +125,9 @@ class Renumbering:
         old = self._name(clip)
         with self._database.transaction() as connection:
             name = free_name(connection, lambda *_: free_names(naming, facts, self._folder), clip.id, clip.project, 0)
-            new, poster = f"{name}.mp4", poster_path(Path(f"{name}.mp4")).as_posix()
+            new = f"{name}.mp4"
             rename_files(old, new, self._folder)
-            connection.execute("UPDATE clips SET clip = ?, poster = ? WHERE id = ?", (new, poster, clip.id))
-            connection.execute(
-                "UPDATE jobs SET clip = ?, poster = ?, clip_name = ? WHERE id = ?", (new, poster, name, clip.id)
-            )
+            _write_name(connection, clip.id, new)
         _remove_empty((self._folder / old).parent, self._folder)
         return new
 
@@ -161,6 +162,13 @@ class Renumbering:
 
     def _name(self, clip: Clip) -> str:
         return clip.path.relative_to(self._folder).as_posix()
+
+
+def _write_name(connection: sqlite3.Connection, clip_id: str, name: str) -> None:
+    poster = poster_path(Path(name)).as_posix()
+    connection.execute("UPDATE clips SET clip = ?, poster = ? WHERE id = ?", (name, poster, clip_id))
+    changes = (name, poster, name.removesuffix(".mp4"), clip_id)
+    connection.execute("UPDATE jobs SET clip = ?, poster = ?, clip_name = ? WHERE id = ?", changes)
 
 
 def _remove_empty(folder: Path, above: Path) -> None:
