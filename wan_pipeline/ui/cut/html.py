@@ -34,6 +34,7 @@ class PieceShown:
     title: bool
     poster: Path | None
     has_final: bool
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Looked:
     finals: frozenset[int] = frozenset()
     """Places of items that could take a final."""
     problem: str = ""
-    """Why it cannot be shown: one sentence."""
+    """Why it cannot be shown, or exported: one sentence."""
 
 
 def head(
@@ -144,6 +145,7 @@ def _shown(piece: Piece, has_final: bool) -> PieceShown:
         piece.title is not None,
         poster if poster.is_file() else None,
         has_final,
+        piece.problem,
     )
 
 
@@ -164,7 +166,7 @@ def _player(sequence: Sequence) -> dict[str, Any]:
 
 def _played(piece: Piece, start: int, size: tuple[int, int]) -> dict[str, Any]:
     return {
-        "url": file_url(piece.source.clip),
+        "url": "" if piece.problem else file_url(piece.source.clip),
         "rate": float(piece.source.rate),
         "first": piece.first,
         "end": piece.end,
