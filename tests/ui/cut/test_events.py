@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,8 +11,7 @@ import gradio as gr
 from tests.support.films import adopt_take
 from tests.support.pages import TEMPLATES, page_links
 from tests.support.requests import make_request
-from wan_pipeline.projects.cut.cut import Cut, Title
-from wan_pipeline.projects.cut.edits import titled
+from wan_pipeline.projects.cut.cut import Cut
 from wan_pipeline.projects.project import Project
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates
@@ -32,7 +32,7 @@ class Tab:
         self.poll()
 
     def poll(self) -> Updates:
-        return self._took(self.events.refresh(self.values))
+        return self._took(self.events.poll(self.values))
 
     def click(self, act: str, place: object = "", text: str = "") -> str:
         """Returns what the toast says."""
@@ -85,9 +85,15 @@ def test_fast_clicks_are_all_done_and_can_be_undone(studio: Studio) -> None:
     assert cut(studio) == first
 
 
-def test_a_poll_does_no_work_until_something_changes(studio: Studio) -> None:
+def test_a_poll_reads_the_cut_only_when_its_file_has_changed(studio: Studio) -> None:
     film(studio)
     tab = Tab(studio)
-    assert tab.poll() == {tab.layout.shown: gr.skip()}
-    studio.cuts.change("Film", "main", lambda cut: titled(cut, 0, Title("The End")))
-    assert tab.layout.timeline in tab.poll()
+    nothing = {tab.layout.shown: gr.skip()}
+    assert tab.poll() == nothing
+    file = studio.projects.path("Film").parent / "cuts" / "main.json"
+    old = file.stat()
+    file.write_bytes(b" " * old.st_size)
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert tab.poll() == nothing, "it was not read"
+    os.utime(file)
+    assert "cannot be read" in str(tab.poll()[tab.layout.head])

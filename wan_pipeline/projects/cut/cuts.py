@@ -25,6 +25,7 @@ from wan_pipeline.projects.cut.timeline.read import read_timeline
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.files import modified
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 DEFAULT_RATE = Fraction(24)
@@ -79,6 +80,11 @@ class Cuts:
             known = ", ".join(files.names()) or "none"
             raise ProjectError(f"There is no cut '{name[:80]}' in '{project}' (there are: {known}); make it: cut new.")
         return cut
+
+    def state(self, project: str, name: str) -> tuple[int, ...]:
+        """Changes whenever anything does that a cut or the list of cuts is made of: files, shots, gallery."""
+        settings = self._settings
+        return *self._files(project).state(name), *modified(settings.clips), *modified(settings.database)
 
     def look(self, cut: Cut, rate: Fraction | None = None) -> CutSequence:
         """The cut with its clips looked at; what is wrong with one is told by its piece. Raises RequestError."""

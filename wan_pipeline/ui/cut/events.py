@@ -17,7 +17,7 @@ from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
-from wan_pipeline.ui.common.shown import changed, digests
+from wan_pipeline.ui.common.shown import Shown, changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.cut import html
 from wan_pipeline.ui.cut.dialogs import Dialogs
@@ -56,6 +56,13 @@ class CutEvents:
     def refresh(self, values: Values) -> Updates:
         """Updates for what differs from what the browser shows."""
         return self._refresh(values, self._selection(values))
+
+    def poll(self, values: Values) -> Updates:
+        """As `refresh`, but nothing is read or drawn while nothing has changed since the browser was last answered."""
+        selection, shown = self._selection(values), values[self._layout.shown]
+        if selection == values[self._layout.selection] and not changed(self._mark(values, selection), shown):
+            return self._layout.updates(shown=gr.skip())
+        return self._refresh(values, selection)
 
     def read_file(self, values: Values) -> Updates:
         """Show what an editor changed in a timeline."""
@@ -101,13 +108,23 @@ class CutEvents:
         return self._cuts.names(project) if self._studio.projects.find(project) or not project else []
 
     def _refresh(self, values: Values, selection: Selection, *, again: bool = False) -> Updates:
+        mark = self._mark(values, selection)  # first: what changes while it is read is seen by the next poll
         selection, wanted = self._wanted(values, selection)
-        now_shown = digests({name: value for name, (_, value) in wanted.items()})
-        names = set(wanted) if again else changed(now_shown, values[self._layout.shown])
+        now_shown = {**digests({name: value for name, (_, value) in wanted.items()}), **mark}
+        names = set(now_shown) if again else changed(now_shown, values[self._layout.shown])
         if not names and selection == values[self._layout.selection]:
             return self._layout.updates(shown=gr.skip())
-        updates = dict(wanted[name] for name in names)
+        updates = dict(wanted[name] for name in names if name in wanted)
         return {**updates, **self._layout.updates(shown=now_shown, selection=selection)}
+
+    def _mark(self, values: Values, selection: Selection) -> Shown:
+        """A digest that changes whenever what is shown might."""
+        project, cut = selection.project, selection.cut
+        known = self._studio.projects.find(project)
+        state = self._cuts.state(project, cut) if known or not project else ()
+        report = self._dialogs.export_report(selection)
+        title = known.title if known else ""
+        return digests({"mark": [project, title, cut, selection.item, values[self._layout.source], state, report]})
 
     def _wanted(self, values: Values, selection: Selection) -> tuple[Selection, dict[str, tuple[Block, str]]]:
         layout, templates, project = self._layout, self._templates, selection.project
