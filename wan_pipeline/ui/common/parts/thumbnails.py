@@ -45,6 +45,8 @@ class Thumbnails:
             if source is not None:
                 self._make(source, thumbnail)
                 return thumbnail
+        except FileNotFoundError:  # it may be added again
+            return None
         except (UserError, OSError) as error:
             logger.info("No thumbnail of %s: %s", name, error)
         self._without.add(name)
