@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wan_pipeline.errors import ProjectError, UserError
-from wan_pipeline.projects.shots.rows import insert_shot, read_shots, update_shot
+from wan_pipeline.projects.shots.rows import insert_shot, read_shots, read_takes, update_shot
 from wan_pipeline.projects.shots.shot import NewShot, Shot, Take
 from wan_pipeline.requests.lists.shots import MAX_DESCRIPTION, MAX_SHOT_NOTES, ShotOfRow, check_id, check_words
 from wan_pipeline.storage.database import Database
@@ -85,6 +85,18 @@ class Shots:
             rows = connection.execute(query, (json.dumps(list(take_ids)),)).fetchall()
         return {row["id"]: ShotOfRow(row["shot"], row["scene"], description=row["description"]) for row in rows}
 
+    def finals_of(self, take_ids: Iterable[str]) -> dict[str, Path]:
+        """The newest finished final of each of these takes that has one, by the takes' ids."""
+        query = (
+            "SELECT shot FROM takes WHERE id IN (SELECT value FROM json_each(?)) AND id IN (SELECT draft FROM finals)"
+        )
+        with self._database.connection() as connection:
+            rows = connection.execute(query, (json.dumps(list(take_ids)),)).fetchall()
+            takes = read_takes(connection, self._clips, [row["shot"] for row in rows]) if rows else {}
+        return {
+            take.final_of: take.clip for of_shot in takes.values() for take in of_shot if take.final_of and take.clip
+        }
+
     # Making
 
     def ensure(self, project: str, new: Sequence[NewShot], *, update: bool = False) -> list[Shot]:
@@ -118,15 +130,21 @@ class Shots:
         Raises UserError for an id that another shot has.
         """
         shot = self.of_number(number)
-        check_new_shot(new)
         with self._database.transaction() as connection:
-            if _number(connection, shot.project, new.scene, new.shot) not in (None, number):
-                raise ProjectError(f"There is a shot '{new.shot}' in that scene already; choose another id.")
+            _check_edit(connection, shot, new)
             connection.execute(
                 "UPDATE shots SET scene = ?, shot = ?, description = ?, notes = ? WHERE number = ?",
                 (new.scene, new.shot, new.description, new.notes, number),
             )
         return self.of_number(number)
+
+    @main_app_only
+    def check_edit(self, number: int, new: NewShot) -> Shot:
+        """The shot as it is. Raises what `edit` would."""
+        shot = self.of_number(number)
+        with self._database.connection() as connection:
+            _check_edit(connection, shot, new)
+        return shot
 
     @main_app_only
     def move(self, number: int, before: int | None) -> None:
@@ -197,6 +215,12 @@ def check_new_shot(new: NewShot) -> None:
         check_id("scene", new.scene)
     check_words("description", new.description, MAX_DESCRIPTION)
     check_words("notes", new.notes, MAX_SHOT_NOTES)
+
+
+def _check_edit(connection: sqlite3.Connection, shot: Shot, new: NewShot) -> None:
+    check_new_shot(new)
+    if _number(connection, shot.project, new.scene, new.shot) not in (None, shot.number):
+        raise ProjectError(f"There is a shot '{new.shot}' in that scene already; choose another id.")
 
 
 def _number(connection: sqlite3.Connection, project: str, scene: str, shot: str) -> int | None:
