@@ -13,9 +13,12 @@ from tests.support.warm import Warm
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.launch import VISIBLE_DEVICES, visible_devices, worker_log
+from wan_pipeline.jobs.worker.ending import Ending
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 
@@ -45,6 +48,16 @@ def test_a_worker_settles_what_dead_ones_left_and_no_other_clip(studio: Studio, 
     states = [studio.jobs.existing(job_id).state for job_id in ids]
     assert states == [JobState.INTERRUPTED, JobState.RUNNING, JobState.INTERRUPTED]
     assert [studio.jobs.starts(slot) for slot in range(3)] == [1, 1, 1]
+
+
+def test_a_worker_whose_gpu_computes_a_branch_for_another_leaves_the_clip_and_ends(
+    studio: Studio, settings: Settings
+) -> None:
+    job_id = studio.submit(QUICK)
+    second = replace(settings, devices="0,1", slot=1)
+    with WorkspaceLocks(settings.workspace).device(1):
+        assert Worker(second).run() is Ending.NOTHING_TO_DO
+    assert studio.jobs.existing(job_id).state is JobState.QUEUED
 
 
 def test_a_process_sees_the_gpus_of_its_slot_first() -> None:

@@ -15,7 +15,7 @@ from wan_pipeline.requests.step_cache import CacheKind
 
 def test_the_geometry_of_a_request():
     plain = Geometry.of(make_request(num_inference_steps=10), DEMO)
-    assert plain == Geometry(320, 192, 33, 20, encodes=False)
+    assert plain == Geometry(320, 192, 33, 20, encodes=False, guided_steps=10)
     assert plain.pixels == 320 * 192 and plain.video_pixels == 320 * 192 * 33 and plain.tokens(DEMO) == 10 * 6 * 9
     assert Geometry.of(make_request(guidance_scale=1.0, num_inference_steps=10), DEMO).passes == 10
     assert Geometry.of(make_request(image="a"), DEMO).encodes

@@ -11,6 +11,7 @@ from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, is_plan, pa
 PLANS = {
     "resident,fp32": MemoryPlan(precision=Precision.FP32),
     "offload,bf16,tile=512": MemoryPlan(Residency.OFFLOAD, tile=512),
+    "resident,int8,branches=2": MemoryPlan(precision=Precision.INT8, branches=2),
     "resident,fp8-compute,compiled": MemoryPlan(precision=Precision.FP8_COMPUTE, compiled=True),
     "streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256,vae=bf16,encode=tiles,disk=1": MemoryPlan(
         Residency.STREAMED, Precision.INT8, 4, 10920, "streamed", 256, "bf16", "tiles", 1
@@ -52,6 +53,7 @@ def test_fields_at_their_default_are_left_out():
         "streamed,int8,vae=int8",
         "streamed,int8,encode=some",
         "streamed,int8,compiled=perhaps",
+        "resident,int8,branches=3",
         "streamed,int8,residency=resident",
         "streamed,int8,magic=1",
         "streamed,int8,,",

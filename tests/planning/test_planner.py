@@ -109,3 +109,15 @@ def test_loras_take_memory_of_the_device(lora, tmp_path):
 def test_a_lora_that_is_missing_takes_none(tmp_path):
     chosen = choose(make_request(**CLIP, loras=(LoraChoice("ghost"),)), loras=tmp_path)
     assert replace(chosen, plan=replace(chosen.plan, lora="beside")) == choose() != chosen
+
+
+def test_a_second_device_gets_a_branch_where_that_is_possible_and_of_use():
+    two = replace(REFERENCE, second=REFERENCE.vram)
+    alone, paired = choose(), choose(machine=two)
+    assert paired.plan == replace(alone.plan, branches=2) and paired.seconds < 0.8 * alone.seconds
+    assert choose(machine=replace(two, second=alone.peak_vram / 2)).plan == alone.plan
+    for changes in ({"guidance_scale": 1.0}, {"first_block_cache": 0.08}):
+        assert choose(make_request(**CLIP, **changes), two).plan.branches == 1
+    assert choose(machine=two, memory_limit=7.2).plan.branches == choose(machine=two, compiled=True).plan.branches == 1
+    smaller = planner().smaller(make_request(**CLIP), SPEC, two, paired.plan)
+    assert smaller == alone.plan

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.device.probe import probe
+from wan_pipeline.engine.device.second import free_bytes
 from wan_pipeline.errors import StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel
@@ -34,13 +35,23 @@ class ClipPlanner:
         self.fastest = "native"
         """The fastest exact attention backend, by its diffusers name; torch's own in deterministic mode."""
 
-    def choose(self, request: GenerationRequest, model: InstalledModel, text: str, held_bytes: int) -> Forecast:
+    def choose(
+        self,
+        request: GenerationRequest,
+        model: InstalledModel,
+        text: str,
+        held_bytes: int,
+        second: Placement | None = None,
+    ) -> Forecast:
         """The plan of this text, or the fastest that fits. Raises GenerationError.
 
         A plan that does not fit is worth trying as well: forecasts err on the safe side. `held_bytes` is the host
-        memory of the loaded model.
+        memory of the loaded model. `second` is another device like this one, which is free for the clip.
         """
-        chosen = self._planner.choose(request, model.spec, self.machine(held_bytes), text)
+        machine = self.machine(held_bytes)
+        if second is not None:
+            machine = replace(machine, second=free_bytes(second))
+        chosen = self._planner.choose(request, model.spec, machine, text)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
         logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")

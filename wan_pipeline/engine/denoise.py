@@ -13,6 +13,7 @@ import torch
 from diffusers import WanPipeline
 from numpy.typing import NDArray
 
+from wan_pipeline.engine.branches import Twin, branches
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState, solver_state
 from wan_pipeline.engine.conditioning import Conditioning
 from wan_pipeline.engine.loading.load import Denoiser
@@ -35,6 +36,8 @@ class ExecutionDevice:
     offloads: bool = False
     begin_step: Callable[[int], None] = lambda step: None
     """Called before each step with its number, from 0."""
+    twin: Twin | None = None
+    """Computes the pass without the prompt on another device, where the plan has two branches."""
 
 
 def sample(
@@ -66,11 +69,16 @@ def sample(
     guided = request.guided_steps
     pipeline = _bound(pipeline, device, lambda: callback.done in guided)
     offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
-    with offloading:
+    without_prompt = embeddings[1].to(device) if len(embeddings) > 1 else None
+
+    def is_guided() -> bool:
+        return bool(pipeline.do_classifier_free_guidance)
+
+    with offloading, branches(denoiser.transformers, execution.twin, without_prompt, is_guided):
         output = pipeline(
             **_conditioning_arguments(denoiser, request, conditioning),
             prompt_embeds=embeddings[0].to(device),
-            negative_prompt_embeds=embeddings[1].to(device) if len(embeddings) > 1 else None,
+            negative_prompt_embeds=without_prompt,
             **_request_arguments(denoiser, request),
             latents=latents,
             output_type="latent",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
+from wan_pipeline.engine.branches import copied, why_one_device
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decode import decode, decoder_passes
@@ -28,12 +29,13 @@ from wan_pipeline.engine.device.placement import (
     limit_memory,
     release_memory,
 )
+from wan_pipeline.engine.device.second import SecondDevice, choose_second
 from wan_pipeline.engine.latents import pack
 from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.loading.loaded import Loaded, ModelHolder
-from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
+from wan_pipeline.engine.lora.adapters import AdapterHome
 from wan_pipeline.engine.lora.chosen import ChosenLora, match_chosen, summed
-from wan_pipeline.engine.lora.factor import Factor
+from wan_pipeline.engine.lora.experts import Adapters, applied_to_experts, read_adapters
 from wan_pipeline.engine.memory.weights import compute_dtype
 from wan_pipeline.engine.prepared import PlannedClip, Prepared
 from wan_pipeline.engine.preview import load_preview
@@ -61,16 +63,20 @@ class Engine:
         settings: Settings,
         placement: Placement | None = None,
         *,
+        second: Placement | None = None,
         deterministic: bool = False,
         threads: int | None = None,
     ) -> None:
         """`deterministic` fixes what torch chooses by itself, with this many CPU `threads` (None: torch's own number).
+
+        `second` is another device of the same kind for one of two guidance branches; None: what the settings name.
 
         Raises UserError if this machine has no device such as the settings ask for.
         """
         quiet_libraries()
         self._settings = settings
         self._placement = placement or choose_placement(settings.device)
+        self._second = SecondDevice(settings, second or choose_second(settings, self._placement))
         self._deterministic = deterministic
         self._threads = threads
         self._models = ModelLibrary(settings)
@@ -93,11 +99,10 @@ class Engine:
         Raises UserError, OutOfMemory, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        chosen = self._planner.choose(request, model, plan, self._holder.host_bytes)
-        with self._computing(request, model, chosen.plan):
+        with self._planned(request, model, plan) as (memory, second, notes), self._computing(request, model, memory):
             stages = Stages(observer, MemoryGauge(self._placement))
-            rendered = self._render(PlannedClip(request, model, chosen.plan, stages, checkpoint))
-        return rendered if chosen.fits else replace(rendered, warnings=(*rendered.warnings, _forecast_warning(chosen)))
+            rendered = self._render(PlannedClip(request, model, memory, stages, checkpoint, second))
+        return replace(rendered, warnings=(*rendered.warnings, *notes))
 
     def provenance(self, request: GenerationRequest, observer: Observer, plan: str = "") -> Provenance:
         """What `render` would make the clip from, and how. Reads all the model's files the first time.
@@ -137,6 +142,23 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _planned(
+        self, request: GenerationRequest, model: InstalledModel, text: str
+    ) -> Iterator[tuple[MemoryPlan, Placement | None, list[str]]]:
+        """The clip's plan, the second device if it has two branches, and what to tell of both."""
+        with ExitStack() as stack:
+            second = stack.enter_context(self._second.taken())
+            chosen = self._planner.choose(request, model, text, self._holder.host_bytes, second)
+            plan, notes = chosen.plan, [] if chosen.fits else [_forecast_warning(chosen)]
+            if plan.branches > 1 and (reason := why_one_device(request, second)):
+                plan = replace(plan, branches=1)
+                notes.append(f"One device computed both branches of the plan, to the same bits, because {reason}.")
+            if plan.branches == 1:
+                second = None
+                stack.close()
+            yield plan, second, notes
 
     def _render(self, clip: PlannedClip) -> Rendered:
         """All stages in order."""
@@ -183,17 +205,18 @@ class Engine:
             compute_dtype(plan, place),
             pinned=not on_device and place.device.type == "cuda",
         )
-        steps, adapters, factors = clip.request.num_inference_steps, [], []
-        for adapter in summed(loras):
-            factor = Factor(adapter.schedule.factors(steps), place.device) if adapter.schedule else None
-            adapters.append((adapter, read_weights(adapter, home, factor)))
-            factors += [factor] if factor else []
+        steps, second_adapters = clip.request.num_inference_steps, Adapters()
+        adapters, factors = read_adapters(summed(loras), home, place.device, steps)
+        if clip.second is not None:
+            there = AdapterHome(clip.second.device, home.dtype)
+            second_adapters, more = read_adapters(summed(loras), there, clip.second.device, steps)
+            factors += more
         provenance = replace(
             self._recorder.provenance(clip.request, model, plan, self._planner.fastest, clip.stages),
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        return Prepared(loaded, preview, adapters, factors, provenance, checkpoint)
+        return Prepared(loaded, preview, adapters, second_adapters, factors, provenance, checkpoint)
 
     def _denoise(
         self,
@@ -206,10 +229,13 @@ class Engine:
         """Latents. Adapters are applied and the model is set up by the plan while it denoises."""
         device, loaded, plan = self._placement.device, prepared.loaded, clip.plan
         offloads = plan.residency is Residency.OFFLOAD and not self._placement.on_cpu
+        transformers = loaded.denoiser.transformers
         with ExitStack() as stack:
-            for expert, transformer in enumerate(loaded.denoiser.transformers):
-                layers = [layers for adapter, layers in prepared.adapters if expert in adapter.experts]
-                stack.enter_context(applied(transformer, layers, merged=plan.lora == "merged"))
+            twin = None
+            if clip.second is not None:  # before anything is changed in what is copied
+                copies = copied(transformers, prepared.second_adapters, plan, clip.second.device)
+                twin = stack.enter_context(copies)
+            stack.enter_context(applied_to_experts(transformers, prepared.adapters, merged=plan.lora == "merged"))
             caching = Caching.of(clip.request, clip.model.spec)
             stack.enter_context(loaded.denoising(plan, device, caching, counter))
             latents = sample(
@@ -219,7 +245,7 @@ class Engine:
                 conditioning,
                 prepared.preview,
                 clip.stages,
-                ExecutionDevice(device, offloads, prepared.begin_step),
+                ExecutionDevice(device, offloads, prepared.begin_step, twin),
                 prepared.checkpoint,
             )
         return latents

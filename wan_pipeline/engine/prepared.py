@@ -7,12 +7,12 @@ from pathlib import Path
 
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.checkpoint import Checkpoint
+from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.loading.loaded import Loaded
-from wan_pipeline.engine.lora.adapters import Layers
+from wan_pipeline.engine.lora.experts import Adapters
 from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.stages import Stages
-from wan_pipeline.lora.adapter import Adapter
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.planning.memory_plan import MemoryPlan
 from wan_pipeline.requests.request import GenerationRequest
@@ -27,6 +27,8 @@ class PlannedClip:
     plan: MemoryPlan
     stages: Stages
     checkpoint: Path | None
+    second: Placement | None = None
+    """Where the plan's second branch computes."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class Prepared:
 
     loaded: Loaded
     preview: Preview
-    adapters: list[tuple[Adapter, Layers]]
+    adapters: Adapters
+    second_adapters: Adapters
+    """The same for the second device, if the plan has two branches; else none."""
     factors: list[Factor]
-    """Factors of scheduled adapters."""
+    """Factors of scheduled adapters, on both devices."""
     provenance: Provenance
     checkpoint: Checkpoint | None
 

@@ -24,6 +24,8 @@ class Geometry:
     """The step cache, which keeps activations between steps."""
     reference_images: int = 0
     """VACE denoises each as a latent frame before the clip's own."""
+    guided_steps: int = 0
+    """Denoising steps with two passes."""
 
     @classmethod
     def of(cls, request: GenerationRequest, spec: ModelSpec) -> Geometry:
@@ -36,6 +38,7 @@ class Geometry:
             passes=(request.num_inference_steps + len(request.guided_steps)) * (cache.computed_share if cache else 1),
             encodes=request.image is not None or spec.takes_control,  # VACE encodes a blank video if none is given
             cache=cache.kind if cache else CacheKind.OFF,
+            guided_steps=len(request.guided_steps),
             reference_images=len(request.reference_images),
         )
 

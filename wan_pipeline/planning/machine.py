@@ -33,6 +33,8 @@ class Machine:
     """Operations a second of products in int8, with rounding the activations; 0 where none were measured."""
     sage: tuple[SageSpeed, ...] = ()
     """SageAttention at the sizes that it was measured at; empty where it is not installed."""
+    second: float = 0.0
+    """Free bytes of another device like this one, which a clip's second guidance branch may use; 0 if there is none."""
 
 
 REFERENCE = Machine(80e9, 120e9, 2e9, 54e9, matmul_speed=620e12, attention_speed=530e12, decode_speed=9.8e6)

@@ -26,8 +26,9 @@ class Residency(StrEnum):
 class MemoryPlan:
     """A memory plan. `str` gives its text, without the fields at their default, and `read_plan` reads it.
 
-    For example `streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256`. The fields `residency`, `blocks` and `disk`
-    and the choice between `text=device` and `text=streamed` only place weights; the others change the frames' bits.
+    For example `streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256`. The fields `residency`, `blocks`,
+    `disk` and `branches` and the choice between `text=device` and `text=streamed` only place weights and work; the
+    others change the frames' bits.
     """
 
     residency: Residency = Residency.RESIDENT
@@ -53,6 +54,8 @@ class MemoryPlan:
     cheaper."""
     attention: Attention = Attention.FASTEST
     """The backend of self-attention. Plans of older versions have none, which is what computed them."""
+    branches: int = 1
+    """Devices that share the two passes of a guided step: 1, or 2 with a copy of the transformers on a second one."""
 
     def __str__(self) -> str:
         words = [self.residency.value, self.precision.value]
@@ -131,4 +134,5 @@ _READERS: dict[str, Any] = {
     "compiled": lambda text: {"yes": True, "no": False}[text],
     "lora": _one_of("beside", "merged"),
     "attention": Attention,
+    "branches": lambda text: {"1": 1, "2": 2}[text],
 }

@@ -14,6 +14,7 @@ from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import GIB, Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, read_plan
 from wan_pipeline.planning.selection import select_plan, select_smaller_plan
+from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
 
@@ -43,12 +44,16 @@ class Planner:
         only = Residency(text) if text else None
         attention = self._attention(spec, clip, usable, precision)
         chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
-        return replace(chosen, plan=_with_loras(chosen.plan, request))
+        plan = _with_loras(chosen.plan, request)
+        paired = forecast(spec, clip, usable, replace(plan, branches=2))
+        return paired if chosen.fits and can_pair(paired, request, usable) else replace(chosen, plan=plan)
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
     ) -> MemoryPlan | None:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
+        if failed.branches > 1:  # whichever device it was
+            return replace(failed, branches=1)
         clip, keeps_precision = Geometry.of(request, spec), request.quantization is not None
         usable = self._usable(machine, request)
         smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
@@ -66,8 +71,11 @@ class Planner:
         """The part of the machine that this clip's model may use."""
         if not machine.vram:
             return machine
-        most = min(machine.vram, self._settings.memory_limit * GIB or machine.vram)
-        return replace(machine, vram=max((1 - SPARE) * most - self._lora_bytes(request), 1.0))  # 0 would mean no device
+        vram, second = (
+            (1 - SPARE) * min(free, self._settings.memory_limit * GIB or free) - self._lora_bytes(request)
+            for free in (machine.vram, machine.second)
+        )
+        return replace(machine, vram=max(vram, 1.0), second=max(second, 0.0))  # no memory would mean no device
 
     def _lora_bytes(self, request: GenerationRequest) -> int:
         """Sizes of the clip's LoRA files, which lie on the device beside the model. Missing ones count nothing."""
@@ -78,6 +86,15 @@ class Planner:
             except (LoraError, OSError):  # told when the LoRA is read
                 continue
         return total
+
+
+def can_pair(paired: Forecast, request: GenerationRequest, machine: Machine) -> bool:
+    """Whether the second device can compute a guidance branch by this plan, and is of use to this clip."""
+    if not machine.second or not request.guided_steps or request.step_cache:  # a cache's state is on one device
+        return False
+    cost, plan = paired.costs[Stage.DENOISING], paired.plan
+    is_possible = plan.residency is Residency.RESIDENT and not plan.compiled
+    return is_possible and (cost.vram or cost.ram) <= machine.second
 
 
 def _with_loras(plan: MemoryPlan, request: GenerationRequest) -> MemoryPlan:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wan_pipeline.engine.attention.sage import HEAD_SIZES, PACKAGE, sage_attention, sage_version
 from wan_pipeline.errors import GenerationError
@@ -17,6 +21,12 @@ BACKENDS = {
     Attention.SAGE: "sage",
 }
 """Names in diffusers."""
+TORCH_BACKENDS = {
+    "_native_cudnn": SDPBackend.CUDNN_ATTENTION,
+    "_native_flash": SDPBackend.FLASH_ATTENTION,
+    "_native_efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
+"""Backends of torch's attention, by their diffusers names."""
 
 
 def set_attention(transformer: Any, attention: Attention, fastest: str) -> None:
@@ -39,6 +49,17 @@ def set_attention(transformer: Any, attention: Attention, fastest: str) -> None:
     for name, module in transformer.named_modules():
         if name.endswith("attn1"):
             module.processor._attention_backend = AttentionBackendName.SAGE
+
+
+def fixed_attention(transformer: Any) -> Callable[[], AbstractContextManager[Any]]:
+    """Makes context managers in which two threads may run transformers that attend like this one.
+
+    Diffusers names a backend to torch by flags of the whole process, around each call. Where they are set already,
+    setting and resetting them changes nothing that the other thread could see.
+    """
+    names = {module.processor._attention_backend for module in transformer.modules() if hasattr(module, "processor")}
+    found = [TORCH_BACKENDS[name] for name in names if name in TORCH_BACKENDS]
+    return partial(sdpa_kernel, found) if found else nullcontext
 
 
 def _register_sage() -> None:

@@ -15,6 +15,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from wan_pipeline.engine.attention.backends import TORCH_BACKENDS
 from wan_pipeline.engine.attention.measured import measure_sage
 from wan_pipeline.engine.attention.sage import package_version, sage_version
 from wan_pipeline.engine.device.timing import measured_or, seconds_of
@@ -23,12 +24,6 @@ from wan_pipeline.planning.hardware import Hardware, Speeds
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 
-BACKENDS = {
-    "_native_cudnn": SDPBackend.CUDNN_ATTENTION,
-    "_native_flash": SDPBackend.FLASH_ATTENTION,
-    "_native_efficient": SDPBackend.EFFICIENT_ATTENTION,
-}
-"""Backends of torch's attention, by their diffusers names."""
 MIN_SPEEDUP = 1.05
 """A backend must be this much faster than torch's own choice to replace it."""
 TOKENS, HEADS, WIDTH = 16384, 12, 128
@@ -61,12 +56,12 @@ def measure(device: torch.device) -> Speeds | None:
     if not native:
         return None
     rates = {"native": native * MIN_SPEEDUP}
-    rates |= {name: _attention_rate(device, backend) for name, backend in BACKENDS.items()}
+    rates |= {name: _attention_rate(device, backend) for name, backend in TORCH_BACKENDS.items()}
     fastest = max(rates, key=lambda name: rates[name])
     exact = max(native, rates[fastest])
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
     copy = 2**28 / seconds_of(lambda: host.to(device, non_blocking=True))
-    return Speeds(matmul, exact, copy, fastest, _int8_rate(device), measure_sage(device, BACKENDS.get(fastest)))
+    return Speeds(matmul, exact, copy, fastest, _int8_rate(device), measure_sage(device, TORCH_BACKENDS.get(fastest)))
 
 
 def _int8_rate(device: torch.device) -> float:

@@ -193,6 +193,10 @@ def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
         raise GenerationError(
             f"The plan offload cannot move {plan.precision} weights; choose the plan streamed, or bf16 weights."
         )
+    if plan.branches > 1 and (plan.residency is not Residency.RESIDENT or plan.compiled):
+        raise GenerationError(
+            "Guidance on two devices needs a resident plan without compiled blocks; leave branches=2 out of the plan."
+        )
     if plan.compiled and device.type == "cuda" and find_spec("triton") is None:
         raise GenerationError(
             "Compiled blocks need the package triton (on Windows: triton-windows), which is not installed; "

@@ -123,7 +123,7 @@ class Worker:
             if not self._settings.slot:
                 self._recover(recover_unwatched)
             claim = partial(self._queue.claim, self._loaded, deterministic=self._is_deterministic)
-            if job := retry_on_busy(claim, self._stopping):
+            if not self._is_lent() and (job := retry_on_busy(claim, self._stopping)):
                 crash_point(CrashPoint.CLAIMED)
                 heart.set_job(job.id)
                 if not self._run_job(job, heart):
@@ -158,8 +158,17 @@ class Worker:
             self._saver.wait()
         return not run.spoils_process
 
+    def _is_lent(self) -> bool:
+        """Whether the device of a further slot computes a branch of another worker's clip."""
+        return self._settings.slot > 0 and is_held(self._locks.device(self._settings.slot))
+
     def _is_needed(self) -> bool:
-        """Whether to stay though no job could be claimed just now: the queue may have been resumed since."""
+        """Whether to stay though no job could be claimed just now: the queue may have been resumed since.
+
+        A further worker ends where there are too few jobs for it, so that a single clip can have its device too.
+        """
+        if self._settings.slot and self._jobs.unfinished() <= self._settings.slot:
+            return False
         return self._waits_for_room() or self._jobs.has_work() or self._locks.any_app_is_alive()
 
     def _waits_for_room(self) -> bool:
@@ -241,6 +250,8 @@ class Worker:
 
     def _idle(self) -> None:
         """Get ready for the next job, or free the device while another process makes a clip or trains a LoRA."""
+        if self._is_lent():
+            return
         others = (self._locks.verifier(), self._locks.trainer(), self._locks.one_shot())
         if not any(map(is_held, others)):
             self._warm_up()
