@@ -54,6 +54,11 @@ class Caching:
         return KEPT_INPUTS[self.cache.kind]
 
     @property
+    def predicts_output(self) -> bool:
+        """Whether it counts the calls of the last projection."""
+        return self.cache.kind is CacheKind.TAYLORSEER
+
+    @property
     def config(self) -> Any:
         """The configuration of diffusers. Larger amounts have a higher threshold, and skip more steps in a row."""
         amount = self.cache.amount
