@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
 from wan_pipeline.engine.device.placement import CPU, Placement
-from wan_pipeline.engine.memory.weights import load_transformer
+from wan_pipeline.engine.memory.weights import load_transformer, quantized_file
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.memory_plan import read_plan
+from wan_pipeline.storage.locks import only_writer
 
 
-def test_workers_that_start_together_quantize_a_model_once(settings, caplog: pytest.LogCaptureFixture) -> None:
-    """And map the same file: a second one would double what it takes of disk and memory."""
+def test_a_worker_waits_for_another_that_quantizes_the_same_model(settings, caplog: pytest.LogCaptureFixture) -> None:
+    """And maps what it made: a file of its own would double what the model takes of disk and memory."""
     model, plan, place = ModelLibrary(settings).find("demo"), read_plan("streamed,int8"), Placement(CPU, torch.float32)
-    together = Barrier(2)
+    path = quantized_file(model, "transformer", Precision.INT8, settings.cache)
+    aside = path.with_suffix(".aside")
 
-    def load(_: int) -> torch.nn.Module:
-        together.wait()
-        return load_transformer(model, "transformer", WanTransformer3DModel, plan, place, settings.cache / "quantized")
+    def load() -> torch.nn.Module:
+        return load_transformer(model, "transformer", WanTransformer3DModel, plan, place, settings.cache)
 
-    with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as pool:
-        loaded = list(pool.map(load, range(2)))
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(1) as pool:
+        load()
+        path.rename(aside)
+        with only_writer(path):
+            loaded = pool.submit(load)
+            assert not wait([loaded], timeout=1).done
+            aside.rename(path)
+        assert isinstance(loaded.result(), WanTransformer3DModel)
     assert sum(record.message.startswith("Quantizing") for record in caplog.records) == 1
-    assert not any(parameter.is_meta for module in loaded for parameter in module.parameters())
