@@ -56,6 +56,10 @@ class WorkspaceLocks:
         """Held by the process that writes a dataset's captions."""
         return FileLock(self._folder / "captions.lock", timeout=LOCK_SECONDS)
 
+    def one_shot(self) -> FileLock:
+        """Held by a process that makes a clip without the queue, also while it waits for the device."""
+        return FileLock(self._folder / "one-shot.lock", timeout=LOCK_SECONDS)
+
     def exporter(self) -> FileLock:
         """Held by the process that exports a clip for the page."""
         return FileLock(self._folder / "exporter.lock", timeout=LOCK_SECONDS)

@@ -15,6 +15,7 @@ from tests.support.pages import TEMPLATES, Reader, page_links
 from tests.support.requests import make_request
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
+from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates
@@ -213,3 +214,15 @@ def test_a_final_of_another_size_may_keep_its_layout(film: Studio) -> None:
     tab.click("finish-one-kept", shot.takes[0].id)
     (final,) = [job for job in film.jobs.recent(9) if job.request.noise_size]
     assert (final.request.noise_size, final.request.width) == ("160x160", 192)
+
+
+def test_a_damaged_picture_leaves_the_characters_to_be_opened(film: Studio, tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        Image.new("RGB", (160, 128), colour).save(tmp_path / f"{colour}.png")
+        film.characters.add("Film", colour, Character(), [tmp_path / f"{colour}.png"])
+    (damaged,) = film.characters.pictures(film.characters.all("Film")["red"])
+    damaged.write_bytes(damaged.read_bytes()[:90])
+    tab = Tab(film)
+    shown = tab.click("characters")[tab.layout.over]
+    assert "@red" in shown and Reader(shown).tags.count("img") == 1
+    assert "gone" in tab.click("character", text="red")[tab.layout.over]

@@ -31,8 +31,8 @@ MODULE = "wan_pipeline.jobs.training.process"
 
 
 def device_is_wanted(jobs: JobReader, locks: WorkspaceLocks) -> bool:
-    """Whether a clip is rendered or verified, or will be at once: trainings yield to both."""
-    return jobs.will_render() or is_held(locks.verifier())
+    """Whether a clip is rendered or verified, or will be at once: trainings yield to that."""
+    return jobs.will_render() or is_held(locks.verifier()) or is_held(locks.one_shot())
 
 
 def train_next(settings: Settings, stopping: Event | None = None) -> TrainingState | None:

@@ -240,8 +240,9 @@ class Worker:
             lock.release()
 
     def _idle(self) -> None:
-        """Get ready for the next job, or free the device while a clip is being verified or a LoRA trained."""
-        if not is_held(self._locks.verifier()) and not is_held(self._locks.trainer()):
+        """Get ready for the next job, or free the device while another process makes a clip or trains a LoRA."""
+        others = (self._locks.verifier(), self._locks.trainer(), self._locks.one_shot())
+        if not any(map(is_held, others)):
             self._warm_up()
         elif self._engine is not None and self._loaded is not None:
             self._engine.close()

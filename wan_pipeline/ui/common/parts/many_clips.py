@@ -9,7 +9,7 @@ from wan_pipeline.clips.copies.zipped import zip_clips
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
-from wan_pipeline.ui.common.files import served_copy
+from wan_pipeline.ui.common.files import served_path
 from wan_pipeline.ui.common.parts.clip_actions import Done
 from wan_pipeline.ui.common.projects import EVERYTHING, chosen_project
 from wan_pipeline.ui.common.templates import Templates
@@ -87,8 +87,5 @@ class ManyClips:
 
     def _zip(self, ids: Sequence[str], _: Click) -> Done:
         name = f"clips_{datetime.now().astimezone():%Y-%m-%d_%H%M%S}.zip"
-        path = zip_clips(self._gallery.existing(ids), self._studio.settings.cache / name)
-        try:
-            return Done(f"{name} is being downloaded", download=served_copy(path))
-        finally:
-            path.unlink(missing_ok=True)
+        path = zip_clips(self._gallery.existing(ids), served_path(name))
+        return Done(f"{name} is being downloaded", download=path)
