@@ -18,7 +18,8 @@ from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
 from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.common.events import Click, Updates
+from wan_pipeline.ui.common.parts.many_clips import ManyClips
 from wan_pipeline.ui.shots.events import ShotsEvents
 from wan_pipeline.ui.shots.html import PAGE_SIZE
 from wan_pipeline.ui.shots.layout import ShotsLayout
@@ -182,6 +183,25 @@ def test_chosen_takes_are_changed_together(film: Studio) -> None:
     assert film.shots.all("Film")[0].takes == ()
     tab.click("undo", text=" ".join(takes[:2]))
     assert len(film.shots.all("Film")[0].takes) == 2
+
+
+def test_takes_of_another_project_or_gone_are_chosen_no_more(film: Studio) -> None:
+    tab, takes = Tab(film), [take.id for take in shot(film).takes]
+    for take in takes:
+        tab.click("pick", take)
+    film.gallery.bin(takes[:1])
+    assert "1 clip chosen" in tab.events.refresh(tab.values)[tab.layout.bar]
+    tab.values[tab.links.project] = "Other"
+    assert "choose again" in tab.click("many-bin")[tab.layout.toast]
+    assert tab.values[tab.layout.selection].chosen == ()
+    assert [take.id for take in shot(film).takes] == takes[1:], "the other project's take stays"
+
+
+def test_clips_that_can_be_are_binned_with_undo(film: Studio) -> None:
+    first, second = (take.id for take in shot(film).takes)
+    event = gr.EventData(None, {"act": "many-bin", "clip": "", "text": ""})
+    done = ManyClips(film).actions["many-bin"]((first, "gone", second), Click.of(event))
+    assert done.undo == (first, second) and "2 clips moved to the bin, 1 not: There is no clip gone" in done.text
 
 
 def test_a_character_is_made_and_changed_in_its_dialog(film: Studio, tmp_path: Path) -> None:
