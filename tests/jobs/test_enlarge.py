@@ -114,7 +114,7 @@ def test_names_and_shapes_of_a_file_are_not_trusted(settings: Settings) -> None:
     doubled = {f"{name}.weight": whole[f"{new}.weight"] for name, new in old.items()}
     files = {
         "endless": {"body.999999999.rdb1.conv1.weight": kernel, "conv_first.weight": whole["conv_first.weight"]},
-        "endless small": {"body.0.weight": kernel, "body.999999998.weight": kernel},
+        "endless small": {"body.0.weight": kernel, "body.999999998.weight": kernel.clone()},
         "flat": {**whole, "conv_first.weight": one},
         "point": {**whole, "body.0.rdb1.conv1.weight": torch.tensor(1.0)},
         "wide": {**whole, "conv_first.weight": torch.zeros(100_000, 3, 1, 1)},
