@@ -49,7 +49,7 @@ def test_a_worker_settles_what_dead_ones_left_and_no_other_clip(studio: Studio, 
 
 def test_a_process_sees_the_gpus_of_its_slot_first() -> None:
     second = Settings(devices="2, 0", slot=1)
-    assert visible_devices(second) == dict.fromkeys(VISIBLE_DEVICES, "0,2")
+    assert visible_devices(second) == {**dict.fromkeys(VISIBLE_DEVICES, "0,2"), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert visible_devices(replace(second, slot=0))["CUDA_VISIBLE_DEVICES"] == "2,0"
     assert visible_devices(Settings()) == {} and list(Settings().slots) == [0]
     assert worker_log(second).name == "worker-1.log"

@@ -62,7 +62,7 @@ def by_engine(monkeypatch, studio, hardware, draft, tiny_model):
         (studio.settings.models / draft.model).symlink_to(tiny_model, target_is_directory=True)
     request, machine = studio.requests.resolve(draft), hardware.machine
     with monkeypatch.context() as patch, Engine(studio.settings) as engine:
-        patch.setattr(Hardware, "machine", property(lambda probed: machine))
+        patch.setattr(Hardware, "machine_of", lambda probed, workers: machine)
         return engine.provenance(request, Silence()).plan
 
 

@@ -53,3 +53,13 @@ def test_a_device_without_free_memory_is_no_cpu():
     assert replace(CARD, vram_free=0).machine.vram > 0
     assert replace(CARD, device="cpu").machine.vram == 0
     assert replace(CARD, speeds=None).machine.copy_speed > 0
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_workers_share_what_is_free_and_each_keeps_what_it_holds(device):
+    """40 GiB free before two workers pinned 15 each: both may go on with their own model."""
+    held = replace(CARD, device=device, ram_free=25 * GIB, ram_own=15 * GIB)
+    assert held.machine_of(1).ram == held.machine.ram == 25 * GIB
+    assert held.machine_of(2).ram == 20 * GIB
+    assert replace(held, ram_own=0).machine_of(2).ram == 12.5 * GIB
+    assert replace(held, ram_free=10 * GIB).machine_of(2).ram == 10 * GIB

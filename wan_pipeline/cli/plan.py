@@ -92,7 +92,8 @@ def run_doctor(options: argparse.Namespace) -> int:
     hardware, planner = probe(choose_device(folders.device), folders.cache), _planner(folders)
     free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
     requests = {spec.id: own_request(spec) for spec in _runnable()}
-    forecasts = {spec.id: planner.choose(requests[spec.id], spec, hardware.machine) for spec in _runnable()}
+    machine = hardware.machine_of(len(folders.slots))
+    forecasts = {spec.id: planner.choose(requests[spec.id], spec, machine) for spec in _runnable()}
     seconds = {name: forecast.seconds for name, forecast in forecasts.items()} | _seconds(folders, requests)
     if options.json:
         facts = {name: getattr(hardware, name) for name in ("device", "name")}
@@ -175,7 +176,9 @@ def _machine(options: argparse.Namespace, folders: Settings) -> Machine:
     cache = folders.cache if options.vram is None else None  # with the speeds of this device
     here = probe(choose_device(folders.device), cache)
     ram = here.ram_free if options.ram is None else int(options.ram * GIB)
-    return replace(here, ram_free=ram).machine if options.vram is None else _other_machine(options.vram * GIB, ram)
+    if options.vram is not None:
+        return _other_machine(options.vram * GIB, ram)
+    return replace(here, ram_free=ram).machine_of(len(folders.slots))
 
 
 def _other_machine(vram: float, ram: float) -> Machine:

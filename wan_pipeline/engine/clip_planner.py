@@ -53,7 +53,10 @@ class ClipPlanner:
         return self._planner.smaller(request, model.spec, machine, failed)
 
     def machine(self, held_bytes: int) -> Machine:
-        """Free memory, including what this process could release, and the device's speeds. Raises StorageError."""
+        """This worker's share of the free memory, including what it could release itself, and the device's speeds.
+
+        Raises StorageError.
+        """
         hardware = probe(self._placement.device, self._settings.cache)
         hardware = replace(hardware, ram_free=hardware.ram_free + held_bytes, ram_own=held_bytes)
         if not self._settings.slot:  # the page plans for the first device
@@ -61,5 +64,4 @@ class ClipPlanner:
                 save_hardware(hardware, self._settings.cache)
         if hardware.speeds is not None and not self._deterministic:
             self.fastest = hardware.speeds.backend
-        machine = hardware.machine
-        return replace(machine, ram=machine.ram / len(self._settings.slots))  # the workers share it
+        return hardware.machine_of(len(self._settings.slots))

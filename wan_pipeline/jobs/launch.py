@@ -24,7 +24,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from wan_pipeline.settings import REPOSITORY, Settings, is_on_space
+from wan_pipeline.settings import DEVICE_VARIABLE, REPOSITORY, Settings, is_on_space
 
 MAX_LOG_BYTES = 4 * 2**20
 SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_|$)", re.IGNORECASE)
@@ -90,10 +90,21 @@ def environment(*, uses_hub: bool = False) -> dict[str, str]:
 
 
 def visible_devices(settings: Settings) -> dict[str, str]:
-    """The variables that show a process the GPUs of the settings, its slot's first. Nothing if they name none."""
+    """The variables that show a process the GPUs of the settings, its slot's first. Nothing if they name none.
+
+    CUDA then counts GPUs as `nvidia-smi` does, by their place in the machine, and not the fastest first.
+    """
     numbers = settings.device_numbers
     order = ",".join(numbers[settings.slot :] + numbers[: settings.slot])
-    return dict.fromkeys(VISIBLE_DEVICES, order) if numbers else {}
+    return {**dict.fromkeys(VISIBLE_DEVICES, order), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if numbers else {}
+
+
+def missing_device(settings: Settings) -> str:
+    """Why the worker of the settings' slot does not start on the CPU instead."""
+    return (
+        f"GPU {settings.device_numbers[settings.slot]} of --devices {settings.devices} is not one that torch can use "
+        f"here; leave it out, or set {DEVICE_VARIABLE} to cpu for workers that compute on the processor."
+    )
 
 
 def settings_parser(module: str, description: str) -> argparse.ArgumentParser:

@@ -183,6 +183,18 @@ class JobReader:
             rows = connection.execute(counted, (project,)).fetchall()
         return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
+    def running(self, slot: int) -> list[str]:
+        """Ids of the jobs that the worker of this slot makes, or left."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT id FROM jobs WHERE state = 'running' AND slot = ?", (slot,)).fetchall()
+        return [row["id"] for row in rows]
+
+    def running_slots(self) -> set[int]:
+        """Slots whose workers make a clip, or left one."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT DISTINCT slot FROM jobs WHERE state = 'running'").fetchall()
+        return {row["slot"] for row in rows}
+
     def unfinished(self) -> int:
         """How many jobs run or wait."""
         counts = self.counts()

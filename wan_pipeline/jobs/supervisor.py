@@ -154,16 +154,20 @@ class Supervisor:
                 watch.start()
 
     def _handle_exit(self, watch: WorkerWatch, code: int) -> None:
-        """Fail the waiting jobs when worker after worker ends before it takes one up, and no other slot has one."""
+        """Fail the waiting jobs when worker after worker ends before it takes one up, and no other slot has one.
+
+        While another has, the failing slot is tried again after pauses that grow.
+        """
         if code == Ending.NO_DATABASE:
             self._repair()
         reason = watch.handle_exit(code)
         if reason is None:
             return
-        if any(other.is_alive for other in self._watches):
-            logger.error("%s The queue goes on without it.", reason)
-        else:
+        logger.error("%s", reason)
+        if not any(other.process is not None or other.is_alive for other in self._watches):
             self._queue.fail_unfinished(reason)
+            for failed in self._watches:
+                failed.reset_backoff()
 
     @contextmanager
     def _repaired_database(self) -> Iterator[None]:

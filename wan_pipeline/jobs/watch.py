@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import time
@@ -10,8 +11,8 @@ from dataclasses import replace
 
 import psutil
 
-from wan_pipeline.jobs.job import RUNNING, EventKind
-from wan_pipeline.jobs.launch import Launch, RunningWorker, worker_log
+from wan_pipeline.jobs.job import WAITING, EventKind
+from wan_pipeline.jobs.launch import Launch, RunningWorker, missing_device, worker_log
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -47,7 +48,9 @@ class RestartBackoff:
         """A worker ended with this exit status before it claimed a job."""
         self._count += 1
         self.failed_starts = 0 if code in self.FROM_OUTSIDE else self.failed_starts + 1
-        if self._count > MAX_FAILED_STARTS:
+        if code == Ending.NO_DEVICE:  # nor will it be there at the next start
+            self.failed_starts, self._not_before = MAX_FAILED_STARTS, math.inf
+        elif self._count > MAX_FAILED_STARTS:
             pause = min(2.0 ** (self._count - MAX_FAILED_STARTS - 1), MAX_PAUSE_SECONDS)
             self._not_before = time.monotonic() + pause
 
@@ -114,8 +117,7 @@ class WorkerWatch:
         """Whether to start a worker now: the first for any job, another for each job more, and for what one left."""
         if not self._backoff.may_start():
             return False
-        is_left = any(job.slot == self._slot for job in self._jobs.jobs(RUNNING))
-        return is_left or self._jobs.unfinished() > self._slot
+        return bool(self._jobs.running(self._slot)) or self._jobs.unfinished() > self._slot
 
     def start(self) -> None:
         self._starts_at_launch = self._jobs.starts(self._slot)
@@ -133,14 +135,19 @@ class WorkerWatch:
     def handle_exit(self, code: int) -> str | None:
         """Why no further worker should be tried, when one after another ends before it takes a job up; else None."""
         if code == Ending.NOTHING_TO_DO or self._jobs.starts(self._slot) != self._starts_at_launch:
-            self._backoff = RestartBackoff()
+            self.reset_backoff()
             return None
         logger.warning("The worker ended with exit status %d before it claimed a job.", code)
         self._backoff.add(code)
         if self._backoff.failed_starts < MAX_FAILED_STARTS:
             return None
-        self._backoff = RestartBackoff()
+        if code == Ending.NO_DEVICE:
+            return missing_device(self.settings)
         return f"The worker process cannot start (exit status {code}); the reason is in {worker_log(self.settings)}."
+
+    def reset_backoff(self) -> None:
+        """Let the next start be a first one."""
+        self._backoff = RestartBackoff()
 
     def kill(self) -> None:
         """End the worker that this process started, if it still runs."""
@@ -149,14 +156,16 @@ class WorkerWatch:
             self.process.wait()
 
     def end_if_hung(self) -> None:
-        """End a worker that lives and makes no progress: the next one goes on with the queue."""
-        state = self._jobs.queue_state(self._slot)
-        if not self._jobs.will_render() or state.no_room is not None or not has_room(self.settings.workspace):
+        """End a worker that lives and makes no progress: the next one goes on with the queue.
+
+        One that has no job and can claim none does not beat: it waits, while the workers of other slots may have some.
+        """
+        state, counts = self._jobs.queue_state(self._slot), self._jobs.counts()
+        can_claim = not state.paused and any(counts[waiting] for waiting in WAITING)
+        running = self._jobs.running(self._slot)
+        is_idle = not running and not can_claim
+        if is_idle or state.no_room is not None or not has_room(self.settings.workspace):
             self._stall.reset()  # without room no heartbeat can be written
-            return
-        running = [job for job in self._jobs.jobs(RUNNING) if job.slot == self._slot]
-        if self._slot and not running:  # it waits for a job, while the others have some
-            self._stall.reset()
             return
         if not self._stall.is_stalled(state.beats):
             return
@@ -164,8 +173,8 @@ class WorkerWatch:
         if pid is None or not _is_worker(pid):
             return
         logger.warning("The worker, process %d, has had no heartbeat for too long and is ended.", pid)
-        for job in running:
-            self._queue.record_event(job.id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
+        for job_id in running:
+            self._queue.record_event(job_id, EventKind.HUNG, f"process {pid} had no heartbeat and was ended")
         psutil.Process(pid).kill()
         self._stall.reset()
 

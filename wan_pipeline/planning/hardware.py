@@ -64,10 +64,20 @@ class Hardware:
 
     @property
     def machine(self) -> Machine:
-        """The machine to plan for."""
+        """The machine to plan for, where one worker has it alone."""
+        return self.machine_of(1)
+
+    def machine_of(self, workers: int) -> Machine:
+        """The machine that each of so many workers plans for.
+
+        They share the memory that is free, but what a worker holds itself, such as its model's pinned weights, stays
+        its own: else the next clip of the same model would no longer fit into its share.
+        """
+        own = min(self.ram_own, self.ram_free)
+        ram = (self.ram_free - own) / workers + own
         if self.device == "cpu":
-            return without_device(self.ram_free)
-        found = Machine(max(self.vram_free, 1), self.ram_free)  # 0 would mean that the CPU computes
+            return without_device(ram)
+        found = Machine(max(self.vram_free, 1), ram)  # 0 would mean that the CPU computes
         if self.speeds is None:
             return found
         return replace(

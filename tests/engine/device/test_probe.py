@@ -8,8 +8,10 @@ import psutil
 import pytest
 import torch
 
+from wan_pipeline.engine.attention import measured
 from wan_pipeline.engine.device import probe as probe_module
 from wan_pipeline.engine.device.probe import probe
+from wan_pipeline.planning.attention import SageSpeed
 from wan_pipeline.planning.hardware import Speeds
 
 CUDA = torch.device("cuda")
@@ -78,3 +80,35 @@ def test_a_damaged_file_of_speeds_is_measured_again(monkeypatch, tmp_path, conte
     (tmp_path / "speeds.json").write_text(content, encoding="utf-8")
     monkeypatch.setattr(probe_module, "measure", lambda device: Speeds(1.0, 2.0, 3.0))
     assert probe(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0)
+
+
+class OutOfResources(Exception):
+    """As triton's, which has no other base."""
+
+
+def test_what_triton_cannot_compute_here_is_not_used(monkeypatch, caplog):
+    """As on a machine without a C compiler: a clip is made without it."""
+
+    def failing(*arguments):
+        raise OutOfResources
+
+    monkeypatch.setattr(probe_module, "computes_int8", lambda device: True)
+    monkeypatch.setattr(probe_module, "seconds_of", failing)
+    assert probe_module._int8_rate(torch.device("cpu")) == 0.0
+    monkeypatch.setattr(measured, "sage_version", lambda: "1.0.6")
+    monkeypatch.setattr(measured, "_measured", failing)
+    assert measured.measure_sage(CUDA, None) == ()
+    assert [line.partition(",")[0] for line in caplog.messages] == [
+        "Computing in int8 is not used",
+        "SageAttention is not used",
+    ]
+
+
+def test_sizes_at_which_sage_gives_no_numbers_are_left_out(monkeypatch):
+    """They could not be read back from the file of speeds, so that every clip would measure again."""
+    monkeypatch.setattr(measured, "sage_version", lambda: "1.0.6")
+    error = {128: 0.03, 64: float("nan")}
+    monkeypatch.setattr(
+        measured, "_measured", lambda device, exact, head, tokens: SageSpeed(head, tokens, 1.5, error[head])
+    )
+    assert {entry.head_size for entry in measured.measure_sage(CUDA, None)} == {128}

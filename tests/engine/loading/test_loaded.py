@@ -11,6 +11,14 @@ from wan_pipeline.errors import GenerationError
 from wan_pipeline.planning.memory_plan import read_plan
 
 
+class CompilationError(Exception):
+    """As triton's, which has no other base."""
+
+
+def without_a_compiler(*arguments):
+    raise CompilationError("no C compiler\nand a trace")
+
+
 def test_fp8_compute_needs_a_gpu_that_can_and_a_cpu_just_computes():
     check_device_supports(read_plan("resident,fp8-compute"), torch.device("cpu"))
     with pytest.raises(GenerationError, match=r"cannot compute in fp8.*choose fp8 or int8"):
@@ -25,6 +33,10 @@ def test_int8_compute_needs_a_gpu_that_can_with_triton_and_a_cpu_just_computes(m
     monkeypatch.setattr(loaded, "has_int8_units", lambda device: True)
     with pytest.raises(GenerationError, match=r"needs the package triton .*install it or choose int8 weights"):
         check_device_supports(plan, torch.device("mps"))
+    monkeypatch.setattr(loaded, "computes_int8", lambda device: True)
+    monkeypatch.setattr(loaded, "quantized_rows", without_a_compiler)
+    with pytest.raises(GenerationError, match=r"does not work here: no C compiler\. .*or choose int8 weights"):
+        check_device_supports(plan, torch.device("meta"))
 
 
 def test_offload_cannot_move_quantized_weights():

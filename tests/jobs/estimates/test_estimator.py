@@ -18,11 +18,13 @@ from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
 from wan_pipeline.jobs.estimates.estimator import LEARN_FROM, Estimator
 from wan_pipeline.jobs.estimates.throughput import Throughput
+from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.models.registry import DEMO, WAN22_TI2V_5B
 from wan_pipeline.planning.hardware import Hardware, Speeds, load_hardware, save_hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
+from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
@@ -160,6 +162,38 @@ def test_12_the_workers_start_and_the_first_loading_count_once(estimator, queue,
         assert estimator.seconds(make_request()) == pytest.approx(warm + 2.5)
     queue.editor.submit(make_request())  # waits for them in the place of the next one
     assert estimator.seconds(make_request()) == pytest.approx(warm)
+
+
+def test_two_workers_share_the_clips_and_either_may_hold_the_model(studio, settings, queue, database):
+    two = Studio(replace(settings, devices="0,1")).estimates
+    queue.editor.submit(make_request())
+    seconds = {"loading": 2.0, "denoising": 5.0, "decoding": 3.0}
+    queue.worker.finish(queue.worker.claim().id, finished(database, seconds=seconds))
+    long = make_request(num_inference_steps=40)
+    alone, longest = studio.estimates.seconds(make_request()), studio.estimates.seconds(long)
+    assert longest > 3 * alone
+    assert two.of_requests([make_request()] * 3).seconds == pytest.approx(1.5 * alone)
+    assert two.of_requests([make_request(), long]).seconds == pytest.approx(longest)
+    queue.editor.submit(make_request())
+    assert "after" not in two.of_request(make_request()).text
+    queue.editor.submit(make_request())
+    assert two.queue_seconds() == pytest.approx(alone) == pytest.approx(studio.estimates.queue_seconds() / 2)
+    assert two.of_request(make_request()).text.endswith(", after 1 other clip")
+
+
+def test_a_clip_loads_nothing_if_the_second_worker_holds_its_model(settings, queue, database):
+    two = Studio(replace(settings, devices="0,1")).estimates
+    for loading in (3.0, 0.5):
+        queue.editor.submit(make_request())
+        seconds = {"loading": loading, "denoising": 5.0, "decoding": 3.0}
+        queue.worker.finish(queue.worker.claim().id, finished(database, seconds=seconds))
+    second = WorkerQueue(Database(settings.database), queue.jobs, 1)
+    second.heartbeat(1234)
+    second.set_ready(1234, 7.0)
+    second.set_loaded(1234, "demo")
+    assert two.seconds(make_request()) == pytest.approx(8.5 + 2.5 + 7.0)
+    with WorkspaceLocks(settings.workspace).worker(1):
+        assert two.seconds(make_request()) == pytest.approx(8.5)
 
 
 TIMINGS = Path(__file__).parent / "stage_timings.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from contextlib import nullcontext
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from wan_pipeline.engine.attention.sage import sage_attention, sage_version
-from wan_pipeline.engine.device.timing import seconds_of
+from wan_pipeline.engine.device.timing import measured_or, seconds_of
 from wan_pipeline.planning.attention import SageSpeed
 
 SIZES = ((128, 2040), (128, 8190), (128, 32760), (64, 2040), (64, 8190))
@@ -21,18 +21,18 @@ No multiples of 64: version 1 counts keys beyond the last one there.
 HEADS = 8
 CALLS = 4
 
-logger = logging.getLogger(__name__)
-
 
 def measure_sage(device: torch.device, exact: SDPBackend | None) -> tuple[SageSpeed, ...]:
     """SageAttention at some sizes, against the backend `exact`; None: torch's own choice. Empty if it is not usable."""
     if device.type != "cuda" or sage_version() is None:
         return ()
-    try:
-        return tuple(_measured(device, exact, head_size, tokens) for head_size, tokens in SIZES)
-    except (ImportError, RuntimeError, ValueError, AssertionError) as error:  # not for this GPU or this torch
-        logger.warning("SageAttention is not used, because it cannot compute here: %s", str(error).splitlines()[0])
-        return ()
+    return measured_or((), "SageAttention", lambda: _at_all_sizes(device, exact))
+
+
+def _at_all_sizes(device: torch.device, exact: SDPBackend | None) -> tuple[SageSpeed, ...]:
+    """Without sizes at which it gives no finite numbers, which could not be stored either."""
+    found = [_measured(device, exact, head_size, tokens) for head_size, tokens in SIZES]
+    return tuple(entry for entry in found if math.isfinite(entry.error))
 
 
 def _measured(device: torch.device, exact: SDPBackend | None, head_size: int, tokens: int) -> SageSpeed:

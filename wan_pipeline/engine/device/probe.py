@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from wan_pipeline.engine.attention.measured import measure_sage
 from wan_pipeline.engine.attention.sage import package_version, sage_version
-from wan_pipeline.engine.device.timing import seconds_of
+from wan_pipeline.engine.device.timing import measured_or, seconds_of
 from wan_pipeline.engine.int8.product import computes_int8, int8_linear
 from wan_pipeline.planning.hardware import Hardware, Speeds
 from wan_pipeline.storage.files import whole_file
@@ -70,9 +70,11 @@ def measure(device: torch.device) -> Speeds | None:
 
 
 def _int8_rate(device: torch.device) -> float:
-    """Operations a second of int8 products, with rounding their input; 0 if the device has none."""
-    if not computes_int8(device):
-        return 0.0
+    """Operations a second of int8 products, with rounding their input; 0 if the device has none that work."""
+    return measured_or(0.0, "Computing in int8", lambda: _int8_products(device)) if computes_int8(device) else 0.0
+
+
+def _int8_products(device: torch.device) -> float:
     rows = torch.randn(8192, 4096, device=device, dtype=torch.bfloat16)
     weight = torch.randint(-127, 128, (4096, 4096), device=device, dtype=torch.int8)
     scale = torch.full((4096,), 1e-3, device=device, dtype=torch.bfloat16)

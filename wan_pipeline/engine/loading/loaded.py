@@ -15,7 +15,8 @@ import torch
 from wan_pipeline.engine.attention.backends import check_attention, set_attention
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
-from wan_pipeline.engine.int8.product import computes_int8, has_int8_units
+from wan_pipeline.engine.device.timing import first_line
+from wan_pipeline.engine.int8.product import computes_int8, has_int8_units, quantized_rows
 from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming, streaming_forwards
 from wan_pipeline.engine.memory.chunked_forward import chunked
@@ -210,6 +211,13 @@ def _check_int8(device: torch.device) -> None:
             "Computing in int8 needs the package triton (on Windows: triton-windows), which is not installed; "
             "install it or choose int8 weights."
         )
+    try:
+        quantized_rows(torch.ones(1, 64, device=device))
+    except Exception as error:
+        raise GenerationError(
+            f"Computing in int8 does not work here: {first_line(error)}. Triton needs a C compiler and the headers of "
+            "Python; install them or choose int8 weights."
+        ) from error
 
 
 def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:

@@ -16,7 +16,7 @@ from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.hardware import Hardware, load_hardware
-from wan_pipeline.planning.machine import GIB, without_device
+from wan_pipeline.planning.machine import GIB, Machine, without_device
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.selection import select_plan
 from wan_pipeline.progress import Stage
@@ -77,16 +77,16 @@ class Estimator:
     def of_request(self, request: GenerationRequest) -> Estimate:
         """For example: fits: 4.8 of 8.0 GB, about 4 min, after 2 other clips. Raises ModelError."""
         hardware = self._hardware()
-        suffix = after_other_clips(self._jobs.unfinished()) + self._busy(hardware)
+        suffix = after_other_clips(self._ahead()) + self._busy(hardware)
         return self._estimate(request, hardware, suffix)
 
     def of_requests(self, requests: Sequence[GenerationRequest]) -> Estimate:
-        """For clips that are made one after another, when all that run or wait are done. Raises ModelError."""
+        """For clips that the workers make when all that run or wait are done. Raises ModelError."""
         models = {request.model for request in requests}
         throughputs = self._throughputs(self._models.spec(model_id) for model_id in models)
-        seconds = sum(throughputs[request.model].seconds(request) for request in requests)
+        seconds = self._shared([throughputs[request.model].seconds(request) for request in requests])
         seconds += self._seconds_before(*throughputs.values())
-        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._jobs.unfinished())}"
+        text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._ahead())}"
         return Estimate(text, seconds)
 
     def of_model(self, model_id: str) -> Estimate | None:
@@ -108,7 +108,7 @@ class Estimator:
         known = self._models.specs()
         jobs = [job for job in self._jobs.active() if job.request.model in known]
         throughputs = self._throughputs(known[model_id] for model_id in {job.request.model for job in jobs})
-        return sum(throughputs[job.request.model].seconds_left(job) for job in jobs)
+        return self._shared([throughputs[job.request.model].seconds_left(job) for job in jobs])
 
     def seconds_left(self, job: Job) -> float | None:
         """Until a running job is done; None for a model that is not known here, or before anything is known of it."""
@@ -128,20 +128,30 @@ class Estimator:
 
     def _seconds_before(self, *models: Throughput) -> float:
         """What clips of these models wait for: the worker's start, and loading. Jobs ahead of them wait instead."""
-        state = self._jobs.queue_state()
-        if self._jobs.unfinished():
+        if self._ahead():
             return 0.0
-        is_ready = state.is_ready and self._locks.worker_is_alive()
-        start = 0.0 if is_ready else median(state.worker_starts or (0.0,))
-        absent = [model for model in models if not is_ready or state.loaded != model.spec.id]
+        states = {slot: self._jobs.queue_state(slot) for slot in self._settings.slots}
+        ready = [state for slot, state in states.items() if state.is_ready and self._locks.worker_is_alive(slot)]
+        start = 0.0 if ready else median(states[0].worker_starts or (0.0,))
+        loaded = {state.loaded for state in ready}
+        absent = [model for model in models if model.spec.id not in loaded]
         return start + sum(model.first_loading - model.loading for model in absent)
+
+    def _ahead(self) -> int:
+        """How many clips end before a new one begins."""
+        return max(self._jobs.unfinished() - len(self._settings.slots) + 1, 0)
+
+    def _shared(self, seconds: Sequence[float]) -> float:
+        """Until the workers have made clips that take so long each: an equal part, and the longest at least."""
+        workers = min(len(self._settings.slots), len(seconds))
+        return max(sum(seconds) / workers, *seconds) if seconds else 0.0
 
     def _estimate(self, request: GenerationRequest, hardware: Hardware | None, suffix: str) -> Estimate:
         """One clip by itself. `suffix` ends the sentence about its time."""
         spec, forecast, error = self._models.spec(request.model), None, ""
         if hardware is not None:
             try:
-                forecast = self._planner.choose(request, spec, hardware.machine)
+                forecast = self._planner.choose(request, spec, self._machine(hardware))
             except GenerationError as wrong:  # the settings name no plan
                 error = str(wrong)
         own = forecast if request == own_request(spec) else None
@@ -180,11 +190,15 @@ class Estimator:
 
     def _own_forecast(self, spec: ModelSpec, hardware: Hardware | None) -> Forecast:
         """Until the hardware is known, two CPU cores are assumed."""
-        request, machine = own_request(spec), hardware.machine if hardware else without_device(math.inf)
+        request, machine = own_request(spec), self._machine(hardware) if hardware else without_device(math.inf)
         try:
             return self._planner.choose(request, spec, machine)
         except GenerationError:  # the settings name no plan: `_estimate` reports it
             return select_plan(spec, Geometry.of(request, spec), machine)
+
+    def _machine(self, hardware: Hardware) -> Machine:
+        """As each worker plans."""
+        return hardware.machine_of(len(self._settings.slots))
 
     def _hardware(self) -> Hardware | None:
         return load_hardware(self._settings.cache)

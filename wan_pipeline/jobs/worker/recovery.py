@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from filelock import Timeout
 
 from wan_pipeline.jobs.job import FINISHED, JobState
 from wan_pipeline.jobs.log import JobLogs
@@ -12,38 +15,70 @@ from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
+from wan_pipeline.storage.locks import WorkspaceLocks
+
+GLANCE_SECONDS = 0.2
+"""How long to wait for another worker's lock: longer than `is_held` has it, which makes a free lock look taken."""
 
 logger = logging.getLogger(__name__)
 
 
-def recover(
-    settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs, is_alive: Callable[[int], bool]
-) -> None:
+def recover(settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs, locks: WorkspaceLocks) -> None:
     """Settle what a dead worker left, of this slot or of another that has no worker now.
 
-    A clip that is whole on the disk is adopted, not rendered again.
-
-    That goes for waiting jobs too: a database restored from a backup does not know its last clips. `is_alive` tells
-    whether a slot has a worker.
+    A clip that is whole on the disk is adopted, not rendered again. While no other worker lives that goes for waiting
+    jobs too: a database restored from a backup does not know its last clips.
     """
-    active = jobs.active()
-    running = {job.slot for job in active if job.state is JobState.RUNNING}
-    dead = {settings.slot, *(slot for slot in running - {settings.slot} if not is_alive(slot))}
-    for job in active:
-        if job.state is JobState.RUNNING and job.slot not in dead:
+    others = jobs.running_slots().union(settings.slots) - {settings.slot}
+    with _held(locks, others) as dead:
+        _settle(settings, jobs, queue, logs, {settings.slot, *dead}, with_waiting=dead == others)
+    _remove_strays(settings, jobs, logs)
+
+
+def recover_unwatched(
+    settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs, locks: WorkspaceLocks
+) -> None:
+    """Settle what dead workers left of slots that no app watches: there were more `--devices` when they started."""
+    unwatched = jobs.running_slots().difference(settings.slots)
+    with _held(locks, unwatched) as dead:
+        if dead:
+            _settle(settings, jobs, queue, logs, dead, with_waiting=False)
+
+
+@contextmanager
+def _held(locks: WorkspaceLocks, slots: Collection[int]) -> Iterator[set[int]]:
+    """Those of the slots that have no worker. None can start within the block, for this process holds their locks."""
+    dead = set()
+    with ExitStack() as stack:
+        for slot in slots:
+            with suppress(Timeout):
+                stack.enter_context(locks.worker(slot).acquire(timeout=GLANCE_SECONDS))
+                dead.add(slot)
+        yield dead
+
+
+def _settle(
+    settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs, dead: Collection[int], *, with_waiting: bool
+) -> None:
+    """Adopt or put back the jobs that the workers of these slots left running; `with_waiting` adopt waiting ones too.
+
+    The locks of the slots must be held: a worker that starts meanwhile would claim a job which is settled here.
+    """
+    for job in jobs.active():
+        is_running = job.state is JobState.RUNNING
+        if not (job.slot in dead if is_running else with_waiting):
             continue
         files = JobFiles(settings, job)
         if finished := files.finished():
             queue.adopt(job.id, finished)
             logs.remove(job.id)
             logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
-        if job.state is JobState.RUNNING:
+        if is_running:
             files.remove_unfinished()
     crash_point(CrashPoint.RECOVERING)
     for job in queue.recover(dead):
         logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
         logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
-    _remove_strays(settings, jobs, logs)
 
 
 def _remove_strays(settings: Settings, jobs: JobReader, logs: JobLogs) -> None:

@@ -20,11 +20,12 @@ from filelock import Timeout
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
 from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import Job, JobState
+from wan_pipeline.jobs.launch import missing_device
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
-from wan_pipeline.jobs.worker.recovery import recover
+from wan_pipeline.jobs.worker.recovery import recover, recover_unwatched
 from wan_pipeline.jobs.worker.render import Renderer
 from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.run import JobRun
@@ -48,6 +49,7 @@ TEXTS_AHEAD = 64
 
 logger = logging.getLogger(__name__)
 MakeEngine = Callable[[Settings, bool], Renderer]
+Settle = Callable[[Settings, JobReader, WorkerQueue, JobLogs, WorkspaceLocks], None]
 
 
 class Worker:
@@ -97,7 +99,10 @@ class Worker:
             return Ending.NOTHING_TO_DO
         try:
             with Heartbeat(self._queue) as heart:
-                recover(self._settings, self._jobs, self._queue, self._logs, self._locks.worker_is_alive)
+                self._recover(recover)
+                if not _has_device(self._settings):
+                    logger.error("%s", missing_device(self._settings))
+                    return Ending.NO_DEVICE
                 return self._work(heart)
         except (KeyboardInterrupt, SystemExit):
             self._stopping.set()
@@ -113,8 +118,10 @@ class Worker:
         backups = Backups(self._settings.database)
         while not self._stopping.is_set():
             backups.tick()
-            heart.set_job(None)
-            nothing_is_saved = self._saver.is_idle()
+            if nothing_is_saved := self._saver.is_idle():  # else it still beats for the job that is being saved
+                heart.set_job(None)
+            if not self._settings.slot:
+                self._recover(recover_unwatched)
             claim = partial(self._queue.claim, self._loaded, deterministic=self._is_deterministic)
             if job := retry_on_busy(claim, self._stopping):
                 crash_point(CrashPoint.CLAIMED)
@@ -127,6 +134,9 @@ class Worker:
                 self._idle()
                 self._stopping.wait(POLL_SECONDS)
         return Ending.NOTHING_TO_DO
+
+    def _recover(self, settle: Settle) -> None:
+        settle(self._settings, self._jobs, self._queue, self._logs, self._locks)
 
     def _run_job(self, job: Job, heart: Heartbeat) -> bool:
         """Render the clip and begin to save it. Returns whether this process may go on to the next job.
@@ -255,6 +265,20 @@ class Worker:
 def _are_alike(job: Job, other: Job) -> bool:
     """Whether one load of the text encoder does for both."""
     return other.request.model == job.request.model and other.deterministic is job.deterministic
+
+
+def _has_device(settings: Settings) -> bool:
+    """False if the settings name a GPU for this worker and there is none: a CPU would make its clips instead."""
+    if not settings.device_numbers or settings.device == "cpu":
+        return True
+    try:
+        from wan_pipeline.engine.device.placement import choose_device  # here: torch takes seconds
+
+        return choose_device(settings.device).type != "cpu"
+    except UserError:
+        return False
+    except (ImportError, OSError):  # the first job reports it
+        return True
 
 
 def _engine_here(settings: Settings, deterministic: bool) -> Renderer:
