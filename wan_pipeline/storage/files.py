@@ -142,3 +142,15 @@ def _remove(path: Path) -> None:
     except OSError as error:  # the folder is gone or not a folder: nothing to delete
         if error.errno not in (errno.ENOTDIR, errno.ENOENT, errno.EROFS):
             raise storage_error(path.parent, error) from error
+
+
+def modified(path: Path) -> tuple[int, int]:
+    """When a file or folder was last changed, in nanoseconds, and its bytes; zeros for none.
+
+    Of an SQLite database without a write-ahead log it changes with every commit.
+    """
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0
+    return facts.st_mtime_ns, facts.st_size

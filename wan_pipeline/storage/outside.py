@@ -38,8 +38,8 @@ class OutsideDataError(ValueError):
         self.path = path
 
 
-def parse_json(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:
-    """Parse a JSON document of at most `max_bytes` bytes. Raises OutsideDataError.
+def parse_json(text: str | bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse a JSON document of at most `max_bytes` bytes and `max_depth` levels. Raises OutsideDataError.
 
     Unlike `json.loads` it refuses NaN, infinity (also written 1e400), lone surrogates and deep nesting.
     """
@@ -50,7 +50,7 @@ def parse_json(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:
         raise OutsideDataError("it is nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError too
         raise OutsideDataError(f"it is not JSON ({str(error)[:200]})") from error
-    _check_value(value, (), MAX_DEPTH)
+    _check_value(value, (), max_depth)
     return value
 
 

@@ -39,6 +39,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     dissolve = "frames in which the clip before becomes this one (0: a cut)"
     add.add_argument("--dissolve", type=int, default=0, metavar="N", help=dissolve)
     _action(actions, "show", _show, "list the clips of a cut")
+    remove = _action(actions, "remove", _remove, "take a clip out of a cut; its file stays")
+    remove.add_argument("--on", type=int, required=True, metavar="N", help="the clip's number in the cut, from 1")
     _add_title(actions)
     _add_versions(actions)
     _action(actions, "relink", _relink, "take the finals of drafts into a cut; what it was becomes a version")
@@ -114,6 +116,15 @@ def _add(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         _tell(studio, studio.cuts.existing(options.project, _name(options)), as_json=options.json)
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from wan_pipeline.projects.cut.edits import removed
+
+    with opened_studio(options) as studio:
+        cut = studio.cuts.change(options.project, _name(options), lambda cut: removed(cut, options.on - 1))
+        _tell(studio, cut, as_json=options.json)
     return 0
 
 
@@ -225,6 +236,8 @@ def _tell(studio: Studio, cut: Cut, *, as_json: bool) -> None:
         more += f"  title {item['title']['text']!r}" if item["title"] else ""
         place = f"{item['at']:>6}  {item['frames']:>5} frames from {item['first']:>4}"
         print(f"{place}  {Path(item['clip']).name}{more}")
+        if item["problem"]:
+            warn(item["problem"])
 
 
 def _report(studio: Studio, cut: Cut) -> dict[str, Any]:
@@ -234,7 +247,7 @@ def _report(studio: Studio, cut: Cut) -> dict[str, Any]:
     sequence, titles, clips = studio.cuts.look(cut), [item["title"] for item in cut.to_dict()["items"]], []
     for piece, at, title in zip(sequence.pieces, sequence.starts, titles, strict=True):
         facts = {"clip": str(piece.source.clip), "first": piece.first, "end": piece.end, "frames": piece.frames}
-        clips.append({**facts, "at": at, "dissolve": piece.dissolve, "title": title})
+        clips.append({**facts, "at": at, "dissolve": piece.dissolve, "title": title, "problem": piece.problem})
     return {"cut": cut.name, "fps": str(sequence.rate), "frames": sequence.frames, "clips": clips}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -12,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.clips.export.rates import parse_rate
-from wan_pipeline.errors import ProjectError
 
 MAIN = "main"
 """Name of a cut that was given none."""
@@ -102,12 +100,3 @@ def name_of(clip: Path, clips: Path) -> str:
 
 def item_of(clip: Path, clips: Path, first: int = 0, end: int | None = None, dissolve: int = 0) -> CutItem:
     return CutItem(name_of(clip, clips), first, end, dissolve)
-
-
-def pieces(cut: Cut, clips: Path) -> Iterator[tuple[CutItem, Path]]:
-    """Each item and where its clip is. Raises ProjectError for one that is gone."""
-    for item in cut.items:
-        path = path_of(item, clips)
-        if not path.is_file():
-            raise ProjectError(f"The clip {item.clip} of the cut is not at {path}; put it back, or make the cut anew.")
-        yield item, path

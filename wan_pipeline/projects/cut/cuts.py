@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from wan_pipeline.errors import ProjectError, RequestError
@@ -14,7 +16,7 @@ from wan_pipeline.projects.cut.cut import MAIN, Cut, CutItem, item_of
 from wan_pipeline.projects.cut.export import CommentsOf, CutExporter
 from wan_pipeline.projects.cut.files import CutFiles, Version
 from wan_pipeline.projects.cut.orders import CutExported, CutOrder
-from wan_pipeline.projects.cut.relink import FinalOf, Relink, relinked, relinks
+from wan_pipeline.projects.cut.relink import FinalsOf, Relink, relinked, relinks
 from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
 from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
 from wan_pipeline.projects.cut.timeline.changes import Change, ChangeKind, changes, with_old_titles
@@ -23,6 +25,7 @@ from wan_pipeline.projects.cut.timeline.read import read_timeline
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.files import modified
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 DEFAULT_RATE = Fraction(24)
@@ -37,7 +40,7 @@ class ClipsOf:
     """The MP4s of a project's picked takes, in the order of its shots."""
     of_project: Callable[[Project], Sequence[Path]]
     by_id: ById
-    final_of: FinalOf
+    finals_of: FinalsOf
     comments: CommentsOf
 
 
@@ -62,6 +65,7 @@ class Cuts:
     def __init__(self, settings: Settings, projects: Projects, clips: ClipsOf) -> None:
         self._settings, self._projects, self._clips = settings, projects, clips
         self._known = KnownClips()
+        self._locks: dict[tuple[str, str], AbstractContextManager[bool]] = {}
         self._exporter = CutExporter(settings, clips.comments)
 
     # Finding
@@ -77,8 +81,13 @@ class Cuts:
             raise ProjectError(f"There is no cut '{name[:80]}' in '{project}' (there are: {known}); make it: cut new.")
         return cut
 
+    def state(self, project: str, name: str) -> tuple[int, ...]:
+        """Changes whenever anything does that a cut or the list of cuts is made of: files, shots, gallery."""
+        settings = self._settings
+        return *self._files(project).state(name), *modified(settings.clips), *modified(settings.database)
+
     def look(self, cut: Cut, rate: Fraction | None = None) -> CutSequence:
-        """The cut with its clips looked at. Raises ProjectError, RequestError and StorageError."""
+        """The cut with its clips looked at; what is wrong with one is told by its piece. Raises RequestError."""
         return sequence_of(cut, self._settings.clips, rate, self._known.look)
 
     def picked(self, project: str) -> list[Path]:
@@ -114,21 +123,45 @@ class Cuts:
 
     def change(self, project: str, name: str, edit: Callable[[Cut], Cut]) -> Cut:
         """Edit a cut and save it. Raises ProjectError, RequestError for a cut that cannot be, and StorageError."""
-        changed = edit(self.existing(project, name))
-        return self.save(project, changed)
+        with self.locked(project, name):
+            return self.save(project, edit(self.existing(project, name)))
+
+    def locked(self, project: str, name: str) -> AbstractContextManager[bool]:
+        """Held by a thread while it reads and writes a cut, so that no edit of another one is lost."""
+        return self._locks.setdefault((project, name), RLock())
+
+    def put_back(self, project: str, cut: Cut) -> None:
+        """Save a cut as it was before, also where clips of it are gone since. Raises ProjectError, StorageError."""
+        self._files(project).save(cut)
 
     def save(self, project: str, cut: Cut) -> Cut:
         """Raises ProjectError, RequestError for a cut that cannot be, and StorageError."""
+        cut = self._checked(project, cut)
+        self._files(project).save(cut)
+        return cut
+
+    def _checked(self, project: str, cut: Cut) -> Cut:
+        """The cut as it can be saved. Problems that it has already, such as a clip that is gone, are no new ones.
+
+        Raises RequestError.
+        """
         if cut.items:
             first, *rest = cut.items
             cut = cut.with_items((replace(first, dissolve=0), *rest))  # there is nothing before it
-            self.look(cut)
+            old = self._files(project).find(cut.name)
+            known = set(self._problems(old)) if old else set()
+            for item, problem in self._problems(cut):
+                if (item, problem) not in known:
+                    raise RequestError("cut", problem)
         try:
             parse(Cut, cut.to_dict())  # or the file could not be read again
         except OutsideDataError as error:
             raise RequestError("cut", f"The cut cannot be saved: {error}.") from error
-        self._files(project).save(cut)
         return cut
+
+    def _problems(self, cut: Cut) -> list[tuple[CutItem, str]]:
+        pieces = self.look(cut).pieces if cut.items else ()
+        return [(item, piece.problem) for item, piece in zip(cut.items, pieces, strict=True) if piece.problem]
 
     def delete(self, project: str, name: str) -> None:
         self.existing(project, name)
@@ -156,17 +189,19 @@ class Cuts:
 
     def relinks(self, cut: Cut) -> list[Relink]:
         """The clips of a cut that have finals."""
-        return relinks(cut, self._settings.clips, self._clips.final_of, self._known.look)
+        if not cut.items:
+            return []
+        return relinks(cut, self.look(cut), self._settings.clips, self._clips.finals_of, self._known.look)
 
     def relink(self, project: str, name: str = MAIN) -> tuple[Cut, list[Relink]]:
         """Take the finals into a cut; what it was becomes a version. Raises RequestError where one does not fit."""
         cut = self.existing(project, name)
         found = self.relinks(cut)
         if found:
-            changed = relinked(cut, found)
-            self.look(changed)
-            self._files(project).save_version(cut, "Before its finals")
-            cut = self.save(project, changed)
+            changed = self._checked(project, relinked(cut, found))
+            files = self._files(project)
+            files.save_version(cut, "Before its finals")
+            files.save(cut := changed)
         return cut, found
 
     # Timelines that come back
@@ -190,11 +225,11 @@ class Cuts:
         """Make the cut what came back; what it was becomes a version. Raises RequestError for one that cannot be."""
         if not incoming.cut.items:
             raise ProjectError("None of its clips is of this studio, so there is nothing to take over.")
-        self.look(incoming.cut)
-        files = self._files(project)
-        if old := files.find(incoming.cut.name):
+        cut, files = self._checked(project, incoming.cut), self._files(project)
+        if old := files.find(cut.name):
             files.save_version(old, "Before it came back")
-        return self.save(project, incoming.cut)
+        files.save(cut)
+        return cut
 
     def _with_ends(self, cut: Cut) -> list[CutItem]:
         """The items, each with its end told."""

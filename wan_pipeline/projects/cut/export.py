@@ -37,6 +37,7 @@ class CutExporter:
     def write(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
         """Raises RequestError, StorageError, GenerationError and Cancelled."""
         order.check_output()
+        sequence.check()
         for piece in sequence.pieces:
             check_other(piece.source.clip, order.output)
         match order.format:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.cut.cut import Cut
 from wan_pipeline.projects.naming import safe_name
-from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.files import modified, whole_file
 from wan_pipeline.storage.outside import OutsideDataError, Time, parse, printable, read_json_file
 
 MAX_VERSION_NAME = 80
@@ -43,6 +43,11 @@ class CutFiles:
 
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def state(self, name: str) -> tuple[int, ...]:
+        """Changes whenever a cut is made or deleted, or this one is saved."""
+        path = self._path(name)
+        return *modified(self._folder), *modified(path)
 
     def find(self, name: str) -> Cut | None:
         """Raises ProjectError for a file that cannot be read."""

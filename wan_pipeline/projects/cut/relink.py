@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wan_pipeline.clips.export.source import Source
-from wan_pipeline.projects.cut.cut import Cut, CutItem, name_of, path_of
-from wan_pipeline.projects.cut.sequence import Look
-from wan_pipeline.projects.shots.store import Shots
+from wan_pipeline.projects.cut.cut import Cut, CutItem, name_of
+from wan_pipeline.projects.cut.sequence import Look, Sequence
 
-FinalOf = Callable[[str], Path | None]
-"""The final of a clip, by the clip's id; None where there is none."""
+FinalsOf = Callable[[Collection[str]], Mapping[str, Path]]
+"""The newest finished final of each clip that has one, by the clips' ids."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,14 @@ class Relink:
         return {name: value for name, value in asdict(self).items() if name != "item"}
 
 
-def relinks(cut: Cut, clips: Path, final_of: FinalOf, look: Look) -> list[Relink]:
-    """The items that could take a final. Clips that are gone are passed over. Raises StorageError, ReceiptError."""
+def relinks(cut: Cut, sequence: Sequence, clips: Path, finals_of: FinalsOf, look: Look) -> list[Relink]:
+    """The items that could take a final; `sequence` is the cut looked at. Raises StorageError, ReceiptError."""
+    drafts = [piece.source for piece in sequence.pieces]
+    finals = finals_of({draft.receipt.job for draft in drafts if draft.receipt and draft.receipt.job})
     found = []
-    for place, item in enumerate(cut.items, 1):
-        path = path_of(item, clips)
-        if not path.is_file():
-            continue
-        draft = look(path)
-        final = final_of(draft.receipt.job) if draft.receipt and draft.receipt.job else None
-        if final is not None and final.resolve() != path.resolve():
+    for place, (item, draft) in enumerate(zip(cut.items, drafts, strict=True), 1):
+        final = finals.get(draft.receipt.job) if draft.receipt else None
+        if final is not None and final.is_file() and final.resolve() != draft.clip.resolve():
             found.append(_relink(place, item, draft, look(final), clips))
     return found
 
@@ -50,13 +47,6 @@ def relinks(cut: Cut, clips: Path, final_of: FinalOf, look: Look) -> list[Relink
 def relinked(cut: Cut, taken: list[Relink]) -> Cut:
     by_place = {each.place: each.item for each in taken}
     return cut.with_items(tuple(by_place.get(place, item) for place, item in enumerate(cut.items, 1)))
-
-
-def final_of(shots: Shots, clip_id: str) -> Path | None:
-    """The newest finished final of a take."""
-    shot = shots.of_take(clip_id)
-    finals = [take.clip for take in shot.done if take.final_of == clip_id] if shot else []
-    return finals[-1] if finals else None
 
 
 def _relink(place: int, item: CutItem, draft: Source, final: Source, clips: Path) -> Relink:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 from wan_pipeline.clips.export.source import Source, open_source
-from wan_pipeline.errors import RequestError
-from wan_pipeline.projects.cut.cut import Cut, CutItem, Title, pieces
+from wan_pipeline.errors import RequestError, UserError
+from wan_pipeline.projects.cut.cut import Cut, CutItem, Title, path_of
 
 Look = Callable[[Path], Source]
 """What gives a clip's size, rate and frames."""
+UNKNOWN_FRAMES = 24
+"""Shown of a clip that is gone, where the cut does not say how many it had."""
+UNKNOWN_RATE = Fraction(24)
+UNKNOWN_SIZE = (832, 480)
+"""Of a cut whose clips are all gone."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Piece:
     dissolve: int = 0
     """So many of its first frames are seen together with the last ones of the piece before it."""
     title: Title | None = None
+    problem: str = ""
+    """Why it cannot be exported, one sentence; empty if it can. `source` then stands for what cannot be had."""
 
     @property
     def frames(self) -> int:
@@ -74,6 +80,12 @@ class Sequence:
                 )
         return first.size
 
+    def check(self) -> None:
+        """Raise RequestError if a piece cannot be exported."""
+        for piece in self.pieces:
+            if piece.problem:
+                raise RequestError("cut", piece.problem)
+
     @property
     def has_other_rates(self) -> bool:
         """Whether a clip's own rate is not that of the cut."""
@@ -109,32 +121,59 @@ def look_at(path: Path) -> Source:
 def sequence_of(cut: Cut, clips: Path, rate: Fraction | None = None, look: Look = look_at) -> Sequence:
     """Look at the clips of a cut. `rate` goes before the cut's own.
 
-    Raises ProjectError for a clip that is gone or a cut without clips, RequestError for frames that a clip has not and
-    for dissolves that are longer than their clips.
+    What is wrong with an item is its piece's problem: a clip that is gone or cannot be read, frames that it has not,
+    a dissolve that does not fit. Raises RequestError for a cut without clips.
     """
-    found = tuple(_piece(item, look(path), number) for number, (item, path) in enumerate(pieces(cut, clips)))
-    if not found:
+    if not cut.items:
         raise RequestError("cut", f"The cut '{cut.name}' holds no clips; add some with: cut add.")
-    _check_dissolves(found)
-    return Sequence(cut.name, rate or cut.fraction or found[0].source.rate, found)
+    looked = [_looked(path_of(item, clips), look) for item in cut.items]
+    sources = [source for source in looked if isinstance(source, Source)]
+    rate = rate or cut.fraction or (sources[0].rate if sources else UNKNOWN_RATE)
+    size = sources[0].size if sources else UNKNOWN_SIZE
+    found: list[Piece] = []
+    for item, source in zip(cut.items, looked, strict=True):
+        if isinstance(source, Source):
+            piece = _piece(item, source)
+        else:
+            piece = _without_clip(item, Source(path_of(item, clips), rate, size, 0, None, None), source)
+        found.append(_dissolved(found[-1], piece, item.dissolve) if found else piece)
+    return Sequence(cut.name, rate, tuple(found))
 
 
-def _piece(item: CutItem, source: Source, number: int) -> Piece:
+def _looked(path: Path, look: Look) -> Source | str:
+    """The clip, or why it cannot be had."""
+    if not path.is_file():
+        return f"The clip {path.name} is not at {path}; put it back, or remove it from the cut."
+    try:
+        return look(path)
+    except UserError as error:
+        return str(error)
+
+
+def _piece(item: CutItem, source: Source) -> Piece:
     end = source.frames if item.end is None else item.end
-    if not 0 <= item.first < end <= source.frames:
-        raise RequestError(
-            "cut", f"{item.clip} has frames 0 to {source.frames}, and {item.first} to {end} were asked for; shorten it."
-        )
-    return Piece(source, item.first, end, item.dissolve if number else 0, item.title)
+    if 0 <= item.first < end <= source.frames:
+        return Piece(source, item.first, end, title=item.title)
+    problem = f"{item.clip} has frames 0 to {source.frames}, and {item.first} to {end} were asked for; shorten it."
+    first = max(0, min(item.first, source.frames - 1))
+    return Piece(source, first, max(first + 1, min(end, source.frames)), title=item.title, problem=problem)
 
 
-def _check_dissolves(found: tuple[Piece, ...]) -> None:
-    """Raise RequestError unless each dissolve has its own frames in both clips."""
-    for one, two in pairwise(found):
-        least = min(one.frames - one.dissolve, two.frames)
-        if two.dissolve > least:
-            raise RequestError(
-                "dissolve",
-                f"The dissolve of {two.dissolve} frames from {one.source.clip.name} to {two.source.clip.name} does not "
-                f"fit; there is room for {least}. Make it shorter, or the clips longer.",
-            )
+def _without_clip(item: CutItem, source: Source, problem: str) -> Piece:
+    """As long as the item says; `source` stands for the clip that cannot be had."""
+    end = max(item.end or item.first + UNKNOWN_FRAMES, item.first + 1)
+    return Piece(replace(source, frames=end, reason=problem), item.first, end, title=item.title, problem=problem)
+
+
+def _dissolved(one: Piece, two: Piece, frames: int) -> Piece:
+    """The second piece with its dissolve, or with a cut where there is no room for it or one of both has a problem."""
+    least = min(one.frames - one.dissolve, two.frames)
+    if one.problem or two.problem:
+        return two
+    if frames <= least:
+        return replace(two, dissolve=frames)
+    return replace(
+        two,
+        problem=f"The dissolve of {frames} frames from {one.source.clip.name} to {two.source.clip.name} does not "
+        f"fit; there is room for {least}. Make it shorter, or the clips longer.",
+    )

@@ -8,7 +8,6 @@ from pathlib import Path
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.projects.cut.cuts import ClipsOf
-from wan_pipeline.projects.cut.relink import final_of
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.shots.store import Shots
 
@@ -19,7 +18,7 @@ def clips_of(shots: Shots, gallery: Gallery, comments: Comments) -> ClipsOf:
         picked=partial(picked_takes, shots, gallery),
         of_project=partial(_of_project, gallery),
         by_id=partial(_by_id, gallery),
-        final_of=partial(final_of, shots),
+        finals_of=shots.finals_of,
         comments=comments.of_clips,
     )
 

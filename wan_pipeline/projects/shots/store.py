@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wan_pipeline.errors import ProjectError, UserError
-from wan_pipeline.projects.shots.rows import insert_shot, read_shots, update_shot
+from wan_pipeline.projects.shots.rows import insert_shot, read_shots, read_takes, update_shot
 from wan_pipeline.projects.shots.shot import NewShot, Shot, Take
 from wan_pipeline.requests.lists.shots import MAX_DESCRIPTION, MAX_SHOT_NOTES, ShotOfRow, check_id, check_words
 from wan_pipeline.storage.database import Database
@@ -84,6 +84,18 @@ class Shots:
         with self._database.connection() as connection:
             rows = connection.execute(query, (json.dumps(list(take_ids)),)).fetchall()
         return {row["id"]: ShotOfRow(row["shot"], row["scene"], description=row["description"]) for row in rows}
+
+    def finals_of(self, take_ids: Iterable[str]) -> dict[str, Path]:
+        """The newest finished final of each of these takes that has one, by the takes' ids."""
+        query = (
+            "SELECT shot FROM takes WHERE id IN (SELECT value FROM json_each(?)) AND id IN (SELECT draft FROM finals)"
+        )
+        with self._database.connection() as connection:
+            rows = connection.execute(query, (json.dumps(list(take_ids)),)).fetchall()
+            takes = read_takes(connection, self._clips, [row["shot"] for row in rows]) if rows else {}
+        return {
+            take.final_of: take.clip for of_shot in takes.values() for take in of_shot if take.final_of and take.clip
+        }
 
     # Making
 

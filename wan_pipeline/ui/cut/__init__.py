@@ -23,8 +23,9 @@ class CutRoom:
         layout = self._layout
         events = CutEvents(self._studio, self._templates, layout, links)
         inputs, outputs = events.inputs, layout.components
-        shown = [links.entered(RoomId.CUT), links.project.change, layout.clock.tick, layout.source.input]
+        shown = [links.entered(RoomId.CUT), links.project.change, layout.source.input]
         gr.on(shown, events.refresh, inputs, outputs, trigger_mode="always_last", **QUIET)
+        layout.clock.tick(events.poll, inputs, outputs, trigger_mode="always_last", **QUIET)
         layout.upload.upload(events.read_file, {*inputs, layout.upload}, outputs, **QUIET)
         for part in layout.clickable:
             part.click(events.act, inputs, outputs, trigger_mode="multiple", **QUIET)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
-from wan_pipeline.ui.common.shown import changed, digests
+from wan_pipeline.ui.common.shown import Shown, changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.cut import html
 from wan_pipeline.ui.cut.dialogs import Dialogs
@@ -24,8 +25,6 @@ from wan_pipeline.ui.cut.edits import EDITS, selected_after
 from wan_pipeline.ui.cut.layout import CutLayout, Selection
 from wan_pipeline.ui.cut.offers import Offers
 from wan_pipeline.wording import plural
-
-MAX_UNDO = 100
 
 
 class CutEvents:
@@ -57,6 +56,13 @@ class CutEvents:
     def refresh(self, values: Values) -> Updates:
         """Updates for what differs from what the browser shows."""
         return self._refresh(values, self._selection(values))
+
+    def poll(self, values: Values) -> Updates:
+        """As `refresh`, but nothing is read or drawn while nothing has changed since the browser was last answered."""
+        selection, shown = self._selection(values), values[self._layout.shown]
+        if selection == values[self._layout.selection] and not changed(self._mark(values, selection), shown):
+            return self._layout.updates(shown=gr.skip())
+        return self._refresh(values, selection)
 
     def read_file(self, values: Values) -> Updates:
         """Show what an editor changed in a timeline."""
@@ -102,13 +108,23 @@ class CutEvents:
         return self._cuts.names(project) if self._studio.projects.find(project) or not project else []
 
     def _refresh(self, values: Values, selection: Selection, *, again: bool = False) -> Updates:
+        mark = self._mark(values, selection)  # first: what changes while it is read is seen by the next poll
         selection, wanted = self._wanted(values, selection)
-        now_shown = digests({name: value for name, (_, value) in wanted.items()})
-        names = set(wanted) if again else changed(now_shown, values[self._layout.shown])
+        now_shown = {**digests({name: value for name, (_, value) in wanted.items()}), **mark}
+        names = set(now_shown) if again else changed(now_shown, values[self._layout.shown])
         if not names and selection == values[self._layout.selection]:
             return self._layout.updates(shown=gr.skip())
-        updates = dict(wanted[name] for name in names)
+        updates = dict(wanted[name] for name in names if name in wanted)
         return {**updates, **self._layout.updates(shown=now_shown, selection=selection)}
+
+    def _mark(self, values: Values, selection: Selection) -> Shown:
+        """A digest that changes whenever what is shown might."""
+        project, cut = selection.project, selection.cut
+        known = self._studio.projects.find(project)
+        state = self._cuts.state(project, cut) if known or not project else ()
+        report = self._dialogs.export_report(selection)
+        title = known.title if known else ""
+        return digests({"mark": [project, title, cut, selection.item, values[self._layout.source], state, report]})
 
     def _wanted(self, values: Values, selection: Selection) -> tuple[Selection, dict[str, tuple[Block, str]]]:
         layout, templates, project = self._layout, self._templates, selection.project
@@ -128,21 +144,31 @@ class CutEvents:
     def _head(self, selection: Selection, looked: html.Looked) -> str:
         project = self._studio.projects.find(selection.project)
         title = project.title if project else selection.project or "No project"
-        undo, redo = bool(selection.past), bool(selection.future)
+        undo, redo = bool(selection.history.past), bool(selection.history.future)
         return html.head(self._templates, title, self._names(selection.project), looked, can_undo=undo, can_redo=redo)
 
     def _looked(self, selection: Selection) -> html.Looked:
         """The cut as it can be shown."""
         cut = Cut(selection.cut)
         try:
-            if selection.cut in self._names(selection.project):
-                cut = self._cuts.existing(selection.project, selection.cut)
+            cut = self._seen(selection)
             if not cut.items:
                 return html.Looked(cut)
             finals = frozenset(each.place - 1 for each in self._cuts.relinks(cut))
-            return html.Looked(cut, self._cuts.look(cut), finals)
+            sequence = self._cuts.look(cut)
+            problem = next((piece.problem for piece in sequence.pieces if piece.problem), "")
+            return html.Looked(cut, sequence, finals, problem)
         except UserError as error:
             return html.Looked(cut, problem=str(error))
+
+    def _seen(self, selection: Selection) -> Cut:
+        """The cut, which is then what this tab shows. Raises ProjectError."""
+        with self._cuts.locked(selection.project, selection.cut):
+            cut = Cut(selection.cut)
+            if selection.cut in self._names(selection.project):
+                cut = self._cuts.existing(selection.project, selection.cut)
+            selection.history.saw(cut)
+            return cut
 
     def _toast(self, text: str) -> Updates:
         return self._layout.updates(toast=toast(self._templates, text))
@@ -160,11 +186,26 @@ class CutEvents:
         return self._changed(selection, lambda cut: cut.added(items)), ""
 
     def _changed(self, selection: Selection, edit: Callable[[Cut], Cut]) -> Selection:
-        """The cut changed and saved; it is made if there is none. What it was can be had back."""
+        """The cut changed and saved; it is made if there is none."""
         self._ensure(selection)
-        before = self._cuts.existing(selection.project, selection.cut)
-        after = self._cuts.save(selection.project, edit(before))
-        return selection if after == before else _remembered(selection, before)
+        with self._changing(selection) as before:
+            self._cuts.save(selection.project, edit(before))
+        return selection
+
+    @contextmanager
+    def _known(self, selection: Selection) -> Iterator[Cut]:
+        """The cut as it is, locked. Raises ProjectError if it was changed elsewhere."""
+        with self._cuts.locked(selection.project, selection.cut):
+            now = self._cuts.existing(selection.project, selection.cut)
+            selection.history.check(now)
+            yield now
+
+    @contextmanager
+    def _changing(self, selection: Selection) -> Iterator[Cut]:
+        """As `_known`; what the cut was can be had back."""
+        with self._known(selection) as before:
+            yield before
+            selection.history.edited(before, self._cuts.existing(selection.project, selection.cut))
 
     def _ensure(self, selection: Selection) -> None:
         self._studio.projects.ensure(selection.project)
@@ -172,18 +213,22 @@ class CutEvents:
             self._cuts.new(selection.project, selection.cut)
 
     def _undo(self, _: Click, selection: Selection) -> tuple[Selection, str]:
-        if not selection.past:
-            return selection, "There is nothing to undo."
-        now = self._cuts.existing(selection.project, selection.cut)
-        self._cuts.save(selection.project, selection.past[-1])
-        return replace(selection, past=selection.past[:-1], future=(*selection.future, now)), ""
+        history = selection.history
+        with self._known(selection) as now:
+            if not history.past:
+                return selection, "There is nothing to undo."
+            self._cuts.put_back(selection.project, history.past[-1])
+            history.undone(now)
+        return selection, ""
 
     def _redo(self, _: Click, selection: Selection) -> tuple[Selection, str]:
-        if not selection.future:
-            return selection, "There is nothing to redo."
-        now = self._cuts.existing(selection.project, selection.cut)
-        self._cuts.save(selection.project, selection.future[-1])
-        return replace(selection, past=(*selection.past, now), future=selection.future[:-1]), ""
+        history = selection.history
+        with self._known(selection) as now:
+            if not history.future:
+                return selection, "There is nothing to redo."
+            self._cuts.put_back(selection.project, history.future[-1])
+            history.redone(now)
+        return selection, ""
 
     def _new(self, click: Click, selection: Selection) -> tuple[Selection, str]:
         """A cut of another name, as a copy of the open one."""
@@ -191,20 +236,20 @@ class CutEvents:
         self._studio.projects.ensure(selection.project)
         self._cuts.new(selection.project, name)
         if open_cut.items:
-            self._cuts.save(selection.project, replace(open_cut, name=name))
+            self._cuts.put_back(selection.project, replace(open_cut, name=name))
         return Selection(selection.project, name), f"The cut '{name}' is made"
 
     def _restore(self, click: Click, selection: Selection) -> tuple[Selection, str]:
         number = int(click.text)
-        before = self._cuts.existing(selection.project, selection.cut)
-        self._cuts.restore(selection.project, selection.cut, number)
-        return _remembered(selection, before), f"The cut is as it was in version {number}"
+        with self._changing(selection):
+            self._cuts.restore(selection.project, selection.cut, number)
+        return selection, f"The cut is as it was in version {number}"
 
     def _relink(self, _: Click, selection: Selection) -> tuple[Selection, str]:
-        before = self._cuts.existing(selection.project, selection.cut)
-        taken = self._cuts.relink(selection.project, selection.cut)[1]
+        with self._changing(selection):
+            taken = self._cuts.relink(selection.project, selection.cut)[1]
         notes = " ".join(f"Number {each.place}: {each.note}." for each in taken if each.note)
-        return _remembered(selection, before), f"{plural(len(taken), 'final')} taken. {notes}".strip()
+        return selection, f"{plural(len(taken), 'final')} taken. {notes}".strip()
 
     def _export(self, click: Click, selection: Selection) -> tuple[Selection, str]:
         self._dialogs.start_export(click, selection)
@@ -214,12 +259,6 @@ class CutEvents:
         if selection.incoming is None:
             raise UserError("That timeline is not open any more; import it again.")
         self._ensure(selection)
-        before = self._cuts.existing(selection.project, selection.cut)
-        self._cuts.take_over(selection.project, selection.incoming)
-        after = replace(_remembered(selection, before), incoming=None, item=None)
-        return after, "The cut is as it came back; what it was is a version"
-
-
-def _remembered(selection: Selection, before: Cut) -> Selection:
-    """The selection after an edit, which can be undone."""
-    return replace(selection, past=(*selection.past, before)[-MAX_UNDO:], future=())
+        with self._changing(selection):
+            self._cuts.take_over(selection.project, selection.incoming)
+        return replace(selection, incoming=None, item=None), "The cut is as it came back; what it was is a version"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wan_pipeline.clips.export.rates import timecode
 from wan_pipeline.clips.naming import poster_path
-from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, TitlePlace
+from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, Title, TitlePlace
 from wan_pipeline.projects.cut.cuts import Incoming
 from wan_pipeline.projects.cut.files import Version
 from wan_pipeline.projects.cut.orders import PROGRAMS, CutFormat
@@ -18,6 +19,9 @@ from wan_pipeline.projects.cut.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
 from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
 from wan_pipeline.wording import plural
+
+DRAWN_TITLES = 256
+"""Pictures of titles that are kept."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class PieceShown:
     title: bool
     poster: Path | None
     has_final: bool
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Looked:
     finals: frozenset[int] = frozenset()
     """Places of items that could take a final."""
     problem: str = ""
-    """Why it cannot be shown: one sentence."""
+    """Why it cannot be shown, or exported: one sentence."""
 
 
 def head(
@@ -144,6 +149,7 @@ def _shown(piece: Piece, has_final: bool) -> PieceShown:
         piece.title is not None,
         poster if poster.is_file() else None,
         has_final,
+        piece.problem,
     )
 
 
@@ -164,7 +170,7 @@ def _player(sequence: Sequence) -> dict[str, Any]:
 
 def _played(piece: Piece, start: int, size: tuple[int, int]) -> dict[str, Any]:
     return {
-        "url": file_url(piece.source.clip),
+        "url": "" if piece.problem else file_url(piece.source.clip),
         "rate": float(piece.source.rate),
         "first": piece.first,
         "end": piece.end,
@@ -178,8 +184,15 @@ def _title(piece: Piece, size: tuple[int, int]) -> dict[str, Any] | None:
     """The title's picture, where it stands as shares of the frame's width and height, and the frames it is seen in."""
     if piece.title is None:
         return None
-    picture, (width, height) = draw_title(piece.title, size), size
-    tall, wide = picture.pixels.shape[:2]
-    box = [picture.left / width, picture.top / height, wide / width, tall / height]
+    picture, box = _drawn(piece.title, size)
     first, end = piece.title_span
-    return {"picture": webp_url(picture.webp()), "box": box, "first": first, "end": end}
+    return {"picture": picture, "box": box, "first": first, "end": end}
+
+
+@lru_cache(DRAWN_TITLES)
+def _drawn(title: Title, size: tuple[int, int]) -> tuple[str, tuple[float, ...]]:
+    """A title's picture as a URL, and its left, top, width and height as shares of the frame."""
+    picture, (width, height) = draw_title(title, size), size
+    tall, wide = picture.pixels.shape[:2]
+    box = (picture.left / width, picture.top / height, wide / width, tall / height)
+    return webp_url(picture.webp()), box

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
 from gradio.blocks import Block
 
-from wan_pipeline.projects.cut.cut import MAIN, Cut
+from wan_pipeline.projects.cut.cut import MAIN
 from wan_pipeline.projects.cut.cuts import Incoming
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.cut.history import History
 
 POLL_SECONDS = 2.0
 ON_LOAD = Path(__file__).parent / "on_load"
@@ -31,10 +32,7 @@ class Selection:
     cut: str = MAIN
     item: int | None = None
     """Place of the selected item, from 0."""
-    past: tuple[Cut, ...] = ()
-    """What the cut was before the edits of this tab, the oldest first."""
-    future: tuple[Cut, ...] = ()
-    """What it was before they were undone, the next one last."""
+    history: History = field(default_factory=History)
     incoming: Incoming | None = None
     """A timeline that was read and is not yet taken over."""
     is_exporting: bool = False

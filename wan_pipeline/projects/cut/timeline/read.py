@@ -13,9 +13,11 @@ from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.projects.cut.cut import MAX_ITEMS, MAX_TITLE
 from wan_pipeline.projects.cut.timeline.write import ADAPTERS, OWN, TimelineKind
-from wan_pipeline.storage.outside import printable
+from wan_pipeline.storage.outside import parse_json, printable
 
 MAX_BYTES = 64 * 2**20
+MAX_DEPTH = 200
+"""Levels of lists and tables. A clip's times are at 10, each nested sequence adds 4; metadata may have dozens."""
 
 
 @dataclass(frozen=True)
@@ -66,43 +68,48 @@ def read_timeline(file: Path, rate: Fraction) -> ReadTimeline:
     """
     import opentimelineio as otio  # here: few need it
 
-    timeline = _parsed(otio, file, rate)
-    notes: list[str] = []
-    tracks = [track for track in timeline.video_tracks() if any(True for _ in track.find_clips())]
-    pictures = [track for track in tracks if any(not _is_title(otio, clip) for clip in track.find_clips())]
-    if not pictures:
-        raise ProjectError(f"{file.name} holds no clips; export the timeline with its video track.")
-    if len(pictures) > 1:
-        notes.append(f"Only the first of {len(pictures)} video tracks is read.")
-    events = tuple(_events(otio, pictures[0], notes))
-    if len(events) > MAX_ITEMS:
-        raise ProjectError(f"{file.name} has {len(events):,} clips; a cut has at most {MAX_ITEMS:,}.")
-    titles = tuple(title for track in tracks if track is not pictures[0] for title in _titles(otio, track))
-    can_title = file.suffix.lower() != f".{TimelineKind.EDL}"
-    return ReadTimeline(events[0].rate, events, titles, tuple(dict.fromkeys(notes)), can_title)
-
-
-def _parsed(otio: Any, file: Path, rate: Fraction) -> Any:
     try:
         kind = TimelineKind(file.suffix.lower().lstrip("."))
     except ValueError:
         raise ProjectError(f"{file.name} is no timeline; choose an .otio, .edl or .xml file.") from None
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise ProjectError(f"{file.name} is larger than {MAX_BYTES // 2**20} MB, and no timeline of clips.")
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-        options = {"rate": float(rate)} if kind is TimelineKind.EDL else {}
-        found = otio.adapters.read_from_string(text, ADAPTERS[kind], **options)
-        return (
-            found
-            if isinstance(found, otio.schema.Timeline)
-            else next(each for each in found if isinstance(each, otio.schema.Timeline))
-        )
+        return _read(otio, _parsed(otio, file, kind, rate), file.name, kind)
     except ProjectError:
         raise
-    except Exception as error:  # the adapters raise whatever a wrong file leads them to
+    except Exception as error:  # OTIO and its adapters raise whatever a wrong file leads them to
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ProjectError(f"{file.name} cannot be read as {kind.upper()} ({reason}); export it again.") from error
+
+
+def _parsed(otio: Any, file: Path, kind: TimelineKind, rate: Fraction) -> Any:
+    if file.stat().st_size > MAX_BYTES:
+        raise ProjectError(f"{file.name} is larger than {MAX_BYTES // 2**20} MB, and no timeline of clips.")
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    if kind is TimelineKind.OTIO:  # OTIO's reader recurses in C++: deep nesting would end the process
+        parse_json(text, MAX_BYTES, MAX_DEPTH)
+    options = {"rate": float(rate)} if kind is TimelineKind.EDL else {}
+    found = otio.adapters.read_from_string(text, ADAPTERS[kind], **options)
+    is_timeline = isinstance(found, otio.schema.Timeline)
+    return found if is_timeline else next(each for each in found if isinstance(each, otio.schema.Timeline))
+
+
+def _read(otio: Any, timeline: Any, name: str, kind: TimelineKind) -> ReadTimeline:
+    """`name` is the file's."""
+    notes: list[str] = []
+    tracks = [track for track in timeline.video_tracks() if any(True for _ in track.find_clips())]
+    pictures = [track for track in tracks if any(not _is_title(otio, clip) for clip in track.find_clips())]
+    if not pictures:
+        raise ProjectError(f"{name} holds no clips; export the timeline with its video track.")
+    if len(pictures) > 1:
+        notes.append(f"Only the first of {len(pictures)} video tracks is read.")
+    events = tuple(_events(otio, pictures[0], notes))
+    if not events:
+        raise ProjectError(f"{name} holds only nested sequences, or clips without a length; flatten or relink them.")
+    if len(events) > MAX_ITEMS:
+        raise ProjectError(f"{name} has {len(events):,} clips; a cut has at most {MAX_ITEMS:,}.")
+    titles = tuple(title for track in tracks if track is not pictures[0] for title in _titles(otio, track))
+    can_title = kind is not TimelineKind.EDL
+    return ReadTimeline(events[0].rate, events, titles, tuple(dict.fromkeys(notes)), can_title)
 
 
 def _events(otio: Any, track: Any, notes: list[str]) -> Iterator[Event]:
@@ -112,7 +119,9 @@ def _events(otio: Any, track: Any, notes: list[str]) -> Iterator[Event]:
     joined = ""
     for part in track:
         match part:
-            case otio.schema.Clip() if part.source_range is not None or part.media_reference.available_range:
+            case otio.schema.Clip() if part.source_range is None and part.media_reference.available_range is None:
+                notes.append(f"{_name(part)} is offline and has no length; it is left out.")
+            case otio.schema.Clip():
                 event = _later_one(_event(otio, part), joined)
                 if part.effects:
                     notes.append(f"Effects of {event.name}, such as a change of speed, are left out.")
@@ -146,7 +155,7 @@ def _event(otio: Any, clip: Any) -> Event:
     available = reference.available_range if reference is not None else None
     own_first = own.get("first_frame")
     return Event(
-        name=printable(clip.name or "")[:200],
+        name=_name(clip),
         file=printable(PurePosixPath(unquote(urlparse(url).path).replace("\\", "/")).stem)[:200],
         id=str(own.get("clip", ""))[:64],
         reel=str(cmx.get("reel", ""))[:64],
@@ -156,6 +165,10 @@ def _event(otio: Any, clip: Any) -> Event:
         own_first=own_first if isinstance(own_first, int) else None,
         media=None if available is None else (_frames(available.start_time), _frames(available.duration)),
     )
+
+
+def _name(clip: Any) -> str:
+    return printable(clip.name or "")[:200]
 
 
 def _titles(otio: Any, track: Any) -> Iterator[TitleEvent]:

@@ -103,19 +103,22 @@ window.wanCut = (() => {
 
   const start = (layer, piece) => {
     layer.video.playbackRate = Math.min(16, speed * cut.rate / piece.rate);
-    if (layer.video.paused && !layer.video.ended) layer.video.play().catch(() => {});
+    if (piece.url && layer.video.paused && !layer.video.ended) layer.video.play().catch(() => {});
   };
-  const forward = () => {
+  // A clip that is gone has no video: its frames pass by the clock.
+  const byClock = now => frame + speed * cut.rate * (now - ticked) / 1000;
+  const forward = now => {
     const piece = cut.pieces[leader], layer = layerOf(leader, [leader]), next = leader + 1;
-    const place = layer.video.ended ? endOf(piece) : placeOf(piece, layer.video);
+    const place = !piece.url ? byClock(now) : layer.video.ended ? endOf(piece) : placeOf(piece, layer.video);
+    ticked = now;
     start(layer, piece);
-    frame = Math.max(frame, Math.min(place, endOf(piece) - 1));
+    frame = Math.max(frame, Math.min(place, endOf(piece) - (piece.url ? 1 : .01)));
     const follower = cut.pieces[next];
     if (follower) {
       const waiting = layerOf(next, [leader, next]);
       if (place >= follower.start) start(waiting, follower);
       else seek(waiting, timeOf(follower, follower.start));
-      if (place >= endOf(piece) && waiting.video.readyState > 1) {
+      if (place >= endOf(piece) && (!follower.url || waiting.video.readyState > 1)) {
         leader = next;
         frame = Math.max(endOf(piece), placeOf(follower, waiting.video));
         start(waiting, follower);
@@ -134,7 +137,7 @@ window.wanCut = (() => {
   };
   const tick = now => {
     if (!speed || !cut || !viewer()?.offsetParent) return stop();
-    if (speed > 0) forward(); else backward(now);
+    if (speed > 0) forward(now); else backward(now);
     if (speed) requestAnimationFrame(tick);
   };
 

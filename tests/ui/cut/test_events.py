@@ -1,0 +1,99 @@
+"""The handlers of the Cut room, on a real studio with three clips."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import gradio as gr
+
+from tests.support.films import adopt_take
+from tests.support.pages import TEMPLATES, page_links
+from tests.support.requests import make_request
+from wan_pipeline.projects.cut.cut import Cut
+from wan_pipeline.projects.project import Project
+from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.cut.events import CutEvents
+from wan_pipeline.ui.cut.layout import CutLayout, Selection
+
+
+class Tab:
+    """A browser tab that has the main cut of the project Film open."""
+
+    def __init__(self, studio: Studio) -> None:
+        with gr.Blocks() as page:
+            self.layout = CutLayout(TEMPLATES)
+            links = page_links(page, studio)
+        self.events = CutEvents(studio, TEMPLATES, self.layout, links)
+        self.values: dict[Any, Any] = {box: box.value for box in self.events.inputs}
+        self.values[links.project] = "Film"
+        self.poll()
+
+    def poll(self) -> Updates:
+        return self._took(self.events.poll(self.values))
+
+    def click(self, act: str, place: object = "", text: str = "") -> str:
+        """Returns what the toast says."""
+        updates = self._took(self.answer(act, place, text))
+        toast = updates.get(self.layout.toast)
+        return toast if isinstance(toast, str) else ""
+
+    def answer(self, act: str, place: object = "", text: str = "") -> Updates:
+        return self.events.act(dict(self.values), gr.EventData(None, {"act": act, "clip": str(place), "text": text}))
+
+    def _took(self, updates: Updates) -> Updates:
+        for box, kind in ((self.layout.selection, Selection), (self.layout.shown, dict)):
+            if isinstance(updates.get(box), kind) and "__type__" not in str(updates[box]):
+                self.values[box] = updates[box]
+        return updates
+
+
+def film(studio: Studio) -> None:
+    studio.projects.create(Project("Film", "Film"))
+    clips = [adopt_take(studio, None, make_request(width=160, height=160, num_frames=9, fps=8, seed=n)) for n in (1, 2)]
+    studio.cuts.new("Film")
+    studio.cuts.add("Film", "main", [studio.gallery.existing([each])[0].path for each in clips])
+
+
+def cut(studio: Studio) -> Cut:
+    return studio.cuts.existing("Film")
+
+
+def test_what_another_tab_did_is_not_overwritten(studio: Studio) -> None:
+    film(studio)
+    one, two, first = Tab(studio), Tab(studio), cut(studio)
+    one.click("move-after", 0)
+    moved = cut(studio)
+    assert "changed elsewhere" in two.click("remove", 0) and cut(studio) == moved
+    assert not two.click("remove", 0) and len(cut(studio).items) == 1, "it was shown again"
+    assert "changed elsewhere" in one.click("undo-edit")
+    assert "nothing to undo" in one.click("undo-edit") and len(cut(studio).items) == 1
+    two.click("undo-edit")
+    assert cut(studio) == moved != first
+
+
+def test_fast_clicks_are_all_done_and_can_be_undone(studio: Studio) -> None:
+    film(studio)
+    tab, first = Tab(studio), cut(studio)
+    with ThreadPoolExecutor(4) as threads:  # all are sent before the first one is answered
+        list(threads.map(lambda frame: tab.answer("title", frame % 2, f"Title {frame}"), range(4)))
+    assert all(item.title for item in cut(studio).items)
+    for _ in range(4):
+        assert not tab.click("undo-edit")
+    assert cut(studio) == first
+
+
+def test_a_poll_reads_the_cut_only_when_its_file_has_changed(studio: Studio) -> None:
+    film(studio)
+    tab = Tab(studio)
+    nothing = {tab.layout.shown: gr.skip()}
+    assert tab.poll() == nothing
+    file = studio.projects.path("Film").parent / "cuts" / "main.json"
+    old = file.stat()
+    file.write_bytes(b" " * old.st_size)
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert tab.poll() == nothing, "it was not read"
+    os.utime(file)
+    assert "cannot be read" in str(tab.poll()[tab.layout.head])
