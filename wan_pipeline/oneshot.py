@@ -33,7 +33,8 @@ def generate(
     clips. `options` are the other fields of `Draft`, such as `model`, `preset`, `seed` and `num_frames`; what is left
     out comes from the preset, then from the model. `observer` gets the progress and can cancel.
 
-    Each call loads the weights again: put several clips into a `Studio`'s queue.
+    Waits while another process of the workspace computes. Each call loads the weights again: put several clips into a
+    `Studio`'s queue.
 
     Raises UserError for a setting that cannot be used, before any weights are loaded; GenerationError if the model
     fails; Cancelled if the observer asks for it.

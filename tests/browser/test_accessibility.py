@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.filled import Filled, empty, fill
 from tests.browser.support.form import panel
 from tests.browser.support.visitor import TEST_SECONDS, Visitor, new_profile
+from tests.browser.test_projects_page import open_project
+from tests.projects.test_checkpoint_grids import write_lora
 from tests.support import adapters
 from tests.support.files.pictures import write_pictures
 from wan_pipeline.access.http import COOKIE
@@ -23,6 +27,7 @@ from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
 from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.projects.checkpoint_grids import FILE, Cell, CheckpointGrid
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.trainer.request import TrainingRequest
@@ -59,9 +64,10 @@ def test_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path
     shots(page, auditor)
     gallery(page, auditor)
     loras(page, auditor)
-    train(page, workspace, auditor)
+    train(page, workspace, filled, auditor)
     models(page, auditor)
     share(page, auditor)
+    project(page, workspace, auditor)
 
 
 def test_the_guests_page(browser: Browser, address: str, filled: Filled, auditor: Auditor) -> None:
@@ -149,6 +155,8 @@ def gallery(page: Page, auditor: Auditor) -> None:
     with opened_by_keyboard(page, posters.first) as sheet:
         sheet.get_by_role("button", name="Share copy").click()
         expect(page.locator("#report .notice")).to_be_visible()
+        for part in ("Export", "Sound", "Upscale and smooth"):
+            sheet.locator("summary", has_text=part).click()
         auditor.look(page, "clip", DIALOG)
     page.get_by_placeholder("Search prompts and notes").fill("nowhere")
     expect(page.locator(".nothing:visible")).to_be_visible()
@@ -161,20 +169,23 @@ def loras(page: Page, auditor: Auditor) -> None:
     auditor.look(page, "LoRAs")
 
 
-def train(page: Page, workspace: Path, auditor: Auditor) -> None:
+def train(page: Page, workspace: Path, filled: Filled, auditor: Auditor) -> None:
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#dataset-report")).to_contain_text("No images yet")
     auditor.look(page, "train, empty")
-    with trainings(workspace):
+    with trainings(workspace, filled.jobs[JobState.DONE]):
         expect(page.locator(".training-card")).to_have_count(2)
         expect(page.locator(".live svg")).to_be_visible()
         expect(page.locator(".caption-card")).to_have_count(2)
+        expect(page.locator(".checkpoint-grid video")).to_be_visible()
         auditor.look(page, "train")
+        with opened_by_keyboard(page, page.get_by_role("button", name="Compare checkpoints")):
+            auditor.look(page, "comparing checkpoints", DIALOG)
 
 
 @contextmanager
-def trainings(workspace: Path) -> Iterator[None]:
-    """A dataset, a training in the middle of it and one that has failed."""
+def trainings(workspace: Path, clip: str) -> Iterator[None]:
+    """A dataset, a training in the middle of it, and one that has failed after a checkpoint, whose grid has `clip`."""
     settings = Settings(workspace=workspace)
     database, folder = Database(settings.database), write_pictures(settings.datasets / "pictures", 2)
     made, queue = Trainings(database, settings, ModelLibrary(settings)), TrainerQueue(database)
@@ -185,6 +196,9 @@ def trainings(workspace: Path) -> Iterator[None]:
         queue.progress(training_id, points, stage="training", step=3, total=80, eta_seconds=60.0)
         if training_id == ids[0]:
             queue.fail(training_id, "The loss is not a number.")
+            write_lora(settings.trainings / "wrong" / "wrong-2.safetensors", 2)
+            grid = CheckpointGrid("wrong", ("a red ball",), 1, (Cell(0, 2, 0.5, clip), Cell(0, 2, 1.0, "")))
+            (settings.trainings / "wrong" / FILE).write_text(json.dumps(asdict(grid)))
     try:
         yield
     finally:
@@ -203,6 +217,27 @@ def models(page: Page, auditor: Auditor) -> None:
     with opened_by_keyboard(page, page.get_by_role("button", name="Download", exact=True).first) as dialog:
         expect(dialog.locator(".notice")).to_be_visible()
         auditor.look(page, "downloading a model", DIALOG)
+
+
+def project(page: Page, workspace: Path, auditor: Auditor) -> None:
+    """What only an open project has."""
+    open_project(page, "Walk")
+    page.get_by_role("tab", name="Cut", exact=True).click()
+    expect(page.locator(".cut-nothing")).to_be_visible()
+    auditor.look(page, "cut, empty")
+    page.get_by_role("tab", name="Shots").click()
+    (picture,) = write_pictures(workspace.parent / "faces", 1).glob("*.png")
+    with opened_by_keyboard(page, page.get_by_role("button", name="Characters and places")) as dialog:
+        dialog.get_by_label("Add one: its name").fill("anna")
+        page.keyboard.press("Enter")
+        with page.expect_file_chooser() as chooser:
+            dialog.get_by_role("button", name="Add pictures").click()
+        chooser.value.set_files(picture)
+        expect(dialog.get_by_role("img", name="Picture 1 of anna")).to_be_visible()
+        auditor.look(page, "a character", DIALOG)
+        dialog.get_by_role("button", name="All", exact=True).click()
+        expect(dialog.locator(".cast-card img")).to_be_visible()
+        auditor.look(page, "characters", DIALOG)
 
 
 @contextmanager

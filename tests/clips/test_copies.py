@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.ui.gallery.clips import CLIP
 from wan_pipeline.clips.copies.output import copy_clip
+from wan_pipeline.clips.copies.zipped import zip_clips
 
 
 @pytest.fixture
@@ -62,3 +66,14 @@ def test_the_folder_is_taken_as_it_is_written(
     assert copy_clip(clip, "001.mp4", "") == ()
     inner = tmp_path / "~"
     assert copy_clip(clip, "001.mp4", str(inner)) == () and (inner / "001.mp4").is_file()
+
+
+def test_every_clip_of_a_zip_has_a_name_of_its_own(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "x.mp4", tmp_path / "b" / "x.mp4", tmp_path / "c" / "x (2).mp4"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(str(path).encode())
+    target = zip_clips([replace(CLIP, path=path) for path in paths], tmp_path / "new" / "clips.zip")
+    with zipfile.ZipFile(target) as archive:
+        assert archive.namelist() == ["x.mp4", "x (2).mp4", "x (2) (2).mp4"]
+        assert [archive.read(name).decode() for name in archive.namelist()] == [str(path) for path in paths]

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support import adapters
 from tests.support.commands import MODEL, make_folders, wan
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.errors import ProjectError
+from wan_pipeline.errors import ImageError, ProjectError
 from wan_pipeline.projects.bundle import Need, NeedKind
 from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.layers import Setup
@@ -57,6 +57,21 @@ def test_they_are_in_the_projects_file_and_its_comments_stay(studio: Studio, pho
     path.write_text(FILE.replace('"a woman"', "3"))
     with pytest.raises(ProjectError, match="line 6"):
         studio.characters.all("Film")
+
+
+def test_they_may_be_named_as_keys_of_the_file(studio: Studio) -> None:
+    for name in ("loras", "lora", "characters"):
+        studio.characters.add("Film", name, Character(sentence=name, lora=LoraChoice("mill", 0.5)))
+    assert [each.sentence for each in studio.characters.all("Film").values()] == ["loras", "lora", "characters"]
+    text = studio.projects.path("Film").read_text()
+    assert text.count("[characters.lora") == 2 and text.count("lora = {") == 3
+
+
+def test_a_picture_with_a_fault_makes_no_project(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError):
+        studio.characters.add("Film", "anna", Character(), [tmp_path / "bad.png"])
+    assert studio.projects.find("Film") is None
 
 
 def test_a_clip_gets_words_lora_and_first_frame(studio: Studio, settings: Settings, photo: Path) -> None:

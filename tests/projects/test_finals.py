@@ -7,15 +7,18 @@ from dataclasses import replace
 import pytest
 
 from tests.projects.test_shots import FILM, add, make
+from tests.support.films import adopt_take
+from tests.support.requests import make_request
 from tests.support.studios import QUICK
 from wan_pipeline.errors import ProjectError, RequestError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.projects.project import Profile
-from wan_pipeline.projects.shots.finals import composition_note
+from wan_pipeline.projects.shots.finals import can_keep_layout, composition_note
 from wan_pipeline.projects.shots.shot import NewShot, ShotStatus
 from wan_pipeline.projects.shots.store import take_of
 from wan_pipeline.requests.grids.variations import axis, prompts_of, variations
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.resolve import PENDING
 from wan_pipeline.studio import Studio
 
 DRAFTED = replace(
@@ -49,6 +52,19 @@ def test_a_final_keeps_what_was_chosen_and_takes_the_rest_from_the_profile(film:
     assert shot.status is ShotStatus.FINAL and shot.final_take and shot.final_take.final_of == clip.id
     assert (shot.shown_take, shot.newest_draft) == (shot.takes[1], shot.takes[0])
     assert shot.final_take.clip and shot.final_take.clip.stem == "010_002"
+
+
+def test_a_layout_is_kept_where_the_noise_has_its_shape_and_else_told(film: Studio) -> None:
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    draft = make_request(width=160, height=192, num_frames=9, image="a" * 64, reference_images=("b" * 64,))
+    final = replace(draft, height=160, image=PENDING, reference_images=(PENDING,))
+    assert can_keep_layout(draft, final)
+    assert not can_keep_layout(draft, replace(final, reference_images=()))
+    longer = make_request(width=160, height=192, num_frames=9, layers={"num_frames": "project"})
+    clip = film.gallery.clip(adopt_take(film, shot, longer))
+    prepared = film.finals.of([clip], keep_layout=True)
+    assert prepared.notes == ("The draft's layout is not kept: the final has another number of frames.",)
+    assert prepared.requests[0].noise_size == "" and film.finals.of([clip]).notes == ()
 
 
 def test_a_take_of_a_clip_is_finished_like_the_clip(film: Studio) -> None:

@@ -10,10 +10,12 @@ import pytest
 
 from tests.projects.test_bundle import bundle
 from tests.projects.test_shots import FILM, add
+from tests.support import adapters
 from tests.support.films import adopt_take
 from wan_pipeline.clips.files import rename_files
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.errors import UserError
+from wan_pipeline.projects.bundle import Need, NeedKind, read_manifest
 from wan_pipeline.projects.cut.cut import CutItem
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
 from wan_pipeline.requests.request import Draft
@@ -64,6 +66,50 @@ def test_a_name_given_by_hand_stays_and_a_taken_one_is_passed_over(film: Studio,
     assert film.gallery.clip(other).path.stem == "020_003", "the next free name"
 
 
+def test_a_name_that_a_job_or_a_lost_clip_has_is_passed_over(film: Studio, settings: Settings) -> None:
+    removed, shot, other = add(film, NewShot("012", "1", "a kite"), NewShot("010", "1", "a ball"), NewShot("030", "1"))
+    (waiting,) = film.takes.queue(film.takes.of_shots([removed]))
+    film.shots.remove([removed.number])
+    made(film, other, "Film/1/012_002")
+    (settings.clips / "Film/1/012_002.mp4").unlink()
+    clip = made(film, shot, "Film/1/010_001")
+    assert film.renumbering.edit(shot.number, NewShot("012", "1", "a ball")).renamed == 1
+    assert film.jobs.existing(waiting).clip_name == "Film/1/012_001", "the name is its own before there is a file"
+    assert film.gallery.clip(clip).path.stem == film.jobs.existing(clip).clip_name[-7:] == "012_003"
+
+
+def test_a_name_that_tells_no_scene_stays_with_another_scene(film: Studio) -> None:
+    film.projects.save(replace(FILM, naming="{shot}_{take:03}"))
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    clip = made(film, shot, "010_001")
+    done = film.renumbering.edit(shot.number, NewShot("010", "2", "a red ball"))
+    assert (done.renamed, done.notes, done.shot.address) == (0, (), "2/010")
+    assert film.gallery.clip(clip).path.stem == "010_001"
+
+
+def test_clips_of_a_template_without_take_are_renamed(film: Studio) -> None:
+    film.projects.save(replace(FILM, naming="{scene}_{shot}"))
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    clips = [made(film, shot, name) for name in ("1_010", "1_010_2")]
+    assert film.renumbering.edit(shot.number, NewShot("012", "1", "a red ball")).renamed == 2
+    assert [film.gallery.clip(clip).path.stem for clip in clips] == ["1_012", "1_012_2"]
+
+
+def test_what_broke_off_is_completed_and_a_damaged_cut_is_told(film: Studio, settings: Settings) -> None:
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    first, second = made(film, shot, "Film/1/010_001"), made(film, shot, "Film/1/010_002")
+    film.cuts.new("Film")
+    film.cuts.add("Film", "main", [settings.clips / f"Film/1/010_00{n}.mp4" for n in (1, 2)])
+    (settings.projects / "Film" / "cuts" / "broken.json").write_text("{")
+    rename_files("Film/1/010_001.mp4", "Film/1/012_001.mp4", settings.clips)  # before it broke off
+    done = film.renumbering.edit(shot.number, NewShot("012", "1", "a red ball"))
+    assert (done.renamed, done.shot.address, len(done.notes)) == (1, "1/012", 1) and "broken.json" in done.notes[0]
+    assert [film.gallery.clip(clip).path.stem for clip in (first, second)] == ["012_001", "012_002"]
+    assert film.jobs.existing(first).clip == film.gallery.clip(first).path
+    items = film.cuts.existing("Film", "main").items
+    assert items == (CutItem("Film/1/012_001.mp4"), CutItem("Film/1/012_002.mp4"))
+
+
 def test_shots_takes_and_picks_go_along(film: Studio, settings: Settings, tmp_path: Path) -> None:
     first, _ = add(film, NewShot("020", "1", "a red ball", "call"), NewShot("010", "1", "a kite"))
     clip = made(film, first, "Film/1/020_001")
@@ -82,6 +128,35 @@ def test_shots_takes_and_picks_go_along(film: Studio, settings: Settings, tmp_pa
         assert shots[0].status is ShotStatus.FINAL and shots[0].picked == clip
         assert [(take.number, take.rating) for take in shots[0].takes] == [(1, 4), (2, 0)]
         assert elsewhere.takes.settings_of(shots[2]) == Draft(num_inference_steps=3)
+
+
+def test_an_import_whose_shots_failed_is_done_again(
+    film: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    clip = made(film, shot, "Film/1/010_001")
+    film.shots.pick(film.shots.of_number(shot.number).done)
+    target = film.bundles.write("Film", tmp_path / "film.zip", with_clips=True)
+    other = replace(settings, workspace=tmp_path / "other")
+    other.make_folders()
+    with Studio(other) as elsewhere:
+        with monkeypatch.context() as full, pytest.raises(UserError, match="at most 0"):
+            full.setattr("wan_pipeline.projects.shots.store.MAX_SHOTS", 0)
+            elsewhere.bundles.read(target)
+        assert elsewhere.projects.find("Film") is None
+        elsewhere.bundles.read(target)
+        assert [each.picked for each in elsewhere.shots.all("Film")] == [clip]
+
+
+def test_what_only_a_shot_uses_is_needed(film: Studio, settings: Settings, tmp_path: Path) -> None:
+    path = adapters.write(settings.loras / "glow.safetensors")
+    film.shots.ensure("Film", [NewShot("010", settings='{"lora": ["glow=0.5"], "model": "demo", "preset": "noir"}')])
+    target = film.bundles.write("Film", tmp_path / "film.zip", with_loras=True)
+    with zipfile.ZipFile(target) as archive:
+        assert "loras/glow.safetensors" in archive.namelist()
+        needs = read_manifest(archive).needs
+    glow = Need(NeedKind.LORA, "glow", film.lora_catalog.sha256(path))
+    assert needs == (Need(NeedKind.MODEL, "demo"), Need(NeedKind.PRESET, "noir"), glow)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-from wan_pipeline.progress import Progress
+from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.wording import duration
 
 LOG_SECONDS = 5.0
@@ -66,4 +66,5 @@ def _line(progress: Progress) -> str:
     """For example: denoising 5/16, 4 s left."""
     steps = f" {progress.step}/{progress.total}" if progress.total else ""
     left = f", {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
-    return f"{progress.stage}{steps}{left}"
+    stage = "waiting for the device" if progress.stage is Stage.QUEUED else progress.stage
+    return f"{stage}{steps}{left}"

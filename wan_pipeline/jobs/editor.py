@@ -20,7 +20,7 @@ from wan_pipeline.jobs.job import (
     Names,
     NewJob,
 )
-from wan_pipeline.jobs.links import add_links, take_number
+from wan_pipeline.jobs.links import add_links, free_name, take_number
 from wan_pipeline.jobs.many import ManyJobs
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.rows import (
@@ -76,7 +76,7 @@ class QueueEditor:
         name. Raises StorageError.
         """
         with self._database.transaction() as connection:  # so that no job is queued in between
-            if not (name := _free_name(connection, names, "", project, 0)):
+            if not (name := free_name(connection, names, "", project, 0)):
                 return None
             clip = folder / f"{name}.mp4"
             try:
@@ -117,7 +117,7 @@ class QueueEditor:
         }
         with self._database.transaction() as connection:
             job, take = self._jobs.existing(job_id), take_number(connection, job_id)
-            values["clip_name"] = _free_name(connection, names, job_id, job.project, take)
+            values["clip_name"] = free_name(connection, names, job_id, job.project, take)
             is_changed = change_row(connection, job_id, HELD_OR_WAITING, EventKind.EDITED, **values)
         if not is_changed:
             state = self._jobs.existing(job_id).state
@@ -235,25 +235,11 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
         (
             *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
             *(last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
-            *(_free_name(connection, job.names, job_id, job.project, take), job.output),
+            *(free_name(connection, job.names, job_id, job.project, take), job.output),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)
     return job_id
-
-
-def _free_name(connection: sqlite3.Connection, names: Names | None, job_id: str, project: str, take: int) -> str:
-    """The first name that no other job has; empty for the usual name. `job_id` may be that of a new job."""
-    if names is None:
-        return ""
-    counted = (
-        "SELECT count(*) FROM jobs WHERE clip_name != '' AND project = ?1 "
-        "AND number < ifnull((SELECT number FROM jobs WHERE id = ?2), 9e18)"
-    )
-    earlier = connection.execute(counted, (project, job_id)).fetchone()[0]
-    taken = "SELECT 1 FROM jobs WHERE clip_name != '' AND clip_name = ? AND id != ?"
-    free = (name for name in names(earlier, take) if not connection.execute(taken, (name, job_id)).fetchone())
-    return next(free, "")
 
 
 def _position(connection: sqlite3.Connection, job_id: str) -> float:

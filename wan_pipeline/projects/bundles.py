@@ -35,6 +35,7 @@ from wan_pipeline.projects.shots.bundled import (
     BundledShots,
     pictures_of,
     read_shots_json,
+    setups_of,
     shots_to_json,
 )
 from wan_pipeline.projects.shots.shot import Shot
@@ -81,7 +82,8 @@ class Bundles:
         _check_id(project.id)
         clips = list(self._clips(project)) if with_clips else []
         shots = self._shots.all(project.label)
-        manifest = Manifest(VERSION, project.id, tuple(self._needs.of(project, [clip.request for clip in clips])))
+        needs = self._needs.of(project, [clip.request for clip in clips], setups_of(shots))
+        manifest = Manifest(VERSION, project.id, tuple(needs))
         files = {f"presets/{path.name}": path for path in self._styles(manifest.needs)}
         loras = self._needs.lora_files(manifest.needs) if with_loras else {}
         files |= {f"loras/{name}": path for name, path in loras.items()}
@@ -143,13 +145,13 @@ class Bundles:
                 unpacking.check_room()
                 clips = unpacking.write()
                 notes = [*unpacking.notes, *_output_note(project)]
-                project = self._projects.create(replace(project, output=""))  # last: what broke off is imported again
         except DAMAGED_ZIP as error:
             raise ProjectError(f"{source.name} is no whole ZIP file; export the project again.") from error
         except OSError as error:
             raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error
         self._gallery.rescan()
         self._bundled_shots.add(project.label, shots)
+        project = self._projects.create(replace(project, output=""))  # last: what broke off is imported again
         missing = tuple(need for need in manifest.needs if not self._needs.has(need))
         return Imported(project, clips, missing, unpacking.skipped, tuple(notes))
 

@@ -43,7 +43,8 @@ class ProjectCharacters:
         name = _checked_name(name)
         if find_character(self.all(project), name):
             raise ProjectError(f"There is a character or place @{name} already; edit it, or choose another name.")
-        self._write(self._projects.ensure(project)[0], name, name, self.with_pictures(character, pictures))
+        shown = self.with_pictures(character, pictures)  # a picture with a fault makes no project
+        self._write(self._projects.ensure(project)[0], name, name, shown)
         return name
 
     def change(self, project: str, name: str, character: Character, new_name: str = "") -> str:

@@ -20,6 +20,7 @@ from wan_pipeline.storage.outside import Keys, OutsideDataError, parse, printabl
 
 FILE = "project.toml"
 TABLES = (*PROFILES, "characters")
+LORA_DEPTH = len(("characters", "anna", "lora"))
 
 
 def read_project(path: Path) -> Project:
@@ -125,17 +126,17 @@ def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
-def _update(table: TOMLDocument | Table, wanted: Mapping[str, Any]) -> None:
-    """Change what differs, in the tables within it too."""
+def _update(table: TOMLDocument | Table, wanted: Mapping[str, Any], at: Keys = ()) -> None:
+    """Change what differs, in the tables within it too. `at` is where the table stands in the file."""
     for key in [key for key in table if key not in wanted]:
         del table[key]
     now = table.unwrap()
     for key, value in wanted.items():
         inner = table.get(key)
         if isinstance(value, dict) and isinstance(inner, Table):
-            _update(inner, value)
+            _update(inner, value, (*at, key))
         elif now.get(key) != value:
-            table[key] = _item(key, value)
+            table[key] = _item((*at, key), value)
 
 
 def _document(path: Path) -> TOMLDocument:
@@ -146,21 +147,29 @@ def _document(path: Path) -> TOMLDocument:
         return tomlkit.document()
 
 
-def _item(key: str, value: Any) -> Any:
-    if key == "loras":
+def _item(at: Keys, value: Any) -> Any:
+    """A value as it is written at a place of the file. A LoRA, of a setup or of a character, takes no table of its own.
+
+    The place decides, not the last key: characters may be named `lora` and `loras`.
+    """
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
         loras = tomlkit.array()
         for lora in value:
-            loras.append(_item("lora", lora))
+            loras.append(_inline(lora))
         return loras
-    if key == "lora":
-        inline = tomlkit.inline_table()
-        inline.update(value)
-        return inline
     if isinstance(value, dict):
+        if len(at) == LORA_DEPTH:
+            return _inline(value)
         table = tomlkit.table()
         for name, each in value.items():
-            table[name] = _item(name, each)
+            table[name] = _item((*at, name), each)
         return table
     if isinstance(value, str) and "\n" in value:
         return tomlkit.string(value, multiline=True)
     return tomlkit.item(value)
+
+
+def _inline(value: Mapping[str, Any]) -> Any:
+    inline = tomlkit.inline_table()
+    inline.update(value)
+    return inline

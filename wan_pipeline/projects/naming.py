@@ -93,6 +93,16 @@ class _Blank:
         return "\0"
 
 
+def tells_take(template: str, facts: ClipFacts) -> bool:
+    """Whether another take has another name by the template."""
+    return named(template, replace(facts, take=facts.take + 1)) != named(template, facts)
+
+
+def is_numbered(name: str, bare: str) -> bool:
+    """Whether `free_names` gives this name where the template, which tells no take, gives `bare`."""
+    return name == bare or re.fullmatch(re.escape(bare) + r"_\d+", name) is not None
+
+
 def free_names(template: str, facts: ClipFacts, folder: Path) -> Iterator[str]:
     """Names by the template that no clip in the folder or its bin has, one take after another. None without a template.
 
@@ -101,7 +111,7 @@ def free_names(template: str, facts: ClipFacts, folder: Path) -> Iterator[str]:
     if not template:
         return
     bare = named(template, facts)
-    if named(template, replace(facts, take=facts.take + 1)) == bare:
+    if not tells_take(template, facts):
         names: Iterator[str] = chain([bare], (f"{bare}_{number}" for number in count(2)))
     else:
         names = (named(template, replace(facts, take=take)) for take in count(facts.take))

@@ -11,7 +11,7 @@ from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import SUFFIX
 from wan_pipeline.projects.bundle import Need, NeedKind
 from wan_pipeline.projects.project import Project
-from wan_pipeline.requests.layers import NONE
+from wan_pipeline.requests.layers import NONE, Setup
 from wan_pipeline.requests.presets import find_preset, find_quality
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
@@ -25,16 +25,19 @@ class Needs:
     def __init__(self, settings: Settings, requests: RequestResolver, catalog: LoraCatalog) -> None:
         self._settings, self._requests, self._catalog = settings, requests, catalog
 
-    def of(self, project: Project, requests: Sequence[GenerationRequest]) -> list[Need]:
-        """All needs of a project and of its clips' requests. Raises LoraError for a LoRA of the setup that is gone."""
-        setups = (project.setup, project.draft.setup, project.final.setup)
+    def of(self, project: Project, requests: Sequence[GenerationRequest], of_shots: Sequence[Setup] = ()) -> list[Need]:
+        """All needs of a project, of its clips' requests and of its shots' settings.
+
+        Raises LoraError for a LoRA of the project's setup that is gone.
+        """
+        setups = (project.setup, project.draft.setup, project.final.setup, *of_shots)
         models = {*(setup.model for setup in setups), *(request.model for request in requests)}
         speeds = [self._speed(setup.speed) for setup in setups if _is_some(setup.speed)]
         return [
             *(Need(NeedKind.MODEL, model) for model in sorted(model for model in models if model)),
-            *(Need(NeedKind.PRESET, style, self._own_sha256(style)) for style in self._styles(project, requests)),
+            *(Need(NeedKind.PRESET, style, self._own_sha256(style)) for style in self._styles(setups, requests)),
             *(Need(NeedKind.SPEED, name) for name in sorted({_id(speed) for speed in speeds})),
-            *self._lora_needs(project, requests, speeds),
+            *self._lora_needs(project, requests, setups, speeds),
         ]
 
     def style_file(self, style: str) -> Path | None:
@@ -61,14 +64,15 @@ class Needs:
                 paths = self._paths(need.name.removesuffix(SUFFIX))
                 return bool(paths) and (not need.sha256 or need.sha256 in map(self._catalog.sha256, paths))
 
-    def _styles(self, project: Project, requests: Sequence[GenerationRequest]) -> list[str]:
+    def _styles(self, setups: Sequence[Setup], requests: Sequence[GenerationRequest]) -> list[str]:
         """The ids of styles and qualities; the name of one that is gone."""
-        presets, setup = self._requests.presets, project.setup
+        presets = self._requests.presets
         found = {request.preset for request in requests if request.preset}
-        if setup.preset and _is_some(setup.preset):
-            found.add(_found(lambda name: find_preset(presets, name).id, setup.preset))
-        if setup.quality and _is_some(setup.quality):
-            found.add(_found(lambda name: find_quality(presets, name).id, setup.quality))
+        for setup in setups:
+            if setup.preset and _is_some(setup.preset):
+                found.add(_found(lambda name: find_preset(presets, name).id, setup.preset))
+            if setup.quality and _is_some(setup.quality):
+                found.add(_found(lambda name: find_quality(presets, name).id, setup.quality))
         return sorted(found)
 
     def _speed(self, name: str | None) -> Speed | str:
@@ -79,11 +83,15 @@ class Needs:
             return name or ""
 
     def _lora_needs(
-        self, project: Project, requests: Sequence[GenerationRequest], speeds: Sequence[Speed | str]
+        self,
+        project: Project,
+        requests: Sequence[GenerationRequest],
+        setups: Sequence[Setup],
+        speeds: Sequence[Speed | str],
     ) -> Iterator[Need]:
         for lora in project.setup.loras or ():
             self._requests.loras.find(lora.name)
-        used = [lora.name for lora in project.setup.loras or ()]
+        used = [lora.name for setup in setups for lora in setup.loras or ()]
         used += [each.lora.name for each in project.characters.values() if each.lora]
         used += [speed.lora for speed in speeds if isinstance(speed, Speed)]
         used += [lora.name for request in requests for lora in request.loras]

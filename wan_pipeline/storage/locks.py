@@ -54,6 +54,10 @@ class WorkspaceLocks:
         """Held by the process that writes a dataset's captions."""
         return FileLock(self._folder / "captions.lock", timeout=LOCK_SECONDS)
 
+    def one_shot(self) -> FileLock:
+        """Held by a process that makes a clip without the queue, also while it waits for the device."""
+        return FileLock(self._folder / "one-shot.lock", timeout=LOCK_SECONDS)
+
     def exporter(self) -> FileLock:
         """Held by the process that exports a clip for the page."""
         return FileLock(self._folder / "exporter.lock", timeout=LOCK_SECONDS)
@@ -75,7 +79,8 @@ class WorkspaceLocks:
 
     def short_guests(self) -> tuple[FileLock, ...]:
         """The locks of what a person waits for, some minutes long: a training gives way to it."""
-        return self.verifier(), self.captions(), self.clip_work(), self.exporter(), self.cut_exporter()
+        background = self.verifier(), self.captions(), self.clip_work(), self.exporter(), self.cut_exporter()
+        return (self.one_shot(), *background)
 
     def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""

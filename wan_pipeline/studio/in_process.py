@@ -13,6 +13,7 @@ from wan_pipeline.clips.copies.output import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.jobs.background.verify import Verdict, verify
+from wan_pipeline.jobs.device import device_without_queue
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, NewJob
 from wan_pipeline.progress import Observer
@@ -52,8 +53,9 @@ class InProcess:
         """Render a clip to `output`, or into the workspace's clips.
 
         `strip_metadata` leaves the receipt out of the MP4 and writes it only beside it. `deterministic` renders in
-        deterministic mode. A `project` that does not exist is made; `profile` is its "draft" or "final". Raises
-        UserError before any weights are loaded, and GenerationError or Cancelled from the engine.
+        deterministic mode. A `project` that does not exist is made; `profile` is its "draft" or "final". Waits while
+        clips of the queue are made. Raises UserError before any weights are loaded, and GenerationError or Cancelled
+        from the engine.
         """
         request = self._requests.within(self._projects.layers(project, profile)).resolve(draft)
         label = self._projects.ensure(project)[0].label  # a draft with a fault makes no project
@@ -64,7 +66,10 @@ class InProcess:
             from wan_pipeline.jobs.worker.render import Label, make_clip
 
             about = Label(project=label, strip_metadata=strip_metadata)
-            with Engine(self._settings, deterministic=deterministic) as engine:
+            with (
+                device_without_queue(self._settings, observer),
+                Engine(self._settings, deterministic=deterministic) as engine,
+            ):
                 finished = make_clip(engine, request, observer, clip, about)
         name = clip.name if output else name_in(self._settings.clips, clip)
         return replace(finished, warnings=(*finished.warnings, *copy_clip(clip, name, job.output)))

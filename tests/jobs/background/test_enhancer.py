@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import MODEL, make_folders, wan
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.background.enhancer import device_now
 from wan_pipeline.models.registry import find
 from wan_pipeline.models.spec import Mode
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.locks import WorkspaceLocks, is_held
 from wan_pipeline.studio import Studio
 
 
@@ -33,6 +38,14 @@ def test_the_command_line_and_a_clip(tmp_path: Path, tiny_demo: Path) -> None:
     assert (report["request"]["prompt"], report["enhanced_from"]) == (facts["enhanced"], "a red ball")
     refused = wan(*folders, "prompt", "enhance", "a red ball", "--model", MODEL)
     assert refused.returncode == 2 and "instruction model" in refused.stderr
+
+
+def test_beside_a_clip_it_is_written_on_the_cpu(settings: Settings) -> None:
+    device, wanted = WorkspaceLocks(settings.workspace).device(), replace(settings, device="cuda")
+    with ExitStack() as held:
+        assert device_now(wanted, held) == "cuda" and is_held(device)
+    with device, ExitStack() as held:
+        assert device_now(wanted, held) == "cpu"
 
 
 @pytest.mark.soak

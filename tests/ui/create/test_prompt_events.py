@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from tests.support import adapters
-from tests.support.pages import TEMPLATES, Reader
+from tests.support.pages import TEMPLATES, Reader, page_links
 from wan_pipeline.errors import ImageError, LoraError, RequestError, UserError
 from wan_pipeline.models.registry import DEMO, MODELS
 from wan_pipeline.models.spec import Mode
@@ -19,6 +19,7 @@ from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.choices import choices_of
 from wan_pipeline.ui.create.events.prompts import PromptEvents
+from wan_pipeline.ui.create.events.tools import PromptTools
 from wan_pipeline.ui.create.fields.faults import field_at_fault
 from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, row_element, write_rows
 from wan_pipeline.ui.create.layout import FormLayout
@@ -40,6 +41,22 @@ def test_8_an_example_can_be_undone(studio: Studio, forms: dict[Mode, FormLayout
     again = events.use_prompt(EXAMPLES[2], {prompt: EXAMPLES[1], layout.replaced: "typed by hand"})
     assert layout.replaced not in again, "what was typed stays remembered"
     assert events.undo("typed by hand") == {prompt: "typed by hand", layout.replaced: ""}
+
+
+def test_a_richer_prompt_replaces_only_what_it_was_made_from(studio: Studio, forms: dict[Mode, FormLayout]) -> None:
+    layout = forms[Mode.TEXT_TO_VIDEO]
+    with gr.Blocks() as page:
+        tools = PromptTools(studio, TEMPLATES, layout, page_links(page, studio))
+    prompt = layout.form["prompt"]
+    asked = tools.enhance({prompt: "a red ball", layout.form["model"]: "demo"})
+    assert asked[layout.enhanced][0] == "a red ball" and prompt not in asked
+    taken = tools.take_enhanced({prompt: "a red ball", layout.replaced: "", **asked})
+    assert (taken[prompt], taken[layout.replaced]) == (asked[layout.enhanced][1], "a red ball")
+    late = tools.take_enhanced({prompt: "a red ball and a box", layout.replaced: "", **asked})
+    assert list(late) == [layout.notice] and "left as it is" in late[layout.notice]
+    failed = tools.enhance({prompt: "a red ball", layout.form["model"]: "wan2.1-t2v-1.3b"})
+    assert "instruction model" in failed[layout.notice]
+    assert tools.take_enhanced({prompt: "a red ball", layout.replaced: "", **failed}) == {}
 
 
 def test_8_an_example_picture_leaves_a_typed_prompt(studio: Studio, forms: dict[Mode, FormLayout]) -> None:

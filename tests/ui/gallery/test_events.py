@@ -103,6 +103,7 @@ def test_up_to_nine_clips_are_compared_and_many_are_changed_at_once(tab: Tab, st
     assert moved.project == "Film" and load_receipt(moved.path.with_suffix(".json")).project == "Film"
     assert "2 clips added to the queue" in tab.click("many-again")[tab.layout.toast]
     assert "download" in tab.click("many-zip")[tab.layout.toast]
+    assert not list(studio.settings.cache.rglob("*.zip")), "it is written once, where the browser gets it"
     deleted = tab.click("many-bin")
     assert (tab.selection.picked, deleted[tab.layout.picks]) == ((), "") and studio.gallery.clip("job-b").is_binned
     tab.click("undo", text="job-a job-b")

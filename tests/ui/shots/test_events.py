@@ -15,9 +15,11 @@ from tests.support.pages import TEMPLATES, Reader, page_links
 from tests.support.requests import make_request
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
+from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
-from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.common.events import Click, Updates
+from wan_pipeline.ui.common.parts.many_clips import ManyClips
 from wan_pipeline.ui.shots.events import ShotsEvents
 from wan_pipeline.ui.shots.html import PAGE_SIZE
 from wan_pipeline.ui.shots.layout import ShotsLayout
@@ -183,6 +185,25 @@ def test_chosen_takes_are_changed_together(film: Studio) -> None:
     assert len(film.shots.all("Film")[0].takes) == 2
 
 
+def test_takes_of_another_project_or_gone_are_chosen_no_more(film: Studio) -> None:
+    tab, takes = Tab(film), [take.id for take in shot(film).takes]
+    for take in takes:
+        tab.click("pick", take)
+    film.gallery.bin(takes[:1])
+    assert "1 clip chosen" in tab.events.refresh(tab.values)[tab.layout.bar]
+    tab.values[tab.links.project] = "Other"
+    assert "choose again" in tab.click("many-bin")[tab.layout.toast]
+    assert tab.values[tab.layout.selection].chosen == ()
+    assert [take.id for take in shot(film).takes] == takes[1:], "the other project's take stays"
+
+
+def test_clips_that_can_be_are_binned_with_undo(film: Studio) -> None:
+    first, second = (take.id for take in shot(film).takes)
+    event = gr.EventData(None, {"act": "many-bin", "clip": "", "text": ""})
+    done = ManyClips(film).actions["many-bin"]((first, "gone", second), Click.of(event))
+    assert done.undo == (first, second) and "2 clips moved to the bin, 1 not: There is no clip gone" in done.text
+
+
 def test_a_character_is_made_and_changed_in_its_dialog(film: Studio, tmp_path: Path) -> None:
     tab, picture = Tab(film), tmp_path / "anna.png"
     Image.new("RGB", (64, 64), "red").save(picture)
@@ -213,3 +234,15 @@ def test_a_final_of_another_size_may_keep_its_layout(film: Studio) -> None:
     tab.click("finish-one-kept", shot.takes[0].id)
     (final,) = [job for job in film.jobs.recent(9) if job.request.noise_size]
     assert (final.request.noise_size, final.request.width) == ("160x160", 192)
+
+
+def test_a_damaged_picture_leaves_the_characters_to_be_opened(film: Studio, tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        Image.new("RGB", (160, 128), colour).save(tmp_path / f"{colour}.png")
+        film.characters.add("Film", colour, Character(), [tmp_path / f"{colour}.png"])
+    (damaged,) = film.characters.pictures(film.characters.all("Film")["red"])
+    damaged.write_bytes(damaged.read_bytes()[:90])
+    tab = Tab(film)
+    shown = tab.click("characters")[tab.layout.over]
+    assert "@red" in shown and Reader(shown).tags.count("img") == 1
+    assert "gone" in tab.click("character", text="red")[tab.layout.over]

@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
         found = studio.estimates.of_requests(prepared.requests)
         print(f"note: {found.text}, at most {data_size(most)} on the disk.", file=sys.stderr)
         pairs = zip(clips, prepared.requests, strict=True)
-        for note in dict.fromkeys(filter(None, (composition_note(clip.request, final) for clip, final in pairs))):
+        composition = filter(None, (composition_note(clip.request, final) for clip, final in pairs))
+        for note in dict.fromkeys((*prepared.notes, *composition)):
             warn(note)
         ids = [] if options.dry_run else studio.takes.queue(prepared)
         if options.json:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip
@@ -18,11 +18,16 @@ def zip_clips(clips: Sequence[Clip], target: Path) -> Path:
     if not there:
         raise UserError("None of these clips has a file any more; choose others.")
     check_room(target.parent, sum(clip.path.stat().st_size for clip in there), "the ZIP")
-    taken: Counter[str] = Counter()
+    taken: set[str] = set()
     with whole_file(target) as part, zipfile.ZipFile(part, "w", strict_timestamps=False) as archive:
         for clip in there:
-            name = clip.path.name
-            taken[name.casefold()] += 1
-            number = taken[name.casefold()]
-            archive.write(clip.path, name if number == 1 else f"{clip.path.stem} ({number}){clip.path.suffix}")
+            name = _free_name(clip.path, taken)
+            taken.add(name.casefold())
+            archive.write(clip.path, name)
     return target
+
+
+def _free_name(clip: Path, taken: set[str]) -> str:
+    """The clip's name, with a number if it is taken; `taken` are casefolded, as some systems tell no case apart."""
+    numbered = (f"{clip.stem} ({number}){clip.suffix}" for number in count(2))
+    return next(name for name in chain([clip.name], numbered) if name.casefold() not in taken)

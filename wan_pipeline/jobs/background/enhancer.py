@@ -10,7 +10,10 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+
+from filelock import Timeout
 
 from wan_pipeline.errors import GenerationError, StudioError, UserError
 from wan_pipeline.jobs.launch import environment, options_of, settings_of, settings_parser
@@ -20,11 +23,14 @@ from wan_pipeline.models.vocabulary.words import find_vocabulary
 from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS
 from wan_pipeline.requests.prompts.grammar import enrich
 from wan_pipeline.settings import ENHANCER_VARIABLE, Settings
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 MODULE = "wan_pipeline.jobs.background.enhancer"
 PATIENCE_SECONDS = 600
 GRAMMAR = "grammar"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,19 @@ def _written(settings: Settings, prompt: str, mode: Mode, seed: int) -> str:
     from wan_pipeline.engine.device.placement import choose_placement  # here: torch takes seconds to import
     from wan_pipeline.engine.prompts.writer import PromptWriter
 
-    return PromptWriter(settings.enhancer, choose_placement(settings.device)).write(prompt, mode, seed)
+    with ExitStack() as held:
+        device = device_now(settings, held)
+        return PromptWriter(settings.enhancer, choose_placement(device)).write(prompt, mode, seed)
+
+
+def device_now(settings: Settings, held: ExitStack) -> str:
+    """The device to write on, held by the stack; the CPU while a clip is made, whose memory is not shared."""
+    try:
+        held.enter_context(WorkspaceLocks(settings.workspace).device().acquire(timeout=0))
+    except Timeout:
+        logger.info("The device is in use; the prompt is written on the CPU.")
+        return "cpu"
+    return settings.device
 
 
 if __name__ == "__main__":

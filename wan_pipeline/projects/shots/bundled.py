@@ -13,9 +13,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.clips.gallery import MAX_RATING, Gallery
-from wan_pipeline.errors import ProjectError
+from wan_pipeline.errors import ProjectError, UserError
+from wan_pipeline.projects.shots.settings import layer_of
 from wan_pipeline.projects.shots.shot import NewShot, Shot
 from wan_pipeline.projects.shots.store import MAX_SHOTS, Shots, check_new_shot
+from wan_pipeline.requests.layers import Setup
 from wan_pipeline.requests.lists.clips import read_row
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER
 from wan_pipeline.requests.lists.shots import MAX_DESCRIPTION, MAX_ID, MAX_SHOT_NOTES
@@ -69,6 +71,11 @@ def pictures_of(shots: Sequence[Shot]) -> set[str]:
     return {found for shot in shots for found in _PICTURE.findall(shot.settings)}
 
 
+def setups_of(shots: Sequence[Shot]) -> list[Setup]:
+    """The shots' settings, as layers. Raises ProjectError for some that cannot be read."""
+    return [_setup(shot) for shot in shots]
+
+
 def read_shots_json(content: bytes) -> list[BundledShot]:
     """Read what `shots_to_json` wrote, perhaps by anybody. Raises UserError for what no shots can be."""
     try:
@@ -99,6 +106,13 @@ class BundledShots:
                 if each.picked in own:
                     connection.execute("UPDATE shots SET picked = ? WHERE number = ?", (each.picked, shot.number))
         return len(shots)
+
+
+def _setup(shot: Shot) -> Setup:
+    try:
+        return layer_of(read_row(0, _without_files(json.loads(shot.settings)), _Unpacked()).draft)[0]
+    except UserError as error:
+        raise ProjectError(f"The settings of shot {shot.address} cannot be read ({error}); set them again.") from error
 
 
 def _insert(connection: sqlite3.Connection, shot: int, take: BundledTake) -> None:

@@ -45,7 +45,10 @@ class Finals:
         `keep_layout`: a final of another size begins with its draft's noise, resampled, where that can be.
         """
         batch = self._requests.batch()
-        return Prepared(tuple(self._final(clip, batch, keep_layout) for clip in clips), batch)
+        made = tuple(self._final(clip, batch, keep_layout) for clip in clips)
+        pairs = zip(clips, made, strict=True) if keep_layout else ()
+        notes = filter(None, (layout_note(clip.request, job.request) for clip, (_, job) in pairs))
+        return Prepared(made, batch, tuple(dict.fromkeys(notes)))
 
     def _final(self, clip: Clip, batch: RequestResolver, keep_layout: bool) -> tuple[Draft, NewJob]:
         if clip.request_error:
@@ -91,9 +94,19 @@ class Finals:
 
 
 def can_keep_layout(draft: GenerationRequest, final: GenerationRequest) -> bool:
-    """Whether a final of another size could begin with its draft's noise: of the same model and as many frames."""
-    is_same = (draft.model, draft.num_frames, draft.input_names) == (final.model, final.num_frames, final.input_names)
-    return is_same and _size(draft) != _size(final)
+    """Whether a final of another size could begin with its draft's noise."""
+    return not layout_note(draft, final) and _size(draft) != _size(final)
+
+
+def layout_note(draft: GenerationRequest, final: GenerationRequest) -> str:
+    """Why a final cannot begin with its draft's noise, resampled; empty where it can."""
+    fixed = {  # what beside the size gives the noise its shape
+        "model": draft.model == final.model,
+        "number of frames": draft.num_frames == final.num_frames,
+        "number of reference images": len(draft.reference_images) == len(final.reference_images),
+    }
+    other = " and another ".join(name for name, is_same in fixed.items() if not is_same)
+    return f"The draft's layout is not kept: the final has another {other}." if other else ""
 
 
 def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from wan_pipeline.clips.files import ClipFileError, rename_files
+from wan_pipeline.clips.files import rename_files
 from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.clips.naming import poster_path
+from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import HELD_OR_WAITING
+from wan_pipeline.jobs.links import free_name
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.projects.clips import ProjectClips
 from wan_pipeline.projects.cut.files import CutFiles
-from wan_pipeline.projects.naming import ClipFacts, free_names, named
+from wan_pipeline.projects.naming import ClipFacts, free_names, is_numbered, named, tells_take
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot, Take
 from wan_pipeline.projects.shots.store import Shots
@@ -60,78 +62,113 @@ class Renumbering:
         """As `Shots.edit`, and rename the shot's clips where the project's template tells scene or shot.
 
         Receipts, posters and latents follow, and so do the gallery, the queue and the project's cuts. A clip that was
-        given another name by hand keeps it. Raises UserError.
+        given another name by hand keeps it. The shot is changed last: what broke off is completed by doing it again.
+        Raises UserError.
         """
-        before = self._shots.of_number(number)
-        shot = self._shots.edit(number, new)
-        project = self._projects.find(shot.project)
+        before = self._shots.check_edit(number, new)
+        after = replace(before, scene=new.scene, shot=new.shot)
+        project = self._projects.find(before.project)
         is_told = project is not None and any(field in project.naming for field in ("{shot}", "{scene}"))
-        if project is None or not is_told or (before.scene, before.shot) == (shot.scene, shot.shot):
-            return Renumbered(shot)
-        names, notes = self._rename_all(project, before, shot)
-        self._follow_in_cuts(project, names)
-        self._rename_waiting(shot)
-        return Renumbered(self._shots.of_number(number), len(names), tuple(notes))
+        if project is None or not is_told or before == after:
+            return Renumbered(self._shots.edit(number, new))
+        self._gallery.rescan()  # it may have broken off between a clip's files and its row
+        renamed, notes = self._rename_all(project, before, after)
+        notes += self._rename_waiting(after)
+        return Renumbered(self._shots.edit(number, new), renamed, tuple(dict.fromkeys(notes)))
 
-    def _rename_all(self, project: Project, before: Shot, shot: Shot) -> tuple[dict[str, str], list[str]]:
-        """The new names of clips by their old ones, and what could not be renamed."""
-        names: dict[str, str] = {}
-        notes, kept = [], 0
-        clips = {clip.id: clip for clip in self._gallery.existing(take.id for take in before.done)}
-        for take in before.done:
-            clip = clips[take.id]
-            if (facts := self._facts_of(clip, take, project, before)) is None:
-                kept += 1
-                continue
-            new_facts = replace(facts, scene=shot.scene, shot=shot.shot)
-            new = f"{next(free_names(project.naming, new_facts, self._folder))}.mp4"
+    def _rename_all(self, project: Project, before: Shot, after: Shot) -> tuple[int, list[str]]:
+        """How many clips were renamed, and what could not be, a sentence each."""
+        renamed, kept = 0, 0
+        notes: list[str] = []
+        takes = {take.id: take for take in before.done}
+        for clip in self._gallery.existing(takes):
             try:
-                names[self._name(clip)] = self._rename(clip, new)
-            except ClipFileError as error:
+                names = self._rename(clip, takes[clip.id], project, before, after)
+            except UserError as error:
                 notes.append(str(error))
+                continue
+            kept += names is None
+            if names is not None:
+                renamed += names[1] != self._name(clip)
+                notes += self._follow_in_cuts(project, *names)
         if kept:
             notes.append(f"{plural(kept, 'clip')} not renamed: the names are not those of the project's template.")
-        return names, notes
+        return renamed, notes
+
+    def _rename(self, clip: Clip, take: Take, project: Project, before: Shot, after: Shot) -> tuple[str, str] | None:
+        """The clip's old and new name, which it may have had before; None for one that the template does not give."""
+        naming, name = project.naming, self._name(clip)
+        if facts := self._facts_of(clip, take, project, before):
+            new = replace(facts, scene=after.scene, shot=after.shot)
+            return name, name if named(naming, new) == named(naming, facts) else self._move(clip, naming, new)
+        if facts := self._facts_of(clip, take, project, after):  # renamed by an edit that broke off
+            with self._database.transaction() as connection:
+                _write_name(connection, clip.id, name)
+            return f"{named(naming, replace(facts, scene=before.scene, shot=before.shot))}.mp4", name
+        return None
 
     def _facts_of(self, clip: Clip, take: Take, project: Project, shot: Shot) -> ClipFacts | None:
         """The facts that the clip's name was made of; None for a name that the template does not give."""
         job = self._jobs.job(clip.id)
         facts = self._clips.facts(clip.request, project, shot, job.created_at if job else clip.made_at)
         stem = self._name(clip).removesuffix(".mp4")
+        if not tells_take(project.naming, facts):
+            return facts if is_numbered(stem, named(project.naming, facts)) else None
         tried = (replace(facts, take=number) for number in chain([take.number], range(1, MAX_TAKES)))
         return next((each for each in tried if named(project.naming, each) == stem), None)
 
-    def _rename(self, clip: Clip, new: str) -> str:
-        """The files first: after a crash between them and the rows, a rescan finds the clip under its new name."""
+    def _move(self, clip: Clip, naming: str, facts: ClipFacts) -> str:
+        """Give a clip the first free name of these facts, in one transaction, so that no new job takes it meanwhile.
+
+        The files first: after a crash between them and the rows, a rescan finds the clip under its new name.
+        """
         old = self._name(clip)
-        rename_files(old, new, self._folder)
-        poster = poster_path(Path(new)).as_posix()
         with self._database.transaction() as connection:
-            connection.execute("UPDATE clips SET clip = ?, poster = ? WHERE id = ?", (new, poster, clip.id))
-            connection.execute(
-                "UPDATE jobs SET clip = ?, poster = ?, clip_name = ? WHERE id = ?",
-                (new, poster, new.removesuffix(".mp4"), clip.id),
-            )
+            name = free_name(connection, lambda *_: free_names(naming, facts, self._folder), clip.id, clip.project, 0)
+            new = f"{name}.mp4"
+            rename_files(old, new, self._folder)
+            _write_name(connection, clip.id, new)
         _remove_empty((self._folder / old).parent, self._folder)
         return new
 
-    def _follow_in_cuts(self, project: Project, names: Mapping[str, str]) -> None:
+    def _follow_in_cuts(self, project: Project, old: str, new: str) -> list[str]:
+        """Name a renamed clip anew in the project's cuts. Returns why some could not be changed, a sentence each."""
         files = CutFiles(self._projects.path(project.id).parent)
-        for name in files.names() if names else ():
-            cut = files.find(name)
-            if cut and any(item.clip in names for item in cut.items):
-                items = tuple(replace(item, clip=names.get(item.clip, item.clip)) for item in cut.items)
-                files.save(replace(cut, items=items))
+        notes: list[str] = []
+        for name in [] if (self._folder / old).exists() else files.names():
+            try:
+                cut = files.find(name)
+                if cut and any(item.clip == old for item in cut.items):
+                    items = (replace(item, clip=new) if item.clip == old else item for item in cut.items)
+                    files.save(replace(cut, items=tuple(items)))
+            except UserError as error:
+                notes.append(str(error))
+        return notes
 
-    def _rename_waiting(self, shot: Shot) -> None:
-        """Takes that wait get the names that they will be saved under. One that is being made keeps its own."""
+    def _rename_waiting(self, shot: Shot) -> list[str]:
+        """Takes that wait get the names that they will be saved under. One that is being made keeps its own.
+
+        Returns why some could not be renamed, a sentence each.
+        """
+        notes: list[str] = []
         for job in self._jobs.of_ids([take.id for take in shot.takes]):
             if job.state in HELD_OR_WAITING and not job.request_error:
                 names = self._clips.names(job.request, job.project, job.created_at, shot)
-                self._queue.edit(job.id, job.request, names)
+                try:
+                    self._queue.edit(job.id, job.request, names)
+                except UserError as error:
+                    notes.append(str(error))
+        return notes
 
     def _name(self, clip: Clip) -> str:
         return clip.path.relative_to(self._folder).as_posix()
+
+
+def _write_name(connection: sqlite3.Connection, clip_id: str, name: str) -> None:
+    poster = poster_path(Path(name)).as_posix()
+    connection.execute("UPDATE clips SET clip = ?, poster = ? WHERE id = ?", (name, poster, clip_id))
+    changes = (name, poster, name.removesuffix(".mp4"), clip_id)
+    connection.execute("UPDATE jobs SET clip = ?, poster = ?, clip_name = ? WHERE id = ?", changes)
 
 
 def _remove_empty(folder: Path, above: Path) -> None:

@@ -130,15 +130,21 @@ class Shots:
         Raises UserError for an id that another shot has.
         """
         shot = self.of_number(number)
-        check_new_shot(new)
         with self._database.transaction() as connection:
-            if _number(connection, shot.project, new.scene, new.shot) not in (None, number):
-                raise ProjectError(f"There is a shot '{new.shot}' in that scene already; choose another id.")
+            _check_edit(connection, shot, new)
             connection.execute(
                 "UPDATE shots SET scene = ?, shot = ?, description = ?, notes = ? WHERE number = ?",
                 (new.scene, new.shot, new.description, new.notes, number),
             )
         return self.of_number(number)
+
+    @main_app_only
+    def check_edit(self, number: int, new: NewShot) -> Shot:
+        """The shot as it is. Raises what `edit` would."""
+        shot = self.of_number(number)
+        with self._database.connection() as connection:
+            _check_edit(connection, shot, new)
+        return shot
 
     @main_app_only
     def move(self, number: int, before: int | None) -> None:
@@ -209,6 +215,12 @@ def check_new_shot(new: NewShot) -> None:
         check_id("scene", new.scene)
     check_words("description", new.description, MAX_DESCRIPTION)
     check_words("notes", new.notes, MAX_SHOT_NOTES)
+
+
+def _check_edit(connection: sqlite3.Connection, shot: Shot, new: NewShot) -> None:
+    check_new_shot(new)
+    if _number(connection, shot.project, new.scene, new.shot) not in (None, shot.number):
+        raise ProjectError(f"There is a shot '{new.shot}' in that scene already; choose another id.")
 
 
 def _number(connection: sqlite3.Connection, project: str, scene: str, shot: str) -> int | None:

@@ -29,6 +29,8 @@ class Prepared:
 
     clips: tuple[tuple[Draft, NewJob], ...]
     batch: RequestResolver
+    notes: tuple[str, ...] = ()
+    """What was asked for and cannot be, a sentence each."""
 
     @property
     def requests(self) -> list[GenerationRequest]:

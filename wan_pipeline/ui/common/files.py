@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
+
+
+def served_path(name: str) -> Path:
+    """Where to write a file of this name that any browser may have, in a folder of its own among Gradio's files."""
+    return Path(get_upload_folder()) / uuid4().hex / name
 
 
 def served_copy(path: Path) -> Path:

@@ -18,6 +18,7 @@ from wan_pipeline.ui.create.fields.field import Choices
 from wan_pipeline.ui.create.form import Form, Part
 
 POLL_SECONDS = 0.8
+NOT_ENHANCED = ("", "")
 DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
@@ -77,6 +78,8 @@ class FormLayout(Layout):
         self.form.place("prompt")
         with gr.Row(elem_classes="prompt-tools"):
             self.enhance = gr.Button("Enhance prompt", elem_classes=["quiet", "enhance"], size="sm", min_width=0)
+            self.enhanced = gr.State(NOT_ENHANCED)
+            """What was typed when the prompt was last sent to be made richer, and what came of it."""
             self.characters = gr.HTML("", elem_classes="cast-chips", js_on_load=FORWARD_CLICKS)
         self.prompt_notes = gr.HTML("", elem_classes="prompt-notes", js_on_load=FORWARD_CLICKS)
         self.replaced = gr.Textbox(visible="hidden", container=False)

@@ -171,7 +171,13 @@ class GalleryEvents:
     def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
         """The picks are held by id, on whatever page they are; one that was deleted meanwhile is dropped."""
         found = self._gallery.existing(selection.picked)
-        picks = many_bar(self._templates, found, project_choices(self._studio), in_gallery=True)
+        picks = many_bar(
+            self._templates,
+            [clip.poster for clip in found],
+            project_choices(self._studio),
+            in_gallery=True,
+            is_binned=all(clip.is_binned for clip in found),
+        )
         selection = replace(selection, picked=tuple(clip.id for clip in found))
         return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 

@@ -16,6 +16,7 @@ from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.names import Names, badge_text
+from wan_pipeline.ui.common.parts.thumbnails import Thumbnails
 from wan_pipeline.ui.common.parts.training import training_actions, training_now
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
@@ -24,7 +25,6 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue import html
 from wan_pipeline.ui.queue.layout import QueueLayout
 from wan_pipeline.ui.queue.shelves import PAGE_SIZE, SHELVES, Selection
-from wan_pipeline.ui.queue.thumbnails import Thumbnails
 from wan_pipeline.ui.queue.undo import undo, words_of_cancelled, words_of_cleared
 from wan_pipeline.wording import plural
 

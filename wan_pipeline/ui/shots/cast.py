@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options
@@ -16,10 +13,9 @@ from wan_pipeline.requests.prompts.characters import Character, CharacterKind
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
+from wan_pipeline.ui.common.parts.thumbnails import Thumbnails
 from wan_pipeline.ui.common.templates import Templates
 
-THUMBNAIL = (192, 136)
-"""Pixels at most."""
 Shown = tuple[str, str]
 """A dialog, and the name of the character that it is of."""
 
@@ -29,6 +25,7 @@ class CastDialogs:
 
     def __init__(self, studio: Studio, templates: Templates) -> None:
         self._studio, self._characters, self._templates = studio, studio.characters, templates
+        self._thumbnails = Thumbnails(studio.requests.pictures)
 
     @property
     def opens(self) -> Mapping[str, Callable[[Click, str], Shown]]:
@@ -49,13 +46,12 @@ class CastDialogs:
 
     def all(self, project: str) -> Shown:
         characters = self._characters.all(project)
-        pictures = {name: [*map(_thumbnail, self._characters.pictures(each)[:1])] for name, each in characters.items()}
+        pictures = {name: self._first(each) for name, each in characters.items()}
         return self._templates.render("shots/cast.html", characters=characters, pictures=pictures), ""
 
     def one(self, project: str, name: str) -> Shown:
         name, character = self._characters.existing(project, name)
-        found = {path.stem: _thumbnail(path) for path in self._characters.pictures(character)}
-        pictures = [(picture, found.get(picture)) for picture in character.pictures]
+        pictures = [(picture, self._thumbnails.of_picture(picture)) for picture in character.pictures]
         html = self._templates.render(
             "shots/character.html", name=name, character=character, pictures=pictures, loras=self._studio.loras.names()
         )
@@ -65,6 +61,10 @@ class CastDialogs:
         name, character = self._characters.existing(project, name)
         self._characters.change(project, name, self._characters.with_pictures(character, paths))
         return self.one(project, name)
+
+    def _first(self, character: Character) -> Path | None:
+        """Thumbnail of its first picture that can be read."""
+        return next(filter(None, map(self._thumbnails.of_picture, character.pictures)), None)
 
     def _add(self, click: Click, project: str) -> Shown:
         if not click.text.strip():
@@ -89,15 +89,6 @@ class CastDialogs:
         name, character = self._characters.existing(project, click.subject)
         self._characters.change(project, name, replace(character, **_change(click, character)))
         return ""
-
-
-def _thumbnail(path: Path) -> bytes:
-    """A small picture as WebP: the workspace's input files are served to nobody."""
-    buffer = BytesIO()
-    with Image.open(path) as picture:
-        picture.thumbnail(THUMBNAIL)
-        picture.convert("RGB").save(buffer, format="WEBP", quality=80)
-    return buffer.getvalue()
 
 
 def _change(click: Click, character: Character) -> dict[str, Any]:

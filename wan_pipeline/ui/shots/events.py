@@ -35,7 +35,7 @@ class ShotsEvents:
     """Each handler takes the values of `inputs` and returns updates."""
 
     def __init__(self, studio: Studio, templates: Templates, layout: ShotsLayout, links: PageLinks) -> None:
-        self._studio, self._shots = studio, studio.shots
+        self._studio, self._shots, self._clips = studio, studio.shots, studio.gallery.existing
         self._templates, self._layout, self._project = templates, layout, links.project
         self._many = ManyClips(studio)
         self._dialogs, self._cast = Dialogs(studio, templates), CastDialogs(studio, templates)
@@ -118,7 +118,7 @@ class ShotsEvents:
     def _changed(self, values: Values, click: Click, project: str) -> Updates:
         """What a click changes, and the board after it."""
         if click.act in ("pick", "unpick") or click.act in self._many.actions:
-            return self._act_on_many(values, click)
+            return self._act_on_many(values, click, project)
         told = self._changes[click.act](click, project)
         closed = {} if click.act in self._stays_open else self._layout.updates(over="")
         if click.act in ("done", "undone", "answer"):
@@ -137,9 +137,9 @@ class ShotsEvents:
     def _show_character(self, shown: tuple[str, str]) -> Updates:
         return self._layout.updates(over=shown[0], character=shown[1])
 
-    def _act_on_many(self, values: Values, click: Click) -> Updates:
-        """Choose a take for the bar, or drop it; or do something to all chosen takes."""
-        selection, told = values[self._layout.selection], Done()
+    def _act_on_many(self, values: Values, click: Click, project: str) -> Updates:
+        """Choose a take for the bar, or drop it; or do something to all chosen takes of the project."""
+        selection, told = values[self._layout.selection].within(self._shots.all(project)), Done()
         chosen = selection.chosen
         match click.act:
             case "unpick":
@@ -147,6 +147,8 @@ class ShotsEvents:
             case "pick":
                 others = tuple(each for each in chosen if each != click.subject)
                 chosen = others if len(others) < len(chosen) else (*chosen, click.subject)
+            case _ if not chosen:
+                raise UserError("The chosen takes are gone, or of another project; choose again.")
             case _:
                 told = self._many.actions[click.act](chosen, click)
                 chosen = () if click.act in LEAVES else chosen
@@ -158,15 +160,21 @@ class ShotsEvents:
     def _refresh(self, values: Values, selection: Selection) -> Updates:
         project = chosen_project(self._studio, values.get(self._project))
         shots = self._shots.all(project)
+        selection = selection.within(shots)
         scenes = {shot.scene for shot in shots if shot.scene}
         found = {self._layout.scene: [(f"Scene {scene}", scene) for scene in sorted(scenes)]}
         offered, kept = offer(found, values)
         wanted = self._wanted(project, shots, kept, selection)
-        now_shown = digests({name: value for name, (_, value) in wanted.items()})
+        now_shown = digests({"bar": selection.chosen, **{name: value for name, (_, value) in wanted.items()}})
         names = changed(now_shown, values[self._layout.shown])
         if not names and selection == values[self._layout.selection]:
             return self._layout.updates(shown=gr.skip())
-        updates = dict(wanted[name] for name in names)
+        updates = dict(wanted[name] for name in names & wanted.keys())
+        if "bar" in names:
+            done = (take for shot in shots for take in shot.done if take.id in selection.chosen)
+            posters = [take.poster for take in done if take.poster]
+            projects = project_choices(self._studio) if posters else []
+            updates[self._layout.bar] = many_bar(self._templates, posters, projects)
         return {**offered, **updates, **self._layout.updates(shown=now_shown, selection=selection)}
 
     def _wanted(
@@ -180,13 +188,9 @@ class ShotsEvents:
         known = self._studio.projects.find(project) if project else None
         title = known.title if known else project or "No project"
         waiting = sum(bool(shot.picked_take and not shot.final_take) for shot in shots)
-        clips = self._studio.gallery.existing(selection.chosen)
-        ids = {clip.id for clip in clips}
-        is_filtered = query != ShotFilter()
-        board = html.board(self._templates, page, len(matching), offset, is_filtered=is_filtered, chosen=ids)
-        projects = project_choices(self._studio) if clips else []
+        is_filtered, chosen = query != ShotFilter(), selection.chosen
+        board = html.board(self._templates, page, len(matching), offset, is_filtered=is_filtered, chosen=chosen)
         return {
-            "bar": (layout.bar, many_bar(self._templates, clips, projects)),
             "head": (layout.head, html.head(self._templates, title, shots, waiting)),
             "board": (layout.board, board),
         }
@@ -236,11 +240,9 @@ class ShotsEvents:
         return self._finish(self._studio.finals.picked(project), click)
 
     def _finish(self, clips: list[Clip], click: Click) -> str:
-        ids = self._studio.takes.queue(self._studio.finals.of(clips, keep_layout=click.act.endswith("kept")))
-        return f"{plural(len(ids), 'final')} added to the queue"
-
-    def _clips(self, clip_ids: list[str]) -> list[Clip]:
-        return self._studio.gallery.existing(clip_ids)
+        prepared = self._studio.finals.of(clips, keep_layout=click.act.endswith("kept"))
+        count = len(self._studio.takes.queue(prepared))
+        return ". ".join([f"{plural(count, 'final')} added to the queue", *prepared.notes])
 
     # What is done to shots
 

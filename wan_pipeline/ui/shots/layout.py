@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
 from gradio.blocks import Block
 
-from wan_pipeline.projects.shots.shot import ShotStatus
+from wan_pipeline.projects.shots.shot import Shot, ShotStatus
 from wan_pipeline.requests.lists.files import ENDINGS
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
@@ -28,6 +29,11 @@ class Selection:
     """Index of the first shot on the page."""
     chosen: tuple[str, ...] = ()
     """Ids of the takes that the bar is for."""
+
+    def within(self, shots: Iterable[Shot]) -> Selection:
+        """Without chosen takes that are not of these shots, or are gone."""
+        takes = {take.id for shot in shots for take in shot.done}
+        return replace(self, chosen=tuple(each for each in self.chosen if each in takes))
 
 
 class ShotsLayout(Layout):

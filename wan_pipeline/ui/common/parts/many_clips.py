@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from wan_pipeline.clips.copies.zipped import zip_clips
-from wan_pipeline.clips.gallery import Clip
+from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
-from wan_pipeline.ui.common.files import served_copy
+from wan_pipeline.ui.common.files import served_path
 from wan_pipeline.ui.common.parts.clip_actions import Done
 from wan_pipeline.ui.common.projects import EVERYTHING, chosen_project
 from wan_pipeline.ui.common.templates import Templates
@@ -22,21 +23,26 @@ LEAVES = frozenset({"many-bin", "many-unbin"})
 
 
 def many_bar(
-    templates: Templates, clips: Sequence[Clip], projects: Sequence[tuple[str, str]], *, in_gallery: bool = False
+    templates: Templates,
+    posters: Sequence[Path],
+    projects: Sequence[tuple[str, str]],
+    *,
+    in_gallery: bool = False,
+    is_binned: bool = False,
 ) -> str:
-    """The bar of the chosen clips; empty without any. `projects` are titles and ids to move them to.
+    """The bar of the chosen clips, by their posters; empty without any. `projects` are titles and ids to move them to.
 
-    `in_gallery`: where clips can be compared, and all of a page chosen.
+    `in_gallery`: where clips can be compared, and all of a page chosen. `is_binned`: whether all are in the bin.
     """
-    if not clips:
+    if not posters:
         return ""
     return templates.render(
         "common/many_clips.html",
-        clips=clips,
+        posters=posters,
         projects=projects,
         in_gallery=in_gallery,
-        can_compare=2 <= len(clips) <= MAX_COMPARED,
-        is_binned=all(clip.is_binned for clip in clips),
+        can_compare=2 <= len(posters) <= MAX_COMPARED,
+        is_binned=is_binned,
     )
 
 
@@ -78,8 +84,21 @@ class ManyClips:
         return Done(f"{plural(count, 'clip')} added to the queue, with new seeds")
 
     def _bin(self, ids: Sequence[str], _: Click) -> Done:
-        self._gallery.bin(ids)
-        return Done(f"{plural(len(ids), 'clip')} moved to the bin", undo=tuple(ids))
+        """All that can be; of the others the first says why it stays."""
+        done: list[str] = []
+        failed: list[UserError] = []
+        for clip_id in ids:
+            try:
+                self._gallery.bin([clip_id])
+                done.append(clip_id)
+            except UserError as error:
+                failed.append(error)
+        if failed and not done:
+            raise failed[0]
+        text = f"{plural(len(done), 'clip')} moved to the bin"
+        if failed:
+            text = f"{text}, {len(failed)} not: {failed[0]}"
+        return Done(text, undo=tuple(done))
 
     def _unbin(self, ids: Sequence[str], _: Click) -> Done:
         self._gallery.unbin(ids)
@@ -87,8 +106,5 @@ class ManyClips:
 
     def _zip(self, ids: Sequence[str], _: Click) -> Done:
         name = f"clips_{datetime.now().astimezone():%Y-%m-%d_%H%M%S}.zip"
-        path = zip_clips(self._gallery.existing(ids), self._studio.settings.cache / name)
-        try:
-            return Done(f"{name} is being downloaded", download=served_copy(path))
-        finally:
-            path.unlink(missing_ok=True)
+        path = zip_clips(self._gallery.existing(ids), served_path(name))
+        return Done(f"{name} is being downloaded", download=path)

@@ -15,10 +15,11 @@ from wan_pipeline.ui.common.messages import notice
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.create.layout import FormLayout
+from wan_pipeline.ui.create.layout import NOT_ENHANCED, FormLayout
 
 PATIENT: dict[str, Any] = {**QUIET, "show_progress": "minimal"}
 """An instruction model may write for a minute, in a process of its own."""
+CHANGED = "The prompt was changed while a richer one was written, so it was left as it is. Press Enhance prompt again."
 
 
 class PromptTools:
@@ -30,22 +31,32 @@ class PromptTools:
 
     def wire(self) -> None:
         layout, links, model = self._layout, self._links, self._form["model"]
+        asked = layout.enhance.click(self.enhance, {self._prompt, model}, [layout.enhanced, layout.notice], **PATIENT)
         written = [self._prompt, layout.replaced, layout.filled, layout.notice]
-        layout.enhance.click(self.enhance, {self._prompt, layout.replaced, model}, written, **PATIENT)
+        asked.success(self.take_enhanced, {self._prompt, layout.replaced, layout.enhanced}, written, **QUIET)
         opened = [links.page.load, links.project.change, links.entered(RoomId.CREATE)]
         gr.on(opened, self.show_characters, {links.project}, [layout.characters], **QUIET)
         layout.characters.click(self.mention, {self._prompt}, [self._prompt], **QUIET)
 
     def enhance(self, values: Values) -> Updates:
-        """Make the prompt richer; Undo brings back what was typed."""
+        """Ask for a richer prompt; the box may be typed in meanwhile."""
         typed, layout = values[self._prompt] or "", self._layout
         spec, mode = self._form.spec(values[self._form["model"]]), self._form.choices.mode
         try:
             enhanced = self._studio.enhancer.enhance(typed, spec, mode, random.randint(0, MAX_RANDOM_SEED))
         except StudioError as error:
-            return {layout.notice: notice(self._templates, str(error))}
+            return {layout.enhanced: NOT_ENHANCED, layout.notice: notice(self._templates, str(error))}
+        return {layout.enhanced: (typed, enhanced.prompt), layout.notice: ""}
+
+    def take_enhanced(self, values: Values) -> Updates:
+        """Put the richer prompt into a box that still has what was typed; Undo brings that back."""
+        layout, now, (typed, richer) = self._layout, values[self._prompt] or "", values[self._layout.enhanced]
+        if not richer:
+            return {}
+        if now != typed:
+            return {layout.notice: notice(self._templates, CHANGED)}
         replaced = values[layout.replaced] or typed
-        return {self._prompt: enhanced.prompt, layout.replaced: replaced, layout.filled: "", layout.notice: ""}
+        return {self._prompt: richer, layout.replaced: replaced, layout.filled: ""}
 
     def show_characters(self, values: Values) -> Updates:
         """A chip for each character and place of the open project."""

@@ -1,4 +1,4 @@
-"""Small pictures of what waiting clips are made from."""
+"""Small pictures of the workspace's input pictures: the files themselves are served to nobody."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from wan_pipeline.storage.files import whole_file
 SIZE = (304, 182)
 """Pixels at most: twice those of a row's picture, for dense screens."""
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -32,7 +31,11 @@ class Thumbnails:
     def of(self, request: GenerationRequest) -> Path | None:
         """Thumbnail of the first input picture; None without one, or if it cannot be read any more."""
         name = next(filter(None, (request.image, request.last_image, *request.reference_images)), None)
-        if name is None or name in self._without:
+        return None if name is None else self.of_picture(name)
+
+    def of_picture(self, name: str) -> Path | None:
+        """Thumbnail of the input picture of that name; None if it cannot be read any more."""
+        if name in self._without:
             return None
         thumbnail = self._folder / f"{name}.webp"
         if thumbnail.is_file():
@@ -42,6 +45,8 @@ class Thumbnails:
             if source is not None:
                 self._make(source, thumbnail)
                 return thumbnail
+        except FileNotFoundError:  # it may be added again
+            return None
         except (UserError, OSError) as error:
             logger.info("No thumbnail of %s: %s", name, error)
         self._without.add(name)
