@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,7 @@ from wan_pipeline.requests.step_cache import (
     parse_amount,
     parse_kind,
 )
+from wan_pipeline.settings import REPOSITORY
 
 
 def resolved(spec=DEMO, layers=None, **draft) -> GenerationRequest:
@@ -101,7 +103,24 @@ def test_the_forecast_counts_the_passes_of_guided_steps_alone() -> None:
     assert Geometry.of(request, DEMO).passes == 15
     assert Geometry.of(replace(request, guidance_scale=1.0), DEMO).passes == 10
     assert Geometry.of(replace(request, guidance_interval=None), DEMO).passes == 20
-    assert Geometry.of(replace(request, cache=CacheKind.SEACACHE), DEMO).passes == 7.5
+    assert Geometry.of(replace(request, cache=CacheKind.SEACACHE), DEMO).passes == 8
+
+
+def test_the_forecast_of_passes_is_near_what_was_measured() -> None:
+    """Of a few steps as well where there is a schedule: the first ones are always computed, by each expert."""
+    measured = json.loads((REPOSITORY / "benchmarks/results/caches.json").read_text(encoding="utf-8"))
+    compared = 0
+    for row in measured["settings"]:
+        name, _, amount = row["setting"].replace("threshold", "").replace(", ", "").partition(" ")
+        if name not in set(CacheKind) - {CacheKind.OFF} or "guidance" in amount:
+            continue
+        is_threshold = "threshold" in row["setting"]
+        cache = StepCache(CacheKind(name), amount_of_threshold(float(amount)) if is_threshold else float(amount))
+        assert 2 * cache.computed(measured["steps"], DEMO) == pytest.approx(row["passes"], rel=0.1), row["setting"]
+        compared += 1
+    assert compared == 16
+    assert StepCache(CacheKind.TAYLORSEER, 0.5).computed(8, DEMO) == 5
+    assert StepCache(CacheKind.TAYLORSEER, 0.5).computed(8, WAN22_T2V_A14B) == 6
 
 
 def test_words_and_numbers_are_read() -> None:

@@ -37,7 +37,7 @@ MAY = {
     },
     "bundles": {"write"},
     "lora_notes": {"all"},
-    "model_manager": {"entries", "entry", "download_plan", "free_bytes"},
+    "model_manager": {"entries", "entry", "all_entries", "sound_entries", "download_plan", "free_bytes"},
     "transfers": {"of"},
     "verifications": {"of"},
     "keys": {

@@ -20,18 +20,19 @@ from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.step_cache import TITLES, CacheKind, StepCache, first_block_threshold
+from wan_pipeline.requests.step_cache import (
+    MAGCACHE_FIRST_SHARE,
+    MAGCACHE_THRESHOLD,
+    SEACACHE_THRESHOLD,
+    TAYLORSEER_FIRST_STEPS,
+    TITLES,
+    CacheKind,
+    StepCache,
+    first_block_threshold,
+)
 
 KEPT_INPUTS = {CacheKind.FIRST_BLOCK: 2, CacheKind.MAGCACHE: 1, CacheKind.SEACACHE: 1, CacheKind.TAYLORSEER: 0}
 """Each cache subtracts the inputs of so many first blocks from later outputs: they must not be written over."""
-MAGCACHE_THRESHOLD = 0.24
-"""The most that its errors may add up to, at amount 1; the paper's default, 0.12, is at 0.5."""
-MAGCACHE_FIRST_SHARE = 0.2
-"""Steps at the beginning that are always computed, as in the paper."""
-SEACACHE_THRESHOLD = 0.5
-"""At amount 1; diffusers' default, 0.25, is at 0.5."""
-TAYLORSEER_FIRST_STEPS = 3
-"""Steps at the beginning that are always computed, as in diffusers."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +55,30 @@ class Caching:
         return KEPT_INPUTS[self.cache.kind]
 
     @property
+    def predicts_output(self) -> bool:
+        """Whether it counts the calls of the last projection."""
+        return self.cache.kind is CacheKind.TAYLORSEER
+
+    @property
     def config(self) -> Any:
         """The configuration of diffusers. Larger amounts have a higher threshold, and skip more steps in a row."""
-        amount = self.cache.amount
+        amount, in_a_row = self.cache.amount, self.cache.in_a_row
         match self.cache.kind:
             case CacheKind.FIRST_BLOCK:
                 return FirstBlockCacheConfig(threshold=first_block_threshold(amount))
             case CacheKind.MAGCACHE:
                 return MagCacheConfig(
                     threshold=MAGCACHE_THRESHOLD * amount,
-                    max_skip_steps=1 + round(4 * amount),
+                    max_skip_steps=in_a_row,
                     retention_ratio=MAGCACHE_FIRST_SHARE,
                     num_inference_steps=self.steps,
                     mag_ratios=list(self.mag_ratios),
                 )
             case CacheKind.SEACACHE:
-                return SeaCacheConfig(
-                    threshold=SEACACHE_THRESHOLD * amount, max_consecutive_cached=1 + round(2 * amount)
-                )
+                return SeaCacheConfig(threshold=SEACACHE_THRESHOLD * amount, max_consecutive_cached=in_a_row)
             case CacheKind.TAYLORSEER:
                 return TaylorSeerCacheConfig(
-                    cache_interval=1 + round(4 * amount),
+                    cache_interval=in_a_row,
                     disable_cache_before_step=TAYLORSEER_FIRST_STEPS,
                     max_order=1,
                     taylor_factors_dtype=torch.float32,

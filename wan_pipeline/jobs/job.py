@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -66,6 +66,12 @@ class EventKind(StrEnum):
     RETRIED = "retried"
 
 
+STARTS_AFRESH = (EventKind.SUBMITTED, EventKind.EDITED, EventKind.RETRIED)
+"""What was done of the job before has no part in its clip."""
+AFTER_DENOISING_BEGAN = "after denoising began"
+"""In the detail of an event that put a running job back so late."""
+
+
 @dataclass(frozen=True)
 class Event:
     """An entry of a job's history."""
@@ -76,6 +82,14 @@ class Event:
     """Aware UTC. For display: order by `id`."""
     kind: EventKind
     detail: str
+
+
+def has_lost_steps(history: Iterable[Event]) -> bool:
+    """Whether a job was put back after denoising began, so that without a checkpoint it begins anew."""
+    lost = False
+    for event in history:
+        lost = event.kind not in STARTS_AFRESH and (lost or AFTER_DENOISING_BEGAN in event.detail)
+    return lost
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from wan_pipeline.jobs.disk_space import NoRoom
-from wan_pipeline.jobs.job import HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
+from wan_pipeline.jobs.job import AFTER_DENOISING_BEGAN, HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
 from wan_pipeline.progress import Stage
 from wan_pipeline.storage.outside import stored_json
 
@@ -53,6 +53,18 @@ def record_event(connection: sqlite3.Connection, job_id: str, kind: EventKind, d
     connection.execute(
         "INSERT INTO events (job_id, at, kind, detail) VALUES (?, ?, ?, ?)", (job_id, now(), kind, detail)
     )
+
+
+def with_progress(detail: str, row: sqlite3.Row) -> str:
+    """The detail of an event that puts a job back, with what the job had reached."""
+    match Stage(row["stage"]):
+        case Stage.DENOISING:
+            reached = f"{AFTER_DENOISING_BEGAN}, at step {row['step']} of {row['total']}"
+        case Stage.DECODING | Stage.SAVING:
+            reached = AFTER_DENOISING_BEGAN
+        case _:
+            return detail
+    return f"{detail}; {reached}" if detail else reached
 
 
 def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[JobState], **values: Any) -> bool:

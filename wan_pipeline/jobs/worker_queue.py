@@ -16,7 +16,7 @@ from wan_pipeline.clips.gallery import rows as gallery_rows
 from wan_pipeline.clips.gallery.scan import Entry
 from wan_pipeline.jobs.claiming import next_row, start_row
 from wan_pipeline.jobs.disk_space import NoRoom
-from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState
+from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState, has_lost_steps
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.rows import (
     QueueKey,
@@ -29,6 +29,7 @@ from wan_pipeline.jobs.rows import (
     set_setting,
     sql_list,
     update_job,
+    with_progress,
 )
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.stored import read_request
@@ -119,6 +120,10 @@ class WorkerQueue:
         with self._database.transaction() as connection:
             if update_job(connection, job_id, RUNNING, resumed_from=step):
                 record_event(connection, job_id, EventKind.RESUMED, f"from step {step}")
+
+    def has_lost_steps(self, job_id: str) -> bool:
+        """Whether the job was put back after denoising began, so that without a checkpoint it begins anew."""
+        return has_lost_steps(self._jobs.events(job_id))
 
     def record_event(self, job_id: str, kind: EventKind, detail: str) -> None:
         """Add to a job's history without changing the job."""
@@ -251,14 +256,15 @@ def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple
 
 def _give_back(connection: sqlite3.Connection, job_id: str, state: JobState, kind: EventKind, detail: str = "") -> bool:
     """Put a running job back, unless it is to be cancelled: then it is. Returns whether it went back."""
-    row = connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    query = "SELECT cancel_requested, stage, step, total FROM jobs WHERE id = ?"
+    row = connection.execute(query, (job_id,)).fetchone()
     if row and row["cancel_requested"]:
         _end(connection, job_id, JobState.CANCELLED, RUNNING)
         return False
     given = update_job(connection, job_id, RUNNING, state=state, stage=Stage.QUEUED)
     if given:
         connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job_id,))
-        record_event(connection, job_id, kind, detail)
+        record_event(connection, job_id, kind, with_progress(detail, row))
     return given
 
 
@@ -273,7 +279,8 @@ def _settle(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
         _end(connection, row["id"], JobState.QUARANTINED, RUNNING, error)
     else:
         update_job(connection, row["id"], RUNNING, state=JobState.INTERRUPTED, stage=Stage.QUEUED)
-        record_event(connection, row["id"], EventKind.INTERRUPTED, f"its worker died in attempt {row['attempts']}")
+        detail = with_progress(f"its worker died in attempt {row['attempts']}", row)
+        record_event(connection, row["id"], EventKind.INTERRUPTED, detail)
 
 
 def _end(

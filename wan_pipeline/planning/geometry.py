@@ -28,12 +28,12 @@ class Geometry:
     @classmethod
     def of(cls, request: GenerationRequest, spec: ModelSpec) -> Geometry:
         """The geometry of a request for this model. For the model's own clip pass `own_request(spec)`."""
-        cache = request.step_cache
+        cache, branches = request.step_cache, (request.num_inference_steps, len(request.guided_steps))
         return cls(
             request.width,
             request.height,
             request.num_frames,
-            passes=(request.num_inference_steps + len(request.guided_steps)) * (cache.computed_share if cache else 1),
+            passes=sum(cache.computed(steps, spec) if cache else steps for steps in branches),
             encodes=request.image is not None or spec.takes_control,  # VACE encodes a blank video if none is given
             cache=cache.kind if cache else CacheKind.OFF,
             reference_images=len(request.reference_images),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 from typing import TYPE_CHECKING
 
 from wan_pipeline.errors import RequestError, UserError
@@ -20,6 +21,16 @@ MAX_FIRST_BLOCK_CACHE = 0.5
 """The largest change of the first block's output, relative to its mean, below which the others may be skipped."""
 FIRST_BLOCK_THRESHOLD = 0.14
 """That change at amount 1."""
+MAGCACHE_THRESHOLD = 0.24
+"""The most that its errors may add up to, at amount 1; the paper's default, 0.12, is at 0.5."""
+MAGCACHE_FIRST_SHARE = 0.2
+"""Steps at the beginning that are always computed, as in the paper."""
+SEACACHE_THRESHOLD = 0.5
+"""At amount 1; diffusers' default, 0.25, is at 0.5."""
+SEACACHE_ALWAYS = 2
+"""The first and the last step, as in diffusers."""
+TAYLORSEER_FIRST_STEPS = 3
+"""Steps at the beginning that are always computed, as in diffusers."""
 MIN_CACHED_STEPS = 8
 """All caches compute the first steps in full: of fewer than these hardly one could be skipped."""
 
@@ -57,9 +68,46 @@ class StepCache:
     """More than 0, at most 1; above it only for thresholds that requests name themselves."""
 
     @property
-    def computed_share(self) -> float:
-        """About the share of passes that it leaves to compute: what the demo model's clips of 40 steps had."""
-        return 1 / (1 + 2 * self.amount)
+    def in_a_row(self) -> int:
+        """Steps that are skipped in a row at most; TaylorSeer computes each so many'th."""
+        return 1 + round((2 if self.kind is CacheKind.SEACACHE else 4) * self.amount)
+
+    def computed(self, steps: int, spec: ModelSpec) -> float:
+        """About how many of a branch's passes, one a step, it leaves to compute.
+
+        MagCache and TaylorSeer have a schedule. For the others, which look at the clip, these are formulas through
+        what the demo model's clips of 40 steps had (benchmarks/results/caches.json).
+        """
+        match self.kind:
+            case CacheKind.TAYLORSEER:  # of two experts each does about half of the steps, and begins anew
+                return min(steps, spec.memory.experts * self._extrapolated(ceil(steps / spec.memory.experts)))
+            case CacheKind.MAGCACHE if spec.mag_ratios:
+                return self._by_ratios(steps, spec.mag_ratios)
+            case CacheKind.SEACACHE:
+                least = SEACACHE_ALWAYS + max(0, steps - SEACACHE_ALWAYS) // (self.in_a_row + 1)
+                return min(steps, max(least, steps / (1 + 2 * self.amount)))
+            case CacheKind.FIRST_BLOCK:
+                return min(steps, max(1, steps / (1 + 2.8 * max(0.0, self.amount - 0.2))))
+            case _:  # what is refused as well: MagCache without ratios
+                return steps
+
+    def _extrapolated(self, steps: int) -> int:
+        """Steps that TaylorSeer computes of one transformer's: the first, the second after them, and every few then."""
+        return min(steps, TAYLORSEER_FIRST_STEPS) + len(range(TAYLORSEER_FIRST_STEPS + 1, steps, self.in_a_row))
+
+    def _by_ratios(self, steps: int, ratios: tuple[float, ...]) -> int:
+        """Steps that MagCache computes: after each, others are skipped until their errors add up (Ma et al. 2025)."""
+        first, computed = int(MAGCACHE_FIRST_SHARE * steps + 0.5), 0
+        scale = (len(ratios) - 1) / max(1, steps - 1)
+        ratio, error, skipped = 1.0, 0.0, 0
+        for step in range(steps):
+            if step >= first:
+                ratio, skipped = ratio * ratios[round(step * scale)], skipped + 1
+                error += abs(1 - ratio)
+            if step >= first and error <= MAGCACHE_THRESHOLD * self.amount and skipped <= self.in_a_row:
+                continue
+            ratio, error, skipped, computed = 1.0, 0.0, 0, computed + 1
+        return computed
 
     def __str__(self) -> str:
         """For people: `SeaCache, medium`, `First block, 0.4`."""

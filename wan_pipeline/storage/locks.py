@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from wan_pipeline.storage.files import storage_error
 
 LOCK_SECONDS = 3.0
 """How long to wait for a lock. `is_held` takes it for a moment, so a free lock may look taken."""
@@ -100,6 +102,24 @@ class WorkspaceLocks:
         """Whether an app holds its lock. Lock files of dead apps are deleted."""
         held = [not _remove_if_free(path) for path in self._folder.glob("app-*.lock")]
         return any(held)
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Context manager: no other process writes this file, which several may make or change. Waits for its turn.
+
+    A lock beside the file says so. Look at the file again within: another may have made it. Raises StorageError.
+    """
+    lock = FileLock(path.with_name(f"{path.name}.lock"), thread_local=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise storage_error(path.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _of_slot(name: str, slot: int) -> str:

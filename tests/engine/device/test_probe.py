@@ -74,6 +74,19 @@ def test_speeds_are_measured_once_for_a_device_and_a_version(monkeypatch, tmp_pa
     assert list(saved) == [f"a card, torch {torch.__version__}"]
 
 
+def test_speeds_that_another_worker_saves_meanwhile_are_kept(monkeypatch, tmp_path):
+    with_card(monkeypatch, 2**30, 2**30)
+
+    def measure(device):
+        (tmp_path / "speeds.json").write_text('{"another": {"matmul": 1, "attention": 1, "copy": 1}}', encoding="utf-8")
+        return Speeds(1.0, 2.0, 3.0)
+
+    monkeypatch.setattr(probe_module, "measure", measure)
+    probe(CUDA, tmp_path)
+    saved = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
+    assert list(saved) == ["another", f"a card, torch {torch.__version__}"]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"a card": 1}', '{"a card": {"matmul": NaN, "attention": 1}}'])
 def test_a_damaged_file_of_speeds_is_measured_again(monkeypatch, tmp_path, content):
     with_card(monkeypatch, 2**30, 2**30)

@@ -12,6 +12,7 @@ from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.transformer import CHUNK_ROWS
 
 CPU = torch.device("cpu")
 TOKENS = 18
@@ -72,6 +73,15 @@ def test_no_layer_sees_more_rows_than_asked():
     with chunked(model, 7):
         output(model)
     assert max(seen) == 7 and sum(seen) == TOKENS * len(model.blocks)
+
+
+@pytest.mark.parametrize(("whole", "calls"), [(False, [CHUNK_ROWS, 104]), (True, [CHUNK_ROWS + 104])])
+def test_the_last_projection_takes_as_many_rows_as_ever_but_for_a_cache_that_counts_its_calls(whole, calls):
+    model, seen = make(layers=1), []
+    model.proj_out.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    with chunked(model, 1000, whole_head=whole):
+        call(model, hidden_states=torch.zeros(1, 48, 7, 40, 60))
+    assert seen == calls
 
 
 def test_an_error_within_leaves_nothing():

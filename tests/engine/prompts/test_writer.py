@@ -9,9 +9,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from tests.support.faults.shortage import no_room_for
 from wan_pipeline.engine.device.placement import CPU, Placement
 from wan_pipeline.engine.prompts.writer import PromptWriter
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.models.spec import Mode
 
 WORDS = ["<end>", "<unknown>", "a", "red", "ball", "rolls", "slowly", "down", "green", "hills", "light", "camera"]
@@ -41,6 +42,12 @@ def test_it_writes_by_the_seed_and_keeps_names(writer_folder: Path) -> None:
     made = [writer.write("@anna rolls", Mode.TEXT_TO_VIDEO, seed) for seed in range(6)]
     assert len(set(made)) > 3 and made[5] == writer.write("@anna rolls", Mode.TEXT_TO_VIDEO, 5)
     assert all(text == "@anna rolls" or text.startswith("@anna: ") for text in made)
+
+
+def test_a_shortage_of_memory_is_told(writer_folder: Path) -> None:
+    writer = PromptWriter(str(writer_folder), PLACE)
+    with no_room_for(torch.nn.Linear), pytest.raises(GenerationError, match="choose a smaller instruction model"):
+        writer.write("a ball", Mode.TEXT_TO_VIDEO, 1)
 
 
 def test_what_is_no_instruction_model_is_told(tmp_path: Path, writer_folder: Path) -> None:

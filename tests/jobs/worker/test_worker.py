@@ -180,6 +180,25 @@ def test_out_of_memory_with_the_smallest_plan_fails_the_job_and_the_next_one_run
     assert other.state is JobState.DONE
 
 
+def test_a_cached_clip_says_that_it_lost_steps_however_it_was_put_back(studio: Studio, settings: Settings) -> None:
+    """It keeps no checkpoint. One whose worker died before its first step has lost nothing."""
+    cached = replace(QUICK, cache="taylorseer", num_inference_steps=8)
+    paused, unlucky = studio.submit(cached), studio.submit(replace(cached, seed=2))
+    queue = OpenQueue(settings.database).worker
+    queue.claim()
+    queue.progress(paused, Progress(Stage.DENOISING, 3, 8))
+    assert queue.release(paused)
+    assert studio.jobs.events(paused)[-1].detail == "after denoising began, at step 3 of 8"
+    studio.queue.pause(paused)
+    queue.claim()
+    queue.recover()
+    studio.queue.unpause(paused)
+    assert Worker(settings).run() is Ending.NOTHING_TO_DO
+    told = ["from its first step" in " ".join(studio.jobs.job(job_id).warnings) for job_id in (paused, unlucky)]
+    assert told == [True, False] and studio.jobs.job(unlucky).attempts == 2
+    assert not queue.has_lost_steps(unlucky)
+
+
 # What a dead worker has left
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
 import torch
 
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.settings import DEVICE_VARIABLE
 
 CPU = torch.device("cpu")
@@ -70,6 +72,17 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """CUDA has an exception of its own; MPS and the CPU's allocator raise a RuntimeError that says so."""
     words = ("DefaultCPUAllocator", "out of memory")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+@contextmanager
+def telling_shortage(sentence: str) -> Iterator[None]:
+    """Context manager: memory that runs out within is a GenerationError with this sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise GenerationError(sentence) from error
 
 
 class MemoryGauge:

@@ -21,6 +21,7 @@ from wan_pipeline.engine.device.timing import measured_or, seconds_of
 from wan_pipeline.engine.int8.product import computes_int8, int8_linear
 from wan_pipeline.planning.hardware import Hardware, Speeds
 from wan_pipeline.storage.files import whole_file
+from wan_pipeline.storage.locks import only_writer
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 
 BACKENDS = {
@@ -104,19 +105,24 @@ def _speeds(name: str, device: torch.device, cache: Path) -> Speeds | None:
     versions = {"triton": package_version("triton"), "sageattention": sage_version()}
     found = [f"{package} {version}" for package, version in versions.items() if version]
     key = ", ".join([name, f"torch {torch.__version__}", *found])
-    try:
-        known = parse(dict[str, Speeds], read_json_file(path))
-    except (OSError, OutsideDataError):
-        known = {}
-    if key in known:
-        return known[key]
+    if known := _saved_speeds(path).get(key):
+        return known
     speeds = measure(device)
     if speeds is None:
         return None
     logger.info("%s: %s", key, speeds)
-    with whole_file(path) as part:
-        part.write_text(json.dumps({name: asdict(entry) for name, entry in (known | {key: speeds}).items()}), "utf-8")
+    with only_writer(path), whole_file(path) as part:
+        all_speeds = _saved_speeds(path) | {key: speeds}
+        part.write_text(json.dumps({name: asdict(entry) for name, entry in all_speeds.items()}), "utf-8")
     return speeds
+
+
+def _saved_speeds(path: Path) -> dict[str, Speeds]:
+    """Speeds by device and versions; none if the file is missing or damaged."""
+    try:
+        return parse(dict[str, Speeds], read_json_file(path))
+    except (OSError, OutsideDataError):
+        return {}
 
 
 def _device_memory(kind: str, ram_free: int, ram_total: int) -> tuple[int, int]:

@@ -108,8 +108,8 @@ class Loaded:
         if plan.encode == "tiles":
             stack.enter_context(tiled_encode(denoiser.vae))
         for number, transformer in enumerate(denoiser.transformers):
-            kept = caching.kept_inputs if caching else 0
-            stack.enter_context(chunked(transformer, plan.chunk, kept, compiled=plan.compiled))
+            kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, False)
+            stack.enter_context(chunked(transformer, plan.chunk, kept, compiled=plan.compiled, whole_head=whole))
             if plan.compiled and not plan.chunk:
                 stack.enter_context(_compiled_blocks(transformer))
             if caching:

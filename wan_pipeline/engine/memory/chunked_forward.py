@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -43,12 +44,19 @@ class _Timesteps:
 
 @contextmanager
 def chunked(
-    transformer: torch.nn.Module, tokens: int, keep_inputs: int = 0, *, compiled: bool = False
+    transformer: torch.nn.Module,
+    tokens: int,
+    keep_inputs: int = 0,
+    *,
+    compiled: bool = False,
+    whole_head: bool = False,
 ) -> Iterator[None]:
     """Context manager: the transformer computes by chunked forward, `tokens` at a time in feed-forward layers.
 
     0 tokens leaves the stock forward. The first `keep_inputs` blocks do not write over their input, for a cache that
-    compares it. `compiled` compiles the pointwise operations. VACE's control blocks and output keep the stock forward.
+    compares it. `compiled` compiles the pointwise operations. `whole_head` calls the last projection once for all rows,
+    for a cache that counts its calls; other clips keep the bits that they had. VACE's control blocks and output keep
+    the stock forward.
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
     pointwise = _Pointwise(compiled)
@@ -56,7 +64,7 @@ def chunked(
         for number, block in enumerate(blocks):
             block.forward = MethodType(_block_forward(tokens, pointwise, keeps_input=number < keep_inputs), block)
         if blocks and type(transformer) is WanTransformer3DModel:
-            transformer.forward = MethodType(_model_forward, transformer)
+            transformer.forward = MethodType(partial(_model_forward, whole_head=whole_head), transformer)
         yield
 
 
@@ -95,6 +103,8 @@ def _model_forward(
     encoder_hidden_states_image: torch.Tensor | None = None,
     return_dict: bool = True,
     attention_kwargs: dict[str, Any] | None = None,  # LoRA scales of peft, which are not used here
+    *,
+    whole_head: bool,
 ) -> Any:
     """The forward of a WanTransformer3DModel."""
     rotary = model.rope(hidden_states)
@@ -110,7 +120,7 @@ def _model_forward(
     timesteps = _Timesteps(projection.unflatten(1, (6, -1)), of_token)
     for block in model.blocks:
         hidden = block(hidden, context, timesteps, rotary)
-    output = _unpatchify(model, _head(model, hidden, embedding, of_token), grid)
+    output = _unpatchify(model, _head(model, hidden, embedding, of_token, whole=whole_head), grid)
     return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
 
@@ -212,18 +222,20 @@ def _modulation(block: Any, timesteps: _Timesteps, rows: slice, first: int) -> t
     return of_rows
 
 
-def _head(model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: torch.Tensor | None) -> torch.Tensor:
+def _head(
+    model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: torch.Tensor | None, *, whole: bool
+) -> torch.Tensor:
     """The model's last norm and projection, (batch, tokens, channels of a patch).
 
-    The projection is called once: a cache that predicts its output counts its calls.
+    The rows of one product decide which kernel computes it, and so the last bits of the clip.
     """
-    normed = torch.empty_like(hidden)
+    normed, chunks = torch.empty_like(hidden), _chunks(hidden.shape[1], CHUNK_ROWS)
     both = model.scale_shift_table + embedding.unsqueeze(1)
-    for rows in _chunks(hidden.shape[1], CHUNK_ROWS):
+    for rows in chunks:
         shift, scale = both.chunk(2, dim=1) if of_token is None else both[of_token[:, rows]].unbind(2)
         normed[:, rows] = model.norm_out(hidden[:, rows].float()) * (1 + scale) + shift
-    projected: torch.Tensor = model.proj_out(normed)
-    return projected
+    parts = [normed] if whole else [normed[:, rows] for rows in chunks]
+    return torch.cat([model.proj_out(part) for part in parts], dim=1)
 
 
 def _unpatchify(model: Any, rows: torch.Tensor, grid: list[int]) -> torch.Tensor:

@@ -18,6 +18,7 @@ from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 from wan_pipeline.storage.files import check_room
+from wan_pipeline.storage.locks import only_writer
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +85,16 @@ def _skeleton(model: InstalledModel, component: str, kind: Any) -> torch.nn.Modu
 def _load_quantized(
     model: InstalledModel, component: str, kind: Any, plan: MemoryPlan, place: Placement, cache: Path
 ) -> torch.nn.Module:
-    """Mapped from the file of quantized weights, which is made first if it is not there."""
+    """Mapped from the file of quantized weights, which one process makes first if it is not there."""
     path = quantized_file(model, component, plan.precision, cache)
     source = weights_source(model, place)
     module = _skeleton(model, component, kind)
-    if not load_quantized(module, path, source, plan.precision):
-        _make_quantized(model, component, kind, plan.precision, place, path, source)
-        module = _skeleton(model, component, kind)
-        load_quantized(module, path, source, plan.precision)
+    if load_quantized(module, path, source, plan.precision):
+        return module
+    with only_writer(path):
+        if not load_quantized(module, path, source, plan.precision):
+            _make_quantized(model, component, kind, plan.precision, place, path, source)
+            load_quantized(module, path, source, plan.precision)
     return module
 
 
@@ -100,7 +103,6 @@ def _make_quantized(
 ) -> None:
     """Quantize one block after another on the device, so that no memory ever holds all original weights."""
     logger.info("Quantizing %s of %s to %s, once; saved at %s", component, model.spec.id, precision.stored, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     check_room(path.parent, sum(file.stat().st_size for file in model.component_files(component)) // 2)
     module = _map(model, component, kind)
     for block in blocks_of(module):

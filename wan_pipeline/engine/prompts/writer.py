@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.device.placement import Placement, telling_shortage
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.prompts.characters import MENTION
@@ -41,7 +41,10 @@ class PromptWriter:
     """A loaded instruction model."""
 
     def __init__(self, name: str, place: Placement) -> None:
-        """`name` is a folder, or a repository in the Hugging Face cache. Raises UserError if no such model is there."""
+        """`name` is a folder, or a repository in the Hugging Face cache.
+
+        Raises UserError if no such model is there, GenerationError if the device has no room for it.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer  # here: it takes a while
 
         try:
@@ -54,7 +57,9 @@ class PromptWriter:
             raise UserError(_NONE.format(name=name[:80])) from error
         if getattr(self._tokenizer, "chat_template", None) is None:
             raise UserError(_NONE.format(name=name[:80]))
-        self._model: Any = model.to(place.device).eval()
+        self._shortage = _SHORTAGE.format(name=name[:80])
+        with telling_shortage(self._shortage):
+            self._model: Any = model.to(place.device).eval()
         self._device = place.device
 
     @torch.inference_mode()
@@ -62,15 +67,17 @@ class PromptWriter:
         """The richer prompt in one line; the same for the same prompt and seed on one machine.
 
         The prompt as it was, if the model says nothing. Names such as `@anna` that it leaves out are put before it.
+        Raises GenerationError if memory runs out.
         """
         messages = [{"role": "system", "content": f"{TASK[mode]} {RULES}"}, {"role": "user", "content": prompt}]
         inputs = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, enable_thinking=False
         ).to(self._device)
         torch.manual_seed(seed % 2**32)
-        tokens = self._model.generate(
-            **inputs, max_new_tokens=MAX_TOKENS, do_sample=True, temperature=TEMPERATURE, top_p=TOP_P
-        )
+        with telling_shortage(self._shortage):
+            tokens = self._model.generate(
+                **inputs, max_new_tokens=MAX_TOKENS, do_sample=True, temperature=TEMPERATURE, top_p=TOP_P
+            )
         said: str = self._tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         text = " ".join(_THOUGHT.sub(" ", said).split()).strip('"')
         return _with_names(prompt, text) if text else prompt
@@ -80,6 +87,7 @@ _NONE = (
     "'{name}' is no model on this machine that follows instructions; name a folder or a repository in the Hugging Face "
     "cache with such a model, for example after: hf download Qwen/Qwen2.5-3B-Instruct."
 )
+_SHORTAGE = "There is too little memory for '{name}' to write; choose a smaller instruction model."
 
 
 def _with_names(prompt: str, text: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from filelock import Timeout
 
 from wan_pipeline.errors import GenerationError, StudioError, UserError
-from wan_pipeline.jobs.launch import environment, options_of, settings_of, settings_parser
+from wan_pipeline.jobs.launch import environment, options_of, settings_of, settings_parser, visible_devices
 from wan_pipeline.jobs.log import FORMAT
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.models.vocabulary.words import find_vocabulary
@@ -86,7 +86,7 @@ class Enhancer:
                     input=prompt.encode("utf-8", "replace"),
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env={**environment(), "HF_HUB_OFFLINE": "1"},
+                    env=environment() | visible_devices(settings) | {"HF_HUB_OFFLINE": "1"},
                     timeout=PATIENCE_SECONDS,
                     check=False,
                 )

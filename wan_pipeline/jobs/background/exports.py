@@ -24,7 +24,7 @@ from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
-from wan_pipeline.jobs.background.when_idle import when_idle
+from wan_pipeline.jobs.background.when_idle import Report, when_idle
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.handover.exports import Exports
 from wan_pipeline.jobs.launch import settings_of, settings_parser
@@ -133,13 +133,18 @@ def told_when_idle(
     settings: Settings, file: StateFile[PageExport], form: str, work: Callable[[Observer], PageExport]
 ) -> PageExport:
     """Do the work of an export once the queue is idle; write how far it is and how it ended. Raises StorageError."""
+    return told(file, form, lambda report: when_idle(settings, report, work))
+
+
+def told(file: StateFile[PageExport], form: str, run: Callable[[Report], PageExport]) -> PageExport:
+    """Run an export; write how far it is and how it ended. Raises StorageError."""
 
     def report(progress: Progress) -> None:
         state = ExportState.WAITING if progress.stage is Stage.QUEUED else ExportState.WRITING
         file.write(PageExport(state, form, progress.stage, progress.step, progress.total))
 
     try:
-        end = when_idle(settings, report, work)
+        end = run(report)
     except StudioError as error:
         end = PageExport(ExportState.FAILED, form, error=str(error))
     file.write(end)

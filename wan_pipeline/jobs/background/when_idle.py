@@ -44,11 +44,11 @@ def when_idle(
             continue
 
 
-class _YieldingObserver:
-    """Reports progress now and then, and cancels when the queue has a job or a person stops the work."""
+class ReportingObserver:
+    """Reports progress now and then."""
 
-    def __init__(self, jobs: JobReader, report: Report, is_stopped: Callable[[], bool]) -> None:
-        self._jobs, self._report, self._is_stopped = jobs, report, is_stopped
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self._reports = Throttle(REPORT_SECONDS)
         self._stage: Stage | None = None
 
@@ -56,6 +56,17 @@ class _YieldingObserver:
         if self._reports.is_due() or progress.stage is not self._stage:
             self._stage = progress.stage
             self._report(progress)
+
+    def cancelled(self) -> bool:
+        return False
+
+
+class _YieldingObserver(ReportingObserver):
+    """Cancels when the queue has a job or a person stops the work."""
+
+    def __init__(self, jobs: JobReader, report: Report, is_stopped: Callable[[], bool]) -> None:
+        super().__init__(report)
+        self._jobs, self._is_stopped = jobs, is_stopped
 
     def cancelled(self) -> bool:
         """Whether a clip is being rendered, or will be at once; or the work was stopped."""

@@ -56,6 +56,8 @@ class JobRun:
         self._settings = settings
         self._queue = queue
         self._stopping = stopping
+        self._starts_again = False
+        """Whether denoising steps were lost, because a clip with a step cache keeps no checkpoint."""
         self._logs = JobLogs(settings.job_logs)
         self.observer = JobObserver(queue, job.id, self.files.preview, on_activity)
 
@@ -65,6 +67,8 @@ class JobRun:
         with self._logs.attached(job.id) as log, native_crashes_logged(log), self._ending_job():
             logger.info("Job %s, attempt %d: %s", job.id, job.attempts, job.request.to_json())
             self.observer.start()
+            if job.request.step_cache:
+                self._starts_again = retry_on_busy(partial(self._queue.has_lost_steps, job.id), self._stopping)
             check_room(self._settings.clips, clip_bytes(job.request))
             rendered = renderer(self).render(job.request, self.observer, self.files.checkpoint, job.plan)
             self.observer.frames_are_made()
@@ -90,7 +94,7 @@ class JobRun:
             problems = copy_clip(finished.clip, name_in(self._settings.clips, finished.clip), self.job.output)
             has_waited = self.starting_seconds >= NOTICEABLE_SECONDS
             starting = {STARTING: self.starting_seconds} if has_waited else {}
-            again = (STARTED_AGAIN,) if self.job.attempts > 1 and self.job.request.step_cache else ()
+            again = (STARTED_AGAIN,) if self._starts_again else ()
             warnings = (*finished.warnings, *problems, *again)
             return replace(finished, seconds={**finished.seconds, **starting}, warnings=warnings)
         return None

@@ -1,4 +1,4 @@
-"""Exports cuts for the page, one at a time, in a process that waits until the queue is idle.
+"""Exports cuts for the page, one at a time, in a process of its own. It waits for the queue only to decode latents.
 
 `python -m wan_pipeline.projects.cut.background --workspace DIR CHOICE`
 """
@@ -16,15 +16,17 @@ from wan_pipeline.clips.export.rates import frame_at, parse_rate
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.exports import ExportState, PageExport, pack, told_when_idle
+from wan_pipeline.jobs.background.exports import ExportState, PageExport, pack, told
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
+from wan_pipeline.jobs.background.when_idle import Report, ReportingObserver, when_idle
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.progress import Observer
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.projects.cut.cut import MAIN
 from wan_pipeline.projects.cut.cuts import Cuts
 from wan_pipeline.projects.cut.orders import CutFormat, CutOrder, Reels
 from wan_pipeline.projects.cut.takes import clips_of
 from wan_pipeline.projects.naming import safe_name
+from wan_pipeline.projects.project import DEFAULT
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.settings import Settings
@@ -53,7 +55,12 @@ class CutChoice:
     @property
     def name(self) -> str:
         """Of the file, without ending."""
-        return safe_name(f"{self.project or 'default'}_{self.cut}")
+        return f"{self.folder}_{safe_name(self.cut)}"
+
+    @property
+    def folder(self) -> str:
+        """Of the project's exports."""
+        return safe_name(self.project or DEFAULT)
 
     def order(self, folder: Path) -> CutOrder:
         """The order to write it into a folder. Raises RequestError."""
@@ -75,7 +82,7 @@ class CutExports:
 
     @main_app_only
     def start(self, choice: CutChoice) -> None:
-        """Export a cut as soon as the queue is idle. Raises UserError for a choice that cannot be, or while busy."""
+        """Export a cut. Raises UserError for a choice that cannot be, or while busy."""
         choice.order(self._settings.exports)
         if self._process.is_alive:
             raise UserError("Another cut is being exported; wait until that is done.")
@@ -88,43 +95,65 @@ class CutExports:
         return self._process.state(_state_file(self._settings, project, cut))
 
 
-def export_when_idle(settings: Settings, choice: CutChoice) -> PageExport:
-    """Export a cut once the queue is idle, in this process. Raises StorageError if it cannot store how it ended."""
-    file = _state_file(settings, choice.project, choice.cut)
-    return told_when_idle(settings, file, choice.format, partial(_export, settings, choice))
+def export_cut(settings: Settings, choice: CutChoice) -> PageExport:
+    """Export a cut in this process: with latents to decode once the queue is idle, else at once.
+
+    Raises StorageError if it cannot store how it ended.
+    """
+
+    def run(report: Report) -> PageExport:
+        cuts = _cuts(settings)
+        has_media = _has_media(cuts, choice)
+        work = partial(_export, settings, cuts, choice, has_media)
+        if has_media or choice.format is CutFormat.PRORES:
+            return when_idle(settings, report, work)
+        report(Progress(Stage.SAVING))
+        return work(ReportingObserver(report))
+
+    return told(_state_file(settings, choice.project, choice.cut), choice.format, run)
 
 
-def _export(settings: Settings, choice: CutChoice, observer: Observer) -> PageExport:
-    """Into the workspace's folder of exports; a timeline and its media become one ZIP, which a browser can save."""
+def _cuts(settings: Settings) -> Cuts:
     database, projects = Database(settings.database), Projects(settings.projects)
     gallery = Gallery(database, settings.clips)
-    cuts = Cuts(settings, projects, clips_of(Shots(database, settings.clips), gallery, Comments(database)))
+    return Cuts(settings, projects, clips_of(Shots(database, settings.clips), gallery, Comments(database)))
+
+
+def _has_media(cuts: Cuts, choice: CutChoice) -> bool:
+    """Whether media are made beside a timeline. Raises UserError."""
+    if not choice.format.is_timeline:
+        return False
+    rate = parse_rate(choice.fps) if choice.fps.strip() else None
+    has_other_rates = cuts.look(cuts.existing(choice.project, choice.cut), rate).has_other_rates
+    return bool(choice.media or choice.handles or has_other_rates)
+
+
+def _export(settings: Settings, cuts: Cuts, choice: CutChoice, has_media: bool, observer: Observer) -> PageExport:
+    """Into the project's folder of exports; a timeline and its media become one ZIP, which a browser can save."""
+    exports = settings.exports / choice.folder
     with temporary_folder(settings.cache, "export") as temporary:
-        rate = parse_rate(choice.fps) if choice.fps.strip() else None
-        has_other_rates = cuts.look(cuts.existing(choice.project, choice.cut), rate).has_other_rates
-        has_media = choice.format.is_timeline and bool(choice.media or choice.handles or has_other_rates)
-        folder = Path(temporary) / choice.name if has_media else settings.exports
+        folder = Path(temporary) / choice.name if has_media else exports
         exported = cuts.export(choice.project, choice.cut, choice.order(folder), observer)
         target = exported.path
         if has_media:
-            target = settings.exports / f"{choice.name}_{choice.format}.zip"
+            target = exports / f"{choice.name}_{choice.format}.zip"
             pack(folder, target)
     return PageExport(ExportState.DONE, choice.format, file=str(target), warnings=exported.warnings)
 
 
 def _state_file(settings: Settings, project: str, cut: str) -> StateFile[PageExport]:
-    name = safe_name(f"{project or 'default'}_{cut}")
-    return StateFile(settings.cache / "exported" / "cuts" / f"{name}.json", PageExport)
+    folder = settings.cache / "exported" / "cuts" / CutChoice(project).folder
+    return StateFile(folder / f"{safe_name(cut)}.json", PageExport)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = settings_parser(MODULE, "Export a cut when the queue is idle.")
+    parser = settings_parser(MODULE, "Export a cut.")
     parser.add_argument("choice")
     options = parser.parse_args(arguments)
     settings, choice = settings_of(options), parse(CutChoice, parse_json(options.choice))
     psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
     lock = WorkspaceLocks(settings.workspace).cut_exporter()
-    run_alone(lock, lambda: export_when_idle(settings, choice), f"export the cut {choice.cut}")
+    run_alone(lock, lambda: export_cut(settings, choice), f"export the cut {choice.cut}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.device.placement import Placement, telling_shortage
 from wan_pipeline.errors import ImageError, UserError
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.trainer.dataset.folder import CAPTION_SUFFIX, Item, read_items
@@ -32,7 +32,10 @@ class Captioner:
     """A loaded model that describes pictures."""
 
     def __init__(self, name: str, place: Placement) -> None:
-        """`name` is a folder, or a repository in the Hugging Face cache. Raises UserError if no such model is there."""
+        """`name` is a folder, or a repository in the Hugging Face cache.
+
+        Raises UserError if no such model is there, GenerationError if the device has no room for it.
+        """
         from transformers import AutoModelForImageTextToText, AutoProcessor  # here: it takes a while
 
         try:
@@ -44,16 +47,22 @@ class Captioner:
                 f"'{name[:80]}' is no model on this machine that describes pictures; name a folder or a repository in "
                 "the Hugging Face cache with such a model, for example after: hf download Qwen/Qwen3-VL-2B-Instruct."
             ) from error
-        self._model: Any = model.to(place.device).eval()
+        self._shortage = f"There is too little memory for '{name[:80]}' to describe pictures; choose a smaller model."
+        with telling_shortage(self._shortage):
+            self._model: Any = model.to(place.device).eval()
         self._place = place
 
     @torch.inference_mode()
     def describe(self, image: Image.Image) -> str:
-        """A caption in one line, by the likeliest words; empty if the model says nothing."""
+        """A caption in one line, by the likeliest words; empty if the model says nothing.
+
+        Raises GenerationError if memory runs out.
+        """
         follows = getattr(self._processor, "chat_template", None) is not None
         inputs = self._asked(image) if follows else self._processor(images=image, return_tensors="pt")
         inputs = inputs.to(self._place.device, self._place.dtype)
-        tokens = self._model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
+        with telling_shortage(self._shortage):
+            tokens = self._model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
         said = tokens[:, inputs["input_ids"].shape[1] :] if follows and not self._is_encoder_decoder else tokens
         text: str = self._processor.batch_decode(said, skip_special_tokens=True)[0]
         return " ".join(text.split())
