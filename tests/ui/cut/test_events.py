@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from tests.support.films import adopt_take
+from tests.support.films import adopt_take, make_shots
 from tests.support.pages import TEMPLATES, page_links
 from tests.support.requests import make_request
 from wan_pipeline.projects.cut.cut import Cut
@@ -97,3 +97,14 @@ def test_a_poll_reads_the_cut_only_when_its_file_has_changed(studio: Studio) -> 
     assert tab.poll() == nothing, "it was not read"
     os.utime(file)
     assert "cannot be read" in str(tab.poll()[tab.layout.head])
+
+
+def test_the_newest_final_of_a_clip_is_taken(studio: Studio) -> None:
+    studio.projects.create(Project("Film", "Film"))
+    (shot,) = make_shots(studio, "Film", 1)
+    draft = adopt_take(studio, shot)
+    *_, newest = [adopt_take(studio, shot, final_of=draft) for _ in range(2)]
+    studio.cuts.new("Film")
+    studio.cuts.add("Film", "main", [studio.gallery.existing([draft])[0].path])
+    tab = Tab(studio)
+    assert "1 final taken" in tab.click("relink") and cut(studio).items[0].clip == f"{newest}.mp4"
