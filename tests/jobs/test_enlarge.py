@@ -106,6 +106,31 @@ def test_files_that_are_no_network_are_refused(settings: Settings) -> None:
             frame_upscaler(settings, 2, name)
 
 
+def test_names_and_shapes_of_a_file_are_not_trusted(settings: Settings) -> None:
+    settings.upscalers.mkdir()
+    whole, one = dict(RRDBNet(8, 4, 1, 4).state_dict()), torch.zeros(1)
+    kernel = torch.zeros(4, 8, 3, 3)
+    old = {"model.0": "conv_first", "model.1.sub.1": "conv_body", "model.3": "conv_up1"}
+    doubled = {f"{name}.weight": whole[f"{new}.weight"] for name, new in old.items()}
+    files = {
+        "endless": {"body.999999999.rdb1.conv1.weight": kernel, "conv_first.weight": whole["conv_first.weight"]},
+        "endless small": {"body.0.weight": kernel, "body.999999998.weight": kernel.clone()},
+        "flat": {**whole, "conv_first.weight": one},
+        "point": {**whole, "body.0.rdb1.conv1.weight": torch.tensor(1.0)},
+        "wide": {**whole, "conv_first.weight": torch.zeros(100_000, 3, 1, 1)},
+        "old x2": {**doubled, "model.1.sub.0.RDB1.conv1.0.weight": kernel},
+        "ninefold": {f"body.{number}.weight": torch.zeros(3 * 81, 3, 1, 1) for number in range(3)},
+        "even": {f"body.{number}.weight": torch.zeros(12, 3, 3, 3) for number in range(4)},
+    }
+    for name, tensors in files.items():
+        save_file(tensors, settings.upscalers / f"{name}.safetensors")
+        with pytest.raises(ModelError, match="holds no network that is known here"):
+            frame_upscaler(settings, 2, name)
+    save_file({**whole, "body.7.rdb1.conv1.weight": kernel}, settings.upscalers / "gap.safetensors")
+    with pytest.raises(ModelError, match="is not whole"):
+        frame_upscaler(settings, 2, "gap")
+
+
 def test_its_weights_are_read_to_the_last_byte() -> None:
     network = load_upscaler(torch.device("cpu"))
     assert all(bool(torch.isfinite(weight).all()) for weight in network.parameters())

@@ -13,12 +13,15 @@ from tests.support.sounds import write_ace_step
 from wan_pipeline.cli import main
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.sound.listen import loudness, sound_sha256
-from wan_pipeline.errors import ModelError, RequestError, UserError
+from wan_pipeline.errors import Cancelled, GenerationError, ModelError, RequestError, UserError
+from wan_pipeline.jobs.background import when_idle
 from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState, work_when_idle
+from wan_pipeline.jobs.handover import sound
 from wan_pipeline.jobs.handover.sound import SoundWish, resolve_wish
 from wan_pipeline.models.sound.registry import ACE_STEP
+from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import Draft
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import WorkspaceLocks, any_is_held
 from wan_pipeline.storage.outside import parse
 from wan_pipeline.studio import Studio
 
@@ -75,8 +78,8 @@ def test_in_the_process_of_the_page(studio: Studio, clip: Path) -> None:
     order = WorkOrder(WorkKind.SOUND, wish=SoundWish("the sea", seed=3), lufs=-16.0)
     end = work_when_idle(studio.settings, clip, order)
     assert end.state is WorkState.DONE and studio.clip_works.of(clip) == end and end.file is not None
-    studio.gallery.rescan()
-    assert studio.gallery.at(Path(end.file)).request.prompt == "the red ball"
+    new = studio.gallery.clip(end.clip)  # the gallery has it without another look at the folder
+    assert new.path == Path(end.file) and new.request.prompt == "the red ball"
     with WorkspaceLocks(studio.settings.workspace).clip_work(), pytest.raises(UserError, match="being worked on"):
         studio.clip_works.start(clip, order)
     failed = work_when_idle(studio.settings, clip, WorkOrder(WorkKind.SOUND, wish=SoundWish("")))
@@ -95,6 +98,24 @@ def test_a_person_stops_it(studio: Studio, clip: Path) -> None:
         studio.clip_works.stop(clip)
     assert work_when_idle(studio.settings, clip, order).state is WorkState.STOPPED
     assert not list(studio.settings.exports.iterdir())
+
+
+def test_it_gives_up_the_wait_for_the_device_when_it_is_stopped(
+    studio: Studio, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped only after ten minutes while a LoRA was trained."""
+    locks, looks = WorkspaceLocks(studio.settings.workspace), iter((False, False, True, True))
+    monkeypatch.setattr(when_idle, "QUEUE_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(sound, "POLL_SECONDS", 0.01)
+    with locks.device():
+        with pytest.raises(Cancelled, match="stopped"):
+            when_idle.when_idle(studio.settings, Recorder().progress, lambda _: None, lambda: next(looks))
+        with pytest.raises(Cancelled):
+            sound.make_now(clip, SoundWish("a sea"), studio.settings, Recorder(stop_at=(Stage.QUEUED, 0)))
+        monkeypatch.setattr(sound, "DEVICE_SECONDS", 0.0)
+        with pytest.raises(GenerationError, match="a LoRA is being trained"):
+            sound.make_now(clip, SoundWish("a sea"), studio.settings, Recorder())
+    assert not any_is_held(locks.device_guests()), "given back"
 
 
 def test_an_order_survives_its_way_to_the_process() -> None:

@@ -54,7 +54,10 @@ def test_every_checkpoint_is_queued_at_every_weight_and_the_base_once(trained: S
     for cell in grid.cells:
         names = [(lora.name, lora.weight) for lora in made[cell.job].loras]
         assert names == ([] if not cell.weight else [("look" if cell.step == 8 else f"look-{cell.step}", cell.weight)])
-    assert studio.checkpoint_grids.find("look") == grid
+    found = studio.checkpoint_grids.find("look")
+    assert found == grid and studio.checkpoint_grids.find("look") is found, "read once"
+    assert {found.job_of(cell.prompt, cell.step, cell.weight) for cell in grid.cells} == set(grid.jobs)
+    assert found.job_of(0, 3, 1.0) == ""
     wider = GridOrder("look", ("a red ball",), (1.0, 2.0), (4,))
     prepared = studio.checkpoint_grids.prepare(wider, "small")
     assert len(prepared.prepared.clips) == 1, "the clip at weight 1 is known"
@@ -97,6 +100,7 @@ def test_what_cannot_be_is_said_before_anything_is_queued(
     with pytest.raises(UserError, match=says):
         studio.checkpoint_grids.prepare(GridOrder(**order))  # type: ignore[arg-type]
     assert studio.jobs.jobs() == []
+    assert [path.name for path in trained.loras.iterdir()] == ["look.safetensors"], "no checkpoint was copied"
 
 
 def test_another_lora_of_the_name_is_not_taken_for_the_checkpoint(trained: Settings, studio: Studio) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -27,12 +28,14 @@ from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
-from wan_pipeline.trainer.files.checkpoints import Checkpoint, checkpoints, put_into_library
+from wan_pipeline.trainer.files.checkpoints import Checkpoint, checkpoints, in_library
 from wan_pipeline.wording import plural
 
 FILE = "grid.json"
 """In the training's folder: its newest grid."""
 MAX_CELLS = 200
+MAX_READ = 64
+"""Grids that are kept in memory until their files change: the page asks for those of its trainings every second."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +60,26 @@ class CheckpointGrid:
     seed: int
     cells: tuple[Cell, ...]
 
-    @property
+    @cached_property
     def steps(self) -> list[int]:
         return sorted({cell.step for cell in self.cells})
 
-    @property
+    @cached_property
     def weights(self) -> list[float]:
         return sorted({cell.weight for cell in self.cells})
 
-    @property
+    @cached_property
     def jobs(self) -> list[str]:
         """Each once."""
         return list(dict.fromkeys(cell.job for cell in self.cells))
 
     def job_of(self, prompt: int, step: int, weight: float) -> str:
         """Empty where the grid has no such cell."""
-        wanted = (prompt, step, weight)
-        return next((cell.job for cell in self.cells if (cell.prompt, cell.step, cell.weight) == wanted), "")
+        return self._jobs_by_place.get((prompt, step, weight), "")
+
+    @cached_property
+    def _jobs_by_place(self) -> dict[tuple[int, int, float], str]:
+        return {(cell.prompt, cell.step, cell.weight): cell.job for cell in self.cells}
 
 
 @dataclass(frozen=True)
@@ -121,33 +127,34 @@ class CheckpointGrids:
         self._check_main_app = check_main_app
         self._settings, self._database, self._projects, self._clips = settings, database, projects, clips
         self._requests, self._takes, self._gallery = requests, takes, gallery
+        self._read = lru_cache(maxsize=MAX_READ)(_read)
 
     @main_app_only
     def prepare(self, order: GridOrder, project: str = "", profile: str = "") -> PreparedCheckpoints:
         """Check a grid for the project with this label. Its checkpoints are copied into the LoRA folder, where clips
-        find them.
+        find them, unless something is wrong with it.
         """
         chosen = _chosen(checkpoints(self._settings, order.name), order)
         _check_order(order, len(chosen))
-        names = {one.step: put_into_library(self._settings, one) for one in chosen}
-        batch = self._requests.batch().within(self._projects.layers(project, profile))
-        check = batch.checker()
-        places = tuple(product(range(len(order.prompts)), sorted(names), sorted(set(order.weights))))
-        seed = chosen[-1].seed if order.seed is None else order.seed
-        drafts = [
-            _draft(order.prompts[prompt], chosen[-1].base_model, seed, names[step], weight)
-            for prompt, step, weight in places
-        ]
-        requests = tuple(check(with_none_read(draft) if project else draft) for draft in drafts)
-        distinct = {request.to_json(): (draft, request) for draft, request in zip(drafts, requests, strict=True)}
-        same = same_requests(self._database, [request for _, request in distinct.values()], project)
-        known = {text: job for text, job in zip(distinct, same, strict=True) if job}
-        missing = tuple(
-            (draft, self._clips.job(request, project, JobOptions()))
-            for text, (draft, request) in distinct.items()
-            if text not in known
-        )
-        return PreparedCheckpoints(order, places, requests, Prepared(missing, batch), known)
+        with in_library(self._settings, chosen) as names:
+            batch = self._requests.batch().within(self._projects.layers(project, profile))
+            check = batch.checker()
+            places = tuple(product(range(len(order.prompts)), sorted(names), sorted(set(order.weights))))
+            seed = chosen[-1].seed if order.seed is None else order.seed
+            drafts = [
+                _draft(order.prompts[prompt], chosen[-1].base_model, seed, names[step], weight)
+                for prompt, step, weight in places
+            ]
+            requests = tuple(check(with_none_read(draft) if project else draft) for draft in drafts)
+            distinct = {request.to_json(): (draft, request) for draft, request in zip(drafts, requests, strict=True)}
+            same = same_requests(self._database, [request for _, request in distinct.values()], project)
+            known = {text: job for text, job in zip(distinct, same, strict=True) if job}
+            missing = tuple(
+                (draft, self._clips.job(request, project, JobOptions()))
+                for text, (draft, request) in distinct.items()
+                if text not in known
+            )
+            return PreparedCheckpoints(order, places, requests, Prepared(missing, batch), known)
 
     def queue(self, grid: PreparedCheckpoints) -> CheckpointGrid:
         """Queue the clips that are not there yet as one batch, and keep where each stands."""
@@ -164,8 +171,9 @@ class CheckpointGrids:
 
     def find(self, name: str) -> CheckpointGrid | None:
         """The newest grid of a training; None if there is none that can be read."""
+        path = self._path(name)
         try:
-            return parse(CheckpointGrid, read_json_file(self._path(name)))
+            return self._read(path, path.stat().st_mtime_ns)
         except (OSError, OutsideDataError):
             return None
 
@@ -198,6 +206,11 @@ class CheckpointGrids:
 
     def _path(self, name: str) -> Path:
         return self._settings.trainings / name / FILE
+
+
+def _read(path: Path, _: int) -> CheckpointGrid:
+    """The grid of a file, which is read once for each time that it changes. Raises OSError, OutsideDataError."""
+    return parse(CheckpointGrid, read_json_file(path))
 
 
 def _write_wall(grid: CheckpointGrid, clips: Mapping[str, Clip], target: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from wan_pipeline.storage.files import storage_error
 LOCK_SECONDS = 3.0
 """How long to wait for a lock. `is_held` takes it for a moment, so a free lock may look taken."""
 DEVICE_SECONDS = 600.0
-"""How long to wait for the device. Verifier and trainer yield it within a step, but not while they load a model."""
+"""How long to wait for the device. All but the worker yield it within a step, but not while they load a model."""
 
 
 class WorkspaceLocks:
@@ -71,6 +71,18 @@ class WorkspaceLocks:
     def cut_exporter(self) -> FileLock:
         """Held by the process that exports a cut for the page."""
         return FileLock(self._folder / "cut-exporter.lock", timeout=LOCK_SECONDS)
+
+    def device_guests(self) -> tuple[FileLock, ...]:
+        """The locks of all that needs the device while the queue is idle; cards of styles are too small to count.
+
+        The trainer's is first: while it is held, `any_is_held` takes none of those that a training watches.
+        """
+        return (self.trainer(), *self.short_guests())
+
+    def short_guests(self) -> tuple[FileLock, ...]:
+        """The locks of what a person waits for, some minutes long: a training gives way to it."""
+        background = self.verifier(), self.captions(), self.clip_work(), self.exporter(), self.cut_exporter()
+        return (self.one_shot(), *background)
 
     def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""
@@ -131,6 +143,10 @@ def _remove_if_free(path: Path) -> bool:
     finally:
         lock.release()
     return True
+
+
+def any_is_held(locks: Iterable[FileLock]) -> bool:
+    return any(is_held(lock) for lock in locks)
 
 
 def is_held(lock: FileLock) -> bool:

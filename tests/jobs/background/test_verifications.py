@@ -134,7 +134,7 @@ def test_the_worker_takes_a_job_and_waits_until_the_verifier_lets_the_device_go(
     assert studio.jobs.job(job_id).state is JobState.DONE
 
 
-@pytest.mark.parametrize("who", ["verifier", "trainer"])
+@pytest.mark.parametrize("who", ["trainer", "clip_work"])
 def test_an_idle_worker_leaves_the_memory_to_others(studio: Studio, who: str) -> None:
     locks, worker = WorkspaceLocks(studio.settings.workspace), Worker(studio.settings)
     job_id = studio.queue.submit(studio.requests.resolve(DRAFT))

@@ -14,7 +14,9 @@ from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
 from wan_pipeline.clips.receipt import load_receipt
+from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.background.exports import ExportChoice, ExportState, PageExport
+from wan_pipeline.jobs.background.process import StateFile
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.request import LoraChoice
@@ -214,6 +216,24 @@ def test_an_export_is_begun_and_followed(tab: Tab, studio: Studio, monkeypatch: 
     followed = tab.events.follow(tab.values)
     assert "a.mov" in followed[tab.layout.exported] and not followed[tab.layout.timer].active
     assert "There is no format" in tab.click("export", "a", "../x")[tab.layout.problem]
+
+
+def test_finished_work_of_another_day_is_not_shown_again(
+    tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link was sent to the page again, which downloads the file by itself."""
+    clip, order = studio.gallery.clip("job-a").path, WorkOrder(WorkKind.UPSCALE)
+    file = StateFile(studio.settings.cache / "clip_work" / f"{clip.stem}.json", ClipWork)
+    file.write(ClipWork(WorkState.DONE, order, file="/x/a_x2.mp4"))
+    monkeypatch.setattr(studio.exports, "of", lambda _: PageExport(ExportState.DONE, "prores", file="/x/a.mov"))
+    monkeypatch.setattr(studio.verifications, "start", lambda _: None)
+    monkeypatch.setattr(studio.clip_works, "start", lambda *_: None)
+    opened = tab.click("open", "a")
+    for told in (opened, tab.click("verify", "a"), tab.events.follow(tab.values)):
+        assert (told[tab.layout.worked], told[tab.layout.exported]) == ("", "")
+    begun = tab.click("upscale", "a", '{"factor": "3", "model": "realesr-animevideov3"}')
+    assert "a_x2.mp4" in begun[tab.layout.worked] and begun[tab.layout.exported] == ""
+    assert "a_x2.mp4" in tab.events.follow(tab.values)[tab.layout.worked]
 
 
 def test_settings_go_back_to_the_form(tab: Tab) -> None:

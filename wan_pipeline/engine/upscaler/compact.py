@@ -5,12 +5,15 @@ Wang et al., "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
 from torch.nn import functional
+
+from wan_pipeline.engine.upscaler.shapes import MOST_LAYERS, count_layers, kernel_shape
+
+SCALES = (1, 2, 3, 4)
 
 
 class Compact(torch.nn.Module):
@@ -31,9 +34,15 @@ class Compact(torch.nn.Module):
 
 
 def compact_of(tensors: Mapping[str, torch.Tensor]) -> Compact | None:
-    """The empty network that a file's tensors fit; None if they are of another kind."""
-    numbers = [int(found[1]) for name in tensors if (found := re.fullmatch(r"body\.(\d+)\.weight", name))]
-    if not numbers or max(numbers) < 2 or tensors["body.0.weight"].ndim != 4:
+    """The network that a file's tensors may fit, on the meta device; None if they are of another kind."""
+    layers = count_layers(tensors, "body.{}.weight")  # a convolution, then an activation and a convolution, and so on
+    hidden = layers // 2 - 1
+    if layers % 2 == 0 or not 0 <= hidden <= MOST_LAYERS:
         return None
-    scale = round((len(tensors[f"body.{max(numbers)}.weight"]) / 3) ** 0.5)
-    return Compact(len(tensors["body.0.weight"]), max(numbers) // 2 - 1, scale)
+    channels, _ = kernel_shape(tensors, "body.0.weight")
+    outputs, _ = kernel_shape(tensors, f"body.{layers - 1}.weight")
+    scale = next((scale for scale in SCALES if 3 * scale**2 == outputs), None)
+    if not channels or scale is None:
+        return None
+    with torch.device("meta"):
+        return Compact(channels, hidden, scale)

@@ -60,16 +60,18 @@ def _foreign(file: Path) -> Compact | RRDBNet:
     network = rrdb_of(tensors) or compact_of(tensors)
     if network is None:
         raise ModelError(
-            f"{file.name} holds no network that is known here; use an ESRGAN, a Real-ESRGAN or one of its small kind."
+            f"{file.name} holds no network that is known here; use an ESRGAN that enlarges 4 times, a Real-ESRGAN or "
+            "one of its small kind."
         )
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{file.name} is not whole ({reason}); download it again.") from error
+    network.float()
     if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
         raise ModelError(f"{file.name} holds weights that are no numbers; download it again.")
-    return network.float()
+    return network
 
 
 def _bundled() -> Compact:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
+from wan_pipeline.engine.upscaler.shapes import MOST_LAYERS, count_layers, kernel_shape
+
 RESIDUAL = 0.2
 """Share of a block's output that is added to its input (ESRGAN, section 3.1)."""
 SLOPE = 0.2
@@ -19,7 +21,7 @@ SLOPE = 0.2
 LARGEST = 4
 """What the two doublings make."""
 OLD_NAMES = {"0": "conv_first", "3": "conv_up1", "6": "conv_up2", "8": "conv_hr", "10": "conv_last"}
-"""Convolutions outside the blocks, by their numbers in ESRGAN's first files."""
+"""Convolutions outside the blocks, by their numbers in ESRGAN's first files for 4 times; others have other numbers."""
 
 
 class DenseBlock(torch.nn.Module):
@@ -84,15 +86,19 @@ def new_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def rrdb_of(tensors: Mapping[str, torch.Tensor]) -> RRDBNet | None:
-    """The empty network that a file's tensors fit, by their new names; None if they are of another kind."""
-    numbers = [int(found[1]) for name in tensors if (found := re.match(r"body\.(\d+)\.rdb1\.conv1\.weight", name))]
-    scales = {3 * (LARGEST // scale) ** 2: scale for scale in (1, 2, 4)}
-    if not numbers or "conv_first.weight" not in tensors:
+    """The network that a file's tensors may fit, by their new names, on the meta device; None if they are of another
+    kind.
+    """
+    blocks = count_layers(tensors, "body.{}.rdb1.conv1.weight")
+    channels, inputs = kernel_shape(tensors, "conv_first.weight")
+    growth, _ = kernel_shape(tensors, "body.0.rdb1.conv1.weight")
+    scale = {3 * (LARGEST // scale) ** 2: scale for scale in (1, 2, 4)}.get(inputs)
+    if not growth or scale is None or blocks > MOST_LAYERS:
         return None
-    channels, inputs = tensors["conv_first.weight"].shape[:2]
-    if inputs not in scales:
+    if any(f"{name}.weight" not in tensors for name in OLD_NAMES.values()):
         return None
-    return RRDBNet(channels, len(tensors["body.0.rdb1.conv1.weight"]), max(numbers) + 1, scales[inputs])
+    with torch.device("meta"):
+        return RRDBNet(channels, growth, blocks, scale)
 
 
 def _new_name(name: str) -> str:

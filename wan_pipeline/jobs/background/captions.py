@@ -5,27 +5,25 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import psutil
-from filelock import Timeout
 
-from wan_pipeline.errors import Cancelled, StudioError, UserError
+from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
+from wan_pipeline.jobs.background.when_idle import when_idle
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.models.hub.captioners import captioners
+from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.trainer.dataset.library import Datasets
 
 MODULE = "wan_pipeline.jobs.background.captions"
-POLL_SECONDS = 1.0
 MAX_PROBLEMS = 20
 
 
@@ -93,36 +91,29 @@ def write_captions(settings: Settings, dataset: str, model: str) -> WrittenCapti
     When the queue gets work it gives way after the caption. Raises StorageError if it cannot store.
     """
     file = _state_file(settings, dataset)
-    jobs = JobReader(Database(settings.database), settings)
-    end: WrittenCaptions | None = None
-    while end is None:
-        if jobs.will_render():
-            file.write(WrittenCaptions(CaptionsState.WAITING))
-            time.sleep(POLL_SECONDS)
-            continue
-        try:
-            with WorkspaceLocks(settings.workspace).device():
-                end = _write(settings, dataset, model, file, jobs)
-        except (Cancelled, Timeout):
-            continue
-        except StudioError as error:
-            end = WrittenCaptions(CaptionsState.FAILED, error=str(error))
+
+    def report(progress: Progress) -> None:
+        state = CaptionsState.WAITING if progress.stage is Stage.QUEUED else CaptionsState.WRITING
+        file.write(WrittenCaptions(state, progress.step, progress.total))
+
+    try:
+        end = when_idle(settings, report, partial(_write, settings, dataset, model))
+    except StudioError as error:
+        end = WrittenCaptions(CaptionsState.FAILED, error=str(error))
     file.write(end)
     return end
 
 
-def _write(
-    settings: Settings, dataset: str, model: str, file: StateFile[WrittenCaptions], jobs: JobReader
-) -> WrittenCaptions:
+def _write(settings: Settings, dataset: str, model: str, observer: Observer) -> WrittenCaptions:
     from wan_pipeline.engine.device.placement import choose_placement  # here: torch takes seconds to import
     from wan_pipeline.trainer.preparation.captions import Captioner, caption_dataset
 
-    file.write(WrittenCaptions(CaptionsState.WRITING))
+    observer.progress(Progress(Stage.LOADING))
 
     def between(done: int, total: int) -> None:
-        file.write(WrittenCaptions(CaptionsState.WRITING, done, total))
-        if done < total and jobs.will_render():
-            raise Cancelled("A clip is to be made.")
+        observer.progress(Progress(Stage.SAVING, done, total))
+        if done < total:
+            check_cancelled(observer, "writing of captions")
 
     captioner = Captioner(model, choose_placement(settings.device))
     written, problems = caption_dataset(Datasets(settings.datasets).folder(dataset), captioner, between)

@@ -24,6 +24,7 @@ from wan_pipeline.jobs.handover.sound import SoundWish, make_for_clip
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import parse, parse_json
@@ -71,6 +72,8 @@ class ClipWork:
     total: int = 0
     file: str | None = None
     """The path of what was made, once it is done: for sound a clip of the gallery."""
+    clip: str = ""
+    """The id of that clip in the gallery."""
     warnings: tuple[str, ...] = ()
     error: str | None = None
     """One sentence for the user, if it failed."""
@@ -148,7 +151,7 @@ def _work(settings: Settings, clip: Path, order: WorkOrder, observer: Observer) 
         case WorkKind.SOUND:
             place = SoundOrder(Path(), lufs=order.lufs)
             made = make_for_clip(clip, order.wish or SoundWish(""), settings, observer, place)
-            return replace(done, file=str(made.path))
+            return replace(done, file=str(made.path), clip=_id_of(made.path, settings))
         case WorkKind.UPSCALE:
             target = settings.exports / f"{clip.stem}_x{order.factor}.mp4"
             finished = upscale(clip, order.factor, target, settings, observer, order.upscaler)
@@ -156,6 +159,13 @@ def _work(settings: Settings, clip: Path, order: WorkOrder, observer: Observer) 
             target = settings.exports / f"{clip.stem}_smooth{order.factor}.mp4"
             finished = interpolate(clip, order.factor, target, settings, observer)
     return replace(done, file=str(finished.path), warnings=finished.warnings)
+
+
+def _id_of(new: Path, settings: Settings) -> str:
+    """The id of a new clip, once the gallery has found it."""
+    gallery = Gallery(Database(settings.database), settings.clips)
+    gallery.rescan()
+    return gallery.at(new).id
 
 
 def _state_file(settings: Settings, clip: Path) -> StateFile[ClipWork]:

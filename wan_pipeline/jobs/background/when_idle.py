@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from filelock import Timeout
@@ -33,10 +32,16 @@ def when_idle(
     when a person has stopped it.
     """
     observer = _YieldingObserver(JobReader(Database(settings.database), settings), report, is_stopped)
+    locks = WorkspaceLocks(settings.workspace)
     while True:
         observer.wait_until_idle()
-        with suppress(Cancelled, Timeout), WorkspaceLocks(settings.workspace).device():
-            return work(observer)
+        try:
+            with locks.device().acquire(timeout=QUEUE_POLL_SECONDS):
+                return work(observer)
+        except Timeout:
+            observer.tell_waiting()
+        except Cancelled:
+            continue
 
 
 class ReportingObserver:
@@ -72,7 +77,10 @@ class _YieldingObserver(ReportingObserver):
         while self.cancelled():
             if self._is_stopped():
                 raise Cancelled("The work was stopped.")
-            if self._stage is not Stage.QUEUED:
-                self._stage = Stage.QUEUED
-                self._report(Progress(Stage.QUEUED))
+            self.tell_waiting()
             time.sleep(QUEUE_POLL_SECONDS)
+
+    def tell_waiting(self) -> None:
+        if self._stage is not Stage.QUEUED:
+            self._stage = Stage.QUEUED
+            self._report(Progress(Stage.QUEUED))

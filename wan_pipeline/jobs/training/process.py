@@ -25,14 +25,16 @@ from wan_pipeline.jobs.training.trainings import Trainings
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+from wan_pipeline.storage.locks import WorkspaceLocks, any_is_held
 
 MODULE = "wan_pipeline.jobs.training.process"
 
 
 def device_is_wanted(jobs: JobReader, locks: WorkspaceLocks) -> bool:
-    """Whether a clip is rendered or verified, or will be at once: trainings yield to that."""
-    return jobs.will_render() or is_held(locks.verifier()) or is_held(locks.one_shot())
+    """Whether a clip is rendered, or will be at once, or a person waits for other work on the device: trainings yield
+    to all of it.
+    """
+    return jobs.will_render() or any_is_held(locks.short_guests())
 
 
 def train_next(settings: Settings, stopping: Event | None = None) -> TrainingState | None:

@@ -53,7 +53,7 @@ class TrainerSupervisor:
             self._handle_exit(code)
         if not self._trainings.unfinished() or not self._backoff.may_start():
             return
-        if not device_is_wanted(self._jobs, self._locks) and not is_held(self._locks.trainer()):
+        if not is_held(self._locks.trainer()) and not device_is_wanted(self._jobs, self._locks):
             self._at_launch = self._states()
             self._process = self._launch(self._settings)
 

@@ -173,7 +173,8 @@ class Trainings:
         one = next((one for one in found if one.step == step and not one.is_result), None)
         if one is None:
             raise UserError(f"The training '{job.name}' has no checkpoint of step {step} any more; look at the list.")
-        return put_into_library(self._settings, one)
+        put_into_library(self._settings, one)
+        return one.name
 
     def fail_unfinished(self, error: str) -> None:
         """Fail every training that runs or waits: no process can be started for them."""

@@ -36,7 +36,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks, is_held
+from wan_pipeline.storage.locks import WorkspaceLocks, any_is_held, is_held
 
 if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
@@ -237,23 +237,22 @@ class Worker:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """Hold the device: a verification or training releases it within a step."""
+        """Hold the device: what else uses it, such as a training, releases it within a step."""
         lock = self._locks.device(self._settings.slot)
         try:
             lock.acquire()
         except Timeout:
-            logger.warning("A verification or training does not release the device; the queue goes on beside it.")
+            logger.warning("Another process of the workspace does not release the device; the queue goes on beside it.")
         try:
             yield
         finally:
             lock.release()
 
     def _idle(self) -> None:
-        """Get ready for the next job, or free the device while another process makes a clip or trains a LoRA."""
+        """Get ready for the next job, or free the device while something else needs it."""
         if self._is_lent():
             return
-        others = (self._locks.verifier(), self._locks.trainer(), self._locks.one_shot())
-        if not any(map(is_held, others)):
+        if not any_is_held(self._locks.device_guests()):
             self._warm_up()
         elif self._engine is not None and self._loaded is not None:
             self._engine.close()

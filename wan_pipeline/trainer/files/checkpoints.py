@@ -6,7 +6,7 @@ import filecmp
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +86,23 @@ def use(settings: Settings, name: str, step: int) -> tuple[Path, ...]:
     return targets
 
 
-def put_into_library(settings: Settings, one: Checkpoint) -> str:
-    """Copy a checkpoint into the LoRA folder, unless it is there, and return its name.
+@contextmanager
+def in_library(settings: Settings, found: Sequence[Checkpoint]) -> Iterator[dict[int, str]]:
+    """Context manager: the checkpoints' names in the LoRA folder, by step. Those that are not there are copied, and
+    removed again if the block raises.
+
+    Raises NameTakenError if another LoRA has a name, StorageError.
+    """
+    with ExitStack() as undo:
+        for one in found:
+            for copy in put_into_library(settings, one):
+                undo.callback(copy.unlink, missing_ok=True)
+        yield {one.step: one.name for one in found}
+        undo.pop_all()
+
+
+def put_into_library(settings: Settings, one: Checkpoint) -> list[Path]:
+    """Copy the files of a checkpoint that the LoRA folder lacks, and return the copies.
 
     Raises NameTakenError if another LoRA has the name, StorageError.
     """
@@ -96,8 +111,9 @@ def put_into_library(settings: Settings, one: Checkpoint) -> str:
     for path, target in zip(one.paths, targets, strict=True):
         if target.exists() and not filecmp.cmp(path, target, shallow=False):
             raise NameTakenError(f"There is another LoRA '{target.stem}' in {settings.loras}; rename that one.")
-    _copy([path for path, _ in missing], [target for _, target in missing])
-    return one.name
+    copies = [target for _, target in missing]
+    _copy([path for path, _ in missing], copies)
+    return copies
 
 
 def _copy(paths: Sequence[Path], targets: Sequence[Path]) -> None:

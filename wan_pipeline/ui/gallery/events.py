@@ -118,7 +118,7 @@ class GalleryEvents:
 
     def follow(self, values: Values) -> Updates:
         """Show how all work on the open clip stands, and stop the timer when it is over."""
-        return self._follow(values[self._layout.selection].open)
+        return self._follow(values[self._layout.selection])
 
     # The grid
 
@@ -190,6 +190,8 @@ class GalleryEvents:
         clip = self._gallery.clip(clip_id)
         verification, export = self._studio.verifications.of(clip.path), self._studio.exports.of(clip.path)
         work = self._work.of(clip)
+        exports, works = export is not None and not export.is_over, work is not None and not work.is_over
+        verifies = verification is not None and not verification.is_over
         return self._layout.updates(
             sound_file=None,
             voice_file=None,
@@ -204,10 +206,10 @@ class GalleryEvents:
             problem="",
             shared="",
             report=verification_report(self._templates, verification),
-            exported="" if export is None or export.is_over else export_report(self._templates, export),
-            worked="" if work is None or work.is_over else self._work.report(clip, work),
-            timer=gr.Timer(active=any(each is not None and not each.is_over for each in (verification, export, work))),
-            selection=replace(call.selection, open=clip_id),
+            exported=export_report(self._templates, export if exports else None),
+            worked=self._work.report(clip, work if works else None),
+            timer=gr.Timer(active=verifies or exports or works),
+            selection=replace(call.selection, open=clip_id, follows_export=exports, follows_work=works),
         )
 
     def _step(self, call: Call) -> Updates:
@@ -258,8 +260,7 @@ class GalleryEvents:
                 shared = html.share_link(self._templates, done.text, done.download)
                 return self._layout.updates(problem="", shared=shared)
             case "verify":
-                followed = self._follow(call.selection.open)
-                return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
+                return self._begun(call.selection)
             case _:
                 return {**self._moved(call), **self._layout.updates(toast=done.toast(self._templates))}
 
@@ -274,8 +275,7 @@ class GalleryEvents:
     def _export(self, call: Call) -> Updates:
         """Begin to write the clip in the format of the button."""
         self._studio.exports.start(self._gallery.clip(call.click.subject).path, *chosen_export(call.click.text))
-        followed = self._follow(call.selection.open)
-        return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
+        return self._begun(replace(call.selection, follows_export=True))
 
     def _add_sound(self, call: Call) -> Updates:
         """Make a clip with the uploaded file under it, and open that."""
@@ -289,8 +289,7 @@ class GalleryEvents:
             self._work.stop(call.click)
         else:
             self._work.start(call.click)
-        followed = self._follow(call.selection.open)
-        return {**followed, **self._layout.updates(problem="", timer=gr.Timer(active=True))}
+        return self._begun(replace(call.selection, follows_work=True))
 
     def _note(self, call: Call) -> Updates:
         self._gallery.note(call.click.subject, call.click.text)
@@ -307,12 +306,18 @@ class GalleryEvents:
             open_folder(self._gallery.clip(call.click.subject).path)
         return self._layout.updates(report=gr.skip())  # to Gradio, an empty dict is no answer
 
-    def _follow(self, clip_id: str) -> Updates:
-        if not clip_id:
+    def _begun(self, selection: Selection) -> Updates:
+        """Follow what was just begun, or asked to stop."""
+        started = self._layout.updates(problem="", timer=gr.Timer(active=True), selection=selection)
+        return {**self._follow(selection), **started}
+
+    def _follow(self, selection: Selection) -> Updates:
+        if not selection.open:
             return self._layout.updates(timer=gr.Timer(active=False))
-        clip = self._gallery.clip(clip_id)
-        verification, export = self._studio.verifications.of(clip.path), self._studio.exports.of(clip.path)
-        work = self._work.of(clip)
+        clip = self._gallery.clip(selection.open)
+        verification = self._studio.verifications.of(clip.path)
+        export = self._studio.exports.of(clip.path) if selection.follows_export else None
+        work = self._work.of(clip) if selection.follows_work else None
         is_over = all(each is None or each.is_over for each in (verification, export, work))
         return self._layout.updates(
             report=verification_report(self._templates, verification),

@@ -31,6 +31,12 @@ class Selection:
     """Ids of the chosen clips, in the order in which they were chosen."""
     open: str = ""
     """Id of the clip whose sheet is open; empty for none."""
+    follows_export: bool = False
+    """Whether the open clip's export ran when its sheet was opened, or was begun there. An older one's file, shown
+    again, would be downloaded again.
+    """
+    follows_work: bool = False
+    """The same for the work on its sound or its frames."""
     ids: tuple[str, ...] = ()
     """Ids of the clips on this page, in order."""
     until: int | None = None

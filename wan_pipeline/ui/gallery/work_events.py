@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState
+from wan_pipeline.jobs.background.clip_work import ClipWork, WorkOrder
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.names import STAGES
@@ -48,7 +48,6 @@ class WorkEvents:
         """How the work stands; empty if there was none."""
         if work is None:
             return ""
-        is_new_clip = work.state is WorkState.DONE and work.order.kind is WorkKind.SOUND
         return self._templates.render(
             "gallery/work.html",
             clip=clip.id,
@@ -61,13 +60,5 @@ class WorkEvents:
             error=work.error,
             warnings=work.warnings,
             file=Path(work.file) if work.file else None,
-            new_clip=self._id_of(work.file) if is_new_clip else "",
+            new_clip=work.clip,
         )
-
-    def _id_of(self, file: str | None) -> str:
-        """Of the clip that was made; empty if it is gone again."""
-        self._studio.gallery.rescan()
-        try:
-            return self._studio.gallery.at(Path(file or "")).id
-        except UserError:
-            return ""
