@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -39,8 +40,9 @@ PLAYED = """() => new Promise(done => {
 })"""
 
 
-def starred_takes(workspace: Path) -> None:
-    """Three starred clips of the project Cuts, as the worker leaves them."""
+@pytest.fixture
+def starred_takes(workspace: Path, address: str) -> Iterator[None]:
+    """Three starred clips of the project Cuts, as the worker leaves them. They lose their stars after."""
     Projects(workspace / "projects").create(Project("Cuts", "Cuts"))
     levels = np.linspace(0, 255, FRAMES * 96 * 160 * 3).reshape(FRAMES, 96, 160, 3).astype(np.uint8)
     for number in range(TAKES):
@@ -52,12 +54,16 @@ def starred_takes(workspace: Path) -> None:
         write_receipt(receipt, clip)
     gallery = Gallery(Database(workspace / "studio.sqlite3"), workspace / "clips")
     gallery.rescan()
-    for number in range(TAKES):
-        gallery.star(f"{number}c" * 16, True)
+    takes = [f"{number}c" * 16 for number in range(TAKES)]
+    for take in takes:
+        gallery.star(take, True)
+    yield
+    for take in takes:
+        gallery.star(take, False)
 
 
+@pytest.mark.usefixtures("starred_takes")
 def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) -> None:
-    starred_takes(workspace)
     page = visitor.open()
     open_project(page, "Cuts")
     page.get_by_role("tab", name="Cut", exact=True).click()
