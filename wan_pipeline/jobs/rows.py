@@ -64,7 +64,7 @@ def with_progress(detail: str, row: sqlite3.Row) -> str:
             reached = AFTER_DENOISING_BEGAN
         case _:
             return detail
-    return f"{detail}; {reached}" if detail else reached
+    return f"{detail} ({reached})" if detail else reached
 
 
 def update_job(connection: sqlite3.Connection, job_id: str, states: Collection[JobState], **values: Any) -> bool:

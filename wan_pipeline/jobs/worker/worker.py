@@ -121,7 +121,7 @@ class Worker:
             if nothing_is_saved := self._saver.is_idle():  # else it still beats for the job that is being saved
                 heart.set_job(None)
             if not self._settings.slot:
-                self._recover(recover_unwatched)
+                retry_on_busy(partial(self._recover, recover_unwatched), self._stopping)
             claim = partial(self._queue.claim, self._loaded, deterministic=self._is_deterministic)
             if not self._is_lent() and (job := retry_on_busy(claim, self._stopping)):
                 crash_point(CrashPoint.CLAIMED)
