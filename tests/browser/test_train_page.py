@@ -35,7 +35,7 @@ def test_from_pictures_to_the_form(visitor: Visitor, workspace: Path, tmp_path: 
     page.locator("#dataset-replace").get_by_role("button", name="Replace").click()
     expect(caption).to_have_value("a green cube")
 
-    page.get_by_label("Trigger word").fill("ohwx")
+    page.get_by_label("Trigger word", exact=True).fill("ohwx")
     page.get_by_label("Steps", exact=True).locator("visible=true").fill("2")
     page.get_by_label("Prompts of samples").fill("a red ball")
     train = page.get_by_role("button", name="Train", exact=True)
