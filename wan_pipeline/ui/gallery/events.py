@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import gradio as gr
 
 from wan_pipeline.clips.gallery import MAX_RATING
-from wan_pipeline.errors import RequestError, UserError
+from wan_pipeline.errors import UserError
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.folder import is_at_this_computer, open_folder
@@ -16,31 +16,17 @@ from wan_pipeline.ui.common.messages import notice, toast
 from wan_pipeline.ui.common.names import Names
 from wan_pipeline.ui.common.parts.clip_actions import ClipActions
 from wan_pipeline.ui.common.parts.export_choice import chosen_export
-from wan_pipeline.ui.common.parts.many_clips import LEAVES, MAX_COMPARED, ManyClips, many_bar
+from wan_pipeline.ui.common.parts.many_clips import LEAVES, MAX_COMPARED, ManyClips
 from wan_pipeline.ui.common.parts.reports import export_report, verification_report
-from wan_pipeline.ui.common.projects import chosen_project, project_choices
+from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery import html
 from wan_pipeline.ui.gallery.finishing import finishing_of
-from wan_pipeline.ui.gallery.html import PAGE_SIZE
+from wan_pipeline.ui.gallery.grid import Call, Grid, newest, without
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
 from wan_pipeline.ui.gallery.work_events import WorkEvents
 from wan_pipeline.wording import plural
-
-MAX_PICKED = 500
-"""Clips that are chosen at most."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A click, and what it is about."""
-
-    click: Click
-    values: Values
-    selection: Selection
-    is_local: bool
-    """Whether the browser runs on the studio's own computer."""
 
 
 class GalleryEvents:
@@ -51,12 +37,13 @@ class GalleryEvents:
     ) -> None:
         self._studio, self._gallery, self._names = studio, studio.gallery, names
         self._templates, self._layout = templates, layout
+        self._grid = Grid(studio, templates, layout)
         self._clips, self._project = ClipActions(studio, links.filler), links.project
         self._work = WorkEvents(studio, templates)
         self._many = ManyClips(studio)
         self._actions: Mapping[str, Callable[[Call], Updates]] = {
-            "show-new": lambda call: self._grid(call.values, _newest(call.selection)),
-            **dict.fromkeys(("older", "newer"), self._turn_page),
+            "show-new": lambda call: self._grid.draw(call.values, newest(call.selection)),
+            **dict.fromkeys(("older", "newer"), self._grid.turn_page),
             "open": lambda call: self._open(call, call.click.subject),
             **dict.fromkeys(("next", "previous"), self._step),
             "close": lambda call: self._close(call.selection),
@@ -65,7 +52,7 @@ class GalleryEvents:
             "export": self._export,
             "add-sound": self._add_sound,
             **dict.fromkeys((*self._work.starts, "stop-work"), self._change_work),
-            **dict.fromkeys(("pick", "pick-page", "unpick"), self._pick),
+            **dict.fromkeys(("pick", "pick-page", "unpick"), self._grid.pick),
             **{f"rate-{rating}": self._judge for rating in range(MAX_RATING + 1)},
             **dict.fromkeys(("pick-take", "reject-take"), self._judge),
             "compare": self._compare,
@@ -80,7 +67,7 @@ class GalleryEvents:
         self._gallery.rescan()
         project = chosen_project(self._studio, values[self._project])
         offered, values = self._layout.offer(self._gallery.facets(), self._names, values, project)
-        return {**offered, **self._grid(values, replace(values[self._layout.selection], until=None))}
+        return {**offered, **self._grid.draw(values, replace(values[self._layout.selection], until=None))}
 
     def open_project(self, values: Values) -> Updates:
         """Another project in the head of the page: show its clips."""
@@ -92,11 +79,11 @@ class GalleryEvents:
 
     def search(self, values: Values) -> Updates:
         """Other words or filters: show the first page of what they find."""
-        return self._grid(values, _newest(values[self._layout.selection]))
+        return self._grid.draw(values, newest(values[self._layout.selection]))
 
     def look_for_new(self, values: Values) -> Updates:
         """Announce clips that have come since the grid was drawn. The grid itself stays as it is."""
-        return self._layout.updates(arrivals=self._arrivals(values, values[self._layout.selection].until))
+        return self._layout.updates(arrivals=self._grid.arrivals(values, values[self._layout.selection].until))
 
     def empty_bin(self, values: Values) -> Updates:
         try:
@@ -119,67 +106,6 @@ class GalleryEvents:
     def follow(self, values: Values) -> Updates:
         """Show how all work on the open clip stands, and stop the timer when it is over."""
         return self._follow(values[self._layout.selection])
-
-    # The grid
-
-    def _grid(self, values: Values, selection: Selection) -> Updates:
-        query, offset = self._layout.query(values), selection.offset
-        try:
-            page = self._gallery.page(query, offset, PAGE_SIZE, selection.until)
-        except RequestError as error:
-            return self._toast(str(error))
-        if not page.items and offset:  # the last clip of the last page is gone
-            return self._grid(values, replace(selection, offset=max(offset - PAGE_SIZE, 0)))
-        return self._layout.updates(
-            grid=html.grid(self._templates, page, query, offset, selection.picked),
-            count=html.count(self._templates, page.total),
-            empty_bin=gr.Button(visible=query.binned and page.total > 0),
-            arrivals=self._arrivals(values, selection.until),
-            selection=replace(
-                selection,
-                ids=tuple(clip.id for clip in page.items),
-                until=page.newest if selection.until is None else selection.until,
-            ),
-        )
-
-    def _arrivals(self, values: Values, until: int | None) -> str:
-        """Empty for a grid that shows all there is, and for words that `search` refuses."""
-        try:
-            number = 0 if until is None else self._gallery.count_newer(self._layout.query(values), until)
-        except RequestError:
-            number = 0
-        return html.arrivals(self._templates, number)
-
-    def _turn_page(self, call: Call) -> Updates:
-        step = PAGE_SIZE if call.click.act == "older" else -PAGE_SIZE
-        return self._grid(call.values, replace(call.selection, offset=max(call.selection.offset + step, 0)))
-
-    def _pick(self, call: Call) -> Updates:
-        """Choose a clip, or drop it if it is chosen. "pick-page" chooses all of the page, "unpick" drops all."""
-        clip_id, picked = call.click.subject, call.selection.picked
-        match call.click.act:
-            case "unpick":
-                picked = ()
-            case "pick-page":
-                picked = tuple(dict.fromkeys((*picked, *call.selection.ids)))[:MAX_PICKED]
-            case _ if clip_id in picked:
-                picked = _without(picked, clip_id)
-            case _:
-                picked = (*picked, clip_id)[-MAX_PICKED:]
-        return self._grid_and_picks(call.values, replace(call.selection, picked=picked))
-
-    def _grid_and_picks(self, values: Values, selection: Selection) -> Updates:
-        """The picks are held by id, on whatever page they are; one that was deleted meanwhile is dropped."""
-        found = self._gallery.existing(selection.picked)
-        picks = many_bar(
-            self._templates,
-            [clip.poster for clip in found],
-            project_choices(self._studio),
-            in_gallery=True,
-            is_binned=all(clip.is_binned for clip in found),
-        )
-        selection = replace(selection, picked=tuple(clip.id for clip in found))
-        return {**self._grid(values, selection), **self._layout.updates(picks=picks)}
 
     def _toast(self, text: str) -> Updates:
         return self._layout.updates(toast=toast(self._templates, text))
@@ -234,7 +160,7 @@ class GalleryEvents:
             self._pick_take(clip.id)
         else:
             self._gallery.rate(clip.id, int(act[-1]))
-        return self._grid(call.values, call.selection)
+        return self._grid.draw(call.values, call.selection)
 
     def _pick_take(self, clip_id: str) -> None:
         shot = self._studio.shots.of_take(clip_id)
@@ -255,7 +181,7 @@ class GalleryEvents:
         done = self._clips.changes[call.click.act](call.click)
         match call.click.act:
             case "star":  # an open sheet is not sent again, which would restart its clip: gallery.js changes its star
-                return self._grid(call.values, call.selection)
+                return self._grid.draw(call.values, call.selection)
             case "share":
                 shared = html.share_link(self._templates, done.text, done.download)
                 return self._layout.updates(problem="", shared=shared)
@@ -270,7 +196,7 @@ class GalleryEvents:
         done = self._many.actions[act](ids, call.click)
         selection = replace(call.selection, picked=() if act in LEAVES else ids)
         told = self._layout.updates(toast=done.toast(self._templates)) if done.text else {}
-        return {**self._grid_and_picks(call.values, selection), **told}
+        return {**self._grid.draw_with_picks(call.values, selection), **told}
 
     def _export(self, call: Call) -> Updates:
         """Begin to write the clip in the format of the button."""
@@ -281,7 +207,7 @@ class GalleryEvents:
         """Make a clip with the uploaded file under it, and open that."""
         layout, values = self._layout, call.values
         new = self._work.add_sound(call.click, values[layout.sound_file], values[layout.voice_file])
-        return {**self._grid(values, call.selection), **self._open(call, new)}
+        return {**self._grid.draw(values, call.selection), **self._open(call, new)}
 
     def _change_work(self, call: Call) -> Updates:
         """Begin what a form of the sheet asks for, or stop it."""
@@ -293,13 +219,13 @@ class GalleryEvents:
 
     def _note(self, call: Call) -> Updates:
         self._gallery.note(call.click.subject, call.click.text)
-        return self._grid(call.values, call.selection)
+        return self._grid.draw(call.values, call.selection)
 
     def _moved(self, call: Call) -> Updates:
         """Close the sheet of a clip that went into the bin or came out of it."""
-        picked = _without(call.selection.picked, call.click.subject)
+        picked = without(call.selection.picked, call.click.subject)
         closed = replace(call.selection, picked=picked, open="")
-        return {**self._closed(), **self._grid_and_picks(call.values, closed)}
+        return {**self._closed(), **self._grid.draw_with_picks(call.values, closed)}
 
     def _open_folder(self, call: Call) -> Updates:
         if call.is_local:
@@ -329,12 +255,3 @@ class GalleryEvents:
     def _leave(self, call: Call, filled: Updates) -> Updates:
         """Back to the form, which is filled."""
         return {**filled, **self._close(call.selection)}
-
-
-def _newest(selection: Selection) -> Selection:
-    """The first page, with all clips there are now."""
-    return replace(selection, offset=0, until=None)
-
-
-def _without(ids: Sequence[str], clip_id: str) -> tuple[str, ...]:
-    return tuple(other for other in ids if other != clip_id)
