@@ -53,6 +53,16 @@ def add_folders(parser: argparse.ArgumentParser, *, with_defaults: bool = False)
     group.add_argument("--loras-folder", type=Path, metavar="DIR", action="append", default=absent, help=text)
 
 
+def add_action(
+    actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str
+) -> argparse.ArgumentParser:
+    """A parser for an action of a command; `run` is called with its options, and `text` says what it does."""
+    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    add_folders(parser)
+    return parser
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """One option for each setting of a clip."""
     for option in words.OPTIONS:

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings, warn
+from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_action, settings, warn
 from wan_pipeline.models import registry
-from wan_pipeline.wording import data_size, upper_first
+from wan_pipeline.wording import data_size
 
 if TYPE_CHECKING:
     from wan_pipeline.lora.facts import LoraCatalog, LoraFacts
@@ -33,10 +33,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
+    parser = add_action(actions, name, run, text)
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
-    parser.set_defaults(run=run)
-    add_folders(parser)
     return parser
 
 

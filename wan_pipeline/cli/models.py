@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, settings, warn
+from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_action, add_folders, settings, warn
 from wan_pipeline.errors import ModelError
 from wan_pipeline.progress import Throttle
-from wan_pipeline.wording import data_size, duration, upper_first
+from wan_pipeline.wording import data_size, duration
 
 if TYPE_CHECKING:
     from wan_pipeline.models.entries import Entry
@@ -68,10 +68,8 @@ def _add_import(actions: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
+    parser = add_action(actions, name, run, text)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
-    parser.set_defaults(run=run)
-    add_folders(parser)
     return parser
 
 

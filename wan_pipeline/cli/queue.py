@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import (
     Commands,
+    add_action,
     add_devices,
     add_folders,
     add_memory,
@@ -22,7 +23,6 @@ from wan_pipeline.cli.common import (
 )
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
-from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
     from wan_pipeline.jobs.job import Job
@@ -38,32 +38,25 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     _add_add(actions)
     _add_list(actions)
-    work = _action(actions, "work", _work, "make the clips that wait, until there are none")
+    work = add_action(actions, "work", _work, "make the clips that wait, until there are none")
     add_memory(work)
     add_devices(work)
     work.set_defaults(stopped="stopped; the clip that was being made waits again.")
-    pause = _action(actions, "pause", _pause, "start no further clip; the one that is being made goes on")
+    pause = add_action(actions, "pause", _pause, "start no further clip; the one that is being made goes on")
     pause.add_argument("--after-current", action="store_true", help="only when the clip that is being made is done")
-    _action(actions, "resume", _resume, "go on after a pause")
-    _add_ids(_action(actions, "retry", _retry, "queue failed clips again"), "*", "all that failed")
+    add_action(actions, "resume", _resume, "go on after a pause")
+    _add_ids(add_action(actions, "retry", _retry, "queue failed clips again"), "*", "all that failed")
     _add_cancel(actions)
-    clear = _action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
+    clear = add_action(actions, "clear", _clear, "take finished jobs off the list; their clips stay")
     clear.add_argument("--project", metavar="NAME", help="only those of a project")
-    export = _action(actions, "export", _export, "write all that waits to a file that `add --file` reads")
+    export = add_action(actions, "export", _export, "write all that waits to a file that `add --file` reads")
     export.add_argument("--project", metavar="NAME", help="only those of a project")
     export.add_argument("output", type=Path, metavar="FILE", help="a .jsonl file; a .zip if there are input images")
-    _action(actions, "template", _template, "print a CSV file to fill in for `add --file`")
-
-
-def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    add_folders(parser)
-    return parser
+    add_action(actions, "template", _template, "print a CSV file to fill in for `add --file`")
 
 
 def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
-    parser = _action(actions, "add", _add, "put clips at the end of the queue and print their job ids, one a line")
+    parser = add_action(actions, "add", _add, "put clips at the end of the queue and print their job ids, one a line")
     add_settings(parser)
     add_project(parser, "what the clips belong to, whose setup they get; made if it is new", profile=True)
     parser.add_argument(
@@ -83,13 +76,13 @@ def _add_add(actions: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_list(actions: Commands[argparse.ArgumentParser]) -> None:
-    parser = _action(actions, "list", _list, "show the jobs: those at work, those that wait, then the finished")
+    parser = add_action(actions, "list", _list, "show the jobs: those at work, those that wait, then the finished")
     parser.add_argument("--project", metavar="NAME", help="only those of a project")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job, one a line")
 
 
 def _add_cancel(actions: Commands[argparse.ArgumentParser]) -> None:
-    parser = _action(actions, "cancel", _cancel, "take clips out of the queue, or stop them")
+    parser = add_action(actions, "cancel", _cancel, "take clips out of the queue, or stop them")
     _add_ids(parser, "*", "")
     parser.add_argument("--project", metavar="NAME", help="all of a project that run, wait or are held")
     parser.add_argument("--all", action="store_true", help="all that run, wait or are held")

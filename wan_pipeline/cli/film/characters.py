@@ -7,10 +7,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, opened_studio, reporting_new_projects
+from wan_pipeline.cli.common import Commands, add_action, add_folders, opened_studio, reporting_new_projects
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests import options as words
-from wan_pipeline.wording import plural, upper_first
+from wan_pipeline.wording import plural
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.prompts.characters import Character
@@ -42,11 +42,9 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
-    parser.set_defaults(run=run)
+    parser = add_action(actions, name, run, text)
     parser.add_argument("--project", default="", metavar="NAME", help="its project (the default project)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
-    add_folders(parser)
     return parser
 
 

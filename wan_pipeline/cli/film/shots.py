@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import (
     Commands,
+    add_action,
     add_folders,
     add_settings,
     draft,
@@ -19,7 +20,7 @@ from wan_pipeline.cli.common import (
 )
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.options import path as options_path
-from wan_pipeline.wording import plural, upper_first
+from wan_pipeline.wording import plural
 
 if TYPE_CHECKING:
     from wan_pipeline.projects.shots.shot import NewShot, Shot, Take
@@ -51,12 +52,10 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
-    parser.set_defaults(run=run)
+    parser = add_action(actions, name, run, text)
     parser.add_argument("shots", nargs="*", metavar="SHOT", help="its id, such as 010 or SCENE/010 (all shots)")
     parser.add_argument("--project", default="", metavar="NAME", help="the project of the shots (the default project)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
-    add_folders(parser)
     return parser
 
 

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, add_memory, opened_studio, warn
+from wan_pipeline.cli.common import Commands, add_action, add_folders, add_memory, opened_studio, warn
 from wan_pipeline.cli.handover.export import add_handles
 from wan_pipeline.requests import options as words
-from wan_pipeline.wording import upper_first
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -87,12 +86,10 @@ def _add_export(actions: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: Commands[argparse.ArgumentParser], name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{upper_first(text)}.", allow_abbrev=False)
-    parser.set_defaults(run=run)
+    parser = add_action(actions, name, run, text)
     parser.add_argument("--project", required=True, metavar="NAME", help="the project that it belongs to")
     parser.add_argument("--cut", default="", metavar="NAME", help="its name (main)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
-    add_folders(parser)
     return parser
 
 
