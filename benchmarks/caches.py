@@ -31,10 +31,10 @@ from training.judge import Judge
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.progress import SilentObserver, Stage
-from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import resolve
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.guidance_interval import interval_text
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 from wan_pipeline.settings import Settings
 
 STEPS = 40

@@ -33,7 +33,7 @@ from wan_pipeline.clips.inputs.images import ingest
 from wan_pipeline.demo.captions import SceneWords, full_caption
 from wan_pipeline.demo.scenes import CHANCES, Scenes, render, split
 from wan_pipeline.demo.vocabulary import COLORS, MOTIONS, OBJECTS, PLACES
-from wan_pipeline.engine.decode import decode
+from wan_pipeline.engine.decoding.decode import decode
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.registry import DEMO

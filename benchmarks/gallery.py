@@ -25,7 +25,7 @@ from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.naming import clip_name
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.storage.database import Database
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery.html import PAGE_SIZE, grid

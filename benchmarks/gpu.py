@@ -27,7 +27,7 @@ from benchmarks.gpu_eight_bits import attention, demo_clips, eight_bits
 from benchmarks.gpu_loras import loras_14b
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
-from wan_pipeline.engine.decode import decode as decode_frames
+from wan_pipeline.engine.decoding.decode import decode as decode_frames
 from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
@@ -46,7 +46,7 @@ from wan_pipeline.planning.planner import Planner
 from wan_pipeline.planning.transformer import chunk_tokens
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.settings import Settings
 
 SMALL, MIDDLE, LARGE = (Geometry(*size, 81, 1) for size in ((832, 480), (1280, 720), (1920, 1088)))

@@ -27,7 +27,7 @@ from training.denoiser import load_state, state_of
 from training.pixels import noise_clips
 from wan_pipeline.demo.captions import make_tokenizer
 from wan_pipeline.demo.scenes import render, sample_scenes
-from wan_pipeline.engine.decode import latent_scale
+from wan_pipeline.engine.decoding.decode import latent_scale
 
 LOG_VARIANCE = -8.0
 """Log variance of the encoder's distribution: a deviation of about 0.02, as the first training learned."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from training.words import tokenize
 from wan_pipeline.demo.captions import MAX_TOKENS, SceneWords, caption, make_tokenizer
 from wan_pipeline.demo.scenes import Scenes, render, sample_scenes
-from wan_pipeline.engine.decode import latent_scale
+from wan_pipeline.engine.decoding.decode import latent_scale
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.settings import REPOSITORY
 
 STEPS = 5

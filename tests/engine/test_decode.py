@@ -11,7 +11,7 @@ from diffusers.video_processor import VideoProcessor
 
 from tests.support import tiny
 from tests.support.observers import Recorder
-from wan_pipeline.engine.decode import decode, decoder_passes, denormalise, tile_spans
+from wan_pipeline.engine.decoding.decode import decode, decoder_passes, denormalise, tile_spans
 from wan_pipeline.errors import Cancelled, GenerationError
 from wan_pipeline.progress import Stage
 

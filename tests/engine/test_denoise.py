@@ -10,11 +10,11 @@ import torch
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.engine.conditioning import Conditioning
+from wan_pipeline.engine.decoding.preview import Preview
 from wan_pipeline.engine.denoise import ExecutionDevice, estimate_clean, initial_noise, sample
 from wan_pipeline.engine.loading.load import load_denoiser, quiet_libraries
-from wan_pipeline.engine.preview import Preview
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 ON_CPU = ExecutionDevice(torch.device("cpu"))
 

@@ -22,7 +22,7 @@ from wan_pipeline.models.spec import Mode
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 
 def small(**changes) -> GenerationRequest:

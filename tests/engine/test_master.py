@@ -11,9 +11,9 @@ import torch
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.clips.export.bit_depth import eight_bits, rounded, sixteen_bits
+from wan_pipeline.engine.decoding.latents import pack, unpack
+from wan_pipeline.engine.decoding.master import decode_master
 from wan_pipeline.engine.engine import Engine
-from wan_pipeline.engine.latents import pack, unpack
-from wan_pipeline.engine.master import decode_master
 from wan_pipeline.errors import Cancelled, GenerationError
 from wan_pipeline.progress import SilentObserver, Stage
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 
 from tests.support import tiny
-from wan_pipeline.engine import preview
-from wan_pipeline.engine.preview import Preview, load_preview
+from wan_pipeline.engine.decoding import preview
+from wan_pipeline.engine.decoding.preview import Preview, load_preview
 from wan_pipeline.settings import Settings
 
 

@@ -12,7 +12,7 @@ from tests.support.observers import Recorder
 from wan_pipeline.clips.provenance import Passes
 from wan_pipeline.engine.step_cache import PassCounter
 from wan_pipeline.requests.request import LoraChoice
-from wan_pipeline.requests.step_cache import CacheKind, StepCache
+from wan_pipeline.requests.sampling.step_cache import CacheKind, StepCache
 
 STEPS = 10
 

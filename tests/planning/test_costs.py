@@ -17,7 +17,7 @@ from wan_pipeline.planning.machine import GIB, REFERENCE
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, read_plan
 from wan_pipeline.planning.selection import select_plan
 from wan_pipeline.planning.transformer import activation_bytes, pass_seconds, transformer_bytes
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from wan_pipeline.models.registry import DEMO, WAN21_VACE_14B
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.requests.own_clip import own_request
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 
 
 def test_the_geometry_of_a_request():

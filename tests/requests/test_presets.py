@@ -18,7 +18,7 @@ from wan_pipeline.models.spec import LastImage, Mode
 from wan_pipeline.requests.presets import Preset, PresetGroup, find_preset, load_preset, load_presets
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import resolve
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 

@@ -15,7 +15,7 @@ from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.requests.stored import UNREADABLE, read_request
 from wan_pipeline.storage.database import Database
 

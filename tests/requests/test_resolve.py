@@ -21,8 +21,8 @@ from wan_pipeline.requests.limits import MAX_RANDOM_SEED
 from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import cropped, merge_settings, resolve
-from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.requests.speeds import load_speeds
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.speeds import load_speeds
 from wan_pipeline.settings import Settings
 
 NOIR = Preset(id="noir", title="Noir", description="", prompt="{prompt}, film noir", num_inference_steps=8, width=256)

@@ -19,8 +19,8 @@ from wan_pipeline.models.registry import DEMO, MODELS, WAN21_I2V_480P, WAN22_T2V
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.resolve import resolve
-from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.requests.speeds import find_speed, load_speed, load_speeds
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.speeds import find_speed, load_speed, load_speeds
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 

@@ -19,12 +19,12 @@ from wan_pipeline.models.registry import (
 )
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.planning.geometry import Geometry
-from wan_pipeline.requests.guidance_interval import guided_steps, parse_interval
 from wan_pipeline.requests.layers import Layers, Setup
 from wan_pipeline.requests.lists.clips import Row, row_values
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import PENDING, resolve
-from wan_pipeline.requests.step_cache import (
+from wan_pipeline.requests.sampling.guidance_interval import guided_steps, parse_interval
+from wan_pipeline.requests.sampling.step_cache import (
     CacheKind,
     StepCache,
     amount_of_threshold,

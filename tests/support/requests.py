@@ -7,7 +7,7 @@ from typing import Any
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import SilentObserver
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 Silence = SilentObserver
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from wan_pipeline.engine.branches import Twin, branches
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState, solver_state
 from wan_pipeline.engine.conditioning import Conditioning
+from wan_pipeline.engine.decoding.preview import Preview
 from wan_pipeline.engine.loading.load import Denoiser
 from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
 from wan_pipeline.engine.noise import resample_noise
-from wan_pipeline.engine.preview import Preview
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.inspect import VACE_PIPELINE
 from wan_pipeline.models.spec import Mode
@@ -56,13 +56,9 @@ def sample(
     resume state, if it has one. Raises Cancelled within one step, GenerationError at the first value that is not a
     number.
     """
-    device = execution.device
-    pipeline = _pipeline(denoiser, request)
-    state = checkpoint.resume_state if checkpoint else None
-    if state is not None:
-        pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
-    latents = (initial_noise(denoiser, request) if state is None else state.latents).to(device)
-    first, steps = state.step if state else 0, request.num_inference_steps
+    device, steps = execution.device, request.num_inference_steps
+    pipeline, first, latents = _begun(denoiser, request, checkpoint)
+    latents = latents.to(device)
     if first < steps:  # else all are done, and only decoding is left
         execution.begin_step(first)
     callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step)
@@ -86,6 +82,17 @@ def sample(
         )
     denoised: torch.Tensor = output.frames
     return denoised[:, :, len(conditioning.references) :]
+
+
+def _begun(
+    denoiser: Denoiser, request: GenerationRequest, checkpoint: Checkpoint | None
+) -> tuple[Any, int, torch.Tensor]:
+    """The pipeline, the first step to be done, and the latents before it."""
+    pipeline, state = _pipeline(denoiser, request), checkpoint.resume_state if checkpoint else None
+    if state is None:
+        return pipeline, 0, initial_noise(denoiser, request)
+    pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
+    return pipeline, state.step, state.latents
 
 
 def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tensor:

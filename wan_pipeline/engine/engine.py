@@ -17,7 +17,9 @@ from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.branches import copied, why_one_device
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
-from wan_pipeline.engine.decode import decode, decoder_passes
+from wan_pipeline.engine.decoding.decode import decode, decoder_passes
+from wan_pipeline.engine.decoding.latents import pack
+from wan_pipeline.engine.decoding.preview import load_preview
 from wan_pipeline.engine.denoise import ExecutionDevice, sample
 from wan_pipeline.engine.device.deterministic import deterministic as deterministic_mode
 from wan_pipeline.engine.device.placement import (
@@ -30,7 +32,6 @@ from wan_pipeline.engine.device.placement import (
     release_memory,
 )
 from wan_pipeline.engine.device.second import SecondDevice, choose_second
-from wan_pipeline.engine.latents import pack
 from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.loading.loaded import Loaded, ModelHolder
 from wan_pipeline.engine.lora.adapters import AdapterHome
@@ -38,7 +39,6 @@ from wan_pipeline.engine.lora.chosen import ChosenLora, match_chosen, summed
 from wan_pipeline.engine.lora.experts import Adapters, applied_to_experts, read_adapters
 from wan_pipeline.engine.memory.weights import compute_dtype
 from wan_pipeline.engine.prepared import PlannedClip, Prepared
-from wan_pipeline.engine.preview import load_preview
 from wan_pipeline.engine.provenance import ProvenanceRecorder
 from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages

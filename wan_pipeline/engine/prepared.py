@@ -7,11 +7,11 @@ from pathlib import Path
 
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.checkpoint import Checkpoint
+from wan_pipeline.engine.decoding.preview import Preview
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.loading.loaded import Loaded
 from wan_pipeline.engine.lora.experts import Adapters
 from wan_pipeline.engine.lora.factor import Factor
-from wan_pipeline.engine.preview import Preview
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.planning.memory_plan import MemoryPlan

@@ -26,7 +26,7 @@ class Rendered:
     resumed_from: int = 0
     """Denoising steps that an earlier run had done."""
     latents: bytes | None = None
-    """The final latents as `engine.latents.pack` writes them; None where they are not to be kept."""
+    """The final latents as `engine.decoding.latents.pack` writes them; None where they are not to be kept."""
     passes: Passes | None = None
     """What a step cache saved; None without one."""
     warnings: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.step_cache import (
+from wan_pipeline.requests.sampling.step_cache import (
     MAGCACHE_FIRST_SHARE,
     MAGCACHE_THRESHOLD,
     SEACACHE_THRESHOLD,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from wan_pipeline.planning.attention import Attention, sage_speedup
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 
 RING_BLOCKS = 2
 """Blocks in the ring buffer on the device: one computes while the next is copied."""

@@ -15,7 +15,7 @@ from wan_pipeline.requests.layers import NONE, Setup
 from wan_pipeline.requests.presets import find_preset, find_quality
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.speeds import Speed, find_speed
+from wan_pipeline.requests.sampling.speeds import Speed, find_speed
 from wan_pipeline.settings import Settings
 
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.requests.guidance_interval import WHOLE
 from wan_pipeline.requests.limits import (
     MAX_PROMPT_CHARACTERS,
     CacheAmount,
@@ -32,8 +31,9 @@ from wan_pipeline.requests.limits import (
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import Draft, LoraChoice
-from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.guidance_interval import WHOLE
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 
 LAYERED = (
     "width",

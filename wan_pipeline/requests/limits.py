@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec, frames_up_to
-from wan_pipeline.requests.guidance_interval import guided_steps, interval_text
-from wan_pipeline.requests.step_cache import MAX_FIRST_BLOCK_CACHE, check_step_cache
+from wan_pipeline.requests.sampling.guidance_interval import guided_steps, interval_text
+from wan_pipeline.requests.sampling.step_cache import MAX_FIRST_BLOCK_CACHE, check_step_cache
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.request import GenerationRequest

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.requests.guidance_interval import parse_interval
 from wan_pipeline.requests.image_fit import ImageFit
-from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.requests.step_cache import CacheKind, parse_amount, parse_kind
+from wan_pipeline.requests.sampling.guidance_interval import parse_interval
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.step_cache import CacheKind, parse_amount, parse_kind
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.request import LoraChoice

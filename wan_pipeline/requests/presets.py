@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from wan_pipeline.errors import PresetError
 from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, FlowShift, Frames, Guidance, Name, Side, Steps
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.storage.live_folder import LiveFolder, LoadedFolder
 from wan_pipeline.storage.outside import OutsideDataError, parse, printable, read_toml_file
 

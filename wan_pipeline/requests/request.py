@@ -12,7 +12,6 @@ from pydantic import ConfigDict
 from wan_pipeline.errors import RequestError
 from wan_pipeline.lora.schedule import StoredSchedule
 from wan_pipeline.models.spec import Mode, clip_seconds
-from wan_pipeline.requests.guidance_interval import guided_steps
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.limits import (
     CacheAmount,
@@ -33,8 +32,9 @@ from wan_pipeline.requests.limits import (
     Steps,
     Text,
 )
-from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.requests.step_cache import DEFAULT_AMOUNT, CacheKind, StepCache, amount_of_threshold
+from wan_pipeline.requests.sampling.guidance_interval import guided_steps
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.step_cache import DEFAULT_AMOUNT, CacheKind, StepCache, amount_of_threshold
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 _YOUNG: dict[str, Any] = {

@@ -9,7 +9,6 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
-from wan_pipeline.requests.guidance_interval import WHOLE
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.layers import (
     NO_LAYERS,
@@ -26,9 +25,10 @@ from wan_pipeline.requests.layers import (
 from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_request
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
-from wan_pipeline.requests.scheduler import SchedulerName
-from wan_pipeline.requests.speeds import Speed
-from wan_pipeline.requests.step_cache import DEFAULT_AMOUNT, CacheKind
+from wan_pipeline.requests.sampling.guidance_interval import WHOLE
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.speeds import Speed
+from wan_pipeline.requests.sampling.step_cache import DEFAULT_AMOUNT, CacheKind
 
 PENDING = "pending"
 """Stands for the name of a file that is not saved in the workspace yet."""

@@ -25,8 +25,8 @@ from wan_pipeline.requests.prompts.casting import Casting, UseLora, cast
 from wan_pipeline.requests.prompts.reading import read_prompt
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolve import PENDING, merge_settings, resolve
-from wan_pipeline.requests.speeds import Speed, find_speed
-from wan_pipeline.requests.step_cache import CacheKind
+from wan_pipeline.requests.sampling.speeds import Speed, find_speed
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 from wan_pipeline.storage.live_folder import LiveFolder
 from wan_pipeline.wording import plural
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 UNREADABLE = GenerationRequest(

@@ -55,7 +55,7 @@ from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.presets import preset_folder
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.speeds import speed_folder
+from wan_pipeline.requests.sampling.speeds import speed_folder
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
 from wan_pipeline.storage.crash import CrashPoint, crash_point

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import gradio as gr
 
@@ -35,30 +37,23 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
     with gr.Blocks(title="Wan Studio", fill_width=True, analytics_enabled=False, delete_cache=CACHE_LIFE) as page:
         head = PageHead(studio, templates)
         tabs: dict[RoomId, gr.Tab] = {}
+        drawn = partial(_tab, templates, tabs)
         with gr.Tabs(elem_id="rooms", selected=RoomId.CREATE.value) as rooms:
-            with _tab(RoomId.CREATE) as tabs[RoomId.CREATE]:
-                _title(templates, RoomId.CREATE)
+            with drawn(RoomId.CREATE):
                 create = CreateRoom(studio, templates, names)
-            with _tab(RoomId.QUEUE, "room") as tabs[RoomId.QUEUE]:
-                _title(templates, RoomId.QUEUE)
+            with drawn(RoomId.QUEUE):
                 queue = QueueRoom(studio, templates, names)
-            with _tab(RoomId.SHOTS, "room") as tabs[RoomId.SHOTS]:
-                _title(templates, RoomId.SHOTS)
+            with drawn(RoomId.SHOTS):
                 shots = ShotsRoom(studio, templates)
-            with _tab(RoomId.CUT, "room") as tabs[RoomId.CUT]:
-                _title(templates, RoomId.CUT)
+            with drawn(RoomId.CUT):
                 cut = CutRoom(studio, templates)
-            with _tab(RoomId.GALLERY, "room") as tabs[RoomId.GALLERY]:
-                _title(templates, RoomId.GALLERY)
+            with drawn(RoomId.GALLERY):
                 gallery = GalleryRoom(studio, templates, names)
-            with _tab(RoomId.LORAS, "room") as tabs[RoomId.LORAS]:
-                _title(templates, RoomId.LORAS)
+            with drawn(RoomId.LORAS):
                 loras = LorasRoom(studio, templates)
-            with _tab(RoomId.TRAIN, "room") as tabs[RoomId.TRAIN]:
-                _title(templates, RoomId.TRAIN)
+            with drawn(RoomId.TRAIN):
                 train = TrainRoom(studio, templates, names)
-            with _tab(RoomId.MODELS, "room") as tabs[RoomId.MODELS]:
-                _title(templates, RoomId.MODELS)
+            with drawn(RoomId.MODELS):
                 models = ModelsRoom(studio, templates, names)
         links = PageLinks(page, rooms, tabs, create.filler(rooms), create.job, head.badge, head.project)
         for part in (head, create, queue, shots, cut, gallery, loras, train, models):
@@ -71,10 +66,13 @@ def build_ui(studio: Studio, add_endpoints: Callable[[], None] | None = None) ->
     return page
 
 
-def _tab(room: RoomId, classes: str | None = None) -> gr.Tab:
-    return gr.Tab(room.heading, id=room.value, elem_classes=classes)
+@contextmanager
+def _tab(templates: Templates, tabs: dict[RoomId, gr.Tab], room: RoomId) -> Iterator[None]:
+    """Context manager: a room is drawn in a tab of its own, which is put into `tabs`.
 
-
-def _title(templates: Templates, room: RoomId) -> None:
-    """The room's own heading, for screen readers: the eye reads it in the head of the page."""
-    gr.HTML(templates.render("common/room_title.html", title=room.heading), elem_classes="unseen")
+    Its heading is for screen readers: the eye reads it in the head of the page.
+    """
+    classes = None if room is RoomId.CREATE else "room"  # Create divides the whole width by itself
+    with gr.Tab(room.heading, id=room.value, elem_classes=classes) as tabs[room]:
+        gr.HTML(templates.render("common/room_title.html", title=room.heading), elem_classes="unseen")
+        yield

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from wan_pipeline.clips.export.bit_depth import eight_bits, rounded, sixteen_bits, widened
-from wan_pipeline.engine.decode import _pixels
+from wan_pipeline.engine.decoding.decode import _pixels
 
 
 def test_8_bits_are_the_decoders_own() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wan_pipeline.engine.loading.schedulers import make_scheduler
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 CONFIG = {
     "_class_name": "UniPCMultistepScheduler",

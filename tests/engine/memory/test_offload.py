@@ -10,10 +10,10 @@ from PIL import Image
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
 from wan_pipeline.engine.conditioning import Conditioning
+from wan_pipeline.engine.decoding.preview import Preview
 from wan_pipeline.engine.denoise import ExecutionDevice, sample
 from wan_pipeline.engine.loading.load import load_denoiser, quiet_libraries
 from wan_pipeline.engine.memory.offload import encode_on_device, forward_on_device, on_device, tiled_encode
-from wan_pipeline.engine.preview import Preview
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Mode

@@ -27,7 +27,7 @@ from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.resolve import resolve
-from wan_pipeline.requests.speeds import load_speeds
+from wan_pipeline.requests.sampling.speeds import load_speeds
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.fields.field import Choices, parse_number

@@ -10,7 +10,7 @@ STEP = 257
 
 
 def eight_bits(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The levels of the clip itself: the arithmetic, in float32, is that of `engine.decode`."""
+    """The levels of the clip itself: the arithmetic, in float32, is that of `engine.decoding.decode`."""
     levels: NDArray[np.float32] = np.rint((frames + np.float32(1)) * np.float32(127.5))
     return levels.clip(0, 255).astype(np.uint8)
 

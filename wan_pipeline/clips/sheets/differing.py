@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wan_pipeline.requests.guidance_interval import WHOLE, interval_text
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.sampling.guidance_interval import WHOLE, interval_text
 
 Values = Mapping[str, str]
 """Values by the name of the setting, for people."""

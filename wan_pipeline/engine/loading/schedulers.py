@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 """Without these a multistep solver is not a flow solver, and its output is noise."""

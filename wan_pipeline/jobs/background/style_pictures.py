@@ -25,7 +25,7 @@ from wan_pipeline.progress import Progress
 from wan_pipeline.requests.presets import preset_folder
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
-from wan_pipeline.requests.speeds import speed_folder
+from wan_pipeline.requests.sampling.speeds import speed_folder
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import whole_file

@@ -67,7 +67,7 @@ def feed(source: Source, settings: Settings, observer: Observer, writer: FrameWr
 def _feed_latents(
     receipt: Receipt, latents: bytes, settings: Settings, observer: Observer, writer: FrameWriter
 ) -> tuple[str, ...]:
-    from wan_pipeline.engine.master import decode_master  # here: torch takes seconds to import
+    from wan_pipeline.engine.decoding.master import decode_master  # here: torch takes seconds to import
 
     then, request = receipt.provenance, receipt.request
     threads = (recorded_threads(then) or 0) if then.environment.get("strict") == "yes" else None

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from wan_pipeline.engine.decode import latent_scale
+from wan_pipeline.engine.decoding.decode import latent_scale
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory
 from wan_pipeline.engine.loading.load import load_component, load_image_encoder

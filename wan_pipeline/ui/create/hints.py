@@ -12,7 +12,7 @@ from wan_pipeline.requests.layers import NO_LAYERS, Layer, Layers, shown
 from wan_pipeline.requests.presets import Preset, PresetKind
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import merge_settings
-from wan_pipeline.requests.speeds import Speed
+from wan_pipeline.requests.sampling.speeds import Speed
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import FieldValues

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.clips.gallery import Clip
-from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.sampling.guidance_interval import interval_text
 from wan_pipeline.ui.common.names import Names, not_shown
 from wan_pipeline.ui.common.templates import clip_length, frame_size
 from wan_pipeline.wording import duration

@@ -9,11 +9,11 @@ import gradio as gr
 
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.projects.project import DEFAULT, Project
-from wan_pipeline.requests.guidance_interval import interval_text
 from wan_pipeline.requests.layers import LAYERED, STYLES, Layer, Setup, merge_chosen, settings_of, shown
 from wan_pipeline.requests.options import OPTIONS
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.requests.sampling.guidance_interval import interval_text
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Updates, Values
 from wan_pipeline.ui.common.messages import notice

@@ -14,7 +14,7 @@ from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft
-from wan_pipeline.requests.speeds import Speed
+from wan_pipeline.requests.sampling.speeds import Speed
 
 FieldValues = Mapping[str, Any]
 """What the components hold, by name of the field."""

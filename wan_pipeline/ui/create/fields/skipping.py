@@ -8,9 +8,9 @@ import gradio as gr
 
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.guidance_interval import interval_text, parse_interval
 from wan_pipeline.requests.request import Draft
-from wan_pipeline.requests.step_cache import AMOUNTS, TITLES, CacheKind, amount_of_threshold, parse_amount
+from wan_pipeline.requests.sampling.guidance_interval import interval_text, parse_interval
+from wan_pipeline.requests.sampling.step_cache import AMOUNTS, TITLES, CacheKind, amount_of_threshold, parse_amount
 from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, plain
 
 OF_THE_STYLE = ("Default", "")

@@ -10,7 +10,7 @@ from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.options import pixels
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import Choices, Field, has_second_expert, number, only_if, plain
 from wan_pipeline.ui.create.fields.files import FILE_FIELDS

@@ -21,7 +21,7 @@ from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.limits import FlowShift, Guidance, LoraWeight, Name, Steps
 from wan_pipeline.requests.presets import Line, find_loaded, load_file
 from wan_pipeline.requests.request import LoraChoice
-from wan_pipeline.requests.scheduler import SchedulerName
+from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.storage.live_folder import LiveFolder, LoadedFolder
 
 

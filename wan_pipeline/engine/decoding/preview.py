@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from wan_pipeline.engine.decode import latent_scale
+from wan_pipeline.engine.decoding.decode import latent_scale
 from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.storage.files import whole_file
 

@@ -11,11 +11,11 @@ from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.decode import decoded_pieces
+from wan_pipeline.engine.decoding.decode import decoded_pieces
+from wan_pipeline.engine.decoding.latents import unpack
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.deterministic import deterministic
 from wan_pipeline.engine.device.placement import Placement, choose_placement, is_out_of_memory, limit_memory
-from wan_pipeline.engine.latents import unpack
 from wan_pipeline.engine.loading.load import load_component, quiet_libraries
 from wan_pipeline.errors import GenerationError, ModelError
 from wan_pipeline.models.library import InstalledModel, ModelLibrary

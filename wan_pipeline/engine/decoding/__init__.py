@@ -1,0 +1,1 @@
+"""From latents to frames: the clip, its master with more bits, and previews on the way."""
