@@ -59,7 +59,7 @@ def test_the_measure_tells_the_character_from_other_balls() -> None:
         getattr(scene, field).fill_(names.index(name))
     scene.color.fill_(COLORS.index("blue"))
     shown = torch.arange(0, 33, 4)
-    assert own_colors(styles._draw(scene, shown)) < 0.1
+    assert own_colors(styles._draw(scene, shown, 33)) < 0.1
     scene.color.fill_(COLORS.index("white"))
     assert own_colors(draw_character(scene, shown)) > 0.7
 

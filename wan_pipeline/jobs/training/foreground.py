@@ -44,7 +44,7 @@ def train_now(request: TrainingRequest, settings: Settings, observer: TrainingOb
             try:
                 return train(request, settings, giving_way)
             except Cancelled:
-                if observer.cancelled():
+                if observer.cancelled() or not giving_way.gives_way:
                     raise
         request = replace(request, resume=state_path(settings, request.output).exists())
         _free_memory(settings)
@@ -57,15 +57,15 @@ class _GivingWay:
         self.observer = observer
         self.is_wanted = is_wanted
         self._polls = Throttle(POLL_SECONDS)
-        self._gives_way = False
+        self.gives_way = False
 
     def progress(self, progress: TrainingProgress) -> None:
         self.observer.progress(progress)
 
     def cancelled(self) -> bool:
-        if not self._gives_way and self._polls.is_due():
-            self._gives_way = self.is_wanted()
-        return self._gives_way or self.observer.cancelled()
+        if not self.gives_way and self._polls.is_due():
+            self.gives_way = self.is_wanted()
+        return self.gives_way or self.observer.cancelled()
 
 
 @contextmanager
