@@ -15,9 +15,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from t
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
 from tests.support.queues import OpenQueue
-from tests.support.warm import Warm, shared_warm
+from tests.support.warm import Warm, serve_warm, shared_warm
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several processes of tests all share one warm process, and none waits for it that does not need it."""
+    if os.name == "posix" and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        serve_warm()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups

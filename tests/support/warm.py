@@ -17,8 +17,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from wan_pipeline.settings import REPOSITORY
+
+VARIABLE = "WAN_STUDIO_TESTS_WARM"
+"""Holds the path of the warm process's socket."""
+START_SECONDS = 240.0
+"""It takes five on an idle machine."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,14 @@ class Warm:
         answer = self.ask(start=function, arguments=arguments, streams=streams, environment=environment)
         return WarmProcess(self, answer)
 
+    def answers(self) -> bool:
+        """False while it imports."""
+        try:
+            self.ask(poll=0)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
     def ask(self, **question: Any) -> Any:
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(self.path)
@@ -77,23 +89,28 @@ class Warm:
             return json.loads(client.makefile().readline())
 
 
-@contextmanager
-def warm_processes(folder: Path) -> Iterator[Warm]:
-    """Serve from a new process; at the end it goes, with all that it has started."""
+def serve_warm() -> None:
+    """Start the warm process of a test run, for this process and those that it starts. It ends when this one does."""
+    stack = ExitStack()
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="warm-")))
+    atexit.register(stack.close)  # after the folder, whose own way out at the exit would come first
     path = str(folder / "wan_pipeline.socket")  # by this name in its arguments a process is known for a worker
     command = [sys.executable, "-m", "tests.support.warm", path]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield Warm(path)
+    stack.enter_context(subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE))
+    os.environ[VARIABLE] = path
 
 
 @cache
 def shared_warm() -> Warm:
-    """The one warm process of a test run. It ends when the run does."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(warm_processes(Path(stack.enter_context(TemporaryDirectory(prefix="warm-")))))
+    """The one warm process of a test run, once it answers."""
+    if VARIABLE not in os.environ:
+        serve_warm()
+    warm = Warm(os.environ[VARIABLE])
+    deadline = time.monotonic() + START_SECONDS
+    while not warm.answers():
+        assert time.monotonic() < deadline, f"the warm process does not answer after {START_SECONDS:.0f} s"
+        time.sleep(0.05)
+    return warm
 
 
 class Server:
@@ -169,7 +186,6 @@ def main() -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])
     listener.listen()
-    os.write(1, b"ready\n")
     server = Server(listener)
     try:
         server.serve()
