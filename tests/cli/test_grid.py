@@ -30,6 +30,7 @@ def test_a_grid_is_told_before_it_is_queued_and_made_once(folders: list[str]) ->
     assert "is no setting of a grid" in refused(folders, *clip, "--grid", "nonsense=1")
 
 
+@pytest.mark.soak
 def test_picked_takes_are_finished(folders: list[str]) -> None:
     profile = ["--draft", "steps=1", "--final", "steps=3"]
     wan(*folders, "projects", "create", "Film", *SIZE[:-2], *profile)

@@ -228,6 +228,7 @@ def test_the_lines_for_a_person(hub, settings, capsys):
     assert any(line.startswith("wan2.2-ti2v-5b") and "available" in line and "34.0 GB" in line for line in lines)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_killed_while_downloading_it_goes_on_and_a_clip_is_made_offline(hub, settings, tmp_path):
     """The whole way as a person goes it: a power cut, the download again, then a clip without any network."""

@@ -225,6 +225,7 @@ def test_23_a_reader_that_has_enough_ends_a_command_without_traceback(
         assert process.wait(PATIENCE) in (141, 0)  # argparse itself passes over it
 
 
+@pytest.mark.soak
 def test_23_deterministic_clips_by_the_plan_that_a_worker_is_given(folders: list[str], tmp_path: Path) -> None:
     add(folders, *CLIP, "--seed", "1")
     add(folders, *CLIP, "--seed", "1", "--deterministic")

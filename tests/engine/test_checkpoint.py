@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.support import adapters, tiny
+from tests.support.commands import python
 from tests.support.faults.disks import read_only_disk
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
@@ -28,7 +27,6 @@ from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
-from wan_pipeline.settings import REPOSITORY
 
 STEPS = 5
 
@@ -166,15 +164,8 @@ def _render_elsewhere(settings, request, path, **environment) -> subprocess.Comp
         " demo_checkpoint=pathlib.Path(demo), checkpoint_seconds=0.0);"
         "print(Engine(settings).render(GenerationRequest.from_json(request), Recorder(), pathlib.Path(path)).sha256)"
     )
-    folders = [str(folder) for folder in (settings.workspace, settings.models, settings.demo_checkpoint)]
-    return subprocess.run(
-        [sys.executable, "-c", code, *folders, request.to_json(), str(path)],
-        env={**os.environ, **environment},
-        cwd=REPOSITORY,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    folders = (settings.workspace, settings.models, settings.demo_checkpoint)
+    return python(code, *folders, request.to_json(), path, **environment)
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,13 @@ def wan(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     return _ended("run_main", *arguments, **environment)
 
 
-def python(code: str) -> subprocess.CompletedProcess[str]:
+def python(code: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process that has imported everything already, where the system can fork."""
     if os.name != "posix":
-        return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return _ended("run_code", code)
+        words = [sys.executable, "-c", code, *map(str, arguments)]
+        variables = {**os.environ, **environment}
+        return subprocess.run(words, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    return _ended("run_code", code, *arguments, **environment)
 
 
 def _ended(function: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -95,5 +97,6 @@ def run_main(*arguments: str) -> int:
     return main(list(arguments))
 
 
-def run_code(code: str) -> None:
+def run_code(code: str, *arguments: str) -> None:
+    sys.argv[1:] = arguments
     exec(code, {"__name__": "__main__"})  # noqa: S102 (a program of the docs)

@@ -95,6 +95,7 @@ def test_what_cannot_be_verified_ends_in_a_sentence(studio: Studio, clip: Path) 
     assert "cannot be read" in str(end.error)
 
 
+@pytest.mark.soak
 def test_in_a_process_of_its_own_one_at_a_time(studio: Studio, clip: Path) -> None:
     studio.queue.submit(studio.requests.resolve(DRAFT))  # so that it waits
     studio.verifications.start(clip)
