@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from tests.clips.test_gallery import put
 from tests.support import adapters, tiny
@@ -202,3 +205,21 @@ def test_what_a_file_says_of_itself_is_text(tab: Tab, loras: Path) -> None:
     adapters.write(loras / "nasty.safetensors", metadata={"modelspec.trigger_phrase": NASTY})
     tab.search(text="nasty")
     assert_harmless(tab.values[tab.layout.grid])
+
+
+def test_a_picture_beside_a_file_is_on_its_card(studio: Studio, settings: Settings) -> None:
+    for name in ("ink", "wash", "bad"):
+        adapters.write(settings.loras / f"{name}.safetensors")
+    Image.new("RGB", (1000, 600), "red").save(settings.loras / "ink.preview.png")
+    (settings.loras / "bad.webp").write_bytes(b"no picture")
+    tab = Tab(studio)
+    shown = dict(tab.grid.attributes)
+    assert shown["alt"] == "Picture of ink"
+    (source,) = [value for name, value in tab.grid.attributes if name == "src"]
+    with Image.open(io.BytesIO(b64decode(source.partition(",")[2]))) as small:
+        assert small.size == (400, 240)
+        assert small.convert("RGB").getpixel((200, 120))[0] > 240
+    Image.new("RGB", (100, 60), "blue").save(settings.loras / "wash.jpg")
+    (settings.loras / "ink.preview.png").unlink()
+    tab.keep(tab.events.enter(tab.values))
+    assert [value for name, value in tab.grid.attributes if name == "alt"] == ["Picture of wash"]

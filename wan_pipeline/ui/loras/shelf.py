@@ -16,6 +16,7 @@ from wan_pipeline.lora.pairs import Lora
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.parts.lora import LoraFit, fit_of
+from wan_pipeline.ui.loras.pictures import CardPictures
 
 PAGE_SIZE = 24
 """Cards shown at first, and added by each "Show more"."""
@@ -48,6 +49,8 @@ class LoraCard:
     """Where it is, below the folders of LoRAs; empty for one that is in none of theirs."""
     poster: Path | None
     """Poster of the newest clip made with it."""
+    picture: bytes
+    """A small WebP of the picture beside its file; empty without one."""
     sha256: str
     """Hash of its first file, shortened; empty until it is known."""
     note: str
@@ -81,6 +84,7 @@ class LoraShelves:
         self._studio = studio
         self._read: set[tuple[Lora, str]] = set()
         """LoRAs whose facts the catalog knows, each with the id of the model."""
+        self._pictures = CardPictures()
 
     def find(self, query: Query, model: InstalledModel | None, seconds: float = QUICK) -> Shelf:
         """`seconds` is the longest that it may read files."""
@@ -88,6 +92,7 @@ class LoraShelves:
         loras = self._studio.loras.all()
         folders = {lora: self._folder(lora) for lora in loras}
         self._read = {known for known in tuple(self._read) if known[0] in folders}
+        self._pictures.forget_all_but(folders.keys())
         posters, notes = self._studio.gallery.newest_posters(), self._studio.lora_notes.all()
         folder = query.folder if query.folder in folders.values() else ""
         there = [lora for lora in loras if folder in ("", folders[lora])]
@@ -105,6 +110,7 @@ class LoraShelves:
                     fit=fit_of(facts, model) if facts else LoraFit(),
                     folder=folders[lora],
                     poster=posters.get(lora.name.casefold()),
+                    picture=self._pictures.small(lora, ends),
                     sha256=sha256[:HASH_CHARACTERS],
                     note=notes.get(sha256, ""),
                 )
