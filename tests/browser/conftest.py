@@ -10,17 +10,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, expect, sync_playwright
 
 from tests.browser.support.visitor import WAIT_SECONDS, Visitor, new_profile
+from tests.support.queues import OpenQueue
 from tests.support.servers.hub import HubServer, hub_server
 from wan_pipeline.settings import REPOSITORY
 
-START_SECONDS = 120
+START_SECONDS, END_SECONDS = 120, 60
 QUIET_CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,6 +39,36 @@ WIDENED = {
     "GRADIO_ROOT_PATH": "/elsewhere",
 }
 """Gradio's switches that open an app wider; all tests of the page run in spite of them."""
+
+
+SHOWN = "#view, #clips"
+"""The stage, and the clips of the guests' page."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a test that failed: the newest jobs, what the worker did, and what the open pages say of them."""
+    report = yield
+    fixtures = getattr(item, "funcargs", {})
+    if report.failed and call.when == "call" and {"workspace", "browser"} <= fixtures.keys():
+        workspace: Path = fixtures["workspace"]
+        jobs = OpenQueue(workspace / "studio.sqlite3").jobs.recent(4)
+        report.sections.append(("jobs", "\n".join(f"{job.id} {job.state} {job.stage} {job.step}" for job in jobs)))
+        log = workspace / "logs" / "worker.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        report.sections.append(("worker", "\n".join(line[:200] for line in lines[-30:])))
+        report.sections.append(("pages", "\n".join(_said(fixtures["browser"]))))
+    return report
+
+
+def _said(browser: Browser) -> Iterator[str]:
+    for page in (page for context in browser.contexts for page in context.pages):
+        try:
+            yield f"{page.url}: {page.locator(SHOWN).first.inner_text(timeout=2000)}"
+        except Error as error:
+            yield f"{page.url}: {error.message.splitlines()[0]}"
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +103,19 @@ def address(workspace: Path, tiny_demo: Path, hub: HubServer) -> Iterator[str]:
             _wait_for_port(port, app, workspace.parent / "app.log")
             yield f"http://127.0.0.1:{port}/"
         finally:
-            app.terminate()
-            app.wait(20)
+            _end(app)
     assert _unexpected(workspace.parent / "app.log") == []
+
+
+def _end(app: subprocess.Popen[bytes]) -> None:
+    """Leave no process behind, however busy the machine is."""
+    app.terminate()
+    try:
+        app.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        app.kill()
+        app.wait()
+        raise
 
 
 def _unexpected(log: Path) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.support.axe import Auditor, Look
-from tests.browser.support.visitor import TEST_SECONDS, Visitor
+from tests.browser.support.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
 from tests.browser.test_projects_page import open_project
 from tests.support.requests import make_request
 from wan_pipeline.clips.encode import encode
@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 TAKES = 3
 FRAMES = 17
-PLAYED = """() => new Promise(done => {
+PLAYED = """milliseconds => new Promise((done, failed) => {
+  setTimeout(() => failed(new Error(`It stands at frame ${wanCut.frame} of ${wanCut.cut.frames}.`)), milliseconds);
   const seen = new Set();
   document.addEventListener('cut-frame', event => {
     seen.add(event.detail);
@@ -88,7 +89,7 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     page.wait_for_function(
         "() => [...document.querySelectorAll('.cut-layer video')].every(each => each.readyState > 2)"
     )
-    seen = page.evaluate(PLAYED)
+    seen = page.evaluate(PLAYED, 1000 * WAIT_SECONDS)
     assert 0 in seen and 46 in seen and len(seen) > 15  # a machine with much else to do leaves some out
     expect(page.locator(".cut-time")).to_have_text("00:00:02:14")
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.support.axe import Auditor, Look
+from tests.browser.support.filled import adopt
 from tests.browser.support.form import drop, panel
 from tests.browser.support.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
 from tests.clips.test_sound import tone
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
+from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.requests.presets import load_presets
 from wan_pipeline.settings import REPOSITORY
+from wan_pipeline.storage.database import Database
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
@@ -26,7 +30,7 @@ TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => vid
 
 
 @pytest.fixture(scope="module")
-def clips(workspace: Path, address: str) -> dict[str, str]:
+def made(workspace: Path, address: str) -> dict[str, str]:
     """Three small clips that the app has made, their job ids by name."""
     queue = OpenQueue(workspace / "studio.sqlite3")
     shape = {"num_frames": 17, "num_inference_steps": 1}
@@ -42,6 +46,30 @@ def clips(workspace: Path, address: str) -> dict[str, str]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return ids
+
+
+@pytest.fixture
+def clips(made: dict[str, str], workspace: Path) -> Iterator[dict[str, str]]:
+    """Those clips. What a test makes of them is undone, so that the tests may run in any order."""
+    yield made
+    gallery = Gallery(Database(workspace / "studio.sqlite3"), workspace / "clips")
+    gallery.unbin([clip.id for clip in gallery.existing(made.values()) if clip.is_binned])
+    for clip_id in made.values():
+        gallery.star(clip_id, False)
+        gallery.note(clip_id, "")
+
+
+@pytest.fixture
+def own_clip(workspace: Path, address: str) -> Iterator[str]:
+    """The prompt of a clip that one test has for itself. It and what was made of it are deleted afterwards."""
+    queue, prompt = OpenQueue(workspace / "studio.sqlite3"), "a ball of this test alone"
+    queue.editor.pause_queue()
+    adopt(queue, workspace / "clips", make_request(prompt=prompt, styled_prompt=prompt, seed=14))
+    queue.editor.resume_queue()
+    yield prompt
+    gallery = Gallery(Database(workspace / "studio.sqlite3"), workspace / "clips")
+    gallery.bin([clip.id for clip in gallery.page(GalleryQuery(text=prompt), 0, 10).items])
+    gallery.empty_bin()
 
 
 def open_gallery(visitor: Visitor) -> Page:
@@ -146,24 +174,24 @@ def test_a_copy_to_share_tells_nothing_and_verifying_tells_all(visitor: Visitor,
     expect(sheet.get_by_role("button", name="Open folder")).to_be_visible()
 
 
-def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, clips: dict[str, str], workspace: Path) -> None:
+def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, own_clip: str, workspace: Path) -> None:
     page = open_gallery(visitor)
-    open_sheet(page, PROMPTS["markup"]).get_by_role("button", name="Delete").click()
-    expect(tile(page, PROMPTS["markup"])).to_have_count(0)
+    open_sheet(page, own_clip).get_by_role("button", name="Delete").click()
+    expect(tile(page, own_clip)).to_have_count(0)
     page.get_by_label("Bin").check()
-    expect(tile(page, PROMPTS["markup"])).to_have_count(1)
+    expect(tile(page, own_clip)).to_have_count(1)
     page.once("dialog", lambda dialog: dialog.dismiss())
     page.get_by_role("button", name="Empty the bin").click()
-    expect(tile(page, PROMPTS["markup"])).to_have_count(1)
+    expect(tile(page, own_clip)).to_have_count(1)
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Empty the bin").click()
     expect(page.locator(".nothing")).to_contain_text("The bin is empty")
     assert list((workspace / "clips" / "bin").iterdir()) == []
 
 
-def test_a_sound_file_goes_under_a_clip(visitor: Visitor, clips: dict[str, str], tmp_path: Path) -> None:
+def test_a_sound_file_goes_under_a_clip(visitor: Visitor, own_clip: str, tmp_path: Path) -> None:
     page = open_gallery(visitor)
-    sheet = open_sheet(page, PROMPTS["plain"])
+    sheet = open_sheet(page, own_clip)
     expect(sheet.get_by_role("img", name="Waveform")).to_have_count(0)
     sheet.locator("summary", has_text="Sound").click()
     form = sheet.get_by_role("group", name="Add a sound file")

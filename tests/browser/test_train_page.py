@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,22 @@ from tests.support.files.pictures import write_pictures
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 
-def test_from_pictures_to_the_form(visitor: Visitor, workspace: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def lora(workspace: Path, address: str) -> Iterator[Path]:
+    """The LoRA that is made of a dataset of that name. Neither is left to other tests."""
+    path = workspace.parent / "loras" / "cubes.safetensors"
+    yield path
+    path.unlink(missing_ok=True)
+    shutil.rmtree(workspace / "datasets" / path.stem, ignore_errors=True)
+
+
+def test_from_pictures_to_the_form(visitor: Visitor, workspace: Path, lora: Path, tmp_path: Path) -> None:
     files = sorted(write_pictures(tmp_path / "files", 3).iterdir())
-    page = visitor.open_room("Train", "#dataset-report .nothing")
+    page = visitor.open_room("Train", "#dataset-report :is(.nothing, .dataset-report)")
+    dataset = page.get_by_role("combobox", name="Dataset", exact=True)
+    dataset.fill("cubes")
+    dataset.press("Enter")
+    expect(page.locator("#dataset-report .nothing")).to_be_visible()
     inputs = page.locator("#dataset-upload").locator("xpath=..").locator("input[type=file]")
     inputs.first.set_input_files([str(file) for file in files if file.stem != "2"])
     expect(page.locator(".caption-card")).to_have_count(2)
@@ -45,7 +60,7 @@ def test_from_pictures_to_the_form(visitor: Visitor, workspace: Path, tmp_path: 
     train.click()
     expect(page.locator(".toast:visible")).to_contain_text("cubes is trained when the queue is idle")
 
-    card = page.locator(".training-card")
+    card = page.locator(".training-card").filter(has=page.get_by_role("heading", name="cubes", exact=True))
     expect(card.locator(".pill")).to_have_text("Done")
     expect(card.locator("video")).to_have_count(3)  # of the base model, of step 1, of the finished LoRA
     expect(card.locator(".checkpoints")).to_contain_text("step 1")
@@ -53,7 +68,7 @@ def test_from_pictures_to_the_form(visitor: Visitor, workspace: Path, tmp_path: 
     expect(panel(page).get_by_label("Prompt", exact=True)).to_have_value(re.compile("ohwx$"))
     panel(page).get_by_role("button", name="LoRAs").click()
     expect(panel(page).locator(".lora-row")).to_contain_text(["cubes"])
-    assert (workspace.parent / "loras" / "cubes.safetensors").is_file()
+    assert lora.is_file()
     page.get_by_role("tab", name="Train").click()
     card.get_by_role("button", name="Remove").click()
     expect(card).to_have_count(0)

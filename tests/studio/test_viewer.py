@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -22,6 +23,7 @@ from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import LOOKING_ON, Studio
+from wan_pipeline.ui.common.parts.many_clips import many_bar
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.common.viewer import BANNER, refusal_of
 from wan_pipeline.ui.gallery import html as gallery_html
@@ -120,10 +122,11 @@ def test_13_what_is_refused_is_disabled_with_the_reason(viewer: Studio) -> None:
     viewer.gallery.rescan()
     rows = queue_html.rows(templates, NAMES, viewer.jobs.active(), Selection(), 1)
     sheet = gallery_html.sheet(templates, NAMES, viewer.gallery.clip("job-a"))
-    buttons = Buttons(rows + sheet)
-    assert {"cancel", "edit", "star", "note", "bin", "verify"} <= set(buttons.disabled)
+    bar = many_bar(templates, [Path("a.webp"), Path("b.webp")], [], in_gallery=True)
+    buttons = Buttons(rows + sheet + bar)
+    assert {"cancel", "edit", "star", "note", "bin", "verify", "many-bin"} <= set(buttons.disabled)
     assert set(buttons.disabled.values()) == {LOOKING_ON}
-    assert {"duplicate", "reuse", "share"} <= buttons.enabled
+    assert {"duplicate", "reuse", "share", "compare"} <= buttons.enabled
     assert "draggable" not in rows
 
 

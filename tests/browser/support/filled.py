@@ -42,7 +42,7 @@ def fill(workspace: Path) -> Filled:
     queue.editor.pause_queue()
     secret, guest = Keys(database).create(Role.MAKE)
     for seed, made_by in ((1, ""), (2, ""), (3, guest.id)):
-        _adopt(queue, workspace / "clips", make_request(prompt=f"a red ball, take {seed}", seed=seed), made_by)
+        adopt(queue, workspace / "clips", make_request(prompt=f"a red ball, take {seed}", seed=seed), made_by)
     jobs = {state: _in_state(queue, database, state) for state in JobState if state is not JobState.DONE}
     queue.editor.submit_many([NewJob(make_request(prompt="a guest's ball"), made_by=guest.id)])
     jobs[JobState.DONE] = queue.jobs.jobs((JobState.DONE,), limit=1)[0].id
@@ -57,8 +57,8 @@ def empty(filled: Filled) -> None:
     filled.queue.editor.resume_queue()
 
 
-def _adopt(queue: OpenQueue, folder: Path, request: GenerationRequest, made_by: str) -> None:
-    """A clip as the worker leaves one."""
+def adopt(queue: OpenQueue, folder: Path, request: GenerationRequest, made_by: str = "") -> str:
+    """A clip as the worker leaves one. Returns its id. The queue is to be paused."""
     job_id = queue.editor.submit_many([NewJob(request, made_by=made_by)])[0]
     clip = folder / f"filled-{request.seed}.mp4"
     receipt = Receipt(request, HASH, Provenance(model="demo"), job=job_id, made_by=made_by)
@@ -69,6 +69,7 @@ def _adopt(queue: OpenQueue, folder: Path, request: GenerationRequest, made_by: 
     queue.worker.adopt(
         job_id, Finished(request, clip, poster_path(clip), write_receipt(receipt, clip), HASH, seconds, warnings)
     )
+    return job_id
 
 
 def _in_state(queue: OpenQueue, database: Database, state: JobState) -> str:

@@ -99,6 +99,20 @@ def test_a_poll_reads_the_cut_only_when_its_file_has_changed(studio: Studio) -> 
     assert "cannot be read" in str(tab.poll()[tab.layout.head])
 
 
+def test_a_cut_and_a_version_get_the_name_that_was_typed_when_a_button_is_pressed(studio: Studio) -> None:
+    film(studio)
+    tab = Tab(studio)
+    for act, saves in (("ask-new", "new"), ("ask-versions", "save-version")):
+        dialog = tab.answer(act)[tab.layout.over]
+        assert "data-fields" in dialog and f'data-act="{saves}"' in dialog
+        assert "data-change" not in dialog, "a box that is only left, as by Escape, does nothing"
+    assert "trailer&#39; is made" in tab.click("new", text='{"name": " trailer "}')
+    assert studio.cuts.names("Film") == ["main", "trailer"]
+    tab.click("save-version", text='{"name": "for the client"}')
+    assert [each.name for each in studio.cuts.versions("Film", "trailer")] == ["for the client"]
+    assert "cannot be read" in tab.click("new", text="trailer")
+
+
 def test_the_newest_final_of_a_clip_is_taken(studio: Studio) -> None:
     studio.projects.create(Project("Film", "Film"))
     (shot,) = make_shots(studio, "Film", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gradio as gr
@@ -98,9 +99,15 @@ def test_up_to_nine_clips_are_compared_and_many_are_changed_at_once(tab: Tab, st
     tab.click("many-rate", text="3")
     assert [studio.gallery.clip(f"job-{name}").rating for name in "abc"] == [3, 3, 0]
     studio.projects.create(Project("Film", "Film"))
-    assert "2 clips moved to Film" in tab.click("many-move", text="Film")[tab.layout.toast]
+    told = tab.click("many-move", text="Film")[tab.layout.toast]
     moved = studio.gallery.clip("job-a")
     assert moved.project == "Film" and load_receipt(moved.path.with_suffix(".json")).project == "Film"
+    assert "2 clips moved to Film<" in told and "0 clips moved to Film, 2 already there" in str(
+        tab.click("many-move", text="Film")[tab.layout.toast]
+    )
+    undone = tab.click("undo", text=" ".join(re.findall('moved:[^ "]*', told)))
+    assert "2 clips moved back" in undone[tab.layout.toast] and studio.gallery.clip("job-b").project == ""
+    assert "nothing that can be undone" in tab.click("undo", text="moved:x:y")[tab.layout.toast]
     assert "2 clips added to the queue" in tab.click("many-again")[tab.layout.toast]
     assert "download" in tab.click("many-zip")[tab.layout.toast]
     assert not list(studio.settings.cache.rglob("*.zip")), "it is written once, where the browser gets it"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from tests.clips.test_gallery import put
 from tests.projects.test_checkpoint_grids import write_lora
 from tests.support.files.pictures import write_pictures
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, page_links
@@ -17,10 +19,12 @@ from wan_pipeline.jobs.background.dataset_checks import check, key_of
 from wan_pipeline.jobs.training.job import Point, TrainingResult, TrainingState
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
 from wan_pipeline.planning.hardware import Hardware, save_hardware
+from wan_pipeline.projects.checkpoint_grids import FILE, Cell, CheckpointGrid
 from wan_pipeline.storage.database import Database
 from wan_pipeline.studio import Studio
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.common.templates import file_url
 from wan_pipeline.ui.train.dataset_events import DatasetEvents
 from wan_pipeline.ui.train.events import TrainEvents
 from wan_pipeline.ui.train.layout import TrainLayout
@@ -213,7 +217,8 @@ def test_checkpoints_are_compared_by_weights(tab: Tab, studio: Studio) -> None:
     write_lora(studio.settings.trainings / "mine" / "mine-4.safetensors", 4)
     tab.keep(tab.events.refresh(tab.values))
     assert "Compare checkpoints" in tab.text("list")
-    tab.click("compare", training_id)
+    assert "compare-checkpoints" in Reader(tab.values[tab.layout.list]).acts
+    tab.click("compare-checkpoints", training_id)
     assert "ohwx" in tab.text("over") and "0.5, 1" in tab.values[tab.layout.over]
     tab.click("queue-grid", training_id, json.dumps({"prompts": NASTY, "weights": "many"}))
     assert "is not a number" in tab.text("over")
@@ -225,6 +230,28 @@ def test_checkpoints_are_compared_by_weights(tab: Tab, studio: Studio) -> None:
     assert "1 clip added to the queue; 1 clip of the grid are there already" in tab.text("toast")
     tab.click("grid-sheet", training_id)
     assert "No clip of the grid of 'mine' is done yet" in tab.text("toast")
+
+
+def test_a_grid_shows_clips_where_they_are_and_looks_them_up_when_the_database_has_changed(
+    tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(studio)
+    put(studio.settings.clips, "a")
+    studio.gallery.rescan()
+    clip = studio.gallery.clip("job-a")
+    grid = CheckpointGrid("mine", ("a red ball",), 1, (Cell(0, 2, 0.5, clip.id), Cell(0, 2, 1.0, "")))
+    studio.settings.trainings.joinpath("mine").mkdir(parents=True, exist_ok=True)
+    (studio.settings.trainings / "mine" / FILE).write_text(json.dumps(asdict(grid)))
+    looked: list[str] = []
+    real = studio.checkpoint_grids.clips
+    monkeypatch.setattr(studio.checkpoint_grids, "clips", lambda grid: looked.append(grid.name) or real(grid))
+    tab.keep(tab.events.refresh(tab.values))
+    assert file_url(clip.path) in tab.values[tab.layout.list]
+    tab.keep(tab.events.refresh(tab.values))
+    assert looked == ["mine"]
+    studio.gallery.bin([clip.id])
+    tab.keep(tab.events.refresh(tab.values))
+    assert looked == ["mine", "mine"]
 
 
 def test_tags_are_counted_filtered_added_and_removed(tab: Tab, studio: Studio) -> None:
@@ -245,6 +272,10 @@ def test_tags_are_counted_filtered_added_and_removed(tab: Tab, studio: Studio) -
 
 def test_only_models_in_the_cache_write_captions(tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tab.events.enter(tab.values)[tab.layout.captioning].visible is False
+    monkeypatch.setattr("wan_pipeline.ui.train.events.captioners", lambda: ["a/one", "b/two"])
+    assert tab.events.enter(tab.values)[tab.layout.captioner].value == "a/one"
+    tab.fill(captioner="b/two")
+    assert tab.events.enter(tab.values)[tab.layout.captioner].value == "b/two"
     tab.fill(captioner="../elsewhere")
     tab.keep(tab.data.write_captions(tab.values))
     assert "no model in the Hugging Face cache" in tab.text("toast")

@@ -36,6 +36,10 @@ element.addEventListener('click', event => {
   const form = button?.closest('[data-fields]');
   if (button) tell(button, button.dataset.act, form ? filled(form) : button.dataset.ids ?? '');
 });
+element.addEventListener('keydown', event => {
+  const act = event.key === 'Enter' && !event.isComposing && event.target.dataset.enter;
+  if (act) event.target.closest('[data-fields]').querySelector(`[data-act="${act}"]`).click();
+});
 element.addEventListener('change', event => {
   const box = event.target.closest('[data-change]');
   if (box) tell(box, box.dataset.change, box.value);
@@ -44,7 +48,7 @@ element.addEventListener('change', event => {
 """`js_on_load` of a `gr.HTML`: one click event for all its buttons (`data-act`) and boxes (`data-change`).
 
 A button within `data-fields` sends the values of the boxes there that have a name, as JSON: numbers, null for an empty
-box of numbers, and texts.
+box of numbers, and texts. Enter in a box there presses the button that its `data-enter` names.
 """
 
 

@@ -16,7 +16,7 @@ REFUSED = frozenset(
         *("top", "up", "down", "move-before", "move-after", "retry", "retry-failed", "clear"),
         *("star", "note", "expert", "bin", "unbin", "undo"),
         *("cancel-training", "retry-training", "remove-training", "take", "caption", "remove-item", "project-lora"),
-        *("compare", "remove-tag"),
+        *("compare-checkpoints", "remove-tag"),
         *("pick-take", "reject-take", "rate", "ask-remove-shot", "remove-shot", "done", "undone"),
         *("add-sound", "make-sound", "upscale", "smooth", "stop-work"),
         *("character-new", "character-name", "character-kind", "character-sentence", "character-lora"),

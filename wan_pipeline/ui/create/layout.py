@@ -6,6 +6,7 @@ import gradio as gr
 
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.limits import MAX_REFERENCES
+from wan_pipeline.ui.common.clock import page_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
@@ -17,7 +18,9 @@ from wan_pipeline.ui.create.card_styles import GROUPS
 from wan_pipeline.ui.create.fields.field import Choices
 from wan_pipeline.ui.create.form import Form, Part
 
-POLL_SECONDS = 0.8
+POLL_SECONDS, IDLE_POLL_SECONDS = 0.8, 10.0
+GOES_ON = "#stage :is(.spinner, .progress), #rooms [role=tab][data-count]:not([data-count=''])"
+"""A clip on the stage, its verification, or any clip of the queue, which the mark beside Queue counts."""
 NOT_ENHANCED = ("", "")
 DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
@@ -188,5 +191,5 @@ class StageLayout(Layout):
         self.report = gr.HTML("", elem_classes="report-slot")
         self.strip = gr.HTML("", elem_id="recent", js_on_load=JOB_CLICKED)
         self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.clock = page_clock(POLL_SECONDS, GOES_ON, IDLE_POLL_SECONDS)
         self.shown = shown_box()

@@ -15,6 +15,14 @@ from wan_pipeline.ui.cut import html
 from wan_pipeline.ui.cut.layout import Selection
 
 
+def typed_name(click: Click) -> str:
+    """The name in a dialog's box. Raises UserError."""
+    try:
+        return parse(dict[str, str], parse_json(click.text)).get("name", "").strip()
+    except OutsideDataError as error:
+        raise UserError(f"The name cannot be read ({error}); open the dialog again.") from error
+
+
 class Dialogs:
     """Each method raises UserError."""
 
@@ -31,7 +39,7 @@ class Dialogs:
             case "ask-versions":
                 return self._versions(selection)
             case "save-version":
-                self._studio.cuts.save_version(selection.project, selection.cut, click.text)
+                self._studio.cuts.save_version(selection.project, selection.cut, typed_name(click))
                 return self._versions(selection)
             case "ask-export":
                 return html.export(self._templates, selection.cut)

@@ -20,7 +20,7 @@ from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import Shown, changed, digests
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.cut import html
-from wan_pipeline.ui.cut.dialogs import Dialogs
+from wan_pipeline.ui.cut.dialogs import Dialogs, typed_name
 from wan_pipeline.ui.cut.edits import EDITS, selected_after
 from wan_pipeline.ui.cut.layout import CutLayout, Selection
 from wan_pipeline.ui.cut.offers import Offers
@@ -232,7 +232,7 @@ class CutEvents:
 
     def _new(self, click: Click, selection: Selection) -> tuple[Selection, str]:
         """A cut of another name, as a copy of the open one."""
-        name, open_cut = click.text.strip(), self._looked(selection).cut
+        name, open_cut = typed_name(click), self._looked(selection).cut
         self._studio.projects.ensure(selection.project)
         self._cuts.new(selection.project, name)
         if open_cut.items:

@@ -100,14 +100,14 @@ class QueueEvents:
     # What is shown
 
     def _refresh(self, values: Values, selection: Selection) -> Updates:
-        wanted = {
-            str(part._id): (part, value) for part, value in self._wanted(selection, self._project(values)).items()
-        }
+        shows = self._wanted(selection, self._project(values))
+        badge = {self._links.badge: shows.pop(self._links.badge)}  # always sent: other rooms change it too
+        wanted = {str(part._id): (part, value) for part, value in shows.items()}
         now_shown = digests({name: value for name, (_, value) in wanted.items()})
         names = changed(now_shown, values[self._layout.shown])
         if not names:
-            return self._layout.updates(shown=gr.skip())
-        return dict(wanted[name] for name in names) | self._layout.updates(shown=now_shown)
+            return badge
+        return dict(wanted[name] for name in names) | self._layout.updates(shown=now_shown) | badge
 
     def _project(self, values: Values) -> str | None:
         """The project that the list keeps to; None for all."""

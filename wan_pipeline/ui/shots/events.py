@@ -19,6 +19,7 @@ from wan_pipeline.ui.common.filters import offer
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.parts.clip_actions import Done
 from wan_pipeline.ui.common.parts.many_clips import LEAVES, ManyClips, many_bar
+from wan_pipeline.ui.common.parts.undo import undo
 from wan_pipeline.ui.common.projects import chosen_project, project_choices
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import changed, digests
@@ -279,8 +280,7 @@ class ShotsEvents:
         return f"Shot {shot.address} is off the list; its clips are in the gallery"
 
     def _undo(self, click: Click, _: str) -> str:
-        self._studio.gallery.unbin(click.text.split())
-        return "Back in the gallery"
+        return undo(self._studio, click.text)
 
     def _number(self, click: Click) -> int:
         """The row number of the shot that was clicked, or of the shot of the take that was."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip
@@ -11,6 +13,7 @@ from wan_pipeline.jobs.training.job import TrainingJob
 from wan_pipeline.jobs.training.samples import checkpoints_of
 from wan_pipeline.projects.checkpoint_grids import CheckpointGrid, GridOrder, read_steps, read_weights
 from wan_pipeline.requests.options import whole
+from wan_pipeline.storage.files import modified
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
@@ -18,6 +21,8 @@ from wan_pipeline.wording import plural
 
 WEIGHTS = "0.5, 1"
 """That the dialog begins with."""
+MAX_TABLES = 64
+"""Grids whose clips are remembered."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class GridTable:
     """A grid that was queued, with the clips that are done by now."""
 
     grid: CheckpointGrid
-    clips: dict[str, Clip]
+    clips: Mapping[str, Clip]
 
     @property
     def missing(self) -> int:
@@ -57,6 +62,7 @@ class Comparing:
 
     def __init__(self, studio: Studio, templates: Templates) -> None:
         self._studio, self._templates = studio, templates
+        self._clips_of = lru_cache(maxsize=MAX_TABLES)(lambda grid, _: studio.checkpoint_grids.clips(grid))
 
     def dialog(self, job: TrainingJob) -> str:
         prompts = job.prompts or ((job.request.trigger,) if job.request.trigger else ())
@@ -79,13 +85,17 @@ class Comparing:
     def table(self, name: str) -> GridTable | None:
         """The newest grid of a training; None without one."""
         grid = self._studio.checkpoint_grids.find(name)
-        return GridTable(grid, self._studio.checkpoint_grids.clips(grid)) if grid else None
+        return GridTable(grid, self._clips(grid)) if grid else None
 
     def sheet(self, job: TrainingJob) -> Path:
         """Its contact sheet, in the cache."""
         target = self._studio.settings.cache / f"{job.name}_checkpoints.png"
         self._studio.checkpoint_grids.write_sheet(job.name, target)
         return target
+
+    def _clips(self, grid: CheckpointGrid) -> Mapping[str, Clip]:
+        """The clips that are done. They are looked up once for each change of the database."""
+        return self._clips_of(grid, modified(self._studio.settings.database))
 
     def _dialog(self, job: TrainingJob, form: GridForm, error: str = "") -> str:
         steps = list(checkpoints_of(self._studio.settings, job.name))

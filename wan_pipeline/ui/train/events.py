@@ -39,7 +39,7 @@ class TrainEvents:
             "use": self._use,
             "take": self._take,
             "project-lora": self._use_in_project,
-            "compare": self._compare,
+            "compare-checkpoints": self._compare,
             "queue-grid": self._queue_grid,
             "grid-sheet": self._download_sheet,
             "close": lambda *_: self._layout.updates(over=""),
@@ -60,11 +60,13 @@ class TrainEvents:
         models = self._trainable()
         model = values[self._layout.model] if values[self._layout.model] in models else DEFAULT_MODEL
         seen = {**values, self._layout.dataset: first, self._layout.model: model}
-        found = captioners()
+        found, captioner = captioners(), values.get(self._layout.captioner)
         return {
             **self._view.refresh(seen, 0),
             self._layout.captioning: gr.Row(visible=bool(found)),
-            self._layout.captioner: gr.Dropdown(choices=found, value=found[0] if found else None),
+            self._layout.captioner: gr.Dropdown(
+                choices=found, value=captioner if captioner in found else next(iter(found), None)
+            ),
             self._layout.dataset: gr.Dropdown(choices=datasets, value=first),
             self._layout.model: gr.Dropdown(choices=choices(models), value=model),
         }

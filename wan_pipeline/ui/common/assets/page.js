@@ -38,6 +38,15 @@
     video.play().catch(() => {});
   }, true);
 
+  // An answer that never comes, as when the computer has slept, would keep its event waiting for ever, and all later ones
+  // behind it. After this time it is a lost connection, after which Gradio loads the page anew. A richer prompt, which
+  // takes longest, comes within ten minutes.
+  const ANSWER_MS = 660_000, fetchAnswer = window.fetch;
+  window.fetch = (resource, options = {}) => {
+    const isEvent = String(resource.url ?? resource).includes("/gradio_api/run/") && !options.signal;
+    return fetchAnswer(resource, isEvent ? {...options, signal: AbortSignal.timeout?.(ANSWER_MS)} : options);
+  };
+
   // Rooms are found by their names.
   const tabOf = room => [...document.querySelectorAll("#rooms > .tab-wrapper [role=tab]")]
     .find(tab => tab.textContent.trim().toLowerCase() === room);

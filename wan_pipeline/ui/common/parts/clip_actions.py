@@ -11,6 +11,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates
 from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
+from wan_pipeline.ui.common.parts.undo import undo
 from wan_pipeline.ui.common.room import Filler
 from wan_pipeline.ui.common.templates import Templates
 
@@ -23,7 +24,7 @@ class Done:
 
     text: str = ""
     undo: tuple[str, ...] = ()
-    """Ids for an Undo button."""
+    """Words for an Undo button: see `undo`."""
     download: Path | None = None
     """A file that the browser saves."""
 
@@ -39,7 +40,8 @@ class ClipActions:
         self.changes: Mapping[str, Callable[[Click], Done]] = {
             "star": self._star,
             "bin": self._bin,
-            **dict.fromkeys(("unbin", "undo"), self._unbin),
+            "unbin": self._unbin,
+            "undo": lambda click: Done(undo(studio, click.text)),
             "share": self._share,
             "verify": self._verify,
         }
@@ -72,7 +74,7 @@ class ClipActions:
         return Done("Moved to the bin", undo=(click.subject,))
 
     def _unbin(self, click: Click) -> Done:
-        self._gallery.unbin(click.text.split() or [click.subject])
+        self._gallery.unbin([click.subject])
         return Done("Back in the gallery")
 
     def _share(self, click: Click) -> Done:

@@ -12,6 +12,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.files import served_path
 from wan_pipeline.ui.common.parts.clip_actions import Done
+from wan_pipeline.ui.common.parts.undo import words_of_moved
 from wan_pipeline.ui.common.projects import EVERYTHING, chosen_project
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.wording import plural
@@ -75,8 +76,11 @@ class ManyClips:
             return Done()
         label = chosen_project(self._studio, click.text)
         project = self._studio.projects.find(label) if label else None
-        count = self._studio.moves.move(ids, label)
-        return Done(f"{plural(count, 'clip')} moved to {project.title if project else EVERYTHING}")
+        moved = self._studio.moves.move(ids, label)
+        title = project.title if project else label or EVERYTHING
+        there = len(ids) - len(moved)
+        text = f"{plural(len(moved), 'clip')} moved to {title}" + (f", {there} already there" if there else "")
+        return Done(text, undo=words_of_moved(moved))
 
     def _again(self, ids: Sequence[str], _: Click) -> Done:
         prepared = [self._studio.takes.again(clip) for clip in self._gallery.existing(ids)]

@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.job import UNFINISHED, Job, JobState
+from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import QUIET, Click, Updates
 from wan_pipeline.ui.common.messages import toast
@@ -51,7 +51,7 @@ class StageEvents:
         shown = [*layout.components, self._links.badge]
         page.load(self.open_page, layout.job, [layout.job], js=JOB_IN_ADDRESS, **QUIET)
         gr.on(
-            [page.load, self._links.entered(RoomId.CREATE), layout.job.change, layout.timer.tick],
+            [page.load, self._links.entered(RoomId.CREATE), layout.job.change, layout.clock.tick],
             self.refresh,
             [layout.job, layout.shown],
             shown,
@@ -84,30 +84,26 @@ class StageEvents:
         """Updates for what differs from what this browser tab shows already."""
         wanted = self.shows(job_id)
         now_shown = digests(wanted)
-        names = changed(now_shown, shown)
-        if not names:
-            return {self._layout.shown: gr.skip()}
-        parts = {**vars(self._layout), "badge": self._links.badge}
-        return {
-            **{parts[name]: _update(parts[name], wanted[name]) for name in names},
-            self._layout.shown: now_shown,
-        }
+        names, parts = changed(now_shown, shown), vars(self._layout)
+        updates = {parts[name]: _update(parts[name], wanted[name]) for name in names}
+        if names:
+            updates[self._layout.shown] = now_shown
+        counts, state = self._studio.jobs.counts(), self._studio.jobs.queue_state()
+        return {**updates, self._links.badge: badge_text(counts, state)}  # always: other rooms change it too
 
     def shows(self, job_id: str) -> dict[str, Any]:
         """What the stage shows of a job, by name of the component: HTML, or whether a button is visible."""
         jobs, templates = self._studio.jobs, self._templates
         job = jobs.job(job_id) if job_id else None
         job = job and _without_lost_clip(job)
-        clip, state = self._clip_of(job), jobs.queue_state()
+        clip = self._clip_of(job)
         is_binned = clip is not None and clip.is_binned
         clip = None if is_binned else clip
         verification = self._studio.verifications.of(clip.path) if clip else None
-        is_verifying = verification is not None and not verification.is_over
         running = job if job and job.state is JobState.RUNNING else None
         preview = jobs.preview(running.id) if running else None
         seconds_left = self._studio.estimates.seconds_left(running) if running else None
         recent = [_without_lost_clip(other) for other in jobs.made(RECENT)]
-        counts = jobs.counts()
         return {
             "view": html.stage(
                 templates,
@@ -116,7 +112,7 @@ class StageEvents:
                 preview,
                 seconds_left=seconds_left,
                 is_binned=is_binned,
-                is_paused=state.paused,
+                is_paused=jobs.queue_state().paused,
             ),
             "cancel": job is not None and job.is_active and not self._studio.is_viewer,
             "reuse": job is not None and not job.is_active,
@@ -125,8 +121,6 @@ class StageEvents:
             "clip_acts": html.clip_acts(templates, clip),
             "report": verification_report(templates, verification),
             "strip": html.strip(templates, recent, job_id if job else ""),
-            "badge": badge_text(counts, state),
-            "timer": any(counts[each] for each in UNFINISHED) or is_verifying,
         }
 
     def _clip_of(self, job: Job | None) -> Clip | None:
@@ -191,7 +185,5 @@ def _update(component: Component, value: Any) -> Any:
     match component:
         case gr.Button():
             return gr.Button(visible=value)
-        case gr.Timer():
-            return gr.Timer(active=value)
         case _:
             return value

@@ -52,7 +52,7 @@ class PromptTools:
         """Put the richer prompt into a box that still has what was typed; Undo brings that back."""
         layout, now, (typed, richer) = self._layout, values[self._prompt] or "", values[self._layout.enhanced]
         if not richer:
-            return {}
+            return {layout.notice: gr.skip()}  # to Gradio, an empty dict is no answer
         if now != typed:
             return {layout.notice: notice(self._templates, CHANGED)}
         replaced = values[layout.replaced] or typed

@@ -75,7 +75,8 @@
     act();
   });
 
-  // The strip: pictures of each clip, drawn one after the other by a video that is not seen.
+  // The strip: pictures of each clip, drawn one after the other by a video that is not seen. They are kept as URLs, for
+  // a clip may stand in the cut twice, and an element only in one place.
   const drawn = new Map();
   let drawing = Promise.resolve();
   const drawStrips = () => {
@@ -89,8 +90,8 @@
     const tall = strip.clientHeight, wide = tall * width / height, count = Math.max(1, Math.ceil(strip.clientWidth / wide));
     const name = [piece.url, piece.first, piece.end, count].join("|");
     if (!drawn.has(name)) drawn.set(name, await picture(piece, count, wide, tall).catch(() => null));
-    const canvas = drawn.get(name);
-    if (canvas && strip.isConnected) strip.replaceChildren(canvas);
+    const url = drawn.get(name);
+    if (url && strip.isConnected) strip.replaceChildren(Object.assign(new Image(), {src: url, alt: ""}));
   };
   const picture = async (piece, count, wide, tall) => {
     const video = Object.assign(document.createElement("video"), {muted: true, preload: "auto", src: piece.url});
@@ -103,6 +104,6 @@
       canvas.getContext("2d").drawImage(video, number * wide, 0, wide, tall);
     }
     video.removeAttribute("src");
-    return canvas;
+    return canvas.toDataURL("image/webp");
   };
 })();

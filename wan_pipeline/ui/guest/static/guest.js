@@ -3,7 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const mayMake = document.body.dataset.mayMake === "yes";
-const POLL_MS = 1500, IDLE_MS = 8000;
+const POLL_MS = 1500, IDLE_MS = 8000, LOST_MS = 60000;
 const TURNED_AWAY = "wan-studio-turned-away";
 const NO_COOKIE = "Your browser keeps no cookie for this page; open it in a tab of its own, or allow its cookies.";
 const picked = new Set();
@@ -123,7 +123,7 @@ const isUnfinished = (video) => video.status === "queued" || video.status === "i
 async function follow() {
   clearTimeout(follow.timer);
   try {
-    videos = (await ask("v1/videos?limit=100")).data;
+    videos = (await ask("v1/videos?limit=100", { signal: AbortSignal.timeout?.(LOST_MS) })).data;
     showClips();
   } finally { follow.timer = setTimeout(follow, videos.some(isUnfinished) ? POLL_MS : IDLE_MS); }
 }
