@@ -146,6 +146,40 @@ def test_a_slot_that_cannot_start_is_not_tried_without_end_beside_one_that_works
     assert [queue.jobs.existing(job_id).state for job_id in ids] == [JobState.QUEUED] * 2
 
 
+class Lasting(Ended):
+    """A process that goes on until it is killed."""
+
+    def __init__(self) -> None:
+        self.is_killed = False
+
+    def poll(self) -> int | None:
+        return -9 if self.is_killed else None
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+    wait = poll
+
+
+def test_a_worker_that_could_not_use_a_sound_database_costs_no_other(
+    pair: Settings, queue: OpenQueue, locks: WorkspaceLocks
+) -> None:
+    others: list[Lasting] = []
+
+    def launch(settings: Settings) -> Ended:
+        if not settings.slot:
+            return Ended(Ending.NO_DATABASE)
+        others.append(Lasting())
+        return others[-1]
+
+    for seed in range(2):
+        queue.editor.submit(make_request(seed=seed))
+    supervisor = Supervisor(pair, queue.jobs, queue.worker, locks, launch)
+    for _ in range(3):
+        supervisor._poll()
+    assert [other.is_killed for other in others] == [False]
+
+
 def test_without_any_slot_that_works_the_jobs_fail_in_words(
     pair: Settings, queue: OpenQueue, locks: WorkspaceLocks
 ) -> None:

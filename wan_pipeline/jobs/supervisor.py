@@ -19,7 +19,7 @@ from wan_pipeline.jobs.watch import StallDetector, WorkerWatch
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.backups import Backups, repair_if_corrupt
+from wan_pipeline.storage.backups import Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 
@@ -180,10 +180,12 @@ class Supervisor:
 
     def _repair(self) -> None:
         """Restore a damaged database from a backup. Not while a worker may write to it."""
+        if damage(self._settings.database) is None:  # another program had it for a moment, or has put it back
+            return
         for watch in self._watches:
             watch.kill()
         if not any(watch.is_alive for watch in self._watches) and (
-            repairs := repair_if_corrupt(self._settings.database)
+            repairs := repair_if_corrupt(self._settings.database, is_open=True)
         ):
             logger.info("%s", " ".join(repairs))  # the page and the command line show them to the person
             self.notices += repairs
