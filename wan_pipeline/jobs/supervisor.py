@@ -145,18 +145,20 @@ class Supervisor:
         return True
 
     def _poll(self) -> None:
+        rank = 0
         for watch in self._watches:
             if (code := watch.poll()) is not None:
                 self._handle_exit(watch, code)
             if watch.process is not None or watch.is_alive:
                 watch.end_if_hung()
-            elif watch.is_wanted():
+            elif watch.is_wanted(rank):
                 watch.start()
+            rank += watch.works
 
     def _handle_exit(self, watch: WorkerWatch, code: int) -> None:
-        """Fail the waiting jobs when worker after worker ends before it takes one up, and no other slot has one.
+        """Fail the waiting jobs when in every slot worker after worker has ended before it took one up.
 
-        While another has, the failing slot is tried again after pauses that grow.
+        While another slot has a worker, or may get one, the failing slot is tried again after pauses that grow.
         """
         if code == Ending.NO_DATABASE:
             self._repair()
@@ -164,7 +166,7 @@ class Supervisor:
         if reason is None:
             return
         logger.error("%s", reason)
-        if not any(other.process is not None or other.is_alive for other in self._watches):
+        if not any(other.works for other in self._watches):
             self._queue.fail_unfinished(reason)
             for failed in self._watches:
                 failed.reset_backoff()
@@ -175,7 +177,8 @@ class Supervisor:
         try:
             yield
             self._backups.tick()
-        except DamagedDatabaseError:
+        except DamagedDatabaseError as error:
+            logger.warning("%s", error)
             self._repair()
 
     def _repair(self) -> None:
