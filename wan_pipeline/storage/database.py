@@ -40,7 +40,7 @@ class Database:
         self.path = path
         with self.connection() as connection:
             if schema_of(connection) == 0:
-                raise lost_database(path, "it is missing or empty")
+                raise lost_database(path, "it has no tables")
             connection.execute("PRAGMA journal_mode = DELETE")
             migrate(connection)
 
