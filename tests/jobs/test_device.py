@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from contextlib import ExitStack
 from threading import Thread
@@ -16,6 +17,7 @@ from wan_pipeline.jobs.background.when_idle import when_idle
 from wan_pipeline.jobs.device import device_without_queue, wait_for_device
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.training.process import device_is_wanted
+from wan_pipeline.jobs.worker import worker
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.progress import Observer, Progress, SilentObserver, Stage
 from wan_pipeline.storage.locks import WorkspaceLocks, is_held
@@ -111,16 +113,30 @@ def test_a_job_whose_worker_waits_for_the_device_says_so_and_can_be_cancelled(
 ) -> None:
     monkeypatch.setattr(device, "POLL_SECONDS", 0.01)
     job_id = studio.submit(QUICK)
-    worker = Thread(target=Worker(studio.settings, lambda *_: NoEngine()).run, daemon=True)
+    thread = Thread(target=Worker(studio.settings, lambda *_: NoEngine()).run, daemon=True)
     with WorkspaceLocks(studio.settings.workspace).device():
-        worker.start()
+        thread.start()
         wait_for(
             lambda: (job := studio.jobs.existing(job_id)).state is JobState.RUNNING and job.stage is Stage.QUEUED,
             "the worker to wait",
         )
         studio.queue.cancel(job_id)
-        worker.join(PATIENCE)
+        thread.join(PATIENCE)
     assert studio.jobs.existing(job_id).state is JobState.CANCELLED
+
+
+def test_an_idle_worker_looks_for_guests_and_left_jobs_only_now_and_then(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls, looks = iter([True] * 20 + [False]), list[str]()
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "RECOVERY_SECONDS", math.inf)
+    monkeypatch.setattr(worker, "GUEST_POLL_SECONDS", math.inf)
+    monkeypatch.setattr(worker, "recover_unwatched", lambda *_: looks.append("left jobs"))
+    monkeypatch.setattr(WorkspaceLocks, "device_guests", lambda _: looks.append("guests") or ())
+    monkeypatch.setattr(WorkspaceLocks, "any_app_is_alive", lambda _: next(polls))
+    Worker(studio.settings, lambda *_: NoEngine()).run()
+    assert next(polls, None) is None and looks == ["left jobs", "guests"]
 
 
 # Work that gives way
