@@ -70,7 +70,7 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
     clips = folder / "clips"
     clips.mkdir()
     generate(clips, count, random.Random(20261122))
-    gallery = Gallery(Database(folder / "studio.sqlite3"), clips)
+    gallery = Gallery(Database.create(folder / "studio.sqlite3"), clips)
     started = time.perf_counter()
     gallery.rescan()
     listed = time.perf_counter() - started

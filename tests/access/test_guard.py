@@ -106,7 +106,7 @@ class Server:
 
 @pytest.fixture
 def server(database: Path) -> Server:
-    return Server(Keys(Database(database)))
+    return Server(Keys(Database.create(database)))
 
 
 def test_the_owner_at_this_computer_needs_no_key(server: Server) -> None:
@@ -125,7 +125,7 @@ def test_foreign_hosts_are_refused_even_with_a_key(server: Server, host: str) ->
 
 
 def test_a_named_host_is_answered_to_those_with_a_key(database: Path) -> None:
-    server = Server(Keys(Database(database)), Rules(host_names=frozenset({"studio.lan"})))
+    server = Server(Keys(Database.create(database)), Rules(host_names=frozenset({"studio.lan"})))
     assert server.ask(host="studio.lan:7860").status == 401
     secret, _ = server.keys.create(Role.OWNER)
     assert server.ask(host="studio.lan:7860", authorization=f"Bearer {secret}").status == 200
@@ -153,7 +153,7 @@ def test_an_invitation_becomes_a_cookie_and_leaves_the_address(server: Server) -
 
 def test_a_framed_page_has_a_partitioned_cookie_and_the_hub_as_ancestor(database: Path) -> None:
     rules = Rules(frame_ancestors=("https://huggingface.co",), framed=True)
-    server = Server(Keys(Database(database)), rules)
+    server = Server(Keys(Database.create(database)), rules)
     secret, _ = server.keys.create(Role.MAKE)
     answer = server.ask(host="me-studio.hf.space", query=f"key={secret}")
     assert "SameSite=None; Secure; Partitioned" in answer.headers["set-cookie"]
@@ -182,7 +182,7 @@ def test_a_revoked_and_an_expired_key_end_at_once(server: Server) -> None:
 
 def test_guessing_is_slowed_and_a_right_key_is_not(database: Path) -> None:
     slow = Limits(wrong_keys=WrongKeys(Rate(0.2, 3), Rate(2.0, 100)))
-    server = Server(Keys(Database(database)), limits=slow)
+    server = Server(Keys(Database.create(database)), limits=slow)
     secret, _ = server.keys.create(Role.VIEW)
     statuses = [server.ask(host=TUNNEL, authorization=f"Bearer wrong{n}").status for n in range(6)]
     assert statuses == [401, 401, 401, 429, 429, 429]
@@ -222,7 +222,7 @@ def test_answers_bear_the_headers_and_reflect_no_origin(server: Server) -> None:
 
 
 def test_bodies_are_bounded_whether_announced_or_not(database: Path) -> None:
-    server = Server(Keys(Database(database)), Rules(max_body_bytes=2**20, max_upload_bytes=2 * 2**20))
+    server = Server(Keys(Database.create(database)), Rules(max_body_bytes=2**20, max_upload_bytes=2 * 2**20))
     secret, _ = server.keys.create(Role.MAKE)
     guest = {"host": TUNNEL, "authorization": f"Bearer {secret}", "method": "POST"}
     assert server.ask(**guest, content_length=str(2**20 + 1)).status == 413
@@ -240,7 +240,7 @@ def test_bodies_are_bounded_whether_announced_or_not(database: Path) -> None:
 
 
 def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> None:
-    server = Server(Keys(Database(database)), limits=Limits(guest=Rate(1.0, 5), guests_in_all=Rate(1.0, 8)))
+    server = Server(Keys(Database.create(database)), limits=Limits(guest=Rate(1.0, 5), guests_in_all=Rate(1.0, 8)))
     one, _ = server.keys.create(Role.VIEW)
     two, _ = server.keys.create(Role.VIEW)
     first = [server.ask(host=TUNNEL, authorization=f"Bearer {one}").status for _ in range(8)]
@@ -253,7 +253,7 @@ def test_guests_that_flood_are_slowed_and_the_owner_is_not(database: Path) -> No
 
 def test_the_password_lets_the_owner_in_from_other_computers(database: Path) -> None:
     server = Server(
-        Keys(Database(database)), Rules(host_names=frozenset({"studio.lan"})), password=Password("a long one")
+        Keys(Database.create(database)), Rules(host_names=frozenset({"studio.lan"})), password=Password("a long one")
     )
     lan = {"host": "studio.lan:7860", "peer": "192.168.1.9"}
     assert "password?" in server.ask(**lan, accept="text/html").body
@@ -276,7 +276,7 @@ def test_a_password_that_is_easily_guessed_is_refused() -> None:
 
 def test_a_stream_ends_when_its_key_is_revoked(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "STREAM_CHECK_SECONDS", 0.0)
-    keys = Keys(Database(database))
+    keys = Keys(Database.create(database))
     secret, key = keys.create(Role.VIEW)
     sent: list[Any] = []
 
@@ -315,7 +315,7 @@ def test_another_sites_link_makes_no_guest_of_the_owner(server: Server) -> None:
 
 
 def test_a_password_ends_with_the_server(database: Path) -> None:
-    keys, rules = Keys(Database(database)), Rules(host_names=frozenset({"studio.lan"}))
+    keys, rules = Keys(Database.create(database)), Rules(host_names=frozenset({"studio.lan"}))
     lan = {"host": "studio.lan:7860", "peer": "192.168.1.9"}
     first = Server(keys, rules, password=Password("a long one"))
     entered = first.ask("/login", method="POST", body=[b"password=a+long+one"], **lan)
@@ -326,7 +326,7 @@ def test_a_password_ends_with_the_server(database: Path) -> None:
 
 
 def test_requests_of_one_key_that_do_not_end_leave_room_for_others(database: Path) -> None:
-    keys = Keys(Database(database))
+    keys = Keys(Database.create(database))
     one, two = (keys.create(Role.MAKE)[0] for _ in range(2))
     statuses: list[int] = []
 

@@ -16,7 +16,7 @@ from wan_pipeline.storage.database import Database
 
 @pytest.fixture
 def keys(database: Path) -> Keys:
-    return Keys(Database(database))
+    return Keys(Database.create(database))
 
 
 def test_a_key_is_found_by_its_secret_alone(keys: Keys, database: Path) -> None:

@@ -187,7 +187,7 @@ def train(page: Page, workspace: Path, filled: Filled, auditor: Auditor) -> None
 def trainings(workspace: Path, clip: str) -> Iterator[None]:
     """A dataset, a training in the middle of it, and one that has failed after a checkpoint, whose grid has `clip`."""
     settings = Settings(workspace=workspace)
-    database, folder = Database(settings.database), write_pictures(settings.datasets / "pictures", 2)
+    database, folder = Database.create(settings.database), write_pictures(settings.datasets / "pictures", 2)
     made, queue = Trainings(database, settings, ModelLibrary(settings)), TrainerQueue(database)
     ids = [made.submit(TrainingRequest(folder, name)) for name in ("wrong", "right")]
     for training_id in ids:

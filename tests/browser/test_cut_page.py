@@ -53,7 +53,7 @@ def starred_takes(workspace: Path, address: str) -> Iterator[None]:
         encode(frames, 16, clip, receipt.to_dict())
         write_poster(frames, poster_path(clip))
         write_receipt(receipt, clip)
-    gallery = Gallery(Database(workspace / "studio.sqlite3"), workspace / "clips")
+    gallery = Gallery(Database.create(workspace / "studio.sqlite3"), workspace / "clips")
     gallery.rescan()
     takes = [f"{number}c" * 16 for number in range(TAKES)]
     for take in takes:

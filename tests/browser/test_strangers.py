@@ -84,7 +84,7 @@ def test_strangers_change_nothing(address: str, headers: dict[str, str]) -> None
 
 @pytest.mark.browser
 def test_the_owners_key_lets_in_by_a_link(address: str, workspace: Path) -> None:
-    keys = Keys(Database(workspace / "studio.sqlite3"))
+    keys = Keys(Database.create(workspace / "studio.sqlite3"))
     secret, key = keys.create(Role.OWNER)
     response, _ = ask(address, f"/?key={secret}", host=TUNNEL)
     assert (response.status, response.headers["Location"]) == (303, "./")
@@ -99,7 +99,7 @@ def test_the_owners_key_lets_in_by_a_link(address: str, workspace: Path) -> None
 @pytest.mark.parametrize("role", [Role.VIEW, Role.MAKE])
 def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace: Path, role: Role) -> None:
     """All that Gradio serves, by the paths that its server itself names, and the endpoints of the page."""
-    keys = Keys(Database(workspace / "studio.sqlite3"))
+    keys = Keys(Database.create(workspace / "studio.sqlite3"))
     config = json.loads(ask(address, "/config")[1])
     names = sorted({str(dependency["api_name"] or dependency["id"]) for dependency in config["dependencies"]})
     assert len(config["dependencies"]) > 50
@@ -185,7 +185,7 @@ def test_the_password_is_typed_on_the_page(browser: Browser, tmp_path: Path) -> 
     def refused(status: int, sentence: str, asks_password: bool) -> str:
         return templates.render("common/refused.html", status=status, sentence=sentence, asks_password=asks_password)
 
-    keys = Keys(Database(tmp_path / "studio.sqlite3"))
+    keys = Keys(Database.create(tmp_path / "studio.sqlite3"))
     guard = Guard(PlainTextResponse("inside"), keys, Rules(), Limits(), refused, Password("a long one"))
     with serving(guard) as address:
         page = new_profile(browser).new_page()

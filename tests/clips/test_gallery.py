@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gallery(tmp_path: Path, folder: Path) -> Gallery:
-    return Gallery(Database(tmp_path / "studio.sqlite3"), folder)
+    return Gallery(Database.create(tmp_path / "studio.sqlite3"), folder)
 
 
 def put(folder: Path, name: str, *, hour: int = 0, receipt: dict[str, Any] | None = None, **request: Any) -> None:
@@ -426,7 +426,7 @@ def test_a_lost_database_loses_no_clip_and_unbins_none(gallery: Gallery, folder:
     put(folder, "c")
     gallery.rescan()
     gallery.bin(["job-c"])
-    again = Gallery(Database(tmp_path / "new.sqlite3"), folder)
+    again = Gallery(Database.create(tmp_path / "new.sqlite3"), folder)
     assert again.rescan() == 3
     assert names(again) == ["a", "b"]
     assert names(again, GalleryQuery(binned=True)) == ["c"]

@@ -131,6 +131,7 @@ def test_a_lora_is_removed_exactly_from_both(engine: Engine, settings: Settings)
             for (_, _, tensor), (_, _, was) in zip(named_tensors(left), named_tensors(before), strict=True):
                 assert torch.equal(tensor, was) and tensor is not was
     assert not any(module._forward_hooks for module in model.modules())
+    assert not list(named_tensors(twin.transformers[0])), "the second device has its memory back"
 
 
 def test_what_has_no_second_device_says_so(engine: Engine, settings: Settings, tmp_path: Path) -> None:

@@ -231,14 +231,18 @@ def test_a_newer_database_is_left_alone(queue: OpenQueue, database: Path) -> Non
 
 
 def test_a_failed_migration_changes_nothing(database: Path) -> None:
-    """The table is already there in another shape: the first migration cannot create it."""
+    """A table is already there in another shape: the second migration cannot create it."""
     database.parent.mkdir()
     with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE jobs (number INTEGER)")
+        connection.executescript(schema.MIGRATIONS[0])
+        connection.execute("CREATE TABLE events (number INTEGER)")
+        connection.execute("PRAGMA user_version = 1")
+        before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
     with pytest.raises(StorageError, match="already exists"):
         OpenQueue(database)
     with sqlite3.connect(database) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, StallDetector, WorkerWatch
+from wan_pipeline.jobs.worker import worker as worker_module
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.recovery import recover
@@ -97,9 +98,10 @@ def test_while_another_worker_lives_its_clip_and_those_that_wait_are_left_alone(
 
 
 def test_what_a_worker_left_that_no_app_watches_is_made_by_another(
-    studio: Studio, settings: Settings, queue: OpenQueue, locks: WorkspaceLocks
+    studio: Studio, settings: Settings, queue: OpenQueue, locks: WorkspaceLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The app was started again with fewer `--devices`, and then the worker of the second dies."""
+    monkeypatch.setattr(worker_module, "RECOVERY_SECONDS", 0.0)
     job_id = studio.submit(QUICK)
     of_slot(settings, queue, 1).claim()
     second = locks.worker(1)
@@ -146,6 +148,40 @@ def test_a_slot_that_cannot_start_is_not_tried_without_end_beside_one_that_works
     assert [queue.jobs.existing(job_id).state for job_id in ids] == [JobState.QUEUED] * 2
 
 
+class Lasting(Ended):
+    """A process that goes on until it is killed."""
+
+    def __init__(self) -> None:
+        self.is_killed = False
+
+    def poll(self) -> int | None:
+        return -9 if self.is_killed else None
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+    wait = poll
+
+
+def test_a_worker_that_could_not_use_a_sound_database_costs_no_other(
+    pair: Settings, queue: OpenQueue, locks: WorkspaceLocks
+) -> None:
+    others: list[Lasting] = []
+
+    def launch(settings: Settings) -> Ended:
+        if not settings.slot:
+            return Ended(Ending.NO_DATABASE)
+        others.append(Lasting())
+        return others[-1]
+
+    for seed in range(2):
+        queue.editor.submit(make_request(seed=seed))
+    supervisor = Supervisor(pair, queue.jobs, queue.worker, locks, launch)
+    for _ in range(3):
+        supervisor._poll()
+    assert [other.is_killed for other in others] == [False]
+
+
 def test_without_any_slot_that_works_the_jobs_fail_in_words(
     pair: Settings, queue: OpenQueue, locks: WorkspaceLocks
 ) -> None:
@@ -155,7 +191,41 @@ def test_without_any_slot_that_works_the_jobs_fail_in_words(
         for _ in range(3):
             supervisor._poll()
         error = queue.jobs.existing(job_id).error or ""
-        assert error.startswith("GPU 0 of --devices 0,1 is not one that torch can use here; leave it out")
+        assert error.startswith("GPU 1 of --devices 0,1 is not one that torch can use here; leave it out")
+
+
+@pytest.mark.parametrize("code", [Ending.NO_DEVICE, 9])
+def test_the_only_clip_is_made_by_the_worker_that_can_start(
+    pair: Settings, queue: OpenQueue, locks: WorkspaceLocks, code: int
+) -> None:
+    """`--devices 5,1` where there is no GPU 5."""
+    started: list[int] = []
+
+    def launch(settings: Settings) -> Ended:
+        started.append(settings.slot)
+        return Lasting() if settings.slot else Ended(code)
+
+    job_id = queue.editor.submit(make_request())
+    supervisor = Supervisor(pair, queue.jobs, queue.worker, locks, launch)
+    for _ in range(MAX_FAILED_STARTS + 2):
+        supervisor._poll()
+    assert started.count(1) == 1
+    assert queue.jobs.existing(job_id).state is JobState.QUEUED
+
+
+def test_a_worker_whose_device_another_clip_uses_is_not_taken_for_hung(
+    pair: Settings, queue: OpenQueue, locks: WorkspaceLocks, idle: subprocess.Popen[bytes]
+) -> None:
+    watch = WorkerWatch(pair, 1, queue.jobs, queue.worker, locks, lambda _: idle, StallDetector(0.0, 1.0))
+    watch.start()
+    queue.editor.submit(make_request())
+    with locks.device(1):
+        for _ in range(3):
+            watch.end_if_hung()
+    assert idle.poll() is None
+    for _ in range(2):
+        watch.end_if_hung()
+    idle.wait(60)
 
 
 def test_a_gpu_that_is_not_there_does_not_become_the_cpu(

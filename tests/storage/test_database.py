@@ -7,7 +7,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +22,10 @@ from tests.support.requests import make_request
 from tests.support.studios import QUICK, opened_warm, wait_for
 from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
-from wan_pipeline.errors import StorageError
+from wan_pipeline.errors import DamagedDatabaseError, StorageError
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.storage import backups as backups_module
 from wan_pipeline.storage import crash
@@ -29,12 +33,13 @@ from wan_pipeline.storage import database as room
 from wan_pipeline.storage import schema as database_schema
 from wan_pipeline.storage.backups import MAX_BACKUPS, Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace").mkdir(exist_ok=True)
     return tmp_path / "workspace" / "studio.sqlite3"
 
 
@@ -211,7 +216,7 @@ def test_without_a_backup_the_queue_starts_empty(content: bytes, database: Path)
     database.write_bytes(content)
     journal = database.with_name("studio.sqlite3-journal")
     journal.write_bytes(b"of the damaged file")
-    assert "there was no good backup, so the queue starts empty" in repair_if_corrupt(database)[0]
+    assert "There was no good backup, so the queue starts empty" in repair_if_corrupt(database)[0]
     assert not journal.exists()  # else it would be played back into the new file
     assert OpenQueue(database).jobs.recent(1) == []
     assert next(database.parent.glob("studio.corrupt-*.sqlite3")).read_bytes() == content
@@ -231,6 +236,48 @@ def test_a_deleted_database_is_not_restored_but_noticed(queue: OpenQueue, databa
     database.unlink()
     assert "put the newest backup, studio-000001.sqlite3" in repair_if_corrupt(database)[0]
     assert not database.exists()
+
+
+def truncate(database: Path) -> None:
+    database.write_bytes(b"")
+
+
+def blank(database: Path) -> None:
+    """A sound file that SQLite made anew."""
+    database.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("VACUUM")
+
+
+@pytest.mark.parametrize("lose", [truncate, Path.unlink, blank])
+def test_a_lost_file_is_filled_by_no_process_and_restored(
+    lose: Callable[[Path], None], settings: Settings, queue: OpenQueue
+) -> None:
+    """A worker that starts just then would leave an empty queue, which nobody could tell from one that is done."""
+    job_id = queue.editor.submit(make_request())
+    queue.editor.pause_queue()
+    good = Backups(settings.database).backup()
+    lose(settings.database)
+    before = settings.database.read_bytes() if settings.database.exists() else None
+    uses = (
+        lambda: Worker(settings),
+        queue.jobs.queue_state,
+        lambda: queue.worker.heartbeat(1),
+        lambda: queue.editor.submit(make_request()),
+    )
+    for use in uses:
+        with pytest.raises(DamagedDatabaseError):
+            use()
+    assert (settings.database.read_bytes() if settings.database.exists() else None) == before
+    with pytest.raises(StorageError):
+        Backups(settings.database).backup()
+    assert Backups(settings.database).newest_first() == [good]
+
+    supervisor = Supervisor(settings, queue.jobs, queue.worker, WorkspaceLocks(settings.workspace), poll_seconds=0.01)
+    supervisor.work()  # until it has seen that the queue is paused
+    (notice,) = supervisor.notices
+    assert "The database was damaged (it " in notice and "took its place" in notice
+    assert queue.jobs.existing(job_id).state is JobState.QUEUED
 
 
 def test_a_second_damage_in_the_same_second_has_a_name_of_its_own(database: Path) -> None:
@@ -356,10 +403,9 @@ def test_no_room_for_a_backup_does_not_keep_the_studio_from_starting(settings: S
 
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
     with read_only_disk(tmp_path / "disk") as disk:
-        with pytest.raises(StorageError, match="check that its folder is writable"):
-            Database(disk / "studio.sqlite3")
-        with pytest.raises(StorageError, match="check that its folder is writable"):
-            repair_if_corrupt(disk / "studio.sqlite3")
+        for use in (Database.create, repair_if_corrupt):
+            with pytest.raises(StorageError, match="check that its folder is writable"):
+                use(disk / "studio.sqlite3")
 
 
 def test_a_transaction_is_whole_or_nothing(queue: OpenQueue, database: Path) -> None:

@@ -15,7 +15,7 @@ class OpenQueue:
     """All three views: what a page reads, what a person changes, what a worker changes."""
 
     def __init__(self, database: Path) -> None:
-        opened = Database(database)
+        opened = Database.create(database)
         self.jobs = JobReader(opened, Settings(workspace=database.parent))
         self.editor = QueueEditor(opened, self.jobs)
         self.worker = WorkerQueue(opened, self.jobs)

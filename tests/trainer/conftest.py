@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.files.pictures import write_pictures
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
 
 
 @pytest.fixture(scope="session")
@@ -22,4 +23,5 @@ def settings(tmp_path_factory: pytest.TempPathFactory, tiny_demo: Path) -> Setti
     folder = tmp_path_factory.mktemp("studio")
     settings = Settings(folder / "workspace", loras=folder / "loras", models=folder, demo_checkpoint=tiny_demo)
     settings.make_folders()
+    Database.create(settings.database)
     return settings

@@ -48,8 +48,10 @@ def test_a_checkpoint_becomes_a_lora(trained: Trained, settings: Settings, capsy
     lora = LoraLibrary(settings.loras).find("steps-2")
     assert capsys.readouterr().out.split() == [str(lora.paths[0])]
     assert lora.paths[0].read_bytes() == trained.checkpoints[1].paths[0].read_bytes()
-    with pytest.raises(NameTakenError, match="'steps-2'"):
-        use(settings, "steps", 2)
+    assert use(settings, "steps", 2) == lora.paths
+    (settings.loras / "Steps-3.safetensors").write_bytes(lora.paths[0].read_bytes())
+    with pytest.raises(NameTakenError, match="another LoRA 'Steps-3'"):
+        use(settings, "steps", 3)
     with pytest.raises(UserError, match="after step 7; choose one of: 1, 2, 3"):
         use(settings, "steps", 7)
     assert main(["trainings", "list", "steps", "--json", *folders]) == 0

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.common import Commands, add_folders, add_memory, settings, warn
-from wan_pipeline.cli.progress_line import Line
+from wan_pipeline.cli.common import Commands, add_folders, add_memory, opened_studio, settings, warn
+from wan_pipeline.cli.progress_line import Line, ProgressLine
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests import options as words
@@ -109,7 +109,8 @@ def run_train(options: argparse.Namespace) -> int:
             print(json.dumps(candidate.to_dict()) if options.json else candidate)
             return 0
         try:
-            trained = train_now(request, settings(options), observer)
+            with opened_studio(options) as studio:
+                trained = train_now(request, studio.settings, observer)
         except (Cancelled, KeyboardInterrupt):
             if Output(settings(options), request.output).state.exists():
                 options.stopped = "stopped; the same command with --resume goes on."
@@ -130,11 +131,17 @@ def run_import(options: argparse.Namespace) -> int:
 def run_caption(options: argparse.Namespace) -> int:
     from wan_pipeline.engine.device.placement import choose_placement  # here and below: --help needs none of it
     from wan_pipeline.engine.loading.load import quiet_libraries
+    from wan_pipeline.jobs.device import device_without_queue
     from wan_pipeline.trainer.preparation.captions import Captioner, caption_dataset
 
     quiet_libraries()
-    captioner = Captioner(options.model, choose_placement(settings(options).device))
-    with closing(Line(sys.stderr)) as line:
+    folders = settings(options)
+    with (
+        ProgressLine(sys.stderr) as observer,
+        device_without_queue(folders, observer),
+        closing(Line(sys.stderr)) as line,
+    ):
+        captioner = Captioner(options.model, choose_placement(folders.device))
         written, problems = caption_dataset(
             options.folder, captioner, lambda done, total: line.write(f"captions {done}/{total}", "captions")
         )

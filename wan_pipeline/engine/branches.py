@@ -6,7 +6,7 @@ combined on the first device as ever: where the devices are alike the bits are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
@@ -58,13 +58,26 @@ def copy_to(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
 
 @contextmanager
 def copied(transformers: tuple[Any, ...], adapters: Adapters, plan: MemoryPlan, device: torch.device) -> Iterator[Twin]:
-    """Context manager: copies on a second device, with the adapters, set up by the plan as the transformers are."""
-    twin = Twin(device, tuple(copy_to(transformer, device) for transformer in transformers))
+    """Context manager: copies on a second device, with the adapters, set up by the plan as the transformers are.
+
+    At the end they hold no memory of it, whatever still refers to them.
+    """
     with ExitStack() as stack:
+        copies: list[torch.nn.Module] = []
+        stack.callback(_empty, copies)
+        copies.extend(copy_to(transformer, device) for transformer in transformers)
+        twin = Twin(device, tuple(copies))
         stack.enter_context(applied_to_experts(twin.transformers, adapters, merged=plan.lora == "merged"))
         for copy in twin.transformers:
             stack.enter_context(chunked(copy, plan.chunk))
         yield twin
+
+
+def _empty(copies: Sequence[torch.nn.Module]) -> None:
+    for copy in copies:
+        for module in copy.modules():
+            module._parameters.clear()
+            module._buffers.clear()
 
 
 @contextmanager

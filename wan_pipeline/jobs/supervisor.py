@@ -19,7 +19,7 @@ from wan_pipeline.jobs.watch import StallDetector, WorkerWatch
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.backups import Backups, repair_if_corrupt
+from wan_pipeline.storage.backups import Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 
@@ -145,18 +145,20 @@ class Supervisor:
         return True
 
     def _poll(self) -> None:
+        rank = 0
         for watch in self._watches:
             if (code := watch.poll()) is not None:
                 self._handle_exit(watch, code)
             if watch.process is not None or watch.is_alive:
                 watch.end_if_hung()
-            elif watch.is_wanted():
+            elif watch.is_wanted(rank):
                 watch.start()
+            rank += watch.works
 
     def _handle_exit(self, watch: WorkerWatch, code: int) -> None:
-        """Fail the waiting jobs when worker after worker ends before it takes one up, and no other slot has one.
+        """Fail the waiting jobs when in every slot worker after worker has ended before it took one up.
 
-        While another has, the failing slot is tried again after pauses that grow.
+        While another slot has a worker, or may get one, the failing slot is tried again after pauses that grow.
         """
         if code == Ending.NO_DATABASE:
             self._repair()
@@ -164,7 +166,7 @@ class Supervisor:
         if reason is None:
             return
         logger.error("%s", reason)
-        if not any(other.process is not None or other.is_alive for other in self._watches):
+        if not any(other.works for other in self._watches):
             self._queue.fail_unfinished(reason)
             for failed in self._watches:
                 failed.reset_backoff()
@@ -175,15 +177,18 @@ class Supervisor:
         try:
             yield
             self._backups.tick()
-        except DamagedDatabaseError:
+        except DamagedDatabaseError as error:
+            logger.warning("%s", error)
             self._repair()
 
     def _repair(self) -> None:
         """Restore a damaged database from a backup. Not while a worker may write to it."""
+        if damage(self._settings.database) is None:  # another program had it for a moment, or has put it back
+            return
         for watch in self._watches:
             watch.kill()
         if not any(watch.is_alive for watch in self._watches) and (
-            repairs := repair_if_corrupt(self._settings.database)
+            repairs := repair_if_corrupt(self._settings.database, is_open=True)
         ):
             logger.info("%s", " ".join(repairs))  # the page and the command line show them to the person
             self.notices += repairs

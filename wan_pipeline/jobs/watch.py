@@ -19,7 +19,7 @@ from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import has_room
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import WorkspaceLocks, is_held
 
 MAX_FAILED_STARTS = 3
 """A worker that ends by itself this often in a row before it claims a job would do so again."""
@@ -113,11 +113,19 @@ class WorkerWatch:
     def is_alive(self) -> bool:
         return self._locks.worker_is_alive(self._slot)
 
-    def is_wanted(self) -> bool:
-        """Whether to start a worker now: the first for any job, another for each job more, and for what one left."""
+    @property
+    def works(self) -> bool:
+        """Whether its worker lives, or may yet: it has not ended time after time before it took a job up."""
+        return self.process is not None or self.is_alive or self._backoff.failed_starts < MAX_FAILED_STARTS
+
+    def is_wanted(self, rank: int) -> bool:
+        """Whether to start a worker now: the first for any job, another for each job more, and for what one left.
+
+        `rank` is the number of workers before it, without those that cannot start.
+        """
         if not self._backoff.may_start():
             return False
-        return bool(self._jobs.running(self._slot)) or self._jobs.unfinished() > self._slot
+        return bool(self._jobs.running(self._slot)) or self._jobs.unfinished() > rank
 
     def start(self) -> None:
         self._starts_at_launch = self._jobs.starts(self._slot)
@@ -133,7 +141,7 @@ class WorkerWatch:
         return code
 
     def handle_exit(self, code: int) -> str | None:
-        """Why no further worker should be tried, when one after another ends before it takes a job up; else None."""
+        """Why its worker cannot start, when one after another ends before it takes a job up; else None."""
         if code == Ending.NOTHING_TO_DO or self._jobs.starts(self._slot) != self._starts_at_launch:
             self.reset_backoff()
             return None
@@ -158,12 +166,13 @@ class WorkerWatch:
     def end_if_hung(self) -> None:
         """End a worker that lives and makes no progress: the next one goes on with the queue.
 
-        One that has no job and can claim none does not beat: it waits, while the workers of other slots may have some.
+        One that has no job and can claim none does not beat: it waits, while the workers of other slots may have some,
+        or its device computes a branch of another's clip.
         """
         state, counts = self._jobs.queue_state(self._slot), self._jobs.counts()
         can_claim = not state.paused and any(counts[waiting] for waiting in WAITING)
         running = self._jobs.running(self._slot)
-        is_idle = not running and not can_claim
+        is_idle = not running and (not can_claim or is_held(self._locks.device(self._slot)))
         if is_idle or state.no_room is not None or not has_room(self.settings.workspace):
             self._stall.reset()  # without room no heartbeat can be written
             return

@@ -16,13 +16,19 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from wan_pipeline.errors import StorageError
 from wan_pipeline.progress import Throttle
-from wan_pipeline.storage.database import BUSY_SECONDS, DAMAGED, database_error, primary_code
+from wan_pipeline.storage.database import (
+    DAMAGED,
+    alone_with,
+    database_error,
+    has_content,
+    make_empty,
+    opened,
+    primary_code,
+)
 from wan_pipeline.storage.files import whole_file
-from wan_pipeline.storage.schema import MIGRATIONS
+from wan_pipeline.storage.schema import MIGRATIONS, schema_of
 
 MAX_BACKUPS = 6
 """Older ones are deleted."""
@@ -77,29 +83,39 @@ class Backups:
         return sorted(self._folder.glob("studio-[0-9]*.sqlite3"), key=_number, reverse=True)
 
 
-def repair_if_corrupt(database: Path) -> list[str]:
+def repair_if_corrupt(database: Path, *, is_open: bool = False) -> list[str]:
     """Make sure that the database can be opened. Returns one sentence for the user about each repair.
 
     A damaged file is moved aside and replaced by the newest good backup. A file of an older version is backed up, as it
-    is about to be migrated. Call it before the database is opened. Raises StorageError.
+    is about to be migrated. Call it before the database is opened; or while it is, with `is_open`: then a file that is
+    missing or empty was lost, and is replaced too. Raises StorageError.
     """
-    with _exclusive(database):
+    with alone_with(database):
         backups = Backups(database)
-        if not database.exists():
+        if not is_open and not database.exists():
             return _notice_of_missing(backups)
-        if database.stat().st_size == 0 and backups.newest_first():
-            return [_replace(database, backups, "it is empty")]
+        if not is_open and not has_content(database) and not backups.newest_first():
+            return []  # a new workspace, whose first start was cut short
         if reason := damage(database):
             return [_replace(database, backups, reason)]
-        if 0 < _schema(database) < len(MIGRATIONS):
+        with _read_transaction(database) as connection:
+            is_older = schema_of(connection) < len(MIGRATIONS)
+        if is_older:
             backups.backup()
         return []
 
 
 def damage(database: Path) -> str | None:
-    """What SQLite's quick check finds wrong; None if nothing. Raises StorageError if the file cannot be read."""
+    """What SQLite's quick check finds wrong, or that nothing is there to check; None if all is well.
+
+    Raises StorageError if the file cannot be read.
+    """
+    if not has_content(database):
+        return "it is empty" if database.exists() else "it is missing"
     try:
         with _read_transaction(database) as connection:
+            if schema_of(connection) == 0:
+                return "it has no tables"
             answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
         if primary_code(error) in DAMAGED:
@@ -109,15 +125,15 @@ def damage(database: Path) -> str | None:
 
 
 def _replace(database: Path, backups: Backups, reason: str) -> str:
-    """Replace a damaged database by the newest good backup, and return a sentence for the user.
+    """Replace a damaged database by the newest good backup, or by an empty one, and return a sentence for the user.
 
     A crash at any point leaves either the damaged file or the backup in place.
     """
     good = next((backup for backup in backups.newest_first() if damage(backup) is None), None)
     try:
-        aside = _copy_aside(database)
+        aside = _put_aside(database)
         if good is None:
-            database.unlink()
+            make_empty(database)
         else:
             with whole_file(database) as part:
                 shutil.copyfile(good, part)
@@ -126,27 +142,31 @@ def _replace(database: Path, backups: Backups, reason: str) -> str:
             f"The database {database} is damaged ({reason}) and cannot be replaced ({error.strerror}); close every "
             "other program that uses the workspace and start again."
         ) from error
-    notice = f"The database was damaged ({reason}). It was put aside as {aside.name}, and "
+    notice = f"The database was damaged ({reason})." + (f" It was put aside as {aside.name}." if aside else "")
     if good is None:
-        return f"{notice}there was no good backup, so the queue starts empty. Finished clips are listed again."
+        return f"{notice} There was no good backup, so the queue starts empty. Finished clips are listed again."
     when = datetime.fromtimestamp(good.stat().st_mtime).astimezone().strftime("%H:%M on %d %B")
-    return f"{notice}the backup of {when} took its place. Jobs queued after that are lost; finished clips are not."
+    return f"{notice} The backup of {when} took its place. Jobs queued after that are lost; finished clips are not."
 
 
-def _copy_aside(database: Path) -> Path:
-    """Copy the damaged file. Its journal is moved, for SQLite would replay it into the file that takes its place."""
+def _put_aside(database: Path) -> Path | None:
+    """Copy the damaged file; None if it is missing. Its journal is moved, for SQLite would replay it into the file that
+    takes its place.
+    """
     stem = f"{database.stem}.corrupt-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     aside = database.with_name(f"{stem}{database.suffix}")
     number = 1
     while aside.exists():
         number += 1
         aside = database.with_name(f"{stem}-{number}{database.suffix}")
-    with whole_file(aside) as part:
-        shutil.copyfile(database, part)
+    has_file = database.exists()
+    if has_file:
+        with whole_file(aside) as part:
+            shutil.copyfile(database, part)
     for suffix in ("-journal", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             database.with_name(database.name + suffix).replace(aside.with_name(aside.name + suffix))
-    return aside
+    return aside if has_file else None
 
 
 def _notice_of_missing(backups: Backups) -> list[str]:
@@ -173,30 +193,10 @@ def _copy(source: Path, target: Path) -> None:
 @contextmanager
 def _read_transaction(database: Path) -> Iterator[sqlite3.Connection]:
     """A connection that holds a read lock: others may read, and write when it is closed."""
-    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+    with opened(database) as connection:
         connection.execute("BEGIN")
-        connection.execute("PRAGMA user_version").fetchone()  # takes the lock, or gives up after BUSY_SECONDS
+        schema_of(connection)  # takes the lock, or gives up after BUSY_SECONDS
         yield connection
-
-
-def _schema(database: Path) -> int:
-    with _read_transaction(database) as connection:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextmanager
-def _exclusive(database: Path) -> Iterator[None]:
-    """Keep apps that start at the same time from repairing the same database."""
-    lock = FileLock(database.parent / "locks" / "database.lock", timeout=BUSY_SECONDS)
-    try:
-        (database.parent / "locks").mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (Timeout, OSError) as error:
-        raise database_error(database, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _number(backup: Path) -> int:

@@ -72,6 +72,14 @@ class WorkspaceLocks:
         """Held by the process that exports a cut for the page."""
         return FileLock(self._folder / "cut-exporter.lock", timeout=LOCK_SECONDS)
 
+    def export_decoder(self) -> FileLock:
+        """Held by the process that exports a clip while it decodes latents, or waits for the device to do so."""
+        return FileLock(self._folder / "export-decoder.lock", timeout=LOCK_SECONDS)
+
+    def cut_decoder(self) -> FileLock:
+        """As `export_decoder`, by the process that exports a cut."""
+        return FileLock(self._folder / "cut-decoder.lock", timeout=LOCK_SECONDS)
+
     def device_guests(self) -> tuple[FileLock, ...]:
         """The locks of all that needs the device while the queue is idle; cards of styles are too small to count.
 
@@ -81,8 +89,8 @@ class WorkspaceLocks:
 
     def short_guests(self) -> tuple[FileLock, ...]:
         """The locks of what a person waits for, some minutes long: a training gives way to it."""
-        background = self.verifier(), self.captions(), self.clip_work(), self.exporter(), self.cut_exporter()
-        return (self.one_shot(), *background)
+        background = self.verifier(), self.captions(), self.clip_work()
+        return (self.one_shot(), *background, self.export_decoder(), self.cut_decoder())
 
     def transfer(self, model_id: str) -> FileLock:
         """Held by the process that downloads or verifies this model."""

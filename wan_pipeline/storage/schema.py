@@ -168,7 +168,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Raises StorageError, and changes nothing, if a newer version of this program wrote the file.
     """
-    while (version := _version(connection)) != len(MIGRATIONS):
+    while (version := schema_of(connection)) != len(MIGRATIONS):
         if version > len(MIGRATIONS):
             raise StorageError(
                 f"The workspace's database was made by a newer Wan Studio (schema {version}; this one knows "
@@ -180,7 +180,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 def _apply(connection: sqlite3.Connection, version: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) == version:  # unless another process did it while this one waited for the lock
+        if schema_of(connection) == version:  # unless another process did it while this one waited for the lock
             for statement in MIGRATIONS[version].split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version + 1:d}")
@@ -190,5 +190,6 @@ def _apply(connection: sqlite3.Connection, version: int) -> None:
         raise
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def schema_of(connection: sqlite3.Connection) -> int:
+    """The version of the tables; 0 if there are none."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -75,8 +76,9 @@ class InProcess:
         return replace(finished, warnings=(*finished.warnings, *copy_clip(clip, name, job.output)))
 
     def verify(self, clip: Path, observer: Observer, deterministic: bool = False) -> Verdict:
-        """Render a clip again and compare. Raises UserError, and what the engine raises."""
-        return verify(clip, self._settings, observer, deterministic=deterministic)
+        """Render a clip again and compare, once the device is free. Raises UserError, and what the engine raises."""
+        device = partial(device_without_queue, self._settings, observer)
+        return verify(clip, self._settings, observer, deterministic=deterministic, device=device)
 
     @contextmanager
     def _output(self, job: NewJob, output: Path | None) -> Iterator[Path]:

@@ -92,7 +92,7 @@ class Studio:
             check_writable(folder)
         self.settings = settings
         self._notices = list(repair_if_corrupt(settings.database))
-        self._database = Database(settings.database)
+        self._database = Database.create(settings.database)
         self._is_started = False
         self._submitting = Lock()
         self._build_library()

@@ -37,7 +37,7 @@ class Filled:
 
 
 def fill(workspace: Path) -> Filled:
-    database = Database(workspace / "studio.sqlite3")
+    database = Database.create(workspace / "studio.sqlite3")
     queue = OpenQueue(workspace / "studio.sqlite3")
     queue.editor.pause_queue()
     secret, guest = Keys(database).create(Role.MAKE)

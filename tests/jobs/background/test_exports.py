@@ -12,8 +12,11 @@ from tests.support.hostile import BAD_JSON
 from tests.support.observers import Recorder
 from tests.support.studios import wait_for
 from wan_pipeline.clips.export.formats import find_format
+from wan_pipeline.clips.naming import latents_path
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.background import exports
 from wan_pipeline.jobs.background.exports import ExportState, PageExport, export_when_idle
+from wan_pipeline.jobs.training.process import device_is_wanted
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
@@ -33,6 +36,30 @@ def test_a_video_goes_to_the_folder_of_exports(studio: Studio, clip: Path) -> No
     assert Path(end.file).parent == studio.settings.exports
     with av.open(end.file) as container:
         assert container.streams.video[0].frames == 5
+
+
+def test_without_latents_it_waits_for_nothing(studio: Studio, clip: Path) -> None:
+    """Nor does a training give way to it."""
+    latents_path(clip).unlink()
+    studio.submit(DRAFT)
+    with WorkspaceLocks(studio.settings.workspace).device():
+        end = export_when_idle(studio.settings, clip, find_format("prores"))
+    assert (end.state, end.from_latents) == (ExportState.DONE, False)
+
+
+def test_trainings_give_way_to_it_only_while_it_needs_the_device(
+    studio: Studio, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = WorkspaceLocks(studio.settings.workspace)
+    wanted: list[bool] = []
+    make = exports._export
+    monkeypatch.setattr(
+        exports, "_export", lambda *rest: wanted.append(device_is_wanted(studio.jobs, locks)) or make(*rest)
+    )
+    with locks.exporter(), locks.cut_exporter():
+        export_when_idle(studio.settings, clip, find_format("prores"))
+        wanted.append(device_is_wanted(studio.jobs, locks))
+    assert wanted == [True, False]
 
 
 def test_a_sequence_becomes_one_file(studio: Studio, clip: Path) -> None:

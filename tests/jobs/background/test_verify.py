@@ -19,10 +19,12 @@ from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.clips.read import read_frames, read_receipt
-from wan_pipeline.errors import ReceiptError, StorageError, UserError
+from wan_pipeline.errors import Cancelled, ReceiptError, StorageError, UserError
+from wan_pipeline.jobs import device
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 DRAFT = Draft(prompt="the red ball", width=160, height=160, num_frames=5, num_inference_steps=2, seed=1)
@@ -178,6 +180,13 @@ def test_a_file_that_cannot_be_decoded_is_told_before_anything_is_rendered(studi
         with pytest.raises(StorageError, match="cannot be read"):
             studio.in_process.verify(path, observer)
     assert observer.reports == []
+
+
+def test_it_waits_for_the_device(studio, monkeypatch):
+    monkeypatch.setattr(device, "POLL_SECONDS", 0.01)
+    clip = make(studio)
+    with WorkspaceLocks(studio.settings.workspace).device(), pytest.raises(Cancelled):
+        studio.in_process.verify(clip, Recorder(stop_at=(Stage.QUEUED, 0)))
 
 
 def test_a_plan_is_followed(studio):

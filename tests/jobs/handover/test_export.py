@@ -15,6 +15,7 @@ from PIL import Image
 from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
+from wan_pipeline.cli import main
 from wan_pipeline.clips.export.bit_depth import rounded
 from wan_pipeline.clips.export.exr import Transfer
 from wan_pipeline.clips.export.formats import FORMATS, find_format
@@ -24,6 +25,8 @@ from wan_pipeline.clips.naming import latents_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import Cancelled, RequestError
+from wan_pipeline.jobs import device
+from wan_pipeline.jobs.handover import exports
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.worker.render import make_clip
 from wan_pipeline.progress import Observer, SilentObserver, Stage
@@ -222,3 +225,29 @@ def test_a_missing_model_leaves_the_8_bits(clip: Path, home: Settings, tmp_path:
     elsewhere = replace(home, demo_checkpoint=tmp_path / "nothing")
     exported = write(clip, elsewhere, "png8", tmp_path / "png")
     assert not exported.from_latents and "8 bits" in exported.warnings[0]
+
+
+class Taken(BaseException):
+    """The device was to be taken."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "export CLIP --format png8 --output OUT",
+        "upscale CLIP --output OUT.mp4",
+        "interpolate CLIP --output OUT.mp4",
+        "dataset caption OUT --model none",
+    ],
+)
+def test_commands_take_the_device_before_they_compute_on_it(
+    words: str, clip: Path, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Taken
+
+    for module in (device, exports):
+        monkeypatch.setattr(module, "device_without_queue", refuse)
+    named = words.replace("CLIP", str(clip)).replace("OUT", str(tmp_path / "out")).split()
+    with pytest.raises(Taken):
+        main([*named, f"--workspace={home.workspace}"])

@@ -18,6 +18,7 @@ from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, QUICK, wait_for
 from tests.support.trainings import Watcher
 from wan_pipeline.errors import StorageError, UserError
+from wan_pipeline.jobs import device
 from wan_pipeline.jobs.training import foreground
 from wan_pipeline.jobs.training.foreground import train_now
 from wan_pipeline.jobs.training.job import TrainingJob, TrainingState
@@ -231,7 +232,8 @@ class Waiting(Watcher):
 def test_in_the_foreground_it_waits_for_the_device_and_gives_way_to_clips(
     studio: Studio, pictures: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreground, "POLL_SECONDS", 0.01)
+    for module in (foreground, device):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     held = WorkspaceLocks(studio.settings.workspace).device()
     held.acquire()
     observer = Waiting(studio, held)

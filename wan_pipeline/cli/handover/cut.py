@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,10 +201,12 @@ def _import(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
+    from wan_pipeline.jobs.device import device_without_queue
 
     order = _order(options)
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
-        exported = studio.cuts.export(options.project, options.cut, order, observer)
+        device = partial(device_without_queue, studio.settings, observer)
+        exported = studio.cuts.export(options.project, options.cut, order, observer, device)
     for warning in exported.warnings:
         warn(warning)
     print(json.dumps(exported.to_dict()) if options.json else exported.path)

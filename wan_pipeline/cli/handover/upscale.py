@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
@@ -29,12 +30,15 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine  # here: --help needs none of it
+    from wan_pipeline.jobs.device import device_without_queue
     from wan_pipeline.jobs.handover.enlarge import interpolate, upscale
 
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
         clip = studio.exports.find(options.clip)
         order = (clip, options.factor, options.output, studio.settings, observer)
-        finished = upscale(*order, options.model) if options.command == "upscale" else interpolate(*order)
+        device = partial(device_without_queue, studio.settings, observer)
+        is_upscale = options.command == "upscale"
+        finished = upscale(*order, options.model, device) if is_upscale else interpolate(*order, device)
     for warning in finished.warnings:
         warn(warning)
     print(json.dumps(finished.to_dict()) if options.json else finished.path)

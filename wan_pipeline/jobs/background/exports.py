@@ -24,7 +24,7 @@ from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
-from wan_pipeline.jobs.background.when_idle import Report, when_idle
+from wan_pipeline.jobs.background.when_idle import Report, ReportingObserver, when_idle
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.jobs.handover.exports import Exports
 from wan_pipeline.jobs.launch import settings_of, settings_parser
@@ -121,19 +121,19 @@ class BackgroundExports(Exports):
 
 
 def export_when_idle(settings: Settings, clip: Path, form: Format, choice: ExportChoice | None = None) -> PageExport:
-    """Wait for the queue, export a clip in this process, and store how it ended.
+    """Export a clip in this process, with latents to decode once the queue is idle, and store how it ended.
 
     When the queue gets work it stops, and later starts again. Raises StorageError if it cannot store.
     """
-    work = partial(_export, settings, clip, form, choice or ExportChoice())
-    return told_when_idle(settings, _state_file(settings, clip), form.name, work)
 
+    def run(report: Report) -> PageExport:
+        work = partial(_export, settings, clip, form, choice or ExportChoice())
+        if open_source(clip).latents is not None:
+            return when_idle(settings, report, work, guest=WorkspaceLocks(settings.workspace).export_decoder())
+        report(Progress(Stage.SAVING))
+        return work(ReportingObserver(report))
 
-def told_when_idle(
-    settings: Settings, file: StateFile[PageExport], form: str, work: Callable[[Observer], PageExport]
-) -> PageExport:
-    """Do the work of an export once the queue is idle; write how far it is and how it ended. Raises StorageError."""
-    return told(file, form, lambda report: when_idle(settings, report, work))
+    return told(_state_file(settings, clip), form.name, run)
 
 
 def told(file: StateFile[PageExport], form: str, run: Callable[[Report], PageExport]) -> PageExport:

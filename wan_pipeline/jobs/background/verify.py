@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from wan_pipeline.clips.read import last_frame
 from wan_pipeline.clips.receipt import Receipt, load_receipt
 from wan_pipeline.clips.sound.listen import sound_sha256
 from wan_pipeline.errors import GenerationError, OutOfMemory, UserError
+from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.memory_plan import is_plan
@@ -60,7 +61,13 @@ class Verdict:
 
 
 def verify(
-    clip: Path, settings: Settings, observer: Observer, *, deterministic: bool = False, checkpoint: Path | None = None
+    clip: Path,
+    settings: Settings,
+    observer: Observer,
+    *,
+    deterministic: bool = False,
+    checkpoint: Path | None = None,
+    device: TakeDevice = nullcontext,
 ) -> Verdict:
     """Render a clip again from its receipt and compare.
 
@@ -78,7 +85,8 @@ def verify(
     then = receipt.provenance
     plan = then.plan if is_plan(then.plan) else ""
     mode = deterministic or then.environment.get("strict") == "yes"
-    with Engine(settings, deterministic=mode, threads=recorded_threads(then) if mode else None) as engine:
+    threads = recorded_threads(then) if mode else None
+    with device(), Engine(settings, deterministic=mode, threads=threads) as engine:
         if deterministic:
             _refuse_changes(clip, then, engine.provenance(receipt.request, observer, plan))
         with _advise_on_memory(clip):

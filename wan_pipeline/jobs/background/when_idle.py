@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import Cancelled
+from wan_pipeline.jobs.device import free_memory
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.progress import Observer, Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
@@ -24,24 +26,36 @@ T = TypeVar("T")
 
 
 def when_idle(
-    settings: Settings, report: Report, work: Callable[[Observer], T], is_stopped: Callable[[], bool] = lambda: False
+    settings: Settings,
+    report: Report,
+    work: Callable[[Observer], T],
+    is_stopped: Callable[[], bool] = lambda: False,
+    guest: FileLock | None = None,
 ) -> T:
     """Do the work once the queue is idle, holding the device, and return what it returns.
 
-    When the queue gets a job the work is cancelled, and done again later. Raises what `work` raises, but Cancelled only
-    when a person has stopped it.
+    When the queue gets a job the work is cancelled, its memory is freed, and it is done again later. `guest` is held
+    meanwhile, the lock by which trainings see that the device is wanted, if the process does not hold it anyway. Raises
+    what `work` raises, but Cancelled only when a person has stopped it.
     """
+    with guest or nullcontext():
+        return _when_idle(settings, report, work, is_stopped)
+
+
+def _when_idle(settings: Settings, report: Report, work: Callable[[Observer], T], is_stopped: Callable[[], bool]) -> T:
     observer = _YieldingObserver(JobReader(Database(settings.database), settings), report, is_stopped)
     locks = WorkspaceLocks(settings.workspace)
     while True:
         observer.wait_until_idle()
         try:
             with locks.device().acquire(timeout=QUEUE_POLL_SECONDS):
-                return work(observer)
+                try:
+                    return work(observer)
+                except Cancelled:
+                    pass  # the exception holds what the work had, until here
+                free_memory(settings)
         except Timeout:
             observer.tell_waiting()
-        except Cancelled:
-            continue
 
 
 class ReportingObserver:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import RequestError
+from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer
 from wan_pipeline.settings import Settings
@@ -45,7 +47,15 @@ class Finished:
         return {**asdict(self), "path": str(self.path.resolve()), "warnings": list(self.warnings)}
 
 
-def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, model: str = "") -> Finished:
+def upscale(
+    clip: Path,
+    factor: int,
+    output: Path,
+    settings: Settings,
+    observer: Observer,
+    model: str = "",
+    device: TakeDevice = nullcontext,
+) -> Finished:
     """Write the clip with larger frames, by the network of a file in the folder of upscalers, or the bundled one.
 
     Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
@@ -60,15 +70,18 @@ def upscale(clip: Path, factor: int, output: Path, settings: Settings, observer:
         )
     from wan_pipeline.engine.upscaler.frames import frame_upscaler  # here: torch takes seconds to import
 
-    upscaler = frame_upscaler(settings, factor, model)
     order = ExportOrder(find_format("h264"), output)
-    with writing(order, (width, height), source.rate, source.reel) as writer:
-        from_latents, warnings = feed(source, settings, observer, _Changed(writer, upscaler.change))
+    with device():
+        upscaler = frame_upscaler(settings, factor, model)
+        with writing(order, (width, height), source.rate, source.reel) as writer:
+            from_latents, warnings = feed(source, settings, observer, _Changed(writer, upscaler.change))
     method = upscaler.method
     return Finished(output, writer.count, width, height, str(source.rate), method, from_latents, warnings)
 
 
-def interpolate(clip: Path, factor: int, output: Path, settings: Settings, observer: Observer) -> Finished:
+def interpolate(
+    clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, device: TakeDevice = nullcontext
+) -> Finished:
     """Write the clip with `factor` times the frames in the same time: `factor` - 1 new ones between each two.
 
     Raises RequestError, StorageError, GenerationError and Cancelled.
@@ -79,7 +92,7 @@ def interpolate(clip: Path, factor: int, output: Path, settings: Settings, obser
     rate, frames = source.rate * factor, (source.frames - 1) * factor + 1
     order = ExportOrder(_smooth(find_format("h264"), rate, frames), output)
     with writing(order, source.size, source.rate, source.reel) as writer:
-        from_latents, warnings = feed(source, settings, observer, writer)
+        from_latents, warnings = feed(source, settings, observer, writer, device)
     return Finished(output, frames, *source.size, str(rate), MOTION, from_latents, warnings)
 
 

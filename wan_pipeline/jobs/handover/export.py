@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +21,17 @@ from wan_pipeline.clips.read import read_frames
 from wan_pipeline.clips.receipt import Receipt
 from wan_pipeline.errors import ModelError
 from wan_pipeline.jobs.background.verify import recorded_threads
+from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.settings import Settings
 
 OTHER_BITS = "The frames differ from the clip's in their last bits: it was made on other hardware or versions."
 
 
-def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observer) -> Exported:
-    """Write a clip as the order says, whole or not at all.
+def export(
+    clip: Path, order: ExportOrder, settings: Settings, observer: Observer, device: TakeDevice = nullcontext
+) -> Exported:
+    """Write a clip as the order says, whole or not at all. `device` is held while latents are decoded.
 
     Raises RequestError for an order that cannot be carried out, StorageError, GenerationError and Cancelled.
     """
@@ -36,7 +40,7 @@ def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observe
     source = open_source(clip)
     rate = order.rate or source.rate
     with writing(order, source.size, rate, order.reel or source.reel) as writer:
-        from_latents, warnings = feed(source, settings, observer, writer)
+        from_latents, warnings = feed(source, settings, observer, writer, device)
     form = order.format
     has_code = form.has_timecode or (form.name == "exr" and exr_has_timecode(rate))
     code = timecode(order.start(rate), rate) if has_code else ""
@@ -46,7 +50,9 @@ def export(clip: Path, order: ExportOrder, settings: Settings, observer: Observe
     )
 
 
-def feed(source: Source, settings: Settings, observer: Observer, writer: FrameWriter) -> tuple[bool, tuple[str, ...]]:
+def feed(
+    source: Source, settings: Settings, observer: Observer, writer: FrameWriter, device: TakeDevice = nullcontext
+) -> tuple[bool, tuple[str, ...]]:
     """Give all frames of a clip to the writer: whether they are from latents, and what is to be said of them.
 
     Raises StorageError, GenerationError and Cancelled, and what the writer raises.
@@ -54,7 +60,8 @@ def feed(source: Source, settings: Settings, observer: Observer, writer: FrameWr
     reason = source.reason
     if source.latents is not None and source.receipt is not None:
         try:
-            return True, _feed_latents(source.receipt, source.latents, settings, observer, writer)
+            with device():
+                return True, _feed_latents(source.receipt, source.latents, settings, observer, writer)
         except ModelError as error:  # before the first frame
             reason = str(error)
     for number, frame in enumerate(read_frames(source.clip)):

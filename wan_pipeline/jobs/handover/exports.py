@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from wan_pipeline.clips.export.order import Exported, ExportOrder
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.device import device_without_queue
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
 from wan_pipeline.settings import Settings
@@ -28,5 +30,8 @@ class Exports:
         raise UserError(f"There is no clip '{name[:200]}'; name an MP4 file, or the id of a clip of the gallery.")
 
     def write(self, clip: Path, order: ExportOrder, observer: Observer) -> Exported:
-        """Write a clip in this process. Raises what `jobs.handover.export.export` raises."""
-        return export(clip, order, self._settings, observer)
+        """Write a clip in this process; it waits for the device if there are latents to decode.
+
+        Raises what `jobs.handover.export.export` raises.
+        """
+        return export(clip, order, self._settings, observer, partial(device_without_queue, self._settings, observer))

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.receipt import MadeSound, load_receipt
 from wan_pipeline.clips.sound.add import SoundOrder, add_sound
 from wan_pipeline.clips.sound.wav import write_wav
-from wan_pipeline.errors import GenerationError
+from wan_pipeline.jobs.device import device_without_queue
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.requests.sound import SoundRequest, fitting_seconds, resolve_sound
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.locks import DEVICE_SECONDS, WorkspaceLocks
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.temporary import temporary_folder
-
-POLL_SECONDS = 1.0
-"""Between two looks at whether the sound is still wanted, while it waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +103,5 @@ def make_now(
 ) -> SoundingClip:
     """As `make_for_clip`, once nothing else of the workspace uses the device; a training gives it up."""
     resolve_wish(clip, wish, ModelLibrary(settings))  # what is wrong is said before the device is waited for
-    observer.progress(Progress(Stage.QUEUED))
-    locks, deadline = WorkspaceLocks(settings.workspace), time.monotonic() + DEVICE_SECONDS
-    with _taken(locks.clip_work(), observer, deadline), _taken(locks.device(), observer, deadline):
+    with device_without_queue(settings, observer, WorkspaceLocks(settings.workspace).clip_work()):
         return make_for_clip(clip, wish, settings, observer, place, output)
-
-
-def _taken(lock: FileLock, observer: Observer, deadline: float) -> AbstractContextManager[object]:
-    """Acquire the lock; the context manager releases it. Raises Cancelled, GenerationError after the deadline."""
-    while True:
-        check_cancelled(observer, "sound")
-        try:
-            return lock.acquire(timeout=POLL_SECONDS)
-        except Timeout as error:
-            if time.monotonic() > deadline:
-                raise GenerationError(
-                    "The device was not free for ten minutes: clips are being rendered, a LoRA is being trained or "
-                    "another clip is being worked on; pause the queue or stop the training, or wait for it."
-                ) from error

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from filelock import Timeout
-
 from wan_pipeline.errors import Cancelled
+from wan_pipeline.jobs.device import device_without_queue, free_memory
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.training.process import device_is_wanted
-from wan_pipeline.progress import Throttle, check_cancelled
+from wan_pipeline.progress import Progress, Throttle, check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
@@ -40,14 +38,14 @@ def train_now(request: TrainingRequest, settings: Settings, observer: TrainingOb
     jobs = JobReader(Database(settings.database), settings)
     while True:
         giving_way = _GivingWay(observer, lambda: device_is_wanted(jobs, locks))
-        with _device(locks, giving_way):
+        with _device(settings, locks, giving_way):
             try:
                 return train(request, settings, giving_way)
             except Cancelled:
                 if observer.cancelled() or not giving_way.gives_way:
                     raise
+            free_memory(settings)
         request = replace(request, resume=state_path(settings, request.output).exists())
-        _free_memory(settings)
 
 
 class _GivingWay:
@@ -68,34 +66,29 @@ class _GivingWay:
         return self.gives_way or self.observer.cancelled()
 
 
+class _Waiting:
+    """The observer of the wait for the device."""
+
+    def __init__(self, observer: TrainingObserver) -> None:
+        self._observer = observer
+
+    def progress(self, progress: Progress) -> None:
+        self._observer.progress(TrainingProgress(TrainingStage.WAITING))
+
+    def cancelled(self) -> bool:
+        return self._observer.cancelled()
+
+
 @contextmanager
-def _device(locks: WorkspaceLocks, waiting: _GivingWay) -> Iterator[None]:
+def _device(settings: Settings, locks: WorkspaceLocks, giving_way: _GivingWay) -> Iterator[None]:
     """Context manager: hold the device as the process that trains does, once nothing else wants it."""
-    with ExitStack() as held:
-        while waiting.is_wanted() or not _take(held, locks):
-            check_cancelled(waiting.observer, "training")
-            waiting.observer.progress(TrainingProgress(TrainingStage.WAITING))
+    observer = giving_way.observer
+    while True:
+        while giving_way.is_wanted():
+            check_cancelled(observer, "training")
+            observer.progress(TrainingProgress(TrainingStage.WAITING))
             time.sleep(POLL_SECONDS)
-        yield
-
-
-def _take(held: ExitStack, locks: WorkspaceLocks) -> bool:
-    """Take the trainer's lock and the device's, or neither. False while another process has one."""
-    try:
-        with ExitStack() as taken:
-            for lock in (locks.trainer(), locks.device()):
-                taken.enter_context(lock.acquire(timeout=0))
-            held.push(taken.pop_all())
-    except Timeout:
-        return False
-    return True
-
-
-def _free_memory(settings: Settings) -> None:
-    """Let the device have what the training held: its modules and hooks refer to each other."""
-    from wan_pipeline.engine.device.placement import choose_placement, release_memory, release_pinned
-
-    gc.collect()
-    place = choose_placement(settings.device)
-    release_memory(place)
-    release_pinned(place)
+        with device_without_queue(settings, _Waiting(observer), locks.trainer()):
+            if not giving_way.is_wanted():  # a job may have come meanwhile
+                yield
+                return

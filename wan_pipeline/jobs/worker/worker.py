@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
+from wan_pipeline.jobs.device import wait_for_device
 from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.launch import missing_device
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
 
 POLL_SECONDS = 0.2
+RECOVERY_SECONDS = 5.0
+"""Between two looks for jobs of slots that nobody watches."""
+GUEST_POLL_SECONDS = 1.0
+"""Between two looks of an idle worker at whether something else needs the device."""
 DISK_POLL_SECONDS = 2.0
 """Between two checks for space on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
@@ -80,6 +85,7 @@ class Worker:
         self._engine: Renderer | None = None
         self._room = DiskBackoff()
         self._disk_polls = Throttle(DISK_POLL_SECONDS)
+        self._recoveries, self._guest_polls = Throttle(RECOVERY_SECONDS), Throttle(GUEST_POLL_SECONDS)
         self._is_deterministic = False
         """Whether the engine is in deterministic mode."""
         self._is_warm = False
@@ -120,7 +126,7 @@ class Worker:
             backups.tick()
             if nothing_is_saved := self._saver.is_idle():  # else it still beats for the job that is being saved
                 heart.set_job(None)
-            if not self._settings.slot:
+            if not self._settings.slot and self._recoveries.is_due():
                 retry_on_busy(partial(self._recover, recover_unwatched), self._stopping)
             claim = partial(self._queue.claim, self._loaded, deterministic=self._is_deterministic)
             if not self._is_lent() and (job := retry_on_busy(claim, self._stopping)):
@@ -147,8 +153,8 @@ class Worker:
         if is_suspect:
             self._saver.wait()
         run = JobRun(job, self._settings, self._queue, heart.on_activity, self._stopping)
-        with self._device():
-            rendered = run.make(self._prepared_engine)
+        with ExitStack() as device:
+            rendered = run.make(partial(self._prepared_engine, device))
         self._set_loaded(job.request.model)
         if rendered is not None:
             self._saver.start(partial(self._save, run, rendered))
@@ -191,7 +197,9 @@ class Worker:
 
     # The engine
 
-    def _prepared_engine(self, run: JobRun) -> Renderer:
+    def _prepared_engine(self, device: ExitStack, run: JobRun) -> Renderer:
+        """The engine, ready for the job, once the device is held by the stack. Raises Cancelled."""
+        wait_for_device(device, self._locks, self._settings.slot, run.observer)
         started = time.monotonic()
         engine = self._ready_engine(deterministic=run.job.deterministic)
         run.starting_seconds = time.monotonic() - started
@@ -235,22 +243,9 @@ class Worker:
         except StorageError:
             logger.warning("The state of the worker could not be written.", exc_info=True)
 
-    @contextmanager
-    def _device(self) -> Iterator[None]:
-        """Hold the device: what else uses it, such as a training, releases it within a step."""
-        lock = self._locks.device(self._settings.slot)
-        try:
-            lock.acquire()
-        except Timeout:
-            logger.warning("Another process of the workspace does not release the device; the queue goes on beside it.")
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _idle(self) -> None:
         """Get ready for the next job, or free the device while something else needs it."""
-        if self._is_lent():
+        if self._is_lent() or not self._guest_polls.is_due():
             return
         if not any_is_held(self._locks.device_guests()):
             self._warm_up()

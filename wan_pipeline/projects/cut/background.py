@@ -106,7 +106,7 @@ def export_cut(settings: Settings, choice: CutChoice) -> PageExport:
         has_media = _has_media(cuts, choice)
         work = partial(_export, settings, cuts, choice, has_media)
         if has_media or choice.format is CutFormat.PRORES:
-            return when_idle(settings, report, work)
+            return when_idle(settings, report, work, guest=WorkspaceLocks(settings.workspace).cut_decoder())
         report(Progress(Stage.SAVING))
         return work(ReportingObserver(report))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any
 
 from wan_pipeline.errors import ProjectError, RequestError
+from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.cut import MAIN, Cut, CutItem, item_of
 from wan_pipeline.projects.cut.export import CommentsOf, CutExporter
@@ -240,13 +241,15 @@ class Cuts:
 
     # Writing
 
-    def export(self, project: str, name: str, order: CutOrder, observer: Observer) -> CutExported:
+    def export(
+        self, project: str, name: str, order: CutOrder, observer: Observer, device: TakeDevice = nullcontext
+    ) -> CutExported:
         """Write a cut; without a name the project's main one, or where it has none its picked takes.
 
         Raises ProjectError, RequestError, StorageError, GenerationError and Cancelled.
         """
         order.check_output()
-        return self._exporter.write(self.look(self._chosen(project, name), order.rate), order, observer)
+        return self._exporter.write(self.look(self._chosen(project, name), order.rate), order, observer, device)
 
     def _chosen(self, project: str, name: str) -> Cut:
         found = self._projects.existing(project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from wan_pipeline.clips.export.rates import frame_at, frame_of
 from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import RequestError
+from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
@@ -34,8 +36,10 @@ class CutExporter:
     settings: Settings
     comments: CommentsOf
 
-    def write(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
-        """Raises RequestError, StorageError, GenerationError and Cancelled."""
+    def write(
+        self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice = nullcontext
+    ) -> CutExported:
+        """`device` is held while media are made. Raises RequestError, StorageError, GenerationError and Cancelled."""
         order.check_output()
         sequence.check()
         for piece in sequence.pieces:
@@ -45,14 +49,16 @@ class CutExporter:
                 render_mp4(sequence, order.output, self.settings, observer)
                 return _exported(order, sequence, (), (OTHER_RATES,) if sequence.has_other_rates else ())
             case CutFormat.PRORES:
-                return _exported(order, sequence, (), render_prores(sequence, order.output, self.settings, observer))
+                with device():
+                    warnings = render_prores(sequence, order.output, self.settings, observer)
+                return _exported(order, sequence, (), warnings)
             case _:
-                return self._timeline(sequence, order, observer)
+                return self._timeline(sequence, order, observer, device)
 
-    def _timeline(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
+    def _timeline(self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice) -> CutExported:
         kind = TimelineKind(order.format.value)
         start = frame_at(order.timecode, sequence.rate) if order.timecode else None
-        media, warnings = self._media(sequence, order, observer)
+        media, warnings = self._media(sequence, order, observer, device)
         ids = [piece.source.receipt.job for piece in sequence.pieces if piece.source.receipt]
         comments = self.comments(ids)
         notes = tuple(notes_of(piece, comments) for piece in sequence.pieces)
@@ -61,7 +67,9 @@ class CutExporter:
             warnings = (*warnings, NO_TITLES)
         return _exported(order, sequence, media, warnings)
 
-    def _media(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> tuple[list[Media], tuple[str, ...]]:
+    def _media(
+        self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice
+    ) -> tuple[list[Media], tuple[str, ...]]:
         """The clips' own files, or new ones beside the timeline: with handles, or at the cut's rate."""
         kind = order.media or ("prores" if order.handles or sequence.has_other_rates else "")
         if not kind:
@@ -73,11 +81,12 @@ class CutExporter:
         warnings: list[str] = []
         start = frame_of(START_HOUR, sequence.rate) - order.handles
         folder = order.output.with_name(f"{order.output.stem}_media")
-        for source in {piece.source.clip: piece.source for piece in sequence.pieces}.values():
-            path, reel = folder / f"{len(made) + 1:03}_{source.clip.stem}{form.endings[0]}", order.reels.of(source)
-            clip_order = ExportOrder(form, path, sequence.rate, order.handles, reel=reel)
-            warnings += export(source.clip, clip_order, self.settings, observer).warnings
-            made[source.clip] = Media(path, start, order.handles, reel)
+        with device():
+            for source in {piece.source.clip: piece.source for piece in sequence.pieces}.values():
+                path, reel = folder / f"{len(made) + 1:03}_{source.clip.stem}{form.endings[0]}", order.reels.of(source)
+                clip_order = ExportOrder(form, path, sequence.rate, order.handles, reel=reel)
+                warnings += export(source.clip, clip_order, self.settings, observer).warnings
+                made[source.clip] = Media(path, start, order.handles, reel)
         return [made[piece.source.clip] for piece in sequence.pieces], tuple(dict.fromkeys(warnings))
 
 

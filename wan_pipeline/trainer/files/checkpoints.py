@@ -72,18 +72,17 @@ def checkpoints(settings: Settings, name: str) -> list[Checkpoint]:
 
 
 def use(settings: Settings, name: str, step: int) -> tuple[Path, ...]:
-    """Copy the checkpoint after a step into the LoRA folder, as `NAME-STEP`. Raises UserError, StorageError."""
+    """Copy the checkpoint after a step into the LoRA folder, as `NAME-STEP`, unless it is there.
+
+    Raises UserError, StorageError.
+    """
     kept = [one for one in checkpoints(settings, name) if not one.is_result]
     wanted = next((one for one in kept if one.step == step), None)
     if wanted is None:
         steps = ", ".join(str(one.step) for one in kept)
         raise UserError(f"No checkpoint of '{name}' is kept after step {step}; choose one of: {steps or 'none'}.")
-    targets = tuple(settings.loras / path.name for path in wanted.paths)
-    taken = {path.name.casefold() for path in settings.loras.glob(f"*{SUFFIX}")}
-    if target := next((path for path in targets if path.name.casefold() in taken), None):
-        raise NameTakenError(f"There is a LoRA '{target.stem}' in {settings.loras} already; it may be this one.")
-    _copy(wanted.paths, targets)
-    return targets
+    put_into_library(settings, wanted)
+    return tuple(settings.loras / path.name for path in wanted.paths)
 
 
 @contextmanager
@@ -106,21 +105,16 @@ def put_into_library(settings: Settings, one: Checkpoint) -> list[Path]:
 
     Raises NameTakenError if another LoRA has the name, StorageError.
     """
-    targets = [settings.loras / path.name for path in one.paths]
-    missing = [(path, target) for path, target in zip(one.paths, targets, strict=True) if not target.exists()]
-    for path, target in zip(one.paths, targets, strict=True):
-        if target.exists() and not filecmp.cmp(path, target, shallow=False):
-            raise NameTakenError(f"There is another LoRA '{target.stem}' in {settings.loras}; rename that one.")
-    copies = [target for _, target in missing]
-    _copy([path for path, _ in missing], copies)
-    return copies
-
-
-def _copy(paths: Sequence[Path], targets: Sequence[Path]) -> None:
-    """All are copied before the first gets its name."""
-    with ExitStack() as stack:
-        for path, target in zip(paths, targets, strict=True):
-            shutil.copyfile(path, stack.enter_context(whole_file(target)))
+    there = {path.name.casefold(): path for path in settings.loras.glob(f"*{SUFFIX}")}
+    for path in one.paths:
+        other = there.get(path.name.casefold())
+        if other and not (other.name == path.name and filecmp.cmp(path, other, shallow=False)):
+            raise NameTakenError(f"There is another LoRA '{other.stem}' in {settings.loras}; rename that one.")
+    missing = [path for path in one.paths if path.name.casefold() not in there]
+    with ExitStack() as stack:  # all are copied before the first gets its name
+        for path in missing:
+            shutil.copyfile(path, stack.enter_context(whole_file(settings.loras / path.name)))
+    return [settings.loras / path.name for path in missing]
 
 
 def _on_the_way(settings: Settings, name: str) -> list[Checkpoint]:
