@@ -45,6 +45,7 @@ from wan_pipeline.projects.cut.takes import clips_of
 from wan_pipeline.projects.moving import ClipMoves
 from wan_pipeline.projects.reviews import Reviews
 from wan_pipeline.projects.shots.bundled import BundledShots
+from wan_pipeline.projects.shots.clip_names import ClipNames
 from wan_pipeline.projects.shots.finals import Finals
 from wan_pipeline.projects.shots.grids import Grids
 from wan_pipeline.projects.shots.renumbering import Renumbering
@@ -154,11 +155,12 @@ class Studio:
         self.takes = Takes(self.shots, projects, clips, requests, self._submit)
         self.finals = Finals(self.shots, projects, clips, requests, self.gallery)
         self.contact_sheets = ContactSheets(self.shots, self.gallery)
-        self.renumbering = Renumbering(
-            *(database, self.settings.clips, self.shots, projects, clips, self.gallery, self.jobs, self.queue)
-        )
         self.grids = Grids(database, projects, clips, requests, self.takes)
         self.cuts = Cuts(self.settings, projects, clips_of(self.shots, self.gallery, self.comments))
+        self.renumbering = Renumbering(
+            *(ClipNames(database, self.settings.clips), self.shots, projects, clips),
+            *(self.gallery, self.jobs, self.queue, self.cuts),
+        )
         self.cut_exports = CutExports(self.settings, self._check_main_app)
         self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
         self.lists = QueueLists(

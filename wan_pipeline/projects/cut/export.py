@@ -18,7 +18,7 @@ from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
 from wan_pipeline.projects.cut.render import render_mp4, render_prores
 from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
 from wan_pipeline.projects.cut.timeline.markers import notes_of
-from wan_pipeline.projects.cut.timeline.write import Media, Timeline, TimelineKind, write_timeline
+from wan_pipeline.projects.cut.timeline.write import Media, Timeline, write_timeline
 from wan_pipeline.settings import Settings
 
 CommentsOf = Callable[[Sequence[str]], Sequence[Comment]]
@@ -35,8 +35,7 @@ class CutExporter:
     comments: CommentsOf
 
     def write(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
-        """Raises RequestError, StorageError, GenerationError and Cancelled."""
-        order.check_output()
+        """The order's output has been checked. Raises RequestError, StorageError, GenerationError and Cancelled."""
         sequence.check()
         for piece in sequence.pieces:
             check_other(piece.source.clip, order.output)
@@ -50,20 +49,19 @@ class CutExporter:
                 return self._timeline(sequence, order, observer)
 
     def _timeline(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> CutExported:
-        kind = TimelineKind(order.format.value)
         start = frame_at(order.timecode, sequence.rate) if order.timecode else None
         media, warnings = self._media(sequence, order, observer)
         ids = [piece.source.receipt.job for piece in sequence.pieces if piece.source.receipt]
         comments = self.comments(ids)
         notes = tuple(notes_of(piece, comments) for piece in sequence.pieces)
-        write_timeline(sequence, media, Timeline(kind, start, notes), order.output)
-        if kind is TimelineKind.EDL and any(piece.title for piece in sequence.pieces):
+        write_timeline(sequence, media, Timeline(order.format, start, notes), order.output)
+        if order.format is CutFormat.EDL and any(piece.title for piece in sequence.pieces):
             warnings = (*warnings, NO_TITLES)
         return _exported(order, sequence, media, warnings)
 
     def _media(self, sequence: CutSequence, order: CutOrder, observer: Observer) -> tuple[list[Media], tuple[str, ...]]:
         """The clips' own files, or new ones beside the timeline: with handles, or at the cut's rate."""
-        kind = order.media or ("prores" if order.handles or sequence.has_other_rates else "")
+        kind = order.media_for(sequence)
         if not kind:
             return [Media(each.source.clip, reel=order.reels.of(each.source)) for each in sequence.pieces], ()
         form = find_format(kind)
