@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from wan_pipeline.models.library import fingerprint
+from wan_pipeline.models.files import fingerprint
 
 Row = dict[str, Any]
 ATTRIBUTES = ("color", "motion", "place", "object")

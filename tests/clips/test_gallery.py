@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -505,3 +508,23 @@ def test_17_a_copied_clip_and_the_original_are_both_shown(
     assert gallery.clip("0" * 32).path.stem == "ball"
     assert sorted(names(gallery)) == sorted(["ball", f"{prefix}ball"])
     assert gallery.rescan() == 0
+
+
+def test_many_clips_are_found_by_one_query(gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        put(folder, name)
+    gallery.rescan()
+    a, b, c = (gallery.at(folder / f"{name}.mp4") for name in "abc")
+    asked: list[str] = []
+    connect = Database.connection
+
+    @contextmanager
+    def traced(database: Database) -> Iterator[sqlite3.Connection]:
+        with connect(database) as connection:
+            connection.set_trace_callback(asked.append)
+            yield connection
+
+    monkeypatch.setattr(Database, "connection", traced)
+    assert gallery.existing([c.id, "gone", a.id]) == [c, a]
+    assert gallery.of_files([b.path, folder / "gone.mp4", folder.parent / "a.mp4", a.path]) == [b, a]
+    assert len([query for query in asked if query.startswith("SELECT")]) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.requests import make_request
-from wan_pipeline.clips.naming import check_output, clip_name
+from wan_pipeline.clips.naming import check_output, clip_name, export_path, key_of
 from wan_pipeline.errors import StorageError
 
 NOW = datetime(2026, 11, 22, 15, 45, 1, tzinfo=UTC)
@@ -97,3 +97,14 @@ def test_17_a_long_word_is_cut_before_a_letter_and_not_before_its_mark() -> None
     words = clip_name(make_request(prompt="สี" * 30), NOW, JOB).split("_")[2]
     assert words == "สี" * 20
     assert clip_name(make_request(prompt="x" + "สี" * 30), NOW, JOB).split("_")[2] == "x" + "สี" * 19
+
+
+def test_files_made_from_clips_of_one_name_are_apart(tmp_path: Path) -> None:
+    clips, exports = tmp_path / "clips", tmp_path / "exports"
+    one, two, other = clips / "1" / "010.mp4", clips / "2" / "010.mp4", tmp_path / "010.mp4"
+    assert export_path(one, clips, exports, "_x2.mp4") == exports / "1" / "010_x2.mp4"
+    assert export_path(clips / "a.mp4", clips, exports, ".zip") == exports / "a.zip"
+    assert len({export_path(each, clips, exports, ".zip") for each in (one, two, other)}) == 3
+    assert len({key_of(each, clips) for each in (one, two, other)}) == 3
+    moved = tmp_path / "moved" / "clips"
+    assert key_of(moved / "1" / "010.mp4", moved) == key_of(one, clips), "the workspace may move"

@@ -17,7 +17,7 @@ from wan_pipeline.cli import main
 from wan_pipeline.clips.compare import likeness_db
 from wan_pipeline.clips.latents import read_latents
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.clips.sound.add import SoundOrder, add_sound
+from wan_pipeline.clips.sound.add import SoundOrder, add_sound, name_with_sound
 from wan_pipeline.clips.sound.listen import loudness, sound_sha256
 from wan_pipeline.errors import RequestError
 
@@ -87,6 +87,20 @@ def test_loudness_is_that_of_ebu_r128(long_clip: Path, tmp_path: Path, lufs: flo
     assert loudness(new) == pytest.approx(lufs, abs=0.5)
     level = np.sqrt(np.mean(heard(new)[RATE // 2 : RATE] ** 2))
     assert 20 * np.log10(level) == pytest.approx(lufs, abs=0.8), "of 997 Hz in one channel, by ITU-R BS.1770"
+
+
+def test_a_name_for_a_clip_with_sound_is_free_in_the_bin_too(tmp_path: Path) -> None:
+    clip = tmp_path / "clips" / "1" / "a.mp4"
+    for name in (
+        "clips/1/a_sound.mp4",
+        "clips/bin/1/a_sound2.mp4",
+        "clips/bin/1/a_sound3.latents",
+        "bin/1/a_sound4.mp4",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert name_with_sound(clip, tmp_path / "clips") == clip.with_name("a_sound4.mp4")
+    assert name_with_sound(tmp_path / "a.mp4", tmp_path / "clips") == tmp_path / "a_sound.mp4"
 
 
 def test_what_is_no_sound_is_refused(long_clip: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from wan_pipeline.clips.inputs.videos import ingest_video
 from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors
 from wan_pipeline.errors import Cancelled, GenerationError, ModelError, OutOfMemory
-from wan_pipeline.models.library import SAMPLED_BYTES
+from wan_pipeline.models.files import SAMPLED_BYTES
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice

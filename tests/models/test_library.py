@@ -12,7 +12,8 @@ import pytest
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
-from wan_pipeline.models.library import ModelLibrary, fingerprint
+from wan_pipeline.models.files import fingerprint
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Availability
 
 

@@ -44,6 +44,7 @@ def test_clips_waiting_takes_and_cuts_follow(film: Studio, settings: Settings) -
     assert film.jobs.existing(waiting).clip_name == "Film/1/010_002"
     film.cuts.new("Film")
     film.cuts.add("Film", "main", [settings.clips / "Film/1/010_001.mp4"])
+    film.cuts.save_version("Film", "main")
     done = film.renumbering.edit(shot.number, NewShot("012", "2", "a red ball"))
     assert (done.renamed, done.notes, done.shot.address) == (1, (), "2/012")
     new = settings.clips / "Film" / "2" / "012_001.mp4"
@@ -52,6 +53,7 @@ def test_clips_waiting_takes_and_cuts_follow(film: Studio, settings: Settings) -
     assert not (settings.clips / "Film" / "1").exists()
     assert film.jobs.existing(waiting).clip_name == "Film/2/012_002"
     assert film.cuts.existing("Film", "main").items == (CutItem("Film/2/012_001.mp4"),)
+    assert film.cuts.versions("Film")[0].cut == film.cuts.existing("Film")
     assert film.gallery.rescan() == 0
 
 

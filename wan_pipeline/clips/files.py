@@ -77,6 +77,11 @@ def rename_files(clip: str, new: str, folder: Path) -> None:
         ) from error
 
 
+def is_free(name: str, *folders: Path) -> bool:
+    """Whether no file of a clip of that name is in any of the folders."""
+    return not any((folder / each).exists() for folder in folders for each in _names(name))
+
+
 def delete_files(clip: str, folder: Path) -> None:
     """Delete a clip from a folder. Raises ClipFileError."""
     for name in _names(clip):

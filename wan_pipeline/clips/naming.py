@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from datetime import datetime
@@ -32,6 +33,24 @@ def receipt_path(clip: Path) -> Path:
 def latents_path(clip: Path) -> Path:
     """A safetensors file, under an ending of its own: no folder of weights that is looked through takes it for one."""
     return clip.with_suffix(".latents")
+
+
+def name_of(clip: Path, clips: Path) -> str:
+    """A clip's path from the folder of clips, with "/"; of one that is elsewhere its whole path."""
+    whole, folder = clip.resolve(), clips.resolve()
+    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
+
+
+def key_of(clip: Path, clips: Path) -> str:
+    """32 hex digits of `name_of`: clips in different folders may have the same file name."""
+    return hashlib.sha256(name_of(clip, clips).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def export_path(clip: Path, clips: Path, exports: Path, end: str) -> Path:
+    """Where a file made from a clip is: in the clip's own folder below that of exports, with `end` after its name."""
+    name = Path(name_of(clip, clips))
+    folder = key_of(clip, clips) if name.is_absolute() else name.parent
+    return exports / folder / f"{clip.stem}{end}"
 
 
 def clip_bytes(request: GenerationRequest) -> int:

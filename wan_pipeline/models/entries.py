@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import ModelError
+from wan_pipeline.models.files import check_files, folder_bytes, revision_of
 from wan_pipeline.models.hub.cache import CachedRepository
-from wan_pipeline.models.library import ModelLibrary, check_files, folder_bytes, revision_of
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import Availability, ModelSpec
 
 UNPUBLISHED = "It is not published in diffusers layout; docs/handover.md says how to convert it."

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
-from wan_pipeline.models.configs import (
-    CONFIG_SUFFIXES,
-    INDEX,
-    TRANSFORMERS,
-    Config,
-    DamagedModelError,
-    ShardIndex,
-    components,
-    read_config,
+from wan_pipeline.models.configs import INDEX, TRANSFORMERS, Config, DamagedModelError, components, read_config
+from wan_pipeline.models.files import (
+    check_files,
+    fingerprint,
+    has_index,
+    read_weights_header,
+    revision_of,
+    weight_files,
 )
 from wan_pipeline.models.importing.imported import ImportedModels
 from wan_pipeline.models.sound.registry import SOUND_MODELS
 from wan_pipeline.models.spec import Availability, ModelSpec
-from wan_pipeline.models.weights import DamagedFileError, Header, TensorInfo, read_header
+from wan_pipeline.models.weights import TensorInfo
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.outside import OutsideDataError, parse
-
-SAMPLED_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +49,14 @@ class InstalledModel:
 
     def tensors(self, component: str) -> dict[str, TensorInfo]:
         """The tensors of a component's weights, by their headers. Raises ModelError."""
-        files = _weight_files(self.folder / component)
-        return {name: info for path in files for name, info in _header(path, self.spec.title).tensors.items()}
+        files = weight_files(self.folder / component)
+        return {
+            name: info for path in files for name, info in read_weights_header(path, self.spec.title).tensors.items()
+        }
 
     def component_files(self, component: str) -> list[Path]:
         """The weight files of one component. Raises ModelError."""
-        return list(_weight_files(self.folder / component))
+        return list(weight_files(self.folder / component))
 
     def weight_files(self) -> dict[str, Path]:
         """The weight files of all components, by their paths within the folder. Raises ModelError."""
@@ -201,101 +196,6 @@ class ModelLibrary:
                     f"{spec.title} is not installed; run: python -m wan_pipeline models download {spec.id}, "
                     f"or put the files of {spec.repo} into {self._settings.models / spec.id}"
                 )
-
-
-def revision_of(folder: Path) -> str | None:
-    """The commit, if the folder is a snapshot in the Hugging Face cache."""
-    is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
-    return folder.name if is_snapshot else None
-
-
-def has_index(folder: Path) -> bool:
-    """Whether a folder has a model index that can be seen: `is_file` raises for a name that is too long, and others."""
-    try:
-        return (folder / INDEX).is_file()
-    except OSError:
-        return False
-
-
-def folder_bytes(folder: Path) -> int:
-    """The size of the files in a folder; a link counts as what it leads to."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # just deleted, or not readable
-            total += path.stat().st_size if path.is_file() else 0
-    return total
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over configurations, and over names, sizes and both ends of weight files: cheap for a model of any size.
-
-    Raises DamagedModelError.
-    """
-    digest = hashlib.sha256()
-    try:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
-                name = path.relative_to(folder).as_posix()
-                digest.update(f"{name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-                digest.update(_sample(path))
-    except OSError as error:
-        raise DamagedModelError(f"{folder} cannot be read ({error})") from error
-    return digest.hexdigest()
-
-
-def check_files(folder: Path, title: str) -> None:
-    """Raise DamagedModelError for the first component that is missing, cut short or not what its header says."""
-    try:
-        for component in components(read_config(folder / INDEX)):
-            if not (folder / component).is_dir():
-                raise _damaged(title, folder / component, "it is missing")
-            if (folder / component / "config.json").is_file():  # tokenizers, schedulers and processors hold no weights
-                _check_weights(folder / component, title)
-    except OSError as error:
-        raise _damaged(title, folder, str(error)) from error
-
-
-def _check_weights(folder: Path, title: str) -> None:
-    paths = list(_weight_files(folder))
-    for path in paths:
-        _header(path, title)
-    if not paths:
-        raise _damaged(title, folder, "it holds no .safetensors weights")
-
-
-def _header(path: Path, title: str) -> Header:
-    try:
-        return read_header(path)
-    except FileNotFoundError:
-        raise _damaged(title, path, "it is missing") from None
-    except (DamagedFileError, OSError) as error:
-        raise _damaged(title, path, str(error)) from error
-
-
-def _weight_files(folder: Path) -> Iterator[Path]:
-    """The files of a component's weights, by its index of shards if it has one. Raises DamagedModelError."""
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    if not indices:
-        yield from sorted(folder.glob("*.safetensors"))
-    for path in indices:
-        try:
-            shards = parse(ShardIndex, read_config(path))
-        except OutsideDataError as error:
-            raise DamagedModelError(f"{path} cannot be read ({error})") from error
-        yield from (folder / name for name in sorted(set(shards.weight_map.values())))
-
-
-def _damaged(title: str, path: Path, reason: str) -> DamagedModelError:
-    return DamagedModelError(f"{title} cannot be used: {path}: {reason}")
-
-
-def _sample(path: Path) -> bytes:
-    if path.suffix in CONFIG_SUFFIXES and path.stat().st_size <= 2 * SAMPLED_BYTES:
-        return path.read_bytes()
-    with path.open("rb") as file:
-        head = file.read(SAMPLED_BYTES)
-        file.seek(max(path.stat().st_size - SAMPLED_BYTES, 0))
-        return head + file.read(SAMPLED_BYTES)
 
 
 def _cached_snapshot(repo: str) -> Path | None:

@@ -13,9 +13,10 @@ from huggingface_hub import constants
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
 from wan_pipeline.models.entries import Entry, make_entry
+from wan_pipeline.models.files import check_files, revision_of
 from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.importing.model_importer import ModelImporter
-from wan_pipeline.models.library import ModelLibrary, check_files, revision_of
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.names import check_repository
 from wan_pipeline.models.sound.registry import SOUND_MODELS
 from wan_pipeline.models.spec import Availability

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
-from wan_pipeline.errors import ProjectError
+from wan_pipeline.errors import ProjectError, StorageError
 from wan_pipeline.projects.file import FILE, read_project, write_project
 from wan_pipeline.projects.naming import safe_name
 from wan_pipeline.projects.project import DEFAULT, Project
@@ -46,6 +46,18 @@ class Projects:
         default = next((each for each in found if each.id == DEFAULT), NO_PROJECT)
         others = (each for each in found if each.id != DEFAULT)
         return [default, *sorted(others, key=lambda project: project.title.casefold())]
+
+    def stored(self) -> list[str]:
+        """What the projects' files hold, also those that cannot be read as projects. Raises StorageError."""
+        found = []
+        for path in self._files():
+            try:
+                found.append(path.read_bytes().decode("utf-8", "replace"))
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            except OSError as error:
+                raise StorageError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from error
+        return found
 
     @property
     def default(self) -> Project:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
-from wan_pipeline.errors import ImageError, UserError
+from wan_pipeline.errors import UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.lora.reading.words import trigger_words
@@ -17,6 +16,7 @@ from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.models.vocabulary.tokens import TokenCounter
 from wan_pipeline.models.weights import read_header
+from wan_pipeline.requests.draft_files import DraftFiles
 from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, style_of
 from wan_pipeline.requests.once import PicturesOnce, once_each
 from wan_pipeline.requests.pictures import Pictures
@@ -57,12 +57,13 @@ class RequestResolver:
         self.speeds = speeds
         self.loras = loras
         self.pictures = pictures
+        self.files = DraftFiles(pictures)
         self.tokens = tokens or TokenCounter()
         self.layers = layers
 
     def resolve(self, draft: Draft) -> GenerationRequest:
         """The complete request, its files saved. Raises every UserError that can be known before weights are loaded."""
-        return self.with_files(self.check(draft), draft)
+        return self.files.saved(self.check(draft), draft)
 
     def check(self, draft: Draft) -> GenerationRequest:
         """As `resolve`, but no file is saved: their names are PENDING."""
@@ -102,7 +103,7 @@ class RequestResolver:
             use = partial(self._use_lora, lambda name: match(name, model.spec.id))
             request = self._read_prompt(self._resolve_settings(draft, model.spec, use), model)
             notes = [note for lora in request.loras for note in match(lora.name, model.spec.id)]
-            self._check_lengths(draft, request)
+            self.files.check_lengths(draft, request)
             return replace(request, notes=(*request.notes, *dict.fromkeys(notes)))
 
         return check
@@ -118,13 +119,6 @@ class RequestResolver:
     def worded(self, draft: Draft) -> str:
         """The draft's prompt with the words of the characters and places that it names. Raises UserError."""
         return self._cast(draft, self.models.spec(self.model_of(draft))).draft.prompt
-
-    def check_file(self, field: str, path: Path) -> None:
-        """Open a file that a person has just chosen for a field. Raises ImageError if it is of no use there."""
-        if field == "control_video" or (field == "control_mask" and not self._is_picture(path)):
-            self.pictures.check_video(path, field.replace("_", " "))
-        else:
-            self.pictures.check_still(path)
 
     def resolve_settings(self, draft: Draft) -> GenerationRequest:
         """As `check`, but the model need not be installed, and LoRAs and videos are not opened."""
@@ -146,10 +140,7 @@ class RequestResolver:
         draft = casting.draft
         preset, quality, speed = self._style(chosen_by(draft, self.layers))
         size = self._start_size(casting)
-        if draft.last_image:
-            self._measure("last_image", draft.last_image)
-        for picture in draft.reference_images:
-            self._measure("reference_images", picture)
+        self.files.check_pictures(draft)
         image = casting.image or (PENDING if draft.image else None)
         request = resolve(draft, spec, preset, image, size, speed, quality, self.layers)
         if speed:
@@ -164,7 +155,7 @@ class RequestResolver:
         loras = chosen_by(draft, self.layers).loras or ()
         casting = cast(draft, self.layers.characters, spec, loras, use_lora)
         wanted = (*([casting.image] if casting.image else []), *casting.references)
-        gone = [name for name in wanted if not self._is_saved(name)]
+        gone = [name for name in wanted if not self.files.is_saved(name)]
         if not gone:
             return casting
         note = (
@@ -182,28 +173,8 @@ class RequestResolver:
 
     def _start_size(self, casting: Casting) -> tuple[int, int] | None:
         """Width and height of the picture that a clip starts from."""
-        path = self._find(casting.image) or casting.draft.image
-        return self._measure("image", path) if path else None
-
-    def _is_saved(self, name: str) -> bool:
-        path = self.pictures.find(name)
-        return path is not None and path.is_file()
-
-    def with_files(self, request: GenerationRequest, draft: Draft) -> GenerationRequest:
-        """Save the draft's files and name them in the request. Raises ImageError or StorageError.
-
-        Pictures of characters that its prompt names are saved already, and named in the request.
-        """
-        video, pictures = draft.control_video, self.pictures
-        named = request.reference_images[len(draft.reference_images) :]
-        return replace(
-            request,
-            image=self._save_picture(draft.image) or request.image,
-            last_image=self._save_picture(draft.last_image),
-            control_video=None if video is None else pictures.save_video(video, request.fps),
-            control_mask=self._save_mask(draft.control_mask, request.fps),
-            reference_images=(*map(pictures.save_picture, draft.reference_images), *named),
-        )
+        path = self.files.find(casting.image) or casting.draft.image
+        return self.files.measure("image", path) if path else None
 
     def draft_of(self, request: GenerationRequest) -> Draft:
         """A draft that resolves to this request again, even if its preset is gone or has changed."""
@@ -211,10 +182,10 @@ class RequestResolver:
         is_same = preset is not None and _is_styled(request, preset)
         is_typed = is_same or request.preset is None
         words = (request.prompt_before, request.prompt_after) if is_typed else ("", "")
-        references = (self._find(name) for name in request.reference_images)
+        references = (self.files.find(name) for name in request.reference_images)
         return Draft(
             prompt=request.prompt if is_typed else request.styled_prompt,
-            image=self._find(request.image),
+            image=self.files.find(request.image),
             image_fit=request.image_fit.value if request.image else None,
             image_crop=request.image_crop if request.image else None,
             model=request.model,
@@ -239,9 +210,9 @@ class RequestResolver:
             cache_amount=None if request.cache is CacheKind.OFF else request.cache_amount,
             guidance_interval=request.guidance_interval,
             noise_size=request.noise_size or None,
-            last_image=self._find(request.last_image),
-            control_video=self._find(request.control_video),
-            control_mask=self._find(request.control_mask),
+            last_image=self.files.find(request.last_image),
+            control_video=self.files.find(request.control_video),
+            control_mask=self.files.find(request.control_mask),
             reference_images=tuple(path for path in references if path is not None),
         )
 
@@ -250,44 +221,6 @@ class RequestResolver:
         limit, loras = model.spec.max_sequence_length, self.loras.names() if "<" in request.prompt else ()
         read = read_prompt(request, preset, self.tokens.of(model), limit, loras)
         return replace(read, notes=(*request.notes, *read.notes))
-
-    def _check_lengths(self, draft: Draft, request: GenerationRequest) -> None:
-        """Raise ImageError for a control video or mask that is too short."""
-        video, mask = draft.control_video, draft.control_mask
-        if video is not None:
-            self._check_length("control_video", video, request)
-        if mask is not None and not self._is_picture(mask):
-            self._check_length("control_mask", mask, request)
-
-    def _check_length(self, field: str, video: Path, request: GenerationRequest) -> None:
-        try:
-            self.pictures.check_length(video, field.replace("_", " "), request.fps, request.num_frames)
-        except ImageError as error:
-            raise error.at(field) from error
-
-    def _measure(self, field: str, picture: Path) -> tuple[int, int]:
-        try:
-            return self.pictures.measure(picture)
-        except ImageError as error:
-            raise error.at(field) from error
-
-    def _save_picture(self, path: Path | None) -> str | None:
-        return None if path is None else self.pictures.save_picture(path)
-
-    def _save_mask(self, path: Path | None, fps: int) -> str | None:
-        if path is None or self._is_picture(path):
-            return self._save_picture(path)
-        return self.pictures.save_video(path, fps)
-
-    def _is_picture(self, path: Path) -> bool:
-        try:
-            self.pictures.measure(path)
-        except ImageError:
-            return False
-        return True
-
-    def _find(self, name: str | None) -> Path | None:
-        return None if name is None else self.pictures.find(name)
 
 
 def _is_styled(request: GenerationRequest, preset: Preset) -> bool:

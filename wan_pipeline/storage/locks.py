@@ -13,6 +13,8 @@ from wan_pipeline.storage.files import storage_error
 
 LOCK_SECONDS = 3.0
 """How long to wait for a lock. `is_held` takes it for a moment, so a free lock may look taken."""
+CUTS_SECONDS = 60.0
+"""How long to wait for a project's cuts. A change reads the clips that it adds, which takes seconds at most."""
 DEVICE_SECONDS = 600.0
 """How long to wait for the device. All but the worker yield it within a step, but not while they load a model."""
 
@@ -79,6 +81,10 @@ class WorkspaceLocks:
     def cut_decoder(self) -> FileLock:
         """As `export_decoder`, by the process that exports a cut."""
         return FileLock(self._folder / "cut-decoder.lock", timeout=LOCK_SECONDS)
+
+    def cuts(self, project: str) -> FileLock:
+        """Held while a project's cuts are read and written; a thread that holds it may acquire it again."""
+        return FileLock(self._folder / f"cuts-{project}.lock", timeout=CUTS_SECONDS)
 
     def device_guests(self) -> tuple[FileLock, ...]:
         """The locks of all that needs the device while the queue is idle; cards of styles are too small to count.

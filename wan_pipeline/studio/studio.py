@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from types import TracebackType
 
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.clips.inputs.files import InputFiles
-from wan_pipeline.clips.naming import clip_bytes
-from wan_pipeline.errors import LookingOnError, StorageError, UserError
+from wan_pipeline.errors import LookingOnError, StorageError
 from wan_pipeline.jobs.background.captions import CaptionWriter
 from wan_pipeline.jobs.background.clip_work import ClipWorks
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
@@ -21,7 +19,6 @@ from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimates.estimator import Estimator
-from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
 from wan_pipeline.jobs.training.forecast import TrainingEstimator
@@ -37,7 +34,7 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.checkpoint_grids import CheckpointGrids
-from wan_pipeline.projects.clips import JobOptions, ProjectClips
+from wan_pipeline.projects.clips import ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.background import CutExports
 from wan_pipeline.projects.cut.cuts import Cuts
@@ -45,28 +42,28 @@ from wan_pipeline.projects.cut.takes import clips_of
 from wan_pipeline.projects.moving import ClipMoves
 from wan_pipeline.projects.reviews import Reviews
 from wan_pipeline.projects.shots.bundled import BundledShots
+from wan_pipeline.projects.shots.clip_names import ClipNames
 from wan_pipeline.projects.shots.finals import Finals
 from wan_pipeline.projects.shots.grids import Grids
 from wan_pipeline.projects.shots.renumbering import Renumbering
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.shots.takes import Takes
 from wan_pipeline.projects.store import Projects
-from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.presets import preset_folder
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.requests.sampling.speeds import speed_folder
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, repair_if_corrupt
-from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.files import check_room, check_writable
+from wan_pipeline.storage.files import check_writable
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio.derived import DerivedFiles
 from wan_pipeline.studio.drafts import Drafts
 from wan_pipeline.studio.in_process import InProcess
 from wan_pipeline.studio.lists import QueueLists
 from wan_pipeline.studio.styles import Styles
+from wan_pipeline.studio.submissions import Submissions
 from wan_pipeline.trainer.dataset.library import Datasets
 
 LOOKING_ON = (
@@ -94,7 +91,6 @@ class Studio:
         self._notices = list(repair_if_corrupt(settings.database))
         self._database = Database.create(settings.database)
         self._is_started = False
-        self._submitting = Lock()
         self._build_library()
         self._build_queue()
         self._build_projects()
@@ -151,19 +147,22 @@ class Studio:
     def _build_films(self) -> None:
         """Shots and their takes, and what is made of them."""
         database, projects, clips, requests = self._database, self.projects, self.project_clips, self.requests
-        self.takes = Takes(self.shots, projects, clips, requests, self._submit)
+        self._submissions = Submissions(
+            *(self.settings.clips, requests, self.jobs, self.queue, projects, clips, self.shots, self._on_queued)
+        )
+        submit = self._submissions.submit_checked
+        self.takes = Takes(self.shots, projects, clips, requests, submit)
         self.finals = Finals(self.shots, projects, clips, requests, self.gallery)
         self.contact_sheets = ContactSheets(self.shots, self.gallery)
-        self.renumbering = Renumbering(
-            *(database, self.settings.clips, self.shots, projects, clips, self.gallery, self.jobs, self.queue)
-        )
         self.grids = Grids(database, projects, clips, requests, self.takes)
         self.cuts = Cuts(self.settings, projects, clips_of(self.shots, self.gallery, self.comments))
+        self.renumbering = Renumbering(
+            *(ClipNames(database, self.settings.clips), self.shots, projects, clips),
+            *(self.gallery, self.jobs, self.queue, self.cuts),
+        )
         self.cut_exports = CutExports(self.settings, self._check_main_app)
         self.reviews = Reviews(database, self.shots, self.gallery, self.comments)
-        self.lists = QueueLists(
-            self.settings.cache, requests, self.jobs, projects, clips, self.shots, submit=self._submit
-        )
+        self.lists = QueueLists(self.settings.cache, requests, self.jobs, projects, clips, self.shots, submit=submit)
 
     def _build_training(self) -> None:
         settings, check = self.settings, self._check_main_app
@@ -233,67 +232,35 @@ class Studio:
         Between that check of what the guest has had and the new job, this app queues no other guest's clip. Raises
         UserError.
         """
-        check_project(project)
-        project = self.projects.label(project)
-        batch = self.requests.batch().within(self.projects.layers(project))
-        request = batch.checker()(draft)
-        self._check_room([request])
-        check_share(request)  # before anything is kept
-        stored = batch.with_files(request, draft)  # out of the lock: to save pictures takes its time
-        with self._submitting:
-            check_share(request)
-            return self._queued([self.project_clips.job(stored, project, JobOptions(made_by=made_by))])[0]
+        return self._submissions.submit_for(made_by, draft, project, check_share)
 
     def submit_many(
         self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False, profile: str = ""
     ) -> list[str]:
         """Queue clips, all or, when one is wrong, none. Raises UserError for the first that is."""
-        batch = self.requests.batch().within(self.projects.layers(project, profile))
-        requests = list(map(batch.checker(), drafts))
-        label = self.projects.ensure(project)[0].label  # a draft with a fault makes no project
-        make, options = self.project_clips.maker(label), JobOptions(deterministic=deterministic)
-        jobs = [make(request, options) for request in requests]
-        return self._submit(list(zip(drafts, jobs, strict=True)), batch)
+        return self._submissions.submit_many(drafts, project, deterministic=deterministic, profile=profile)
 
     def edit(self, job_id: str, draft: Draft) -> None:
         """Give a waiting job other settings; it keeps its place and its project. Raises UserError."""
-        job, shot = self.jobs.existing(job_id), self.shots.of_take(job_id)
-        request = self.requests.within(self.projects.layers(job.project)).resolve(draft)
-        self.queue.edit(job_id, request, self.project_clips.names(request, job.project, job.created_at, shot))
+        self._submissions.edit(job_id, draft)
 
     def queue_again(self, job_id: str) -> str:
         """Queue the same request again, for its project and shot. Returns the new job's id.
 
         Raises UserError for an unknown or unreadable job.
         """
-        job = self.jobs.existing(job_id)
-        if job.request_error:
-            raise UserError(job.request_error)
-        options = JobOptions(job.note, job.deterministic, shot=self.shots.of_take(job_id))
-        return self._queued([self.project_clips.job(job.request, job.project, options)])[0]
-
-    def _submit(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
-        """Queue clips that have been checked. `batch` saves their files."""
-        self._check_room([job.request for _, job in clips])
-        return self._queued([job._replace(request=batch.with_files(job.request, draft)) for draft, job in clips])
-
-    def _check_room(self, requests: Sequence[GenerationRequest]) -> None:
-        """Raises DiskFullError where not even the largest of the clips would fit."""
-        check_room(self.settings.clips, max(map(clip_bytes, requests), default=0))
-
-    def _queued(self, jobs: Sequence[NewJob]) -> list[str]:
-        ids = self.queue.submit_many(jobs)
-        crash_point(CrashPoint.SUBMITTED)
-        self._supervisor.wake()
-        if len(ids) > 1:
-            self._back_up()  # a list is worth a backup at once
-        return ids
+        return self._submissions.queue_again(job_id)
 
     # Used by the rooms
 
     def _check_main_app(self) -> None:
         if self.is_viewer:
             raise LookingOnError(LOOKING_ON)
+
+    def _on_queued(self, count: int) -> None:
+        self._supervisor.wake()
+        if count > 1:
+            self._back_up()  # a list is worth a backup at once
 
     def _draws_styles(self) -> bool:
         return self._is_started and not self.is_viewer

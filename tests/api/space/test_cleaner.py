@@ -17,6 +17,7 @@ from wan_pipeline.access.visitors import VISIT
 from wan_pipeline.api.space.cleaner import Cleaner
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.log import JobLogs
+from wan_pipeline.projects.shots.shot import NewShot
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.database import Database
 from wan_pipeline.studio import Studio
@@ -123,3 +124,24 @@ def test_one_thing_that_cannot_be_deleted_keeps_no_other(studio: Studio, monkeyp
     with pytest.raises(StorageError, match="read-only"):
         Cleaner(studio).clean(datetime.now(UTC))
     assert key.id not in stored_keys(studio)
+
+
+def test_pictures_of_shots_and_of_projects_that_cannot_be_read_stay(studio: Studio) -> None:
+    inputs, now = studio.settings.inputs, datetime.now(UTC)
+    broken, shots, nobodys = (inputs / f"{digit * 64}.png" for digit in "abc")
+    for path in (broken, shots, nobodys):
+        path.touch()
+        os.utime(path, ((now - AFTER).timestamp(),) * 2)
+    project = studio.projects.path("Film")
+    project.parent.mkdir(parents=True)
+    project.write_text(f'[characters.anna\npictures = ["{broken.stem}"]\n', encoding="utf-8")
+    studio.shots.ensure("Other", [NewShot("010", settings=f'{{"image": "{shots.as_posix()}"}}')])
+    assert studio.projects.problems
+    Cleaner(studio).clean(now)
+    assert sorted(inputs.iterdir()) == [broken, shots]
+
+    project.unlink()
+    project.mkdir()  # cannot be opened, so nobody knows its pictures
+    with pytest.raises(StorageError, match="cannot be opened"):
+        Cleaner(studio).clean(now)
+    assert sorted(inputs.iterdir()) == [broken, shots]

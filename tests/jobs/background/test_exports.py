@@ -12,7 +12,7 @@ from tests.support.hostile import BAD_JSON
 from tests.support.observers import Recorder
 from tests.support.studios import wait_for
 from wan_pipeline.clips.export.formats import find_format
-from wan_pipeline.clips.naming import latents_path
+from wan_pipeline.clips.naming import key_of, latents_path
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.background import exports
 from wan_pipeline.jobs.background.exports import ExportState, PageExport, export_when_idle
@@ -93,7 +93,7 @@ def test_one_at_a_time_in_a_process_of_its_own(studio: Studio, clip: Path) -> No
 @pytest.mark.parametrize("text", BAD_JSON.values(), ids=BAD_JSON)
 def test_a_state_file_that_cannot_be_read_is_none(studio: Studio, text: bytes) -> None:
     clip = studio.settings.clips / "a.mp4"
-    path = studio.settings.cache / "exported" / "a.json"
+    path = studio.settings.cache / "exported" / f"{key_of(clip, studio.settings.clips)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text)
     assert studio.exports.of(clip) is None

@@ -15,6 +15,7 @@ from tests.support.hostile import BAD_JSON
 from tests.support.observers import Recorder
 from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, wait_for, words_of
+from wan_pipeline.clips.naming import key_of
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.background.verifications import Verification, Verifications, VerifyState, verify_when_idle
 from wan_pipeline.jobs.background.verify import Verdict
@@ -154,25 +155,36 @@ def test_an_idle_worker_leaves_the_memory_to_others(studio: Studio, who: str) ->
 
 def test_a_damaged_note_of_it_counts_as_none(studio: Studio, clip: Path) -> None:
     verify_when_idle(studio.settings, clip)
-    note = studio.settings.cache / "verified" / f"{clip.stem}.json"
+    note = studio.settings.cache / "verified" / f"{key_of(clip, studio.settings.clips)}.json"
     for text in ("{", "[]", '{"state": "dancing"}'):
         note.write_text(text, encoding="utf-8")
         assert studio.verifications.of(clip) is None
 
 
 def test_a_state_of_an_older_version_is_read(settings: Settings) -> None:
-    note = settings.cache / "verified" / "clip.json"
+    clip = settings.clips / "clip.mp4"
+    note = settings.cache / "verified" / f"{key_of(clip, settings.clips)}.json"
     note.parent.mkdir()
     verdict = {"identical": False, "frames_sha256": "0", "expected_sha256": "1", "psnr_db": 41.3, "differences": ["x"]}
     facts = {"state": "done", "stage": "queued", "step": 0, "total": 0, "error": None, "verdict": verdict}
     note.write_text(json.dumps(facts), encoding="utf-8")
-    found = Verifications(settings).of(Path("clip.mp4"))
+    found = Verifications(settings).of(clip)
     assert found == Verification(VerifyState.DONE, verdict=Verdict(False, "0", "1", 41.3, ("x",)))
 
 
 @pytest.mark.parametrize("text", BAD_JSON.values(), ids=BAD_JSON)
 def test_a_hostile_state_counts_as_none(settings: Settings, text: bytes) -> None:
-    note = settings.cache / "verified" / "clip.json"
+    clip = settings.clips / "clip.mp4"
+    note = settings.cache / "verified" / f"{key_of(clip, settings.clips)}.json"
     note.parent.mkdir()
     note.write_bytes(text)
-    assert Verifications(settings).of(Path("clip.mp4")) is None
+    assert Verifications(settings).of(clip) is None
+
+
+def test_clips_of_one_name_in_two_folders_have_a_state_each(settings: Settings) -> None:
+    one, two = (settings.clips / scene / "010_001.mp4" for scene in "12")
+    note = settings.cache / "verified" / f"{key_of(one, settings.clips)}.json"
+    note.parent.mkdir()
+    note.write_text('{"state": "done"}', encoding="utf-8")
+    verifications = Verifications(settings)
+    assert verifications.of(one) == Verification(VerifyState.DONE) and verifications.of(two) is None

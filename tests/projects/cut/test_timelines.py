@@ -9,8 +9,10 @@ from pathlib import Path
 import opentimelineio as otio
 import pytest
 
+from wan_pipeline.clips.export.source import Source
 from wan_pipeline.errors import ProjectError
-from wan_pipeline.projects.cut.timeline.read import read_timeline
+from wan_pipeline.projects.cut.timeline.find import Finder
+from wan_pipeline.projects.cut.timeline.read import Event, ReadTimeline, read_timeline
 
 
 def clip(name: str, *, offline: bool = False) -> otio.schema.Clip:
@@ -63,3 +65,39 @@ def test_a_time_that_is_no_number_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.otio").write_text(text.replace('"value": 9.0', '"value": NaN'))
     with pytest.raises(ProjectError, match=r"b\.otio cannot be read"):
         read_timeline(tmp_path / "b.otio", Fraction(24))
+
+
+def event(name: str, folder: str = "", reel: str = "") -> Event:
+    folders = tuple(folder.split("/")) if folder else ()
+    return Event(name, name, "", reel, 0, 9, Fraction(24), folders)
+
+
+def test_an_ambiguous_name_is_told_and_not_guessed(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("1/010_001.mp4", "2/010_001.mp4", "2/020_001.mp4")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    by_reel = {"0abcdef0": paths[0]}
+    finder = Finder(
+        by_reel.get, [*paths, *paths], tmp_path, lambda path: Source(path, Fraction(24), (96, 64), 9, None, None)
+    )
+    events = (
+        event("010_001"),
+        event("010_001", "other machine/2"),
+        event("010_001", "film_media"),
+        event("010_001", reel="0ABCDEF0"),
+        event("020_001", "elsewhere"),
+    )
+    found = finder.cut(ReadTimeline(Fraction(24), events, (), ()), "main")
+    assert [item.clip for item in found.cut.items] == ["2/010_001.mp4", "1/010_001.mp4", "2/020_001.mp4"]
+    assert found.unknown == ("010_001",)
+    assert found.notes == (
+        "010_001 may be any of 1/010_001.mp4, 2/010_001.mp4, so none was taken; rename one, or add it by hand.",
+    )
+
+
+def test_the_folders_of_media_are_read(tmp_path: Path) -> None:
+    seen = clip("010_001")
+    seen.media_reference = otio.schema.ExternalReference("../workspace/clips/a%20b/010_001.mp4")
+    (found,) = read_timeline(written(tmp_path / "a.otio", seen), Fraction(24)).events
+    assert (found.file, found.folders[-2:]) == ("010_001", ("clips", "a b"))

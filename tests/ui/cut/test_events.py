@@ -17,6 +17,7 @@ from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Updates
 from wan_pipeline.ui.cut.events import CutEvents
 from wan_pipeline.ui.cut.layout import CutLayout, Selection
+from wan_pipeline.ui.cut.offers import Offers
 
 
 class Tab:
@@ -122,3 +123,21 @@ def test_the_newest_final_of_a_clip_is_taken(studio: Studio) -> None:
     studio.cuts.add("Film", "main", [studio.gallery.existing([draft])[0].path])
     tab = Tab(studio)
     assert "1 final taken" in tab.click("relink") and cut(studio).items[0].clip == f"{newest}.mp4"
+
+
+def test_all_that_is_added_is_what_cuts_take_for_picked(studio: Studio) -> None:
+    studio.projects.create(Project("Film", "Film"))
+    shots = make_shots(studio, "Film", 3)
+    takes = [adopt_take(studio, shot) for shot in shots]
+    studio.shots.pick([studio.shots.of_number(shot.number).done[0] for shot in shots])
+    final = adopt_take(studio, shots[2], final_of=takes[2])
+    studio.gallery.bin([takes[0]])
+    offers = Offers(studio)
+    assert [(each.id, each.name) for each in offers.of("Film", "picked")] == [
+        (takes[1], "1/020, take 1"),
+        (final, "1/030, take 2"),
+    ]
+    tab = Tab(studio)
+    assert not tab.click("add-all")
+    assert [item.clip for item in cut(studio).items] == [f"{takes[1]}.mp4", f"{final}.mp4"]
+    assert offers.of("No such", "picked") == []

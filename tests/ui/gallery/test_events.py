@@ -14,6 +14,7 @@ from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
+from wan_pipeline.clips.naming import key_of
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.background.exports import ExportChoice, ExportState, PageExport
@@ -230,7 +231,7 @@ def test_finished_work_of_another_day_is_not_shown_again(
 ) -> None:
     """Its link was sent to the page again, which downloads the file by itself."""
     clip, order = studio.gallery.clip("job-a").path, WorkOrder(WorkKind.UPSCALE)
-    file = StateFile(studio.settings.cache / "clip_work" / f"{clip.stem}.json", ClipWork)
+    file = StateFile(studio.settings.cache / "clip_work" / f"{key_of(clip, studio.settings.clips)}.json", ClipWork)
     file.write(ClipWork(WorkState.DONE, order, file="/x/a_x2.mp4"))
     monkeypatch.setattr(studio.exports, "of", lambda _: PageExport(ExportState.DONE, "prores", file="/x/a.mov"))
     monkeypatch.setattr(studio.verifications, "start", lambda _: None)

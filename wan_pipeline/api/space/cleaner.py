@@ -86,10 +86,13 @@ class Cleaner:
                 return
 
     def _used_inputs(self) -> set[str]:
-        """Names of the input files of all clips and jobs that are left, and of projects' characters."""
-        requests = {name for request in self._studio.jobs.stored_requests() for name in INPUT_NAME.findall(request)}
-        projects = self._studio.projects.all()
-        return requests | {name for each in projects for own in each.characters.values() for name in own.pictures}
+        """Names of the input files of all clips, jobs, shots and projects that are left, read or not.
+
+        Raises StorageError where one cannot be looked into: its pictures are not known.
+        """
+        studio = self._studio
+        stored = (*studio.jobs.stored_requests(), *studio.shots.stored_settings(), *studio.projects.stored())
+        return {name for text in stored for name in INPUT_NAME.findall(text)}
 
 
 def _older(folder: Path, before: datetime) -> list[Path]:

@@ -65,11 +65,12 @@ def _order(options: argparse.Namespace, file: Path) -> SoundOrder:
 
 def _add(options: argparse.Namespace) -> int:
     from wan_pipeline.clips.receipt import load_receipt
-    from wan_pipeline.clips.sound.add import add_sound
+    from wan_pipeline.clips.sound.add import add_sound, name_with_sound
 
     order = _order(options, options.file)
     with opened_studio(options) as studio:
-        clip = add_sound(studio.exports.find(options.clip), order, options.output)
+        source = studio.exports.find(options.clip)
+        clip = add_sound(source, order, options.output or name_with_sound(source, studio.settings.clips))
         studio.gallery.rescan()
     sound = load_receipt(clip).sound
     report = {

@@ -6,6 +6,7 @@ The folder is the truth, and the table follows it by `rescan`: a clip is where i
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -99,13 +100,14 @@ class Gallery:
 
     def at(self, path: Path) -> Clip:
         """The clip of a file. Raises UserError for one that is not in the gallery."""
-        resolved, folder = path.expanduser().resolve(), self._folder.resolve()
-        name = name_in(folder, resolved) if resolved.is_relative_to(folder) else ""
-        with self._database.connection() as connection:
-            row = connection.execute("SELECT * FROM clips WHERE clip = ?", (printable(name),)).fetchone()
-        if row is None:
+        if not (found := self.of_files([path])):
             raise UserError(f"{path} is no clip of {self._folder}; name one that is in the gallery.")
-        return clip_of(row, self._folder)
+        return found[0]
+
+    def of_files(self, paths: Iterable[Path]) -> list[Clip]:
+        """The clips of these files, in this order, without those that are not in the gallery."""
+        folder, whole = self._folder.resolve(), [path.expanduser().resolve() for path in paths]
+        return self._in_order("clip", [printable(name_in(folder, each)) for each in whole if folder in each.parents])
 
     def of_project(self, project: str, *, starred: bool = False) -> Iterator[Clip]:
         """The project's clips outside the bin, newest first. Here "" is the default project, not all of them."""
@@ -116,11 +118,13 @@ class Gallery:
 
     def existing(self, clip_ids: Iterable[str]) -> list[Clip]:
         """The clips of these ids, in this order, without those that are gone."""
+        return self._in_order("id", list(clip_ids))
+
+    def _in_order(self, column: str, values: Sequence[str]) -> list[Clip]:
+        query = f"SELECT * FROM clips WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 (it is ours)
         with self._database.connection() as connection:
-            rows = [
-                connection.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone() for clip_id in clip_ids
-            ]
-        return [clip_of(row, self._folder) for row in rows if row is not None]
+            rows = {row[column]: row for row in connection.execute(query, (json.dumps(values),))}
+        return [clip_of(rows[value], self._folder) for value in values if value in rows]
 
     def facets(self) -> Facets:
         with self._database.connection() as connection:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.ffmpeg import file_url, reading, write_error
+from wan_pipeline.clips.files import BIN, is_free
 from wan_pipeline.clips.naming import check_other, check_output, latents_path, poster_path
 from wan_pipeline.clips.receipt import MadeSound, Receipt, Sound, load_receipt, receipt_inside, write_receipt
 from wan_pipeline.clips.sound.listen import loudness, run, sound_sha256
@@ -68,32 +69,41 @@ class SoundOrder:
         )
 
 
-def add_sound(clip: Path, order: SoundOrder, output: Path | None = None) -> Path:
-    """Make a new clip beside the old one, or at `output`, and return its path. The pictures are not encoded again.
+def name_with_sound(clip: Path, clips: Path) -> Path:
+    """The first free name beside a clip for one with sound.
+
+    In the folder of clips none in the bin has it either: from there it could not be put back.
+    """
+    names = chain([f"{clip.stem}_sound.mp4"], (f"{clip.stem}_sound{number}.mp4" for number in count(2)))
+    folder, whole = clip.parent.resolve(), clips.resolve()
+    places = [folder, whole / BIN / folder.relative_to(whole)] if folder.is_relative_to(whole) else [folder]
+    return next(clip.with_name(name) for name in names if is_free(name, *places))
+
+
+def add_sound(clip: Path, order: SoundOrder, output: Path) -> Path:
+    """Make a new clip at `output`, and return its path. The pictures are not encoded again.
 
     It has the old one's receipt, poster and latents, with the sound told in the receipt; sound that the old one had is
     not in it. Raises RequestError for a file that cannot be heard there, ReceiptError for a clip without a receipt,
     StorageError.
     """
     receipt, source = load_receipt(clip), open_source(clip, with_latents=False)
-    target = output or _free_name(clip)
-    if output is not None:
-        check_output(output)
-        check_other(clip, output)
+    check_output(output)
+    check_other(clip, output)
     with TemporaryDirectory() as folder:
         sound = Path(folder) / "sound.m4a"
         mix(order.tracks, Fraction(source.frames) / source.rate, sound, lufs=order.lufs)
         changed = replace(receipt, sound=order.told(sound))
         is_inside = receipt_inside(clip) is not None
-        _join(clip, sound, changed if is_inside else None, target)
+        _join(clip, sound, changed if is_inside else None, output)
     for of in (poster_path, latents_path):
         if of(clip).is_file():
-            with whole_file(of(target)) as part:
+            with whole_file(of(output)) as part:
                 shutil.copyfile(of(clip), part)
         else:
-            of(target).unlink(missing_ok=True)  # of a clip that `output` replaces
-    write_receipt(changed, target)
-    return target
+            of(output).unlink(missing_ok=True)  # of a clip that it replaces
+    write_receipt(changed, output)
+    return output
 
 
 def _measured(sound: Path) -> float | None:
@@ -111,8 +121,3 @@ def _join(clip: Path, sound: Path, receipt: Receipt | None, target: Path) -> Non
         result = run([*reading(clip), *streams, *output])
         if result.returncode != 0:
             raise write_error(f"The clip {target.name}", result.stderr)
-
-
-def _free_name(clip: Path) -> Path:
-    names = chain([f"{clip.stem}_sound"], (f"{clip.stem}_sound{number}" for number in count(2)))
-    return next(path for name in names if not (path := clip.with_name(f"{name}.mp4")).exists())

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 
 from wan_pipeline.clips.gallery import Gallery
-from wan_pipeline.clips.sound.add import SoundOrder, add_sound
+from wan_pipeline.clips.naming import export_path, key_of
+from wan_pipeline.clips.sound.add import SoundOrder, add_sound, name_with_sound
 from wan_pipeline.errors import Cancelled, StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.background.when_idle import when_idle
@@ -102,7 +103,7 @@ class ClipWorks:
 
         Raises UserError.
         """
-        new = add_sound(clip, order)
+        new = add_sound(clip, order, name_with_sound(clip, self._settings.clips))
         self._gallery.rescan()
         return self._gallery.at(new).id
 
@@ -153,10 +154,10 @@ def _work(settings: Settings, clip: Path, order: WorkOrder, observer: Observer) 
             made = make_for_clip(clip, order.wish or SoundWish(""), settings, observer, place)
             return replace(done, file=str(made.path), clip=_id_of(made.path, settings))
         case WorkKind.UPSCALE:
-            target = settings.exports / f"{clip.stem}_x{order.factor}.mp4"
+            target = export_path(clip, settings.clips, settings.exports, f"_x{order.factor}.mp4")
             finished = upscale(clip, order.factor, target, settings, observer, order.upscaler)
         case WorkKind.INTERPOLATE:
-            target = settings.exports / f"{clip.stem}_smooth{order.factor}.mp4"
+            target = export_path(clip, settings.clips, settings.exports, f"_smooth{order.factor}.mp4")
             finished = interpolate(clip, order.factor, target, settings, observer)
     return replace(done, file=str(finished.path), warnings=finished.warnings)
 
@@ -169,7 +170,7 @@ def _id_of(new: Path, settings: Settings) -> str:
 
 
 def _state_file(settings: Settings, clip: Path) -> StateFile[ClipWork]:
-    return StateFile(settings.cache / "clip_work" / f"{clip.stem}.json", ClipWork)
+    return StateFile(settings.cache / "clip_work" / f"{key_of(clip, settings.clips)}.json", ClipWork)
 
 
 def main(arguments: list[str] | None = None) -> None:

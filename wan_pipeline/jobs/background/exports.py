@@ -22,6 +22,7 @@ from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.gallery import Gallery
+from wan_pipeline.clips.naming import export_path, key_of
 from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.background.when_idle import Report, ReportingObserver, when_idle
@@ -153,7 +154,8 @@ def told(file: StateFile[PageExport], form: str, run: Callable[[Report], PageExp
 
 def _export(settings: Settings, clip: Path, form: Format, choice: ExportChoice, observer: Observer) -> PageExport:
     """Into the workspace's folder of exports; a sequence becomes one ZIP file, which a browser can save."""
-    target = settings.exports / f"{clip.stem}_{form.name}{'.zip' if form.is_sequence else form.endings[0]}"
+    end = f"_{form.name}{'.zip' if form.is_sequence else form.endings[0]}"
+    target = export_path(clip, settings.clips, settings.exports, end)
     with temporary_folder(settings.cache, "export") as folder:
         made = Path(folder) / clip.stem if form.is_sequence else target
         order = choice.order(form, made, open_source(clip, with_latents=False).rate)
@@ -178,7 +180,7 @@ def pack(folder: Path, target: Path) -> None:
 
 
 def _state_file(settings: Settings, clip: Path) -> StateFile[PageExport]:
-    return StateFile(settings.cache / "exported" / f"{clip.stem}.json", PageExport)
+    return StateFile(settings.cache / "exported" / f"{key_of(clip, settings.clips)}.json", PageExport)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from wan_pipeline.clips.naming import key_of
 from wan_pipeline.errors import StudioError, UserError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.background.verify import Verdict, verify
@@ -103,7 +104,7 @@ def _state_file(settings: Settings, clip: Path) -> StateFile[Verification]:
 
 
 def _state_path(settings: Settings, clip: Path) -> Path:
-    return settings.cache / "verified" / f"{clip.stem}.json"
+    return settings.cache / "verified" / f"{key_of(clip, settings.clips)}.json"
 
 
 def main(arguments: list[str] | None = None) -> None:

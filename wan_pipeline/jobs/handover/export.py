@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.export.bit_depth import eight_bits, sixteen_bits, widened
-from wan_pipeline.clips.export.formats import check_output
 from wan_pipeline.clips.export.order import Exported, ExportOrder, first_of
 from wan_pipeline.clips.export.rates import exr_has_timecode, timecode
 from wan_pipeline.clips.export.source import Source, open_source
@@ -35,7 +34,6 @@ def export(
 
     Raises RequestError for an order that cannot be carried out, StorageError, GenerationError and Cancelled.
     """
-    check_output(order.format, order.output)
     check_other(clip, order.output)
     source = open_source(clip)
     rate = order.rate or source.rate

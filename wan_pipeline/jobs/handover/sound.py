@@ -9,7 +9,7 @@ from typing import Any
 
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.receipt import MadeSound, load_receipt
-from wan_pipeline.clips.sound.add import SoundOrder, add_sound
+from wan_pipeline.clips.sound.add import SoundOrder, add_sound, name_with_sound
 from wan_pipeline.clips.sound.wav import write_wav
 from wan_pipeline.jobs.device import device_without_queue
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
@@ -86,7 +86,11 @@ def make_for_clip(
             plan=str(made.plan),
             environment=made.environment,
         )
-        new = add_sound(clip, replace(place or SoundOrder(file), file=file, made=told), output)
+        new = add_sound(
+            clip,
+            replace(place or SoundOrder(file), file=file, made=told),
+            output or name_with_sound(clip, settings.clips),
+        )
     sound = load_receipt(new).sound
     return SoundingClip(
         new, request, model.spec.licence, sound.measured_lufs if sound else None, sound.sha256 if sound else None

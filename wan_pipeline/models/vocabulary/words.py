@@ -34,6 +34,8 @@ class Vocabulary:
     colors: Mapping[str, Sequence[str]]
     motions: Mapping[str, Sequence[Verb]]
     places: Mapping[str, Sequence[str]]
+    homes: Mapping[str, Sequence[str]]
+    """Phrases of the places where an object is at home; one without any is anywhere."""
     looks: Mapping[str, Sequence[str]]
     sentences: Mapping[str, Sequence[str]]
     triggers: Sequence[str]
@@ -62,7 +64,7 @@ def demo_vocabulary() -> Vocabulary:
     walks = [_verb(line) for line in sideways["verbs"]]
     motions = {side: [walk + where for walk in walks for where in sideways[side]] for side in ("left", "right")}
     motions |= {name: [_verb(line) for line in lines] for name, lines in data["motions"].items()}
-    groups = {name: data[name] for name in ("objects", "colors", "places", "looks", "sentences")}
+    groups = {name: data[name] for name in ("objects", "colors", "places", "homes", "looks", "sentences")}
     words = {word for phrase in _texts(data) for word in words_of(re.sub(r"\{\w+\}", " ", phrase))}
     named = {"look": "looks", "place": "places", "color": "colors", "object": "objects"}
     phrases = {

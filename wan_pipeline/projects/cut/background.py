@@ -103,7 +103,7 @@ def export_cut(settings: Settings, choice: CutChoice) -> PageExport:
 
     def run(report: Report) -> PageExport:
         cuts = _cuts(settings)
-        has_media = _has_media(cuts, choice)
+        has_media = _has_media(cuts, choice, choice.order(settings.exports))
         work = partial(_export, settings, cuts, choice, has_media)
         if has_media or choice.format is CutFormat.PRORES:
             return when_idle(settings, report, work, guest=WorkspaceLocks(settings.workspace).cut_decoder())
@@ -119,13 +119,11 @@ def _cuts(settings: Settings) -> Cuts:
     return Cuts(settings, projects, clips_of(Shots(database, settings.clips), gallery, Comments(database)))
 
 
-def _has_media(cuts: Cuts, choice: CutChoice) -> bool:
+def _has_media(cuts: Cuts, choice: CutChoice, order: CutOrder) -> bool:
     """Whether media are made beside a timeline. Raises UserError."""
-    if not choice.format.is_timeline:
+    if not order.format.is_timeline:
         return False
-    rate = parse_rate(choice.fps) if choice.fps.strip() else None
-    has_other_rates = cuts.look(cuts.existing(choice.project, choice.cut), rate).has_other_rates
-    return bool(choice.media or choice.handles or has_other_rates)
+    return bool(order.media_for(cuts.look(cuts.existing(choice.project, choice.cut), order.rate)))
 
 
 def _export(settings: Settings, cuts: Cuts, choice: CutChoice, has_media: bool, observer: Observer) -> PageExport:

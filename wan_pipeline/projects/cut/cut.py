@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from wan_pipeline.clips.export.rates import parse_rate
+from wan_pipeline.clips.naming import name_of
 
 MAIN = "main"
 """Name of a cut that was given none."""
@@ -90,12 +91,6 @@ class Cut:
 def path_of(item: CutItem, clips: Path) -> Path:
     """Where an item's clip is; `clips` is the workspace's folder of clips."""
     return clips / item.clip
-
-
-def name_of(clip: Path, clips: Path) -> str:
-    """What an item says of a clip: its path from the folder of clips if it is there."""
-    whole, folder = clip.resolve(), clips.resolve()
-    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
 
 
 def item_of(clip: Path, clips: Path, first: int = 0, end: int | None = None, dissolve: int = 0) -> CutItem:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from threading import RLock
-from typing import Any
+
+from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.jobs.device import TakeDevice
@@ -20,17 +20,14 @@ from wan_pipeline.projects.cut.orders import CutExported, CutOrder
 from wan_pipeline.projects.cut.relink import FinalsOf, Relink, relinked, relinks
 from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
 from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
-from wan_pipeline.projects.cut.timeline.changes import Change, ChangeKind, changes, with_old_titles
 from wan_pipeline.projects.cut.timeline.find import ById, Finder
-from wan_pipeline.projects.cut.timeline.read import read_timeline
-from wan_pipeline.projects.project import Project
+from wan_pipeline.projects.cut.timeline.incoming import Incoming, read_incoming
+from wan_pipeline.projects.project import DEFAULT, Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.files import modified
+from wan_pipeline.storage.files import modified, storage_error
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.outside import OutsideDataError, parse
-
-DEFAULT_RATE = Fraction(24)
-"""Of an EDL that comes back to a cut without clips: it does not say how it counts."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +42,13 @@ class ClipsOf:
     comments: CommentsOf
 
 
-@dataclass(frozen=True)
-class Incoming:
-    """A timeline that came back, before it is taken over."""
-
-    cut: Cut
-    changes: tuple[Change, ...]
-    unknown: tuple[str, ...]
-    """Names of media that are no clips of this studio; they are left out."""
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        found = [each.to_dict() for each in self.changes]
-        return {"cut": self.cut.name, "changes": found, "unknown": list(self.unknown), "notes": list(self.notes)}
-
-
 class Cuts:
     """Makes, changes, exports and takes back cuts. Every method raises ProjectError where there is no such project."""
 
     def __init__(self, settings: Settings, projects: Projects, clips: ClipsOf) -> None:
         self._settings, self._projects, self._clips = settings, projects, clips
         self._known = KnownClips()
-        self._locks: dict[tuple[str, str], AbstractContextManager[bool]] = {}
+        self._locks: dict[str, FileLock] = {}
         self._exporter = CutExporter(settings, clips.comments)
 
     # Finding
@@ -89,7 +71,7 @@ class Cuts:
 
     def look(self, cut: Cut, rate: Fraction | None = None) -> CutSequence:
         """The cut with its clips looked at; what is wrong with one is told by its piece. Raises RequestError."""
-        return sequence_of(cut, self._settings.clips, rate, self._known.look)
+        return sequence_of(cut, self._settings.clips, self._known.look, rate)
 
     def picked(self, project: str) -> list[Path]:
         """The project's picked takes, in the order of its shots."""
@@ -100,10 +82,11 @@ class Cuts:
     def new(self, project: str, name: str = MAIN, rate: Fraction | None = None) -> Cut:
         """Make an empty cut. Raises ProjectError if there is one of that name."""
         files = self._files(project)
-        if files.find(name) is not None:
-            raise ProjectError(f"The cut '{name}' is there already; choose another name, or add clips to it.")
-        cut = Cut(name, "" if rate is None else str(rate))
-        files.save(cut)
+        with self.locked(project):
+            if there := files.same_name(name):
+                raise ProjectError(f"The cut '{there}' is there already; choose another name, or add clips to it.")
+            cut = Cut(name, "" if rate is None else str(rate))
+            files.save(cut)
         return cut
 
     def add(
@@ -124,22 +107,47 @@ class Cuts:
 
     def change(self, project: str, name: str, edit: Callable[[Cut], Cut]) -> Cut:
         """Edit a cut and save it. Raises ProjectError, RequestError for a cut that cannot be, and StorageError."""
-        with self.locked(project, name):
+        with self.locked(project):
             return self.save(project, edit(self.existing(project, name)))
 
-    def locked(self, project: str, name: str) -> AbstractContextManager[bool]:
-        """Held by a thread while it reads and writes a cut, so that no edit of another one is lost."""
-        return self._locks.setdefault((project, name), RLock())
+    @contextmanager
+    def locked(self, project: str) -> Iterator[None]:
+        """Context manager: no other thread and no other process changes the project's cuts, so that no edit is lost.
+
+        A thread that has them may enter it again. Raises UserError where another one has them too long.
+        """
+        owner = self._projects.label(project) or DEFAULT
+        lock = self._locks.setdefault(owner, WorkspaceLocks(self._settings.workspace).cuts(owner))
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ProjectError(f"Another program is changing the cuts of '{owner}'; wait, or end it.") from error
+        except OSError as error:
+            raise storage_error(self._settings.workspace, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def put_back(self, project: str, cut: Cut) -> None:
         """Save a cut as it was before, also where clips of it are gone since. Raises ProjectError, StorageError."""
-        self._files(project).save(cut)
+        with self.locked(project):
+            self._files(project).save(cut)
 
     def save(self, project: str, cut: Cut) -> Cut:
         """Raises ProjectError, RequestError for a cut that cannot be, and StorageError."""
-        cut = self._checked(project, cut)
-        self._files(project).save(cut)
+        with self.locked(project):
+            cut = self._checked(project, cut)
+            self._files(project).save(cut)
         return cut
+
+    def rename_clips(self, project: str, names: Mapping[str, str]) -> list[str]:
+        """Give clips their new names in the project's cuts and their versions, by their old ones.
+
+        Returns why some could not be changed, a sentence each.
+        """
+        with self.locked(project):
+            return self._files(project).rename_clips(names)
 
     def _checked(self, project: str, cut: Cut) -> Cut:
         """The cut as it can be saved. Problems that it has already, such as a clip that is gone, are no new ones.
@@ -165,8 +173,9 @@ class Cuts:
         return [(item, piece.problem) for item, piece in zip(cut.items, pieces, strict=True) if piece.problem]
 
     def delete(self, project: str, name: str) -> None:
-        self.existing(project, name)
-        self._files(project).delete(name)
+        with self.locked(project):
+            self.existing(project, name)
+            self._files(project).delete(name)
 
     # Versions
 
@@ -175,15 +184,17 @@ class Cuts:
         return self._files(project).versions(name)
 
     def save_version(self, project: str, name: str, title: str = "") -> Version:
-        return self._files(project).save_version(self.existing(project, name), title)
+        with self.locked(project):
+            return self._files(project).save_version(self.existing(project, name), title)
 
     def restore(self, project: str, name: str, number: int) -> Cut:
         """Make a cut what it was in a version; what it is now becomes a version too. Raises ProjectError."""
         files = self._files(project)
-        version = files.version(name, number)
-        if (now := files.find(name)) is not None and now != version.cut:
-            files.save_version(now, f"Before version {number}")
-        files.save(version.cut)
+        with self.locked(project):
+            version = files.version(name, number)
+            if (now := files.find(name)) is not None and now != version.cut:
+                files.save_version(now, f"Before version {number}")
+            files.save(version.cut)
         return version.cut
 
     # Finals
@@ -196,48 +207,37 @@ class Cuts:
 
     def relink(self, project: str, name: str = MAIN) -> tuple[Cut, list[Relink]]:
         """Take the finals into a cut; what it was becomes a version. Raises RequestError where one does not fit."""
-        cut = self.existing(project, name)
-        found = self.relinks(cut)
-        if found:
-            changed = self._checked(project, relinked(cut, found))
-            files = self._files(project)
-            files.save_version(cut, "Before its finals")
-            files.save(cut := changed)
+        with self.locked(project):
+            cut = self.existing(project, name)
+            if found := self.relinks(cut):
+                cut = self._replaced(project, cut, relinked(cut, found), "Before its finals")
         return cut, found
+
+    def _replaced(self, project: str, old: Cut | None, new: Cut, title: str) -> Cut:
+        """Save a cut in another's place, which becomes a version of that title. Raises RequestError, StorageError."""
+        cut, files = self._checked(project, new), self._files(project)
+        if old is not None:
+            files.save_version(old, title)
+        files.save(cut)
+        return cut
 
     # Timelines that come back
 
     def read(self, project: str, name: str, file: Path) -> Incoming:
         """What a timeline of an editor's program would change in a cut, or in a new one. Raises ProjectError."""
         old = self._files(project).find(name) or Cut(name)
-        rate = self.look(old).rate if old.items else old.fraction or DEFAULT_RATE
-        timeline = read_timeline(file, rate)
         of_project = self._clips.of_project(self._projects.existing(project))
         used = [self._settings.clips / item.clip for item in old.items]
-        by_name = {path.stem: path for path in (*of_project, *used) if path.is_file()}
-        found = Finder(self._clips.by_id, by_name, self._settings.clips, self._known.look).cut(timeline, name)
-        before = self._with_ends(old)
-        items = found.cut.items if timeline.has_titles else with_old_titles(before, found.cut.items)
-        unknown = [Change(ChangeKind.UNKNOWN, each) for each in found.unknown]
-        new = replace(found.cut, rate=old.rate or found.cut.rate, items=items)
-        return Incoming(new, (*changes(before, items), *unknown), found.unknown, found.notes)
+        finder = Finder(self._clips.by_id, [*of_project, *used], self._settings.clips, self._known.look)
+        return read_incoming(old, file, finder, self.look)
 
     def take_over(self, project: str, incoming: Incoming) -> Cut:
         """Make the cut what came back; what it was becomes a version. Raises RequestError for one that cannot be."""
         if not incoming.cut.items:
             raise ProjectError("None of its clips is of this studio, so there is nothing to take over.")
-        cut, files = self._checked(project, incoming.cut), self._files(project)
-        if old := files.find(cut.name):
-            files.save_version(old, "Before it came back")
-        files.save(cut)
-        return cut
-
-    def _with_ends(self, cut: Cut) -> list[CutItem]:
-        """The items, each with its end told."""
-        if not cut.items:
-            return []
-        looked = zip(cut.items, self.look(cut).pieces, strict=True)
-        return [replace(item, end=piece.end, dissolve=piece.dissolve) for item, piece in looked]
+        with self.locked(project):
+            old = self._files(project).find(incoming.cut.name)
+            return self._replaced(project, old, incoming.cut, "Before it came back")
 
     # Writing
 

@@ -20,7 +20,7 @@ from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
 from wan_pipeline.projects.cut.render import render_mp4, render_prores
 from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
 from wan_pipeline.projects.cut.timeline.markers import notes_of
-from wan_pipeline.projects.cut.timeline.write import Media, Timeline, TimelineKind, write_timeline
+from wan_pipeline.projects.cut.timeline.write import Media, Timeline, write_timeline
 from wan_pipeline.settings import Settings
 
 CommentsOf = Callable[[Sequence[str]], Sequence[Comment]]
@@ -39,8 +39,10 @@ class CutExporter:
     def write(
         self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice = nullcontext
     ) -> CutExported:
-        """`device` is held while media are made. Raises RequestError, StorageError, GenerationError and Cancelled."""
-        order.check_output()
+        """`device` is held while media are made. The order's output has been checked.
+
+        Raises RequestError, StorageError, GenerationError and Cancelled.
+        """
         sequence.check()
         for piece in sequence.pieces:
             check_other(piece.source.clip, order.output)
@@ -56,14 +58,13 @@ class CutExporter:
                 return self._timeline(sequence, order, observer, device)
 
     def _timeline(self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice) -> CutExported:
-        kind = TimelineKind(order.format.value)
         start = frame_at(order.timecode, sequence.rate) if order.timecode else None
         media, warnings = self._media(sequence, order, observer, device)
         ids = [piece.source.receipt.job for piece in sequence.pieces if piece.source.receipt]
         comments = self.comments(ids)
         notes = tuple(notes_of(piece, comments) for piece in sequence.pieces)
-        write_timeline(sequence, media, Timeline(kind, start, notes), order.output)
-        if kind is TimelineKind.EDL and any(piece.title for piece in sequence.pieces):
+        write_timeline(sequence, media, Timeline(order.format, start, notes), order.output)
+        if order.format is CutFormat.EDL and any(piece.title for piece in sequence.pieces):
             warnings = (*warnings, NO_TITLES)
         return _exported(order, sequence, media, warnings)
 
@@ -71,7 +72,7 @@ class CutExporter:
         self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice
     ) -> tuple[list[Media], tuple[str, ...]]:
         """The clips' own files, or new ones beside the timeline: with handles, or at the cut's rate."""
-        kind = order.media or ("prores" if order.handles or sequence.has_other_rates else "")
+        kind = order.media_for(sequence)
         if not kind:
             return [Media(each.source.clip, reel=order.reels.of(each.source)) for each in sequence.pieces], ()
         form = find_format(kind)

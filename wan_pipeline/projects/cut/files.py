@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from wan_pipeline.errors import ProjectError
+from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.projects.cut.cut import Cut
 from wan_pipeline.projects.naming import safe_name
 from wan_pipeline.storage.files import modified, whole_file
@@ -49,11 +52,19 @@ class CutFiles:
         path = self._path(name)
         return *modified(self._folder), *modified(path)
 
+    def same_name(self, name: str) -> str:
+        """The cut whose file would be the same on a system that tells no case apart; empty if there is none."""
+        wanted = _key(_checked(name))
+        return next((each for each in self.names() if _key(each) == wanted), "")
+
     def find(self, name: str) -> Cut | None:
-        """Raises ProjectError for a file that cannot be read."""
+        """The cut under the name that is asked for: a copied file is a cut of its own, whatever name is written in it.
+
+        Raises ProjectError for a file that cannot be read.
+        """
         path = self._path(name)
         try:
-            return parse(Cut, read_json_file(path))
+            return replace(parse(Cut, read_json_file(path)), name=name)
         except FileNotFoundError:
             return None
         except (OutsideDataError, OSError) as error:
@@ -73,8 +84,12 @@ class CutFiles:
 
     def versions(self, name: str) -> list[Version]:
         """The oldest first. A file that cannot be read is left out."""
-        found = [_version(path) for path in sorted(self._versions(name).glob("*.json"))]
-        return sorted(filter(None, found), key=lambda version: version.number)
+        found: list[Version] = []
+        for path in self._versions(name).glob("*.json"):
+            with suppress(ProjectError):
+                version = _version(path)
+                found.append(replace(version, cut=replace(version.cut, name=name)))
+        return sorted(found, key=lambda version: version.number)
 
     def version(self, name: str, number: int) -> Version:
         """Raises ProjectError."""
@@ -90,10 +105,31 @@ class CutFiles:
         text = printable(name).strip()
         if len(text) > MAX_VERSION_NAME:
             raise ProjectError(f"The version's name has {len(text)} characters; use at most {MAX_VERSION_NAME}.")
-        number = max((version.number for version in self.versions(cut.name)), default=0) + 1
+        files = self._versions(cut.name).glob("*.json")  # also those of a newer program, which cannot be read
+        number = max((int(path.stem) for path in files if path.stem.isdecimal()), default=0) + 1
         version = Version(number, text, datetime.now(UTC), cut)
         _write(self._versions(cut.name) / f"{number:04}.json", version.to_dict())
         return version
+
+    # Clips
+
+    def rename_clips(self, names: Mapping[str, str]) -> list[str]:
+        """Give clips their new names in all cuts and versions. Returns what could not be changed, a sentence each."""
+        notes: list[str] = []
+        for name in self.names():
+            try:
+                if (cut := self.find(name)) and (renamed := _renamed(cut, names)) != cut:
+                    self.save(renamed)
+            except UserError as error:
+                notes.append(str(error))
+        for path in sorted((self._folder / "versions").glob("*/*.json")):
+            try:
+                version = _version(path)
+                if (renamed := _renamed(version.cut, names)) != version.cut:
+                    _write(path, replace(version, cut=renamed).to_dict())
+            except UserError as error:
+                notes.append(str(error))
+        return notes
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{_checked(name)}.json"
@@ -107,11 +143,21 @@ def _write(path: Path, value: dict[str, Any]) -> None:
         part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _version(path: Path) -> Version | None:
+def _renamed(cut: Cut, names: Mapping[str, str]) -> Cut:
+    return cut.with_items(tuple(replace(item, clip=names.get(item.clip, item.clip)) for item in cut.items))
+
+
+def _version(path: Path) -> Version:
+    """Raises ProjectError."""
     try:
         return parse(Version, read_json_file(path))
-    except (OutsideDataError, OSError):
-        return None
+    except (OutsideDataError, OSError) as error:
+        raise ProjectError(f"The version {path} cannot be read: {error}; it stays as it is.") from error
+
+
+def _key(name: str) -> str:
+    """Equal for names that some system takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _checked(name: str) -> str:

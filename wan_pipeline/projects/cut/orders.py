@@ -12,6 +12,10 @@ from typing import Any
 from wan_pipeline.clips.export.order import MAX_HANDLES
 from wan_pipeline.clips.export.source import REEL_CHARACTERS, Source
 from wan_pipeline.errors import RequestError
+from wan_pipeline.projects.cut.sequence import Sequence
+
+MEDIA = "prores"
+"""Format of media that a timeline needs where none was chosen."""
 
 
 class CutFormat(StrEnum):
@@ -123,6 +127,12 @@ class CutOrder:
         """Raises RequestError."""
         if not 0 <= self.handles <= MAX_HANDLES:
             raise RequestError("handles", f"{self.handles} handles are not possible; choose 0 to {MAX_HANDLES} frames.")
+
+    def media_for(self, sequence: Sequence) -> str:
+        """The format of the files made for a timeline of this cut; empty where the clips' own serve."""
+        if not self.format.is_timeline:
+            return ""
+        return self.media or (MEDIA if self.handles or sequence.has_other_rates else "")
 
     def check_output(self) -> None:
         """Raise RequestError for a name with another ending, and for what one video has not."""

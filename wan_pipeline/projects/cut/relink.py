@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.clips.export.source import Source
-from wan_pipeline.projects.cut.cut import Cut, CutItem, name_of
+from wan_pipeline.clips.naming import name_of
+from wan_pipeline.projects.cut.cut import Cut, CutItem
 from wan_pipeline.projects.cut.sequence import Look, Sequence
 
 FinalsOf = Callable[[Collection[str]], Mapping[str, Path]]

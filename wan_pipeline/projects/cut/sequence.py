@@ -114,11 +114,7 @@ class KnownClips:
         return self._known[key]
 
 
-def look_at(path: Path) -> Source:
-    return open_source(path, with_latents=False)
-
-
-def sequence_of(cut: Cut, clips: Path, rate: Fraction | None = None, look: Look = look_at) -> Sequence:
+def sequence_of(cut: Cut, clips: Path, look: Look, rate: Fraction | None = None) -> Sequence:
     """Look at the clips of a cut. `rate` goes before the cut's own.
 
     What is wrong with an item is its piece's problem: a clip that is gone or cannot be read, frames that it has not,

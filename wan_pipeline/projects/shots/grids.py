@@ -82,7 +82,7 @@ class Grids:
         for draft in drafts:
             read = with_none_read(draft) if project else draft
             request = check(read)
-            stored = request if not read.files else batch.with_files(request, read)  # a picture's name decides frames
+            stored = request if not read.files else batch.files.saved(request, read)  # a picture's name decides frames
             tiles.setdefault(stored.to_json(), (read, stored))
         known = same_requests(self._database, [request for _, request in tiles.values()], project)
         clips = tuple(

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
-from wan_pipeline.clips.files import rename_files
 from wan_pipeline.clips.gallery import Clip, Gallery
-from wan_pipeline.clips.naming import poster_path
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import HELD_OR_WAITING
-from wan_pipeline.jobs.links import free_name
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.projects.clips import ProjectClips
-from wan_pipeline.projects.cut.files import CutFiles
-from wan_pipeline.projects.naming import ClipFacts, free_names, is_numbered, named, tells_take
+from wan_pipeline.projects.cut.cuts import Cuts
+from wan_pipeline.projects.naming import ClipFacts, is_numbered, named, tells_take
 from wan_pipeline.projects.project import Project
+from wan_pipeline.projects.shots.clip_names import ClipNames
 from wan_pipeline.projects.shots.shot import NewShot, Shot, Take
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.store import Projects
-from wan_pipeline.storage.database import Database
 from wan_pipeline.wording import plural
 
 MAX_TAKES = 1000
@@ -44,19 +38,17 @@ class Renumbering:
 
     def __init__(
         self,
-        database: Database,
-        folder: Path,
+        names: ClipNames,
         shots: Shots,
         projects: Projects,
         clips: ProjectClips,
         gallery: Gallery,
         jobs: JobReader,
         queue: QueueEditor,
+        cuts: Cuts,
     ) -> None:
-        """`folder` is the workspace's folder of clips."""
-        self._database, self._folder = database, folder
-        self._shots, self._projects, self._clips = shots, projects, clips
-        self._gallery, self._jobs, self._queue = gallery, jobs, queue
+        self._names, self._shots, self._projects, self._clips = names, shots, projects, clips
+        self._gallery, self._jobs, self._queue, self._cuts = gallery, jobs, queue, cuts
 
     def edit(self, number: int, new: NewShot) -> Renumbered:
         """As `Shots.edit`, and rename the shot's clips where the project's template tells scene or shot.
@@ -80,6 +72,7 @@ class Renumbering:
         """How many clips were renamed, and what could not be, a sentence each."""
         renamed, kept = 0, 0
         notes: list[str] = []
+        moved: dict[str, str] = {}
         takes = {take.id: take for take in before.done}
         for clip in self._gallery.existing(takes):
             try:
@@ -89,21 +82,24 @@ class Renumbering:
                 continue
             kept += names is None
             if names is not None:
-                renamed += names[1] != self._name(clip)
-                notes += self._follow_in_cuts(project, *names)
+                old, new = names
+                renamed += new != self._names.of(clip)
+                if old != new and self._names.is_free(old):
+                    moved[old] = new
+        if moved:
+            notes += self._cuts.rename_clips(project.id, moved)
         if kept:
             notes.append(f"{plural(kept, 'clip')} not renamed: the names are not those of the project's template.")
         return renamed, notes
 
     def _rename(self, clip: Clip, take: Take, project: Project, before: Shot, after: Shot) -> tuple[str, str] | None:
         """The clip's old and new name, which it may have had before; None for one that the template does not give."""
-        naming, name = project.naming, self._name(clip)
+        naming, name = project.naming, self._names.of(clip)
         if facts := self._facts_of(clip, take, project, before):
             new = replace(facts, scene=after.scene, shot=after.shot)
-            return name, name if named(naming, new) == named(naming, facts) else self._move(clip, naming, new)
+            return name, name if named(naming, new) == named(naming, facts) else self._names.move(clip, naming, new)
         if facts := self._facts_of(clip, take, project, after):  # renamed by an edit that broke off
-            with self._database.transaction() as connection:
-                _write_name(connection, clip.id, name)
+            self._names.write(clip.id, name)
             return f"{named(naming, replace(facts, scene=before.scene, shot=before.shot))}.mp4", name
         return None
 
@@ -111,39 +107,11 @@ class Renumbering:
         """The facts that the clip's name was made of; None for a name that the template does not give."""
         job = self._jobs.job(clip.id)
         facts = self._clips.facts(clip.request, project, shot, job.created_at if job else clip.made_at)
-        stem = self._name(clip).removesuffix(".mp4")
+        stem = self._names.of(clip).removesuffix(".mp4")
         if not tells_take(project.naming, facts):
             return facts if is_numbered(stem, named(project.naming, facts)) else None
         tried = (replace(facts, take=number) for number in chain([take.number], range(1, MAX_TAKES)))
         return next((each for each in tried if named(project.naming, each) == stem), None)
-
-    def _move(self, clip: Clip, naming: str, facts: ClipFacts) -> str:
-        """Give a clip the first free name of these facts, in one transaction, so that no new job takes it meanwhile.
-
-        The files first: after a crash between them and the rows, a rescan finds the clip under its new name.
-        """
-        old = self._name(clip)
-        with self._database.transaction() as connection:
-            name = free_name(connection, lambda *_: free_names(naming, facts, self._folder), clip.id, clip.project, 0)
-            new = f"{name}.mp4"
-            rename_files(old, new, self._folder)
-            _write_name(connection, clip.id, new)
-        _remove_empty((self._folder / old).parent, self._folder)
-        return new
-
-    def _follow_in_cuts(self, project: Project, old: str, new: str) -> list[str]:
-        """Name a renamed clip anew in the project's cuts. Returns why some could not be changed, a sentence each."""
-        files = CutFiles(self._projects.path(project.id).parent)
-        notes: list[str] = []
-        for name in [] if (self._folder / old).exists() else files.names():
-            try:
-                cut = files.find(name)
-                if cut and any(item.clip == old for item in cut.items):
-                    items = (replace(item, clip=new) if item.clip == old else item for item in cut.items)
-                    files.save(replace(cut, items=tuple(items)))
-            except UserError as error:
-                notes.append(str(error))
-        return notes
 
     def _rename_waiting(self, shot: Shot) -> list[str]:
         """Takes that wait get the names that they will be saved under. One that is being made keeps its own.
@@ -159,21 +127,3 @@ class Renumbering:
                 except UserError as error:
                     notes.append(str(error))
         return notes
-
-    def _name(self, clip: Clip) -> str:
-        return clip.path.relative_to(self._folder).as_posix()
-
-
-def _write_name(connection: sqlite3.Connection, clip_id: str, name: str) -> None:
-    poster = poster_path(Path(name)).as_posix()
-    connection.execute("UPDATE clips SET clip = ?, poster = ? WHERE id = ?", (name, poster, clip_id))
-    changes = (name, poster, name.removesuffix(".mp4"), clip_id)
-    connection.execute("UPDATE jobs SET clip = ?, poster = ?, clip_name = ? WHERE id = ?", changes)
-
-
-def _remove_empty(folder: Path, above: Path) -> None:
-    """Remove folders that held nothing else, up to the folder of clips."""
-    with suppress(OSError):  # the first that is not empty
-        while folder != above:
-            folder.rmdir()
-            folder = folder.parent

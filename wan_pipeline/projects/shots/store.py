@@ -36,6 +36,11 @@ class Shots:
         """The shots in order, with their takes."""
         return self._read(f"WHERE ?1 IS NULL OR project = ?1 {_ORDER}", project)
 
+    def stored_settings(self) -> list[str]:
+        """The settings of all shots, as they are stored."""
+        with self._database.connection() as connection:
+            return [row["settings"] for row in connection.execute("SELECT DISTINCT settings FROM shots")]
+
     def projects(self) -> list[str]:
         """Labels of the projects that have shots."""
         with self._database.connection() as connection:

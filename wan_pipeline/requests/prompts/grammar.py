@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from wan_pipeline.models.vocabulary.words import Vocabulary, words_of
 from wan_pipeline.requests.prompts.characters import MENTION
@@ -21,17 +21,45 @@ def enrich(prompt: str, vocabulary: Vocabulary, seed: int) -> str:
     """
     chance = random.Random(seed)
     said = _said(MENTION.sub(" ", prompt), vocabulary)
+    told = {**_chosen(vocabulary, chance), **said}
     named = [found[0] for found in MENTION.finditer(prompt)]
-    adjective, adverb = (chance.choice(vocabulary.sentences[kind]) for kind in ("adjectives", "adverbs"))
-    color, thing = (chance.choice([*names]) for names in (vocabulary.colors, vocabulary.objects))
-    verb = chance.choice([*vocabulary.motions.values()])[0].third
-    place = chance.choice([*vocabulary.places.values()])[0]
-    size, color, thing = said.get("adjective", adjective), said.get("color", color), said.get("object", thing)
+    size, color, thing = told["adjective"], told["color"], told["object"]
     subject = " and ".join(named) if named else f"{'an' if size[0] in 'aeiou' else 'a'} {size} {color} {thing}"
-    motion = f"{said.get('adverb', adverb)} {said.get('motion', verb)}"
-    text = f"{subject} {motion} {said.get('place', place)}"
-    look = f", {said['look']}" if "look" in said else ""
+    motion = _moving(told["motion"], said.get("adverb"), told["adverb"], vocabulary)
+    places = _places("" if named else thing, vocabulary)
+    text = f"{subject} {motion} {told.get('place') or chance.choice(places)}"
+    look = f", {told['look']}" if "look" in told else ""
     return f"{text[:1].upper()}{text[1:]}{look}"
+
+
+def _chosen(vocabulary: Vocabulary, chance: random.Random) -> dict[str, str]:
+    """Something of each group that a prompt may leave open, but for the place, which depends on the object."""
+    return {
+        "adjective": chance.choice(vocabulary.sentences["adjectives"]),
+        "adverb": chance.choice(vocabulary.sentences["adverbs"]),
+        "color": chance.choice([*vocabulary.colors]),
+        "object": chance.choice([*vocabulary.objects]),
+        "motion": chance.choice([*vocabulary.motions.values()])[0].third,
+    }
+
+
+def _moving(verb: str, said: str | None, chosen: str, vocabulary: Vocabulary) -> str:
+    """The verb with the adverb that was said, or else the chosen one where one can be: nothing stays still quickly.
+
+    "Slowly" is before the verb, "fast" behind it.
+    """
+    at_rest = {each.third for each in vocabulary.motions.get("still", ())}
+    has_own = not {*words_of(verb)}.isdisjoint(vocabulary.sentences["adverbs"])
+    if said is None and (verb in at_rest or has_own):
+        return verb
+    adverb = said or chosen
+    return f"{adverb} {verb}" if adverb.endswith("ly") else f"{verb} {adverb}"
+
+
+def _places(thing: str, vocabulary: Vocabulary) -> Sequence[str]:
+    """Where an object may be, by a phrase for it: at home if it has one."""
+    _, name = vocabulary.phrases.get(tuple(words_of(thing)), ("", ""))
+    return vocabulary.homes.get(name) or [phrases[0] for phrases in vocabulary.places.values()]
 
 
 def _said(prompt: str, vocabulary: Vocabulary) -> dict[str, str]:

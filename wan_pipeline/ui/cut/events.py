@@ -163,7 +163,7 @@ class CutEvents:
 
     def _seen(self, selection: Selection) -> Cut:
         """The cut, which is then what this tab shows. Raises ProjectError."""
-        with self._cuts.locked(selection.project, selection.cut):
+        with self._cuts.locked(selection.project):
             cut = Cut(selection.cut)
             if selection.cut in self._names(selection.project):
                 cut = self._cuts.existing(selection.project, selection.cut)
@@ -195,7 +195,7 @@ class CutEvents:
     @contextmanager
     def _known(self, selection: Selection) -> Iterator[Cut]:
         """The cut as it is, locked. Raises ProjectError if it was changed elsewhere."""
-        with self._cuts.locked(selection.project, selection.cut):
+        with self._cuts.locked(selection.project):
             now = self._cuts.existing(selection.project, selection.cut)
             selection.history.check(now)
             yield now

@@ -12,10 +12,10 @@ from typing import Any
 from wan_pipeline.clips.export.rates import timecode
 from wan_pipeline.clips.naming import poster_path
 from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, Title, TitlePlace
-from wan_pipeline.projects.cut.cuts import Incoming
 from wan_pipeline.projects.cut.files import Version
 from wan_pipeline.projects.cut.orders import PROGRAMS, CutFormat
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.timeline.incoming import Incoming
 from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
 from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
 from wan_pipeline.wording import plural

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from wan_pipeline.projects.cut.cut import MAIN
-from wan_pipeline.projects.cut.cuts import Incoming
+from wan_pipeline.projects.cut.timeline.incoming import Incoming
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout

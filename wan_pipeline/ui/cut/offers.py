@@ -32,19 +32,23 @@ class Offers:
 
     def paths(self, project: str, click: Click) -> list[Path]:
         """The clips that a button adds. Raises UserError for one that is gone."""
-        ids = [each.id for each in self._picked(project)] if click.act == "add-all" else [click.text]
-        clips = self._studio.gallery.existing(ids)
-        if not clips:
+        if click.act == "add-all":
+            paths = self._studio.cuts.picked(project)
+        else:
+            paths = [clip.path for clip in self._studio.gallery.existing([click.text])]
+        if not paths:
             raise UserError("That clip is not there any more; look at the list again.")
-        return [clip.path for clip in clips]
+        return paths
 
     def _picked(self, project: str) -> list[ClipOffered]:
-        """Of each shot in order its final or picked take; of a project without shots the starred clips."""
-        reel = self._studio.reviews.reel(project)
-        if reel:
-            return [_named(each.clip, f"{each.shot.address}, take {each.take.number}") for each in reel]
-        starred = list(self._studio.gallery.of_project(project, starred=True))
-        return [_of_clip(clip) for clip in reversed(starred) if clip.path.is_file()][:MAX_OFFERED]
+        paths = self._studio.cuts.picked(project) if self._studio.projects.find(project) or not project else []
+        clips = self._studio.gallery.of_files(paths[:MAX_OFFERED])
+        named = {
+            take.id: f"{shot.address}, take {take.number}"
+            for shot in self._studio.shots.all(project)
+            if (take := shot.shown_take)
+        }
+        return [_named(clip, named[clip.id]) if clip.id in named else _of_clip(clip) for clip in clips]
 
     def _takes(self, project: str) -> list[ClipOffered]:
         named = {

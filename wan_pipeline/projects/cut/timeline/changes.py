@@ -19,7 +19,7 @@ class ChangeKind(StrEnum):
     DISSOLVE = "dissolve"
     TITLE = "title"
     UNKNOWN = "unknown"
-    """Media that are no clips of this studio: left out."""
+    """Media that name no clip of this studio, or several: left out."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Change:
             case ChangeKind.REMOVED:
                 return f"{where}: removed"
             case ChangeKind.UNKNOWN:
-                return f"{where}: no clip of this studio; left out"
+                return f"{where}: it names no clip of this studio, or several; left out"
             case ChangeKind.MOVED:
                 return f"{where}: moved from place {self.was} to {self.now}"
             case ChangeKind.TRIMMED:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from pathlib import Path
 
 from wan_pipeline.clips.export.order import MAX_HANDLES, START_HOUR
 from wan_pipeline.clips.export.rates import frame_of
 from wan_pipeline.clips.export.source import Source
-from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, Cut, CutItem, Title, TitlePlace, name_of
+from wan_pipeline.clips.naming import name_of
+from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, Cut, CutItem, Title, TitlePlace
 from wan_pipeline.projects.cut.sequence import Look
 from wan_pipeline.projects.cut.timeline.read import Event, ReadTimeline, TitleEvent
 
@@ -34,9 +36,13 @@ class Found:
 class Finder:
     """Knows clips by id, by the name of their file and by reel."""
 
-    def __init__(self, by_id: ById, by_name: Mapping[str, Path], clips: Path, look: Look) -> None:
-        """`by_name` has the clips of a project by their files' names without ending."""
-        self._by_id, self._by_name, self._clips, self._look = by_id, by_name, clips, look
+    def __init__(self, by_id: ById, named: Iterable[Path], clips: Path, look: Look) -> None:
+        """`named` are the clips that are known by their names; `clips` is the workspace's folder of clips."""
+        self._by_id, self._clips, self._look = by_id, clips, look
+        self._by_name: dict[str, list[Path]] = {}
+        for path in dict.fromkeys(named):
+            if path.is_file():
+                self._by_name.setdefault(path.stem, []).append(path)
 
     def cut(self, timeline: ReadTimeline, name: str) -> Found:
         """The timeline as a cut. Raises StorageError for a clip that cannot be read."""
@@ -47,7 +53,7 @@ class Finder:
         at, lost = 0, False
         for event in timeline.events:
             at -= event.dissolve
-            path = self._path(event)
+            path = self._path(event, notes)
             if path is None:
                 unknown.append(event.name or event.file or event.reel or "without a name")
             else:
@@ -59,13 +65,21 @@ class Finder:
         titled = tuple(_with_titles(items, starts, timeline))
         return Found(Cut(name, str(timeline.rate), titled), tuple(dict.fromkeys(unknown)), tuple(dict.fromkeys(notes)))
 
-    def _path(self, event: Event) -> Path | None:
+    def _path(self, event: Event, notes: list[str]) -> Path | None:
         if event.id and (found := self._by_id(event.id)):
             return found
-        for name in (event.file, _NUMBER.sub("", event.file), event.name, Path(event.name).stem):
-            if name in self._by_name:
-                return self._by_name[name]
-        return self._by_id(event.reel.lower()) if re.fullmatch(r"[0-9A-Fa-f]{8}", event.reel) else None
+        names = (event.file, _NUMBER.sub("", event.file), event.name, Path(event.name).stem)
+        named = next((self._by_name[name] for name in names if name in self._by_name), [])
+        if len(named) > 1:
+            named = _in_folders(named, event.folders)
+        if len(named) == 1:
+            return named[0]
+        if re.fullmatch(r"[0-9A-Fa-f]{8}", event.reel) and (found := self._by_id(event.reel.lower())):
+            return found
+        if named:
+            several = ", ".join(name_of(path, self._clips) for path in named)
+            notes.append(f"{named[0].stem} may be any of {several}, so none was taken; rename one, or add it by hand.")
+        return None
 
     def _item(self, event: Event, path: Path, notes: list[str]) -> CutItem:
         source = self._look(path)
@@ -80,6 +94,12 @@ class Finder:
         if dissolve != event.dissolve:
             notes.append(f"The dissolve into {path.name} has {event.dissolve} frames; it becomes a cut.")
         return CutItem(name_of(path, self._clips), inside[0], inside[1], dissolve)
+
+
+def _in_folders(paths: Sequence[Path], folders: tuple[str, ...]) -> list[Path]:
+    """Those whose innermost folders are most of all those of the media: all of them where none is."""
+    shared = [len(commonprefix([path.parts[-2::-1], folders[::-1]])) for path in paths]
+    return [path for path, number in zip(paths, shared, strict=True) if number == max(shared)]
 
 
 def first_frame(event: Event, source: Source) -> int:

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlparse
 from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.projects.cut.cut import MAX_ITEMS, MAX_TITLE
-from wan_pipeline.projects.cut.timeline.write import ADAPTERS, OWN, TimelineKind
+from wan_pipeline.projects.cut.orders import CutFormat
+from wan_pipeline.projects.cut.timeline.write import ADAPTERS, OWN
 from wan_pipeline.storage.outside import parse_json, printable
 
 MAX_BYTES = 64 * 2**20
@@ -33,6 +34,8 @@ class Event:
     first: int
     frames: int
     rate: Fraction
+    folders: tuple[str, ...] = ()
+    """Names of the folders that its media lies in, the outermost first, as far as they are told."""
     own_first: int | None = None
     """The count of the clip's first frame, where the timeline kept it."""
     media: tuple[int, int] | None = None
@@ -68,10 +71,9 @@ def read_timeline(file: Path, rate: Fraction) -> ReadTimeline:
     """
     import opentimelineio as otio  # here: few need it
 
-    try:
-        kind = TimelineKind(file.suffix.lower().lstrip("."))
-    except ValueError:
-        raise ProjectError(f"{file.name} is no timeline; choose an .otio, .edl or .xml file.") from None
+    kind = next((form for form in ADAPTERS if form.ending == file.suffix.lower()), None)
+    if kind is None:
+        raise ProjectError(f"{file.name} is no timeline; choose an .otio, .edl or .xml file.")
     try:
         return _read(otio, _parsed(otio, file, kind, rate), file.name, kind)
     except ProjectError:
@@ -81,19 +83,19 @@ def read_timeline(file: Path, rate: Fraction) -> ReadTimeline:
         raise ProjectError(f"{file.name} cannot be read as {kind.upper()} ({reason}); export it again.") from error
 
 
-def _parsed(otio: Any, file: Path, kind: TimelineKind, rate: Fraction) -> Any:
+def _parsed(otio: Any, file: Path, kind: CutFormat, rate: Fraction) -> Any:
     if file.stat().st_size > MAX_BYTES:
         raise ProjectError(f"{file.name} is larger than {MAX_BYTES // 2**20} MB, and no timeline of clips.")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
-    if kind is TimelineKind.OTIO:  # OTIO's reader recurses in C++: deep nesting would end the process
+    if kind is CutFormat.OTIO:  # OTIO's reader recurses in C++: deep nesting would end the process
         parse_json(text, MAX_BYTES, MAX_DEPTH)
-    options = {"rate": float(rate)} if kind is TimelineKind.EDL else {}
+    options = {"rate": float(rate)} if kind is CutFormat.EDL else {}
     found = otio.adapters.read_from_string(text, ADAPTERS[kind], **options)
     is_timeline = isinstance(found, otio.schema.Timeline)
     return found if is_timeline else next(each for each in found if isinstance(each, otio.schema.Timeline))
 
 
-def _read(otio: Any, timeline: Any, name: str, kind: TimelineKind) -> ReadTimeline:
+def _read(otio: Any, timeline: Any, name: str, kind: CutFormat) -> ReadTimeline:
     """`name` is the file's."""
     notes: list[str] = []
     tracks = [track for track in timeline.video_tracks() if any(True for _ in track.find_clips())]
@@ -108,7 +110,7 @@ def _read(otio: Any, timeline: Any, name: str, kind: TimelineKind) -> ReadTimeli
     if len(events) > MAX_ITEMS:
         raise ProjectError(f"{name} has {len(events):,} clips; a cut has at most {MAX_ITEMS:,}.")
     titles = tuple(title for track in tracks if track is not pictures[0] for title in _titles(otio, track))
-    can_title = kind is not TimelineKind.EDL
+    can_title = kind is not CutFormat.EDL
     return ReadTimeline(events[0].rate, events, titles, tuple(dict.fromkeys(notes)), can_title)
 
 
@@ -145,23 +147,25 @@ def _later_one(event: Event, joined: str) -> Event:
     """The event without the file of another one: an EDL's reader gives it that of the clip that it dissolves from, and
     both names to the dissolve.
     """
-    return replace(event, file="") if joined.endswith(f" to {event.name}") else event
+    return replace(event, file="", folders=()) if joined.endswith(f" to {event.name}") else event
 
 
 def _event(otio: Any, clip: Any) -> Event:
     seen = clip.trimmed_range()
     reference, own, cmx = clip.media_reference, _table(clip.metadata, OWN), _table(clip.metadata, "cmx_3600")
     url = getattr(reference, "target_url", "") or ""
+    media = PurePosixPath(unquote(urlparse(url).path).replace("\\", "/"))
     available = reference.available_range if reference is not None else None
     own_first = own.get("first_frame")
     return Event(
         name=_name(clip),
-        file=printable(PurePosixPath(unquote(urlparse(url).path).replace("\\", "/")).stem)[:200],
+        file=printable(media.stem)[:200],
         id=str(own.get("clip", ""))[:64],
         reel=str(cmx.get("reel", ""))[:64],
         first=_frames(seen.start_time),
         frames=_frames(seen.duration),
         rate=_rate(seen.duration.rate),
+        folders=media.parts[:-1],
         own_first=own_first if isinstance(own_first, int) else None,
         media=None if available is None else (_frames(available.start_time), _frames(available.duration)),
     )

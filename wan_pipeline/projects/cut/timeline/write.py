@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,14 @@ from urllib.parse import quote
 from wan_pipeline.clips.export.order import START_HOUR
 from wan_pipeline.clips.export.rates import frame_of
 from wan_pipeline.errors import RequestError
+from wan_pipeline.projects.cut.orders import CutFormat
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.timeline.markers import Note, marker
 from wan_pipeline.projects.cut.timeline.titles import title_tracks
 from wan_pipeline.storage.files import whole_file
 
-
-class TimelineKind(StrEnum):
-    OTIO = "otio"
-    EDL = "edl"
-    XML = "xml"
-
-
-ADAPTERS = {TimelineKind.OTIO: "otio_json", TimelineKind.EDL: "cmx_3600", TimelineKind.XML: "fcp_xml"}
+ADAPTERS = {CutFormat.OTIO: "otio_json", CutFormat.EDL: "cmx_3600", CutFormat.XML: "fcp_xml"}
+"""What OpenTimelineIO calls the formats."""
 OWN = "wan_studio"
 """Our metadata in OTIO files: of a clip its id, and the count of its first frame in the media."""
 
@@ -52,7 +46,8 @@ class Media:
 class Timeline:
     """What is written beside the pieces."""
 
-    kind: TimelineKind
+    format: CutFormat
+    """One that is a timeline."""
     start: int | None = None
     """The frame count of its timecode at its first frame; None for one hour."""
     notes: tuple[tuple[Note, ...], ...] = ()
@@ -66,16 +61,16 @@ def write_timeline(sequence: Sequence, media: Many[Media], timeline: Timeline, o
     """
     import opentimelineio as otio  # here: few need it
 
-    if timeline.kind is not TimelineKind.OTIO:
-        _check_rate(sequence.rate, timeline.kind)
+    if timeline.format is not CutFormat.OTIO:
+        _check_rate(sequence.rate, timeline.format)
     made = _Writer(otio, sequence, timeline, output.parent).timeline(media)
-    text = otio.adapters.write_to_string(made, ADAPTERS[timeline.kind])
+    text = otio.adapters.write_to_string(made, ADAPTERS[timeline.format])
     with whole_file(output) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
     return output
 
 
-def _check_rate(rate: Fraction, kind: TimelineKind) -> None:
+def _check_rate(rate: Fraction, kind: CutFormat) -> None:
     """Raise RequestError for a rate without SMPTE timecode: both formats count by it."""
     from opentimelineio.opentime import RationalTime
 
@@ -98,14 +93,14 @@ class _Writer:
                 track.append(self._dissolve(piece.dissolve))
             clip = self._clip(piece, file, sequence.after(number))
             if self._timeline.notes:
-                origin = file.handles + (0 if self._timeline.kind is TimelineKind.XML else file.start)
+                origin = file.handles + (0 if self._timeline.format is CutFormat.XML else file.start)
                 clip.markers.extend(marker(otio, note, origin, sequence.rate) for note in self._timeline.notes[number])
             track.append(clip)
         timeline = otio.schema.Timeline(sequence.name)
         start = self._timeline.start
         timeline.global_start_time = self._time(frame_of(START_HOUR, sequence.rate) if start is None else start)
         timeline.tracks.append(track)
-        if self._timeline.kind is not TimelineKind.EDL:  # it has one track
+        if self._timeline.format is not CutFormat.EDL:  # it has one track
             timeline.tracks.extend(title_tracks(otio, sequence))
         return timeline
 

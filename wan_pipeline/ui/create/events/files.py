@@ -61,7 +61,7 @@ class FileEvents:
         good, message = [], ""
         for path in paths:
             try:
-                self._studio.requests.check_file(name, Path(path))
+                self._studio.requests.files.check(name, Path(path))
                 good.append(path)
             except UserError as error:
                 message = html.fault(self._templates, str(error), self._form.element(name))
