@@ -24,7 +24,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.cases import Program
 from benchmarks.gpu_bench import DTYPE, Bench, text_module, to_host, vae_2_1, vae_2_2
 from benchmarks.gpu_eight_bits import attention, demo_clips, eight_bits
-from benchmarks.gpu_loras import loras_14b
+from benchmarks.gpu_loras import loras_14b, loras_compiled_14b
 from benchmarks.gpu_model import write_model
 from benchmarks.gpu_table import table
 from wan_pipeline.engine.decoding.decode import decode as decode_frames
@@ -376,6 +376,7 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "attention": attention,
     "demo_clips": demo_clips,
     "loras_14b": loras_14b,
+    "loras_compiled_14b": loras_compiled_14b,
     "stock_offload_14b": stock_offload,
     "activations": activations,
     "vae": vae,

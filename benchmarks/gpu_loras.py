@@ -1,16 +1,20 @@
-"""What LoRAs cost a pass of the 14B transformer: beside the weights and merged, resident and streamed; and a switch."""
+"""What LoRAs cost a pass of the 14B transformer: beside the weights and merged, resident, streamed and compiled; and
+what it costs to switch them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
+import torch._dynamo.utils
 from safetensors.torch import save_file
 
 from benchmarks.gpu_bench import DTYPE, Bench, to_host
+from wan_pipeline.engine.loading.loaded import guards_on_hooks
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.memory.block_streaming import streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
@@ -58,9 +62,6 @@ def loras_14b(bench: Bench) -> dict[str, Any]:
         for key in ("1_merged", "1_beside", "3_merged", "3_beside"):
             result[f"{name}_{key}_ratio"] = round(result[f"{name}_{key}_seconds"] / result[f"{name}_seconds"], 3)
     result |= switching(bench, model, adapter)
-    if bench.device.type == "cuda":
-        with streaming([streamed], bench.device, len(streamed.blocks)):
-            result |= compiled(bench, model, partial(model, **given), adapter)
     return result
 
 
@@ -78,22 +79,64 @@ def switching(bench: Bench, model: torch.nn.Module, adapter: Adapter) -> dict[st
     }
 
 
-def compiled(bench: Bench, model: torch.nn.Module, run: Callable[[], Any], adapter: Adapter) -> dict[str, float]:
-    """Whole blocks compiled, with and without one LoRA."""
-    result, layers = dict[str, float](), read_weights(adapter, home_of(bench, "resident"))
-    for name, adapters in (("compiled", []), ("compiled_lora", [layers])):
-        with applied(model, adapters, merged=True):
-            for block in blocks_of(model):
-                block.forward = torch.compile(block.forward)
-            started = time.perf_counter()
-            run()
-            bench.wait()
-            result[f"{name}_compiling_seconds"] = round(time.perf_counter() - started, 1)
-            result[f"{name}_seconds"] = bench.seconds(run)
-            for block in blocks_of(model):
-                block.__dict__.pop("forward")
-    result["compiled_ratio"] = round(result["compiled_lora_seconds"] / result["compiled_seconds"], 3)
+def loras_compiled_14b(bench: Bench) -> dict[str, Any]:
+    """int8, 480p, whole blocks compiled, resident and streamed: passes with 0, 1 and 3 LoRAs; and other files of the
+    same shape for them, with the number of graphs that torch compiles then.
+
+    On a CPU the blocks are traced, not compiled: the same code, whose seconds say nothing.
+    """
+    model = bench.transformer(WAN_14B, Precision.INT8)
+    files = [write_lora(model, bench, f"rank64_{seed}", seed) for seed in range(2)]
+    streamed, run = to_host(model), partial(model, **bench.inputs(CLIP))
+    result: dict[str, Any] = {}
+    outputs: dict[str, torch.Tensor] = {}
+    for name, resident in (("resident", len(streamed.blocks)), ("streamed", 0)):
+        first, second = (read_weights(file, home_of(bench, name)) for file in files)
+        sets = {f"{name}_{count}": [first] * count for count in (0, *COUNTS)}
+        for key, layers in {
+            **sets,
+            f"{name}_switch": [second] * COUNTS[-1],
+            f"{name}_again": sets[name + "_1"],
+        }.items():
+            bench.rest()
+            started, graphs = time.perf_counter(), _compiled_graphs()
+            with (
+                guards_on_hooks(),
+                applied(model, layers, merged=True),
+                streaming([streamed], bench.device, resident),
+                _compiled(model, "eager" if bench.device.type == "cpu" else "inductor"),
+            ):
+                outputs[key] = run()[0].cpu()
+                bench.wait()
+                result[f"{key}_first_seconds"] = round(time.perf_counter() - started, 2)
+                result[f"{key}_seconds"] = bench.seconds(run)
+            result[f"{key}_graphs"] = _compiled_graphs() - graphs
+            result[f"{key}_peak_gib"] = bench.peak()
+        for count in COUNTS:
+            result[f"{name}_{count}_ratio"] = round(result[f"{name}_{count}_seconds"] / result[f"{name}_0_seconds"], 3)
+        result[f"{name}_returned"] = outputs[f"{name}_again"].equal(outputs[f"{name}_1"])
+        result[f"{name}_switched"] = not outputs[f"{name}_switch"].equal(outputs[f"{name}_{COUNTS[-1]}"])
+    result["switch_graphs"] = sum(
+        result[f"{name}_{key}_graphs"] for name in ("resident", "streamed") for key in ("switch", "again")
+    )
     return result
+
+
+@contextmanager
+def _compiled(model: torch.nn.Module, backend: str) -> Iterator[None]:
+    """Each block as a whole, as the engine does it."""
+    for block in blocks_of(model):
+        block.forward = torch.compile(block.forward, backend=backend)
+    try:
+        yield
+    finally:
+        for block in blocks_of(model):
+            block.__dict__.pop("forward")
+
+
+def _compiled_graphs() -> int:
+    """How many graphs torch has compiled in this process."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
 def home_of(bench: Bench, residency: str) -> AdapterHome:
@@ -102,8 +145,10 @@ def home_of(bench: Bench, residency: str) -> AdapterHome:
     return AdapterHome(bench.device if on_device else torch.device("cpu"), DTYPE, pinned=not on_device)
 
 
-def write_lora(model: torch.nn.Module, bench: Bench) -> Adapter:
+def write_lora(model: torch.nn.Module, bench: Bench, file: str = "rank64", seed: int = 0) -> Adapter:
     """A file with a pair for each linear layer of the blocks, and the adapter of it."""
+    torch.manual_seed(seed)
+    path = bench.folder / f"{file}.safetensors"
     tensors: dict[str, torch.Tensor] = {}
     changes = []
     for name, module in model.named_modules():
@@ -114,7 +159,6 @@ def write_lora(model: torch.nn.Module, bench: Bench) -> Adapter:
         tensors[keys[Role.DOWN]] = torch.randn(RANK, inputs, dtype=DTYPE) * inputs**-0.5
         tensors[keys[Role.UP]] = torch.randn(outputs, RANK, dtype=DTYPE) * 0.01
         changes.append(Change(Kind.LORA, name, (outputs, inputs), keys, RANK))
-    path = bench.folder / "rank64.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path)
     return Adapter(path, 1.0, tuple(changes), keys=len(tensors))

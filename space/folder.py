@@ -14,8 +14,9 @@ from space.hardware import PYTHON, Hardware
 CHECKOUT = Path(__file__).resolve().parent.parent
 COPIED = ("app.py", "wan_pipeline", "presets", "loras", "LICENSE")
 LEFT_OUT = ("__pycache__", "*.pyc", "*.part", ".*", "*.safetensors")
-"""Also a person's own LoRAs; the demo model's weights are added again."""
+"""Also a person's own LoRAs; the demo model's weights and its LoRAs are added again."""
 DEMO = "wan_pipeline/demo/checkpoint"
+DEMO_LORAS = "loras/demo-*.safetensors"
 KEPT = (".git",)
 """Of a folder that is there already: it may be a clone of the Space."""
 LARGE_BYTES = 10 * 2**20
@@ -41,6 +42,8 @@ def write(folder: Path, hardware: Hardware) -> None:
         else:
             shutil.copy(source, folder / name)
     shutil.copytree(CHECKOUT / DEMO, folder / DEMO, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "*.part"))
+    for lora in sorted(CHECKOUT.glob(DEMO_LORAS)):
+        shutil.copy(lora, folder / "loras")
     (folder / "requirements.txt").write_text("\n".join(requirements(hardware)) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_readme(hardware), encoding="utf-8")
     (folder / ".gitattributes").write_text(_attributes(folder), encoding="utf-8")

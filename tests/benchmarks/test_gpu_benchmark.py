@@ -12,11 +12,16 @@ from benchmarks.gpu_table import PASSES, ROWS, table
 from wan_pipeline.settings import REPOSITORY
 
 
-@pytest.mark.parametrize("case", ["rates", "streaming_14b", "clip_a14b_480p"])
+@pytest.mark.parametrize(
+    "case", ["rates", "streaming_14b", "clip_a14b_480p", pytest.param("loras_compiled_14b", marks=pytest.mark.soak)]
+)
 def test_a_case_gives_the_numbers_of_its_rows(case, tmp_path):
     result = PROGRAM.run_case(case, tiny=True, rounds=1, folder=tmp_path)
     assert all(row[2] in result for row in ROWS if row[1] == case)
     assert result.get("identical", True) is True
+    if case == "loras_compiled_14b":
+        assert result["streamed_1_graphs"] + result["resident_1_graphs"] > 0 == result["switch_graphs"]
+        assert all(result[f"{name}_{key}"] for name in ("resident", "streamed") for key in ("returned", "switched"))
 
 
 def test_the_table_says_what_has_not_been_run():

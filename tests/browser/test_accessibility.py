@@ -57,7 +57,7 @@ def auditor() -> Iterator[Auditor]:
     assert not auditor.found, "\n".join(["", *auditor.found])
 
 
-def test_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor) -> None:
+def test_03_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor) -> None:
     page = visitor.open(f"?job={filled.jobs[JobState.CANCELLED]}")
     create(page, filled, auditor)
     queue(page, filled, auditor)

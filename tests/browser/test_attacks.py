@@ -3,13 +3,63 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.browser.test_strangers import ask
+from tests.browser.test_strangers import TUNNEL, ask
+from tests.support.queues import OpenQueue
+from tests.support.requests import make_request
+from wan_pipeline.access.keys import Keys
+from wan_pipeline.access.roles import Role
+from wan_pipeline.storage.database import Database
 from wan_pipeline.ui.create.fields.uploads import REFUSED
+
+TABLES = ("jobs", "keys", "clips", "comments", "lora_notes", "trainings")
+ATTACKS = {
+    "rebinding": {"Host": "rebound.example.com:7860"},
+    "tunnel": {"Host": TUNNEL},
+    "other site": {"Origin": "https://evil.example.com"},
+    "sandboxed frame": {"Origin": "null"},
+    "form of another site": {"Sec-Fetch-Site": "cross-site"},
+    "proxy": {"X-Forwarded-For": "203.0.113.9"},
+}
+
+
+@pytest.fixture(scope="module")
+def guest(workspace: Path, address: str) -> Iterator[str]:
+    """The key of a guest, in a workspace with something to lose: a clip that waits, and a note."""
+    database, queue = Database(workspace / "studio.sqlite3"), OpenQueue(workspace / "studio.sqlite3")
+    queue.editor.pause_queue()
+    job_id = queue.editor.submit(make_request())
+    secret, key = Keys(database).create(Role.MAKE)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO lora_notes (sha256, note) VALUES ('attack', 'mine')")
+        connection.execute("INSERT INTO comments (clip_id, key_id, at, text) VALUES ('attack', '', '2026', 'mine')")
+    yield secret
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM lora_notes WHERE sha256 = 'attack'")
+        connection.execute("DELETE FROM comments WHERE clip_id = 'attack'")
+    Keys(database).revoke(key.id)
+    queue.editor.cancel(job_id)
+    queue.editor.clear_finished()
+    queue.editor.resume_queue()
+
+
+def snapshot(workspace: Path, but: str = "") -> dict[str, list[str]]:
+    """All that is known of jobs, keys, clips, comments and notes, the state of the queue, and the files."""
+    with closing(sqlite3.connect(workspace / "studio.sqlite3")) as database:
+        lines = list(database.iterdump())
+    found = {table: [line for line in lines if line.startswith(f'INSERT INTO "{table}"')] for table in TABLES}
+    assert all(found[table] for table in ("jobs", "keys", "comments", "lora_notes"))
+    found["queue"] = [str(OpenQueue(workspace / "studio.sqlite3").jobs.queue_state().paused)]
+    found["files"] = sorted(path.name for ending in ("*.png", "*.mp4") for path in workspace.rglob(ending))
+    found.pop(but, None)
+    return found
 
 
 @pytest.mark.browser
@@ -46,31 +96,28 @@ def test_no_description_of_the_server_is_given(address: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Host": "rebound.example.com:7860"},
-        {"Host": "abc.gradio.live"},
-        {"Origin": "https://evil.example.com"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"X-Forwarded-For": "203.0.113.9"},
-    ],
-    ids=["rebinding", "tunnel", "other site", "sandboxed frame", "form of another site", "proxy"],
-)
-def test_nobody_elsewhere_changes_or_reads_anything(address: str, workspace: Path, headers: dict[str, str]) -> None:
-    """Uploads by a form, the queue, the bin, and what Gradio calls private: by another host, site or proxy."""
-    before = sorted(path.name for path in workspace.rglob("*.png"))
-    join = json.dumps({"data": [], "fn_index": 0, "session_hash": "attack"}).encode()
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nobody_elsewhere_changes_or_reads_anything(address: str, workspace: Path, guest: str, attack: str) -> None:
+    """Uploads by a form, the queue, the bin, and what Gradio calls private: by another host, site or proxy.
+
+    Together the attacks ask for every function of the page, by its number.
+    """
+    headers, before = ATTACKS[attack], snapshot(workspace)
+    functions = json.loads(ask(address, "/config")[1])["dependencies"]
+    assert len(functions) > 50
+    joins = [
+        json.dumps({"data": [None] * len(each["inputs"]), "fn_index": each["id"], "session_hash": "attack"}).encode()
+        for each in functions[list(ATTACKS).index(attack) :: len(ATTACKS)]
+    ]
     form = (
         b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nx\r\n--b--\r\n',
         {"Content-Type": "multipart/form-data; boundary=b"},
     )
     for path, body, kind in (
         ("/gradio_api/upload", *form),
-        ("/gradio_api/queue/join", join, {}),
-        ("/gradio_api/run/predict", join, {}),
-        ("/gradio_api/call/predict", join, {}),
+        *(("/gradio_api/queue/join", join, {}) for join in joins),
+        *(("/gradio_api/run/predict", join, {}) for join in joins),
+        ("/gradio_api/call/predict", joins[0], {}),
         ("/v1/videos", b'{"prompt": "x"}', {}),
         ("/v1/keys", b"{}", {}),
     ):
@@ -78,7 +125,17 @@ def test_nobody_elsewhere_changes_or_reads_anything(address: str, workspace: Pat
         assert response.status in (401, 403), (path, response.status)
         assert response.headers.get("Access-Control-Allow-Origin") is None
         assert b"traceback" not in content.lower()
-    assert sorted(path.name for path in workspace.rglob("*.png")) == before
+    assert snapshot(workspace) == before
+
+
+@pytest.mark.browser
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(address: str, workspace: Path, guest: str) -> None:
+    before = snapshot(workspace, but="keys")  # which say when they were last used
+    for headers in ({}, {"Host": TUNNEL, "Authorization": f"Bearer {guest}"}):
+        for path in ("/gradio_api/upload", "/gradio_api/queue/join", "/v1/videos"):
+            response, _ = ask(address, path, "POST", Content_Length=str(2**40), **headers)
+            assert response.status == 413, path
+    assert snapshot(workspace, but="keys") == before
 
 
 @pytest.mark.browser

@@ -59,7 +59,9 @@ def answer(page: Page, button: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name=re.compile(button)).click()
 
 
-def test_a_model_is_downloaded_stopped_resumed_used_verified_and_removed(visitor: Visitor, faults: Faults) -> None:
+def test_01_a_model_is_downloaded_and_followed_after_a_reload_then_stopped_resumed_used_verified_and_removed(
+    visitor: Visitor, faults: Faults
+) -> None:
     faults.chunk_bytes, faults.seconds_a_chunk = 64, 0.05  # it would take longer than this test may
     page = open_models(visitor)
     expect(card(page, VACE)).to_contain_text("about 20.0 GB to download")
@@ -72,7 +74,8 @@ def test_a_model_is_downloaded_stopped_resumed_used_verified_and_removed(visitor
     answer(page, r"Download \d+ kB")
     expect(card(page, VACE).locator("[data-rate]")).to_contain_text(re.compile("[kM]B/s"))
     expect(card(page, VACE).locator("[data-left]")).to_contain_text("left")
-    visitor.reload(page)  # it goes on without the page, which follows it (number 1)
+    expect(page).to_have_url(re.compile("room=models"))
+    visitor.reload(page)  # it goes on without the page, which follows it
     expect(card(page, VACE).locator("[data-amount]")).to_contain_text("B of")
     amount = card(page, VACE).locator("[data-amount]").inner_text()
     expect(card(page, VACE).locator("[data-amount]")).not_to_have_text(amount)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.support.axe import Look
 from tests.browser.support.form import FORECAST, fill, generate, make_short, panel
 from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
@@ -17,6 +18,11 @@ from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
+STAGE_IS_BELOW_THE_HEAD = """() => {
+  const top = document.getElementById("stage").getBoundingClientRect().top;
+  const head = document.getElementById("header").getBoundingClientRect().bottom;
+  return top >= head - 1 && top < innerHeight * 0.4;
+}"""
 PLAYING = "() => { const v = document.querySelector('#view video'); return v && !v.error && v.currentTime > 0.2 }"
 
 
@@ -311,15 +317,22 @@ def test_dark_stays_dark(visitor: Visitor) -> None:
     expect(page.locator("body")).to_have_class(re.compile("dark"))
 
 
-def test_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
+def test_04_a_phone_shows_the_stage_below_the_head_and_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
     prompt = '<img src=x onerror="window.pwned=1"> ${window.pwned=1} {{pwned}} <script>window.pwned=1</script> "\'><b>'
     page = visitor.open()
+    Look.PHONE.put_on(page)
+    expect(page.get_by_text("Open a clip")).to_be_in_viewport(ratio=1)
     make_short(page)
     fill(page, Prompt=prompt)
     generate(page)
     page.wait_for_url("**/?job=*")
+    page.wait_for_function(STAGE_IS_BELOW_THE_HEAD)
     expect(page.locator("#view .facts")).to_be_visible()
     expect(page.locator("#view .words")).to_have_text(prompt)
+    page.get_by_role("tab", name="Queue").click()
+    for shelf in page.locator("#queue-shelves [role=radio]").all():
+        expect(shelf).to_be_in_viewport(ratio=1)
+    page.get_by_role("tab", name="Create").click()
     assert page.evaluate("window.pwned") is None
     assert page.locator("#view .words *, #recent b").count() == 0
 

@@ -96,15 +96,20 @@ def test_the_owners_key_lets_in_by_a_link(address: str, workspace: Path) -> None
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("role", [Role.VIEW, Role.MAKE])
-def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace: Path, role: Role) -> None:
-    """All that Gradio serves, by the paths that its server itself names, and the endpoints of the page."""
+@pytest.mark.parametrize("role", [None, Role.VIEW, Role.MAKE, Role.OWNER])
+def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace: Path, role: Role | None) -> None:
+    """All that Gradio serves, by the paths that its server itself names, and the endpoints of the page.
+
+    Nobody is let in without a key. The owner's reaches every endpoint, which then cannot read the body.
+    """
     keys = Keys(Database.create(workspace / "studio.sqlite3"))
     config = json.loads(ask(address, "/config")[1])
     names = sorted({str(dependency["api_name"] or dependency["id"]) for dependency in config["dependencies"]})
     assert len(config["dependencies"]) > 50
     body = json.dumps({"data": [], "fn_index": 0, "session_hash": "x"}).encode()
     asked = [("GET", path) for path in ROUTES[1:]] + [("POST", path) for path in CHANGES]
+    if role is Role.OWNER:
+        asked, body = [], b"[]"  # streams have no end, and a body that can be read would change something
     asked += [
         ("POST", f"/gradio_api/{kind}/{name}")
         for name in names
@@ -112,13 +117,15 @@ def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace:
     ]
     for number, (method, path) in enumerate(asked):
         if number % 50 == 0:  # a key may ask so often a second
-            secret, _ = keys.create(role)
+            key = {"authorization": f"Bearer {keys.create(role)[0]}"} if role else {}
         while True:
-            response, content = ask(address, path, method, body, host=TUNNEL, authorization=f"Bearer {secret}")
+            response, content = ask(address, path, method, body, host=TUNNEL, **key)
             if response.status != 429:  # all guests together may ask so often
                 break
             time.sleep(int(response.headers["Retry-After"]))
-        if path not in (*PROGRAMS, "/gradio_api/upload"):
+        if role is None or role is Role.OWNER:
+            assert response.status == (422 if role else 401), (method, path)
+        elif path not in (*PROGRAMS, "/gradio_api/upload"):
             assert response.status == 404, (method, path)
         elif role is Role.VIEW:
             assert response.status == 403, (method, path)
@@ -197,3 +204,16 @@ def test_the_password_is_typed_on_the_page(browser: Browser, tmp_path: Path) -> 
         page.get_by_role("button", name="Open").click()
         expect(page.get_by_text("inside")).to_be_visible()
         page.context.close()
+
+
+@pytest.mark.browser
+def test_who_guesses_keys_has_to_wait(address: str, workspace: Path) -> None:
+    """The last of this file: a key that was revoked counts as a guess too."""
+    guesses = [
+        ask(address, "/v1/videos", host=TUNNEL, authorization=f"Bearer {number:032x}")[0] for number in range(12)
+    ]
+    assert guesses[0].status == 401 and guesses[-1].status == 429
+    assert int(guesses[-1].headers["Retry-After"]) > 0
+    secret, key = Keys(Database(workspace / "studio.sqlite3")).create(Role.VIEW)
+    assert ask(address, "/v1/videos", host=TUNNEL, authorization=f"Bearer {secret}")[0].status == 200
+    Keys(Database(workspace / "studio.sqlite3")).revoke(key.id)

@@ -17,6 +17,7 @@ from tests.support.requests import make_request
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.loading.schedulers import make_scheduler
+from wan_pipeline.engine.lora.adapters import AdapterHome, read_weights
 from wan_pipeline.engine.text import EmbeddingCache, embed
 from wan_pipeline.errors import LoraError, StorageError
 from wan_pipeline.lora.check import match_adapters
@@ -24,6 +25,7 @@ from wan_pipeline.lora.experts import Expert, RememberedExperts, expert_by_metad
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.requests import options as words
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.studio import Studio
@@ -75,6 +77,8 @@ def put(library: LoraLibrary, *stems: str) -> None:
         ("style_HN", "style_LN", "style"),
         ("style_high_noise_000004500", "style_low_noise_000002000", "style"),
         ("style-hi-v1.2", "style-lo-v1.2", "style-v1.2"),
+        ("水墨_高噪", "水墨_低噪", "水墨"),
+        ("ink高噪声v2", "ink低噪声v2", "inkv2"),
     ],
 )
 def test_a_pair_is_one_choice(library, high, low, name):
@@ -101,6 +105,16 @@ def test_what_is_no_clear_pair_stays_apart(library, stems):
     put(library, *stems)
     assert library.names() == sorted(stems)
     assert not any(library.find(stem).is_pair for stem in stems)
+
+
+def test_a_pair_has_weights_up_to_ten(library, model, pair):
+    choice = words.lora("fast=6/10")
+    found = match_adapters(library.find(choice.name), model, choice.weights)
+    assert [(adapter.experts, adapter.weight) for adapter in found] == [((0,), 6.0), ((1,), 10.0)]
+    home = AdapterHome(torch.device("cpu"), torch.float32)
+    whole, tenth = (read_weights(replace(found[1], weight=weight), home) for weight in (10.0, 1.0))
+    for target, (update,) in whole.items():
+        assert torch.allclose(update.up, tenth[target][0].up * 10)
 
 
 def test_a_lone_half_is_for_its_expert_only(library, model, settings):

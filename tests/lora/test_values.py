@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.adapter import match_adapter
@@ -44,6 +44,14 @@ def test_a_file_that_changes_nothing_is_refused_by_name(tmp_path: Path, model: I
 def test_what_is_no_number_is_refused_by_name(tmp_path: Path, model: InstalledModel, dtype: torch.dtype) -> None:
     with pytest.raises(LoraError, match=r"not numbers, in blocks\.0\.attn1\.to_q\.lora_B\.weight"):
         match_adapter(saved(tmp_path / "a.safetensors", model, 1, float("inf"), dtype), model)
+
+
+@pytest.mark.parametrize("alpha", [float("inf"), float("nan")])
+def test_an_alpha_that_is_no_number_is_refused_by_name(tmp_path: Path, model: InstalledModel, alpha: float) -> None:
+    path = saved(tmp_path / "a.safetensors", model, 1, 1)
+    save_file({**load_file(path), f"{MODULE}.alpha": torch.tensor(alpha)}, path)
+    with pytest.raises(LoraError, match=r"not numbers, in blocks\.0\.attn1\.to_q\.alpha;"):
+        match_adapter(path, model)
 
 
 def test_a_file_is_read_once_while_it_stays_as_it_is(tmp_path: Path, model: InstalledModel) -> None:

@@ -16,6 +16,7 @@ from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.progress import Progress, SilentObserver
+from wan_pipeline.projects.clips import JobOptions
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.settings import Settings
@@ -174,6 +175,6 @@ def test_an_output_folder_that_no_disk_takes_is_refused_in_the_file(studio: Stud
 @pytest.mark.parametrize("project", ["", "Nacht"])
 def test_a_guests_clip_has_the_setup_of_their_keys_project(studio: Studio, project: str) -> None:
     studio.projects.create(Project(project or "default", project or "Default", Setup(fps=9)))
-    job_id = studio.submit_for("0badcafe", QUICK, project, lambda request: None)
+    job_id = studio.submit_for(QUICK, project, JobOptions(made_by="0badcafe"), lambda request: None)
     job = studio.jobs.existing(job_id)
     assert (job.project, job.request.fps) == (project, 9)

@@ -50,6 +50,10 @@ def test_what_the_app_needs_is_in_it_and_nothing_else(folder: Path) -> None:
     assert top == expected | {"README.md", "requirements.txt", ".gitattributes"}
     assert (folder / "wan_pipeline" / "demo" / "checkpoint" / "vae" / "diffusion_pytorch_model.safetensors").is_file()
     assert not [path for path in files_of(folder) if path.suffix == ".pyc"]
+    loras = {path.name for path in (folder / "loras").glob("*.safetensors")}
+    assert loras == {"demo-blueprint.safetensors", "demo-dusk.safetensors", "demo-heat.safetensors"}
+    attributes = (folder / ".gitattributes").read_text(encoding="utf-8")
+    assert all(f"loras/{name} filter=lfs" in attributes for name in loras)
     large = [path for path in files_of(folder) if path.stat().st_size > 10 * 2**20]
     assert len(large) == 2
     assert all(needs_lfs(path) for path in large)

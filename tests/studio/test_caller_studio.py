@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.support.studios import QUICK, finish
 from wan_pipeline.access.callers import OWNER_HERE, Caller
 from wan_pipeline.access.roles import Role
-from wan_pipeline.api.drafts import draft_of
+from wan_pipeline.api.drafts import draft_of, place_of
 from wan_pipeline.api.lists import page_of
 from wan_pipeline.api.tools import AgentTools
 from wan_pipeline.caller_studio import CallerStudio
-from wan_pipeline.projects.project import Project
+from wan_pipeline.errors import RequestError
+from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -61,3 +64,18 @@ def test_what_others_made_a_clip_from_is_not_shown(studio: Studio, settings: Set
         assert (request.preset, request.loras, request.layers) == (None, (), {})
     assert guest.jobs() == guest.jobs_of_clips(guest.clips()) == []
     assert "secret" not in str(page_of(guest, 9).videos)
+
+
+def test_programs_choose_a_profile_and_deterministic_mode(studio: Studio) -> None:
+    studio.projects.create(replace(FILM, draft=Profile(num_inference_steps=2)))
+    for caller, project in ((guest_of(studio), {}), (CallerStudio(studio, OWNER_HERE), {"project": "film"})):
+        asked = {"prompt": "a ball", "size": "160x160", "profile": "Draft", "deterministic": True}
+        values: dict[str, object] = {**asked, **project}
+        place = place_of(caller, values)
+        assert values.keys() == {"prompt", "size"}
+        draft = draft_of(values, {}, caller.frames_of)
+        job = caller.generate(draft, place.project, place.profile, deterministic=place.deterministic)
+        assert (job.project, job.request.num_inference_steps, job.deterministic) == ("Film", 2, True)
+    for wrong in ({"profile": "best"}, {"deterministic": "perhaps"}, {"deterministic": []}):
+        with pytest.raises(RequestError):
+            place_of(CallerStudio(studio, OWNER_HERE), dict(wrong))

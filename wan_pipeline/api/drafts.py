@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from wan_pipeline.caller_studio import CallerStudio
 from wan_pipeline.errors import RequestError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.layers import with_none_read
+from wan_pipeline.requests.lists.clips import is_yes, profile_of
 from wan_pipeline.requests.request import Draft, LoraChoice
 
 SECONDS = "seconds"
@@ -22,6 +23,8 @@ REFERENCE = "input_reference"
 LORA = "lora"
 REFERENCES = "reference_image"
 OTHERS = (SECONDS, SIZE, LORA)
+PLACE = ("project", "profile", "deterministic")
+"""Fields that are no settings of the clip; see `Place`."""
 FILE_FIELDS = {option.field for option in options.FILES}
 _BY_NAME = {option.name.replace("-", "_"): option for option in options.OPTIONS if option.field not in FILE_FIELDS}
 _BY_FIELD = {option.field: option for option in options.OPTIONS if option.field not in FILE_FIELDS}
@@ -55,11 +58,22 @@ def draft_of(values: Mapping[str, Any], files: Mapping[str, Sequence[Path]], fra
     return _with_seconds(draft, _number(SECONDS, known[SECONDS]), frames_of)
 
 
-def project_of(studio: CallerStudio, project: object) -> str:
-    """The project that a request names. Raises RequestError for a guest, whose key has one."""
+@dataclass(frozen=True)
+class Place:
+    """What a clip belongs to, and how it is made there, beside its settings."""
+
+    project: str
+    profile: str
+    """The project's "draft" or "final", or "" for neither."""
+    deterministic: bool
+
+
+def place_of(studio: CallerStudio, values: dict[str, Any]) -> Place:
+    """Take the place of a clip out of the fields of a request. Raises RequestError for a guest who names a project."""
+    project, profile, deterministic = (values.pop(name, None) for name in PLACE)
     if project and studio.caller.role is not Role.OWNER:
         raise RequestError("project", "Clips go to the project of your key; leave the project out.")
-    return str(project)
+    return Place(str(project or ""), profile_of(profile), is_yes("" if deterministic is None else deterministic))
 
 
 def decode_data_url(url: str) -> tuple[bytes, str]:
@@ -79,7 +93,7 @@ def decode_data_url(url: str) -> tuple[bytes, str]:
 def _unknown(name: str) -> str:
     if name in FILES:
         return f"'{name}' is a file: send it as an upload (multipart/form-data), not as text."
-    return f"There is no setting '{name[:80]}'; choose from: {', '.join(sorted((*_BY_NAME, *OTHERS)))}."
+    return f"There is no setting '{name[:80]}'; choose from: {', '.join(sorted((*_BY_NAME, *OTHERS, *PLACE)))}."
 
 
 def _value(name: str, value: Any) -> Any:

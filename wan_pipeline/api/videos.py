@@ -27,7 +27,7 @@ from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, Role, check
 from wan_pipeline.access.uploads import Uploads
 from wan_pipeline.api.body import Body, Keep, charged_to, kept_in, read_body, read_json
-from wan_pipeline.api.drafts import REFERENCE, VIDEOS, decode_data_url, draft_of, project_of
+from wan_pipeline.api.drafts import REFERENCE, VIDEOS, decode_data_url, draft_of, place_of
 from wan_pipeline.api.lists import delete_video, one_video, page_of
 from wan_pipeline.api.responses import id_of, route, video_id_of, video_of_job
 from wan_pipeline.api.threads import Threads
@@ -135,17 +135,17 @@ class Videos:
         if reference is not None:
             content, ending = decode_data_url(_url(reference))
             files[REFERENCE] = [keep(io.BytesIO(content), ending)]
-        project = project_of(studio, values.pop("project", ""))
+        place = place_of(studio, values)
         if studio.caller.role is not Role.OWNER:
             _check_guests_files(files)
-        frames_of = partial(studio.frames_of, project=project)
-        return studio.generate(draft_of(values, files, frames_of), project)
+        draft = draft_of(values, files, partial(studio.frames_of, project=place.project, profile=place.profile))
+        return studio.generate(draft, place.project, place.profile, deterministic=place.deterministic)
 
 
 def _remixed(studio: CallerStudio, video_id: str, prompt: str) -> Job:
     """A clip with the settings of another one, in its project."""
-    draft = replace(studio.draft_of_job(video_id), prompt=prompt)
-    return studio.generate(draft, studio.job(video_id).project)
+    draft, job = replace(studio.draft_of_job(video_id), prompt=prompt), studio.job(video_id)
+    return studio.generate(draft, job.project, deterministic=job.deterministic)
 
 
 def _check_guests_files(files: Mapping[str, object]) -> None:

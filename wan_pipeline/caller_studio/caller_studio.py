@@ -22,6 +22,7 @@ from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.projects.clips import JobOptions
 from wan_pipeline.projects.reviews import ReviewedShot
 from wan_pipeline.projects.shots.shot import Verdict
 from wan_pipeline.requests.layers import NONE, Layers
@@ -80,38 +81,39 @@ class CallerStudio:
 
     # Clips to come
 
-    def frames_of(self, draft: Draft, seconds: float, project: str = "") -> int:
+    def frames_of(self, draft: Draft, seconds: float, project: str = "", profile: str = "") -> int:
         """The number of frames of a clip of this many seconds. Raises UserError.
 
-        Here and below, `project` is the one that the clip is for; a guest's is always that of their key.
+        Here and below, `project` is the one that the clip is for, and `profile` its "draft" or "final"; a guest's
+        project is always that of their key.
         """
         self._check(Action.FORECAST)
         with self._view.redacting_errors():
             self._check_styles(draft)
-            settings = self._studio.requests.within(self._layers(project)).resolve_settings(
-                replace(draft, prompt="any")
-            )
+            resolver = self._studio.requests.within(self._layers(project, profile))
+            settings = resolver.resolve_settings(replace(draft, prompt="any"))
             return self._studio.models.spec(settings.model).frames_of(seconds, settings.fps)
 
-    def forecast(self, draft: Draft, project: str = "") -> Wait:
+    def forecast(self, draft: Draft, project: str = "", profile: str = "") -> Wait:
         """Raises UserError for settings that cannot be."""
         self._check(Action.FORECAST)
         with self._view.redacting_errors():
             self._check_styles(draft)
-            clip = self._studio.estimates.of_draft(draft, self._layers(project)).seconds
+            clip = self._studio.estimates.of_draft(draft, self._layers(project, profile)).seconds
             queue = self._studio.estimates.queue_seconds()
         # An exact number would reveal to a guest when somebody else queues a clip, and how long it is.
         return Wait(clip, queue if self._key is None else math.ceil(queue / 60) * 60)
 
-    def generate(self, draft: Draft, project: str = "") -> Job:
+    def generate(self, draft: Draft, project: str = "", profile: str = "", *, deterministic: bool = False) -> Job:
         """Queue a clip. Raises UserError."""
         self._check(Action.GENERATE)
         with self._view.redacting_errors():
             if self._key is None:
-                return self._studio.jobs.existing(self._studio.submit(draft, project))
-            key = self._key
+                job_id = self._studio.submit(draft, project, deterministic=deterministic, profile=profile)
+                return self._studio.jobs.existing(job_id)
+            key, options = self._key, JobOptions(deterministic=deterministic, made_by=self._key.id)
             self._check_styles(draft)
-            job_id = self._studio.submit_for(key.id, draft, key.project, partial(self._share.check, key))
+            job_id = self._studio.submit_for(draft, key.project, options, partial(self._share.check, key), profile)
             return self._view.job(self._studio.jobs.existing(job_id))
 
     def jobs(self, limit: int = 50) -> list[Job]:
@@ -239,9 +241,9 @@ class CallerStudio:
 
     # The caller
 
-    def _layers(self, project: str) -> Layers:
+    def _layers(self, project: str, profile: str) -> Layers:
         """The settings of the project that a clip is for. Raises ProjectError."""
-        return self._studio.projects.layers(project if self._key is None else self._key.project)
+        return self._studio.projects.layers(project if self._key is None else self._key.project, profile)
 
     def _check(self, action: Action) -> None:
         check(self._caller.role, action)

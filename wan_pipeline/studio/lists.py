@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import BoundedSemaphore
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState, NewJob
@@ -17,19 +18,21 @@ from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.layers import settled
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.files import (
-    MAX_ROWS,
     CheckedList,
     QueueFile,
     check_rows,
     read_queue_file,
     write_queue_file,
 )
+from wan_pipeline.requests.lists.rows import MAX_ROWS
 from wan_pipeline.requests.once import once_each
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
 
 Submit = Callable[[Sequence[tuple[Draft, NewJob]], RequestResolver], list[str]]
 """Queues clips that have been checked, all or none, and returns their ids. The resolver saves their files."""
+CHECKED_AT_A_TIME = 2
+"""Lists. Each takes seconds of the app's own process, in which the page answers too."""
 
 
 class QueueLists:
@@ -48,14 +51,23 @@ class QueueLists:
         self._cache, self._requests, self._jobs = cache, requests, jobs
         self._projects, self._project_clips, self._shots = projects, project_clips, shots
         self._submit = submit
+        self._checks = BoundedSemaphore(CHECKED_AT_A_TIME)
 
     def read(self, path: Path, *, own_disk: bool = False, project: str = "", profile: str = "") -> CheckedList:
         """The clips of a spreadsheet, JSON or exported ZIP file, and a sentence for each row that cannot be queued.
 
         `own_disk`: rows may name pictures on this computer's disk; not for a page that others may open. `project` and
         `profile` are for rows that name none. The result is to be closed, or used as a context manager: then pictures
-        of a ZIP are removed. Raises UserError for a file that is no list.
+        of a ZIP are removed. Raises UserError for a file that is no list, and while too many others are read.
         """
+        if not self._checks.acquire(blocking=False):  # those that wait would hold the threads of the page
+            raise UserError(f"{CHECKED_AT_A_TIME} lists are being checked; add this one again when they are done.")
+        try:
+            return self._checked(path, own_disk, project, profile)
+        finally:
+            self._checks.release()
+
+    def _checked(self, path: Path, own_disk: bool, project: str, profile: str) -> CheckedList:
         folder = TemporaryDirectory(dir=self._cache, prefix="import-")
         try:
             content = read_queue_file(path, Path(folder.name), own_disk=own_disk)

@@ -34,7 +34,7 @@ from wan_pipeline.models.manager import ModelManager
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.checkpoint_grids import CheckpointGrids
-from wan_pipeline.projects.clips import ProjectClips
+from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.contact_sheets import ContactSheets
 from wan_pipeline.projects.cut.background import CutExports
 from wan_pipeline.projects.cut.cuts import Cuts
@@ -50,7 +50,7 @@ from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.shots.takes import Takes
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.presets import preset_folder
-from wan_pipeline.requests.request import Draft, GenerationRequest
+from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.requests.sampling.speeds import speed_folder
 from wan_pipeline.settings import Settings
@@ -63,7 +63,7 @@ from wan_pipeline.studio.drafts import Drafts
 from wan_pipeline.studio.in_process import InProcess
 from wan_pipeline.studio.lists import QueueLists
 from wan_pipeline.studio.styles import Styles
-from wan_pipeline.studio.submissions import Submissions
+from wan_pipeline.studio.submissions import CheckShare, Submissions
 from wan_pipeline.trainer.dataset.library import Datasets
 
 LOOKING_ON = (
@@ -224,15 +224,13 @@ class Studio:
         """
         return self.submit_many([draft], project, deterministic=deterministic, profile=profile)[0]
 
-    def submit_for(
-        self, made_by: str, draft: Draft, project: str, check_share: Callable[[GenerationRequest], None]
-    ) -> str:
-        """Queue a guest's clip, `made_by` the id of their key, if `check_share` raises nothing. Returns the job id.
+    def submit_for(self, draft: Draft, project: str, options: JobOptions, check: CheckShare, profile: str = "") -> str:
+        """Queue a guest's clip, whose key the options name, if `check` raises nothing. Returns the job id.
 
         Between that check of what the guest has had and the new job, this app queues no other guest's clip. Raises
         UserError.
         """
-        return self._submissions.submit_for(made_by, draft, project, check_share)
+        return self._submissions.submit_for(draft, project, options, check, profile)
 
     def submit_many(
         self, drafts: Sequence[Draft], project: str = "", *, deterministic: bool = False, profile: str = ""

@@ -21,6 +21,7 @@ from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import check_room
 
 CheckShare = Callable[[GenerationRequest], None]
+"""Raises UserError for a clip that is more than a guest may have."""
 
 
 class Submissions:
@@ -51,18 +52,18 @@ class Submissions:
         jobs = [make(request, options) for request in requests]
         return self.submit_checked(list(zip(drafts, jobs, strict=True)), batch)
 
-    def submit_for(self, made_by: str, draft: Draft, project: str, check_share: CheckShare) -> str:
+    def submit_for(self, draft: Draft, project: str, options: JobOptions, check: CheckShare, profile: str) -> str:
         """See `Studio.submit_for`."""
         check_project(project)
         project = self._projects.label(project)
-        batch = self._requests.batch().within(self._projects.layers(project))
+        batch = self._requests.batch().within(self._projects.layers(project, profile))
         request = batch.checker()(draft)
         self._check_room([request])
-        check_share(request)  # before anything is kept
+        check(request)  # before anything is kept
         stored = batch.files.saved(request, draft)  # out of the lock: to save pictures takes its time
         with self._sharing:
-            check_share(request)
-            return self._queued([self._clips.job(stored, project, JobOptions(made_by=made_by))])[0]
+            check(request)
+            return self._queued([self._clips.job(stored, project, options)])[0]
 
     def submit_checked(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
         """Queue clips that have been checked. `batch` saves their files."""

@@ -17,6 +17,7 @@ from wan_pipeline.access.visitors import VISIT
 from wan_pipeline.api.space.cleaner import Cleaner
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.log import JobLogs
+from wan_pipeline.projects.clips import JobOptions
 from wan_pipeline.projects.shots.shot import NewShot
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.database import Database
@@ -32,7 +33,7 @@ def picture(folder: Path, colour: str) -> Path:
 
 
 def made(studio: Studio, draft: Draft, made_by: str) -> str:
-    job_id = studio.submit_for(made_by, draft, "", lambda request: None)
+    job_id = studio.submit_for(draft, "", JobOptions(made_by=made_by), lambda request: None)
     wait_for(lambda: studio.jobs.existing(job_id).clip, "the clip")
     return job_id
 
@@ -91,7 +92,8 @@ def test_clips_of_a_visitor_whose_key_is_long_gone_are_known_by_its_id(space_stu
 
 def test_what_still_waits_or_runs_after_a_day_is_stopped(space_studio: Studio) -> None:
     studio = space_studio
-    running, waiting = (studio.submit_for("v0123", ENDLESS, "", lambda request: None) for _ in range(2))
+    visitors = JobOptions(made_by="v0123")
+    running, waiting = (studio.submit_for(ENDLESS, "", visitors, lambda request: None) for _ in range(2))
     wait_for(lambda: studio.jobs.existing(running).started_at, "the first job")
     cleaner, later = Cleaner(studio), datetime.now(UTC) + AFTER
     cleaner.clean(later)

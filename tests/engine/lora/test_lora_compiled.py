@@ -10,7 +10,7 @@ from diffusers import WanTransformer3DModel
 
 from tests.engine.lora.test_lora_merged import HOME, INPUTS, MODEL
 from tests.support import adapters, tiny
-from wan_pipeline.engine.loading.loaded import _guards_on_hooks
+from wan_pipeline.engine.loading.loaded import guards_on_hooks
 from wan_pipeline.engine.lora.adapters import applied, read_weights
 from wan_pipeline.engine.lora.factor import Factor
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
@@ -43,7 +43,7 @@ def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> N
                 block.__dict__.pop("forward")
 
     plain = transformer(**INPUTS).sample
-    with _guards_on_hooks():
+    with guards_on_hooks():
         assert torch.allclose(compiled(), plain, atol=1e-5)
         with applied(transformer, [layers], merged=merged):
             for step in range(3):
@@ -73,7 +73,7 @@ def test_switching_sets_of_a_compiled_model_compiles_nothing_again(
         return module.forward
 
     present = ""
-    with _guards_on_hooks():
+    with guards_on_hooks():
         for present in ("", "client a", "client b", "client a", "", "client b"):
             sets = [layers[present]] if present else []
             with applied(transformer, sets, merged=merged):

@@ -88,6 +88,8 @@ def test_quoted_texts_and_row_numbers_are_those_of_a_spreadsheet(tmp_path: Path)
         ("prompt,prompt\na,b\n", "two columns 'prompt'"),
         ('prompt\n"never closed\n', "is no CSV file"),
         ("prompt\n" + "a\n" * 5001, "more than 5,000 rows; split it"),
+        ("{}" * 5001, "more than 5,000 rows; split it"),
+        ("prompt\na" + "\n" * 2**20, "more than 1,048,576 lines"),
         (b"prompt\n\x81\xf6\xfc\n", 'not UTF-8 text; save it as "CSV UTF-8"'),
         (b"prompt\n" + b"x" * files.MAX_LIST_BYTES, "larger than 16 MB"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "not UTF-8"),
@@ -357,3 +359,23 @@ def test_prompts_and_seeds_as_people_write_them() -> None:
 def test_seeds_that_cannot_be(text: str) -> None:
     with pytest.raises(RequestError, match=r"write them as 1-5, 9|out of range|use at most 1,000"):
         seeds_in(text)
+
+
+def test_lists_beyond_a_few_at_a_time_are_refused(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page answers in the same process."""
+    (tmp_path / "jobs.csv").write_text(CSV_TEMPLATE)
+    inner: list[str] = []
+
+    def reading(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
+        try:
+            studio.lists.read(path).close()
+        except UserError as error:
+            inner.append(str(error))
+        return read_queue_file(path, folder, own_disk=own_disk)
+
+    monkeypatch.setattr("wan_pipeline.studio.lists.read_queue_file", reading)
+    studio.lists.read(tmp_path / "jobs.csv").close()
+    assert inner == ["2 lists are being checked; add this one again when they are done."]
+    studio.lists.read(tmp_path / "jobs.csv").close()

@@ -122,3 +122,18 @@ def test_a_plain_script_is_told_from_a_table(tmp_path: Path) -> None:
 def test_a_screenplay_without_a_heading_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no scene heading; begin each scene with a line such as INT\. KITCHEN"):
         read(tmp_path / "empty.fountain", "Somebody walks.\n")
+
+
+@pytest.mark.parametrize("line", ["INT. A {} B", "A{}a\nx", "/*{}", "[[{}", "*_{}"])
+def test_lines_as_long_as_the_file_take_no_square_of_their_length(tmp_path: Path, line: str) -> None:
+    """It took ten seconds for 8,000 characters of capitals, and hours for those that a file may have."""
+    long = {"INT. A {} B": " ", "/*{}": "/*", "[[{}": "[["}.get(line, "A") * 500_000
+    rows = read(tmp_path / "long.fountain", f"INT. KITCHEN - DAY\n\n{line.format(long)}\n\nEXT. SEA\n").rows
+    assert [row.shot.description for row in rows if row.shot][-1] == "EXT. SEA"
+
+
+def test_the_name_of_who_speaks_may_have_remarks(tmp_path: Path) -> None:
+    cues = ("ANNA", "@anna", "ANNA (O.S.) (softly)", "ANNA ^", "HAL 9000 (beeping) ^", "DR. WU")
+    text = "INT. KITCHEN - DAY\n\n" + "".join(f"{cue}\nWind at last.\n\n" for cue in cues)
+    (row,) = read(tmp_path / "cues.fountain", f"{text}Anna AND Bo\nwalk.\n").rows
+    assert row.draft.prompt == "Anna AND Bo walk."

@@ -170,9 +170,10 @@ KINDS = {
 
 
 def layers_of(transformer: torch.nn.Module, kind: LoraKind) -> Iterator[tuple[str, torch.nn.Module]]:
-    """The linear layers of the blocks, and the norms with weights if the kind is for them."""
+    """The linear layers of the blocks and of the picture's embedding, and the norms with weights if the kind is for
+    them."""
     for name, module in transformer.named_modules():
-        if not name.startswith("blocks."):
+        if not name.startswith(("blocks.", "condition_embedder.image_embedder.")):
             continue
         is_norm = kind.has_norms and "norm" in name and getattr(module, "weight", None) is not None
         if isinstance(module, torch.nn.Linear) or is_norm:

@@ -184,3 +184,9 @@ def test_a_saved_styles_picture_is_beside_its_file_and_styles_are_sent_when_they
     saved = studio.styles.save("Mine", Draft(model="demo", preset="noir"))
     (studio.settings.own_presets / f"{saved.id}.webp").write_bytes(b"my picture")
     assert any(b64encode(b"my picture").decode() in str(part) for part in room.restyle_cards(shown).values())
+
+
+def test_11_what_the_demo_did_not_know_stands_on_the_clip_with_what_it_knows() -> None:
+    job = make_job(JobState.DONE, request=make_request(prompt="a cat walks through Paris"))
+    assert "'cat'" in Reader(stage(job)).text and "It knows one ball" in Reader(stage(job)).text
+    assert "It knows" not in Reader(stage(make_job(JobState.DONE))).text

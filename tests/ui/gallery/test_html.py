@@ -70,3 +70,9 @@ def test_a_verification_says_how_it_stands() -> None:
     assert "warning" in page
     failed = Verification(VerifyState.FAILED, error="The LoRA is gone.")
     assert 'role="alert"' in verification_report(TEMPLATES, failed)
+
+
+def test_11_what_the_demo_did_not_know_stands_in_the_clips_sheet() -> None:
+    clip = replace(CLIP, request=make_request(prompt="two dogs in Paris"))
+    assert "It knows one ball" in Reader(html.sheet(TEMPLATES, NAMES, clip)).text
+    assert "It knows" not in Reader(html.sheet(TEMPLATES, NAMES, CLIP)).text

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from wan_pipeline.access.guard import caller_of
 from wan_pipeline.access.roles import Action, check
 from wan_pipeline.api.body import read_json
-from wan_pipeline.api.drafts import draft_of, project_of
+from wan_pipeline.api.drafts import draft_of, place_of
 from wan_pipeline.api.responses import model_facts, preset_facts, route, video_id_of
 from wan_pipeline.api.threads import Threads
 from wan_pipeline.caller_studio import CallerStudio, NotFound, Wait
@@ -104,8 +104,9 @@ class GuestRoutes:
 
 def _forecast(studio: CallerStudio, values: Mapping[str, Any]) -> Wait:
     settings = dict(values)
-    project = project_of(studio, settings.pop("project", ""))
-    return studio.forecast(draft_of(settings, {}, partial(studio.frames_of, project=project)), project)
+    place = place_of(studio, settings)
+    frames_of = partial(studio.frames_of, project=place.project, profile=place.profile)
+    return studio.forecast(draft_of(settings, {}, frames_of), place.project, place.profile)
 
 
 def _comment(studio: CallerStudio, comment: Comment) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Loaded:
         """
         denoiser, stream = self.denoiser, None
         if plan.compiled:
-            stack.enter_context(_guards_on_hooks())
+            stack.enter_context(guards_on_hooks())
         if plan.residency is Residency.STREAMED:
             stream = stack.enter_context(streaming(self.streamed, device, plan.blocks, by_call=caching is None))
             stack.enter_context(encode_on_device(denoiser.vae, device))
@@ -228,7 +228,7 @@ def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:
     return f"{model.fingerprint} {plan.residency} {plan.precision} {plan.disk}"
 
 
-def _guards_on_hooks() -> AbstractContextManager[Any]:
+def guards_on_hooks() -> AbstractContextManager[Any]:
     """Let compiled code check a module's hooks: else code compiled without a LoRA would be used with one."""
     guards: AbstractContextManager[Any] = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
     return guards

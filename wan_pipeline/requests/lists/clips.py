@@ -93,7 +93,9 @@ def read_row(number: int, values: Mapping[str, Any], pictures: PictureSource) ->
     shot = read_shot(values, note)
     if shot and not draft.prompt:
         draft = replace(draft, prompt=shot.description)
-    return Row(number, draft, project, note, _is_yes(values.get("deterministic", "")), shot, _profile(values))
+    return Row(
+        number, draft, project, note, is_yes(values.get("deterministic", "")), shot, profile_of(values.get("profile"))
+    )
 
 
 def row_values(row: Row) -> dict[str, Any]:
@@ -154,14 +156,16 @@ def _shown(value: object) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _profile(values: Mapping[str, Any]) -> str:
-    text = str(values.get("profile") or "").strip()
+def profile_of(value: object) -> str:
+    """The profile that somebody wrote; "" for none. Raises RequestError."""
+    text = str(value or "").strip()
     if text.casefold() not in ("", *PROFILES):
         raise RequestError("profile", f"Its profile is '{text[:40]}'; write {' or '.join(PROFILES)}, or nothing.")
     return text.casefold()
 
 
-def _is_yes(value: object) -> bool:
+def is_yes(value: object) -> bool:
+    """Whether somebody wrote that a clip is deterministic. Raises RequestError."""
     text = str(value).strip().casefold()
     if text not in (*_YES, *_NO):
         raise RequestError("deterministic", f"Its deterministic is '{text[:40]}'; write yes or no.")

@@ -29,7 +29,7 @@ from wan_pipeline.requests.lists.pictures import (
     check_size,
     read_member,
 )
-from wan_pipeline.requests.lists.rows import NumberedRow, csv_rows, json_rows, table_rows
+from wan_pipeline.requests.lists.rows import MAX_LINES, MAX_ROWS, NumberedRow, csv_rows, json_rows, table_rows
 from wan_pipeline.requests.lists.script import is_script, script_rows
 from wan_pipeline.requests.lists.sheet import is_workbook, workbook_rows
 from wan_pipeline.requests.request import Draft, GenerationRequest
@@ -37,7 +37,6 @@ from wan_pipeline.storage.files import whole_file
 from wan_pipeline.wording import plural
 
 MAX_LIST_BYTES = 16 * 2**20
-MAX_ROWS = 5000
 MAX_NOTES = 12
 """Notes about prompts that are shown."""
 CSV_TEMPLATE = """\
@@ -139,6 +138,8 @@ def read_queue_file(path: Path, folder: Path, *, own_disk: bool) -> QueueFile:
     if content.startswith(_OLD_EXCEL):
         raise UserError(f"{path.name} is a workbook of an old Excel; save it as .xlsx or as CSV.")
     text, warning = decode(content, path.name)
+    if text.count("\n") >= MAX_LINES:
+        raise UserError(f"{path.name} has more than {MAX_LINES:,} lines, most of them blank; save its rows alone.")
     if is_script(text, path.suffix):
         rows = script_rows(text, path.name)
     else:

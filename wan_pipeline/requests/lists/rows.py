@@ -13,6 +13,9 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.requests.lists.columns import NUMBERS, TEXTS, check_columns, column_name
 from wan_pipeline.storage.outside import OutsideDataError, parse_json
 
+MAX_ROWS = 5000
+MAX_LINES = 2**20
+"""Of a text file, as many as Excel has rows."""
 Values = Mapping[str, Any] | UserError
 """The values of a row by column, also those of unknown columns; or why it has none."""
 NumberedRow = tuple[int, Values]
@@ -92,11 +95,14 @@ def _is_json(text: str) -> bool:
 
 
 def _objects(text: str) -> list[str]:
-    """JSON values, each on as many lines as it likes. None of them if there is anything else."""
+    """JSON values, each on as many lines as it likes. None of them if there is anything else.
+
+    It stops when there are more than a list may have.
+    """
     text = text.strip()
-    decoder, found, start = json.JSONDecoder(), [], 0
+    decoder, found, start = json.JSONDecoder(), list[str](), 0
     try:
-        while start < len(text):
+        while start < len(text) and len(found) <= MAX_ROWS:
             _, end = decoder.raw_decode(text, start)
             found.append(text[start:end])
             start = end + len(text[end : end + 99]) - len(text[end : end + 99].lstrip())

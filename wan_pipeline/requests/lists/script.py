@@ -19,12 +19,13 @@ _PLACE = r"(?:INT|EXT|EST|INT\.?/EXT|EXT\.?/INT|I/E)[. ]"
 _HEADING = re.compile(
     rf"""^(?:(?P<before>\d+[A-Za-z]?)[.)]?\s+)?
     (?P<words>{_PLACE}.*?|(?:SCENE|SZENE|SCÈNE|ESCENA)\s+(?P<number>\d+[A-Za-z]?)\b.*?|\.(?![.]).+?)
-    (?:\s*\#(?P<after>[\w.-]+)\#)?\s*$""",
+    (?:(?<!\s)\s*\#(?P<after>[\w.-]+)\#)?$""",
     re.IGNORECASE | re.VERBOSE,
 )
-_REMARKS = re.compile(r"/\*.*?\*/|\[\[.*?\]\]", re.DOTALL)
+_REMARKS = (("/*", "*/"), ("[[", "]]"))
 _NO_ACTION = re.compile(r"^(?:[#=~].*|>.*|[A-Z .]+ TO:|FADE (?:IN|OUT)[.:]?|===+)$")
-_CUE = re.compile(r"@.+|[^a-z]*[A-Z]{2}[^a-z]*(?:\([^)]*\))?\s*\^?")
+_CUE = re.compile(r"@.+|(?=[^a-z(]*?[A-Z]{2})[^a-z(]*+(?:\([^)]*\)[^a-z(]*+)*")
+"""Like the heading, linear in the length of a line, which may be that of the file."""
 
 
 def is_script(text: str, ending: str) -> bool:
@@ -36,7 +37,9 @@ def is_script(text: str, ending: str) -> bool:
 
 def script_rows(text: str, file: str) -> Iterator[NumberedRow]:
     """A row for each scene, numbered by the line of its heading. Raises UserError for a text without a heading."""
-    lines = _REMARKS.sub(lambda remark: "\n" * remark[0].count("\n"), text).splitlines()
+    for opening, closing in _REMARKS:
+        text = _without(opening, closing, text)
+    lines = text.splitlines()
     starts = [number for number, line in enumerate(lines) if _heading(lines, number)]
     if not starts:
         raise UserError(f"{file} has no scene heading; begin each scene with a line such as INT. KITCHEN - DAY.")
@@ -50,6 +53,15 @@ def script_rows(text: str, file: str) -> Iterator[NumberedRow]:
         description = f"{place}. {action}" if action else place
         values = {"scene": scene, "shot": f"{count * STEP:03}", "description": description[:MAX_DESCRIPTION]}
         yield start + 1, values | {"prompt": (action or place)[:MAX_DESCRIPTION]}
+
+
+def _without(opening: str, closing: str, text: str) -> str:
+    """The text without its remarks, which leave their line breaks. One that is not closed is none."""
+    kept, start = [], 0
+    while (at := text.find(opening, start)) >= 0 and (end := text.find(closing, at + len(opening))) >= 0:
+        kept += [text[start:at], "\n" * text.count("\n", at, end)]
+        start = end + len(closing)
+    return "".join([*kept, text[start:]])
 
 
 def _heading(lines: list[str], number: int) -> bool:
