@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tests.projects.test_checkpoint_grids import write_lora
 from tests.support import adapters
 from tests.support.files.pictures import write_pictures
 from wan_pipeline.access.http import COOKIE
+from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.training.job import Point
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue
@@ -35,6 +37,8 @@ from wan_pipeline.trainer.request import TrainingRequest
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 DIALOG = "[role=dialog], dialog[open]"
+IN_GROUP = "group => document.activeElement.type === 'radio' && document.activeElement.name === group"
+FOCUSED = "() => document.activeElement.outerHTML.slice(0, 300)"
 IN_DIALOG = "() => !!document.activeElement.closest('[role=dialog], dialog, #report')"
 TUNNEL = "someone.gradio.live"
 
@@ -57,12 +61,14 @@ def auditor() -> Iterator[Auditor]:
     assert not auditor.found, "\n".join(["", *auditor.found])
 
 
-def test_03_every_room_and_dialog(visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor) -> None:
+def test_03_every_room_dialog_and_group_of_radio_buttons(
+    visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor
+) -> None:
     page = visitor.open(f"?job={filled.jobs[JobState.CANCELLED]}")
     create(page, filled, auditor)
     queue(page, filled, auditor)
     shots(page, auditor)
-    gallery(page, auditor)
+    gallery(page, workspace, filled, auditor)
     loras(page, auditor)
     train(page, workspace, filled, auditor)
     models(page, auditor)
@@ -85,8 +91,10 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
     for name in ("Text to video", "Image to video"):
         page.get_by_role("tab", name=name).click()
         form = panel(page)
-        for accordion in ("LoRAs", "Advanced"):
-            form.get_by_role("button", name=accordion).click()
+        for accordion in ("LoRAs", "Advanced", "Project"):
+            form.get_by_role("button", name=re.compile(f"^{accordion}")).click()
+        for group in (".style-cards", ".size-cards"):
+            is_one_tab_stop(page, form.locator(f"{group} input:checked"))
         form.get_by_role("button", name="Add ink").click()
         form.get_by_label("Over the steps, ink").fill("0:0, 0.3:1")
         form.get_by_label("Custom").check()
@@ -102,6 +110,26 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
             page.goto(f"{page.url.partition('?')[0]}?job={filled.jobs[state]}")
         expect(page.locator("#view .words")).to_have_text(filled.queue.jobs.job(filled.jobs[state]).request.prompt)
         auditor.look(page, f"the stage of a job that is {state}", "#stage")
+
+
+def is_one_tab_stop(page: Page, checked: Locator) -> None:
+    """The arrow keys choose within the group, and Tab leaves it."""
+    radio, group = page.locator(f"[id='{id_of(checked)}']"), str(checked.get_attribute("name"))
+    radio.focus()
+    for key, stays, is_checked in (
+        ("ArrowRight", True, False),
+        ("Tab", False, False),
+        ("Shift+Tab", True, False),
+        ("ArrowLeft", True, True),
+    ):
+        page.keyboard.press(key)
+        assert page.evaluate(IN_GROUP, group) is stays, (key, page.evaluate(FOCUSED))
+        expect(radio).to_be_checked(checked=is_checked)
+
+
+def id_of(element: Locator) -> str:
+    """Its id, or one that it gets: the locator may find another element later."""
+    return str(element.evaluate("element => element.id ||= crypto.randomUUID()"))
 
 
 def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
@@ -140,9 +168,11 @@ def shots(page: Page, auditor: Auditor) -> None:
         auditor.look(page, "editing a shot", DIALOG)
     with opened_by_keyboard(page, page.get_by_role("button", name="Again with…").first):
         auditor.look(page, "again with", DIALOG)
+    with opened_by_keyboard(page, page.get_by_role("button", name="Draft the open shots")):
+        auditor.look(page, "asked before many takes", DIALOG)
 
 
-def gallery(page: Page, auditor: Auditor) -> None:
+def gallery(page: Page, workspace: Path, filled: Filled, auditor: Auditor) -> None:
     page.get_by_role("tab", name="Gallery").click()
     posters = page.locator(".clip .poster")
     for number in range(2):
@@ -161,6 +191,16 @@ def gallery(page: Page, auditor: Auditor) -> None:
     page.get_by_placeholder("Search prompts and notes").fill("nowhere")
     expect(page.locator(".nothing:visible")).to_be_visible()
     auditor.look(page, "gallery without a clip")
+    page.get_by_placeholder("Search prompts and notes").fill("")
+    clips = Gallery(Database(workspace / "studio.sqlite3"), workspace / "clips")
+    oldest = filled.queue.jobs.jobs((JobState.DONE,), limit=3)[-1].id
+    clips.bin([oldest])
+    page.get_by_label("Bin", exact=True).check()
+    expect(page.get_by_role("button", name="Empty the bin")).to_be_visible()
+    auditor.look(page, "bin")
+    with opened_by_keyboard(page, page.locator(f".clip[data-clip='{oldest}'] .poster")):
+        auditor.look(page, "a clip in the bin", DIALOG)
+    clips.unbin([oldest])
 
 
 def loras(page: Page, auditor: Auditor) -> None:
@@ -225,6 +265,9 @@ def project(page: Page, workspace: Path, auditor: Auditor) -> None:
     page.get_by_role("tab", name="Cut", exact=True).click()
     expect(page.locator(".cut-nothing")).to_be_visible()
     auditor.look(page, "cut, empty")
+    for button in ("Another cut", "Versions"):
+        with opened_by_keyboard(page, page.get_by_role("button", name=button)):
+            auditor.look(page, button, DIALOG)
     page.get_by_role("tab", name="Shots").click()
     (picture,) = write_pictures(workspace.parent / "faces", 1).glob("*.png")
     with opened_by_keyboard(page, page.get_by_role("button", name="Characters and places")) as dialog:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.browser.test_projects_page import open_project
 from tests.browser.test_strangers import TUNNEL
@@ -69,13 +70,17 @@ def test_a_film_of_twelve_shots(visitor: Visitor, workspace: Path, browser: Brow
     page.get_by_role("button", name="Make 2 finals").click()
     pills(page, "final", 2)
 
-    _review(browser, visitor.address, Keys(Database(workspace / "studio.sqlite3")).create(Role.VIEW, "Kite")[0])
+    auditor = Auditor(list(Look))
+    secret = Keys(Database(workspace / "studio.sqlite3")).create(Role.VIEW, "Kite")[0]
+    _review(browser, visitor.address, secret, auditor)
     pills(page, "approved", 1)
     first.locator(".take").last.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".shots-dialog .review")).to_contain_text("frame 2")
     page.get_by_role("button", name="Done", exact=True).click()
     expect(page.get_by_role("button", name="Open again")).to_be_visible()
+    auditor.look(page, "the viewer of a take", "[role=dialog]")
+    assert not auditor.found, "\n".join(["", *auditor.found])
     page.keyboard.press("Escape")
 
     with page.expect_download() as download:
@@ -107,12 +112,13 @@ def _write_prompt(page: Page) -> None:
     expect(prompt).to_have_value("over green hills @ball")
 
 
-def _review(browser: Browser, address: str, secret: str) -> None:
+def _review(browser: Browser, address: str, secret: str, auditor: Auditor) -> None:
     """A reviewer on another browser notes a frame of the first shot and approves it."""
     profile = new_profile(browser)
     guest = profile.new_page()
     guest.goto(address.replace("127.0.0.1", TUNNEL) + f"?key={secret}")
     expect(guest.locator("#reel li")).to_have_count(2)
+    auditor.look(guest, "the review page")
     guest.get_by_role("button", name="Review shot 1/010").click()
     expect(guest.locator("#frame-number")).to_contain_text(re.compile(r"frame \d"))
     guest.locator("#viewed").evaluate(
@@ -129,6 +135,7 @@ def _review(browser: Browser, address: str, secret: str) -> None:
     guest.get_by_label("Your comment at this frame").fill("Slower, please")
     guest.locator("#frame-form button[type=submit]").click()
     expect(guest.locator("#frame-comments")).to_contain_text("Slower, please")
+    auditor.look(guest, "the review of a take", "dialog[open]")
     guest.get_by_role("button", name="Approve").click()
     expect(guest.locator("#verdict")).to_have_text("Approved")
     profile.close()

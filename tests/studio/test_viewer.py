@@ -35,7 +35,7 @@ MAY = {
     "queue": {"submit", "submit_many", "reserve_clip"},
     "gallery": {
         *("problems", "notice", "page", "count_newer", "clip", "find", "at", "of_project"),
-        *("existing", "facets", "rescan", "newest_posters"),
+        *("existing", "of_files", "facets", "rescan", "newest_posters"),
     },
     "bundles": {"write"},
     "lora_notes": {"all"},

@@ -16,6 +16,15 @@
   };
   new MutationObserver(nameGroups).observe(document.documentElement, {childList: true, subtree: true});
 
+  // It gives a button another name whenever it is chosen or left.
+  const keepNames = changes => {
+    for (const {target} of changes) {
+      const name = target.type === "radio" && target.closest("fieldset[data-group]")?.dataset.group;
+      if (name && target.name !== name) target.name = name;
+    }
+  };
+  new MutationObserver(keepNames).observe(document.documentElement, {attributeFilter: ["name"], subtree: true});
+
   // Radio buttons of our own templates: the arrow keys choose the next one.
   const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
   document.addEventListener("keydown", event => {
