@@ -73,6 +73,7 @@ def test_recipes_are_whole_and_fall_to_nothing(name: str) -> None:
     assert small.learning_rate > 10 * large.learning_rate
     assert small.steps < large.steps
     assert large.high_noise_learning_rate <= large.learning_rate
+    assert large.caption_dropout == 0.05 < small.caption_dropout
     for recipe in (small, large):
         rates = [recipe.rate(step) for step in range(recipe.steps)]
         assert max(rates) == pytest.approx(recipe.learning_rate, rel=0.01)

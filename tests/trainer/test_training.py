@@ -82,7 +82,8 @@ def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgre
     assert {key.partition(".")[0] for key in keys} == {"diffusion_model"}
     assert (metadata["base_model"], metadata["rank"], metadata["trigger"]) == ("demo", "2", "")
     assert json.loads(metadata["recipe"])["learning_rate"] == 3e-3
-    assert json.loads(metadata["receipt"])["seed"] == 1
+    receipt = json.loads(metadata["receipt"])
+    assert (receipt["seed"], receipt["caption_dropout"], metadata["caption_dropout"]) == (1, 0.2, "0.2")
     assert {one.stage for one in told} == set(TrainingStage) - {TrainingStage.REGULARISING, TrainingStage.WAITING}
     assert [one.step for one in told if one.stage is TrainingStage.TRAINING] == list(range(1, STEPS + 1))
     on_the_way = sorted((settings.workspace / "training" / "look").iterdir())
@@ -342,6 +343,7 @@ def test_every_option_of_the_command_reaches_the_training(
         "rank": 7,
         "learning_rate": 0.01,
         "accumulation": 2,
+        "caption_dropout": 0.3,
         "seed": 9,
     }
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
@@ -370,6 +372,7 @@ def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settin
         ({"recipe": "magic"}, "choose one of"),
         ({"steps": 0}, "steps"),
         ({"learning_rate": 7.0}, "learning_rate"),
+        ({"caption_dropout": 1.5}, "caption_dropout"),
         ({"model": "wan9"}, "There is no model"),
         ({"dataset": Path("gone")}, "is not a folder"),
         ({"resume": True}, "no unfinished training"),

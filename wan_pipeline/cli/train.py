@@ -70,6 +70,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
+    text = "share of examples trained without their caption, 0 to 1 (the recipe's)"
+    add("--caption-dropout", type=words.number("caption dropout"), metavar="SHARE", help=text)
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
     add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
@@ -98,6 +100,7 @@ def run_train(options: argparse.Namespace) -> int:
         rank=options.rank,
         learning_rate=options.learning_rate,
         accumulation=options.accumulation,
+        caption_dropout=options.caption_dropout,
         regularisation=options.regularisation,
         regularisation_clips=options.regularisation_clips,
         resume=options.resume,

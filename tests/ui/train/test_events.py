@@ -110,6 +110,13 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     tab.fill(steps="-3")
     tab.keep(tab.events.refresh(tab.values))
     assert "'-3' is not a whole number" in tab.text("estimate")
+    for dropout, says in (("0.3", "30 % of examples"), ("", "20 % of examples")):
+        tab.fill(steps="", dropout=dropout)
+        tab.keep(tab.events.refresh(tab.values))
+        assert says in tab.text("recipe_words")
+    tab.fill(dropout="often")
+    tab.keep(tab.events.refresh(tab.values))
+    assert "'often' is not a number" in tab.text("estimate")
 
 
 def test_captions_are_edited_replaced_and_their_pictures_removed(tab: Tab, studio: Studio) -> None:
@@ -135,13 +142,19 @@ def test_files_and_starred_clips_go_into_the_dataset(tab: Tab, studio: Studio, t
 
 def test_train_queues_what_the_form_holds(tab: Tab, studio: Studio) -> None:
     tab.fill(
-        name=" my look ", trigger="ohwx  moon", steps="20", seed="7", clips="2", prompts="a red ball\n\na blue fish"
+        name=" my look ",
+        trigger="ohwx  moon",
+        steps="20",
+        dropout="0,3",
+        seed="7",
+        clips="2",
+        prompts="a red ball\n\na blue fish",
     )
     updates = tab.keep(tab.events.train(tab.values))
     job = studio.trainings.all()[0]
     folder = studio.settings.datasets / "look"
     assert job.request == TrainingRequest(
-        folder, "my look", trigger="ohwx moon", seed=7, steps=20, regularisation_clips=2
+        folder, "my look", trigger="ohwx moon", seed=7, steps=20, caption_dropout=0.3, regularisation_clips=2
     )
     assert job.prompts == ("a red ball", "a blue fish")
     assert updates[tab.layout.name] == "" and "Training my look" in tab.text("now")

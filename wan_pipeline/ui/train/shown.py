@@ -115,7 +115,7 @@ class TrainView:
             return ""
         try:
             spec = self._studio.models.spec(typed.model)
-            recipe = load_recipe(typed.recipe, spec.memory, steps=typed.steps)
+            recipe = load_recipe(typed.recipe, spec.memory, **typed.changes)
             found = self._studio.training_estimates.estimate(spec, recipe, check.buckets, len(typed.prompts))
         except UserError as error:
             return estimate(self._templates, str(error), fits=False)
@@ -124,7 +124,7 @@ class TrainView:
     def _recipe_words(self, typed: Typed) -> str:
         try:
             spec = self._studio.models.spec(typed.model)
-            recipe = load_recipe(typed.recipe, spec.memory, steps=typed.steps)
+            recipe = load_recipe(typed.recipe, spec.memory, **typed.changes)
         except UserError:  # the forecast says it
             return ""
         return self._templates.render("train/recipe.html", recipe=recipe)
