@@ -37,6 +37,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     check.add_argument("folder", type=words.path, metavar="DIR", help="images and clips with captions")
     check.add_argument("--model", default=DEFAULT_MODEL, help="whose sizes to use (%(default)s)")
     check.add_argument("--recipe", default="style", help="whose sizes to use (%(default)s)")
+    text = "a contact sheet too: name, size, bucket, and what is wrong marked (.png or .pdf)"
+    check.add_argument("--sheet", type=words.path, metavar="FILE", help=text)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     add_folders(check)
     check.set_defaults(run=run_check)
@@ -151,11 +153,18 @@ def run_check(options: argparse.Namespace) -> int:
     from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
     from wan_pipeline.trainer.dataset.buckets import Buckets
     from wan_pipeline.trainer.dataset.check import check_dataset
+    from wan_pipeline.trainer.dataset.sheet import check_sheet, write_dataset_sheet
     from wan_pipeline.trainer.recipe import load_recipe
 
-    spec = ModelLibrary(settings(options)).spec(options.model)
+    chosen = settings(options)
+    spec = ModelLibrary(chosen).spec(options.model)
     recipe = load_recipe(options.recipe, spec.memory)
+    if options.sheet:
+        check_sheet(options.sheet, options.folder)
     dataset = check_dataset(options.folder, spec, Buckets(spec, recipe.pixels, recipe.max_frames))
+    if options.sheet:
+        for note in write_dataset_sheet(dataset, chosen, spec.fps, options.sheet):
+            warn(note)
     print(json.dumps(dataset.to_dict()) if options.json else "\n".join(_lines(dataset)))
     return 0
 

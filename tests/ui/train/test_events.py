@@ -101,6 +101,7 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     assert "Checking the dataset" in tab.text("report") and tab.text("estimate") == ""
     tab.checked()
     assert "5 images, 0 clips" in tab.text("report") and "only stills" in tab.text("report")
+    assert "Contact sheet" in tab.text("report") and "duplicate" not in tab.text("grid")
     assert tab.text("estimate").startswith("80 steps")  # as long as the hardware is not known
     save_hardware(Hardware("cpu", "", 0, 0, 16 * GIB, 12 * GIB), studio.settings.cache)
     tab.fill(prompts="a red ball", steps="20")
@@ -129,6 +130,16 @@ def test_captions_are_edited_replaced_and_their_pictures_removed(tab: Tab, studi
     assert "1.png" not in tab.text("grid") and len(studio.datasets.items("look")) == 4
     tab.click("remove-item", "../x.png", on=tab.data)
     assert "any more" in tab.text("toast")
+
+
+def test_what_is_wrong_with_a_picture_stands_beside_it(tab: Tab, studio: Studio, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.png"
+    copy.write_bytes((tmp_path / "files" / "1.png").read_bytes())
+    studio.datasets.add("look", [copy])
+    tab.checked()
+    assert tab.text("grid").count("duplicate") == 1 and "copy.png · blurred, duplicate" in " ".join(
+        tab.text("grid").split()
+    )
 
 
 def test_files_and_starred_clips_go_into_the_dataset(tab: Tab, studio: Studio, tmp_path: Path) -> None:
