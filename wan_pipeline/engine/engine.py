@@ -86,8 +86,8 @@ class Engine:
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
         self._prompts = EmbeddingCache(settings.cache / "prompts")
         limit_memory(self._placement, settings.memory_limit)
-        with suppress(StorageError):  # raised again when a clip is rendered
-            self._planner.machine(self._holder.host_bytes)
+        with suppress(StorageError), self._second.taken() as free:  # raised again when a clip is rendered
+            self._planner.machine(self._holder.host_bytes, free)
 
     def render(
         self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
