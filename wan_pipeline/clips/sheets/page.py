@@ -133,5 +133,5 @@ def shape(pictures: Sequence[Path | None]) -> float:
     for path in pictures:
         if path is not None and path.is_file():
             with Image.open(path) as picture:
-                return min(max(picture.width / picture.height, MIN_RATIO), MAX_RATIO)
+                return float(min(max(picture.width / picture.height, MIN_RATIO), MAX_RATIO))
     return 5 / 3

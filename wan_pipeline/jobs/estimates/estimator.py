@@ -172,8 +172,9 @@ class Estimator:
             except GenerationError as wrong:  # the settings name no plan
                 error = str(wrong)
         own = forecast if request == own_request(spec) else None
-        is_paired = forecast is not None and forecast.plan.branches > 1 and self._machine(hardware).second > 0
-        seconds = self._seconds(request, hardware, 2 if is_paired else 1, own)
+        is_alone = hardware is not None and self._machine(hardware).second > 0
+        branches = forecast.plan.branches if forecast is not None and is_alone else 1
+        seconds = self._seconds(request, hardware, branches, own)
         time = f"about {duration(seconds)}{suffix}"
         if error:
             return Estimate(error, seconds, fits=False)

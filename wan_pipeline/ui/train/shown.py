@@ -85,9 +85,9 @@ class TrainView:
         except UserError as wrong:
             error = str(wrong)
         wanted = [item for item in items if not tag or has_tag(item.caption, tag)]
-        wrong = _problems(check)
+        problems = _problems(check)
         shown = [
-            html.Picture(item, self._thumbnail(item), wrong.get(item.name, ""))
+            html.Picture(item, self._thumbnail(item), problems.get(item.name, ""))
             for item in wanted[offset : offset + html.PAGE_SIZE]
         ]
         return self._layout.updates(
