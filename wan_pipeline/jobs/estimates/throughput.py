@@ -85,8 +85,12 @@ class Throughput:
 
 
 def _median_rate(finished: Sequence[Job], stage: Stage, spec: ModelSpec) -> float | None:
-    """Seconds per unit of work; jobs that resumed from a checkpoint do not count, for they did a part of it."""
+    """Seconds per unit of work; jobs that did a part of it do not count: they resumed from a checkpoint or may have
+    ended early.
+    """
     whole = [job for job in finished if stage in job.seconds and not job.resumed_from]
+    if stage is Stage.DENOISING:
+        whole = [job for job in whole if not job.request.early_end]
     rates = [job.seconds[stage] / _work(job.request, stage, spec, job.branches) for job in whole]
     return median(rates) if rates else None
 

@@ -132,6 +132,7 @@ def _receipt(request: GenerationRequest, rendered: Rendered, label: Label, clip:
         encoder=encoder_settings(),
         latents=None if rendered.latents is None else facts_of(rendered.latents, clip),
         passes=rendered.passes,
+        ended_at=rendered.ended_at,
         seconds=rendered.seconds,
         peak_memory_mb=rendered.peak_memory_mb,
         warnings=rendered.warnings,
