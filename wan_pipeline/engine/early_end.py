@@ -11,6 +11,7 @@ import math
 import torch
 
 from wan_pipeline.engine.checkpoint import ResumeState
+from wan_pipeline.engine.device.placement import CPU
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.sampling.early_end import ALWAYS, largest_change
 
@@ -27,7 +28,7 @@ class EarlyEnd:
         """Steps after which it ended; 0 if it has not."""
         self._steps = request.num_inference_steps
         self._threshold = largest_change(request.early_end)
-        self._highest = 1.0 if boundary is None else boundary
+        self._below = math.inf if boundary is None else boundary
         self._was_below = self.clean is not None and state is not None and state.clean_is_below
 
     @property
@@ -40,7 +41,7 @@ class EarlyEnd:
         if not self.is_on:
             return False
         before, was_below = self.clean, self._was_below
-        self.clean, self._was_below = clean, noise_level <= self._highest
+        self.clean, self._was_below = clean, noise_level < self._below
         if before is None or not was_below or done < math.ceil(ALWAYS * self._steps) or done >= self._steps:
             return False
         if change_between(before, clean) >= self._threshold:
@@ -50,6 +51,10 @@ class EarlyEnd:
 
 
 def change_between(before: torch.Tensor, clean: torch.Tensor) -> float:
-    """The change from one estimate to the next as a share of the norm, in fp64: so a sum's order decides nothing."""
-    norm = float(clean.double().norm())
-    return float((clean.double() - before.double()).norm()) / norm if norm else 0.0
+    """The change from one estimate to the next as a share of the norm.
+
+    In fp64 on the CPU, so that neither a sum's order nor the device decides; not every device has fp64.
+    """
+    now, then = clean.to(CPU).double(), before.to(CPU).double()
+    norm = float(now.norm())
+    return float((now - then).norm()) / norm if norm else 0.0
