@@ -187,7 +187,8 @@ def test_a_clip_that_is_alone_is_told_of_both_cards(settings, queue, monkeypatch
     save_hardware(replace(large, second_free=78 * GIB), settings.cache)
     two, one = Studio(replace(settings, devices="0,1")).estimates, Studio(settings).estimates
     told, alone = two.of_request(LARGE), one.of_request(LARGE)
-    assert " of 80.0 GB, on each of two GPUs, about " in told.text and "two GPUs" not in alone.text
+    assert " of 80.0 GB and " in told.text and " GB of a second GPU, about " in told.text
+    assert "second GPU" not in alone.text
     assert told.forecast.plan.branches == 2 and alone.forecast.plan.branches == 1
     assert 0.5 * alone.seconds < told.seconds < 0.6 * alone.seconds
     assert told.seconds == pytest.approx(two.seconds(LARGE)) == pytest.approx(two.of_requests([LARGE]).seconds)

@@ -195,8 +195,8 @@ class Estimator:
         if hardware.device == "cpu":
             return ""
         total = min(hardware.vram_total / GIB, self._settings.memory_limit or math.inf)
-        each = ", on each of two GPUs" if forecast.plan.branches > 1 else ""
-        return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB{each}"
+        second = f" and {forecast.second_vram / GIB:.1f} GB of a second GPU" if forecast.second_vram else ""
+        return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB{second}"
 
     def _throughputs(self, specs: Iterable[ModelSpec]) -> dict[str, Throughput]:
         """Throughput by model id."""
