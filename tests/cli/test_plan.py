@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from tests.support import tiny
 from tests.support.commands import wan
 from wan_pipeline.cli import main
+from wan_pipeline.engine.device import probe as probing
+from wan_pipeline.engine.device import second
+from wan_pipeline.jobs.launch import VISIBLE_DEVICES
+from wan_pipeline.planning.hardware import Hardware, Speeds
+from wan_pipeline.planning.machine import GIB
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.layers import Setup
@@ -50,6 +56,22 @@ def test_a_plan_of_ones_own(capsys):
     assert json.loads(run(capsys, *CARD, "--plan", "offload"))["residency"] == "offload"
     assert json.loads(run(capsys, *CARD, "--plan", "streamed", "--quantization", "fp8"))["quantization"] == "fp8"
     assert json.loads(run(capsys, *CARD, "--compiled"))["plan"].endswith(",compiled")
+
+
+def test_a_plan_for_two_cards_tells_of_both(capsys, monkeypatch):
+    card = Hardware("cuda", "a card", 80 * GIB, 78 * GIB, 400 * GIB, 380 * GIB, Speeds(600e12, 500e12, 50e9))
+    monkeypatch.setattr(probing, "probe", lambda *_: card)
+    monkeypatch.setattr(second, "second_free", lambda *_: 78 * GIB)
+    for name in (*VISIBLE_DEVICES, "CUDA_DEVICE_ORDER"):
+        monkeypatch.setenv(name, "")  # and so put back
+    clip = ["--model", "wan2.1-t2v-14b", "--steps", "20"]
+    one, two = (json.loads(run(capsys, *clip, *devices)) for devices in ([], ["--devices", "0,1"]))
+    assert (one["branches"], one["second_vram_gib"]) == (1, 0)
+    assert two["branches"] == 2 and two["second_vram_gib"] == two["stages"]["denoising"]["vram_gib"] > 0
+    assert two["seconds"] < 0.7 * one["seconds"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert main(["plan", *clip, "--devices", "0,1"]) == 0
+    assert "two GPUs, a branch each" in capsys.readouterr().out
 
 
 def test_a_limit_is_as_good_as_a_small_card(capsys):

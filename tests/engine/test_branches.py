@@ -20,6 +20,7 @@ from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.memory.inner_tensors import named_tensors
 from wan_pipeline.errors import Cancelled, GenerationError, OutOfMemory
 from wan_pipeline.lora.schedule import Schedule
+from wan_pipeline.planning.hardware import load_hardware
 from wan_pipeline.planning.memory_plan import read_plan
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
@@ -84,6 +85,11 @@ def test_two_devices_give_the_bits_of_one(engine: Engine, plan: str) -> None:
     one, two = made(engine, plan, **glow), made(engine, f"{plan},branches=2", **glow)
     assert two.sha256 == one.sha256 and two.provenance.plan == f"{plan},branches=2"
     assert made(engine, plan, **glow, guidance_scale=1.0).sha256 != one.sha256
+
+
+def test_the_page_is_told_of_a_second_device_that_is_free(engine: Engine, settings: Settings) -> None:
+    stored = load_hardware(settings.cache)
+    assert stored is not None and stored.second_free > 0
 
 
 def test_steps_without_guidance_use_the_first_alone(engine: Engine) -> None:

@@ -49,6 +49,20 @@ def embed(model, texts, cache):
     return text.embed(model, texts, text.EmbeddingCache(cache), PLACE)
 
 
+@torch.inference_mode()
+def test_thousands_of_captions_are_not_held_with_their_padding(model, cache):
+    held = []
+
+    def kept(embedding):
+        held.append(embedding.shape[1])
+        return embedding[:, :6].clone()
+
+    for _ in range(2):  # encoded, then from the cache
+        found = text.embed(model, TEXTS, text.EmbeddingCache(cache), PLACE, kept=kept)
+        assert [embedding.shape for embedding in found] == [(1, 6, 32)] * 2
+    assert held == [64] * 4
+
+
 def test_equals_the_pipelines_own_encoding(model, cache):
     pipeline = WanPipeline.from_pretrained(model.folder, torch_dtype=torch.float32)
     with torch.inference_mode():

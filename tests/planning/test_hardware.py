@@ -49,6 +49,12 @@ def test_a_file_of_another_version_may_have_more(tmp_path):
     assert load_hardware(tmp_path).speeds == CARD.speeds
 
 
+def test_only_a_clip_that_is_alone_has_the_second_device_too():
+    two = replace(CARD, second_free=20 * GIB)
+    assert (two.machine_of(2).second, two.machine_of(2, is_alone=True).second) == (0, 20 * GIB)
+    assert replace(two, device="cpu").machine_of(2, is_alone=True).second == 0
+
+
 def test_a_device_without_free_memory_is_no_cpu():
     assert replace(CARD, vram_free=0).machine.vram > 0
     assert replace(CARD, device="cpu").machine.vram == 0

@@ -115,6 +115,8 @@ def test_a_second_device_gets_a_branch_where_that_is_possible_and_of_use():
     two = replace(REFERENCE, second=REFERENCE.vram)
     alone, paired = choose(), choose(machine=two)
     assert paired.plan == replace(alone.plan, branches=2) and paired.seconds < 0.8 * alone.seconds
+    told = paired.to_dict()
+    assert (told["branches"], told["second_vram_gib"]) == (2, told["stages"]["denoising"]["vram_gib"])
     assert choose(machine=replace(two, second=alone.peak_vram / 2)).plan == alone.plan
     for changes in ({"guidance_scale": 1.0}, {"first_block_cache": 0.08}):
         assert choose(make_request(**CLIP, **changes), two).plan.branches == 1

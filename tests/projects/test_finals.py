@@ -54,6 +54,13 @@ def test_a_final_keeps_what_was_chosen_and_takes_the_rest_from_the_profile(film:
     assert shot.final_take.clip and shot.final_take.clip.stem == "010_002"
 
 
+def test_a_draft_ends_early_and_its_final_does_not(film: Studio) -> None:
+    project = replace(film.projects.existing("Film"), draft=Profile(early_end=0.5))
+    assert project.draft.setup.early_end == 0.5
+    request = make_request(num_inference_steps=20, early_end=0.5, layers={"early_end": "form"})
+    assert film.finals.draft_of(request, project).early_end is None
+
+
 def test_a_layout_is_kept_where_the_noise_has_its_shape_and_else_told(film: Studio) -> None:
     (shot,) = add(film, NewShot("010", "1", "a red ball"))
     draft = make_request(width=160, height=192, num_frames=9, image="a" * 64, reference_images=("b" * 64,))

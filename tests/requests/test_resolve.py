@@ -55,7 +55,7 @@ def test_each_value_remembers_its_layer() -> None:
         Layer.PRESET: {"width"},
         Layer.PROJECT: set(),
         Layer.SHOT: set(),
-        Layer.MODEL: {"fps", "negative_prompt", "cache", "cache_amount", "guidance_interval"},
+        Layer.MODEL: {"fps", "negative_prompt", "cache", "cache_amount", "guidance_interval", "early_end"},
     }
     assert merged.values["num_inference_steps"] == 4 and merged.values["width"] == 256
     assert set(LAYERED) == set(merged.values) | {"quantization"}  # which nobody sets: as memory allows

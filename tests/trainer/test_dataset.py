@@ -9,11 +9,16 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageColor, ImageFilter
 
 from tests.support.commands import wan
+from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.sheets import sheet as sheet_module
+from wan_pipeline.clips.sheets.page import WRONG, Tile
 from wan_pipeline.models.registry import DEMO, find
+from wan_pipeline.trainer.dataset import folder as folder_module
+from wan_pipeline.trainer.dataset import sheet as dataset_sheet
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Problem, check_dataset
 from wan_pipeline.trainer.dataset.folder import MAX_CAPTION_BYTES, MAX_ITEMS, DatasetError, read_items
@@ -85,11 +90,19 @@ def test_broken_tiny_blurred_and_double_images_are_pointed_out(folder: Path) -> 
     assert any("only stills" in sentence for sentence in dataset.advice)
 
 
-def test_without_a_usable_image_it_says_why(tmp_path: Path) -> None:
+def test_without_a_usable_image_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match="is not a folder"):
         read_items(tmp_path / "gone")
     with pytest.raises(DatasetError, match="no images and no clips"):
         read_items(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "MAX_ITEMS", 2)
+        for number in range(3):
+            (tmp_path / f"{number}.png").touch()
+        with pytest.raises(DatasetError, match="holds 3 files; at most 2 are taken"):
+            read_items(tmp_path)
+        for number in range(3):
+            (tmp_path / f"{number}.png").unlink()
     (tmp_path / "a.png").write_bytes(b"nonsense")
     with pytest.raises(DatasetError, match=r"None of the 1 files.*not a picture"):
         check_dataset(tmp_path, DEMO, Buckets(DEMO))
@@ -146,6 +159,40 @@ def test_the_command_reports_it_as_json(folder: Path, tmp_path: Path) -> None:
     assert report["buckets"] == [{"width": 320, "height": 192, "frames": 1, "count": 3}]
     assert report["problems"] == []
     assert wan("dataset", "check", tmp_path / "gone").returncode == 2
+
+
+def test_a_contact_sheet_marks_what_is_wrong(
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path_factory.mktemp("out")
+    (folder / "broken.png").write_bytes(b"nonsense")
+    picture(0, (100, 900)).save(folder / "tall.png")
+    (folder / "tall.txt").write_text("a tower")
+    drawn: list[Tile] = []
+    draw = sheet_module.draw_tile
+    monkeypatch.setattr(sheet_module, "draw_tile", lambda page, tile, *at: (drawn.append(tile), draw(page, tile, *at)))
+    sheet = out / "sheets" / "look.png"
+    asked = ["dataset", "check", str(folder), "--workspace", str(out / "workspace"), "--sheet"]
+    assert main([*asked, str(sheet)]) == 0
+    assert [(tile.heading, tile.lines, tile.problem) for tile in drawn] == [
+        *((f"{number}.png", ("320 x 192, trained at 320x192",), "") for number in range(3)),
+        ("broken.png", ("left out",), "broken"),
+        ("tall.png", ("100 x 900, trained at 192x320",), "tiny"),
+    ]
+    with Image.open(sheet) as image:
+        colours = {colour for _, colour in image.getcolors(1 << 24) or ()}
+    assert ImageColor.getrgb(WRONG) in colours
+    monkeypatch.setattr(dataset_sheet, "MAX_TILES", 3)
+    drawn.clear()
+    assert main([*asked, str(sheet)]) == 0
+    assert [tile.heading for tile in drawn] == ["broken.png", "tall.png", "0.png"]
+    capsys.readouterr()
+    for name, says in (("look.gif", "ends in .png or .pdf"), ("look.png", "one of the dataset's images")):
+        assert main([*asked, str(folder / name)]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_datasets_of_other_trainers_are_copied(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -62,6 +63,7 @@ def test_stills_are_held_out_or_else_clips() -> None:
     assert len(held_out) == 4
     assert max(held_out) < 20
     assert sorted(used + held_out) == list(range(24))
+    assert len(split([Bucket(320, 192)] * 5000, recipe, generator())[1]) == 8
     assert split([Bucket(320, 192)] * 9, recipe, generator())[1] == []
     assert len(split([Bucket(320, 192, 17)] * 20, recipe, generator())[1]) == 4
     assert split([Bucket(320, 192, 17)] * 9, recipe, generator())[1] == []
@@ -73,6 +75,7 @@ def test_recipes_are_whole_and_fall_to_nothing(name: str) -> None:
     assert small.learning_rate > 10 * large.learning_rate
     assert small.steps < large.steps
     assert large.high_noise_learning_rate <= large.learning_rate
+    assert large.caption_dropout == 0.05 < small.caption_dropout
     for recipe in (small, large):
         rates = [recipe.rate(step) for step in range(recipe.steps)]
         assert max(rates) == pytest.approx(recipe.learning_rate, rel=0.01)
@@ -112,7 +115,8 @@ def test_numbers_of_a_recipe_can_be_replaced_within_reason() -> None:
     assert slower.peak_rate(high_noise=True) == pytest.approx(recipe.high_noise_learning_rate / 2)
     assert change(recipe, learning_rate=1e-7).high_noise_learning_rate == 1e-7
     assert replace(recipe, decay=Decay.COSINE).rate(recipe.steps // 2) < recipe.learning_rate
-    for wrong in ({"steps": 0}, {"learning_rate": 5.0}, {"rank": 4096}):
+    rates = ({"learning_rate": rate} for rate in (5.0, 0.0, 1e-9, -1e-4, math.nan, math.inf))
+    for wrong in ({"steps": 0}, {"rank": 4096}, *rates):
         with pytest.raises(RecipeError, match=next(iter(wrong))):
             change(recipe, **wrong)
     with pytest.raises(

@@ -21,6 +21,7 @@ from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.experts import training
 from wan_pipeline.trainer.factors import Factors
 from wan_pipeline.trainer.flow import add_noise, flow_loss
+from wan_pipeline.trainer.memory import choose as choose_module
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.forecast import Work, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
@@ -123,6 +124,16 @@ def test_plans_that_were_measured_are_chosen_under_the_same_caps() -> None:
             chosen = TrainingPlanner(spec, recipe, [bucket], REFERENCE, row.cap).choose()
             assert chosen.fits
             assert asdict(chosen.plan) == results[case][str(row)]["plan"]
+
+
+def test_of_thousands_of_examples_each_size_is_reckoned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, asked = find("wan2.1-t2v-14b"), []
+    reckon = choose_module.forecast
+    monkeypatch.setattr(choose_module, "forecast", lambda work, *rest: (asked.append(work), reckon(work, *rest))[1])
+    recipe = load_recipe("style", spec.memory)
+    few, many = (TrainingPlanner(spec, recipe, [IMAGE, CLIP] * count, REFERENCE).choose() for count in (1, 2500))
+    assert many.minutes == pytest.approx(few.minutes)
+    assert len(asked) <= 2 * 3 * 12  # for each plan the largest and both
 
 
 def test_the_machines_memory_is_counted_too() -> None:

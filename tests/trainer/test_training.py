@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
+from PIL import Image
 from safetensors import safe_open
 
 from tests.support import tiny
@@ -30,6 +31,8 @@ from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer import run as run_module
+from wan_pipeline.trainer.dataset.folder import DatasetError, Item
+from wan_pipeline.trainer.dataset.pixels import read_pixels
 from wan_pipeline.trainer.experts import Trainable
 from wan_pipeline.trainer.files.naming import NameTakenError
 from wan_pipeline.trainer.files.output import Output
@@ -37,6 +40,7 @@ from wan_pipeline.trainer.files.state import ResumeError
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.preparation import encode as encode_module
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
 from wan_pipeline.trainer.run import forecast_training, train
@@ -82,7 +86,8 @@ def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgre
     assert {key.partition(".")[0] for key in keys} == {"diffusion_model"}
     assert (metadata["base_model"], metadata["rank"], metadata["trigger"]) == ("demo", "2", "")
     assert json.loads(metadata["recipe"])["learning_rate"] == 3e-3
-    assert json.loads(metadata["receipt"])["seed"] == 1
+    receipt = json.loads(metadata["receipt"])
+    assert (receipt["seed"], receipt["caption_dropout"], metadata["caption_dropout"]) == (1, 0.2, "0.2")
     assert {one.stage for one in told} == set(TrainingStage) - {TrainingStage.REGULARISING, TrainingStage.WAITING}
     assert [one.step for one in told if one.stage is TrainingStage.TRAINING] == list(range(1, STEPS + 1))
     on_the_way = sorted((settings.workspace / "training" / "look").iterdir())
@@ -115,6 +120,65 @@ def test_stopped_and_resumed_it_gives_the_same_weights(
     assert (resumed.steps, resumed.loss, resumed.validation_loss) == (STEPS, wanted.loss, wanted.validation_loss)
     with pytest.raises(NameTakenError, match="There is a LoRA 'parts'"):
         run(parts, settings)
+
+
+class Meddler(Watcher):
+    """Removes a picture and rewrites a caption of the dataset once a step is done."""
+
+    def __init__(self, folder: Path, stop_after: int = 1000) -> None:
+        super().__init__(stop_after)
+        self._folder = folder
+
+    def progress(self, progress: TrainingProgress) -> None:
+        super().progress(progress)
+        if progress.stage is TrainingStage.TRAINING:
+            (self._folder / "1.png").unlink(missing_ok=True)
+            (self._folder / "2.txt").write_text("another")
+
+
+def test_a_dataset_that_changes_changes_no_training_that_has_begun(
+    whole: tuple[Trained, list[TrainingProgress]], request_of: TrainingRequest, settings: Settings, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(request_of.dataset, tmp_path / "own")
+    asked = replace(request_of, dataset=folder, output="meddled")
+    with pytest.raises(Cancelled):
+        train(asked, settings, Meddler(folder, stop_after=1))
+    with pytest.raises(ResumeError, match="its dataset has changed"):
+        run(replace(asked, resume=True), settings)
+    shutil.copytree(request_of.dataset, folder, dirs_exist_ok=True)
+    resumed = train(replace(asked, resume=True), settings, Meddler(folder))
+    assert resumed.lora.sha256 == whole[0].lora.sha256
+    assert not (folder / "1.png").exists()
+
+
+def test_a_picture_that_goes_or_changes_while_it_is_read_is_named(
+    pictures: Path, request_of: TrainingRequest, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "0.png"
+    shutil.copy(pictures / "0.png", path)
+    asked = replace(request_of, dataset=tmp_path, output="never")
+    check = run_module.prepare
+
+    def gone(*rest: object) -> object:
+        path.rename(tmp_path / "elsewhere")
+        try:
+            return check(*rest)  # type: ignore[arg-type]
+        finally:
+            (tmp_path / "elsewhere").rename(path)
+
+    monkeypatch.setattr(run_module, "prepare", gone)
+    with pytest.raises(DatasetError, match=r"0\.png could be read when the dataset was checked"):
+        run(asked, settings)
+    monkeypatch.undo()
+
+    def changed(item: Item, *rest: object) -> object:
+        Image.new("RGB", (320, 192), "red").save(item.path)
+        return read_pixels(item, *rest)  # type: ignore[arg-type]
+
+    Image.new("RGB", (320, 192), "blue").save(path)  # which no cache has latents of
+    monkeypatch.setattr(encode_module, "read_pixels", changed)
+    with pytest.raises(DatasetError, match=r"0\.png has changed while it was read"):
+        run(asked, settings)
 
 
 @pytest.mark.soak  # above the same in one process
@@ -342,6 +406,7 @@ def test_every_option_of_the_command_reaches_the_training(
         "rank": 7,
         "learning_rate": 0.01,
         "accumulation": 2,
+        "caption_dropout": 0.3,
         "seed": 9,
     }
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
@@ -370,6 +435,7 @@ def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settin
         ({"recipe": "magic"}, "choose one of"),
         ({"steps": 0}, "steps"),
         ({"learning_rate": 7.0}, "learning_rate"),
+        ({"caption_dropout": 1.5}, "caption_dropout"),
         ({"model": "wan9"}, "There is no model"),
         ({"dataset": Path("gone")}, "is not a folder"),
         ({"resume": True}, "no unfinished training"),

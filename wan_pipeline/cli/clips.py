@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, add_memory, opened_studio
 from wan_pipeline.requests.image_fit import ImageFit
+from wan_pipeline.requests.sampling.early_end import early_end_text
 from wan_pipeline.requests.sampling.guidance_interval import interval_text
 from wan_pipeline.wording import data_size
 
@@ -79,6 +80,7 @@ def _lines(receipt: Receipt) -> list[str]:
         "guidance": f"{request.guidance_scale:g}{_second(request.guidance_scale_2)}",
         "guidance interval": _interval(request),
         "step cache": _step_cache(receipt),
+        "early end": _early_end(receipt),
         "made": f"{receipt.made_at.isoformat()} with {receipt.made_with}",
         "made on": _hardware(provenance.environment),
         "took": f"{sum(receipt.seconds.values()):.1f} s, {receipt.peak_memory_mb:,.0f} MB at most",
@@ -121,6 +123,14 @@ def _step_cache(receipt: Receipt) -> str | None:
     cache, passes = receipt.request.step_cache, receipt.passes
     saved = f"; {passes.saved} of {passes.asked} passes saved" if passes else ""
     return f"{cache}{saved}" if cache else None
+
+
+def _early_end(receipt: Receipt) -> str | None:
+    request, done = receipt.request, receipt.ended_at
+    if not request.early_end:
+        return None
+    what = f"after {done} of {request.num_inference_steps} steps" if done else "not reached"
+    return f"{early_end_text(request.early_end)}; {what}"
 
 
 def _second(guidance: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import (
     Commands,
+    add_devices,
     add_folders,
     add_memory,
     add_project,
@@ -50,6 +52,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     plan.add_argument("--ram", type=parse_gib, metavar="GIB", help="free memory of the machine (this one's)")
     add_memory(plan)
+    add_devices(plan)
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(run=run_plan)
     add_folders(plan)
@@ -58,6 +61,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=run_doctor)
+    add_devices(doctor)
     add_folders(doctor)
 
 
@@ -67,6 +71,7 @@ def run_plan(options: argparse.Namespace) -> int:
     from wan_pipeline.requests.own_clip import own_request
 
     folders, draft = settings(options), _draft(options)
+    _show_devices(folders)
     if options.project or Projects(folders.projects).layers("", options.profile):
         draft = _in_project(options, draft)
     spec = ModelLibrary(folders).spec(draft.model or registry.DEFAULT_MODEL)
@@ -89,10 +94,11 @@ def run_doctor(options: argparse.Namespace) -> int:
     from wan_pipeline.requests.own_clip import own_request
 
     folders = settings(options)
+    _show_devices(folders)
     hardware, planner = probe(choose_device(folders.device), folders.cache), _planner(folders)
     free_disk = shutil.disk_usage(folders.workspace if folders.workspace.is_dir() else ".").free
     requests = {spec.id: own_request(spec) for spec in _runnable()}
-    machine = hardware.machine_of(len(folders.slots))
+    machine = replace(hardware, second_free=_second(folders)).machine_of(len(folders.slots), is_alone=True)
     forecasts = {spec.id: planner.choose(requests[spec.id], spec, machine) for spec in _runnable()}
     seconds = {name: forecast.seconds for name, forecast in forecasts.items()} | _seconds(folders, requests)
     if options.json:
@@ -178,7 +184,24 @@ def _machine(options: argparse.Namespace, folders: Settings) -> Machine:
     ram = here.ram_free if options.ram is None else int(options.ram * GIB)
     if options.vram is not None:
         return _other_machine(options.vram * GIB, ram)
-    return replace(here, ram_free=ram).machine_of(len(folders.slots))
+    return replace(here, ram_free=ram, second_free=_second(folders)).machine_of(len(folders.slots), is_alone=True)
+
+
+def _show_devices(folders: Settings) -> None:
+    """Number the GPUs as a worker sees them: those of `--devices` alone, in their order."""
+    from wan_pipeline.jobs.launch import visible_devices
+
+    os.environ.update(visible_devices(folders))
+
+
+def _second(folders: Settings) -> int:
+    """Free memory of the second of `--devices`, in bytes."""
+    if len(folders.slots) < 2:
+        return 0
+    from wan_pipeline.engine.device.placement import choose_placement
+    from wan_pipeline.engine.device.second import second_free
+
+    return second_free(folders, choose_placement(folders.device))
 
 
 def _other_machine(vram: float, ram: float) -> Machine:
@@ -204,6 +227,9 @@ def _lines(forecast: Forecast, seconds: float, free_gib: float) -> list[str]:
         "blocks": streamed if forecast.is_streamed else "all stay",
         "experts on disk": plan.disk or None,
         "tokens at a time": plan.chunk or "all",
+        "guidance": f"two GPUs, a branch each; {forecast.second_vram / GIB:.1f} GiB of the second"
+        if plan.branches > 1
+        else None,
         "text encoder": plan.text,
         "decoder": f"{plan.vae}, {f'in tiles of {plan.tile} pixels' if plan.tile else 'whole frames'}",
     }

@@ -37,6 +37,8 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     check.add_argument("folder", type=words.path, metavar="DIR", help="images and clips with captions")
     check.add_argument("--model", default=DEFAULT_MODEL, help="whose sizes to use (%(default)s)")
     check.add_argument("--recipe", default="style", help="whose sizes to use (%(default)s)")
+    text = "a contact sheet too: name, size, bucket, and what is wrong marked (.png or .pdf)"
+    check.add_argument("--sheet", type=words.path, metavar="FILE", help=text)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     add_folders(check)
     check.set_defaults(run=run_check)
@@ -70,6 +72,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--rank", type=words.whole("rank"), metavar="N", help="of the LoRA (the recipe's)")
     add("--learning-rate", type=words.number("learning rate"), metavar="RATE", help="(the recipe's)")
     add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
+    text = "share of examples trained without their caption, 0 to 1 (the recipe's)"
+    add("--caption-dropout", type=words.number("caption dropout"), metavar="SHARE", help=text)
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
     add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
@@ -98,6 +102,7 @@ def run_train(options: argparse.Namespace) -> int:
         rank=options.rank,
         learning_rate=options.learning_rate,
         accumulation=options.accumulation,
+        caption_dropout=options.caption_dropout,
         regularisation=options.regularisation,
         regularisation_clips=options.regularisation_clips,
         resume=options.resume,
@@ -155,11 +160,18 @@ def run_check(options: argparse.Namespace) -> int:
     from wan_pipeline.models.library import ModelLibrary  # here and below: --help needs none of it
     from wan_pipeline.trainer.dataset.buckets import Buckets
     from wan_pipeline.trainer.dataset.check import check_dataset
+    from wan_pipeline.trainer.dataset.sheet import check_sheet, write_dataset_sheet
     from wan_pipeline.trainer.recipe import load_recipe
 
-    spec = ModelLibrary(settings(options)).spec(options.model)
+    chosen = settings(options)
+    spec = ModelLibrary(chosen).spec(options.model)
     recipe = load_recipe(options.recipe, spec.memory)
+    if options.sheet:
+        check_sheet(options.sheet, options.folder)
     dataset = check_dataset(options.folder, spec, Buckets(spec, recipe.pixels, recipe.max_frames))
+    if options.sheet:
+        for note in write_dataset_sheet(dataset, chosen, spec.fps, options.sheet):
+            warn(note)
     print(json.dumps(dataset.to_dict()) if options.json else "\n".join(_lines(dataset)))
     return 0
 

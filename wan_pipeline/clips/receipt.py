@@ -107,6 +107,8 @@ class Receipt:
     sound: Sound | None = None
     passes: Passes | None = None
     """What a step cache saved; None for clips without one."""
+    ended_at: Count = 0
+    """Steps after which it ended early; 0 for clips that did all."""
     seconds: dict[str, Seconds] = field(default_factory=dict)
     """Time of each stage but saving."""
     peak_memory_mb: Megabytes = 0.0
@@ -139,6 +141,7 @@ class Receipt:
             **({"latents": asdict(self.latents)} if self.latents else {}),
             **({"sound": asdict(self.sound)} if self.sound else {}),
             **({"passes": asdict(self.passes)} if self.passes else {}),
+            **({"ended_at": self.ended_at} if self.ended_at else {}),
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "peak_memory_mb": round(self.peak_memory_mb),
             "warnings": list(self.warnings),

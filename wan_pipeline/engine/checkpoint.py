@@ -38,6 +38,12 @@ class ResumeState:
     """The attributes of the diffusers scheduler."""
     seconds: float
     """The time that these steps took."""
+    clean: torch.Tensor | None = None
+    """The estimate of the clean latents after the last step, of a clip that may end early."""
+    clean_is_below: bool = False
+    """Whether the last expert made it."""
+    ended_at: int = 0
+    """Steps after which a clip ended early; `step` is then that of the last one. 0 for others."""
 
 
 class Checkpoint:
@@ -77,7 +83,10 @@ class Checkpoint:
     def _write(self, state: ResumeState) -> None:
         tensors = {"latents": _copy(state.latents)}
         solver = {name: _pack(value, f"solver.{name}", tensors) for name, value in state.solver.items()}
-        facts = json.dumps({"step": state.step, "seconds": state.seconds, "solver": solver})
+        if state.clean is not None:
+            tensors["clean"] = _copy(state.clean)
+        ending = {"clean_is_below": state.clean_is_below, "ended_at": state.ended_at}
+        facts = json.dumps({"step": state.step, "seconds": state.seconds, "solver": solver, **ending})
         metadata = {"identity": self._identity, "facts": facts, "sha256": _digest(facts, tensors)}
         with whole_file(self._path) as part:
             part.write_bytes(save(tensors, metadata))
@@ -106,7 +115,10 @@ class Checkpoint:
             raise _UnusableError("the file is damaged")
         facts = json.loads(metadata["facts"])
         solver = {name: _unpack(value, tensors, self._device) for name, value in facts["solver"].items()}
-        return ResumeState(facts["step"], tensors["latents"].to(self._device), solver, facts["seconds"])
+        latents = tensors["latents"].to(self._device)
+        clean = tensors["clean"].to(self._device) if "clean" in tensors else None
+        ending = facts.get("clean_is_below", False), facts.get("ended_at", 0)
+        return ResumeState(facts["step"], latents, solver, facts["seconds"], clean, *ending)
 
     def _warn(self, sentence: str) -> None:
         logger.warning(sentence)

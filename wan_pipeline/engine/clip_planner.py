@@ -14,7 +14,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.planning.attention import Attention
 from wan_pipeline.planning.forecast import Forecast
-from wan_pipeline.planning.hardware import save_hardware
+from wan_pipeline.planning.hardware import load_hardware, save_hardware
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan
 from wan_pipeline.planning.planner import Planner
@@ -32,6 +32,8 @@ class ClipPlanner:
         self._placement = placement
         self._deterministic = deterministic
         self._planner = Planner(settings, loras)
+        known = load_hardware(settings.cache) if len(settings.slots) > 1 else None
+        self._second_free = known.second_free if known is not None else 0
         self.fastest = "native"
         """The fastest exact attention backend, by its diffusers name; torch's own in deterministic mode."""
 
@@ -48,9 +50,9 @@ class ClipPlanner:
         A plan that does not fit is worth trying as well: forecasts err on the safe side. `held_bytes` is the host
         memory of the loaded model. `second` is another device like this one, which is free for the clip.
         """
-        machine = self.machine(held_bytes)
+        machine = self.machine(held_bytes, second)
         if second is not None:
-            machine = replace(machine, second=free_bytes(second))
+            machine = replace(machine, second=self._second_free)
         chosen = self._planner.choose(request, model.spec, machine, text)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
@@ -63,13 +65,16 @@ class ClipPlanner:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
         return self._planner.smaller(request, model.spec, machine, failed)
 
-    def machine(self, held_bytes: int) -> Machine:
+    def machine(self, held_bytes: int, second: Placement | None = None) -> Machine:
         """This worker's share of the free memory, including what it could release itself, and the device's speeds.
 
-        Raises StorageError.
+        The page is told of the `second` device as of when it could last be taken. Raises StorageError.
         """
+        if second is not None:
+            self._second_free = free_bytes(second)
         hardware = probe(self._placement.device, self._settings.cache)
         hardware = replace(hardware, ram_free=hardware.ram_free + held_bytes, ram_own=held_bytes)
+        hardware = replace(hardware, second_free=self._second_free)
         if not self._settings.slot:  # the page plans for the first device
             with suppress(StorageError):  # and works without
                 save_hardware(hardware, self._settings.cache)

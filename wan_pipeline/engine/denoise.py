@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from wan_pipeline.engine.branches import Twin, branches
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState, solver_state
 from wan_pipeline.engine.conditioning import Conditioning
 from wan_pipeline.engine.decoding.preview import Preview
+from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.load import Denoiser
 from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
@@ -38,6 +39,8 @@ class ExecutionDevice:
     """Called before each step with its number, from 0."""
     twin: Twin | None = None
     """Computes the pass without the prompt on another device, where the plan has two branches."""
+    early: EarlyEnd | None = None
+    """Says when a clip ends before its last step; None: never."""
 
 
 def sample(
@@ -61,7 +64,9 @@ def sample(
     latents = latents.to(device)
     if first < steps:  # else all are done, and only decoding is left
         execution.begin_step(first)
-    callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step)
+    callback = _StepCallback(
+        steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step, execution.early
+    )
     guided = request.guided_steps
     pipeline = _bound(pipeline, device, lambda: callback.done in guided)
     offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
@@ -197,10 +202,12 @@ class _StepCallback:
         observer: Observer,
         checkpoint: Checkpoint | None,
         begin_step: Callable[[int], None],
+        early: EarlyEnd | None,
     ) -> None:
         self._steps = steps
         self._begin_step = begin_step
         self._checkpoint = checkpoint
+        self._early = early
         state = checkpoint.resume_state if checkpoint else None
         self._first_step, self._earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
         self.done = self._first_step
@@ -223,16 +230,27 @@ class _StepCallback:
         sigmas = pipeline.scheduler.sigmas
         clean = estimate_clean(self._before, latents, float(sigmas[done - 1]), float(sigmas[done]))
         self._before = latents
+        ends = self._early is not None and self._early.ends(done, clean, float(sigmas[done - 1]))
+        if ends:
+            latents, pipeline._interrupt = clean, True  # as diffusers stops: the other steps compute nothing
         seconds = time.monotonic() - self._started
-        if self._checkpoint is not None:
-            state = ResumeState(done, latents, solver_state(pipeline.scheduler), self._earlier_seconds + seconds)
-            self._checkpoint.save_if_due(state, is_last=done == self._steps, is_stopping=self._observer.cancelled())
+        self._save(pipeline, self._steps if ends else done, latents, seconds)
         check_cancelled(self._observer)
         eta = seconds / (step + 1) * (self._steps - done)
         self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview_of(clean)))
-        if done < self._steps:
+        if done < self._steps and not ends:
             self._begin_step(done)
-        return {}
+        return {"latents": latents} if ends else {}
+
+    def _save(self, pipeline: Any, done: int, latents: torch.Tensor, seconds: float) -> None:
+        """Write the checkpoint after so many steps, if one is due."""
+        if self._checkpoint is None:
+            return
+        state = ResumeState(done, latents, solver_state(pipeline.scheduler), self._earlier_seconds + seconds)
+        if self._early is not None and self._early.is_on:
+            early = self._early
+            state = replace(state, clean=early.clean, clean_is_below=early.is_below, ended_at=early.steps_done)
+        self._checkpoint.save_if_due(state, is_last=done == self._steps, is_stopping=self._observer.cancelled())
 
     def _preview_of(self, clean: torch.Tensor) -> NDArray[np.uint8]:
         frames = self._preview.frames(clean[:, :, len(self._conditioning.references) :])

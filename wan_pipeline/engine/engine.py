@@ -32,6 +32,7 @@ from wan_pipeline.engine.device.placement import (
     release_memory,
 )
 from wan_pipeline.engine.device.second import SecondDevice, choose_second
+from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.loading.loaded import Loaded, ModelHolder
 from wan_pipeline.engine.lora.adapters import AdapterHome
@@ -86,8 +87,8 @@ class Engine:
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
         self._prompts = EmbeddingCache(settings.cache / "prompts")
         limit_memory(self._placement, settings.memory_limit)
-        with suppress(StorageError):  # raised again when a clip is rendered
-            self._planner.machine(self._holder.host_bytes)
+        with suppress(StorageError), self._second.taken() as free:  # raised again when a clip is rendered
+            self._planner.machine(self._holder.host_bytes, free)
 
     def render(
         self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
@@ -183,6 +184,7 @@ class Engine:
             resumed_from=prepared.steps_done,
             latents=pack(latents) if self._settings.keep_latents else None,
             passes=counter.passes if cache else None,
+            ended_at=prepared.early.steps_done,
             warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings, *counter.warnings(cache)),
         )
 
@@ -216,7 +218,8 @@ class Engine:
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        return Prepared(loaded, preview, adapters, second_adapters, factors, provenance, checkpoint)
+        early = EarlyEnd(clip.request, loaded.denoiser.boundary_ratio, checkpoint.resume_state if checkpoint else None)
+        return Prepared(loaded, preview, adapters, second_adapters, factors, provenance, checkpoint, early)
 
     def _denoise(
         self,
@@ -245,7 +248,7 @@ class Engine:
                 conditioning,
                 prepared.preview,
                 clip.stages,
-                ExecutionDevice(device, offloads, prepared.begin_step, twin),
+                ExecutionDevice(device, offloads, prepared.begin_step, twin, prepared.early),
                 prepared.checkpoint,
             )
         return latents

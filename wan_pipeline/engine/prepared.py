@@ -9,6 +9,7 @@ from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.checkpoint import Checkpoint
 from wan_pipeline.engine.decoding.preview import Preview
 from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.loaded import Loaded
 from wan_pipeline.engine.lora.experts import Adapters
 from wan_pipeline.engine.lora.factor import Factor
@@ -44,6 +45,7 @@ class Prepared:
     """Factors of scheduled adapters, on both devices."""
     provenance: Provenance
     checkpoint: Checkpoint | None
+    early: EarlyEnd
 
     @property
     def steps_done(self) -> int:

@@ -29,5 +29,7 @@ class Rendered:
     """The final latents as `engine.decoding.latents.pack` writes them; None where they are not to be kept."""
     passes: Passes | None = None
     """What a step cache saved; None without one."""
+    ended_at: int = 0
+    """Steps after which it ended early; 0 if it did all."""
     warnings: tuple[str, ...] = ()
     """What was left out or degraded, one sentence each."""

@@ -135,6 +135,8 @@ class Finished:
     warnings: tuple[str, ...] = ()
     """What was skipped or degraded, one sentence each."""
     loras: tuple[AppliedLora, ...] = ()
+    branches: int = 1
+    """Devices that shared its guidance."""
 
 
 Names = Callable[[int, int], Iterator[str]]
@@ -213,6 +215,8 @@ class Job:
     """Folder that the finished clip is copied to; empty for none."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
+    branches: int = 1
+    """Devices that shared the guidance of a finished one."""
     slot: int = 0
     """Which worker claimed it last."""
     plan_steps_down: int = 0

@@ -272,6 +272,7 @@ class JobReader:
             clip_name=row["clip_name"],
             output=row["output"],
             plan=row["plan"],
+            branches=row["branches"],
             slot=row["slot"],
             plan_steps_down=row["plan_steps_down"],
             resumed_from=row["resumed_from"],

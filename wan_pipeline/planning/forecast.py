@@ -46,6 +46,11 @@ class Forecast:
         return max(cost.vram for cost in self.costs.values())
 
     @property
+    def second_vram(self) -> float:
+        """Bytes of the second device, which computes a guidance branch; 0 where the plan has one device."""
+        return self.costs[Stage.DENOISING].vram if self.plan.branches > 1 else 0.0
+
+    @property
     def peak_ram(self) -> float:
         """Bytes of the machine's memory."""
         return PROCESS_BYTES + max(cost.ram for cost in self.costs.values())
@@ -83,6 +88,8 @@ class Forecast:
             "experts_on_disk": plan.disk,
             "preview": True,  # two small matrices, which cost nothing to speak of
             "plan": str(plan),
+            "branches": plan.branches,
+            "second_vram_gib": round(self.second_vram / GIB, 2),
             "stages": {
                 stage.value: {"vram_gib": round(cost.vram / GIB, 2), "seconds": round(cost.seconds, 1)}
                 for stage, cost in self.costs.items()

@@ -52,6 +52,10 @@ class Geometry:
         """Pixels of all frames."""
         return self.pixels * self.num_frames
 
+    def passes_in_a_row(self, branches: int) -> float:
+        """Passes that follow one another where so many devices share the two of a guided step."""
+        return self.passes - (self.guided_steps if branches > 1 else 0)
+
     def tokens(self, spec: ModelSpec) -> int:
         """Latent tokens: the length of the transformer's sequence."""
         frames = self.num_frames + self.reference_images * spec.temporal_compression

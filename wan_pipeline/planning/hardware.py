@@ -61,14 +61,16 @@ class Hardware:
     speeds: Speeds | None = None
     ram_own: Bytes = 0
     """The part of `ram_free` that the process held when it measured."""
+    second_free: Bytes = 0
+    """Free memory of a second device of the same kind when it could last be taken; 0 if there is none."""
 
     @property
     def machine(self) -> Machine:
         """The machine to plan for, where one worker has it alone."""
         return self.machine_of(1)
 
-    def machine_of(self, workers: int) -> Machine:
-        """The machine that each of so many workers plans for.
+    def machine_of(self, workers: int, *, is_alone: bool = False) -> Machine:
+        """The machine that each of so many workers plans for; one whose clip `is_alone` may use the second device too.
 
         They share the memory that is free, but what a worker holds itself, such as its model's pinned weights, stays
         its own: else the next clip of the same model would no longer fit into its share.
@@ -77,7 +79,8 @@ class Hardware:
         ram = (self.ram_free - own) / workers + own
         if self.device == "cpu":
             return without_device(ram)
-        found = Machine(max(self.vram_free, 1), ram)  # 0 would mean that the CPU computes
+        second = self.second_free if is_alone else 0
+        found = Machine(max(self.vram_free, 1), ram, second=second)  # 0 would mean that the CPU computes
         if self.speeds is None:
             return found
         return replace(

@@ -136,3 +136,11 @@ _READERS: dict[str, Any] = {
     "attention": Attention,
     "branches": lambda text: {"1": 1, "2": 2}[text],
 }
+
+
+def branches_of(text: str) -> int:
+    """Devices that shared the guidance of a clip that was made by the plan of this text; 1 where it cannot be read."""
+    try:
+        return read_plan(text).branches if text else 1
+    except GenerationError:
+        return 1

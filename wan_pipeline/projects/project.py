@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from wan_pipeline.projects.naming import check_template
 from wan_pipeline.requests.layers import Layers, Setup
-from wan_pipeline.requests.limits import Name, Side, Steps
+from wan_pipeline.requests.limits import EarlyEndAmount, Name, Side, Steps
 from wan_pipeline.requests.prompts.characters import Characters
 
 DEFAULT = "default"
@@ -32,6 +32,7 @@ class Profile:
     width: Side | None = None
     height: Side | None = None
     num_inference_steps: Steps | None = None
+    early_end: EarlyEndAmount | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -18,6 +18,7 @@ from wan_pipeline.models.precision import Precision
 from wan_pipeline.requests.limits import (
     MAX_PROMPT_CHARACTERS,
     CacheAmount,
+    EarlyEndAmount,
     FirstBlockCache,
     FlowShift,
     FrameRate,
@@ -51,6 +52,7 @@ LAYERED = (
     "cache",
     "cache_amount",
     "guidance_interval",
+    "early_end",
 )
 """Settings that any layer may set."""
 CHOSEN = ("model", "preset", "quality", "speed", "loras", "prompt_before", "prompt_after")
@@ -108,6 +110,7 @@ class Setup:
     cache: CacheKind | None = None
     cache_amount: CacheAmount | None = None
     guidance_interval: GuidanceInterval | None = None
+    early_end: EarlyEndAmount | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -180,7 +183,8 @@ def settled(draft: Draft) -> Draft:
     none: dict[str, Any] = {name: getattr(draft, name) or NONE for name in WITH_NONE}
     none |= {name: getattr(draft, name) or "" for name in ("prompt_before", "prompt_after")}
     none |= {"cache": draft.cache or CacheKind.OFF.value, "guidance_interval": draft.guidance_interval or WHOLE}
-    return replace(draft, **none, loras=draft.loras or (), first_block_cache=draft.first_block_cache or 0.0)
+    none |= {name: getattr(draft, name) or 0.0 for name in ("first_block_cache", "early_end")}
+    return replace(draft, **none, loras=draft.loras or ())
 
 
 def with_none_read(draft: Draft) -> Draft:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec, frames_up_to
+from wan_pipeline.requests.sampling.early_end import check_early_end
 from wan_pipeline.requests.sampling.guidance_interval import guided_steps, interval_text
 from wan_pipeline.requests.sampling.step_cache import MAX_FIRST_BLOCK_CACHE, check_step_cache
 
@@ -57,6 +58,7 @@ FlowShift = Annotated[float, Field(ge=MIN_FLOW_SHIFT, le=MAX_FLOW_SHIFT)]
 LoraWeight = Annotated[float, Field(ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)]
 FirstBlockCache = Annotated[float, Field(ge=0, le=MAX_FIRST_BLOCK_CACHE)]
 CacheAmount = Annotated[float, Field(ge=0, le=1)]
+EarlyEndAmount = Annotated[float, Field(ge=0, le=1)]
 CropPosition = Annotated[float, Field(ge=0, le=1)]
 NoiseLevel = Annotated[float, Field(ge=0, le=1)]
 NoiseSize = Annotated[str, Field(pattern=r"^(\d{1,5}x\d{1,5})?$")]
@@ -97,6 +99,8 @@ def check_request(request: GenerationRequest, spec: ModelSpec) -> None:
     _check_number("cache_amount", "Cache amount", request.cache_amount, 0.0, 1.0)
     _check_guidance_interval(request)
     check_step_cache(request, spec)
+    _check_number("early_end", "Early end", request.early_end, 0.0, 1.0)
+    check_early_end(request)
 
 
 def check_solver(num_inference_steps: int | None, guidance_scale: float | None, flow_shift: float | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.requests.image_fit import ImageFit
+from wan_pipeline.requests.sampling.early_end import parse_early_end
 from wan_pipeline.requests.sampling.guidance_interval import parse_interval
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.requests.sampling.step_cache import CacheKind, parse_amount, parse_kind
@@ -155,6 +156,13 @@ OPTIONS = (
         parse_amount,
         "HOW",
         "how much it skips: light, medium, strong, or 0 to 1 (medium)",
+    ),
+    Option(
+        "early-end",
+        "early_end",
+        parse_early_end,
+        "HOW",
+        "end a draft once its steps change little: light, medium, strong, or 0 to 1 (off)",
     ),
     Option("scheduler", "scheduler", str, "NAME", f"solver: {', '.join(SchedulerName)}"),
     Option("width", "width", whole("width"), "PX", "width of the clip"),

@@ -16,6 +16,7 @@ from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.limits import (
     CacheAmount,
     CropPosition,
+    EarlyEndAmount,
     FirstBlockCache,
     FlowShift,
     FrameRate,
@@ -47,6 +48,7 @@ _YOUNG: dict[str, Any] = {
     "cache": CacheKind.OFF,
     "cache_amount": DEFAULT_AMOUNT,
     "guidance_interval": None,
+    "early_end": 0.0,
     "noise_size": "",
 }
 """Fields of a request that its JSON leaves out at their defaults."""
@@ -132,6 +134,8 @@ class Draft:
     """A step cache, a value of `CacheKind`."""
     cache_amount: float | None = None
     guidance_interval: tuple[float, float] | None = None
+    early_end: float | None = None
+    """0, it does all steps, to 1: a change of the clean clip at which denoising ends."""
     speed: str | None = None
     """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
     image_fit: str | None = None
@@ -213,6 +217,8 @@ class GenerationRequest:
     """How much it skips: 0 nothing, 1 the most."""
     guidance_interval: GuidanceInterval | None = None
     """The noise levels with guidance; None: all."""
+    early_end: EarlyEndAmount = 0.0
+    """How little the clean clip may change in a step for denoising to end: 0 never, 1 the most."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

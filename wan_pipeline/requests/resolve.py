@@ -107,7 +107,7 @@ def seed_of(draft: Draft) -> int:
 def _model_defaults(spec: ModelSpec, image_size: tuple[int, int] | None) -> dict[str, Any]:
     width, height = _default_size(spec, image_size)
     fixed = {"width": width, "height": height, "scheduler": SchedulerName.UNIPC, "first_block_cache": 0.0}
-    skipped = {"cache": CacheKind.OFF, "cache_amount": DEFAULT_AMOUNT, "guidance_interval": WHOLE}
+    skipped = {"cache": CacheKind.OFF, "cache_amount": DEFAULT_AMOUNT, "guidance_interval": WHOLE, "early_end": 0.0}
     return settings_of(spec) | fixed | skipped
 
 

@@ -209,6 +209,7 @@ class RequestResolver:
             cache=None if request.cache is CacheKind.OFF else request.cache.value,
             cache_amount=None if request.cache is CacheKind.OFF else request.cache_amount,
             guidance_interval=request.guidance_interval,
+            early_end=request.early_end or None,
             noise_size=request.noise_size or None,
             last_image=self.files.find(request.last_image),
             control_video=self.files.find(request.control_video),

@@ -159,6 +159,9 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE jobs ADD COLUMN slot INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN branches INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

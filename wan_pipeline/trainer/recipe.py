@@ -153,6 +153,11 @@ def change(recipe: Recipe, **changes: int | float | None) -> Recipe:
     that of the high-noise expert with it; steps below the warm-up shorten it. Raises RecipeError.
     """
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    for name, value in wanted.items():
+        if not math.isfinite(value):
+            raise RecipeError(
+                f"The training cannot be done so: {name}: {value} is no finite number; change that number."
+            )
     if "rank" in wanted:
         wanted.setdefault("alpha", float(wanted["rank"]))
     if "learning_rate" in wanted:

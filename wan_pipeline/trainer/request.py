@@ -31,6 +31,8 @@ class TrainingRequest:
     learning_rate: float | None = None
     accumulation: int | None = None
     """Batches of one step."""
+    caption_dropout: float | None = None
+    """Share of the examples that are trained without their caption."""
     regularisation: Path | None = None
     """A folder of clips or stills that are trained on beside the dataset, without the trigger word."""
     regularisation_clips: int = 0
@@ -47,6 +49,7 @@ class TrainingRequest:
             "rank": self.rank,
             "learning_rate": self.learning_rate,
             "accumulation": self.accumulation,
+            "caption_dropout": self.caption_dropout,
         }
 
 

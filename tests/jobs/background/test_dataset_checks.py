@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.files.pictures import write_pictures
 from tests.support.hostile import BAD_JSON
 from tests.support.studios import wait_for
+from wan_pipeline.clips.sheets.page import WIDTH
 from wan_pipeline.jobs.background.dataset_checks import (
     CheckState,
     DatasetCheck,
     DatasetChecks,
     check,
     key_of,
-    thumbnail_of,
+    sheet_of,
 )
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.trainer.dataset.check import Problem
+from wan_pipeline.trainer.dataset.thumbnails import thumbnail_of
 
 
 @pytest.fixture
@@ -45,6 +48,8 @@ def test_it_counts_buckets_and_problems_and_makes_thumbnails(studio_with_picture
     assert any("only stills" in sentence for sentence in end.advice)
     made = [thumbnail_of(studio.settings, item).is_file() for item in items]
     assert made == [True] * 5 + [False]
+    with Image.open(sheet_of(studio.settings, "look")) as sheet:
+        assert sheet.width == WIDTH
 
 
 def test_in_a_process_of_its_own(studio_with_pictures: Studio) -> None:

@@ -181,6 +181,23 @@ def test_two_workers_share_the_clips_and_either_may_hold_the_model(studio, setti
     assert two.of_request(make_request()).text.endswith(", after 1 other clip")
 
 
+def test_a_clip_that_is_alone_is_told_of_both_cards(settings, queue, monkeypatch):
+    with_free_memory(monkeypatch, 400)
+    large = replace(CARD, vram_total=80 * GIB, vram_free=78 * GIB, ram_total=400 * GIB, ram_free=380 * GIB)
+    save_hardware(replace(large, second_free=78 * GIB), settings.cache)
+    two, one = Studio(replace(settings, devices="0,1")).estimates, Studio(settings).estimates
+    told, alone = two.of_request(LARGE), one.of_request(LARGE)
+    assert " of 80.0 GB and " in told.text and " GB of a second GPU, about " in told.text
+    assert "second GPU" not in alone.text
+    assert told.forecast.plan.branches == 2 and alone.forecast.plan.branches == 1
+    assert 0.5 * alone.seconds < told.seconds < 0.6 * alone.seconds
+    assert told.seconds == pytest.approx(two.seconds(LARGE)) == pytest.approx(two.of_requests([LARGE]).seconds)
+    assert two.of_requests([LARGE] * 2).seconds == pytest.approx(alone.seconds)  # a card each
+    assert two.seconds(replace(LARGE, guidance_scale=1.0)) == one.seconds(replace(LARGE, guidance_scale=1.0))
+    queue.editor.submit(make_request())
+    assert two.of_request(LARGE).seconds == pytest.approx(alone.seconds, rel=0.01)
+
+
 def test_a_clip_loads_nothing_if_the_second_worker_holds_its_model(settings, queue, database):
     two = Studio(replace(settings, devices="0,1")).estimates
     for loading in (3.0, 0.5):

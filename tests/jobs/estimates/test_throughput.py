@@ -53,6 +53,14 @@ def learned(*finished: Job, spec: ModelSpec = DEMO) -> Throughput:
     return Throughput.learned(finished, spec, lambda: own_forecast(spec))
 
 
+def test_a_clip_of_two_devices_says_how_long_one_takes() -> None:
+    request = replace(own_request(DEMO), guidance_scale=5.0)
+    paired = learned(replace(done(request, denoising=10.0, decoding=1.0), branches=2))
+    assert paired.seconds(request, 2) == pytest.approx(11.0)
+    assert paired.seconds(request) == pytest.approx(21.0)
+    assert paired.seconds(replace(request, guidance_scale=1.0), 2) == pytest.approx(11.0)
+
+
 @pytest.mark.parametrize("spec", [DEMO, WAN22_TI2V_5B, WAN21_VACE_1_3B])
 def test_before_any_clip_the_forecast_of_the_models_own_clip_counts(spec: ModelSpec) -> None:
     assert learned(spec=spec).seconds(own_request(spec)) == pytest.approx(own_forecast(spec).seconds)

@@ -91,6 +91,7 @@ FULL = Draft(
     cache="seacache",
     cache_amount=0.75,
     guidance_interval=(0.2, 0.9),
+    early_end=0.25,
     speed="wan2.2-t2v-4-steps",
     prompt_before="35mm film.",
     prompt_after="warm light",

@@ -105,6 +105,7 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     assert "Checking the dataset" in tab.text("report") and tab.text("estimate") == ""
     tab.checked()
     assert "5 images, 0 clips" in tab.text("report") and "only stills" in tab.text("report")
+    assert "Contact sheet" in tab.text("report") and "duplicate" not in tab.text("grid")
     assert tab.text("estimate").startswith("80 steps")  # as long as the hardware is not known
     save_hardware(Hardware("cpu", "", 0, 0, 16 * GIB, 12 * GIB), studio.settings.cache)
     tab.fill(prompts="a red ball", steps="20")
@@ -114,6 +115,13 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     tab.fill(steps="-3")
     tab.keep(tab.events.refresh(tab.values))
     assert "'-3' is not a whole number" in tab.text("estimate")
+    for dropout, says in (("0.3", "30 % of examples"), ("", "20 % of examples")):
+        tab.fill(steps="", dropout=dropout)
+        tab.keep(tab.events.refresh(tab.values))
+        assert says in tab.text("recipe_words")
+    tab.fill(dropout="often")
+    tab.keep(tab.events.refresh(tab.values))
+    assert "'often' is not a number" in tab.text("estimate")
 
 
 def test_captions_are_edited_replaced_and_their_pictures_removed(tab: Tab, studio: Studio) -> None:
@@ -128,6 +136,16 @@ def test_captions_are_edited_replaced_and_their_pictures_removed(tab: Tab, studi
     assert "any more" in tab.text("toast")
 
 
+def test_what_is_wrong_with_a_picture_stands_beside_it(tab: Tab, studio: Studio, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.png"
+    copy.write_bytes((tmp_path / "files" / "1.png").read_bytes())
+    studio.datasets.add("look", [copy])
+    tab.checked()
+    assert tab.text("grid").count("duplicate") == 1 and "copy.png · blurred, duplicate" in " ".join(
+        tab.text("grid").split()
+    )
+
+
 def test_files_and_starred_clips_go_into_the_dataset(tab: Tab, studio: Studio, tmp_path: Path) -> None:
     more = write_pictures(tmp_path / "more", 6) / "5.png"
     tab.fill(upload=[str(more)])
@@ -139,13 +157,19 @@ def test_files_and_starred_clips_go_into_the_dataset(tab: Tab, studio: Studio, t
 
 def test_train_queues_what_the_form_holds(tab: Tab, studio: Studio) -> None:
     tab.fill(
-        name=" my look ", trigger="ohwx  moon", steps="20", seed="7", clips="2", prompts="a red ball\n\na blue fish"
+        name=" my look ",
+        trigger="ohwx  moon",
+        steps="20",
+        dropout="0,3",
+        seed="7",
+        clips="2",
+        prompts="a red ball\n\na blue fish",
     )
     updates = tab.keep(tab.events.train(tab.values))
     job = studio.trainings.all()[0]
     folder = studio.settings.datasets / "look"
     assert job.request == TrainingRequest(
-        folder, "my look", trigger="ohwx moon", seed=7, steps=20, regularisation_clips=2
+        folder, "my look", trigger="ohwx moon", seed=7, steps=20, caption_dropout=0.3, regularisation_clips=2
     )
     assert job.prompts == ("a red ball", "a blue fish")
     assert updates[tab.layout.name] == "" and "Training my look" in tab.text("now")

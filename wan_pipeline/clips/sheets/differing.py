@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.sampling.early_end import early_end_text
 from wan_pipeline.requests.sampling.guidance_interval import WHOLE, interval_text
 
 Values = Mapping[str, str]
@@ -43,6 +44,7 @@ def settings_of(request: GenerationRequest) -> dict[str, str]:
         "weights": request.quantization or "automatic",
         "cache": str(request.step_cache or "off"),
         "guidance interval": interval_text(request.guidance_interval or WHOLE),
+        "early end": early_end_text(request.early_end),
         "pictures": ", ".join(name[:6] for name in request.input_names),
     }
     return fixed | {f"LoRA {lora.name}": lora.strength for lora in request.loras}

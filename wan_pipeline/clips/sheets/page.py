@@ -16,7 +16,11 @@ WIDTH, HEIGHT = 1754, 1240
 MARGIN, GAP = 60, 22
 LARGE, NORMAL, SMALL = 30, 21, 18
 """Heights of letters: 14, 10 and 8.6 points."""
-INK, SOFT, GROUND, WELL, ACCENT = "#17171c", "#5d5d69", "#ffffff", "#e8e8ed", "#4a3bd0"
+INK, SOFT, GROUND, WELL, ACCENT, WRONG = "#17171c", "#5d5d69", "#ffffff", "#e8e8ed", "#4a3bd0", "#b3261e"
+FRAME = 5
+"""Width of the line around a picture that something is wrong with."""
+MIN_RATIO, MAX_RATIO = 0.5, 3.0
+"""Of a tile's picture, width by height: others are drawn whole, with bars."""
 MAX_TEXT = 400
 """Characters of a caption that are measured at all."""
 
@@ -35,6 +39,8 @@ class Tile:
     """Its description or prompt: as much as two lines hold."""
     is_marked: bool = False
     """Picked: its heading is drawn in colour."""
+    problem: str = ""
+    """What is wrong with it, in red below the lines; its picture has a red frame."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,18 @@ def draw_tile(page: Image.Image, tile: Tile, at: tuple[int, int], box: Boxes) ->
     """Draw a clip with its caption."""
     x, y = at
     page.paste(picture_of(tile.picture, (box.width, box.picture_height)), (x, y))
-    draw, y = ImageDraw.Draw(page), y + box.picture_height + 8
+    draw = ImageDraw.Draw(page)
+    if tile.problem:
+        draw.rectangle((x, y, x + box.width - 1, y + box.picture_height - 1), outline=WRONG, width=FRAME)
+    y += box.picture_height + 8
     step = round(SMALL * 1.3)
     if tile.heading:
         face = font(NORMAL, tile.heading)
         draw.text((x, y), fitted(tile.heading, face, box.width), ACCENT if tile.is_marked else INK, face)
         y += step + 3
-    for line in tile.lines:
+    for line, colour in (*((line, INK) for line in tile.lines), *(((tile.problem, WRONG),) if tile.problem else ())):
         face = font(SMALL, line)
-        draw.text((x, y), fitted(line, face, box.width), INK, face)
+        draw.text((x, y), fitted(line, face, box.width), colour, face)
         y += step
     face = font(SMALL, tile.text)
     for line in wrapped(tile.text, face, box.width, 2):
@@ -120,9 +129,9 @@ def wrapped(text: str, face: Font, width: float, lines: int) -> Iterator[str]:
 
 
 def shape(pictures: Sequence[Path | None]) -> float:
-    """Width by height of the first picture that is there."""
+    """Width by height of the first picture that is there, within MIN_RATIO and MAX_RATIO."""
     for path in pictures:
         if path is not None and path.is_file():
             with Image.open(path) as picture:
-                return float(picture.width / picture.height)
+                return float(min(max(picture.width / picture.height, MIN_RATIO), MAX_RATIO))
     return 5 / 3

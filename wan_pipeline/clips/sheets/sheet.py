@@ -54,7 +54,8 @@ def write_sheet(tiles: Sequence[Tile], title: str, target: Path, grid: Grid | No
         else:
             pages[0].save(part, format="PDF", resolution=DPI, save_all=True, append_images=pages[1:], quality=92)
     labels = (*grid.rows, *grid.columns) if grid else ()
-    return letters_note([title, *labels, *(text for tile in tiles for text in (tile.heading, *tile.lines, tile.text))])
+    words = (text for tile in tiles for text in (tile.heading, *tile.lines, tile.problem, tile.text))
+    return letters_note([title, *labels, *words])
 
 
 def check_ending(target: Path) -> None:
@@ -74,7 +75,7 @@ def _pages(
 ) -> list[Image.Image]:
     """The pages; `is_one`: one that is as tall as it needs to be."""
     columns = len(grid.columns) if grid else _columns(len(tiles))
-    lines = max(bool(tile.heading) * 1.2 + len(tile.lines) + 2 * bool(tile.text) for tile in tiles)
+    lines = max(bool(tile.heading) * 1.2 + len(tile.lines) + bool(tile.problem) + 2 * bool(tile.text) for tile in tiles)
     left = LABEL_WIDTH if grid else 0
     box = boxes(columns, shape([tile.picture for tile in tiles]), math.ceil(lines), left)
     flow: list[Sequence[Tile | None]] = [tiles[at : at + columns] for at in range(0, len(tiles), columns)]

@@ -50,6 +50,12 @@ def choose_second(settings: Settings, first: Placement) -> Placement | None:
     return Placement(torch.device("cuda", 1), first.dtype) if names[0] == names[1] else None
 
 
+def second_free(settings: Settings, first: Placement) -> int:
+    """Free memory of the second GPU for a clip of a process that is to have the first; 0 if there is none."""
+    place = choose_second(settings, first)
+    return free_bytes(place) if place is not None else 0
+
+
 def free_bytes(place: Placement) -> int:
     """Free memory of a device of no other process, with what torch has cached there."""
     if place.on_cpu:

@@ -12,27 +12,24 @@ from enum import StrEnum
 from pathlib import Path
 
 import psutil
-from PIL import Image
 
-from wan_pipeline.errors import ImageError, StorageError, StudioError
+from wan_pipeline.errors import StorageError, StudioError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Throttle
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, Finding, Problem, check_dataset
 from wan_pipeline.trainer.dataset.folder import Item
 from wan_pipeline.trainer.dataset.library import Datasets
-from wan_pipeline.trainer.dataset.pixels import look_at
+from wan_pipeline.trainer.dataset.sheet import write_dataset_sheet
+from wan_pipeline.trainer.dataset.thumbnails import make_thumbnail, version_of
 from wan_pipeline.trainer.recipe import load_recipe
 
 MODULE = "wan_pipeline.jobs.background.dataset_checks"
 REPORT_SECONDS = 0.5
-THUMBNAIL = (320, 320)
-"""Pixels at most."""
 MAX_FINDINGS = 500
 """Findings in a report; there may be one for each of 20,000 files."""
 
@@ -104,22 +101,8 @@ def key_of(items: Sequence[Item], model: str, recipe: str) -> str:
     """Hash of the files as they are now, without captions, and of what they are checked for."""
     digest = hashlib.sha256(f"{model}\0{recipe}\0".encode())
     for item in items:
-        digest.update(f"{item.name}\0{_version(item)}\0".encode("utf-8", "surrogatepass"))
+        digest.update(f"{item.name}\0{version_of(item)}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]
-
-
-def thumbnail_of(settings: Settings, item: Item) -> Path:
-    """Where the thumbnail of an image or clip is, once its check has made it."""
-    name = hashlib.sha256(f"{item.path}\0{_version(item)}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return settings.cache / "thumbnails" / f"{name}.webp"
-
-
-def _version(item: Item) -> str:
-    try:
-        facts = item.path.stat()
-    except OSError:
-        return "gone"
-    return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
 def check(settings: Settings, dataset: str, model: str, recipe: str, key: str) -> DatasetCheck:
@@ -144,11 +127,12 @@ def _check(
     items = datasets.items(dataset)
 
     def between(done: int, total: int) -> None:
-        _make_thumbnail(settings, items[done - 1], spec.fps)
+        make_thumbnail(settings, items[done - 1], spec.fps)
         if reports.is_due():
             file.write(replace(first, done=done, total=total))
 
     found = check_dataset(datasets.folder(dataset), spec, Buckets(spec, numbers.pixels, numbers.max_frames), between)
+    write_dataset_sheet(found, settings, spec.fps, sheet_of(settings, dataset))
     return _report(first.key, found)
 
 
@@ -166,18 +150,9 @@ def _report(key: str, found: Dataset) -> DatasetCheck:
     )
 
 
-def _make_thumbnail(settings: Settings, item: Item, fps: int) -> None:
-    """A small picture of an image or of a clip's first frame, unless it is there. None of what cannot be decoded."""
-    path = thumbnail_of(settings, item)
-    if path.is_file():
-        return
-    try:
-        image = look_at(item, fps, 1).image
-    except (ImageError, OSError):
-        return
-    image.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
-    with whole_file(path) as part:
-        image.convert("RGB").save(part, format="WEBP", quality=80)
+def sheet_of(settings: Settings, dataset: str) -> Path:
+    """Where the contact sheet of a dataset is, as of its last check."""
+    return settings.cache / "datasets" / f"{dataset}.png"
 
 
 def _state_file(settings: Settings, dataset: str) -> StateFile[DatasetCheck]:

@@ -84,7 +84,10 @@ class Estimator:
         """For clips that the workers make when all that run or wait are done. Raises ModelError."""
         models = {request.model for request in requests}
         throughputs = self._throughputs(self._models.spec(model_id) for model_id in models)
-        seconds = self._shared([throughputs[request.model].seconds(request) for request in requests])
+        hardware = self._hardware() if len(requests) == 1 else None  # several are shared out, a GPU each
+        seconds = self._shared(
+            [throughputs[request.model].seconds(request, self._branches(request, hardware)) for request in requests]
+        )
         seconds += self._seconds_before(*throughputs.values())
         text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._ahead())}"
         return Estimate(text, seconds)
@@ -119,12 +122,26 @@ class Estimator:
 
     def seconds(self, request: GenerationRequest) -> float:
         """How long a clip takes: the one number that page, command line and API show. Raises ModelError."""
-        return self._seconds(request, self._hardware())
+        hardware = self._hardware()
+        return self._seconds(request, hardware, self._branches(request, hardware))
 
-    def _seconds(self, request: GenerationRequest, hardware: Hardware | None, own: Forecast | None = None) -> float:
-        """`own` is the forecast of the model's own clip, if it is known."""
+    def _seconds(
+        self, request: GenerationRequest, hardware: Hardware | None, branches: int, own: Forecast | None = None
+    ) -> float:
+        """On so many devices. `own` is the forecast of the model's own clip, if it is known."""
         throughput = self._throughput(self._models.spec(request.model), hardware, own)
-        return throughput.seconds(request) + self._seconds_before(throughput)
+        return throughput.seconds(request, branches) + self._seconds_before(throughput)
+
+    def _branches(self, request: GenerationRequest, hardware: Hardware | None) -> int:
+        """Devices that share the guidance of a clip that is queued now: 2 where it is alone and the planner says so."""
+        if hardware is None or not self._machine(hardware).second:
+            return 1
+        try:
+            return self._planner.choose(
+                request, self._models.spec(request.model), self._machine(hardware)
+            ).plan.branches
+        except GenerationError:  # the settings name no plan: `_estimate` reports it
+            return 1
 
     def _seconds_before(self, *models: Throughput) -> float:
         """What clips of these models wait for: the worker's start, and loading. Jobs ahead of them wait instead."""
@@ -155,7 +172,9 @@ class Estimator:
             except GenerationError as wrong:  # the settings name no plan
                 error = str(wrong)
         own = forecast if request == own_request(spec) else None
-        seconds = self._seconds(request, hardware, own)
+        is_alone = hardware is not None and self._machine(hardware).second > 0
+        branches = forecast.plan.branches if forecast is not None and is_alone else 1
+        seconds = self._seconds(request, hardware, branches, own)
         time = f"about {duration(seconds)}{suffix}"
         if error:
             return Estimate(error, seconds, fits=False)
@@ -176,7 +195,8 @@ class Estimator:
         if hardware.device == "cpu":
             return ""
         total = min(hardware.vram_total / GIB, self._settings.memory_limit or math.inf)
-        return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB"
+        second = f" and {forecast.second_vram / GIB:.1f} GB of a second GPU" if forecast.second_vram else ""
+        return f"fits: {forecast.peak_vram / GIB:.1f} of {total:.1f} GB{second}"
 
     def _throughputs(self, specs: Iterable[ModelSpec]) -> dict[str, Throughput]:
         """Throughput by model id."""
@@ -197,8 +217,9 @@ class Estimator:
             return select_plan(spec, Geometry.of(request, spec), machine)
 
     def _machine(self, hardware: Hardware) -> Machine:
-        """As each worker plans."""
-        return hardware.machine_of(len(self._settings.slots))
+        """As each worker plans, where the queue is empty for a clip that has the second device too."""
+        workers = len(self._settings.slots)
+        return hardware.machine_of(workers, is_alone=workers > 1 and not self._jobs.unfinished())
 
     def _hardware(self) -> Hardware | None:
         return load_hardware(self._settings.cache)

@@ -49,16 +49,20 @@ class Throughput:
         loadings = [job.seconds.get(Stage.LOADING, 0.0) for job in finished]
         first = [job.seconds.get(Stage.LOADING, 0.0) for job in finished if STARTING in job.seconds]
         if len(rates) < len(MEASURED):
-            costs, own = forecast().costs, own_request(spec)
-            rates = {stage: costs[stage].seconds / _work(own, stage, spec) for stage in MEASURED} | rates
+            made, own = forecast(), own_request(spec)
+            costs, branches = made.costs, made.plan.branches
+            rates = {stage: costs[stage].seconds / _work(own, stage, spec, branches) for stage in MEASURED} | rates
             overheads = overheads or [_overhead({stage: cost.seconds for stage, cost in costs.items()})]
             loadings = loadings or [costs[Stage.LOADING].seconds]
         first_loading = median(first) if first else max(loadings)
         return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads), min(loadings), first_loading)
 
-    def seconds(self, request: GenerationRequest) -> float:
-        """The whole clip, with the model in memory. See `first_loading` for what it takes to get there."""
-        return self._denoising(request) + self._decoding(request) + self.overhead + self.loading
+    def seconds(self, request: GenerationRequest, branches: int = 1) -> float:
+        """The whole clip, with the model in memory, on so many devices that share its guidance.
+
+        See `first_loading` for what it takes to get there.
+        """
+        return self._denoising(request, branches) + self._decoding(request) + self.overhead + self.loading
 
     def seconds_left(self, job: Job) -> float:
         """Until an unfinished job is done, from the progress it has reported."""
@@ -73,24 +77,30 @@ class Throughput:
             case _:
                 return self.seconds(request)
 
-    def _denoising(self, request: GenerationRequest) -> float:
-        return self.seconds_per_operation * _work(request, Stage.DENOISING, self.spec)
+    def _denoising(self, request: GenerationRequest, branches: int = 1) -> float:
+        return self.seconds_per_operation * _work(request, Stage.DENOISING, self.spec, branches)
 
     def _decoding(self, request: GenerationRequest) -> float:
         return self.seconds_per_pixel * _work(request, Stage.DECODING, self.spec)
 
 
 def _median_rate(finished: Sequence[Job], stage: Stage, spec: ModelSpec) -> float | None:
-    """Seconds per unit of work; jobs that resumed from a checkpoint do not count, for they did a part of it."""
+    """Seconds per unit of work; jobs that did a part of it do not count: they resumed from a checkpoint or may have
+    ended early.
+    """
     whole = [job for job in finished if stage in job.seconds and not job.resumed_from]
-    rates = [job.seconds[stage] / _work(job.request, stage, spec) for job in whole]
+    if stage is Stage.DENOISING:
+        whole = [job for job in whole if not job.request.early_end]
+    rates = [job.seconds[stage] / _work(job.request, stage, spec, job.branches) for job in whole]
     return median(rates) if rates else None
 
 
-def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec) -> float:
-    """Operations of all transformer passes, or pixels of video to decode."""
+def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec, branches: int = 1) -> float:
+    """Operations of all transformer passes that follow one another, or pixels of video to decode."""
     clip = Geometry.of(request, spec)
-    return clip.video_pixels if stage is Stage.DECODING else clip.passes * sum(operations(spec, clip))
+    if stage is Stage.DECODING:
+        return clip.video_pixels
+    return clip.passes_in_a_row(branches) * sum(operations(spec, clip))
 
 
 def _between_stages(job: Job) -> float | None:

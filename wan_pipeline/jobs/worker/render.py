@@ -15,6 +15,7 @@ from wan_pipeline.clips.poster import write_poster
 from wan_pipeline.clips.receipt import Receipt, receipt_beside, write_receipt
 from wan_pipeline.errors import ReceiptError
 from wan_pipeline.jobs.job import Finished
+from wan_pipeline.planning.memory_plan import branches_of
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -76,6 +77,7 @@ def save_clip(
         seconds,
         tuple(rendered.warnings),
         rendered.provenance.applied_loras,
+        branches_of(rendered.provenance.plan),
     )
 
 
@@ -87,7 +89,8 @@ def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
         return None
     if receipt is None or receipt.request != request or not clip.is_file():  # a job can be edited between two tries
         return None
-    details = receipt.frames_sha256, receipt.seconds, receipt.warnings, receipt.provenance.applied_loras
+    made = receipt.provenance
+    details = receipt.frames_sha256, receipt.seconds, receipt.warnings, made.applied_loras, branches_of(made.plan)
     return Finished(request, clip, poster_path(clip), receipt_path(clip), *details)
 
 
@@ -129,6 +132,7 @@ def _receipt(request: GenerationRequest, rendered: Rendered, label: Label, clip:
         encoder=encoder_settings(),
         latents=None if rendered.latents is None else facts_of(rendered.latents, clip),
         passes=rendered.passes,
+        ended_at=rendered.ended_at,
         seconds=rendered.seconds,
         peak_memory_mb=rendered.peak_memory_mb,
         warnings=rendered.warnings,

@@ -67,7 +67,7 @@ class Finals:
         """What of a clip its final keeps: all that was chosen for it, but for what the profile says."""
         full, origins = self._requests.draft_of(request), request.layers
         changed = {name for name, value in vars(project.final).items() if value is not None}
-        left: dict[str, Any] = dict.fromkeys(changed)
+        left: dict[str, Any] = dict.fromkeys({*changed, "early_end"})  # which is for drafts alone
         if origins:
             left |= {name: None for name in (*LAYERED, "model") if origins.get(name) not in OWN_LAYERS}
         own = replace(full, **{name: value for name, value in left.items() if name != "speed"})

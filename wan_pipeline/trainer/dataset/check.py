@@ -55,6 +55,9 @@ class Example:
 
     item: Item
     bucket: Bucket
+    width: int
+    """Pixels of the image or clip itself."""
+    height: int
     is_regular: bool = False
     """Whether it is there for regularisation, and so has no trigger word and is never held out."""
 
@@ -153,7 +156,7 @@ class _Checker:
             return
         image = shown.image
         bucket = self._buckets.of(image.width, image.height, shown.frames)
-        self.examples.append(Example(item, bucket))
+        self.examples.append(Example(item, bucket, image.width, image.height))
         if item.caption_problem:
             self._find(item, Problem.NO_CAPTION, f"{item.name} has no caption: {item.caption_problem}.")
         if image.width * ENLARGED < bucket.width or image.height * ENLARGED < bucket.height:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,9 @@ class TrainingPlanner:
         """`buckets` holds each example's; `limit_gib` caps the device's memory, 0: all free but a reserve."""
         self._recipe = recipe
         self._machine = machine
-        self._works = [_work(spec, recipe, bucket) for bucket in buckets]
+        self._works: Counter[Work] = Counter()  # of thousands of examples few have a size of their own
+        for bucket, count in Counter(buckets).items():
+            self._works[_work(spec, recipe, bucket)] += count
         self._ram = max(machine.ram - PROCESS_BYTES, 0.0)
         free = (1 - SPARE) * machine.vram if machine.vram else self._ram
         self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own reserve
@@ -131,12 +134,12 @@ class TrainingPlanner:
     def _candidate(self, plan: TrainingPlan) -> TrainingCandidate:
         """The memory of the largest batch, and the mean time of a step."""
         largest = forecast(self._largest, plan, self._machine)
-        seconds = sum(forecast(work, plan, self._machine).step_seconds / work.examples for work in self._works)
-        batches = sum(1 / work.examples for work in self._works)
+        batches = {work: count / work.examples for work, count in self._works.items()}
+        seconds = sum(forecast(work, plan, self._machine).step_seconds * each for work, each in batches.items())
         device, host = largest.bytes, largest.host_bytes
         if not self._machine.vram:
             device, host = device + host, 0.0
-        mean = TrainingForecast(plan, device, host, self._recipe.accumulation * seconds / batches)
+        mean = TrainingForecast(plan, device, host, self._recipe.accumulation * seconds / sum(batches.values()))
         return TrainingCandidate(mean, self.limit, self._ram, self._recipe.steps)
 
     @property

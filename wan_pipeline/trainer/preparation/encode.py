@@ -30,8 +30,10 @@ from wan_pipeline.models.inspect import MASK_CHANNELS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.progress import check_cancelled
 from wan_pipeline.storage.files import keep_newest, whole_file
+from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.dataset.check import Example
+from wan_pipeline.trainer.dataset.folder import DatasetError, Item
 from wan_pipeline.trainer.dataset.pixels import read_pixels
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 
@@ -77,11 +79,28 @@ class Encoded:
     """None for models that need none."""
 
 
+def content_of(item: Item, cache: Path, observer: TrainingObserver) -> str:
+    """Hash of an item's file as it is now.
+
+    Raises DatasetError if it cannot be read any more, StorageError or Cancelled.
+    """
+    try:
+        return FileHashes(cache / "hashes").sha256(item.path, lambda: check_cancelled(observer, "training"))
+    except OSError as error:
+        raise DatasetError(
+            f"{item.name} could be read when the dataset was checked, and cannot be now ({error.strerror}); "
+            "put it back, or start the training again without it."
+        ) from error
+
+
 @torch.no_grad()
 def encode_pixels(
     examples: Sequence[Example], contents: Sequence[str], encoders: Encoders, observer: TrainingObserver
 ) -> list[Encoded]:
-    """Encode examples, whose files have these hashes. Raises ImageError, ModelError, GenerationError, StorageError."""
+    """Encode examples, whose files have these hashes.
+
+    Raises DatasetError, ImageError, ModelError, GenerationError, StorageError or Cancelled.
+    """
     paths = [_path(encoders, content, example.bucket) for content, example in zip(contents, examples, strict=True)]
     found = [_read(path) for path in paths]
     missing = [index for index, encoded in enumerate(found) if encoded is None]
@@ -93,6 +112,10 @@ def encode_pixels(
                 check_cancelled(observer, "training")
                 observer.progress(TrainingProgress(TrainingStage.ENCODING, done, len(missing)))
                 encoded = found[index] = encoder.encode(examples[index])
+                if content_of(examples[index].item, encoders.cache, observer) != contents[index]:
+                    raise DatasetError(
+                        f"{examples[index].item.name} has changed while it was read; start the training again."
+                    )
                 _write(paths[index], encoded)
             del encoder
         keep_newest(encoders.cache / "latents", max(MAX_LATENTS, len(paths)))

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from wan_pipeline.engine.text import MAX_CACHED, EmbeddingCache, embed
-from wan_pipeline.progress import check_cancelled
-from wan_pipeline.storage.hashes import FileHashes
 from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.dataset.check import Dataset
 from wan_pipeline.trainer.flow import Given
-from wan_pipeline.trainer.preparation.encode import Encoders, FirstFrame, encode_pixels
+from wan_pipeline.trainer.preparation.encode import Encoders, FirstFrame, content_of, encode_pixels
 from wan_pipeline.trainer.progress import CaptionsObserver, TrainingObserver
 
 
@@ -66,15 +64,14 @@ class Prepared:
 def prepare(dataset: Dataset, trigger: str, encoders: Encoders, observer: TrainingObserver) -> Prepared:
     """Encode captions, each of the dataset's own behind the `trigger` word if there is one, and pixels.
 
-    Raises ImageError, ModelError, GenerationError, StorageError or Cancelled.
+    Raises DatasetError, ImageError, ModelError, GenerationError, StorageError or Cancelled.
     """
     captions = [
         example.item.caption if example.is_regular else f"{trigger} {example.item.caption}".strip()
         for example in dataset.examples
     ]
     texts = _encode_texts([*captions, ""], encoders, observer)
-    hashes = FileHashes(encoders.cache / "hashes")
-    contents = [hashes.sha256(one.item.path, lambda: check_cancelled(observer, "training")) for one in dataset.examples]
+    contents = [content_of(one.item, encoders.cache, observer) for one in dataset.examples]
     encoded = encode_pixels(dataset.examples, contents, encoders, observer)
     facts = [
         [content, caption, str(example.bucket)]
@@ -94,7 +91,7 @@ def prepare(dataset: Dataset, trigger: str, encoders: Encoders, observer: Traini
 
 @torch.no_grad()
 def _encode_texts(captions: list[str], encoders: Encoders, observer: TrainingObserver) -> list[Tensor]:
-    embeddings = embed(
+    return embed(
         encoders.model,
         captions,
         EmbeddingCache(encoders.cache / "prompts", max(len(captions), MAX_CACHED)),
@@ -102,8 +99,8 @@ def _encode_texts(captions: list[str], encoders: Encoders, observer: TrainingObs
         encoders.text_setup,
         CaptionsObserver(observer),
         streams=encoders.streams_text,
+        kept=lambda embedding: _unpadded(embedding[0]),
     )
-    return [_unpadded(embedding[0]) for embedding in embeddings]
 
 
 def _unpadded(text: Tensor) -> Tensor:

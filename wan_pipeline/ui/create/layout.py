@@ -137,7 +137,8 @@ class FormLayout(Layout):
                 self.form.place("quantization", "guidance_interval")
             with gr.Row(elem_classes="pair"):
                 self.form.place("cache", "cache_amount")
-            self.form.place("noise_size")
+            with gr.Row(elem_classes="pair"):
+                self.form.place("early_end", "noise_size")
             gr.HTML(self._templates.render("create/advanced_hint.html"))
             self.form.place("prompt_before", "prompt_after")
 

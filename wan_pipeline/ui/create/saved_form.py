@@ -77,6 +77,7 @@ def draft_of_setup(form: Form, setup: Setup, prompt: str) -> Draft:
         scheduler=setup.scheduler,
         cache=setup.cache,
         cache_amount=setup.cache_amount,
+        early_end=setup.early_end,
         prompt_before=None,
         prompt_after=None,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.sampling.early_end import early_end_text
 from wan_pipeline.requests.sampling.guidance_interval import interval_text
 from wan_pipeline.ui.common.names import Names, not_shown
 from wan_pipeline.ui.common.templates import clip_length, frame_size
@@ -75,6 +76,7 @@ def _rare_settings(request: GenerationRequest) -> dict[str, str]:
         "Reference images": ", ".join(_short(name) for name in request.reference_images),
         "Step cache": str(cache) if cache else "",
         "Guidance interval": interval_text(interval) if interval else "",
+        "Early end": early_end_text(request.early_end) if request.early_end else "",
         "Noise of a clip of": request.noise_size.replace("x", " x "),
     }
     return {name: value for name, value in used.items() if value}

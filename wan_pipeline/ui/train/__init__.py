@@ -41,7 +41,13 @@ class TrainRoom:
     def _wire_training(self, events: TrainEvents, links: PageLinks) -> None:
         layout, inputs, outputs = self._layout, self._layout.inputs, self._layout.components
         links.entered(RoomId.TRAIN)(events.enter, inputs | {layout.captioner}, outputs, **QUIET)
-        settings = [layout.model.input, layout.recipe.input, layout.steps.change, layout.prompts.change]
+        settings = [
+            layout.model.input,
+            layout.recipe.input,
+            layout.steps.change,
+            layout.dropout.change,
+            layout.prompts.change,
+        ]
         gr.on(
             [layout.clock.tick, *settings],
             events.refresh,

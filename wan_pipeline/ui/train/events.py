@@ -105,6 +105,7 @@ class TrainEvents:
             trigger=typed.trigger,
             seed=typed.seed,
             steps=typed.steps,
+            caption_dropout=typed.caption_dropout,
             regularisation_clips=typed.clips,
         )
 

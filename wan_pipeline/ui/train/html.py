@@ -34,6 +34,8 @@ class Picture:
 
     item: Item
     thumbnail: Path | None
+    problem: str = ""
+    """What is wrong with it, beside its caption."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def report(
     templates: Templates,
     check: DatasetCheck | None,
     items: Sequence[Item],
+    sheet: Path | None = None,
     captions: WrittenCaptions | None = None,
     error: str = "",
 ) -> str:
@@ -99,6 +102,7 @@ def report(
         check=check,
         count=len(items),
         without_caption=sum(not item.caption for item in items),
+        sheet=sheet,
         captions=captions,
         error=error,
         max_findings=MAX_FINDINGS,

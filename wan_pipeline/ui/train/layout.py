@@ -10,6 +10,7 @@ from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.registry import DEFAULT_MODEL
+from wan_pipeline.requests.options import number
 from wan_pipeline.trainer.dataset.library import TAKEN
 from wan_pipeline.trainer.recipe import recipe_names
 from wan_pipeline.ui.common.clock import room_clock
@@ -49,6 +50,7 @@ class Typed:
     recipe: str
     trigger: str
     steps_text: str
+    dropout_text: str
     seed_text: str
     clips_text: str
     prompts: tuple[str, ...]
@@ -62,6 +64,16 @@ class Typed:
     def steps(self) -> int | None:
         """None for the recipe's. Raises UserError for what is no number."""
         return _whole("steps", self.steps_text) if self.steps_text else None
+
+    @property
+    def caption_dropout(self) -> float | None:
+        """None for the recipe's. Raises UserError for what is no number."""
+        return number("caption dropout")(self.dropout_text) if self.dropout_text else None
+
+    @property
+    def changes(self) -> dict[str, int | float | None]:
+        """Of the recipe. Raises UserError for what is no number."""
+        return {"steps": self.steps, "caption_dropout": self.caption_dropout}
 
     @property
     def seed(self) -> int:
@@ -102,6 +114,7 @@ class TrainLayout(Layout):
                 self.recipe,
                 self.trigger,
                 self.steps,
+                self.dropout,
                 self.seed,
                 self.clips,
                 self.prompts,
@@ -123,6 +136,7 @@ class TrainLayout(Layout):
             recipe=values[self.recipe] or "",
             trigger=" ".join((values[self.trigger] or "").split()),
             steps_text=(values[self.steps] or "").strip(),
+            dropout_text=(values[self.dropout] or "").strip(),
             seed_text=(values[self.seed] or "").strip(),
             clips_text=(values[self.clips] or "").strip(),
             prompts=tuple(line.strip() for line in lines if line.strip()),
@@ -162,7 +176,11 @@ class TrainLayout(Layout):
         with gr.Row(elem_classes="duo"):
             self.model = gr.Dropdown([DEFAULT_MODEL], value=DEFAULT_MODEL, label="Model", min_width=100)
             self.recipe = gr.Dropdown(recipe_names(), value="style", label="Recipe", min_width=100)
-        self.trigger = gr.Textbox(label="Trigger word", max_lines=1, placeholder="none", elem_id="trigger-word")
+        with gr.Row(elem_classes="duo"):
+            self.trigger = gr.Textbox(
+                label="Trigger word", max_lines=1, placeholder="none", elem_id="trigger-word", min_width=100
+            )
+            self.dropout = gr.Textbox(label="Caption dropout", max_lines=1, placeholder="the recipe's", min_width=100)
         with gr.Row(elem_classes="duo"):
             self.steps = gr.Textbox(label="Steps", max_lines=1, placeholder="the recipe's", min_width=100)
             self.seed = gr.Textbox("1", label="Seed", max_lines=1, min_width=100)

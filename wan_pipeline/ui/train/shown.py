@@ -11,12 +11,13 @@ from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.background.captions import WrittenCaptions
-from wan_pipeline.jobs.background.dataset_checks import DatasetCheck, key_of, thumbnail_of
+from wan_pipeline.jobs.background.dataset_checks import DatasetCheck, key_of, sheet_of
 from wan_pipeline.jobs.training.job import TrainingJob
 from wan_pipeline.jobs.training.samples import checkpoints_of, samples_of
 from wan_pipeline.studio import Studio
 from wan_pipeline.trainer.dataset.folder import Item
 from wan_pipeline.trainer.dataset.tags import has_tag
+from wan_pipeline.trainer.dataset.thumbnails import thumbnail_of
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.ui.common.events import Updates, Values
 from wan_pipeline.ui.common.files import served_copy
@@ -84,9 +85,20 @@ class TrainView:
         except UserError as wrong:
             error = str(wrong)
         wanted = [item for item in items if not tag or has_tag(item.caption, tag)]
-        shown = [html.Picture(item, self._thumbnail(item)) for item in wanted[offset : offset + html.PAGE_SIZE]]
+        problems = _problems(check)
+        shown = [
+            html.Picture(item, self._thumbnail(item), problems.get(item.name, ""))
+            for item in wanted[offset : offset + html.PAGE_SIZE]
+        ]
         return self._layout.updates(
-            report=html.report(self._templates, check, items, self._captions(typed) if items else None, error),
+            report=html.report(
+                self._templates,
+                check,
+                items,
+                self._sheet(typed, check),
+                self._captions(typed) if items else None,
+                error,
+            ),
             tags=html.tags(self._templates, items, tag, len(wanted)),
             grid=html.grid(self._templates, shown, offset, len(wanted)),
             estimate=self._estimate(typed, check),
@@ -115,7 +127,7 @@ class TrainView:
             return ""
         try:
             spec = self._studio.models.spec(typed.model)
-            recipe = load_recipe(typed.recipe, spec.memory, steps=typed.steps)
+            recipe = load_recipe(typed.recipe, spec.memory, **typed.changes)
             found = self._studio.training_estimates.estimate(spec, recipe, check.buckets, len(typed.prompts))
         except UserError as error:
             return estimate(self._templates, str(error), fits=False)
@@ -124,10 +136,15 @@ class TrainView:
     def _recipe_words(self, typed: Typed) -> str:
         try:
             spec = self._studio.models.spec(typed.model)
-            recipe = load_recipe(typed.recipe, spec.memory, steps=typed.steps)
+            recipe = load_recipe(typed.recipe, spec.memory, **typed.changes)
         except UserError:  # the forecast says it
             return ""
         return self._templates.render("train/recipe.html", recipe=recipe)
+
+    def _sheet(self, typed: Typed, check: DatasetCheck | None) -> Path | None:
+        """The contact sheet of what was checked."""
+        path = sheet_of(self._studio.settings, typed.dataset)
+        return self._served_file(path) if check is not None and check.is_over and path.is_file() else None
 
     def _thumbnail(self, item: Item) -> Path | None:
         path = thumbnail_of(self._studio.settings, item)
@@ -170,6 +187,14 @@ class TrainView:
             return self._served(path, path.stat().st_mtime_ns)
         except OSError:  # it has gone: the next look shows that
             return path
+
+
+def _problems(check: DatasetCheck | None) -> dict[str, str]:
+    """What is wrong with files of a dataset, by name."""
+    found: dict[str, list[str]] = {}
+    for finding in check.findings if check is not None else ():
+        found.setdefault(finding.name, []).append(finding.problem.value)
+    return {name: ", ".join(problems) for name, problems in found.items()}
 
 
 def _served(path: Path, _: int) -> Path:

@@ -1,4 +1,6 @@
-"""The fields that say what of a clip is not computed: a step cache, how much it skips, and the guidance interval."""
+"""The fields that say what of a clip is not computed: a step cache and how much it skips, an early end, and the
+guidance interval.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import gradio as gr
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.requests.request import Draft
+from wan_pipeline.requests.sampling.early_end import OFF, early_end_text, parse_early_end
 from wan_pipeline.requests.sampling.guidance_interval import interval_text, parse_interval
 from wan_pipeline.requests.sampling.step_cache import AMOUNTS, TITLES, CacheKind, amount_of_threshold, parse_amount
 from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, plain
@@ -61,8 +64,26 @@ def _shown_interval(draft: Draft, spec: ModelSpec) -> str:
     return interval_text(draft.guidance_interval) if draft.guidance_interval else ""
 
 
+def _early_end(choices: Choices) -> gr.Dropdown:
+    options = [("Default", ""), ("Off", OFF), *((word.capitalize(), word) for word in AMOUNTS)]
+    return gr.Dropdown(options, value="", label="End early", min_width=120, allow_custom_value=True)
+
+
+def _read_early_end(values: FieldValues, spec: ModelSpec) -> dict[str, Any]:
+    text = str(values["early_end"] or "").strip()
+    try:
+        return {"early_end": parse_early_end(text) if text else None}
+    except UserError as error:
+        raise RequestError("early_end", str(error)) from error
+
+
+def _shown_early_end(draft: Draft, spec: ModelSpec) -> str:
+    return "" if draft.early_end is None else early_end_text(draft.early_end)
+
+
 SKIPPING_FIELDS = {
     "cache": Field(_cache, plain("cache", _cache).read, _shown_cache),
     "cache_amount": Field(_amount, _read_amount, _shown_amount),
+    "early_end": Field(_early_end, _read_early_end, _shown_early_end),
     "guidance_interval": Field(_interval, _read_interval, _shown_interval),
 }
