@@ -92,14 +92,18 @@ class CutFiles:
             raise ProjectError(f"The version's name has {len(text)} characters; use at most {MAX_VERSION_NAME}.")
         number = max((version.number for version in self.versions(cut.name)), default=0) + 1
         version = Version(number, text, datetime.now(UTC), cut)
-        _write(self._versions(cut.name) / f"{number:04}.json", version.to_dict())
+        self.put_version(version)
         return version
 
+    def put_version(self, version: Version) -> None:
+        """Save a version under the number that it has. Raises StorageError."""
+        _write(self._versions(version.cut.name) / f"{version.number:04}.json", version.to_dict())
+
     def _path(self, name: str) -> Path:
-        return self._folder / f"{_checked(name)}.json"
+        return self._folder / f"{check_name(name)}.json"
 
     def _versions(self, name: str) -> Path:
-        return self._folder / "versions" / _checked(name)
+        return self._folder / "versions" / check_name(name)
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
@@ -114,7 +118,7 @@ def _version(path: Path) -> Version | None:
         return None
 
 
-def _checked(name: str) -> str:
+def check_name(name: str) -> str:
     """Raises ProjectError for what cannot be the name of a file everywhere."""
     if not name or safe_name(name) != name:
         raise ProjectError(f"'{name[:80]}' cannot be the name of a cut; use letters, digits, spaces and hyphens.")
