@@ -51,7 +51,7 @@ def bundled_cuts(files: CutFiles, clips: Path) -> BundledCuts:
     ]
     ids = {
         _inside(item.clip): id
-        for item in dict.fromkeys(replace(item, first=0, end=None, dissolve=0, title=None) for item in _items(found))
+        for item in dict.fromkeys(CutItem(item.clip) for item in _items(found))
         if (id := _id_of(path_of(item, clips)))
     }
     return BundledCuts(tuple(_renamed(each, _inside) for each in found), ids)
@@ -105,12 +105,12 @@ def _free(name: str, ids: Mapping[str, str], clips: Path) -> str:
 def _items(cuts: Iterable[BundledCut]) -> Iterable[CutItem]:
     for each in cuts:
         for cut in (each.cut, *(version.cut for version in each.versions)):
-            yield from cut.items
+            yield from (item for item in cut.items if not item.is_card)
 
 
 def _renamed(bundled: BundledCut, name: Callable[[str], str]) -> BundledCut:
     def renamed(cut: Cut) -> Cut:
-        items = tuple(replace(item, clip=name(item.clip)) for item in cut.items)
+        items = tuple(item if item.is_card else replace(item, clip=name(item.clip)) for item in cut.items)
         return replace(cut, name=bundled.cut.name, items=items)
 
     versions = tuple(replace(each, cut=renamed(each.cut)) for each in bundled.versions)

@@ -18,7 +18,7 @@ from wan_pipeline.clips.read import read_frames
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-from wan_pipeline.projects.cut.mixer import Mixer
+from wan_pipeline.projects.cut.mixer import Level, Mixer
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.sound import SOUND_RATE, CutSound
 from wan_pipeline.settings import Settings
@@ -80,6 +80,10 @@ def mixed(sequence: Sequence) -> Iterator[NDArray[np.uint8]]:
     mixer = Mixer(sequence)
     for piece in sequence.pieces:
         mixer.next_piece()
+        if piece.is_card:
+            for frame in _black(piece, sequence.size, np.uint8):
+                yield from mixer.add(frame)
+            continue
         for number, frame in enumerate(read_frames(piece.source.clip)):
             if number >= piece.end:
                 break
@@ -98,9 +102,20 @@ def render_prores(sequence: Sequence, output: Path, settings: Settings, observer
     with writing(order, sequence.size, sequence.rate, sequence.name[:8].upper()) as writer:
         for piece in sequence.pieces:
             mixer.next_piece()
+            if piece.is_card:
+                for frame in _black(piece, sequence.size, np.uint16):
+                    for done in mixer.add(frame):
+                        writer.write(done[None])
+                continue
             into = _PieceWriter(writer, mixer, piece)
             warnings += feed(open_source(piece.source.clip), settings, observer, into)[1]
     return tuple(dict.fromkeys(warnings))
+
+
+def _black(piece: Piece, size: tuple[int, int], kind: type[Level]) -> Iterator[NDArray[Level]]:
+    """The frames of a card, before its title."""
+    frame = np.zeros((size[1], size[0], 3), kind)
+    return (frame for _ in range(piece.frames))
 
 
 class _PieceWriter:

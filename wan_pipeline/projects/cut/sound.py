@@ -43,7 +43,7 @@ class CutSound:
 
         sequence, parts = self._sequence, []
         for number, (piece, start) in enumerate(zip(sequence.pieces, sequence.starts, strict=True)):
-            if piece.source.rate == sequence.rate and self._has_sound(piece.source.clip):
+            if not piece.is_card and piece.source.rate == sequence.rate and self._has_sound(piece.source.clip):
                 part = self._part(piece, sequence.after(number))
                 parts.append(part.with_start(float(start / sequence.rate)))
         return CompositeAudioClip(parts) if parts else None
