@@ -17,6 +17,7 @@ from wan_pipeline.projects.cut.edits import MAX_CARD
 from wan_pipeline.projects.cut.files import Version
 from wan_pipeline.projects.cut.orders import PROGRAMS, CutFormat
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.sound import has_rate_of
 from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
 from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
 from wan_pipeline.wording import plural
@@ -163,14 +164,16 @@ def _player(sequence: Sequence) -> dict[str, Any]:
         "size": [width, height],
         "fade": FADE_FRAMES,
         "pieces": [
-            _played(piece, start, (width, height))
+            _played(piece, start, (width, height), has_rate_of(sequence, piece))
             for piece, start in zip(sequence.pieces, sequence.starts, strict=True)
         ],
     }
 
 
-def _played(piece: Piece, start: int, size: tuple[int, int]) -> dict[str, Any]:
+def _played(piece: Piece, start: int, size: tuple[int, int], is_heard: bool) -> dict[str, Any]:
+    """`is_heard`: whether the clip's sound, if it has one, is in the rendered cut."""
     return {
+        "heard": is_heard,
         "url": "" if piece.problem or piece.is_card else file_url(piece.source.clip),
         "rate": float(piece.source.rate),
         "first": piece.first,
