@@ -92,6 +92,7 @@ def test_a_card_without_words_is_black_in_every_timeline(studio: Studio, tmp_pat
 def test_a_cut_of_cards_alone_has_a_length() -> None:
     cut = with_card(Cut("main", "25"), 0, "The End", 50)
     sequence = sequence_of(cut, Path())
+    assert titled(cut, 0, Title("The End", 5, 9)) == cut, "its words are seen as long as it is"
     assert (sequence.frames, sequence.pieces[0].title_span, sequence.pieces[0].problem) == (50, (0, 50), "")
     with pytest.raises(RequestError, match="has 1 clips, and no number 3"):
         with_card(cut, 2, "later", 5)

@@ -70,10 +70,11 @@ def dissolved(cut: Cut, place: int, frames: int) -> Cut:
 
 
 def titled(cut: Cut, place: int, title: Title | None) -> Cut:
-    """Raises RequestError for words that are too long, or too few."""
+    """The title of a card is seen as long as the card. Raises RequestError for words that are too long, or too few."""
+    item = item_at(cut, place)
     if title is not None:
         text = "\n".join(line.strip() for line in printable(title.text).strip().splitlines())
         if not 1 <= len(text) <= MAX_TITLE:
             raise RequestError("title", f"A title has 1 to {MAX_TITLE} characters, and this one {len(text)}.")
-        title = replace(title, text=text)
-    return changed(cut, place, replace(item_at(cut, place), title=title))
+        title = Title(text, place=title.place) if item.is_card else replace(title, text=text)
+    return changed(cut, place, replace(item, title=title))
