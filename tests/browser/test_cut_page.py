@@ -39,6 +39,7 @@ PLAYED = """milliseconds => new Promise((done, failed) => {
   wanCut.show(0);
   document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'l', bubbles: true}));
 })"""
+HEARD = "() => [...document.querySelectorAll('.cut-layer video')].some(video => !video.muted)"
 
 
 @pytest.fixture
@@ -92,6 +93,15 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     seen = page.evaluate(PLAYED, 1000 * WAIT_SECONDS)
     assert 0 in seen and 46 in seen and len(seen) > 15  # a machine with much else to do leaves some out
     expect(page.locator(".cut-time")).to_have_text("00:00:02:14")
+    assert page.evaluate(HEARD)
+    page.get_by_role("button", name="Mute (M)").click()
+    assert not page.evaluate(HEARD)
+
+    page.get_by_role("button", name="Title card").click()
+    expect(pieces).to_have_count(TAKES + 1)
+    expect(page.locator(".cut-title textarea")).to_have_value("Title")  # its words are in the text of its label too
+    page.get_by_role("button", name="Remove from the cut").click()
+    expect(pieces).to_have_count(TAKES)
 
     page.get_by_role("button", name="Versions").click()
     page.get_by_label("Save the cut as it is").fill("for the client")

@@ -25,6 +25,13 @@ from wan_pipeline.projects.bundle import (
     members_of,
     read_manifest,
 )
+from wan_pipeline.projects.bundled_notes import MAX_BYTES as MAX_NOTES_BYTES
+from wan_pipeline.projects.bundled_notes import MEMBER as NOTES
+from wan_pipeline.projects.bundled_notes import BundledNotes, ClipNotes, notes_to_json, read_notes_json
+from wan_pipeline.projects.cut.bundled import MAX_BYTES as MAX_CUTS_BYTES
+from wan_pipeline.projects.cut.bundled import MEMBER as CUTS
+from wan_pipeline.projects.cut.bundled import BundledCuts, add_cuts, bundled_cuts, cuts_to_json, read_cuts_json
+from wan_pipeline.projects.cut.files import CutFiles
 from wan_pipeline.projects.file import FILE, read_project
 from wan_pipeline.projects.needs import Needs
 from wan_pipeline.projects.project import DEFAULT, Project
@@ -39,7 +46,6 @@ from wan_pipeline.projects.shots.bundled import (
     shots_to_json,
 )
 from wan_pipeline.projects.shots.shot import Shot
-from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.store import Projects, project_id
 from wan_pipeline.projects.unpacking import Unpacking
 from wan_pipeline.requests.lists.pictures import read_member
@@ -48,6 +54,9 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.zips import DAMAGED_ZIP
+
+MAX_NAMED = 20
+"""Clips of cuts that an import tells by their names."""
 
 
 class Bundles:
@@ -60,11 +69,11 @@ class Bundles:
         gallery: Gallery,
         requests: RequestResolver,
         catalog: LoraCatalog,
-        shots: Shots,
         bundled_shots: BundledShots,
+        bundled_notes: BundledNotes,
         check_main_app: CheckMainApp = unchecked,
     ) -> None:
-        self._shots, self._bundled_shots = shots, bundled_shots
+        self._shots, self._bundled_shots, self._bundled_notes = bundled_shots.shots, bundled_shots, bundled_notes
         self._settings, self._projects, self._gallery, self._requests = settings, projects, gallery, requests
         self._needs = Needs(settings, requests, catalog)
         self._check_main_app = check_main_app
@@ -72,8 +81,8 @@ class Bundles:
     # Writing
 
     def write(self, name: str, target: Path, *, with_loras: bool = False, with_clips: bool = False) -> Path:
-        """Write a project's bundle, with its shots, and the pictures of these and of its characters. Those that its
-        clips were made from go with the clips.
+        """Write a project's bundle, with its shots, cuts and notes, and the pictures of shots and characters. Those
+        that its clips were made from go with the clips.
 
         Raises ProjectError for a project that is not there or could not be imported, LoraError for a LoRA of its
         setup that is not there, StorageError.
@@ -93,6 +102,8 @@ class Bundles:
             archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False))
             archive.writestr(FILE, self._projects.path(project.id).read_text(encoding="utf-8"))
             archive.writestr(MEMBER, shots_to_json(shots))
+            archive.writestr(CUTS, cuts_to_json(bundled_cuts(self._cuts(project), self._settings.clips)))
+            archive.writestr(NOTES, notes_to_json(self._bundled_notes.of(self._ids(project))))
             for member, path in files.items():
                 archive.write(path, member)
             for clip in clips:
@@ -101,6 +112,12 @@ class Bundles:
 
     def _clips(self, project: Project) -> Iterator[Clip]:
         return (clip for clip in self._gallery.of_project(project.label) if clip.path.is_file())
+
+    def _ids(self, project: Project) -> list[str]:
+        return [clip.id for clip in self._gallery.of_project(project.label)]
+
+    def _cuts(self, project: Project) -> CutFiles:
+        return CutFiles(self._projects.path(project.id).parent)
 
     def _styles(self, needs: Iterable[Need]) -> Iterator[Path]:
         for need in needs:
@@ -141,6 +158,7 @@ class Bundles:
             with zipfile.ZipFile(source) as archive:
                 manifest, members = read_manifest(archive), members_of(archive)
                 project, shots = self._project(archive, manifest), _shots_of(archive)
+                cuts, said = _cuts_of(archive), _notes_of(archive)
                 unpacking = Unpacking(archive, manifest.project, members, self._settings, self._requests)
                 unpacking.check_room()
                 clips = unpacking.write()
@@ -151,9 +169,18 @@ class Bundles:
             raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error
         self._gallery.rescan()
         self._bundled_shots.add(project.label, shots)
+        self._bundled_notes.add(said, set(self._ids(project)))
+        absent = add_cuts(cuts, self._cuts(project), self._settings.clips, self._path_of)
+        notes += [f"Clip of a cut that is not here: {name[:200]}" for name in absent[:MAX_NAMED]]
+        if len(absent) > MAX_NAMED:
+            notes.append(f"And {len(absent) - MAX_NAMED:,} more clips of cuts that are not here.")
         project = self._projects.create(replace(project, output=""))  # last: what broke off is imported again
         missing = tuple(need for need in manifest.needs if not self._needs.has(need))
         return Imported(project, clips, missing, unpacking.skipped, tuple(notes))
+
+    def _path_of(self, clip_id: str) -> Path | None:
+        found = self._gallery.find(clip_id)
+        return found.path if found and found.path.is_file() else None
 
     def _project(self, archive: zipfile.ZipFile, manifest: Manifest) -> Project:
         """The bundle's project. Raises ProjectError if it cannot be read, or is here already."""
@@ -177,6 +204,20 @@ def _shots_of(archive: zipfile.ZipFile) -> list[BundledShot]:
     if MEMBER not in archive.namelist():
         return []
     return read_shots_json(read_member(archive, MEMBER, MAX_SHOTS_BYTES))
+
+
+def _cuts_of(archive: zipfile.ZipFile) -> BundledCuts:
+    """None in a bundle of an older version. Raises UserError."""
+    if CUTS not in archive.namelist():
+        return BundledCuts()
+    return read_cuts_json(read_member(archive, CUTS, MAX_CUTS_BYTES))
+
+
+def _notes_of(archive: zipfile.ZipFile) -> list[ClipNotes]:
+    """None in a bundle of an older version. Raises UserError."""
+    if NOTES not in archive.namelist():
+        return []
+    return read_notes_json(read_member(archive, NOTES, MAX_NOTES_BYTES))
 
 
 def _check_id(name: str) -> None:

@@ -31,6 +31,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.lora.notes import LoraNotes
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.projects.bundled_notes import BundledNotes
 from wan_pipeline.projects.bundles import Bundles
 from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.checkpoint_grids import CheckpointGrids
@@ -138,8 +139,9 @@ class Studio:
         self.moves = ClipMoves(self._database, self.gallery, check)
         self.shots = Shots(self._database, settings.clips, check)
         self.bundles = Bundles(
-            *(settings, self.projects, self.gallery, self.requests, self.lora_catalog, self.shots),
-            *(BundledShots(self._database, self.shots, self.gallery), check),
+            *(settings, self.projects, self.gallery, self.requests, self.lora_catalog),
+            BundledShots(self._database, self.shots, self.gallery),
+            *(BundledNotes(self._database, self.comments), check),
         )
         self.styles = Styles(settings, self.requests, self.projects, self._draws_styles, check)
         self.in_process = InProcess(settings, self.requests, self.projects, self.project_clips, self.queue)

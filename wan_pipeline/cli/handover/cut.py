@@ -42,6 +42,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     remove = _action(actions, "remove", _remove, "take a clip out of a cut; its file stays")
     remove.add_argument("--on", type=int, required=True, metavar="N", help="the clip's number in the cut, from 1")
     _add_title(actions)
+    _add_card(actions)
     _add_versions(actions)
     _action(actions, "relink", _relink, "take the finals of drafts into a cut; what it was becomes a version")
     taken = _action(actions, "import", _import, "say what an editor changed in an exported timeline, or take it over")
@@ -59,6 +60,14 @@ def _add_title(actions: Commands[argparse.ArgumentParser]) -> None:
     )
     title.add_argument("--frames", type=int, metavar="N", help="how long (to the clip's end)")
     title.add_argument("--place", choices=PLACES, default="centre", help="where in the frame (centre)")
+
+
+def _add_card(actions: Commands[argparse.ArgumentParser]) -> None:
+    card = _action(actions, "card", _card, "add a title card, words on black, to a cut")
+    card.add_argument("text", metavar="TEXT", help="its words")
+    card.add_argument("--frames", type=int, required=True, metavar="N", help="how long")
+    card.add_argument("--before", type=int, metavar="N", help="the clip's number in the cut, from 1 (at the end)")
+    card.add_argument("--place", choices=PLACES, default="centre", help="where in the frame (centre)")
 
 
 def _add_versions(actions: Commands[argparse.ArgumentParser]) -> None:
@@ -134,6 +143,20 @@ def _title(options: argparse.Namespace) -> int:
     title = Title(words, options.at, options.frames, TitlePlace(options.place)) if words else None
     with opened_studio(options) as studio:
         cut = studio.cuts.change(options.project, _name(options), lambda cut: titled(cut, options.on - 1, title))
+        _tell(studio, cut, as_json=options.json)
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from wan_pipeline.projects.cut.cut import TitlePlace
+    from wan_pipeline.projects.cut.edits import with_card
+
+    def edit(cut: Cut) -> Cut:
+        place = len(cut.items) if options.before is None else options.before - 1
+        return with_card(cut, place, options.text, options.frames, TitlePlace(options.place))
+
+    with opened_studio(options) as studio:
+        cut = studio.cuts.change(options.project, _name(options), edit)
         _tell(studio, cut, as_json=options.json)
     return 0
 
@@ -235,7 +258,7 @@ def _tell(studio: Studio, cut: Cut, *, as_json: bool) -> None:
         more = f"  dissolve of {item['dissolve']}" if item["dissolve"] else ""
         more += f"  title {item['title']['text']!r}" if item["title"] else ""
         place = f"{item['at']:>6}  {item['frames']:>5} frames from {item['first']:>4}"
-        print(f"{place}  {Path(item['clip']).name}{more}")
+        print(f"{place}  {Path(item['clip']).name or 'title card'}{more}")
         if item["problem"]:
             warn(item["problem"])
 
@@ -246,7 +269,12 @@ def _report(studio: Studio, cut: Cut) -> dict[str, Any]:
         return {"cut": cut.name, "fps": cut.rate, "frames": 0, "clips": []}
     sequence, titles, clips = studio.cuts.look(cut), [item["title"] for item in cut.to_dict()["items"]], []
     for piece, at, title in zip(sequence.pieces, sequence.starts, titles, strict=True):
-        facts = {"clip": str(piece.source.clip), "first": piece.first, "end": piece.end, "frames": piece.frames}
+        facts = {
+            "clip": "" if piece.is_card else str(piece.source.clip),
+            "first": piece.first,
+            "end": piece.end,
+            "frames": piece.frames,
+        }
         clips.append({**facts, "at": at, "dissolve": piece.dissolve, "title": title, "problem": piece.problem})
     return {"cut": cut.name, "fps": str(sequence.rate), "frames": sequence.frames, "clips": clips}
 

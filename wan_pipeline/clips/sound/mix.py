@@ -80,7 +80,7 @@ def _chain(track: Track, length: float) -> str:
     if track.fade_out:
         heard = seconds_of(track.file, cut)
         fades += f",afade=t=out:st={max(heard - track.fade_out, 0):.6f}:d={min(track.fade_out, heard):.6f}"
-    place = f",adelay={round(track.start * 1000)}:all=1" if track.start else ""
+    place = f",adelay={round(track.start * RATE)}S:all=1" if track.start else ""
     return f"{cut}{fades},volume={track.gain_db:.6f}dB{place}"
 
 

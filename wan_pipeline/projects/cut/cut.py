@@ -1,4 +1,4 @@
-"""A cut: parts of clips in order, with dissolves and titles."""
+"""A cut: parts of clips and title cards in order, with dissolves and titles."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MAX_DISSOLVE = 96
 """Frames. The renderer holds so many of them in memory."""
 MAX_TITLE = 200
 """Characters."""
+CARD_SECONDS = 2
+"""How long a title card is that was given no length."""
 _FORBID = ConfigDict(extra="forbid")
 Frames = Annotated[int, Field(ge=1, le=10**6)]
 
@@ -47,10 +49,10 @@ class Title:
 
 @dataclass(frozen=True)
 class CutItem:
-    """A clip, or a part of it."""
+    """A clip, or a part of it; or a title card: black, with a title or without one."""
 
-    clip: Annotated[str, Field(min_length=1, max_length=4096)]
-    """Its path from the workspace's folder of clips, with "/"; of one elsewhere its whole path."""
+    clip: Annotated[str, Field(max_length=4096)]
+    """Its path from the workspace's folder of clips, with "/"; of one elsewhere its whole path. Empty for a card."""
     first: Annotated[int, Field(ge=0, le=10**6)] = 0
     """The first frame that is seen, counted from 0."""
     end: Frames | None = None
@@ -58,6 +60,10 @@ class CutItem:
     dissolve: Annotated[int, Field(ge=0, le=MAX_DISSOLVE)] = 0
     """Frames in which the item before becomes this one: the last of that one and the first of this one. 0: a cut."""
     title: Title | None = None
+
+    @property
+    def is_card(self) -> bool:
+        return not self.clip
 
     __pydantic_config__: ClassVar[ConfigDict] = _FORBID
 

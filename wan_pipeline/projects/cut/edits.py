@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wan_pipeline.errors import RequestError
-from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, CutItem, Title
+from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, CutItem, Title, TitlePlace
 from wan_pipeline.storage.outside import printable
+
+MAX_CARD = 10_000
+"""Frames of a title card."""
 
 
 def item_at(cut: Cut, place: int) -> CutItem:
@@ -23,6 +26,15 @@ def changed(cut: Cut, place: int, item: CutItem) -> Cut:
 
 def inserted(cut: Cut, place: int, items: tuple[CutItem, ...]) -> Cut:
     return cut.with_items((*cut.items[:place], *items, *cut.items[place:]))
+
+
+def with_card(cut: Cut, place: int, text: str, frames: int, where: TitlePlace = TitlePlace.CENTRE) -> Cut:
+    """A title card, black with words, that then stands at `place`. Raises RequestError."""
+    if not 0 <= place <= len(cut.items):
+        raise RequestError("before", f"The cut '{cut.name}' has {len(cut.items)} clips, and no number {place + 1}.")
+    if not 1 <= frames <= MAX_CARD:
+        raise RequestError("frames", f"A title card of {frames} frames is not possible; choose 1 to {MAX_CARD:,}.")
+    return titled(inserted(cut, place, (CutItem("", end=frames),)), place, Title(text, place=where))
 
 
 def removed(cut: Cut, place: int) -> Cut:
@@ -58,10 +70,11 @@ def dissolved(cut: Cut, place: int, frames: int) -> Cut:
 
 
 def titled(cut: Cut, place: int, title: Title | None) -> Cut:
-    """Raises RequestError for words that are too long, or too few."""
+    """The title of a card is seen as long as the card. Raises RequestError for words that are too long, or too few."""
+    item = item_at(cut, place)
     if title is not None:
         text = "\n".join(line.strip() for line in printable(title.text).strip().splitlines())
         if not 1 <= len(text) <= MAX_TITLE:
             raise RequestError("title", f"A title has 1 to {MAX_TITLE} characters, and this one {len(text)}.")
-        title = replace(title, text=text)
-    return changed(cut, place, replace(item_at(cut, place), title=title))
+        title = Title(text, place=title.place) if item.is_card else replace(title, text=text)
+    return changed(cut, place, replace(item, title=title))

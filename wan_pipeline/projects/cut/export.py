@@ -26,7 +26,11 @@ from wan_pipeline.settings import Settings
 CommentsOf = Callable[[Sequence[str]], Sequence[Comment]]
 """What is said of clips, by their ids."""
 OTHER_RATES = "Clips at another rate than the cut's are without their sound."
-NO_TITLES = "An EDL has no titles; those of the cut are not in it."
+NO_TITLES = (
+    "An EDL has no titles; those over clips are not in it. Title cards are, as black with their words as a name."
+)
+CARD = Media(Path())
+"""Stands for the media of a title card, which has none."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class CutExporter:
         Raises RequestError, StorageError, GenerationError and Cancelled.
         """
         sequence.check()
-        for piece in sequence.pieces:
+        for piece in (each for each in sequence.pieces if not each.is_card):
             check_other(piece.source.clip, order.output)
         match order.format:
             case CutFormat.MP4:
@@ -64,7 +68,7 @@ class CutExporter:
         comments = self.comments(ids)
         notes = tuple(notes_of(piece, comments) for piece in sequence.pieces)
         write_timeline(sequence, media, Timeline(order.format, start, notes), order.output)
-        if order.format is CutFormat.EDL and any(piece.title for piece in sequence.pieces):
+        if order.format is CutFormat.EDL and any(piece.title and not piece.is_card for piece in sequence.pieces):
             warnings = (*warnings, NO_TITLES)
         return _exported(order, sequence, media, warnings)
 
@@ -74,7 +78,10 @@ class CutExporter:
         """The clips' own files, or new ones beside the timeline: with handles, or at the cut's rate."""
         kind = order.media_for(sequence)
         if not kind:
-            return [Media(each.source.clip, reel=order.reels.of(each.source)) for each in sequence.pieces], ()
+            return [
+                CARD if each.is_card else Media(each.source.clip, reel=order.reels.of(each.source))
+                for each in sequence.pieces
+            ], ()
         form = find_format(kind)
         if not form.has_timecode:
             raise RequestError("media", f"Media for a timeline need timecode, which {form.title} has not; use prores.")
@@ -82,15 +89,17 @@ class CutExporter:
         warnings: list[str] = []
         start = frame_of(START_HOUR, sequence.rate) - order.handles
         folder = order.output.with_name(f"{order.output.stem}_media")
+        clips = [piece.source for piece in sequence.pieces if not piece.is_card]
         with device():
-            for source in {piece.source.clip: piece.source for piece in sequence.pieces}.values():
+            for source in {source.clip: source for source in clips}.values():
                 path, reel = folder / f"{len(made) + 1:03}_{source.clip.stem}{form.endings[0]}", order.reels.of(source)
                 clip_order = ExportOrder(form, path, sequence.rate, order.handles, reel=reel)
                 warnings += export(source.clip, clip_order, self.settings, observer).warnings
                 made[source.clip] = Media(path, start, order.handles, reel)
-        return [made[piece.source.clip] for piece in sequence.pieces], tuple(dict.fromkeys(warnings))
+        files = [CARD if piece.is_card else made[piece.source.clip] for piece in sequence.pieces]
+        return files, tuple(dict.fromkeys(warnings))
 
 
 def _exported(order: CutOrder, sequence: CutSequence, media: Sequence[Media], warnings: tuple[str, ...]) -> CutExported:
-    paths = tuple(dict.fromkeys(each.path for each in media))
+    paths = tuple(dict.fromkeys(each.path for each in media if each is not CARD))
     return CutExported(order.output, sequence.frames, str(sequence.rate), len(sequence.pieces), paths, warnings)

@@ -54,7 +54,7 @@ class CutFiles:
 
     def same_name(self, name: str) -> str:
         """The cut whose file would be the same on a system that tells no case apart; empty if there is none."""
-        wanted = _key(_checked(name))
+        wanted = _key(check_name(name))
         return next((each for each in self.names() if _key(each) == wanted), "")
 
     def find(self, name: str) -> Cut | None:
@@ -108,8 +108,12 @@ class CutFiles:
         files = self._versions(cut.name).glob("*.json")  # also those of a newer program, which cannot be read
         number = max((int(path.stem) for path in files if path.stem.isdecimal()), default=0) + 1
         version = Version(number, text, datetime.now(UTC), cut)
-        _write(self._versions(cut.name) / f"{number:04}.json", version.to_dict())
+        self.put_version(version)
         return version
+
+    def put_version(self, version: Version) -> None:
+        """Save a version under the number that it has. Raises StorageError."""
+        _write(self._versions(version.cut.name) / f"{version.number:04}.json", version.to_dict())
 
     # Clips
 
@@ -132,10 +136,10 @@ class CutFiles:
         return notes
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{_checked(name)}.json"
+        return self._folder / f"{check_name(name)}.json"
 
     def _versions(self, name: str) -> Path:
-        return self._folder / "versions" / _checked(name)
+        return self._folder / "versions" / check_name(name)
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
@@ -160,7 +164,7 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _checked(name: str) -> str:
+def check_name(name: str) -> str:
     """Raises ProjectError for what cannot be the name of a file everywhere."""
     if not name or safe_name(name) != name:
         raise ProjectError(f"'{name[:80]}' cannot be the name of a cut; use letters, digits, spaces and hyphens.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.source import open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.clips.read import read_frames
+from wan_pipeline.clips.sound.mix import RATE
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-from wan_pipeline.projects.cut.mixer import Mixer
+from wan_pipeline.projects.cut.mixer import Level, Mixer
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
-from wan_pipeline.projects.cut.sound import SOUND_RATE, CutSound
+from wan_pipeline.projects.cut.sound import cut_sound
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.temporary import temporary_folder
@@ -37,8 +39,12 @@ def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: O
     _ = sequence.size  # or it is refused
     exact = f"settb={1 / sequence.rate},setpts=N,{COLOURS}"  # moviepy rounds the rate to hundredths
     options = ["-crf", str(CRF), "-vf", exact, "-r", str(sequence.rate), "-movflags", "+faststart", "-f", "mp4"]
-    with temporary_folder(settings.cache, "cut") as folder, whole_file(output) as part, CutSound(sequence) as sound:
-        video = _Frames(sequence).clip().with_audio(sound.composed())
+    with (
+        temporary_folder(settings.cache, "cut") as folder,
+        whole_file(output) as part,
+        _audio(cut_sound(sequence, Path(folder))) as audio,
+    ):
+        video = _Frames(sequence).clip().with_audio(audio)
         try:
             video.write_videofile(
                 str(part),
@@ -46,13 +52,25 @@ def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: O
                 codec="libx264",
                 preset=PRESET,
                 audio_codec="aac",
-                audio_fps=SOUND_RATE,
+                audio_fps=RATE,
                 temp_audiofile=str(Path(folder) / "sound.m4a"),
                 ffmpeg_params=options,
                 logger=_logger(observer, sequence.frames),
             )
         except RuntimeError as error:
             raise StorageError(f"The cut could not be rendered: {str(error).splitlines()[0][:300]}") from error
+
+
+@contextmanager
+def _audio(file: Path | None) -> Iterator[Any]:
+    """moviepy's clip of a sound; None without one."""
+    from moviepy import AudioFileClip  # here: it is slow to import
+
+    if file is None:
+        yield None
+        return
+    with AudioFileClip(str(file), fps=RATE) as clip:
+        yield clip
 
 
 class _Frames:
@@ -80,6 +98,10 @@ def mixed(sequence: Sequence) -> Iterator[NDArray[np.uint8]]:
     mixer = Mixer(sequence)
     for piece in sequence.pieces:
         mixer.next_piece()
+        if piece.is_card:
+            for frame in _black(piece, sequence.size, np.uint8):
+                yield from mixer.add(frame)
+            continue
         for number, frame in enumerate(read_frames(piece.source.clip)):
             if number >= piece.end:
                 break
@@ -98,9 +120,20 @@ def render_prores(sequence: Sequence, output: Path, settings: Settings, observer
     with writing(order, sequence.size, sequence.rate, sequence.name[:8].upper()) as writer:
         for piece in sequence.pieces:
             mixer.next_piece()
+            if piece.is_card:
+                for frame in _black(piece, sequence.size, np.uint16):
+                    for done in mixer.add(frame):
+                        writer.write(done[None])
+                continue
             into = _PieceWriter(writer, mixer, piece)
             warnings += feed(open_source(piece.source.clip), settings, observer, into)[1]
     return tuple(dict.fromkeys(warnings))
+
+
+def _black(piece: Piece, size: tuple[int, int], kind: type[Level]) -> Iterator[NDArray[Level]]:
+    """The frames of a card, before its title."""
+    frame = np.zeros((size[1], size[0], 3), kind)
+    return (frame for _ in range(piece.frames))
 
 
 class _PieceWriter:

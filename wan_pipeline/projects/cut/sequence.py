@@ -9,13 +9,15 @@ from pathlib import Path
 
 from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.errors import RequestError, UserError
-from wan_pipeline.projects.cut.cut import Cut, CutItem, Title, path_of
+from wan_pipeline.projects.cut.cut import CARD_SECONDS, Cut, CutItem, Title, path_of
 
 Look = Callable[[Path], Source]
 """What gives a clip's size, rate and frames."""
 UNKNOWN_FRAMES = 24
 """Shown of a clip that is gone, where the cut does not say how many it had."""
 UNKNOWN_RATE = Fraction(24)
+BLACK = "Black"
+"""Name of a card without a title."""
 UNKNOWN_SIZE = (832, 480)
 """Of a cut whose clips are all gone."""
 
@@ -30,12 +32,21 @@ class Piece:
     dissolve: int = 0
     """So many of its first frames are seen together with the last ones of the piece before it."""
     title: Title | None = None
+    is_card: bool = False
+    """Black instead of a clip; `source` then has the cut's size and rate, and no file."""
     problem: str = ""
     """Why it cannot be exported, one sentence; empty if it can. `source` then stands for what cannot be had."""
 
     @property
     def frames(self) -> int:
         return self.end - self.first
+
+    @property
+    def name(self) -> str:
+        """For people: of the clip's file, or of the card's words."""
+        if not self.is_card:
+            return self.source.clip.stem
+        return " ".join(self.title.text.split()) if self.title else BLACK
 
     @property
     def title_span(self) -> tuple[int, int]:
@@ -122,13 +133,15 @@ def sequence_of(cut: Cut, clips: Path, look: Look, rate: Fraction | None = None)
     """
     if not cut.items:
         raise RequestError("cut", f"The cut '{cut.name}' holds no clips; add some with: cut add.")
-    looked = [_looked(path_of(item, clips), look) for item in cut.items]
+    looked = [None if item.is_card else _looked(path_of(item, clips), look) for item in cut.items]
     sources = [source for source in looked if isinstance(source, Source)]
     rate = rate or cut.fraction or (sources[0].rate if sources else UNKNOWN_RATE)
     size = sources[0].size if sources else UNKNOWN_SIZE
     found: list[Piece] = []
     for item, source in zip(cut.items, looked, strict=True):
-        if isinstance(source, Source):
+        if source is None:
+            piece = _card(item, Source(Path(BLACK), rate, size, 0, None, None))
+        elif isinstance(source, Source):
             piece = _piece(item, source)
         else:
             piece = _without_clip(item, Source(path_of(item, clips), rate, size, 0, None, None), source)
@@ -155,6 +168,11 @@ def _piece(item: CutItem, source: Source) -> Piece:
     return Piece(source, first, max(first + 1, min(end, source.frames)), title=item.title, problem=problem)
 
 
+def _card(item: CutItem, source: Source) -> Piece:
+    end = max(item.end or item.first + round(CARD_SECONDS * source.rate), item.first + 1)
+    return Piece(replace(source, frames=end), item.first, end, title=item.title, is_card=True)
+
+
 def _without_clip(item: CutItem, source: Source, problem: str) -> Piece:
     """As long as the item says; `source` stands for the clip that cannot be had."""
     end = max(item.end or item.first + UNKNOWN_FRAMES, item.first + 1)
@@ -170,6 +188,10 @@ def _dissolved(one: Piece, two: Piece, frames: int) -> Piece:
         return replace(two, dissolve=frames)
     return replace(
         two,
-        problem=f"The dissolve of {frames} frames from {one.source.clip.name} to {two.source.clip.name} does not "
+        problem=f"The dissolve of {frames} frames from {_called(one)} to {_called(two)} does not "
         f"fit; there is room for {least}. Make it shorter, or the clips longer.",
     )
+
+
+def _called(piece: Piece) -> str:
+    return f"the card '{piece.name}'" if piece.is_card else piece.source.clip.name

@@ -1,90 +1,77 @@
-"""The sound of a cut's clips, composed by moviepy. No more than a few files are open at a time."""
+"""The sound of a cut's clips, mixed by `clips.sound.mix` in parts, so that few files are open at a time."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from wan_pipeline.clips.sound.listen import sound_sha256
+from wan_pipeline.clips.sound.mix import mix
+from wan_pipeline.clips.sound.track import Track
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
 
-SOUND_RATE = 48_000
-CHANNELS = 2
-OPEN_FILES = 3
-"""Two in a dissolve, and the next one."""
+MOST_FILES = 16
+"""Files that one mix reads."""
 
 
-class CutSound:
-    """The sounds of a cut's clips, where they have the cut's rate. A context: it closes what it opened."""
+@dataclass(frozen=True)
+class _Part:
+    """A sound at its place in the cut, in seconds."""
 
-    def __init__(self, sequence: Sequence) -> None:
-        self._sequence = sequence
-        self._open: OrderedDict[Path, Any] = OrderedDict()
-        self._sounding: dict[Path, bool] = {}
+    track: Track
+    start: Fraction
+    end: Fraction
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        while self._open:
-            self._open.popitem()[1].close()
+def cut_sound(sequence: Sequence, folder: Path) -> Path | None:
+    """Write the sounds of the clips that have the cut's rate, at their places with crossfades, to a WAV in the folder.
 
-    def composed(self) -> Any:
-        """moviepy's clip of all sounds at their places, with crossfades; None if no clip has any."""
-        from moviepy import CompositeAudioClip  # here: it is slow to import
+    It is as long as the cut. None if no clip has any. Raises RequestError, StorageError.
+    """
+    with_sound = {path for path in _clips(sequence) if sound_sha256(path) is not None}
+    parts = [
+        _part(piece, start, sequence.after(number), sequence.rate)
+        for number, (piece, start) in enumerate(zip(sequence.pieces, sequence.starts, strict=True))
+        if has_rate_of(sequence, piece) and piece.source.clip in with_sound
+    ]
+    level = 0
+    while len(parts) > MOST_FILES:
+        level += 1
+        groups = [parts[first : first + MOST_FILES] for first in range(0, len(parts), MOST_FILES)]
+        parts = [_joined(group, folder / f"{level}-{number}.wav") for number, group in enumerate(groups)]
+    if not parts:
+        return None
+    return _mixed(parts, Fraction(0), sequence.frames / sequence.rate, folder / "cut.wav")
 
-        sequence, parts = self._sequence, []
-        for number, (piece, start) in enumerate(zip(sequence.pieces, sequence.starts, strict=True)):
-            if piece.source.rate == sequence.rate and self._has_sound(piece.source.clip):
-                part = self._part(piece, sequence.after(number))
-                parts.append(part.with_start(float(start / sequence.rate)))
-        return CompositeAudioClip(parts) if parts else None
 
-    def _part(self, piece: Piece, after: int) -> Any:
-        from moviepy import AudioClip, afx
+def has_rate_of(sequence: Sequence, piece: Piece) -> bool:
+    """Whether a clip's sound goes with its frames in the cut."""
+    return not piece.is_card and piece.source.rate == sequence.rate
 
-        rate, first = piece.source.rate, float(Fraction(piece.first) / piece.source.rate)
 
-        def heard(time: Any) -> Any:
-            if not isinstance(time, np.ndarray):  # moviepy asks so how many channels there are
-                return np.zeros(CHANNELS)
-            return self._samples(piece.source.clip, time + first)
+def _clips(sequence: Sequence) -> set[Path]:
+    return {piece.source.clip for piece in sequence.pieces if has_rate_of(sequence, piece)}
 
-        part = AudioClip(heard, float(piece.frames / rate), SOUND_RATE)
-        fades = [
-            *([afx.AudioFadeIn(float(piece.dissolve / rate))] if piece.dissolve else []),
-            *([afx.AudioFadeOut(float(after / rate))] if after else []),
-        ]
-        return part.with_effects(fades) if fades else part
 
-    def _samples(self, clip: Path, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 2) samples; silence after the end of the file's sound."""
-        file = self._file(clip)
-        samples = np.zeros((len(times), CHANNELS))
-        inside = (times >= 0) & (times < file.duration)
-        if inside.any():
-            samples[inside] = file.get_frame(times[inside])
-        return samples
+def _part(piece: Piece, start: int, after: int, rate: Fraction) -> _Part:
+    track = Track(
+        piece.source.clip,
+        first_second=float(piece.first / rate),
+        seconds=float(piece.frames / rate),
+        fade_in=float(piece.dissolve / rate),
+        fade_out=float(after / rate),
+    )
+    return _Part(track, start / rate, (start + piece.frames) / rate)
 
-    def _has_sound(self, clip: Path) -> bool:
-        if clip not in self._sounding:
-            self._sounding[clip] = sound_sha256(clip) is not None
-        return self._sounding[clip]
 
-    def _file(self, clip: Path) -> Any:
-        from moviepy import AudioFileClip
+def _joined(parts: Many[_Part], target: Path) -> _Part:
+    """Parts that follow each other as one."""
+    start, end = parts[0].start, parts[-1].end
+    return _Part(Track(_mixed(parts, start, end - start, target)), start, end)
 
-        if clip not in self._open:
-            self._open[clip] = AudioFileClip(str(clip), fps=SOUND_RATE)
-            if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(clip)
-        return self._open[clip]
+
+def _mixed(parts: Many[_Part], start: Fraction, seconds: Fraction, target: Path) -> Path:
+    mix([replace(part.track, at_seconds=float(part.start - start)) for part in parts], seconds, target)
+    return target

@@ -89,14 +89,14 @@ def read_shots_json(content: bytes) -> list[BundledShot]:
 
 
 class BundledShots:
-    """Takes shots into a workspace whose gallery has their clips already."""
+    """Takes shots into a workspace whose gallery has their clips already. `shots`: those of the workspace."""
 
     def __init__(self, database: Database, shots: Shots, gallery: Gallery) -> None:
-        self._database, self._shots, self._gallery = database, shots, gallery
+        self._database, self.shots, self._gallery = database, shots, gallery
 
     def add(self, label: str, bundled: Sequence[BundledShot]) -> int:
         """Add the shots to a project, in their order, with the takes whose clips are here. Returns how many."""
-        shots = self._shots.ensure(label, list(map(_new, bundled)))
+        shots = self.shots.ensure(label, list(map(_new, bundled)))
         own = {clip.id for clip in self._gallery.of_project(label)}
         with self._database.transaction() as connection:
             for shot, each in zip(shots, bundled, strict=True):

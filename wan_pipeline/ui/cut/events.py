@@ -11,7 +11,9 @@ import gradio as gr
 from gradio.blocks import Block
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.projects.cut.cut import MAIN, Cut, item_of
+from wan_pipeline.projects.cut.cut import CARD_SECONDS, MAIN, Cut, item_of
+from wan_pipeline.projects.cut.edits import with_card
+from wan_pipeline.projects.cut.timeline.incoming import DEFAULT_RATE
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click, Updates, Values
 from wan_pipeline.ui.common.messages import toast
@@ -39,6 +41,7 @@ class CutEvents:
             **dict.fromkeys(EDITS, self._edit),
             "add": self._add,
             "add-all": self._add,
+            "add-card": self._add_card,
             "undo-edit": self._undo,
             "redo-edit": self._redo,
             "choose": lambda click, selection: (Selection(selection.project, click.text), ""),
@@ -184,6 +187,15 @@ class CutEvents:
         paths = self._offers.paths(selection.project, click)
         items = tuple(item_of(path, self._studio.settings.clips) for path in paths)
         return self._changed(selection, lambda cut: cut.added(items)), ""
+
+    def _add_card(self, _: Click, selection: Selection) -> tuple[Selection, str]:
+        """Behind the selected clip, or else the last one; its words are edited beside the viewer."""
+        self._ensure(selection)
+        cut = self._cuts.existing(selection.project, selection.cut)
+        place = len(cut.items) if selection.item is None else min(selection.item + 1, len(cut.items))
+        frames = round(CARD_SECONDS * (self._cuts.look(cut).rate if cut.items else cut.fraction or DEFAULT_RATE))
+        selection = self._changed(selection, lambda cut: with_card(cut, place, "Title", frames))
+        return replace(selection, item=place), ""
 
     def _changed(self, selection: Selection, edit: Callable[[Cut], Cut]) -> Selection:
         """The cut changed and saved; it is made if there is none."""

@@ -12,9 +12,11 @@ from typing import Any
 from wan_pipeline.clips.export.rates import timecode
 from wan_pipeline.clips.naming import poster_path
 from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, Title, TitlePlace
+from wan_pipeline.projects.cut.edits import MAX_CARD
 from wan_pipeline.projects.cut.files import Version
 from wan_pipeline.projects.cut.orders import PROGRAMS, CutFormat
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.sound import has_rate_of
 from wan_pipeline.projects.cut.timeline.incoming import Incoming
 from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
 from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
@@ -106,8 +108,8 @@ def inspector(templates: Templates, looked: Looked, place: int | None) -> str:
         item=looked.cut.items[place],
         place=place,
         piece=piece,
-        name=piece.source.clip.stem,
-        frames=piece.source.frames,
+        name=piece.name,
+        frames=MAX_CARD if piece.is_card else piece.source.frames,
         max_dissolve=MAX_DISSOLVE,
         max_title=MAX_TITLE,
         places=tuple(TitlePlace),
@@ -140,14 +142,14 @@ def export(templates: Templates, name: str) -> str:
 def _shown(piece: Piece, has_final: bool) -> PieceShown:
     poster = poster_path(piece.source.clip)
     return PieceShown(
-        piece.source.clip.stem,
+        piece.name,
         piece.first,
         piece.end,
-        piece.source.frames,
+        MAX_CARD if piece.is_card else piece.source.frames,
         piece.frames,
         piece.dissolve,
         piece.title is not None,
-        poster if poster.is_file() else None,
+        None if piece.is_card or not poster.is_file() else poster,
         has_final,
         piece.problem,
     )
@@ -162,15 +164,17 @@ def _player(sequence: Sequence) -> dict[str, Any]:
         "size": [width, height],
         "fade": FADE_FRAMES,
         "pieces": [
-            _played(piece, start, (width, height))
+            _played(piece, start, (width, height), has_rate_of(sequence, piece))
             for piece, start in zip(sequence.pieces, sequence.starts, strict=True)
         ],
     }
 
 
-def _played(piece: Piece, start: int, size: tuple[int, int]) -> dict[str, Any]:
+def _played(piece: Piece, start: int, size: tuple[int, int], is_heard: bool) -> dict[str, Any]:
+    """`is_heard`: whether the clip's sound, if it has one, is in the rendered cut."""
     return {
-        "url": "" if piece.problem else file_url(piece.source.clip),
+        "heard": is_heard,
+        "url": "" if piece.problem or piece.is_card else file_url(piece.source.clip),
         "rate": float(piece.source.rate),
         "first": piece.first,
         "end": piece.end,

@@ -60,29 +60,43 @@ def changes(old: Sequence[CutItem], new: Sequence[CutItem]) -> list[Change]:
     found: list[Change] = []
     for place, (item, was) in enumerate(zip(new, partners, strict=True), 1):
         if was is None:
-            found.append(Change(ChangeKind.ADDED, item.clip, place, now=_frames(item)))
+            found.append(Change(ChangeKind.ADDED, _name(item), place, now=_frames(item)))
             continue
         if was not in in_order:
-            found.append(Change(ChangeKind.MOVED, item.clip, place, str(was + 1), str(place)))
+            found.append(Change(ChangeKind.MOVED, _name(item), place, str(was + 1), str(place)))
         found += _changed(place, old[was], item)
     gone = [place for place in range(len(old)) if place not in kept]
-    return [*found, *(Change(ChangeKind.REMOVED, old[place].clip, place + 1) for place in gone)]
+    return [*found, *(Change(ChangeKind.REMOVED, _name(old[place]), place + 1) for place in gone)]
 
 
 def with_old_titles(old: Sequence[CutItem], new: Sequence[CutItem]) -> tuple[CutItem, ...]:
     """The new items with the titles that they had, for a timeline that cannot hold any."""
     partners = zip(new, _partners(old, new), strict=True)
-    return tuple(item if was is None else replace(item, title=old[was].title) for item, was in partners)
+    return tuple(item if was is None else _with_title_of(old[was], item) for item, was in partners)
+
+
+def _with_title_of(old: CutItem, new: CutItem) -> CutItem:
+    """The new item with the old one's title; a card has new words only where they are others."""
+    is_reworded = new.is_card and new.title is not None and _words(new) != _words(old)
+    return new if is_reworded else replace(new, title=old.title)
 
 
 def _changed(place: int, old: CutItem, new: CutItem) -> Iterator[Change]:
     if (old.first, old.end) != (new.first, new.end):
-        yield Change(ChangeKind.TRIMMED, new.clip, place, _frames(old), _frames(new))
+        yield Change(ChangeKind.TRIMMED, _name(new), place, _frames(old), _frames(new))
     if old.dissolve != new.dissolve:
-        yield Change(ChangeKind.DISSOLVE, new.clip, place, str(old.dissolve or ""), str(new.dissolve or ""))
+        yield Change(ChangeKind.DISSOLVE, _name(new), place, str(old.dissolve or ""), str(new.dissolve or ""))
     if old.title != new.title:
         was, now = (each.title.text if each.title else "" for each in (old, new))
-        yield Change(ChangeKind.TITLE, new.clip, place, was, now)
+        yield Change(ChangeKind.TITLE, _name(new), place, was, now)
+
+
+def _words(item: CutItem) -> str:
+    return " ".join(item.title.text.split()) if item.title else ""
+
+
+def _name(item: CutItem) -> str:
+    return item.clip or (f"the card '{words}'" if (words := _words(item)) else "the black card")
 
 
 def _frames(item: CutItem) -> str:
@@ -95,10 +109,14 @@ def _partners(old: Sequence[CutItem], new: Sequence[CutItem]) -> list[int | None
     partners: list[int | None] = []
     for item in new:
         same = [place for place in sorted(free) if old[place].clip == item.clip]
-        best = max(same, key=lambda place: _shared(old[place], item), default=None)
+        best = max(same, key=lambda place: (_is_same_card(old[place], item), _shared(old[place], item)), default=None)
         free.discard(-1 if best is None else best)
         partners.append(best)
     return partners
+
+
+def _is_same_card(one: CutItem, two: CutItem) -> bool:
+    return one.is_card and _words(one) == _words(two)
 
 
 def _shared(one: CutItem, two: CutItem) -> int:

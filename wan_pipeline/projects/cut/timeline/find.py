@@ -53,14 +53,17 @@ class Finder:
         at, lost = 0, False
         for event in timeline.events:
             at -= event.dissolve
-            path = self._path(event, notes)
-            if path is None:
+            path = None if event.card else self._path(event, notes)
+            if event.card:
+                items.append(_card(event, event.card, after_a_clip=not lost))
+                starts.append(at)
+            elif path is None:
                 unknown.append(event.name or event.file or event.reel or "without a name")
             else:
                 item = self._item(event, path, notes)
                 items.append(replace(item, dissolve=0) if lost else item)
                 starts.append(at)
-            lost = path is None
+            lost = path is None and not event.card
             at += event.frames
         titled = tuple(_with_titles(items, starts, timeline))
         return Found(Cut(name, str(timeline.rate), titled), tuple(dict.fromkeys(unknown)), tuple(dict.fromkeys(notes)))
@@ -102,6 +105,13 @@ def _in_folders(paths: Sequence[Path], folders: tuple[str, ...]) -> list[Path]:
     return [path for path, number in zip(paths, shared, strict=True) if number == max(shared)]
 
 
+def _card(event: Event, words: tuple[str, str], *, after_a_clip: bool) -> CutItem:
+    text, place = words
+    title = Title(text, place=TitlePlace(place) if place in tuple(TitlePlace) else TitlePlace.CENTRE) if text else None
+    can_dissolve = after_a_clip and 2 <= event.dissolve <= MAX_DISSOLVE
+    return CutItem("", 0, max(event.frames, 1), event.dissolve if can_dissolve else 0, title)
+
+
 def first_frame(event: Event, source: Source) -> int:
     """The first frame of the clip that is seen, from 0, whatever file of it the timeline shows.
 
@@ -125,7 +135,7 @@ def _with_titles(items: list[CutItem], starts: list[int], timeline: ReadTimeline
         found = of_item.get(number)
         frames = (item.end or 0) - item.first
         first = max(0, found.start - starts[number]) if found else 0
-        if found is None or first >= frames:
+        if found is None or first >= frames or item.is_card:
             yield item
         else:
             place = TitlePlace(found.place) if found.place in tuple(TitlePlace) else TitlePlace.CENTRE

@@ -13,6 +13,7 @@ from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.projects.cut.cut import MAX_ITEMS, MAX_TITLE
 from wan_pipeline.projects.cut.orders import CutFormat
+from wan_pipeline.projects.cut.sequence import BLACK
 from wan_pipeline.projects.cut.timeline.write import ADAPTERS, OWN
 from wan_pipeline.storage.outside import parse_json, printable
 
@@ -42,6 +43,8 @@ class Event:
     """The count of the media's first frame, and how many there are."""
     dissolve: int = 0
     """From the event before."""
+    card: tuple[str, str] | None = None
+    """Of a title card, which is no clip: its words, perhaps none, and their place."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,21 @@ def _event(otio: Any, clip: Any) -> Event:
         folders=media.parts[:-1],
         own_first=own_first if isinstance(own_first, int) else None,
         media=None if available is None else (_frames(available.start_time), _frames(available.duration)),
+        card=_card(clip) if _is_title(otio, clip) else None,
     )
+
+
+def _card(clip: Any) -> tuple[str, str] | None:
+    """Of a generator of text or black among the clips its words and their place; None for another one."""
+    reference = clip.media_reference
+    parameters = {**_parameters(reference), **reference.parameters}
+    if "text" in parameters or "str" in parameters:
+        text = str(parameters.get("text") or parameters.get("str") or "")
+    elif (reference.generator_kind or "").lower() == BLACK.lower():  # of an EDL; without a name it has a number
+        text = "" if (clip.name or "").isdigit() or clip.name in ("BL", BLACK) else str(clip.name or "")
+    else:
+        return None
+    return printable(text.strip())[:MAX_TITLE], str(parameters.get("place", ""))
 
 
 def _name(clip: Any) -> str:

@@ -20,7 +20,7 @@ from wan_pipeline.errors import RequestError
 from wan_pipeline.projects.cut.orders import CutFormat
 from wan_pipeline.projects.cut.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.timeline.markers import Note, marker
-from wan_pipeline.projects.cut.timeline.titles import title_tracks
+from wan_pipeline.projects.cut.timeline.titles import card, title_tracks
 from wan_pipeline.storage.files import whole_file
 
 ADAPTERS = {CutFormat.OTIO: "otio_json", CutFormat.EDL: "cmx_3600", CutFormat.XML: "fcp_xml"}
@@ -91,6 +91,9 @@ class _Writer:
         for number, (piece, file) in enumerate(zip(sequence.pieces, media, strict=True)):
             if piece.dissolve:
                 track.append(self._dissolve(piece.dissolve))
+            if piece.is_card:
+                track.append(card(otio, piece, sequence.after(number), float(sequence.rate)))
+                continue
             clip = self._clip(piece, file, sequence.after(number))
             if self._timeline.notes:
                 origin = file.handles + (0 if self._timeline.format is CutFormat.XML else file.start)

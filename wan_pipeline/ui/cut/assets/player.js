@@ -1,8 +1,8 @@
-// Plays a cut as it is, without rendering it: each clip is a muted <video> in a layer of its own, and the next one waits
-// at its first frame. Dissolves are opacities of layers; titles are the pictures that the renderer draws.
+// Plays a cut as it is, without rendering it: each clip is a <video> in a layer of its own, and the next one waits at its
+// first frame. Dissolves are opacities and volumes of layers; titles are the pictures that the renderer draws.
 window.wanCut = (() => {
   const MOST_LAYERS = 6;
-  let cut = null, frame = 0, speed = 0, leader = -1, ticked = 0, layers = [];
+  let cut = null, frame = 0, speed = 0, leader = -1, ticked = 0, layers = [], isMuted = false;
 
   const viewer = () => document.querySelector("[data-cut-viewer]");
   const screen = () => viewer()?.querySelector(".cut-screen");
@@ -13,6 +13,11 @@ window.wanCut = (() => {
   const share = (number, place) => {
     const into = place - cut.pieces[number].start, {dissolve} = cut.pieces[number];
     return into < dissolve ? (into + 1) / (dissolve + 1) : 1;
+  };
+  // As the renderer fades: the earlier clip out while the later one fades in.
+  const volume = (number, place) => {
+    const next = cut.pieces[number + 1];
+    return share(number, place) * (next && place >= next.start ? 1 - share(number + 1, place) : 1);
   };
   const fade = (title, place) => place < title.first || place >= title.end ? 0 :
     Math.min(1, (place - title.first + 1) / (cut.fade + 1), (title.end - place) / (cut.fade + 1));
@@ -73,6 +78,8 @@ window.wanCut = (() => {
     for (const number of active) {
       const layer = layerOf(number, active), {title, start} = cut.pieces[number];
       layer.node.style.opacity = share(number, place);
+      layer.video.muted = isMuted || !cut.pieces[number].heard;
+      layer.video.volume = volume(number, place);
       if (title) layer.title.style.opacity = fade(title, place - start);
     }
     return active;
@@ -167,6 +174,13 @@ window.wanCut = (() => {
     pressed();
     if (!was) requestAnimationFrame(tick);
   };
+  const mute = () => {
+    isMuted = !isMuted;
+    const button = viewer().querySelector("[data-cut-play=mute]");
+    button.setAttribute("aria-pressed", String(isMuted));
+    for (const layer of layers) layer.video.muted = true;
+    if (cut) draw();
+  };
   const faster = way => play(Math.sign(speed) === way ? Math.max(-8, Math.min(8, speed * 2)) : way);
   const step = by => { if (cut) { stop(); show(Math.floor(frame) + by); } };
 
@@ -181,7 +195,7 @@ window.wanCut = (() => {
   };
 
   return {
-    load, step, faster, stop, show: place => { if (cut) { stop(); show(place); } },
+    load, step, faster, stop, mute, show: place => { if (cut) { stop(); show(place); } },
     toggle: () => speed ? stop() : play(1),
     toEnd: () => { if (cut) { stop(); show(cut.frames - 1); } },
     get cut() { return cut; },

@@ -40,7 +40,7 @@
     if (needy && wanCut.cut) needy.dataset.ids = wanCut.inClip(needy.closest("[data-clip]").dataset.clip);
     const key = event.target.closest?.("[data-cut-play]")?.dataset.cutPlay;
     if (key) ({start: () => wanCut.show(0), end: wanCut.toEnd, previous: () => wanCut.step(-1), next: () => wanCut.step(1),
-      reverse: () => wanCut.faster(-1), toggle: wanCut.toggle})[key]();
+      reverse: () => wanCut.faster(-1), toggle: wanCut.toggle, mute: wanCut.mute})[key]();
   }, true);
 
   const go = by => {
@@ -56,7 +56,7 @@
     j: () => wanCut.faster(-1), k: () => wanCut.stop(), l: () => wanCut.faster(1), " ": () => wanCut.toggle(),
     ArrowLeft: () => wanCut.step(-1), ArrowRight: () => wanCut.step(1), Home: () => wanCut.show(0), End: () => wanCut.toEnd(),
     ArrowUp: () => go(-1), ArrowDown: () => go(1), i: () => button("first-here")?.click(), o: () => button("end-here")?.click(),
-    s: () => button("split")?.click(), Delete: () => button("remove")?.click(), Backspace: () => button("remove")?.click(),
+    m: () => wanCut.mute(), s: () => button("split")?.click(), Delete: () => button("remove")?.click(), Backspace: () => button("remove")?.click(),
   };
   document.addEventListener("keydown", event => {
     if (!isOpen() || document.querySelector("[role=dialog]") || event.target.matches("input, textarea, select")) return;
