@@ -17,7 +17,7 @@ from wan_pipeline.progress import SilentObserver
 from wan_pipeline.projects.cut.cut import Cut, CutItem, Title, TitlePlace
 from wan_pipeline.projects.cut.edits import dissolved, titled, with_card
 from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
-from wan_pipeline.projects.cut.sequence import sequence_of
+from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
 from wan_pipeline.projects.cut.timeline.changes import ChangeKind
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -38,8 +38,8 @@ def write(studio: Studio, name: str, form: str, output: Path) -> CutExported:
 
 
 def test_a_card_is_black_with_words_in_the_video(studio: Studio, tmp_path: Path) -> None:
-    made(studio, "video")
-    exported = write(studio, "video", "mp4", tmp_path / "film.mp4")
+    made(studio, "cards video")
+    exported = write(studio, "cards video", "mp4", tmp_path / "film.mp4")
     frames = np.array(list(read_frames(tmp_path / "film.mp4"))).astype(int)
     assert (len(frames), exported.frames, exported.warnings) == (26, 26, ())
     card = frames[9:17]
@@ -90,15 +90,16 @@ def test_a_card_without_words_is_black_in_every_timeline(studio: Studio, tmp_pat
 
 
 def test_a_cut_of_cards_alone_has_a_length() -> None:
+    look = KnownClips().look
     cut = with_card(Cut("main", "25"), 0, "The End", 50)
-    sequence = sequence_of(cut, Path())
+    sequence = sequence_of(cut, Path(), look)
     assert titled(cut, 0, Title("The End", 5, 9)) == cut, "its words are seen as long as it is"
     assert (sequence.frames, sequence.pieces[0].title_span, sequence.pieces[0].problem) == (50, (0, 50), "")
     with pytest.raises(RequestError, match="has 1 clips, and no number 3"):
         with_card(cut, 2, "later", 5)
     with pytest.raises(RequestError, match="of 0 frames is not possible"):
         with_card(cut, 0, "later", 0)
-    assert sequence_of(Cut("main", "", (CutItem(""),)), Path()).frames == 48
+    assert sequence_of(Cut("main", "", (CutItem(""),)), Path(), look).frames == 48
 
 
 def test_the_command_adds_one_before_a_clip(home: Settings, studio: Studio, capsys: pytest.CaptureFixture[str]) -> None:

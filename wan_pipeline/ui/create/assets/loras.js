@@ -100,7 +100,9 @@
     // What the rows on the page show of the files; empty if they are not those of the field's text.
     lorasDrawn(mode, text) {
       const list = document.querySelector(`#${mode}-lora-rows ${LIST}`);
-      return list && JSON.stringify(values(list)) === JSON.stringify(JSON.parse(text || "[]")) ? list.dataset.drawn : "";
+      const rows = list ? values(list) : [];
+      if (JSON.stringify(rows) !== JSON.stringify(JSON.parse(text || "[]"))) return "";
+      return list ? list.dataset.drawn : "none";
     },
   });
 })();

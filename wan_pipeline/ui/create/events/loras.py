@@ -42,6 +42,10 @@ class Found:
     problem: str
 
 
+NO_ROWS = "none"
+"""The mark of a page without rows; an empty one is of a page whose rows are not those of the text."""
+
+
 class LoraEvents:
     """The events of one form's LoRAs."""
 
@@ -112,7 +116,7 @@ class LoraEvents:
             two_experts=has_second_expert(spec),
             drawn=drawn,
         )
-        return html, drawn if views else ""
+        return html, drawn if views else NO_ROWS
 
     def _view(self, row: LoraRow, model: InstalledModel | None) -> RowView:
         try:
