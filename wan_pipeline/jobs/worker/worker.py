@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
-from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.launch import missing_device
 from wan_pipeline.jobs.log import JobLogs
@@ -28,10 +27,11 @@ from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.recovery import recover, recover_unwatched
 from wan_pipeline.jobs.worker.render import Renderer
 from wan_pipeline.jobs.worker.retry import retry_on_busy
+from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
 from wan_pipeline.jobs.worker_queue import WorkerQueue
-from wan_pipeline.progress import Observer, Progress, Stage, Throttle
+from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
 
 POLL_SECONDS = 0.2
-DISK_POLL_SECONDS = 2.0
-"""Between two checks for space on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
 """Waiting jobs whose prompts are encoded together; their embeddings fit into the engine's cache."""
 
@@ -78,8 +76,7 @@ class Worker:
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
         self._engine: Renderer | None = None
-        self._room = DiskBackoff()
-        self._disk_polls = Throttle(DISK_POLL_SECONDS)
+        self._room = RoomWatch(self._jobs, self._queue)
         self._is_deterministic = False
         """Whether the engine is in deterministic mode."""
         self._is_warm = False
@@ -152,8 +149,8 @@ class Worker:
         self._set_loaded(job.request.model)
         if rendered is not None:
             self._saver.start(partial(self._save, run, rendered))
-        elif run.found_no_room:
-            self._room.clip_found_none()
+        else:
+            self._room.note(found_none=run.found_no_room, saved=False)
         if is_suspect:
             self._saver.wait()
         return not run.spoils_process
@@ -169,25 +166,11 @@ class Worker:
         """
         if self._settings.slot and self._jobs.unfinished() <= self._settings.slot:
             return False
-        return self._waits_for_room() or self._jobs.has_work() or self._locks.any_app_is_alive()
-
-    def _waits_for_room(self) -> bool:
-        """Whether jobs wait until a disk has room again. When it has, or none waits any more, the queue goes on."""
-        no_room = self._jobs.queue_state().no_room
-        if no_room is None:
-            return False
-        has_jobs = self._jobs.unfinished() > 0
-        if not has_jobs or (self._room.may_look() and self._disk_polls.is_due() and no_room.is_over()):
-            self._queue.end_wait_for_room()
-            logger.info("There is disk space again, or nothing needs any; the queue goes on.")
-        return has_jobs
+        return self._room.waits() or self._jobs.has_work() or self._locks.any_app_is_alive()
 
     def _save(self, run: JobRun, rendered: Rendered) -> None:
         run.save(rendered)
-        if run.found_no_room:
-            self._room.clip_found_none()
-        else:
-            self._room.clip_was_saved()
+        self._room.note(found_none=run.found_no_room, saved=True)
 
     # The engine
 
