@@ -180,7 +180,7 @@ class Dispatcher:
                 self._loaded.pop(assignment.node.name, None)
                 self._pool.drop(assignment.node)
                 self._tell(f"{assignment.node.name} is dropped after job {assignment.job.id[:8]}; its log says why.")
-        self._assignments = [assignment for assignment in self._assignments if not assignment.is_over]
+        self._assignments = [held for held in self._assignments if held.spoils_node or not held.is_over]
 
     def _end(self) -> None:
         """Wait for what is in the making: it stops after its step, with a checkpoint, and waits again."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from wan_pipeline import __version__
 from wan_pipeline.cluster.files import NodeFiles
 from wan_pipeline.cluster.wire import Hello, NodeSetup, Outcome, Report, Sealed, Seen, SentFile, Task
+from wan_pipeline.errors import UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Progress
@@ -55,6 +56,12 @@ class NodeWorker:
         self._outcome: Outcome | None = None
 
     def hello(self) -> Hello:
+        """Raises UserError for a node that was lent a GPU which torch cannot use: the processor would make its clips."""
+        if self._settings.device != "cpu":
+            from wan_pipeline.engine.device.placement import choose_device  # here: torch takes seconds
+
+            if choose_device(self._settings.device).type == "cpu":
+                raise UserError("torch finds no GPU there; install the build of torch for it, or use --gpus 0")
         models = tuple(model.spec.id for model in ModelLibrary(self._settings).installed())
         return Hello(__version__, socket.gethostname(), models)
 
