@@ -29,12 +29,13 @@ from threading import Event, Thread
 from typing import Any
 
 from wan_pipeline.cluster.dispatcher import SLOT, TICK_SECONDS
+from wan_pipeline.cluster.queue import SharedQueue
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, Job
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.worker_queue import StopRequests
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.request import GenerationRequest
@@ -72,6 +73,21 @@ class Latencies:
         return {name: _summary(values) for name, values in sorted(self.seconds.items())}
 
 
+class TimedQueue(SharedQueue):
+    """The queue, with the time that observers wait for it."""
+
+    def __init__(self, database: Database, jobs: JobReader, latencies: Latencies) -> None:
+        super().__init__(database, jobs, SLOT)
+        self._latencies = latencies
+
+    def progress(self, job_id: str, progress: Progress) -> None:
+        self._latencies.timed("progress", partial(super().progress, job_id, progress))
+
+    def stop_requests(self, job_id: str) -> StopRequests:
+        asked: StopRequests = self._latencies.timed("stop requests", partial(super().stop_requests, job_id))
+        return asked
+
+
 class Simulation:
     """Some nodes at work on one store."""
 
@@ -81,18 +97,19 @@ class Simulation:
         database = Database(self.settings.database)
         self.jobs = JobReader(database, self.settings)
         self.editor = QueueEditor(database, self.jobs)
-        self.queue = WorkerQueue(database, self.jobs, SLOT)
-        self.nodes = nodes
-        self.idle: SimpleQueue[int] = SimpleQueue()
-        self.over = Event()
         self.latencies = Latencies()
+        self.queue = TimedQueue(database, self.jobs, self.latencies)
+        self.nodes = nodes
+        self.idle: SimpleQueue[float] = SimpleQueue()
+        """For each node without a clip, since when."""
+        self.over = Event()
         self.finished: list[str] = []
         self.running: dict[str, JobObserver] = {}
 
     def run(self) -> dict[str, Any]:
         self.editor.submit_many([(_request(seed), "") for seed in range(self.nodes * 12)])
-        for number in range(self.nodes):
-            self.idle.put(number)
+        for _ in range(self.nodes):
+            self.idle.put(time.monotonic())
         claiming = Thread(target=self._claim, daemon=True)
         started = time.monotonic()
         claiming.start()
@@ -108,13 +125,11 @@ class Simulation:
         self.over.set()
         claiming.join(60)
         assert len(set(self.finished)) == len(self.finished), "a clip was made twice"
-        ideal = self.nodes / (STEP_SECONDS * STEPS_A_CLIP)
         return {
             "nodes": self.nodes,
             "nodes_with_a_clip": busy,
             "seconds_until_all_had_one": round(filled, 2),
             "clips_a_second": round(clips / seconds, 2),
-            "of_what_the_nodes_can_do": round(clips / seconds / ideal, 3),
             "processor_seconds_a_second": round(cpu / seconds, 2),
             "latencies": report,
         }
@@ -123,11 +138,12 @@ class Simulation:
         """As the dispatcher does: one thread claims for every idle node."""
         while not self.over.is_set():
             try:
-                self.idle.get(timeout=TICK_SECONDS)
+                idle_since = self.idle.get(timeout=TICK_SECONDS)
             except Empty:
                 continue
             job = self.latencies.timed("claim", partial(self.queue.claim, "demo", {"demo"}))
             assert job is not None, "too few jobs for this long a measurement"
+            self.latencies.add("node idle", time.monotonic() - idle_since)
             Thread(target=self._make, args=(job,), daemon=True).start()
 
     def _make(self, job: Job) -> None:
@@ -150,7 +166,7 @@ class Simulation:
             self.latencies.timed("finish", partial(self.queue.finish, job.id, clip))
             self.finished.append(job.id)
         observer.close()
-        self.idle.put(0)
+        self.idle.put(time.monotonic())
 
     def _look_on(self, until: float) -> None:
         """What a person does meanwhile: the page asks for the list, and now and then a running clip is cancelled."""
@@ -163,7 +179,7 @@ class Simulation:
             while job_id in self.running and not observer.cancelled() and time.monotonic() < until:
                 time.sleep(0.02)
             self.latencies.add("cancel seen", time.monotonic() - started)
-            time.sleep(2.0)
+            time.sleep(1.0)
 
 
 def _request(seed: int) -> GenerationRequest:

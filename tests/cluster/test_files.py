@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from wan_pipeline.cluster import files as module
 from wan_pipeline.cluster.files import NodeFiles, StudioFiles, send
 from wan_pipeline.cluster.wire import Sealed, SentFile
 from wan_pipeline.errors import NodeLost, UserError
+from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 
@@ -46,6 +48,17 @@ def test_loras_and_pictures_are_laid_out_under_their_names_and_sent_once(
     assert node.missing(tuple(files)) == ()
     lora.write_bytes(CONTENT[::-1])
     assert node.missing(tuple(StudioFiles(settings).of(request))) == (sent(content=CONTENT[::-1]).sha256,)
+
+
+def test_a_half_of_a_pair_brings_the_other_by_which_its_expert_is_known(settings: Settings, tmp_path: Path) -> None:
+    for half in ("high", "low"):
+        (settings.loras / f"anna_{half}.safetensors").write_bytes(half.encode())
+    node, files = node_files(tmp_path), StudioFiles(settings).of(make_request(loras=(LoraChoice("anna_high"),)))
+    send(files, node, Recorder())  # type: ignore[arg-type]  # as much of a node as sending needs
+    node.lay_out(tuple(files))
+    there = LoraLibrary(tmp_path / "run" / "loras").find("anna_high")
+    here = LoraLibrary(settings.loras).find("anna_high")
+    assert replace(there, paths=()) == replace(here, paths=())
 
 
 def test_a_clip_finds_the_loras_of_no_other(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from filelock import Timeout
 
 from wan_pipeline.cluster.files import StudioFiles
+from wan_pipeline.cluster.queue import SharedQueue
 from wan_pipeline.cluster.renderer import POLL_SECONDS, NodeRenderer
 from wan_pipeline.cluster.wire import Node
 from wan_pipeline.errors import StorageError, UserError
@@ -23,7 +24,6 @@ from wan_pipeline.jobs.worker.recovery import recover
 from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
 from wan_pipeline.storage.database import Database
@@ -81,7 +81,7 @@ class Dispatcher:
         self._poll_seconds = poll_seconds
         database = Database(settings.database)
         self._jobs = JobReader(database, settings)
-        self._queue = WorkerQueue(database, self._jobs, SLOT)
+        self._queue = SharedQueue(database, self._jobs, SLOT)
         self._locks = WorkspaceLocks(settings.workspace)
         self._files = StudioFiles(settings)
         self._room = RoomWatch(self._jobs, self._queue)

@@ -37,11 +37,15 @@ class StudioFiles:
                 raise ImageError(f"The input {name[:16]} is no longer in the workspace; choose the file again.")
             files[SentFile(path.name, self._sha256(path), is_lora=False)] = path
         for lora in request.loras:
-            for path in self._loras.find(lora.name).paths:
-                name = self._name_of(path)
-                expert = self._loras.expert_of(path)
+            for path in self._paths(lora.name):
+                name, expert = self._name_of(path), self._loras.expert_of(path)
                 files[SentFile(name, self._sha256(path), is_lora=True, expert=expert)] = path
         return files
+
+    def _paths(self, name: str) -> list[Path]:
+        """A LoRA's files; with the half of a pair that is used alone also the other, which says what it is half of."""
+        paths = self._loras.find(name).paths
+        return [*paths, *(other for path in paths if len(paths) == 1 and (other := self._loras.counterpart(path)))]
 
     def _name_of(self, path: Path) -> str:
         """Its path below the folder of LoRAs that it is in, by which it has its name."""

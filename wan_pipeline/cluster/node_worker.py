@@ -56,7 +56,7 @@ class NodeWorker:
         self._outcome: Outcome | None = None
 
     def hello(self) -> Hello:
-        """Raises UserError for a node that was lent a GPU which torch cannot use: the processor would make its clips."""
+        """Raises UserError for a node with a GPU that torch cannot use: its processor would make the clips."""
         if self._settings.device != "cpu":
             from wan_pipeline.engine.device.placement import choose_device  # here: torch takes seconds
 
