@@ -29,7 +29,7 @@ from threading import Event, Thread
 from typing import Any
 
 from wan_pipeline.cluster.dispatcher import SLOT, TICK_SECONDS
-from wan_pipeline.cluster.queue import SharedQueue
+from wan_pipeline.cluster.queue import SerialDatabase, SharedQueue
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, Job
 from wan_pipeline.jobs.reader import JobReader
@@ -47,8 +47,8 @@ NODES = (10, 30, 100, 300, 1000)
 STEP_SECONDS = 6.0
 STEPS_A_CLIP = 5
 """A clip has some 40; with 5 there are eight times as many claims and ends as in a cluster."""
-MEASURED_SECONDS = 45.0
-FILLING_SECONDS = 180.0
+MEASURED_SECONDS = 30.0
+FILLING_SECONDS = 60.0
 """The most that all nodes are waited for."""
 LIMIT_SECONDS = 1.0
 """A store that takes longer for what people wait for bends."""
@@ -94,9 +94,9 @@ class Simulation:
     def __init__(self, workspace: Path, nodes: int) -> None:
         self.settings = Settings(workspace=workspace)
         self.settings.make_folders()
-        database = Database(self.settings.database)
+        database = SerialDatabase(self.settings.database)
         self.jobs = JobReader(database, self.settings)
-        self.editor = QueueEditor(database, self.jobs)
+        self.editor = QueueEditor(Database(self.settings.database), self.jobs)
         self.latencies = Latencies()
         self.queue = TimedQueue(database, self.jobs, self.latencies)
         self.nodes = nodes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from filelock import Timeout
 
 from wan_pipeline.cluster.files import StudioFiles
-from wan_pipeline.cluster.queue import SharedQueue
+from wan_pipeline.cluster.queue import SerialDatabase, SharedQueue
 from wan_pipeline.cluster.renderer import POLL_SECONDS, NodeRenderer
 from wan_pipeline.cluster.wire import Node
 from wan_pipeline.errors import StorageError, UserError
@@ -26,7 +26,6 @@ from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
-from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Dispatcher:
         self._pool = pool
         self._tell = tell
         self._poll_seconds = poll_seconds
-        database = Database(settings.database)
+        database = SerialDatabase(settings.database)
         self._jobs = JobReader(database, settings)
         self._queue = SharedQueue(database, self._jobs, SLOT)
         self._locks = WorkspaceLocks(settings.workspace)

@@ -1,7 +1,11 @@
-"""The queue as many running jobs ask it: what is asked of them is read once for all."""
+"""The queue as many running jobs use it: what is asked of them is read once for all, and writers take turns."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 
 from wan_pipeline.jobs.reader import JobReader
@@ -10,6 +14,22 @@ from wan_pipeline.jobs.worker.observer import INTERVAL_SECONDS
 from wan_pipeline.jobs.worker_queue import StopRequests, WorkerQueue
 from wan_pipeline.progress import Throttle
 from wan_pipeline.storage.database import Database
+
+
+class SerialDatabase(Database):
+    """A database whose writing threads wait for each other here, in turn.
+
+    SQLite itself lets who waits for a lock sleep and try again: of hundreds some would not get it within BUSY_SECONDS.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._writing = Lock()
+        super().__init__(path)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writing, super().transaction() as connection:
+            yield connection
 
 
 class SharedQueue(WorkerQueue):
