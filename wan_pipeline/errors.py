@@ -108,5 +108,9 @@ class OutOfMemory(GenerationError):
         return type(self), (str(self), self.smaller_plan)
 
 
+class NodeLost(StudioError):
+    """The machine that was making a clip is gone, or what it sent is damaged. Another goes on with the clip."""
+
+
 class Cancelled(StudioError):
     """The person asked this clip to stop. Raised from the step callback: the clean way out of a diffusers loop."""

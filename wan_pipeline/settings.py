@@ -24,6 +24,8 @@ DEVICE_VARIABLE = "WAN_STUDIO_DEVICE"
 DEVICES = ("cpu", "cuda", "xpu", "mps")
 """Devices by torch's names; ROCm is `cuda` there too."""
 WORKSPACE_VARIABLE = "WAN_STUDIO_WORKSPACE"
+NO_DEVICES = "none"
+"""As `Settings.devices`: other machines make the clips."""
 SPACE_VARIABLE = "SPACE_ID"
 """Set by the Hugging Face Hub where the app runs as a Space: "namespace/name"."""
 SPACE_STORAGE = Path("/data")
@@ -75,7 +77,9 @@ class Settings:
     device: str = field(default_factory=lambda: os.environ.get(DEVICE_VARIABLE, ""))
     """One of DEVICES; empty for the accelerator where there is one, else the CPU."""
     devices: str = ""
-    """Numbers of the GPUs that clips are made on, such as "0,1", each by a worker of its own; empty for one worker."""
+    """Numbers of the GPUs that clips are made on, such as "0,1", each by a worker of its own; empty for one worker.
+
+    NO_DEVICES for no worker: a cluster makes the clips."""
     slot: int = 0
     """Which of `devices` this process is for, counted from 0. Trainings and others that need one have the first."""
     more_loras: tuple[Path, ...] = ()
@@ -91,7 +95,9 @@ class Settings:
         """Raises UserError for an unknown device, and for GPUs that are no numbers or come twice."""
         numbers = self.device_numbers
         if not all(number.isascii() and number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
-            raise UserError(f"'{self.devices[:80]}' names no GPUs; write their numbers, each once, such as 0,1.")
+            raise UserError(
+                f"'{self.devices[:80]}' names no GPUs; write their numbers, each once, such as 0,1; or none."
+            )
         if self.device not in ("", *DEVICES):
             raise UserError(
                 f"{DEVICE_VARIABLE} is '{self.device[:80]}', which is no device; use {', '.join(DEVICES)}, "
@@ -101,7 +107,12 @@ class Settings:
     @property
     def device_numbers(self) -> tuple[str, ...]:
         """One for each worker; empty where the device is left to torch."""
-        return tuple(number.strip() for number in self.devices.split(",")) if self.devices else ()
+        return tuple(number.strip() for number in self.devices.split(",")) if self.devices and self.makes_clips else ()
+
+    @property
+    def makes_clips(self) -> bool:
+        """Whether the queue's clips are made on this machine."""
+        return self.devices != NO_DEVICES
 
     @property
     def slots(self) -> range:

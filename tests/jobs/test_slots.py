@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -236,3 +237,10 @@ def test_a_gpu_that_is_not_there_does_not_become_the_cpu(
     for device in ("", "cuda"):
         assert Worker(replace(pair, device=device)).run() is Ending.NO_DEVICE
     assert queue.jobs.existing(job_id).state is JobState.QUEUED
+
+
+def test_a_studio_whose_clips_a_cluster_makes_starts_no_worker(settings: Settings) -> None:
+    launched: list[Settings] = []
+    with Studio(replace(settings, devices="none"), partial(Supervisor, launch=launched.append)) as studio:
+        studio.start()
+    assert launched == [] and list(studio.settings.slots) == [0] and studio.settings.device_numbers == ()

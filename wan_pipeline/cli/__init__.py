@@ -9,7 +9,20 @@ import sys
 from pathlib import Path
 
 from wan_pipeline import __version__
-from wan_pipeline.cli import clips, generate, loras, models, plan, projects, queue, serve, share, train, trainings
+from wan_pipeline.cli import (
+    clips,
+    cluster,
+    generate,
+    loras,
+    models,
+    plan,
+    projects,
+    queue,
+    serve,
+    share,
+    train,
+    trainings,
+)
 from wan_pipeline.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -66,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         share,
         generate,
         queue,
+        cluster,
         projects,
         characters,
         prompt,

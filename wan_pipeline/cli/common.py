@@ -108,7 +108,7 @@ def add_memory(parser: argparse.ArgumentParser, *, limit_only: bool = False) -> 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
     """Which GPUs the queue uses."""
-    text = "GPUs that clips are made on, each by a worker of its own, such as 0,1 (the first that there is)"
+    text = "GPUs that clips are made on, each by a worker of its own, such as 0,1 (the first that there is), or none"
     parser.add_argument("--devices", metavar="NUMBERS", help=text)
 
 

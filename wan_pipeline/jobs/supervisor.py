@@ -57,7 +57,7 @@ class Supervisor:
         self._main_lock = locks.main_app()
         self._watches = [
             WorkerWatch(settings, slot, jobs, queue, locks, launch, StallDetector(stall_seconds, 2 * poll_seconds))
-            for slot in settings.slots
+            for slot in (settings.slots if settings.makes_clips else ())
         ]
         self.tasks: list[Callable[[], None]] = []
         """What else an open app does at every poll, such as starting trainings; `work` does not."""
@@ -71,7 +71,7 @@ class Supervisor:
     def start(self) -> None:
         """Hold the app's lock, start a worker to be warm for the first job, and start to supervise."""
         self._app_lock.acquire()
-        if self._is_main() and not self._watches[0].is_alive:
+        if self._is_main() and self._watches and not self._watches[0].is_alive:
             self._watches[0].start()
         self._thread.start()
 

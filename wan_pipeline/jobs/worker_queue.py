@@ -59,8 +59,10 @@ class WorkerQueue:
         self._jobs = jobs
         self._slot = slot
 
-    def claim(self, loaded: str | None = None, *, deterministic: bool = False) -> Job | None:
-        """Claim the next job. None when none waits or the queue is paused.
+    def claim(
+        self, loaded: str | None = None, models: Collection[str] | None = None, *, deterministic: bool = False
+    ) -> Job | None:
+        """Claim the next job, of those for these `models` if they are given. None if none waits or the queue is paused.
 
         Interrupted jobs come first, then the rest by position. While the model `loaded` is in memory, its jobs, those
         that are `deterministic` or those that are not, go before others, but never before one that was moved by hand,
@@ -69,7 +71,7 @@ class WorkerQueue:
         is paused.
         """
         with self._database.transaction() as connection:
-            while (row := next_row(connection, loaded, is_deterministic=deterministic)) is not None:
+            while (row := next_row(connection, loaded, models, is_deterministic=deterministic)) is not None:
                 _, error = read_request(row["request"])
                 if error is None:
                     start_row(connection, row, self._slot)
@@ -194,15 +196,17 @@ class WorkerQueue:
 
     # After a crash
 
-    def recover(self, slots: Collection[int] = (0,)) -> list[Job]:
+    def recover(self, slots: Collection[int] = (0,), job_id: str | None = None) -> list[Job]:
         """Settle the jobs that the workers of these slots, all dead, left running; return them as they are now.
+
+        With `job_id` that one alone, whose machine was lost.
 
         Each becomes interrupted, unless it was to be cancelled, or MAX_ATTEMPTS workers have died with it: then it is
         quarantined and the queue goes on.
         """
         with self._database.transaction() as connection:
             running = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
-            rows = [row for row in running if row["slot"] in slots]
+            rows = [row for row in running if row["slot"] in slots and job_id in (None, row["id"])]
             for row in rows:
                 _settle(connection, row)
         return [job for row in rows if (job := self._jobs.job(row["id"]))]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wan_pipeline.clips.copies.output import copy_clip
 from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import clip_bytes
-from wan_pipeline.errors import Cancelled, DiskFullError, OutOfMemory, StudioError
+from wan_pipeline.errors import Cancelled, DiskFullError, NodeLost, OutOfMemory, StudioError
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import STARTING, Finished, Job
 from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
@@ -112,6 +112,9 @@ class JobRun:
             self._lower_plan(error)
         except DiskFullError as error:
             self._wait_for_room(error)
+        except NodeLost as error:
+            self.spoils_process = True
+            self._lose(error)
         except StudioError as error:
             self._end(partial(self._queue.fail, job_id, str(error)))
             logger.warning("Job %s failed: %s", job_id, error)
@@ -149,6 +152,14 @@ class JobRun:
             return
         if self._put_back(partial(self._queue.lower_plan, job.id, plan, str(error))):
             logger.warning("Job %s goes on in a fresh process with the memory plan '%s': %s", job.id, plan, error)
+
+    def _lose(self, error: NodeLost) -> None:
+        """Leave the job to another machine, as one whose worker died. Its checkpoint stays."""
+        self.observer.discard()
+        settle = partial(self._queue.recover, (self._settings.slot,), self.job.id)
+        states = [job.state for job in retry_on_busy(settle, self._stopping)]
+        self.observer.close()
+        logger.warning("Job %s is %s now: %s", self.job.id, ", ".join(states), error)
 
     def _put_back(self, write: Callable[[], bool]) -> bool:
         """Whether the job went back into the queue. It does not if it was to be cancelled: then it has ended."""

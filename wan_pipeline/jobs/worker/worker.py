@@ -19,7 +19,6 @@ from filelock import Timeout
 
 from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, StudioError, UserError
 from wan_pipeline.jobs.device import wait_for_device
-from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.launch import missing_device
 from wan_pipeline.jobs.log import JobLogs
@@ -29,6 +28,7 @@ from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.recovery import recover, recover_unwatched
 from wan_pipeline.jobs.worker.render import Renderer
 from wan_pipeline.jobs.worker.retry import retry_on_busy
+from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -47,8 +47,6 @@ RECOVERY_SECONDS = 5.0
 """Between two looks for jobs of slots that nobody watches."""
 GUEST_POLL_SECONDS = 1.0
 """Between two looks of an idle worker at whether something else needs the device."""
-DISK_POLL_SECONDS = 2.0
-"""Between two checks for space on a full disk, each of which writes a small file to it."""
 TEXTS_AHEAD = 64
 """Waiting jobs whose prompts are encoded together; their embeddings fit into the engine's cache."""
 
@@ -83,8 +81,7 @@ class Worker:
         self._logs = JobLogs(settings.job_logs)
         self._saver = Saver()
         self._engine: Renderer | None = None
-        self._room = DiskBackoff()
-        self._disk_polls = Throttle(DISK_POLL_SECONDS)
+        self._room = RoomWatch(self._jobs, self._queue)
         self._recoveries, self._guest_polls = Throttle(RECOVERY_SECONDS), Throttle(GUEST_POLL_SECONDS)
         self._is_deterministic = False
         """Whether the engine is in deterministic mode."""
@@ -158,8 +155,8 @@ class Worker:
         self._set_loaded(job.request.model)
         if rendered is not None:
             self._saver.start(partial(self._save, run, rendered))
-        elif run.found_no_room:
-            self._room.clip_found_none()
+        else:
+            self._room.note(found_none=run.found_no_room, saved=False)
         if is_suspect:
             self._saver.wait()
         return not run.spoils_process
@@ -175,25 +172,11 @@ class Worker:
         """
         if self._settings.slot and self._jobs.unfinished() <= self._settings.slot:
             return False
-        return self._waits_for_room() or self._jobs.has_work() or self._locks.any_app_is_alive()
-
-    def _waits_for_room(self) -> bool:
-        """Whether jobs wait until a disk has room again. When it has, or none waits any more, the queue goes on."""
-        no_room = self._jobs.queue_state().no_room
-        if no_room is None:
-            return False
-        has_jobs = self._jobs.unfinished() > 0
-        if not has_jobs or (self._room.may_look() and self._disk_polls.is_due() and no_room.is_over()):
-            self._queue.end_wait_for_room()
-            logger.info("There is disk space again, or nothing needs any; the queue goes on.")
-        return has_jobs
+        return self._room.waits() or self._jobs.has_work() or self._locks.any_app_is_alive()
 
     def _save(self, run: JobRun, rendered: Rendered) -> None:
         run.save(rendered)
-        if run.found_no_room:
-            self._room.clip_found_none()
-        else:
-            self._room.clip_was_saved()
+        self._room.note(found_none=run.found_no_room, saved=True)
 
     # The engine
 

@@ -1,0 +1,146 @@
+"""Jobs on nodes, against the real store: made once each, whatever becomes of a node, by its own checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from tests.support.nodes import STEPS, LocalNode, LocalPool, StepRenderer
+from tests.support.studios import QUICK, wait_for
+from wan_pipeline.cluster.dispatcher import SLOT, Dispatcher
+from wan_pipeline.errors import UserError
+from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.studio import Studio
+
+POLL_SECONDS = 0.01
+
+
+def dispatcher(settings: Settings, pool: LocalPool) -> Dispatcher:
+    return Dispatcher(settings, pool, lambda sentence: None, POLL_SECONDS)
+
+
+@contextmanager
+def dispatching(settings: Settings, pool: LocalPool) -> Iterator[Event]:
+    """A dispatcher in a thread, until the block ends; gives what makes it leave."""
+    leaving = Event()
+    thread = Thread(target=dispatcher(settings, pool).run, args=(leaving,), daemon=True)
+    thread.start()
+    try:
+        yield leaving
+    finally:
+        leaving.set()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def node(tmp_path: Path, name: str, waits_at: int = 0, steps: list[int] | None = None) -> LocalNode:
+    return LocalNode(tmp_path / name, name, lambda settings: StepRenderer(settings, steps, waits_at=waits_at))
+
+
+def submit(studio: Studio, count: int) -> list[str]:
+    return [studio.submit(replace(QUICK, seed=seed)) for seed in range(count)]
+
+
+def test_two_nodes_make_every_clip_once(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    ids = submit(studio, 4)
+    nodes = [node(tmp_path, "a"), node(tmp_path, "b")]
+    dispatcher(settings, LocalPool(*nodes)).run(Event(), until_done=True)
+    jobs = [studio.jobs.existing(job_id) for job_id in ids]
+    assert [(job.state, job.attempts, job.slot) for job in jobs] == [(JobState.DONE, 1, SLOT)] * 4
+    assert len({job.frames_sha256 for job in jobs}) == 4 and all(job.clip and job.clip.is_file() for job in jobs)
+    assert sum(len(made.steps) for lent in nodes for made in lent.made) == 4 * STEPS
+    assert not list(settings.checkpoints.glob("*"))
+
+
+def test_a_lost_nodes_clip_goes_on_elsewhere_from_its_checkpoint(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    [job_id] = submit(studio, 1)
+    steps: list[int] = []
+    first = node(tmp_path, "a", waits_at=2, steps=steps)
+    pool = LocalPool(first)
+    checkpoint = settings.checkpoints / f"{job_id}.safetensors"
+    with dispatching(settings, pool):
+        wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", "the checkpoint sent back")
+        first.is_lost = True
+        wait_for(lambda: pool.dropped == [first], "the lost node dropped")
+        pool.nodes.append(node(tmp_path, "b", steps=steps))
+        wait_for(lambda: studio.jobs.existing(job_id).state is JobState.DONE, "the clip")
+    assert steps == [1, 2, 3, 4]
+    assert studio.jobs.existing(job_id).attempts == 2
+    kinds = [event.kind for event in studio.jobs.events(job_id)]
+    started, lost = EventKind.STARTED, EventKind.INTERRUPTED
+    assert [kind for kind in kinds if kind is not EventKind.RESUMED] == [
+        EventKind.SUBMITTED,
+        started,
+        lost,
+        started,
+        EventKind.DONE,
+    ]
+
+
+def test_a_clip_that_loses_node_after_node_is_quarantined(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    [job_id] = submit(studio, 1)
+    nodes = [node(tmp_path, name) for name in "abc"]
+    for lost in nodes:
+        lost.is_lost = True
+    pool = LocalPool(*nodes)
+    dispatcher(settings, pool).run(Event(), until_done=True)
+    assert studio.jobs.existing(job_id).state is JobState.QUARANTINED
+    assert len(pool.dropped) == MAX_ATTEMPTS
+
+
+def test_frames_that_arrive_changed_are_not_taken(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    [job_id] = submit(studio, 1)
+    bad, good = node(tmp_path, "bad"), node(tmp_path, "good")
+    bad.damages_frames = True
+    pool = LocalPool(bad, good)
+    dispatcher(settings, pool).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts, pool.dropped) == (JobState.DONE, 2, [bad])
+
+
+def test_a_cancel_reaches_the_node_and_its_progress_comes_back(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    [job_id] = submit(studio, 1)
+    lent = node(tmp_path, "a", waits_at=2)
+    with dispatching(settings, LocalPool(lent)):
+        wait_for(lambda: studio.jobs.existing(job_id).step == 2, "the progress of step 2")
+        studio.queue.cancel(job_id)
+        wait_for(lambda: studio.jobs.existing(job_id).state is JobState.CANCELLED, "the end")
+    assert lent.made[0].steps == [1, 2]
+
+
+def test_leaving_puts_the_clip_back_with_its_checkpoint(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    [job_id] = submit(studio, 1)
+    with dispatching(settings, LocalPool(node(tmp_path, "a", waits_at=2))):
+        wait_for(lambda: studio.jobs.existing(job_id).step == 2, "step 2")
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    assert (settings.checkpoints / f"{job_id}.safetensors").read_text() == "2"
+
+
+def test_a_model_that_no_node_has_leaves_its_clips_waiting(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    ids = submit(studio, 2)
+    first = studio.jobs.existing(ids[0]).request
+    with Database(settings.database).transaction() as connection:
+        other = replace(first, model="another").to_json()
+        connection.execute("UPDATE jobs SET model = 'another', request = ? WHERE id = ?", (other, ids[0]))
+    with dispatching(settings, LocalPool(node(tmp_path, "a"))):
+        wait_for(lambda: studio.jobs.existing(ids[1]).state is JobState.DONE, "the clip behind")
+    assert studio.jobs.existing(ids[0]).state is JobState.QUEUED
+
+
+def test_only_one_hands_out_a_workspaces_jobs(settings: Settings, tmp_path: Path) -> None:
+    with WorkspaceLocks(settings.workspace).worker(SLOT), pytest.raises(UserError, match="Another `cluster`"):
+        dispatcher(settings, LocalPool()).run(Event(), until_done=True)

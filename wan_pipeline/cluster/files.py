@@ -1,0 +1,151 @@
+"""The input files of a clip: found and hashed on the studio's machine, kept by hash on a node."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from wan_pipeline.clips.inputs.files import InputFiles
+from wan_pipeline.cluster.wire import CHUNK_BYTES, NodeCalls, SentFile
+from wan_pipeline.errors import ImageError, NodeLost, UserError
+from wan_pipeline.lora.library import SUFFIX, LoraLibrary
+from wan_pipeline.progress import Cancellable, check_cancelled
+from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.settings import Settings
+from wan_pipeline.storage.files import storage_error, whole_file
+from wan_pipeline.storage.hashes import SHA256, FileHashes
+
+
+class StudioFiles:
+    """The files of the studio's machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._inputs = InputFiles(settings.inputs)
+        self._loras = LoraLibrary.of(settings)
+        self._hashes = FileHashes(settings.cache / "hashes")
+
+    def of(self, request: GenerationRequest) -> dict[SentFile, Path]:
+        """What a clip is made from, beside its model. Raises UserError for a file that is not there."""
+        files: dict[SentFile, Path] = {}
+        for name in request.input_names:
+            path = self._inputs.find(name)
+            if path is None or not path.is_file():
+                raise ImageError(f"The input {name[:16]} is no longer in the workspace; choose the file again.")
+            files[SentFile(path.name, self._sha256(path), is_lora=False)] = path
+        for lora in request.loras:
+            for path in self._paths(lora.name):
+                name, expert = self._name_of(path), self._loras.expert_of(path)
+                files[SentFile(name, self._sha256(path), is_lora=True, expert=expert)] = path
+        return files
+
+    def _paths(self, name: str) -> list[Path]:
+        """A LoRA's files; with the half of a pair that is used alone also the other, which says what it is half of."""
+        paths = self._loras.find(name).paths
+        return [*paths, *(other for path in paths if len(paths) == 1 and (other := self._loras.counterpart(path)))]
+
+    def _name_of(self, path: Path) -> str:
+        """Its path below the folder of LoRAs that it is in, by which it has its name."""
+        folder = next(folder for folder in self._loras.folders if path.is_relative_to(folder))
+        return path.relative_to(folder).as_posix()
+
+    def _sha256(self, path: Path) -> str:
+        try:
+            return self._hashes.sha256(path)
+        except OSError as error:
+            raise storage_error(path.parent, error) from error
+
+
+def send(files: dict[SentFile, Path], node: NodeCalls, observer: Cancellable) -> None:
+    """Send a node those files that it does not have. Raises NodeLost, StorageError or Cancelled."""
+    missing = set(node.missing(tuple(files)))
+    for file, path in files.items():
+        if file.sha256 in missing:
+            missing.remove(file.sha256)
+            _send(file.sha256, path, node, observer)
+
+
+def _send(sha256: str, path: Path, node: NodeCalls, observer: Cancellable) -> None:
+    try:
+        size, offset = path.stat().st_size, 0
+        with path.open("rb") as opened:
+            while chunk := opened.read(CHUNK_BYTES):
+                check_cancelled(observer)
+                node.receive(sha256, offset, chunk, is_last=offset + len(chunk) >= size)
+                offset += len(chunk)
+    except OSError as error:
+        raise storage_error(path.parent, error) from error
+
+
+class NodeFiles:
+    """The files that were sent to a node: kept by hash, laid out under their names for one clip.
+
+    Several workers of a machine share the kept files; each has a layout of its own.
+    """
+
+    def __init__(self, kept: Path, inputs: Path, loras: Path) -> None:
+        self._kept = kept
+        self._inputs = inputs
+        self._loras = loras
+        self._part = kept / f"{uuid.uuid4().hex}.part"
+        for folder in (kept, inputs, loras):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def missing(self, files: tuple[SentFile, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(file.sha256 for file in files if not self._path(file.sha256).is_file()))
+
+    def receive(self, sha256: str, offset: int, content: bytes, *, is_last: bool) -> None:
+        """Write a part at its offset, which a repeated call does again. Raises StorageError, and NodeLost."""
+        try:
+            with self._part.open("r+b" if offset else "wb") as part:
+                part.seek(offset)
+                part.write(content)
+            if not is_last or self._path(sha256).is_file():
+                return
+            with self._part.open("rb") as whole:
+                arrived = hashlib.file_digest(whole, "sha256").hexdigest()
+            if arrived != sha256:
+                raise NodeLost("An input file did not arrive as it was sent.")
+            self._part.replace(self._path(sha256))
+        except OSError as error:
+            raise storage_error(self._kept, error) from error
+
+    def lay_out(self, files: tuple[SentFile, ...]) -> None:
+        """Put the files where a clip looks for them, and no other LoRAs. Raises UserError for a name that leads out."""
+        shutil.rmtree(self._loras, ignore_errors=True)
+        self._loras.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            folder = self._loras if file.is_lora else self._inputs
+            _link(self._path(file.sha256), folder / _safe(file))
+
+    def _path(self, sha256: str) -> Path:
+        if not SHA256.fullmatch(sha256):
+            raise UserError(f"'{sha256[:80]}' is no SHA-256.")
+        return self._kept / sha256
+
+
+def _safe(file: SentFile) -> PurePosixPath:
+    name = PurePosixPath(file.name)
+    if name.is_absolute() or ".." in name.parts or "\\" in file.name or ":" in file.name:
+        raise UserError(f"'{file.name[:80]}' is no name of an input file; it leads out of its folder.")
+    if file.is_lora and name.suffix != SUFFIX:
+        raise UserError(f"'{file.name[:80]}' is no LoRA; its name must end with {SUFFIX}.")
+    return name
+
+
+def _link(kept: Path, target: Path) -> None:
+    """A second name of a kept file; a copy where the disk has no such names."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            return  # an input, whose name is the hash of its pixels
+        with suppress(OSError):
+            os.link(kept, target)
+            return
+        with whole_file(target) as part:
+            shutil.copyfile(kept, part)
+    except OSError as error:
+        raise storage_error(target.parent, error) from error
