@@ -162,6 +162,7 @@ def test_a_dropped_clip_fills_the_form(
     expect(page.locator(".notice:visible")).to_contain_text("broken.mp4")
 
 
+@pytest.mark.soak
 def test_a_copy_to_share_tells_nothing_and_verifying_tells_all(visitor: Visitor, clips: dict[str, str]) -> None:
     page = open_gallery(visitor)
     sheet = open_sheet(page, PROMPTS["plain"])

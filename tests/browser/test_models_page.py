@@ -141,6 +141,7 @@ def test_what_the_hub_refuses_is_said(visitor: Visitor, faults: Faults) -> None:
     expect(card(page, "Wan 3.0").get_by_role("button")).to_have_count(0)
 
 
+@pytest.mark.soak
 def test_a_model_that_came_meanwhile_makes_a_clip_led_by_a_video(visitor: Visitor, workspace: Path) -> None:
     tiny.write_vace(workspace.parent / "models" / "wan2.1-vace-14b")
     video, picture = workspace.parent / "control.mp4", workspace.parent / "picture.png"

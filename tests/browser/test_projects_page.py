@@ -47,6 +47,7 @@ def prompt(page: Page) -> object:
     return panel(page).get_by_label("Prompt", exact=True)
 
 
+@pytest.mark.soak
 def test_three_projects_are_set_up_used_and_switched(visitor: Visitor, workspace: Path) -> None:
     for seed, lora in enumerate(filter(None, LORAS.values())):
         adapters.write(workspace.parent / "loras" / f"{lora}.safetensors", seed=seed)
