@@ -142,5 +142,6 @@ def test_a_model_that_no_node_has_leaves_its_clips_waiting(studio: Studio, setti
 
 
 def test_only_one_hands_out_a_workspaces_jobs(settings: Settings, tmp_path: Path) -> None:
+    Database.create(settings.database)
     with WorkspaceLocks(settings.workspace).worker(SLOT), pytest.raises(UserError, match="Another `cluster`"):
         dispatcher(settings, LocalPool()).run(Event(), until_done=True)

@@ -118,6 +118,7 @@ def trainers() -> list[psutil.Process]:
     return [each for each in psutil.Process().children() if MODULE in words_of(each)]
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_the_app_starts_it_and_its_end_changes_nothing(settings: Settings, pictures: Path, wanted: str) -> None:  # noqa: F811
     with opened(settings) as studio:
