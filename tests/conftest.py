@@ -19,6 +19,8 @@ from tests.support.warm import Warm, serve_warm, shared_warm
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
+AUDIT = "test_accessibility.py"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Of several processes of tests all share one warm process, and none waits for it that does not need it."""
@@ -28,12 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process.
-    Of the others each file stays in one process, for its fixtures.
+    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process; the
+    audit of all rooms, as long as half of them, in another. Of the others each file stays in one process, for its
+    fixtures.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     for item in items:
-        group = "page" if item.get_closest_marker("browser") else item.nodeid.partition("::")[0]
+        file = item.nodeid.partition("::")[0]
+        group = "page" if item.get_closest_marker("browser") and not file.endswith(AUDIT) else file
         item.add_marker(pytest.mark.xdist_group(group))
 
 
