@@ -19,7 +19,8 @@ from tests.support.warm import Warm, serve_warm, shared_warm
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
-AUDIT = "test_accessibility.py"
+OWN_APPS = ("test_accessibility.py", "test_strangers.py")
+"""Tests of the page with an app of their own."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,14 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process; the
-    audit of all rooms, as long as half of them, in another. Of the others each file stays in one process, for its
+    """Most tests of the page share one app and one browser, and take the longest: they begin first, in one process, and
+    the audit of all rooms, as long as half of them, in another. Of the others each file stays in one process, for its
     fixtures.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     for item in items:
         file = item.nodeid.partition("::")[0]
-        group = "page" if item.get_closest_marker("browser") and not file.endswith(AUDIT) else file
+        group = "page" if item.get_closest_marker("browser") and not file.endswith(OWN_APPS) else file
         item.add_marker(pytest.mark.xdist_group(group))
 
 

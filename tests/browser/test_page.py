@@ -152,11 +152,11 @@ def test_answers_that_are_lost_leave_nothing_wrong_on_the_page(visitor: Visitor)
 
     page = visitor.open()
     make_short(page)
-    fill(page, Prompt="A ball that comes late")
+    fill(page, Prompt="A red ball")
     page.route("**/run/predict**", lose_some)
     generate(page)
     page.wait_for_url("**/?job=*")
-    expect(page.locator("#view .words")).to_have_text("A ball that comes late")
+    expect(page.locator("#view .words")).to_have_text("A red ball")
     expect(page.locator("#view .facts")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
     assert sum(answers) > 1

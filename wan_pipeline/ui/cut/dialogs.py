@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.projects.cut.background import CutChoice
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.studio import Studio
@@ -47,7 +47,10 @@ class Dialogs:
                 return None
 
     def _versions(self, selection: Selection) -> str:
-        found = self._studio.cuts.versions(selection.project, selection.cut)
+        try:
+            found = self._studio.cuts.versions(selection.project, selection.cut)
+        except ProjectError:  # a project is made with its first clip or cut
+            found = []
         return html.versions(self._templates, selection.cut, found)
 
     def start_export(self, click: Click, selection: Selection) -> str:
