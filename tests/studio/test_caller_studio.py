@@ -66,6 +66,15 @@ def test_what_others_made_a_clip_from_is_not_shown(studio: Studio, settings: Set
     assert "secret" not in str(page_of(guest, 9).videos)
 
 
+def test_a_key_for_film_is_one_for_the_project_film_in_capitals(studio: Studio, settings: Settings) -> None:
+    studio.projects.create(FILM)
+    guest = guest_of(studio, "film")
+    job = guest.generate(replace(QUICK, num_frames=5))
+    finish(studio, settings)
+    assert [clip.id for clip in guest.clips()] == [job.id]
+    assert [video["status"] for video in page_of(guest, 9).videos] == ["completed"]
+
+
 def test_programs_choose_a_profile_and_deterministic_mode(studio: Studio) -> None:
     studio.projects.create(replace(FILM, draft=Profile(num_inference_steps=2)))
     for caller, project in ((guest_of(studio), {}), (CallerStudio(studio, OWNER_HERE), {"project": "film"})):

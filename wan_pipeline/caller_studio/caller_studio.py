@@ -49,7 +49,7 @@ class CallerStudio:
 
     def __init__(self, studio: Studio, caller: Caller) -> None:
         self._studio = studio
-        self._caller = caller
+        self._caller = caller = _with_label(studio, caller)
         self._view = CallerView(caller, studio.settings.folders)
         self._share = GuestShare(studio, caller.caps or Caps())
         self._key = self._view.key
@@ -265,3 +265,11 @@ class CallerStudio:
         for name in (draft.preset, draft.quality):
             if name and name.casefold() != NONE:
                 find_preset(self._presets(), name)
+
+
+def _with_label(studio: Studio, caller: Caller) -> Caller:
+    """The caller, whose key names its project as clips do: it may have been typed as "film" for "Film"."""
+    key = caller.key
+    if key is None or not key.project:
+        return caller
+    return replace(caller, key=replace(key, project=studio.projects.label(key.project)))
