@@ -38,6 +38,7 @@ class PieceShown:
     frames: int
     dissolve: int
     title: bool
+    is_card: bool
     poster: Path | None
     has_final: bool
     problem: str
@@ -149,6 +150,7 @@ def _shown(piece: Piece, has_final: bool) -> PieceShown:
         piece.frames,
         piece.dissolve,
         piece.title is not None,
+        piece.is_card,
         None if piece.is_card or not poster.is_file() else poster,
         has_final,
         piece.problem,
