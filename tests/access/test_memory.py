@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.asynchronous import run_async
 from wan_pipeline.access.memory import NOTABLE_BYTES, MemoryKeeper
 
 
@@ -42,7 +43,7 @@ def test_what_a_large_request_left_is_freed(sizes: list[int]) -> None:
             keeper.count(size)
         await asyncio.wait_for(freed.wait(), 30)
 
-    asyncio.run(receive())
+    run_async(receive())
 
 
 def test_small_requests_collect_nothing() -> None:
@@ -56,4 +57,4 @@ def test_small_requests_collect_nothing() -> None:
             await asyncio.sleep(0)  # timers that are due run
         return freed.is_set()
 
-    assert not asyncio.run(receive())
+    assert not run_async(receive())

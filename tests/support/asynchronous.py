@@ -13,4 +13,4 @@ Result = TypeVar("Result")
 def run_async(work: Coroutine[Any, Any, Result]) -> Result:
     """Run it in a thread of its own: Playwright leaves an event loop running in that of the tests."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
+        return pool.submit(asyncio.run, work).result()  # noqa: TID251 - in a thread
