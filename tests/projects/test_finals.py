@@ -12,7 +12,7 @@ from tests.support.requests import make_request
 from tests.support.studios import QUICK
 from wan_pipeline.errors import ProjectError, RequestError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.projects.project import Profile
+from wan_pipeline.projects.project import FinalProfile, Profile
 from wan_pipeline.projects.shots.finals import can_keep_layout, composition_note
 from wan_pipeline.projects.shots.shot import NewShot, ShotStatus
 from wan_pipeline.projects.shots.store import take_of
@@ -22,7 +22,7 @@ from wan_pipeline.requests.resolve import PENDING
 from wan_pipeline.studio import Studio
 
 DRAFTED = replace(
-    FILM, draft=Profile(num_inference_steps=1, width=160, height=192), final=Profile(num_inference_steps=3)
+    FILM, draft=Profile(num_inference_steps=1, width=160, height=192), final=FinalProfile(num_inference_steps=3)
 )
 
 
@@ -85,7 +85,7 @@ def test_a_take_of_a_clip_is_finished_like_the_clip(film: Studio) -> None:
 
 
 def test_a_project_without_a_final_profile_says_how_to_give_it_one(film: Studio) -> None:
-    film.projects.save(replace(DRAFTED, final=Profile()))
+    film.projects.save(replace(DRAFTED, final=FinalProfile()))
     (shot,) = add(film, NewShot("010", "1", "a red ball"))
     (job_id,) = make(film, shot)
     with pytest.raises(

@@ -11,7 +11,7 @@ import pytest
 from tests.support.studios import QUICK
 from wan_pipeline.errors import ProjectError, RequestError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.project import FinalProfile, Profile, Project
 from wan_pipeline.projects.shots.settings import to_json
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
 from wan_pipeline.projects.shots.store import take_of
@@ -68,7 +68,7 @@ def test_a_take_that_is_queued_again_is_one_more_take(film: Studio) -> None:
 
 
 def test_a_picked_final_needs_no_final(film: Studio) -> None:
-    film.projects.save(replace(FILM, final=Profile(num_inference_steps=3)))
+    film.projects.save(replace(FILM, final=FinalProfile(num_inference_steps=3)))
     (shot,) = add(film, NewShot("010", "", "a red ball"))
     make(film, shot)
     film.shots.pick([take_of(film.shots.existing("010"), 1)])

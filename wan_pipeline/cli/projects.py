@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     from wan_pipeline.studio import Studio
 
 PROJECTS = "Clients and films, each with a setup that its clips get: a folder with a project.toml in the workspace."
-PROFILE_SETTINGS = ("model", "speed", "width", "height", "steps")
+PROFILE_SETTINGS = ("model", "speed", "width", "height", "steps", "early-end")
+AFTER_FINALS: dict[str, Callable[[str], Any]] = {
+    "upscale": words.whole("upscale factor"),
+    "interpolate": words.whole("interpolation factor"),
+    "upscaler": str,
+}
+"""Settings of a final profile for what is done to the frames of finals: how each is read."""
 _NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", "noise-size", *(option.name for option in words.FILES))
 
 
@@ -64,7 +71,7 @@ def _add_setup(parser: argparse.ArgumentParser) -> None:
     negative = "whether its negative prompt takes the place of the authors' own, or is added to it"
     add("--replace-negative", action=argparse.BooleanOptionalAction, default=None, help=negative)
     for profile in ("draft", "final"):
-        text = f"a setting of its {profile} profile: {', '.join(PROFILE_SETTINGS)}; repeatable"
+        text = f"a setting of its {profile} profile: {', '.join(_settings_of(profile))}; repeatable"
         add(f"--{profile}", metavar="NAME=VALUE", action="append", default=[], help=text)
     add("--naming", metavar="TEMPLATE", help='names of clips, such as "{project}/{scene}_{shot}_{take:03}_{seed}"')
     add("--output-folder", metavar="DIR", help="where a copy of every finished clip goes")
@@ -168,8 +175,8 @@ def _changed(options: argparse.Namespace, project: Project) -> Project:
         setup["replaces_negative_prompt"] = options.replace_negative
     own = {"title": options.title, "naming": options.naming, "output": options.output_folder, "notes": options.notes}
     profiles = {
-        "draft": _profile(project.draft, options.draft),
-        "final": _profile(project.final, options.final),
+        "draft": _profile(project.draft, "draft", options.draft),
+        "final": _profile(project.final, "final", options.final),
         "archived": options.archived,
     }
     changes = {name: value for name, value in {**own, **profiles}.items() if value is not None}
@@ -180,17 +187,22 @@ def _value_of(options: argparse.Namespace, name: str) -> Any:
     return getattr(options, name.replace("-", "_"))
 
 
-def _profile(profile: Profile, texts: list[str]) -> Profile:
+def _settings_of(profile: str) -> tuple[str, ...]:
+    return (*PROFILE_SETTINGS, *AFTER_FINALS) if profile == "final" else PROFILE_SETTINGS
+
+
+def _profile(profile: Profile, kind: str, texts: list[str]) -> Profile:
     """The profile with the settings of NAME=VALUE texts. Raises UserError."""
-    options = {option.name: option for option in words.OPTIONS}
+    parsers = {option.name: (option.field, option.parse) for option in words.OPTIONS}
+    parsers |= {name: (name, parse) for name, parse in AFTER_FINALS.items()}
     changes: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or name.strip() not in PROFILE_SETTINGS:
-            known = ", ".join(PROFILE_SETTINGS)
-            raise UserError(f"'{text[:80]}' is no setting of a profile; write NAME=VALUE with one of: {known}.")
-        option = options[name.strip()]
-        changes[option.field] = option.parse(value) if value else None
+        if not equals or name.strip() not in _settings_of(kind):
+            known = ", ".join(_settings_of(kind))
+            raise UserError(f"'{text[:80]}' is no setting of a {kind} profile; write NAME=VALUE with one of: {known}.")
+        field, parse = parsers[name.strip()]
+        changes[field] = parse(value) if value else None
     return replace(profile, **changes)
 
 

@@ -158,6 +158,8 @@ def _work(options: argparse.Namespace) -> int:
 
         studio.work(tell)
         tell()
+        for work in studio.clip_works.work_off():
+            print(work.file or f"error: {work.error}", flush=True)
         _warn_if_paused(studio)
     return 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -231,11 +233,12 @@ def _insert(connection: sqlite3.Connection, job: NewJob) -> str:
     take = add_links(connection, job_id, job.links)
     connection.execute(
         "INSERT INTO jobs (id, state, model, request, created_at, stage, position, project, note, deterministic, "
-        "made_by, clip_name, output) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "made_by, clip_name, output, post_processing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(job_id, JobState.QUEUED, job.request.model, job.request.to_json(), now(), Stage.QUEUED),
             *(last_position(connection) + 1, job.project, job.note, job.deterministic, job.made_by),
             *(free_name(connection, job.names, job_id, job.project, take), job.output),
+            json.dumps(asdict(job.post_processing)),
         ),
     )
     record_event(connection, job_id, EventKind.SUBMITTED)

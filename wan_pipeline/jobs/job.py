@@ -12,6 +12,7 @@ from typing import NamedTuple
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.lora.applied import AppliedLora
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.post_processing import UNCHANGED, PostProcessing
 from wan_pipeline.requests.request import GenerationRequest
 
 
@@ -170,6 +171,8 @@ class NewJob(NamedTuple):
     output: str = ""
     """Folder that the finished clip is copied to; empty for none."""
     links: Links = Links()
+    post_processing: PostProcessing = UNCHANGED
+    """What is done to the frames of its clip, as another file, once it is made."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,8 @@ class Job:
     """Which worker claimed it last."""
     plan_steps_down: int = 0
     """Times it ran out of memory and got a smaller plan."""
+    post_processing: PostProcessing = UNCHANGED
+    """What is done to the frames of its clip, as another file, once it is made."""
     resumed_from: int = 0
     """Denoising step it resumed from when it was last claimed; 0: from the start."""
     request_error: str | None = None

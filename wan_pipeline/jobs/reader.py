@@ -29,6 +29,7 @@ from wan_pipeline.jobs.rows import (
     key_of_slot,
     read_heartbeat,
     read_no_room,
+    read_post_processing,
     read_ready_worker,
     read_worker_starts,
     sql_list,
@@ -275,6 +276,7 @@ class JobReader:
             branches=row["branches"],
             slot=row["slot"],
             plan_steps_down=row["plan_steps_down"],
+            post_processing=read_post_processing(row["post_processing"]),
             resumed_from=row["resumed_from"],
             request_error=request_error,
         )

@@ -14,6 +14,7 @@ from pydantic import Field
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import AFTER_DENOISING_BEGAN, HELD_OR_WAITING, RETRIABLE, RUNNING, EventKind, JobState
 from wan_pipeline.progress import Stage
+from wan_pipeline.requests.post_processing import UNCHANGED, PostProcessing
 from wan_pipeline.storage.outside import stored_json
 
 ORDER_OF_WORK = "state != 'running', state != 'interrupted', position"
@@ -133,6 +134,10 @@ class ReadyWorker:
 
     pid: int | None = None
     loaded: str | None = None
+
+
+def read_post_processing(stored: str) -> PostProcessing:
+    return stored_json(PostProcessing, stored, UNCHANGED)
 
 
 def read_ready_worker(stored: str) -> ReadyWorker:

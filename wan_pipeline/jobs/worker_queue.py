@@ -15,6 +15,8 @@ from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.gallery import rows as gallery_rows
 from wan_pipeline.clips.gallery.scan import Entry
 from wan_pipeline.jobs.claiming import next_row, start_row
+from wan_pipeline.jobs.clip_works import rows as clip_work_rows
+from wan_pipeline.jobs.clip_works.work import WorkKind, WorkOrder
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState, has_lost_steps
 from wan_pipeline.jobs.reader import JobReader
@@ -24,6 +26,7 @@ from wan_pipeline.jobs.rows import (
     get_setting,
     now,
     read_heartbeat,
+    read_post_processing,
     read_worker_starts,
     record_event,
     set_setting,
@@ -237,6 +240,14 @@ class WorkerQueue:
             ):
                 record_event(connection, job_id, kind, entry.clip)
                 gallery_rows.add(connection, entry, folder)
+                _queue_post_processing(connection, job_id)
+
+
+def _queue_post_processing(connection: sqlite3.Connection, job_id: str) -> None:
+    """Queue what its project does to the frames of a finished clip."""
+    row = connection.execute("SELECT post_processing, output FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if wanted := read_post_processing(row["post_processing"]):
+        clip_work_rows.add(connection, job_id, WorkOrder(WorkKind.FRAMES, wanted, copy_to=row["output"]))
 
 
 def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple[Entry, Path]:

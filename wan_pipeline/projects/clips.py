@@ -15,6 +15,7 @@ from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests import options as words
+from wan_pipeline.requests.post_processing import UNCHANGED
 from wan_pipeline.requests.request import GenerationRequest
 
 
@@ -31,6 +32,8 @@ class JobOptions:
     """The number that the take is to have; 0: the next."""
     final_of: str = ""
     """Id of the draft that it makes again as a final."""
+    profile: str = ""
+    """The project's "draft" or "final" that it is made by, or "" for neither."""
 
 
 class ProjectClips:
@@ -58,6 +61,7 @@ class ProjectClips:
                 self._namer(request, project, options.shot, None),
                 _whole_path(project.output) if project else "",
                 Links(options.shot.number if options.shot else 0, options.take, options.final_of),
+                project.post_processing(options.profile) if project else UNCHANGED,
             )
 
         return make

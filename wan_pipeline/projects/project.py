@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from wan_pipeline.projects.naming import check_template
 from wan_pipeline.requests.layers import Layers, Setup
 from wan_pipeline.requests.limits import EarlyEndAmount, Name, Side, Steps
+from wan_pipeline.requests.post_processing import UNCHANGED, Interpolate, NetworkName, PostProcessing, Upscale
 from wan_pipeline.requests.prompts.characters import Characters
 
 DEFAULT = "default"
@@ -37,8 +38,32 @@ class Profile:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it sets nothing."""
+        return all(value is None for value in vars(self).values())
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings of the setup that it changes."""
+        values = {each.name: getattr(self, each.name) for each in fields(Profile)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
     def setup(self) -> Setup:
-        return Setup(**vars(self))
+        return Setup(**self.given)
+
+
+@dataclass(frozen=True)
+class FinalProfile(Profile):
+    """For finals also what is done to their frames, as another file, once they are made."""
+
+    upscale: Upscale | None = None
+    interpolate: Interpolate | None = None
+    upscaler: NetworkName | None = None
+
+    @property
+    def post_processing(self) -> PostProcessing:
+        return PostProcessing(self.upscale or 1, self.interpolate or 1, self.upscaler or "")
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,7 @@ class Project:
     title: Annotated[str, Field(min_length=1, max_length=200)]
     setup: Setup = field(default_factory=Setup)
     draft: Profile = field(default_factory=Profile)
-    final: Profile = field(default_factory=Profile)
+    final: FinalProfile = field(default_factory=FinalProfile)
     naming: Annotated[str, AfterValidator(check_template)] = ""
     """Template of clips' names; empty for the usual names."""
     output: Annotated[str, Field(max_length=1000), AfterValidator(_check_folder)] = ""
@@ -67,6 +92,10 @@ class Project:
     def label(self) -> str:
         """What rows, receipts and keys hold of it."""
         return "" if self.id == DEFAULT else self.id
+
+    def post_processing(self, profile: str) -> PostProcessing:
+        """What is done to the frames of a clip made by the profile "draft" or "final", or "" for neither."""
+        return self.final.post_processing if profile == "final" else UNCHANGED
 
     def layers(self, profile: str = "") -> Layers:
         """Its layers for a clip, or for one by the profile "draft" or "final"."""

@@ -162,6 +162,20 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE jobs ADD COLUMN branches INTEGER NOT NULL DEFAULT 1;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN post_processing TEXT NOT NULL DEFAULT '{}';
+    CREATE TABLE clip_works (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        clip_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        work TEXT NOT NULL,
+        deaths INTEGER NOT NULL DEFAULT 0,
+        stop_requested INTEGER NOT NULL DEFAULT 0,
+        created_at TEXT NOT NULL
+    );
+    CREATE INDEX clip_works_by_clip ON clip_works (clip_id, number);
+    CREATE INDEX clip_works_by_state ON clip_works (state, number);
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

@@ -101,7 +101,13 @@ class QueueLists:
         jobs = []
         for row, name, request in checked:
             take = row.shot.take if row.shot else 0
-            options = JobOptions(row.note, row.deterministic or deterministic, shot=shots.get(row.number), take=take)
+            options = JobOptions(
+                row.note,
+                row.deterministic or deterministic,
+                shot=shots.get(row.number),
+                take=take,
+                profile=row.profile or profile,
+            )
             jobs.append((row.draft, makers[name](request, options)))
         return self._submit(jobs, batch)
 

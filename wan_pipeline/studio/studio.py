@@ -11,12 +11,12 @@ from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.errors import LookingOnError, StorageError
 from wan_pipeline.jobs.background.captions import CaptionWriter
-from wan_pipeline.jobs.background.clip_work import ClipWorks
 from wan_pipeline.jobs.background.dataset_checks import DatasetChecks
 from wan_pipeline.jobs.background.enhancer import Enhancer
 from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
+from wan_pipeline.jobs.clip_works.works import ClipWorks
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimates.estimator import Estimator
 from wan_pipeline.jobs.reader import JobReader
@@ -99,7 +99,8 @@ class Studio:
         self._build_training()
         worker_queue = WorkerQueue(self._database, self.jobs)
         self._supervisor = supervise(settings, self.jobs, worker_queue, WorkspaceLocks(settings.workspace))
-        self._supervisor.tasks.append(TrainerSupervisor(settings, self.jobs, self.trainings).poll)
+        trainer = TrainerSupervisor(settings, self.jobs, self.trainings)
+        self._supervisor.tasks += [trainer.poll, self.clip_works.poll]
 
     def _build_library(self) -> None:
         """Models, LoRAs and presets, and how a draft becomes a request."""
@@ -128,7 +129,7 @@ class Studio:
         self.drafts, self.derived = Drafts(self.jobs, self.requests), DerivedFiles(settings.cache, self.jobs)
         self.verifications = Verifications(settings, check)
         self.exports = BackgroundExports(settings, self.gallery, check)
-        self.clip_works = ClipWorks(settings, self.gallery, check)
+        self.clip_works = ClipWorks(self._database, settings, self.gallery, check)
 
     def _build_projects(self) -> None:
         """Projects, and what is made for one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -48,7 +49,7 @@ class Submissions:
         batch = self._requests.batch().within(self._projects.layers(project, profile))
         requests = list(map(batch.checker(), drafts))
         label = self._projects.ensure(project)[0].label  # a draft with a fault makes no project
-        make, options = self._clips.maker(label), JobOptions(deterministic=deterministic)
+        make, options = self._clips.maker(label), JobOptions(deterministic=deterministic, profile=profile)
         jobs = [make(request, options) for request in requests]
         return self.submit_checked(list(zip(drafts, jobs, strict=True)), batch)
 
@@ -63,7 +64,7 @@ class Submissions:
         stored = batch.files.saved(request, draft)  # out of the lock: to save pictures takes its time
         with self._sharing:
             check(request)
-            return self._queued([self._clips.job(stored, project, options)])[0]
+            return self._queued([self._clips.job(stored, project, replace(options, profile=profile))])[0]
 
     def submit_checked(self, clips: Sequence[tuple[Draft, NewJob]], batch: RequestResolver) -> list[str]:
         """Queue clips that have been checked. `batch` saves their files."""
@@ -82,7 +83,8 @@ class Submissions:
         if job.request_error:
             raise UserError(job.request_error)
         options = JobOptions(job.note, job.deterministic, shot=self._shots.of_take(job_id))
-        return self._queued([self._clips.job(job.request, job.project, options)])[0]
+        again = self._clips.job(job.request, job.project, options)
+        return self._queued([again._replace(post_processing=job.post_processing)])[0]
 
     def _check_room(self, requests: Sequence[GenerationRequest]) -> None:
         """Raises DiskFullError where not even the largest of the clips would fit."""

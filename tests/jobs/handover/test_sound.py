@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,17 @@ from tests.support.sounds import write_ace_step
 from wan_pipeline.cli import main
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.sound.listen import loudness, sound_sha256
-from wan_pipeline.errors import Cancelled, ModelError, RequestError, UserError
+from wan_pipeline.errors import Cancelled, ModelError, RequestError
 from wan_pipeline.jobs import device
 from wan_pipeline.jobs.background import when_idle
-from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState, work_when_idle
+from wan_pipeline.jobs.clip_works.process import work_off
+from wan_pipeline.jobs.clip_works.work import WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.handover import sound
 from wan_pipeline.jobs.handover.sound import SoundWish, resolve_wish
 from wan_pipeline.models.sound.registry import ACE_STEP
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.locks import WorkspaceLocks, any_is_held
-from wan_pipeline.storage.outside import parse
 from wan_pipeline.studio import Studio
 
 DRAFT = Draft(prompt="the red ball", width=160, height=160, num_frames=9, num_inference_steps=1, fps=16, seed=1)
@@ -38,7 +37,9 @@ def ace_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clip(studio: Studio, ace_step: Path) -> Path:
     """In a studio that has a model for sound."""
     (studio.settings.models / ACE_STEP.id).symlink_to(ace_step, target_is_directory=True)
-    return studio.in_process.render(DRAFT, None, Recorder()).clip
+    made = studio.in_process.render(DRAFT, None, Recorder()).clip
+    studio.gallery.rescan()
+    return made
 
 
 def test_on_the_command_line(studio: Studio, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,29 +77,17 @@ def test_what_cannot_be_is_refused(studio: Studio, clip: Path) -> None:
 
 
 def test_in_the_process_of_the_page(studio: Studio, clip: Path) -> None:
-    order = WorkOrder(WorkKind.SOUND, wish=SoundWish("the sea", seed=3), lufs=-16.0)
-    end = work_when_idle(studio.settings, clip, order)
-    assert end.state is WorkState.DONE and studio.clip_works.of(clip) == end and end.file is not None
+    clip_id = studio.gallery.at(clip).id
+    studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, wish=SoundWish("the sea", seed=3), lufs=-16.0))
+    assert work_off(studio.settings) == 1
+    end = studio.clip_works.of(clip_id)
+    assert end and end.state is WorkState.DONE and end.file is not None
     new = studio.gallery.clip(end.clip)  # the gallery has it without another look at the folder
     assert new.path == Path(end.file) and new.request.prompt == "the red ball"
-    with WorkspaceLocks(studio.settings.workspace).clip_work(), pytest.raises(UserError, match="being worked on"):
-        studio.clip_works.start(clip, order)
-    failed = work_when_idle(studio.settings, clip, WorkOrder(WorkKind.SOUND, wish=SoundWish("")))
-    assert failed.state is WorkState.FAILED and "no prompt" in (failed.error or "")
-
-
-def test_a_smoother_clip_goes_to_the_folder_of_exports(studio: Studio, clip: Path) -> None:
-    end = work_when_idle(studio.settings, clip, WorkOrder(WorkKind.INTERPOLATE))
-    assert end.state is WorkState.DONE
-    assert Path(end.file or "") == studio.settings.exports / f"{clip.stem}_smooth2.mp4"
-
-
-def test_a_person_stops_it(studio: Studio, clip: Path) -> None:
-    order = WorkOrder(WorkKind.UPSCALE)
-    with WorkspaceLocks(studio.settings.workspace).clip_work():  # as the process that works on it
-        studio.clip_works.stop(clip)
-    assert work_when_idle(studio.settings, clip, order).state is WorkState.STOPPED
-    assert not list(studio.settings.exports.iterdir())
+    studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, wish=SoundWish("")))
+    work_off(studio.settings)
+    failed = studio.clip_works.of(clip_id)
+    assert failed and failed.state is WorkState.FAILED and "no prompt" in (failed.error or "")
 
 
 def test_it_gives_up_the_wait_for_the_device_when_it_is_stopped(
@@ -114,9 +103,3 @@ def test_it_gives_up_the_wait_for_the_device_when_it_is_stopped(
         with pytest.raises(Cancelled):
             sound.make_now(clip, SoundWish("a sea"), studio.settings, Recorder(stop_at=(Stage.QUEUED, 0)))
     assert not any_is_held(locks.device_guests()), "given back"
-
-
-def test_an_order_survives_its_way_to_the_process() -> None:
-    order = WorkOrder(WorkKind.SOUND, wish=SoundWish("a 'sea'", "ace", 2.5, 3), lufs=-16.0)
-    state = ClipWork(WorkState.WAITING, order)
-    assert parse(ClipWork, asdict(state)) == state

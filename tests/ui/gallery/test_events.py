@@ -14,13 +14,12 @@ from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
 from wan_pipeline.access.roles import Role
-from wan_pipeline.clips.naming import key_of
 from wan_pipeline.clips.receipt import load_receipt
-from wan_pipeline.jobs.background.clip_work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.background.exports import ExportChoice, ExportState, PageExport
-from wan_pipeline.jobs.background.process import StateFile
+from wan_pipeline.jobs.clip_works.work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.projects.project import Project
+from wan_pipeline.requests.post_processing import PostProcessing
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.studio.derived import DerivedFiles
@@ -226,22 +225,32 @@ def test_an_export_is_begun_and_followed(tab: Tab, studio: Studio, monkeypatch: 
     assert "There is no format" in tab.click("export", "a", "../x")[tab.layout.problem]
 
 
-def test_finished_work_of_another_day_is_not_shown_again(
+def test_finished_work_of_another_day_is_not_saved_again(
     tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its link was sent to the page again, which downloads the file by itself."""
-    clip, order = studio.gallery.clip("job-a").path, WorkOrder(WorkKind.UPSCALE)
-    file = StateFile(studio.settings.cache / "clip_work" / f"{key_of(clip, studio.settings.clips)}.json", ClipWork)
-    file.write(ClipWork(WorkState.DONE, order, file="/x/a_x2.mp4"))
+    file = studio.settings.exports / "a_x2.mp4"
+    order = WorkOrder(WorkKind.FRAMES, PostProcessing(upscale=2))
+    monkeypatch.setattr(studio.clip_works, "of", lambda _: ClipWork(WorkState.DONE, order, file=str(file)))
     monkeypatch.setattr(studio.exports, "of", lambda _: PageExport(ExportState.DONE, "prores", file="/x/a.mov"))
     monkeypatch.setattr(studio.verifications, "start", lambda _: None)
     monkeypatch.setattr(studio.clip_works, "start", lambda *_: None)
+    assert tab.click("open", "a")[tab.layout.worked] == "", "its file is gone"
+    file.write_bytes(b"an MP4")
     opened = tab.click("open", "a")
     for told in (opened, tab.click("verify", "a"), tab.events.follow(tab.values)):
-        assert (told[tab.layout.worked], told[tab.layout.exported]) == ("", "")
-    begun = tab.click("upscale", "a", '{"factor": "3", "model": "realesr-animevideov3"}')
-    assert "a_x2.mp4" in begun[tab.layout.worked] and begun[tab.layout.exported] == ""
-    assert "a_x2.mp4" in tab.events.follow(tab.values)[tab.layout.worked]
+        assert "a_x2.mp4" in told[tab.layout.worked] and "data-auto" not in told[tab.layout.worked]
+        assert told[tab.layout.exported] == ""
+    wanted = '{"upscale": "3", "upscaler": "realesr-animevideov3", "interpolate": "2"}'
+    begun = tab.click("frames", "a", wanted)
+    assert "data-auto" in begun[tab.layout.worked] and begun[tab.layout.exported] == ""
+    assert "data-auto" in tab.events.follow(tab.values)[tab.layout.worked]
+
+
+def test_frames_that_would_stay_as_they_are_are_refused(tab: Tab, studio: Studio) -> None:
+    told = tab.click("open", "a") and tab.click("frames", "a", '{"upscale": "1", "upscaler": "", "interpolate": "1"}')
+    assert "choose larger ones, or more of them" in told[tab.layout.problem]
+    assert "upscale" in tab.click("frames", "a", '{"upscale": "9"}')[tab.layout.problem]
 
 
 def test_settings_go_back_to_the_form(tab: Tab) -> None:

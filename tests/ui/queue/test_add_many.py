@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 
 from tests.support.pages import TEMPLATES, page_links
-from wan_pipeline.projects.project import Profile
+from wan_pipeline.projects.project import FinalProfile, Profile
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.queue.add_many import AddManyEvents
 from wan_pipeline.ui.queue.layout import QueueLayout
@@ -89,7 +89,7 @@ def test_a_profile_decides_model_size_and_steps(studio: Studio, panel: Panel, tm
     project = studio.projects.ensure("Film")[0]
     assert panel.events.offer_profiles(project.id, "").visible is False
     draft = Profile(width=160, height=160, num_inference_steps=2)
-    studio.projects.save(replace(project, draft=draft, final=Profile(num_inference_steps=5)))
+    studio.projects.save(replace(project, draft=draft, final=FinalProfile(num_inference_steps=5)))
     assert [value for _, value in panel.events.offer_profiles(project.id, "").choices] == ["", "draft", "final"]
     listed = tmp_path / "shots.csv"
     listed.write_text("prompt,profile\none,\ntwo,Final\nthree,rough\n", encoding="utf-8")

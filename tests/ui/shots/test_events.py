@@ -13,7 +13,7 @@ from PIL import Image
 from tests.support.films import adopt_take, make_shots
 from tests.support.pages import TEMPLATES, Reader, page_links
 from tests.support.requests import make_request
-from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.project import FinalProfile, Profile, Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
 from wan_pipeline.requests.prompts.characters import Character
 from wan_pipeline.requests.request import LoraChoice
@@ -166,7 +166,7 @@ def test_a_take_is_opened_with_its_review(film: Studio) -> None:
     assert [comment.text for comment in film.comments.of_clip(take.id)] == ["Too slow", "The next one is quicker"]
     sheet = tab.click("sheet")[tab.layout.toast]
     assert "contact-sheet.pdf" in sheet
-    film.projects.save(replace(film.projects.existing("Film"), final=Profile()))
+    film.projects.save(replace(film.projects.existing("Film"), final=FinalProfile()))
     assert "no final profile" in tab.click("finish-take", take.id)[tab.layout.toast]
 
 

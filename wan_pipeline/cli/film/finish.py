@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
         prepared = studio.finals.of(clips, keep_layout=options.keep_layout)
         most = sum(map(clip_bytes, prepared.requests))
         found = studio.estimates.of_requests(prepared.requests)
-        print(f"note: {found.text}, at most {data_size(most)} on the disk.", file=sys.stderr)
+        then = studio.clip_works.told(job for _, job in prepared.clips)
+        print(f"note: {found.text}, at most {data_size(most)} on the disk{then}.", file=sys.stderr)
         pairs = zip(clips, prepared.requests, strict=True)
         composition = filter(None, (composition_note(clip.request, final) for clip, final in pairs))
         for note in dict.fromkeys((*prepared.notes, *composition)):

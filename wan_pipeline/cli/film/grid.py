@@ -53,7 +53,7 @@ def _prepare(studio: Studio, options: argparse.Namespace) -> PreparedGrid:
     if options.shot:
         shot = studio.shots.existing(options.shot, label)
         return studio.grids.of_shot(shot, base, axes, options.profile or None, deterministic)
-    return studio.grids.of_clip(base, axes, label, JobOptions(deterministic=deterministic), options.profile)
+    return studio.grids.of_clip(base, axes, label, JobOptions(deterministic=deterministic, profile=options.profile))
 
 
 def _sentence(studio: Studio, grid: PreparedGrid) -> str:

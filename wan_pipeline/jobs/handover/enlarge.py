@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wan_pipeline.clips.export.formats import Format, find_format
 from wan_pipeline.clips.export.order import ExportOrder
-from wan_pipeline.clips.export.source import open_source
+from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.clips.naming import check_other
 from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer
+from wan_pipeline.requests.post_processing import INTERPOLATE_FACTORS, UPSCALE_FACTORS, PostProcessing
 from wan_pipeline.settings import Settings
 
-UPSCALE_FACTORS = (2, 3, 4)
-INTERPOLATE_FACTORS = (2, 4)
+if TYPE_CHECKING:
+    from wan_pipeline.engine.upscaler.frames import FrameUpscaler
+
 MOTION = "ffmpeg minterpolate"
 """Motion compensation by blocks: no network. Where things cross or appear it blends."""
 MAX_SIDE = 8192
+Factor = TypeVar("Factor", bound=int)
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,16 @@ def upscale(
 ) -> Finished:
     """Write the clip with larger frames, by the network of a file in the folder of upscalers, or the bundled one.
 
-    Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
+    Raises what `post_process` raises.
     """
-    _check_factor(factor, UPSCALE_FACTORS)
-    check_other(clip, output)
-    source = open_source(clip)
-    width, height = (side * factor for side in source.size)
-    if max(width, height) > MAX_SIDE:
-        raise RequestError(
-            "factor", f"{width} x {height} is larger than H.264 takes, {MAX_SIDE}; choose a smaller factor."
-        )
-    from wan_pipeline.engine.upscaler.frames import frame_upscaler  # here: torch takes seconds to import
-
-    order = ExportOrder(find_format("h264"), output)
-    with device():
-        upscaler = frame_upscaler(settings, factor, model)
-        with writing(order, (width, height), source.rate, source.reel) as writer:
-            from_latents, warnings = feed(source, settings, observer, _Changed(writer, upscaler.change))
-    method = upscaler.method
-    return Finished(output, writer.count, width, height, str(source.rate), method, from_latents, warnings)
+    return post_process(
+        clip,
+        PostProcessing(upscale=_one_of(factor, UPSCALE_FACTORS), upscaler=model),
+        output,
+        settings,
+        observer,
+        device,
+    )
 
 
 def interpolate(
@@ -84,16 +78,58 @@ def interpolate(
 ) -> Finished:
     """Write the clip with `factor` times the frames in the same time: `factor` - 1 new ones between each two.
 
-    Raises RequestError, StorageError, GenerationError and Cancelled.
+    Raises what `post_process` raises.
     """
-    _check_factor(factor, INTERPOLATE_FACTORS)
+    return post_process(
+        clip, PostProcessing(interpolate=_one_of(factor, INTERPOLATE_FACTORS)), output, settings, observer, device
+    )
+
+
+def post_process(
+    clip: Path,
+    wanted: PostProcessing,
+    output: Path,
+    settings: Settings,
+    observer: Observer,
+    device: TakeDevice = nullcontext,
+) -> Finished:
+    """Write the clip with larger frames, with more of them, or both: each frame is enlarged, then ffmpeg adds others.
+
+    Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
+    """
     check_other(clip, output)
     source = open_source(clip)
-    rate, frames = source.rate * factor, (source.frames - 1) * factor + 1
-    order = ExportOrder(_smooth(find_format("h264"), rate, frames), output)
-    with writing(order, source.size, source.rate, source.reel) as writer:
-        from_latents, warnings = feed(source, settings, observer, writer, device)
-    return Finished(output, frames, *source.size, str(rate), MOTION, from_latents, warnings)
+    size, rate, frames = _size(source, wanted.upscale), source.rate, source.frames
+    form = find_format("h264")
+    if wanted.interpolate > 1:
+        rate, frames = rate * wanted.interpolate, (frames - 1) * wanted.interpolate + 1
+        form = _smooth(form, rate, frames)
+    with ExitStack() as stack:
+        upscaler = None
+        if wanted.upscale > 1:
+            stack.enter_context(device())
+            upscaler, device = _upscaler(wanted, settings), nullcontext
+        writer: FrameWriter = stack.enter_context(writing(ExportOrder(form, output), size, source.rate, source.reel))
+        writer = _Changed(writer, upscaler.change) if upscaler else writer
+        told = feed(source, settings, observer, writer, device)
+    methods = [upscaler.method] if upscaler else []
+    methods += [MOTION] if wanted.interpolate > 1 else []
+    return Finished(output, frames, *size, str(rate), " + ".join(methods), *told)
+
+
+def _upscaler(wanted: PostProcessing, settings: Settings) -> FrameUpscaler:
+    from wan_pipeline.engine.upscaler.frames import frame_upscaler  # here: torch takes seconds to import
+
+    return frame_upscaler(settings, wanted.upscale, wanted.upscaler)
+
+
+def _size(source: Source, factor: int) -> tuple[int, int]:
+    width, height = source.size[0] * factor, source.size[1] * factor
+    if max(width, height) > MAX_SIDE:
+        raise RequestError(
+            "factor", f"{width} x {height} is larger than H.264 takes, {MAX_SIDE}; choose a smaller factor."
+        )
+    return width, height
 
 
 def _smooth(form: Format, rate: Fraction, frames: int) -> Format:
@@ -114,6 +150,8 @@ class _Changed:
             self._writer.write(self._change(frame)[None])
 
 
-def _check_factor(factor: int, allowed: tuple[int, ...]) -> None:
-    if factor not in allowed:
+def _one_of(factor: int, allowed: tuple[Factor, ...]) -> Factor:
+    found = next((each for each in allowed if each == factor), None)
+    if found is None:
         raise RequestError("factor", f"A factor of {factor} is not possible; choose {', '.join(map(str, allowed))}.")
+    return found

@@ -10,7 +10,7 @@ from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
-from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.shots.takes import Prepared
@@ -61,13 +61,13 @@ class Finals:
             draft = replace(draft, noise_size=_size(clip.request))
             request = check(draft)
         shot = self._shots.of_take(clip.id)
-        return draft, self._clips.job(request, clip.project, JobOptions(shot=shot, final_of=clip.id))
+        return draft, self._clips.job(request, clip.project, JobOptions(shot=shot, final_of=clip.id, profile=FINAL))
 
     def draft_of(self, request: GenerationRequest, project: Project) -> Draft:
         """What of a clip its final keeps: all that was chosen for it, but for what the profile says."""
         full, origins = self._requests.draft_of(request), request.layers
-        changed = {name for name, value in vars(project.final).items() if value is not None}
-        left: dict[str, Any] = dict.fromkeys({*changed, "early_end"})  # which is for drafts alone
+        changed = project.final.given
+        left: dict[str, Any] = dict.fromkeys((*changed, "early_end"))  # which is for drafts alone
         if origins:
             left |= {name: None for name in (*LAYERED, "model") if origins.get(name) not in OWN_LAYERS}
         own = replace(full, **{name: value for name, value in left.items() if name != "speed"})
@@ -85,7 +85,7 @@ class Finals:
 
     def _project(self, clip: Clip) -> Project:
         project = self._projects.existing(clip.project)
-        if project.final == Profile():
+        if project.final.is_empty:
             raise ProjectError(
                 f"The project '{project.title[:80]}' has no final profile; give it one, as in: "
                 f'projects edit "{project.id}" --final steps=30.'

@@ -47,10 +47,12 @@ class Grids:
         self._database, self._projects, self._clips = database, projects, clips
         self._requests, self._takes = requests, takes
 
-    def of_clip(self, base: Draft, axes: Sequence[Axis], project: str = "", options: JobOptions | None = None,
-                profile: str = "") -> PreparedGrid:  # fmt: skip
+    def of_clip(
+        self, base: Draft, axes: Sequence[Axis], project: str = "", options: JobOptions | None = None
+    ) -> PreparedGrid:
         """A clip of the project with this label in every combination."""
-        return self._grid(base, axes, project, self._projects.layers(project, profile), options or JobOptions())
+        options = options or JobOptions()
+        return self._grid(base, axes, project, self._projects.layers(project, options.profile), options)
 
     def of_shot(
         self, shot: Shot, given: Draft, axes: Sequence[Axis], profile: str | None = None, deterministic: bool = False
@@ -60,7 +62,8 @@ class Grids:
         layer, rest = layer_of(self._takes.settings_of(shot))
         base = over(given, replace(rest, prompt=rest.prompt or shot.description))
         layers = replace(self._projects.layers(shot.project, profile), shot=layer)
-        return self._grid(base, axes, shot.project, layers, JobOptions(deterministic=deterministic, shot=shot))
+        options = JobOptions(deterministic=deterministic, shot=shot, profile=profile)
+        return self._grid(base, axes, shot.project, layers, options)
 
     def of_take(self, shot: Shot, clip: Clip, axes: Sequence[Axis]) -> PreparedGrid:
         """Takes with the settings of one that is made, its seed too, in every combination."""

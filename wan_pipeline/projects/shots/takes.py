@@ -9,7 +9,6 @@ from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
-from wan_pipeline.projects.project import Profile
 from wan_pipeline.projects.shots.settings import from_json, layer_of, over
 from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.projects.shots.store import Shots
@@ -85,7 +84,7 @@ class Takes:
     def profile_of(self, shot: Shot) -> str:
         """The profile that new takes of the shot are made by: the project's draft profile, if it has one."""
         project = self._projects.find(shot.project)
-        return DRAFT_PROFILE if project and project.draft != Profile() else ""
+        return DRAFT_PROFILE if project and not project.draft.is_empty else ""
 
     def _of_shot(
         self, shot: Shot, given: Draft, profile: str | None, batch: RequestResolver, options: JobOptions
@@ -95,7 +94,7 @@ class Takes:
         draft = over(given, replace(rest, prompt=rest.prompt or shot.description))
         layers = replace(self._projects.layers(shot.project, profile), shot=layer)
         request = batch.within(layers).check(draft)
-        return draft, self._clips.job(request, shot.project, replace(options, shot=shot))
+        return draft, self._clips.job(request, shot.project, replace(options, shot=shot, profile=profile))
 
 
 def _origins(first: GenerationRequest, again: GenerationRequest) -> dict[str, str]:

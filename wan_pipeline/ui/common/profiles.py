@@ -5,10 +5,14 @@ from __future__ import annotations
 import gradio as gr
 
 from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.requests.post_processing import INTERPOLATE_FACTORS, UPSCALE_FACTORS
 from wan_pipeline.studio import Studio
 
 PROFILES = {"": "Project's setup", "draft": "Draft", "final": "Final"}
 """What a clip of a project may be made by, with its title."""
+LARGER = [("As large as the clip", 1), *((f"{factor} times as large", factor) for factor in UPSCALE_FACTORS)]
+MORE = [("As many as the clip", 1), *((f"{factor} times as many", factor) for factor in INTERPOLATE_FACTORS)]
+"""What may be done to the frames of finals: titles and factors."""
 
 
 def profile_radio() -> gr.Radio:
@@ -19,7 +23,7 @@ def profile_radio() -> gr.Radio:
 def profile_choice(studio: Studio, project: str | None, chosen: str = "") -> gr.Radio:
     """The profiles that the project has; nothing to choose where it has none."""
     found = studio.projects.find(project or "")
-    names = [name for name in PROFILES if not name or (found and profile_of(found, name) != Profile())]
+    names = [name for name in PROFILES if not name or (found and not profile_of(found, name).is_empty)]
     value = chosen if chosen in names else ""
     return gr.Radio([(PROFILES[name], name) for name in names], value=value, visible=len(names) > 1)
 

@@ -18,7 +18,7 @@ REFUSED = frozenset(
         *("cancel-training", "retry-training", "remove-training", "take", "caption", "remove-item", "project-lora"),
         *("compare-checkpoints", "remove-tag"),
         *("pick-take", "reject-take", "rate", "ask-remove-shot", "remove-shot", "done", "undone"),
-        *("add-sound", "make-sound", "upscale", "smooth", "stop-work"),
+        *("add-sound", "make-sound", "frames", "stop-work", "stop-works"),
         *("character-new", "character-name", "character-kind", "character-sentence", "character-lora"),
         *("character-weight", "character-pictures", "character-no-picture", "character-remove"),
         *("many-rate", "many-move", "many-bin", "many-unbin"),

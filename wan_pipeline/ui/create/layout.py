@@ -10,7 +10,7 @@ from wan_pipeline.ui.common.clock import page_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import MODE_TITLES, Names
-from wan_pipeline.ui.common.profiles import PROFILES, profile_radio
+from wan_pipeline.ui.common.profiles import LARGER, MORE, PROFILES, profile_radio
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.create import examples, html
@@ -154,6 +154,11 @@ class FormLayout(Layout):
                     name: gr.Button(f"Save as the {name} profile", size="sm", elem_classes="quiet")
                     for name in PROFILES
                     if name
+                }
+            with gr.Row(elem_classes="pair"):
+                self.final_frames = {
+                    "upscale": gr.Dropdown(LARGER, value=1, label="Frames of finals", min_width=120),
+                    "interpolate": gr.Dropdown(MORE, value=1, label="How many frames finals have", min_width=120),
                 }
             with gr.Row(elem_classes="pair"):
                 self.preset_title = gr.Textbox(label="New style's name", max_lines=1, min_width=120)

@@ -133,7 +133,7 @@ class GalleryEvents:
             shared="",
             report=verification_report(self._templates, verification),
             exported=export_report(self._templates, export if exports else None),
-            worked=self._work.report(clip, work if works else None),
+            worked=self._work.report(clip, work, saves=works),
             timer=gr.Timer(active=verifies or exports or works),
             selection=replace(call.selection, open=clip_id, follows_export=exports, follows_work=works),
         )
@@ -243,12 +243,12 @@ class GalleryEvents:
         clip = self._gallery.clip(selection.open)
         verification = self._studio.verifications.of(clip.path)
         export = self._studio.exports.of(clip.path) if selection.follows_export else None
-        work = self._work.of(clip) if selection.follows_work else None
+        work = self._work.of(clip)
         is_over = all(each is None or each.is_over for each in (verification, export, work))
         return self._layout.updates(
             report=verification_report(self._templates, verification),
             exported=export_report(self._templates, export),
-            worked=self._work.report(clip, work),
+            worked=self._work.report(clip, work, saves=selection.follows_work),
             timer=gr.Timer(active=False) if is_over else gr.skip(),
         )
 

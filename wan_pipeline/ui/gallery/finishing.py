@@ -9,10 +9,10 @@ from wan_pipeline.clips.receipt import Sound, receipt_beside
 from wan_pipeline.clips.sound.listen import ENDINGS, waveform
 from wan_pipeline.engine.upscaler.files import list_upscalers
 from wan_pipeline.errors import GenerationError, ReceiptError
-from wan_pipeline.jobs.handover.enlarge import INTERPOLATE_FACTORS, UPSCALE_FACTORS
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.planning.hardware import Hardware, load_hardware
 from wan_pipeline.planning.sound import plan_for
+from wan_pipeline.requests.post_processing import INTERPOLATE_FACTORS, UPSCALE_FACTORS
 from wan_pipeline.requests.sound import facts_of, fitting_seconds, propose_prompt
 from wan_pipeline.studio import Studio
 from wan_pipeline.wording import data_size

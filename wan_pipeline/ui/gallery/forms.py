@@ -10,9 +10,10 @@ from pydantic import ConfigDict, Field
 
 from wan_pipeline.clips.sound.add import SoundOrder
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.clip_work import WorkKind, WorkOrder
+from wan_pipeline.jobs.clip_works.work import WorkKind, WorkOrder
 from wan_pipeline.jobs.handover.sound import SoundWish
 from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS
+from wan_pipeline.requests.post_processing import NetworkName, PostProcessing
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
 STRICT = ConfigDict(extra="forbid")
@@ -57,28 +58,22 @@ class MakeForm:
 
 
 @dataclass(frozen=True)
-class EnlargeForm:
-    """Larger frames."""
+class FramesForm:
+    """Larger frames, more frames, or both."""
 
     __pydantic_config__ = STRICT
-    factor: Literal["2", "3", "4"]
-    model: Name
+    upscale: Literal["1", "2", "3", "4"]
+    upscaler: NetworkName
+    interpolate: Literal["1", "2", "4"]
 
     @property
     def order(self) -> WorkOrder:
-        return WorkOrder(WorkKind.UPSCALE, int(self.factor), self.model)
-
-
-@dataclass(frozen=True)
-class SmoothForm:
-    """More frames."""
-
-    __pydantic_config__ = STRICT
-    factor: Literal["2", "4"]
-
-    @property
-    def order(self) -> WorkOrder:
-        return WorkOrder(WorkKind.INTERPOLATE, int(self.factor))
+        """Raises UserError for a form that leaves the frames as they are."""
+        factors = {"upscale": int(self.upscale), "interpolate": int(self.interpolate)}
+        frames = parse(PostProcessing, {**factors, "upscaler": self.upscaler})
+        if not frames:
+            raise UserError("The frames would be those of the clip; choose larger ones, or more of them.")
+        return WorkOrder(WorkKind.FRAMES, frames)
 
 
 def read_form(kind: type[Form], text: str) -> Form:

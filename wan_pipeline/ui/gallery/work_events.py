@@ -7,12 +7,12 @@ from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.background.clip_work import ClipWork, WorkOrder
+from wan_pipeline.jobs.clip_works.work import ClipWork, WorkKind, WorkOrder
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.events import Click
 from wan_pipeline.ui.common.names import STAGES
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.ui.gallery.forms import AddForm, EnlargeForm, MakeForm, SmoothForm, read_form
+from wan_pipeline.ui.gallery.forms import AddForm, FramesForm, MakeForm, read_form
 
 
 class WorkEvents:
@@ -22,17 +22,16 @@ class WorkEvents:
         self._studio, self._templates = studio, templates
         self.starts: Mapping[str, Callable[[str], WorkOrder]] = {
             "make-sound": lambda text: read_form(MakeForm, text).order,
-            "upscale": lambda text: read_form(EnlargeForm, text).order,
-            "smooth": lambda text: read_form(SmoothForm, text).order,
+            "frames": lambda text: read_form(FramesForm, text).order,
         }
         """By `data-act`, what a form asks for."""
 
     def start(self, click: Click) -> None:
         clip = self._studio.gallery.clip(click.subject)
-        self._studio.clip_works.start(clip.path, self.starts[click.act](click.text))
+        self._studio.clip_works.start(clip.id, self.starts[click.act](click.text))
 
     def stop(self, click: Click) -> None:
-        self._studio.clip_works.stop(self._studio.gallery.clip(click.subject).path)
+        self._studio.clip_works.stop(click.subject)
 
     def add_sound(self, click: Click, file: str | None, voice: str | None) -> str:
         """The id of a new clip with the uploaded file under it."""
@@ -42,16 +41,16 @@ class WorkEvents:
         return self._studio.clip_works.add_sound(self._studio.gallery.clip(click.subject).path, order)
 
     def of(self, clip: Clip) -> ClipWork | None:
-        return self._studio.clip_works.of(clip.path)
+        return self._studio.clip_works.of(clip.id)
 
-    def report(self, clip: Clip, work: ClipWork | None) -> str:
-        """How the work stands; empty if there was none."""
-        if work is None:
+    def report(self, clip: Clip, work: ClipWork | None, *, saves: bool) -> str:
+        """How the work stands; empty if there was none, or its file is gone. `saves`: the browser saves it at once."""
+        if work is None or (work.file and not Path(work.file).is_file()):
             return ""
         return self._templates.render(
             "gallery/work.html",
             clip=clip.id,
-            kind=work.order.kind,
+            what="The sound" if work.order.kind is WorkKind.SOUND else f"The file with {work.order.frames}",
             state=work.state,
             is_over=work.is_over,
             stage=STAGES[work.stage].lower(),
@@ -61,4 +60,5 @@ class WorkEvents:
             warnings=work.warnings,
             file=Path(work.file) if work.file else None,
             new_clip=work.clip,
+            saves=saves,
         )

@@ -48,6 +48,7 @@ class QueueEvents:
             "stop-after": lambda _: self._queue.stop_after_current(),
             "duplicate": studio.queue_again,
             "cancel-training": studio.trainings.cancel,
+            "stop-works": lambda _: studio.clip_works.stop_all(),
         }
         # Of one row, or of all that are chosen.
         self._many: Mapping[str, Callable[[Sequence[str]], tuple[int, str, Sequence[str]]]] = {
@@ -123,10 +124,10 @@ class QueueEvents:
         listed = self._jobs.counts(project)
         jobs = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE, project)
         total = sum(listed[state] for state in shelf.states)
-        trainings = self._studio.trainings.unfinished()
+        trainings, works = self._studio.trainings.unfinished(), self._studio.clip_works.unfinished()
         parts = self._layout.updates(
-            head=html.head(self._templates, counts, state, seconds_left, running=running is not None),
-            actions=html.head_actions(self._templates, counts, state, running=running is not None),
+            head=html.head(self._templates, counts, state, seconds_left, works, running=running is not None),
+            actions=html.head_actions(self._templates, counts, state, running=running is not None, works=bool(works)),
             now=html.now(self._templates, self._names, running, preview, clip_left),
             now_actions=html.now_actions(self._templates, running),
             training=training_now(self._templates, self._names, trainings),

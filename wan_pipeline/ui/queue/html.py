@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from wan_pipeline.jobs.clip_works.work import ClipWork
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, Event, Job, JobState, QueueState
 from wan_pipeline.requests.lists.files import CSV_TEMPLATE
 from wan_pipeline.requests.request import GenerationRequest
@@ -21,9 +22,15 @@ MAX_PROBLEMS = 12
 
 
 def head(
-    templates: Templates, counts: Mapping[JobState, int], state: QueueState, seconds_left: float, *, running: bool
+    templates: Templates,
+    counts: Mapping[JobState, int],
+    state: QueueState,
+    seconds_left: float,
+    works: Sequence[ClipWork] = (),
+    *,
+    running: bool,
 ) -> str:
-    """How much is to do, how long it takes, and how the queue stands."""
+    """How much is to do, how long it takes, and how the queue stands. `works` on clips follow when it is idle."""
     return templates.render(
         "queue/head.html",
         to_go=sum(counts[each] for each in UNFINISHED),
@@ -34,10 +41,13 @@ def head(
         stops_after_current=state.stops_after_current,
         no_room=state.no_room,
         running=running,
+        works=works,
     )
 
 
-def head_actions(templates: Templates, counts: Mapping[JobState, int], state: QueueState, *, running: bool) -> str:
+def head_actions(
+    templates: Templates, counts: Mapping[JobState, int], state: QueueState, *, running: bool, works: bool = False
+) -> str:
     """The buttons of the queue as a whole."""
     finished = sum(counts[each] for each in FINISHED)
     return templates.render(
@@ -49,6 +59,7 @@ def head_actions(templates: Templates, counts: Mapping[JobState, int], state: Qu
         pauses_now=state.pauses_now,
         stops_after_current=state.stops_after_current,
         running=running,
+        works=works,
     )
 
 

@@ -77,9 +77,11 @@ class Dialogs:
         """Finals of these clips, all picked ones or one: how many, how long, and what will differ."""
         if not clips:
             raise UserError("Every picked take has its final, or waits for it; pick other takes first.")
-        requests = self._studio.finals.of(clips).requests
+        prepared = self._studio.finals.of(clips)
+        requests = prepared.requests
         notes = [composition_note(clip.request, final) for clip, final in zip(clips, requests, strict=True)]
         text = self._studio.estimates.of_requests(requests).text
+        text += self._studio.clip_works.told(job for _, job in prepared.clips)
         label = f"Make {plural(len(clips), 'final')}"
         told = list(dict.fromkeys(filter(None, notes)))
         act, subject = ("finish-one", clips[0].id) if is_one else ("finish-all", "")
