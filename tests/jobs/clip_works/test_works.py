@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -11,7 +12,7 @@ import av
 import pytest
 
 from tests.support.observers import Recorder
-from tests.support.studios import QUICK, opened, wait_for
+from tests.support.studios import QUICK, wait_for
 from wan_pipeline.cli import main
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.clip_works import process, rows
@@ -25,7 +26,6 @@ from wan_pipeline.projects.project import FinalProfile, Project
 from wan_pipeline.requests.post_processing import PostProcessing
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 TWICE = PostProcessing(upscale=2)
@@ -61,14 +61,15 @@ def add(studio: Studio, clip_id: str, order: WorkOrder) -> None:
         rows.add(connection, clip_id, order)
 
 
-def test_one_after_another_in_a_process_of_their_own(settings: Settings, studio: Studio, clip_ids: list[str]) -> None:
+def test_one_after_another(studio: Studio, clip_ids: list[str]) -> None:
     first, second = clip_ids
-    studio.clip_works.start(first, WorkOrder(WorkKind.FRAMES, TWICE))
-    studio.clip_works.start(second, SMOOTH)
+    add(studio, first, WorkOrder(WorkKind.FRAMES, TWICE))
+    add(studio, second, SMOOTH)
     with pytest.raises(UserError, match="already"):
         studio.clip_works.start(second, SMOOTH)
-    ended = [Path(work.file or "").name for work in studio.clip_works.work_off()]
-    assert [name.rpartition("_")[2] for name in ended] == ["x2.mp4", "smooth2.mp4"]
+    assert work_off(studio.settings) == 2
+    names = [Path(state_of(studio, each).file or "").name.rpartition("_")[2] for each in clip_ids]
+    assert names == ["x2.mp4", "smooth2.mp4"]
     assert shape(state_of(studio, first).file) == (320, 320, 5)
     assert shape(state_of(studio, second).file) == (160, 160, 9)
     assert studio.clip_works.unfinished() == [] and list(studio.clip_works.work_off()) == []
@@ -149,8 +150,8 @@ def test_what_the_final_profile_says_follows_the_final(studio: Studio, tmp_path:
     assert studio.clip_works.of(plain) is None, "only finals"
     (waiting,) = studio.clip_works.unfinished()
     assert waiting.order == WorkOrder(WorkKind.FRAMES, PostProcessing(2, 2), copy_to=str(copies))
-    (work,) = studio.clip_works.work_off()
-    clip = studio.gallery.clip(final)
+    work_off(studio.settings)
+    work, clip = state_of(studio, final), studio.gallery.clip(final)
     assert work.state is WorkState.DONE and work.warnings[1:] == (), work
     assert Path(work.file or "").name == f"{clip.path.stem}_x2_smooth2.mp4"
     assert shape(work.file) == (320, 320, 9)
@@ -182,39 +183,44 @@ def test_how_long_it_takes_is_told_once_it_is_known(studio: Studio) -> None:
     assert studio.clip_works.told([job, final]) == f"{what}how long is not known yet"
     studio.submit(QUICK, "film", profile="final")
     Worker(studio.settings).run()
-    list(studio.clip_works.work_off())
+    work_off(studio.settings)
     assert studio.clip_works.told([job, final]).startswith(f"{what}about ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_an_open_app_goes_on_after_a_kill(settings: Settings, studio: Studio, clip_ids: list[str]) -> None:
-    add(studio, clip_ids[0], WorkOrder(WorkKind.FRAMES, TWICE))
-    lock = WorkspaceLocks(settings.workspace).clip_work()
-    with opened(settings) as app:
-        app.start()
-        wait_for(lambda: app.clip_works._child, "the process")
-        child = app.clip_works._child
-        assert child is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        wait_for(lambda: state_of(app, clip_ids[0]).is_over, "the work of another process")
-        assert state_of(app, clip_ids[0]).state is WorkState.DONE
-    with lock:
-        pass
+def test_an_open_app_starts_the_process_and_another_after_a_kill(studio: Studio, clip_ids: list[str]) -> None:
+    def poll() -> None:
+        for task in studio._supervisor.tasks:
+            task()
+
+    add(studio, clip_ids[0], SMOOTH)
+    poll()
+    child = studio.clip_works._child
+    assert child is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not state_of(studio, clip_ids[0]).is_over
+    wait_for(lambda: poll() or state_of(studio, clip_ids[0]).is_over, "the work of another process")
+    assert state_of(studio, clip_ids[0]).state is WorkState.DONE
 
 
-def test_the_command_line_sets_it_and_works_it_off(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_queue_work_does_them_in_a_process_of_their_own(
+    settings: Settings, studio: Studio, clip_ids: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(studio, clip_ids[0], SMOOTH)
+    add(studio, "nowhere", SMOOTH)
+    assert main(["queue", "--workspace", str(settings.workspace), "work"]) == 0
+    made, gone = capsys.readouterr().out.splitlines()[-2:]
+    assert made.endswith("_smooth2.mp4") and shape(made) == (160, 160, 9)
+    assert gone.startswith("error: The clip is not in the gallery")
+
+
+def test_the_command_line_sets_it(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     folders = ["--workspace", str(settings.workspace)]
-    profile = ["--final", "steps=1", "--final", "upscale=2", "--final", "upscaler=realesr-animevideov3"]
-    assert main(["projects", *folders, "create", "Film", *profile]) == 0
-    size = ["--width", "160", "--height", "160", "--frames", "5"]
-    assert (
-        main(["queue", *folders, "add", "--prompt", "a red ball", *size, "--project", "Film", "--profile", "final"])
-        == 0
-    )
-    assert main(["queue", *folders, "work"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.endswith("_x2.mp4") and shape(last) == (320, 320, 5)
+    given = ["--final", "steps=1", "--final", "upscale=2", "--final", "upscaler=mine"]
+    assert main(["projects", *folders, "create", "Film", *given, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["final"] == {"num_inference_steps": 1, "upscale": 2, "upscaler": "mine"}
     for wrong, sentence in (
         ("upscale=5", "upscale"),
         ("interpolate=3", "interpolate"),

@@ -12,6 +12,7 @@ from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.projects.project import Profile
 from wan_pipeline.requests.layers import Layer, Setup
+from wan_pipeline.requests.post_processing import PostProcessing
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
@@ -36,6 +37,7 @@ class Tab:
         blocks: set[Any] = {self.links.project, *vars(self.carried).values()}
         for layout in self.forms.values():
             blocks |= layout.form.inputs | {layout.preset_title, layout.filled, layout.profile, layout.editing}
+            blocks |= set(layout.final_frames.values())
         self.values: dict[Any, Any] = {block: block.value for block in blocks}
 
     def set(self, **changes: Any) -> None:
@@ -87,7 +89,7 @@ def test_a_profile_is_saved_chosen_and_makes_the_next_clip(tab: Tab, studio: Stu
     offered = tab.profiles.save("draft", tab.values)[tab.text.profile]
     assert offered.visible and [value for _, value in offered.choices] == ["", "draft"]
     project = studio.projects.existing("Harbour")
-    assert project.draft == Profile("demo", None, 192, 320, 3) and project.final == Profile()
+    assert project.draft == Profile("demo", None, 192, 320, 3) and project.final.is_empty
     assert project.setup == Setup(), "the rest of the project stays"
 
     tab.set(size="320x192", steps="9", guidance="")
@@ -100,6 +102,17 @@ def test_a_profile_is_saved_chosen_and_makes_the_next_clip(tab: Tab, studio: Stu
     request = studio.jobs.recent(1)[0].request
     assert (request.width, request.height, request.num_inference_steps) == (192, 320, 3)
     assert request.layers["num_inference_steps"] == Layer.PROJECT
+
+    frames = tab.text.final_frames
+    tab.values |= {frames["upscale"]: 2, frames["interpolate"]: 4}
+    told = tab.profiles.save("final", tab.values)[tab.text.project_report]
+    assert "frames 2 times as large and 4 times as many" in told
+    assert studio.projects.existing("Harbour").final.post_processing == PostProcessing(2, 4)
+    tab.values |= {frames["upscale"]: 1, frames["interpolate"]: 1}
+    shown = tab.profiles.show(tab.values)
+    assert (shown[frames["upscale"]], shown[frames["interpolate"]]) == (2, 4)
+    assert "frames" not in tab.profiles.save("final", tab.values)[tab.text.project_report]
+    assert studio.projects.existing("Harbour").final.upscale is None
 
     tab.values[tab.text.profile] = ""
     assert tab.profiles.choose(tab.values)[tab.text.form["size"]].value == "320x192"
