@@ -10,8 +10,8 @@ from wan_pipeline.studio import Studio
 
 PROFILES = {"": "Project's setup", "draft": "Draft", "final": "Final"}
 """What a clip of a project may be made by, with its title."""
-LARGER = [("As large as the clip", 1), *((f"{factor} times as large", factor) for factor in UPSCALE_FACTORS)]
-MORE = [("As many as the clip", 1), *((f"{factor} times as many", factor) for factor in INTERPOLATE_FACTORS)]
+LARGER = [("As the clip", 1), *((f"{factor} times as large", factor) for factor in UPSCALE_FACTORS)]
+MORE = [("As the clip", 1), *((f"{factor} times as many", factor) for factor in INTERPOLATE_FACTORS)]
 """What may be done to the frames of finals: titles and factors."""
 
 

@@ -145,22 +145,24 @@ class FormLayout(Layout):
     def _project(self) -> None:
         with gr.Accordion("Project", open=False):
             self.origins = gr.HTML("", elem_classes="origins")
-            with gr.Row(elem_classes="pair"):
-                self.save_setup = gr.Button("Save this form as the project's setup", size="sm", elem_classes="quiet")
+            with gr.Row(elem_classes="duo"):
+                self.save_setup = gr.Button(
+                    "Save this form as the project's setup", size="sm", elem_classes="quiet whole-row"
+                )
                 self.copy_project = gr.Button("Duplicate project", size="sm", elem_classes="quiet")
                 self.archive = gr.Button("Archive project", size="sm", elem_classes="quiet")
-            with gr.Row(elem_classes="pair"):
+            with gr.Row(elem_classes="duo"):
+                self.final_frames = {
+                    "upscale": gr.Dropdown(LARGER, value=1, label="Frame size of finals", min_width=120),
+                    "interpolate": gr.Dropdown(MORE, value=1, label="Frame count of finals", min_width=120),
+                }
+            with gr.Row(elem_classes="duo"):
                 self.save_profiles = {
-                    name: gr.Button(f"Save as the {name} profile", size="sm", elem_classes="quiet")
+                    name: gr.Button(f"Save {name} profile", size="sm", elem_classes="quiet")
                     for name in PROFILES
                     if name
                 }
-            with gr.Row(elem_classes="pair"):
-                self.final_frames = {
-                    "upscale": gr.Dropdown(LARGER, value=1, label="Frames of finals", min_width=120),
-                    "interpolate": gr.Dropdown(MORE, value=1, label="How many frames finals have", min_width=120),
-                }
-            with gr.Row(elem_classes="pair"):
+            with gr.Row(elem_classes="duo"):
                 self.preset_title = gr.Textbox(label="New style's name", max_lines=1, min_width=120)
                 self.save_preset = gr.Button("Save as a style", size="sm", elem_classes="quiet")
             self.project_report = gr.HTML("", elem_classes="notice-slot")
