@@ -29,7 +29,7 @@ def make(database: Path, job: Job) -> Finished:
     return Finished(job.request, clip, clip.with_suffix(".webp"), clip.with_suffix(".json"), "ab" * 32, {"saving": 1.5})
 
 
-def work_off(queue: OpenQueue, database: Path, keep_loaded: bool = True) -> list[str]:
+def run_all(queue: OpenQueue, database: Path, keep_loaded: bool = True) -> list[str]:
     """The ids in the order in which a worker takes them that keeps a model loaded until it needs another."""
     taken, loaded = [], None
     while job := queue.worker.claim(loaded):
@@ -116,18 +116,18 @@ def test_only_what_waits_has_a_place(queue: OpenQueue) -> None:
 
 def test_jobs_of_the_loaded_model_go_first(queue: OpenQueue, database: Path) -> None:
     a1, b1, a2, b2, a3 = submit(queue, *"ABABA")
-    assert work_off(queue, database) == [a1, a2, a3, b1, b2]
+    assert run_all(queue, database) == [a1, a2, a3, b1, b2]
 
 
 def test_without_a_loaded_model_position_decides(queue: OpenQueue, database: Path) -> None:
     ids = submit(queue, *"ABABA")
-    assert work_off(queue, database, keep_loaded=False) == ids
+    assert run_all(queue, database, keep_loaded=False) == ids
 
 
 def test_a_job_moved_by_hand_is_not_overtaken(queue: OpenQueue, database: Path) -> None:
     a1, b1, a2, b2, a3 = submit(queue, *"ABABA")
     queue.editor.move(b2, before=a2)
-    assert work_off(queue, database) == [a1, b1, b2, a2, a3]
+    assert run_all(queue, database) == [a1, b1, b2, a2, a3]
 
 
 def test_no_job_is_overtaken_for_ever(queue: OpenQueue, database: Path) -> None:
@@ -381,7 +381,7 @@ def test_a_clock_set_back_changes_no_order(queue: OpenQueue, database: Path) -> 
     later = submit(queue, "A")
     assert line(queue) == first + later
     assert [job.id for job in queue.jobs.recent(9)] == (first + later)[::-1]
-    assert work_off(queue, database) == first + later
+    assert run_all(queue, database) == first + later
     assert kinds(queue, first[0]) == ["submitted", "started", "done"]
 
 

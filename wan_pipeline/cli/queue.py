@@ -158,7 +158,7 @@ def _work(options: argparse.Namespace) -> int:
 
         studio.work(tell)
         tell()
-        for work in studio.clip_works.work_off():
+        for work in studio.clip_works.run_all():
             print(work.file or f"error: {work.error}", flush=True)
         _warn_if_paused(studio)
     return 0

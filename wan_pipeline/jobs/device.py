@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.locks import DEVICE_SECONDS, WorkspaceLocks, any_is_held
+from wan_pipeline.storage.locks import DEVICE_SECONDS, WorkspaceLocks, is_held
 
 POLL_SECONDS = 0.5
 
@@ -43,7 +43,7 @@ def device_without_queue(settings: Settings, observer: Observer, guest: FileLock
 def wait_for_device(held: ExitStack, locks: WorkspaceLocks, slot: int, observer: Observer) -> None:
     """Let the stack hold the device of a worker's slot: what else uses it, such as a training, releases it in a step.
 
-    A clip without the queue, a clip's sound or a branch of another worker's clip may take its time. What else does not
+    A clip without the queue or a branch of another worker's clip may take its time. What else does not
     release the device hangs, and the queue goes on beside it. Reports QUEUED while it waits. Raises Cancelled.
     """
     if _take(held, lock := locks.device(slot)):
@@ -52,7 +52,7 @@ def wait_for_device(held: ExitStack, locks: WorkspaceLocks, slot: int, observer:
     while not _take(held, lock):
         check_cancelled(observer)
         observer.progress(Progress(Stage.QUEUED))
-        if slot or any_is_held((locks.one_shot(), locks.clip_work())):
+        if slot or is_held(locks.one_shot()):
             deadline = time.monotonic() + DEVICE_SECONDS
         elif time.monotonic() > deadline:
             logger.warning("Another process does not release the device; the queue goes on beside it.")

@@ -15,8 +15,8 @@ from tests.support.observers import Recorder
 from tests.support.studios import QUICK, wait_for
 from wan_pipeline.cli import main
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.clip_works import process, rows
-from wan_pipeline.jobs.clip_works.process import work_off
+from wan_pipeline.jobs.clip_works import process, rows, works
+from wan_pipeline.jobs.clip_works.process import run_all
 from wan_pipeline.jobs.clip_works.rows import MAX_DEATHS
 from wan_pipeline.jobs.clip_works.work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.job import Finished
@@ -67,12 +67,12 @@ def test_one_after_another(studio: Studio, clip_ids: list[str]) -> None:
     add(studio, second, SMOOTH)
     with pytest.raises(UserError, match="already"):
         studio.clip_works.start(second, SMOOTH)
-    assert work_off(studio.settings) == 2
+    assert run_all(studio.settings) == 2
     names = [Path(state_of(studio, each).file or "").name.rpartition("_")[2] for each in clip_ids]
     assert names == ["x2.mp4", "smooth2.mp4"]
     assert shape(state_of(studio, first).file) == (320, 320, 5)
     assert shape(state_of(studio, second).file) == (160, 160, 9)
-    assert studio.clip_works.unfinished() == [] and list(studio.clip_works.work_off()) == []
+    assert studio.clip_works.unfinished() == [] and list(studio.clip_works.run_all()) == []
     work = state_of(studio, first)
     assert work.seconds > 0 and work.pixels == 320 * 320 * 5
 
@@ -83,7 +83,7 @@ def test_a_clip_that_is_gone_fails_and_the_next_is_worked_on(studio: Studio, cli
     add(studio, "nowhere", SMOOTH)
     add(studio, other, SMOOTH)
     studio.gallery.bin([binned])
-    assert work_off(studio.settings) == 3
+    assert run_all(studio.settings) == 3
     assert [state_of(studio, each).state for each in (binned, "nowhere", other)] == ["failed", "failed", "done"]
     assert "not in the gallery" in (state_of(studio, binned).error or "")
 
@@ -97,34 +97,61 @@ def test_what_waits_is_stopped_at_once_and_what_runs_after_its_frame(
     real = process.post_process
 
     def stopped_meanwhile(*arguments: object) -> object:
+        assert state_of(studio, first).state is WorkState.WORKING
         studio.clip_works.stop(first)
-        assert state_of(studio, first).state is WorkState.WORKING or state_of(studio, first).state is WorkState.STOPPED
+        assert state_of(studio, first).state is WorkState.WORKING, "until it has heard of it"
         studio.clip_works.stop_all()
         assert state_of(studio, second).state is WorkState.STOPPED
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(process, "post_process", stopped_meanwhile)
-    work_off(studio.settings)
+    run_all(studio.settings)
     assert [state_of(studio, each).state for each in clip_ids] == ["stopped", "stopped"]
     assert not list(studio.settings.exports.rglob("*.mp4"))
 
 
-def test_a_work_whose_process_died_is_begun_again_and_fails_when_it_kills_every_process(
-    studio: Studio, clip_ids: list[str]
+def test_a_work_that_kills_every_process_fails_and_the_next_is_done(
+    studio: Studio, clip_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As when memory runs out while its network is loaded."""
+    deadly, harmless = clip_ids
+    add(studio, deadly, WorkOrder(WorkKind.FRAMES, TWICE))
+    add(studio, harmless, SMOOTH)
+    real = process.post_process
+
+    def dies(clip: Path, wanted: PostProcessing, *others: object) -> object:
+        if wanted == TWICE:
+            raise MemoryError
+        return real(clip, wanted, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process, "post_process", dies)
+    for _ in range(MAX_DEATHS):
+        with pytest.raises(MemoryError):
+            run_all(studio.settings)
+    assert run_all(studio.settings) == 1
+    assert "ended unexpectedly 2 times" in (state_of(studio, deadly).error or "")
+    assert state_of(studio, harmless).state is WorkState.DONE
+
+
+def test_a_process_that_was_stopped_on_purpose_did_not_die(studio: Studio, clip_ids: list[str]) -> None:
     database = Database(studio.settings.database)
     add(studio, clip_ids[0], SMOOTH)
-    for death in range(MAX_DEATHS):
+    for _ in range(MAX_DEATHS + 1):
         with database.transaction() as connection:
             claimed = rows.claim(connection, "works.log")
-            assert claimed is not None and claimed.clip_id == clip_ids[0], death
+            assert claimed is not None and claimed.deaths == 0
             rows.write(connection, claimed.number, replace(claimed.work, state=WorkState.WORKING))
-    with database.transaction() as connection:
-        assert rows.claim(connection, "works.log") is None
-    work = state_of(studio, clip_ids[0])
-    assert work.state is WorkState.FAILED and work.error == (
-        "It ended unexpectedly 2 times; the reason may be in works.log."
-    )
+            rows.give_back(connection)
+
+
+def test_works_fail_when_no_process_can_start(
+    studio: Studio, clip_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(works, "MODULE", "wan_pipeline.no_such_module")
+    add(studio, clip_ids[0], SMOOTH)
+    (failed,) = studio.clip_works.run_all()
+    assert "cannot start (exit status 1)" in (failed.error or "") and "clip_work.log" in (failed.error or "")
+    assert "no_such_module" in works.works_log(studio.settings).read_text(encoding="utf-8")
 
 
 def test_a_row_that_cannot_be_read_fails_alone(studio: Studio, clip_ids: list[str]) -> None:
@@ -133,7 +160,7 @@ def test_a_row_that_cannot_be_read_fails_alone(studio: Studio, clip_ids: list[st
         add(studio, clip_id, SMOOTH)
     with database.transaction() as connection:
         connection.execute("UPDATE clip_works SET work = ? WHERE clip_id = ?", ('{"state": "dancing"}', clip_ids[0]))
-    assert work_off(studio.settings) == 1
+    assert run_all(studio.settings) == 1
     assert "cannot be read" in (state_of(studio, clip_ids[0]).error or "")
     assert state_of(studio, clip_ids[1]).state is WorkState.DONE
 
@@ -150,7 +177,7 @@ def test_what_the_final_profile_says_follows_the_final(studio: Studio, tmp_path:
     assert studio.clip_works.of(plain) is None, "only finals"
     (waiting,) = studio.clip_works.unfinished()
     assert waiting.order == WorkOrder(WorkKind.FRAMES, PostProcessing(2, 2), copy_to=str(copies))
-    work_off(studio.settings)
+    run_all(studio.settings)
     work, clip = state_of(studio, final), studio.gallery.clip(final)
     assert work.state is WorkState.DONE and work.warnings[1:] == (), work
     assert Path(work.file or "").name == f"{clip.path.stem}_x2_smooth2.mp4"
@@ -183,7 +210,7 @@ def test_how_long_it_takes_is_told_once_it_is_known(studio: Studio) -> None:
     assert studio.clip_works.told([job, final]) == f"{what}how long is not known yet"
     studio.submit(QUICK, "film", profile="final")
     Worker(studio.settings).run()
-    work_off(studio.settings)
+    run_all(studio.settings)
     assert studio.clip_works.told([job, final]).startswith(f"{what}about ")
 
 

@@ -15,10 +15,10 @@ from wan_pipeline.clips.sound.listen import loudness, sound_sha256
 from wan_pipeline.errors import Cancelled, ModelError, RequestError
 from wan_pipeline.jobs import device
 from wan_pipeline.jobs.background import when_idle
-from wan_pipeline.jobs.clip_works.process import work_off
+from wan_pipeline.jobs.clip_works.process import run_all
 from wan_pipeline.jobs.clip_works.work import WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.handover import sound
-from wan_pipeline.jobs.handover.sound import SoundWish, resolve_wish
+from wan_pipeline.jobs.handover.sound import SoundDraft, resolve_for_clip
 from wan_pipeline.models.sound.registry import ACE_STEP
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import Draft
@@ -64,28 +64,28 @@ def test_on_the_command_line(studio: Studio, clip: Path, capsys: pytest.CaptureF
 
 
 def test_what_cannot_be_is_refused(studio: Studio, clip: Path) -> None:
-    for wish, error, words in (
-        (SoundWish(" "), RequestError, "There is no prompt"),
-        (SoundWish("a", seconds=601.0), RequestError, "choose 0.5 to 600 s"),
-        (SoundWish("a", seed=-1), RequestError, "The seed -1"),
-        (SoundWish("a", "demo"), ModelError, "no model for sound 'demo'"),
-        (SoundWish("a", "stable-audio-3-medium"), ModelError, "convert it by the script"),
-        (SoundWish("a", "longcat-audiodit-1b"), ModelError, "models download longcat-audiodit-1b"),
+    for draft, error, words in (
+        (SoundDraft(" "), RequestError, "There is no prompt"),
+        (SoundDraft("a", seconds=601.0), RequestError, "choose 0.5 to 600 s"),
+        (SoundDraft("a", seed=-1), RequestError, "The seed -1"),
+        (SoundDraft("a", "demo"), ModelError, "no model for sound 'demo'"),
+        (SoundDraft("a", "stable-audio-3-medium"), ModelError, "convert it by the script"),
+        (SoundDraft("a", "longcat-audiodit-1b"), ModelError, "models download longcat-audiodit-1b"),
     ):
         with pytest.raises(error, match=words):
-            resolve_wish(clip, wish, studio.models)
+            resolve_for_clip(clip, draft, studio.models)
 
 
 def test_in_the_process_of_the_page(studio: Studio, clip: Path) -> None:
     clip_id = studio.gallery.at(clip).id
-    studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, wish=SoundWish("the sea", seed=3), lufs=-16.0))
-    assert work_off(studio.settings) == 1
+    studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, sound=SoundDraft("the sea", seed=3), lufs=-16.0))
+    assert run_all(studio.settings) == 1
     end = studio.clip_works.of(clip_id)
     assert end and end.state is WorkState.DONE and end.file is not None
     new = studio.gallery.clip(end.clip)  # the gallery has it without another look at the folder
     assert new.path == Path(end.file) and new.request.prompt == "the red ball"
-    studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, wish=SoundWish("")))
-    work_off(studio.settings)
+    studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, sound=SoundDraft("")))
+    run_all(studio.settings)
     failed = studio.clip_works.of(clip_id)
     assert failed and failed.state is WorkState.FAILED and "no prompt" in (failed.error or "")
 
@@ -101,5 +101,5 @@ def test_it_gives_up_the_wait_for_the_device_when_it_is_stopped(
         with pytest.raises(Cancelled, match="stopped"):
             when_idle.when_idle(studio.settings, Recorder().progress, lambda _: None, lambda: next(looks))
         with pytest.raises(Cancelled):
-            sound.make_now(clip, SoundWish("a sea"), studio.settings, Recorder(stop_at=(Stage.QUEUED, 0)))
+            sound.make_now(clip, SoundDraft("a sea"), studio.settings, Recorder(stop_at=(Stage.QUEUED, 0)))
     assert not any_is_held(locks.device_guests()), "given back"

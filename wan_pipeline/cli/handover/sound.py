@@ -85,7 +85,7 @@ def _add(options: argparse.Namespace) -> int:
 def _make(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.progress_line import ProgressLine
     from wan_pipeline.clips.receipt import load_receipt
-    from wan_pipeline.jobs.handover.sound import SoundWish, make_now
+    from wan_pipeline.jobs.handover.sound import SoundDraft, make_now
     from wan_pipeline.requests.sound import propose_prompt
 
     place = _order(options, Path())
@@ -94,8 +94,8 @@ def _make(options: argparse.Namespace) -> int:
         if prompt is None:
             spec = studio.models.find_sound(options.model).spec
             prompt = propose_prompt(spec, load_receipt(clip).request.prompt)
-        wish = SoundWish(prompt, options.model, options.seconds, options.seed)
-        made = make_now(clip, wish, studio.settings, observer, place, options.output)
+        draft = SoundDraft(prompt, options.model, options.seconds, options.seed)
+        made = make_now(clip, draft, studio.settings, observer, place, options.output)
         studio.gallery.rescan()
     print(json.dumps(made.to_dict()) if options.json else made.path)
     return 0

@@ -26,7 +26,7 @@ from wan_pipeline.jobs.clip_works.rows import StoredWork
 from wan_pipeline.jobs.clip_works.work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.clip_works.works import MODULE, works_log
 from wan_pipeline.jobs.handover.enlarge import post_process
-from wan_pipeline.jobs.handover.sound import SoundWish, make_for_clip
+from wan_pipeline.jobs.handover.sound import SoundDraft, make_for_clip
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.settings import Settings
@@ -36,7 +36,7 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 logger = logging.getLogger(__name__)
 
 
-def work_off(settings: Settings) -> int:
+def run_all(settings: Settings) -> int:
     """Do all works, in order, and return how many. Raises StorageError if the database cannot be used."""
     database, count = Database(settings.database), 0
     while True:
@@ -82,6 +82,7 @@ def work_when_idle(settings: Settings, database: Database, claimed: StoredWork) 
 def _work(settings: Settings, database: Database, claimed: StoredWork, observer: Observer) -> ClipWork:
     gallery = Gallery(database, settings.clips)
     clip, order = _clip(gallery, claimed.clip_id), claimed.work.order
+    observer.progress(Progress(Stage.LOADING))  # from here on a process that dies counts
     started = time.monotonic()
     match order.kind:
         case WorkKind.SOUND:
@@ -99,7 +100,7 @@ def _clip(gallery: Gallery, clip_id: str) -> Clip:
 
 
 def _make_sound(clip: Path, order: WorkOrder, settings: Settings, gallery: Gallery, observer: Observer) -> ClipWork:
-    made = make_for_clip(clip, order.wish or SoundWish(""), settings, observer, SoundOrder(Path(), lufs=order.lufs))
+    made = make_for_clip(clip, order.sound or SoundDraft(""), settings, observer, SoundOrder(Path(), lufs=order.lufs))
     gallery.rescan()
     return ClipWork(WorkState.DONE, order, file=str(made.path), clip=gallery.at(made.path).id)
 
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = settings_parser(MODULE, "Make sound and other frames of clips when the queue is idle.")
     settings = settings_of(parser.parse_args(arguments))
     psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
-    run_alone(WorkspaceLocks(settings.workspace).clip_work(), lambda: work_off(settings), "works on clips")
+    run_alone(WorkspaceLocks(settings.workspace).clip_work(), lambda: run_all(settings), "works on clips")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class StoredWork(NamedTuple):
     number: int
     clip_id: str
     work: ClipWork
+    deaths: int
+    """Processes that died with it."""
 
 
 def add(connection: sqlite3.Connection, clip_id: str, order: WorkOrder) -> None:
@@ -55,8 +57,20 @@ def claim(connection: sqlite3.Connection, log: str) -> StoredWork | None:
             write(connection, number, ClipWork(WorkState.FAILED, work.order, error=error))
         else:
             write(connection, number, ClipWork(WorkState.WAITING, work.order))
-            return StoredWork(number, row["clip_id"], work)
+            return StoredWork(number, row["clip_id"], work, deaths)
     return None
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """Let the work in hand wait again, after its process was stopped on purpose: that is no death."""
+    query = "SELECT * FROM clip_works WHERE state = ?"
+    for row in connection.execute(query, (WorkState.WORKING,)).fetchall():
+        write(connection, row["number"], ClipWork(WorkState.WAITING, read_work(row).order))
+
+
+def fail_unfinished(connection: sqlite3.Connection, error: str) -> None:
+    for stored in unfinished(connection):
+        write(connection, stored.number, ClipWork(WorkState.FAILED, stored.work.order, error=error))
 
 
 def write(connection: sqlite3.Connection, number: int, work: ClipWork) -> None:
@@ -82,7 +96,7 @@ def latest(connection: sqlite3.Connection, clip_id: str) -> ClipWork | None:
 def unfinished(connection: sqlite3.Connection) -> list[StoredWork]:
     """In order of work."""
     query = f"SELECT * FROM clip_works WHERE state IN {_UNFINISHED} ORDER BY state DESC, number"  # noqa: S608
-    return [StoredWork(row["number"], row["clip_id"], read_work(row)) for row in connection.execute(query)]
+    return [_stored(row) for row in connection.execute(query)]
 
 
 def done(connection: sqlite3.Connection, limit: int) -> list[ClipWork]:
@@ -106,6 +120,10 @@ def stop(connection: sqlite3.Connection, clip_id: str | None = None) -> None:
 def is_stopped(connection: sqlite3.Connection, number: int) -> bool:
     row = connection.execute("SELECT stop_requested FROM clip_works WHERE number = ?", (number,)).fetchone()
     return row is None or bool(row["stop_requested"])
+
+
+def _stored(row: sqlite3.Row) -> StoredWork:
+    return StoredWork(row["number"], row["clip_id"], read_work(row), row["deaths"])
 
 
 def read_work(row: sqlite3.Row) -> ClipWork:

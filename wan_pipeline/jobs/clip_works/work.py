@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wan_pipeline.jobs.handover.sound import SoundWish
+from wan_pipeline.jobs.handover.sound import SoundDraft
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.post_processing import UNCHANGED, PostProcessing
 
@@ -35,7 +35,7 @@ class WorkOrder:
 
     kind: WorkKind
     frames: PostProcessing = UNCHANGED
-    wish: SoundWish | None = None
+    sound: SoundDraft | None = None
     lufs: float | None = None
     """Loudness of the sound."""
     copy_to: str = ""

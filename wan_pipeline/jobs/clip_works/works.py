@@ -9,15 +9,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from threading import Lock
 
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.sound.add import SoundOrder, add_sound, name_with_sound
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.clip_works import rows
+from wan_pipeline.jobs.clip_works.rows import StoredWork
 from wan_pipeline.jobs.clip_works.work import ClipWork, WorkOrder
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.jobs.launch import launch
-from wan_pipeline.jobs.watch import RestartBackoff
+from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff
 from wan_pipeline.requests.post_processing import PostProcessing
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
@@ -49,6 +51,8 @@ class ClipWorks:
         self._lock = WorkspaceLocks(settings.workspace).clip_work()
         self._child: subprocess.Popen[bytes] | None = None
         self._backoff = RestartBackoff()
+        self._at_start: list[StoredWork] = []
+        self._starting = Lock()
 
     @main_app_only
     def add_sound(self, clip: Path, order: SoundOrder) -> str:
@@ -88,32 +92,47 @@ class ClipWorks:
 
     def unfinished(self) -> list[ClipWork]:
         """In order of work."""
-        with self._database.connection() as connection:
-            return [stored.work for stored in rows.unfinished(connection)]
+        return [stored.work for stored in self._unfinished()]
 
     # The process that works
 
     def poll(self) -> None:
         """Start the process if a work waits and none is alive. Raises OSError."""
-        if self._child is not None:
-            if (code := self._child.poll()) is None:
-                return
-            self._child = None
-            if code:
-                logger.warning("The process that works on clips ended with exit status %d.", code)
-                self._backoff.add(code)
-            else:
-                self._backoff = RestartBackoff()
-        if self.unfinished() and self._backoff.may_start() and not is_held(self._lock):
-            self._child = launch(MODULE, self._settings, works_log(self._settings))
+        with self._starting:  # a handler of the page and the supervisor may call it at the same time
+            if self._child is not None:
+                if (code := self._child.poll()) is None:
+                    return
+                self._child = None
+                self._handle_exit(code)
+            if self._unfinished() and self._backoff.may_start() and not is_held(self._lock):
+                self._at_start = self._unfinished()
+                self._child = launch(MODULE, self._settings, works_log(self._settings))
 
-    def work_off(self) -> Iterator[ClipWork]:
+    def _handle_exit(self, code: int) -> None:
+        """Fail what waits when process after process ends before it takes up a work; other deaths the works count."""
+        if code == 0 or self._unfinished() != self._at_start:
+            self._backoff = RestartBackoff()
+            return
+        logger.warning("The process that works on clips ended with exit status %d.", code)
+        self._backoff.add(code)
+        if self._backoff.failed_starts >= MAX_FAILED_STARTS:
+            self._backoff = RestartBackoff()
+            log = works_log(self._settings)
+            with self._database.transaction() as connection:
+                rows.fail_unfinished(
+                    connection, f"The process for it cannot start (exit status {code}); the reason is in {log}."
+                )
+
+    def _unfinished(self) -> list[StoredWork]:
+        with self._database.connection() as connection:
+            return rows.unfinished(connection)
+
+    def run_all(self) -> Iterator[ClipWork]:
         """Have all works that wait done, and yield each when it is over; for a program without a supervisor.
 
         A process that was started for it ends with the iteration.
         """
-        with self._database.connection() as connection:
-            waiting = [stored.number for stored in rows.unfinished(connection)]
+        waiting = [stored.number for stored in self._unfinished()]
         try:
             while waiting:
                 self.poll()
@@ -126,6 +145,8 @@ class ClipWorks:
             if waiting and self._child is not None:
                 self._child.terminate()
                 self._child.wait()
+                with self._database.transaction() as connection:
+                    rows.give_back(connection)
 
     def _wait(self) -> None:
         """Until it is time to look again, or the process has ended."""

@@ -34,7 +34,7 @@ Factor = TypeVar("Factor", bound=int)
 
 
 @dataclass(frozen=True)
-class Finished:
+class PostProcessed:
     """What was written."""
 
     path: Path
@@ -58,7 +58,7 @@ def upscale(
     observer: Observer,
     model: str = "",
     device: TakeDevice = nullcontext,
-) -> Finished:
+) -> PostProcessed:
     """Write the clip with larger frames, by the network of a file in the folder of upscalers, or the bundled one.
 
     Raises what `post_process` raises.
@@ -75,7 +75,7 @@ def upscale(
 
 def interpolate(
     clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, device: TakeDevice = nullcontext
-) -> Finished:
+) -> PostProcessed:
     """Write the clip with `factor` times the frames in the same time: `factor` - 1 new ones between each two.
 
     Raises what `post_process` raises.
@@ -92,7 +92,7 @@ def post_process(
     settings: Settings,
     observer: Observer,
     device: TakeDevice = nullcontext,
-) -> Finished:
+) -> PostProcessed:
     """Write the clip with larger frames, with more of them, or both: each frame is enlarged, then ffmpeg adds others.
 
     Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
@@ -111,10 +111,10 @@ def post_process(
             upscaler, device = _upscaler(wanted, settings), nullcontext
         writer: FrameWriter = stack.enter_context(writing(ExportOrder(form, output), size, source.rate, source.reel))
         writer = _Changed(writer, upscaler.change) if upscaler else writer
-        told = feed(source, settings, observer, writer, device)
+        read = feed(source, settings, observer, writer, device)
     methods = [upscaler.method] if upscaler else []
     methods += [MOTION] if wanted.interpolate > 1 else []
-    return Finished(output, frames, *size, str(rate), " + ".join(methods), *told)
+    return PostProcessed(output, frames, *size, str(rate), " + ".join(methods), *read)
 
 
 def _upscaler(wanted: PostProcessing, settings: Settings) -> FrameUpscaler:

@@ -16,12 +16,11 @@ from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.requests.sound import SoundRequest, fitting_seconds, resolve_sound
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.storage.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
-class SoundWish:
+class SoundDraft:
     """A sound for a clip, as a person asks for it. What is None is chosen: the clip's length, a random seed."""
 
     prompt: str
@@ -47,29 +46,29 @@ class SoundingClip:
         return {"clip": str(self.path.resolve()), **asdict(self.request), **facts}
 
 
-def resolve_wish(clip: Path, wish: SoundWish, library: ModelLibrary) -> tuple[InstalledModel, SoundRequest]:
+def resolve_for_clip(clip: Path, draft: SoundDraft, library: ModelLibrary) -> tuple[InstalledModel, SoundRequest]:
     """What is to be made, and the model for it. Raises UserError."""
     load_receipt(clip)
     source = open_source(clip, with_latents=False)
-    model = library.find_sound(wish.model)
+    model = library.find_sound(draft.model)
     own = fitting_seconds(model.spec, float(Fraction(source.frames) / source.rate))
-    seconds = own if wish.seconds is None else wish.seconds
-    return model, resolve_sound(model.spec, wish.prompt, seconds, wish.seed)
+    seconds = own if draft.seconds is None else draft.seconds
+    return model, resolve_sound(model.spec, draft.prompt, seconds, draft.seed)
 
 
 def make_for_clip(
     clip: Path,
-    wish: SoundWish,
+    draft: SoundDraft,
     settings: Settings,
     observer: Observer,
-    place: SoundOrder | None = None,
+    mix: SoundOrder | None = None,
     output: Path | None = None,
 ) -> SoundingClip:
     """Make a sound and a new clip with it, beside the old one or at `output`. The caller holds the device.
 
-    `place` says how it lies under the clip; its file is replaced. Raises UserError, GenerationError and Cancelled.
+    `mix` says how it lies under the clip; its file is replaced. Raises UserError, GenerationError and Cancelled.
     """
-    model, request = resolve_wish(clip, wish, ModelLibrary(settings))
+    model, request = resolve_for_clip(clip, draft, ModelLibrary(settings))
     from wan_pipeline.engine.sound.make import make_sound  # here: torch takes seconds to import
 
     with temporary_folder(settings.cache, "sound") as folder:
@@ -77,7 +76,7 @@ def make_for_clip(
         observer.progress(Progress(Stage.SAVING))
         file = Path(folder) / f"{model.spec.id}.wav"
         write_wav(made.samples, made.sample_rate, file)
-        told = MadeSound(
+        made_sound = MadeSound(
             **asdict(request),
             steps=model.spec.num_inference_steps,
             licence=model.spec.licence,
@@ -88,7 +87,7 @@ def make_for_clip(
         )
         new = add_sound(
             clip,
-            replace(place or SoundOrder(file), file=file, made=told),
+            replace(mix or SoundOrder(file), file=file, made=made_sound),
             output or name_with_sound(clip, settings.clips),
         )
     sound = load_receipt(new).sound
@@ -99,13 +98,13 @@ def make_for_clip(
 
 def make_now(
     clip: Path,
-    wish: SoundWish,
+    draft: SoundDraft,
     settings: Settings,
     observer: Observer,
-    place: SoundOrder | None = None,
+    mix: SoundOrder | None = None,
     output: Path | None = None,
 ) -> SoundingClip:
     """As `make_for_clip`, once nothing else of the workspace uses the device; a training gives it up."""
-    resolve_wish(clip, wish, ModelLibrary(settings))  # what is wrong is said before the device is waited for
-    with device_without_queue(settings, observer, WorkspaceLocks(settings.workspace).clip_work()):
-        return make_for_clip(clip, wish, settings, observer, place, output)
+    resolve_for_clip(clip, draft, ModelLibrary(settings))  # what is wrong is said before the device is waited for
+    with device_without_queue(settings, observer):
+        return make_for_clip(clip, draft, settings, observer, mix, output)

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from wan_pipeline.clips.sound.add import SoundOrder
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.clip_works.work import WorkKind, WorkOrder
-from wan_pipeline.jobs.handover.sound import SoundWish
+from wan_pipeline.jobs.handover.sound import SoundDraft
 from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS
 from wan_pipeline.requests.post_processing import NetworkName, PostProcessing
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
@@ -53,8 +53,8 @@ class MakeForm:
 
     @property
     def order(self) -> WorkOrder:
-        wish = SoundWish(self.prompt, self.model, self.seconds, self.seed)
-        return WorkOrder(WorkKind.SOUND, wish=wish, lufs=lufs_of(self.loudness))
+        sound = SoundDraft(self.prompt, self.model, self.seconds, self.seed)
+        return WorkOrder(WorkKind.SOUND, sound=sound, lufs=lufs_of(self.loudness))
 
 
 @dataclass(frozen=True)
