@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
@@ -74,6 +74,7 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     expect(pieces).to_have_count(TAKES)
 
     page.get_by_role("button", name="2. take-1, 17 frames").click()
+    _refuse_a_dissolve(page)
     page.get_by_label("Dissolve").fill("4")
     page.keyboard.press("Enter")
     expect(page.locator(".cut-facts")).to_contain_text("00:00:02:15")
@@ -117,3 +118,11 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     cut = CutFiles(workspace / "projects" / "Cuts").find("main")
     assert cut is not None and [item.dissolve for item in cut.items] == [0, 4, 0]
     assert not auditor.found, "\n".join(["", *auditor.found])
+
+
+def _refuse_a_dissolve(page: Page) -> None:
+    """The box shows the one that counts again."""
+    page.get_by_label("Dissolve").fill("99")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast:visible")).to_contain_text("99")
+    expect(page.get_by_label("Dissolve")).to_have_value("0")

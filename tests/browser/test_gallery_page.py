@@ -26,6 +26,8 @@ from wan_pipeline.storage.database import Database
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 PROMPTS = {"plain": "a plain ball", "noir": "a dark ball", "markup": "<img src=x onerror=\"window.pwned=1\"> 'box'"}
+DRAW_AGAIN = "() => { document.querySelector('.sheet').dataset.drawnAt = '1'; }"
+"""As Gradio does it with HTML that bears another mark."""
 TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => video.currentTime)"
 
 
@@ -112,6 +114,29 @@ def test_clips_are_found_starred_noted_and_binned(visitor: Visitor, clips: dict[
     page.get_by_placeholder("Search prompts and notes").fill("")
     page.get_by_label("Starred").check()
     expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
+
+
+def test_what_was_typed_for_a_clip_is_not_shown_with_the_next(visitor: Visitor, clips: dict[str, str]) -> None:
+    page = open_gallery(visitor)
+    sheet = open_sheet(page, PROMPTS["plain"])
+    sheet.locator("summary", has_text="Sound").click()
+    gain, loudness = sheet.locator("[name=gain]"), sheet.locator("[name=loudness]").first
+    gain.fill("-6")
+    loudness.select_option("-23")
+    note = sheet.get_by_label("Note")
+    note.press_sequentially("of the plain one")
+    page.evaluate(DRAW_AGAIN)
+    expect(note).to_have_value("of the plain one")  # not sent yet, and the same clip
+    expect(gain).to_have_value("")
+    gain.fill("-6")
+    loudness.select_option("-23")
+    sheet.get_by_role("button", name="Newer clip").click()
+    expect(sheet.locator(".prompt")).to_have_text(PROMPTS["noir"])
+    expect(note).to_have_value("")
+    for field in (gain, loudness):
+        expect(field).to_have_value("")
+    sheet.get_by_role("button", name="Older clip").click()
+    expect(note).to_have_value("of the plain one")
 
 
 def test_two_clips_play_as_one(visitor: Visitor, clips: dict[str, str]) -> None:

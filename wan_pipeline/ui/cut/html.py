@@ -99,8 +99,8 @@ def timeline(templates: Templates, looked: Looked, selected: int | None) -> str:
     return templates.render("cut/timeline.html", pieces=pieces, player=player, selected=selected)
 
 
-def inspector(templates: Templates, looked: Looked, place: int | None) -> str:
-    """The selected item; without one what to do."""
+def inspector(templates: Templates, looked: Looked, place: int | None, drawn_at: int = 0) -> str:
+    """The selected item; without one what to do. With a `drawing_mark` its boxes show their values again."""
     if looked.sequence is None or place is None:
         return templates.render("cut/inspector.html", item=None)
     piece = looked.sequence.pieces[place]
@@ -108,6 +108,7 @@ def inspector(templates: Templates, looked: Looked, place: int | None) -> str:
         "cut/inspector.html",
         item=looked.cut.items[place],
         place=place,
+        drawn_at=drawn_at,
         piece=piece,
         name=piece.name,
         frames=MAX_CARD if piece.is_card else piece.source.frames,
