@@ -70,7 +70,7 @@ def test_a_file_is_dropped_found_used_ordered_weighted_and_comes_back(visitor: V
     page.get_by_role("button", name="Reuse settings").click()
     expect(rows(page)).to_contain_text(["wash", "brush"])
     expect(panel(page).get_by_label("Weight of wash")).to_have_value("-0.5")
-    expect(panel(page).get_by_label("Over the steps, brush")).to_have_value("0:0, 0.3:1")
+    _type_without_effect(page)
     expect(page.locator(FORECAST)).to_be_visible()
     page.get_by_role("tab", name="LoRAs").click()
     expect(card(page, "wash").locator("img")).to_be_visible()
@@ -92,3 +92,18 @@ def test_a_lora_that_does_not_fit_is_greyed_with_the_reason_and_stands_at_its_ro
     generate(page)
     expect(rows(page).locator(".notice")).to_contain_text("LoRA 'soon gone' cannot be read")
     path.unlink()
+
+
+def _type_without_effect(page: Page) -> None:
+    """What was typed into rows is gone once the same clip's settings are taken over again."""
+    over, curve = panel(page).get_by_label("Over the steps, brush"), rows(page).nth(1).locator("polyline")
+    expect(over).to_have_value("0:0, 0.3:1")
+    points = str(curve.get_attribute("points"))
+    fill(page, **{"Weight of wash": "0.3", "Over the steps, brush": "0:1, 1:0"})
+    panel(page).get_by_label("Use wash").uncheck()
+    expect(curve).not_to_have_attribute("points", points)
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(panel(page).get_by_label("Weight of wash")).to_have_value("-0.5")
+    expect(panel(page).get_by_label("Use wash")).to_be_checked()
+    expect(over).to_have_value("0:0, 0.3:1")
+    expect(curve).to_have_attribute("points", points)

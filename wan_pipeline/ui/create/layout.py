@@ -22,7 +22,8 @@ POLL_SECONDS, IDLE_POLL_SECONDS = 0.8, 10.0
 GOES_ON = "#stage :is(.spinner, .progress), #rooms [role=tab][data-count]:not([data-count=''])"
 """A clip on the stage, its verification, or any clip of the queue, which the mark beside Queue counts."""
 NOT_ENHANCED = ("", "")
-DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
+DRAW_CURVES = "watch('value', () => queueMicrotask(() => wanStudio.drawCurves(element)));"
+"""After fields.js, which hears of the new rows later than `watch`."""
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
 element.addEventListener('click', event => {
