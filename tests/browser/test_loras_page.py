@@ -6,14 +6,19 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.support.form import FORECAST, drop, fill, generate, make_short, panel
 from tests.browser.support.visitor import TEST_SECONDS, Visitor
+from tests.browser.test_strangers import TUNNEL, ask
 from tests.support import adapters
 from tests.support.queues import OpenQueue
+from wan_pipeline.access.keys import Keys
+from wan_pipeline.access.roles import Role
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.storage.database import Database
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
@@ -107,3 +112,24 @@ def _type_without_effect(page: Page) -> None:
     expect(panel(page).get_by_label("Use wash")).to_be_checked()
     expect(over).to_have_value("0:0, 0.3:1")
     expect(curve).to_have_attribute("points", points)
+
+
+def test_the_picture_beside_a_file_is_on_its_card_and_for_the_owner_alone(
+    visitor: Visitor, workspace: Path, address: str
+) -> None:
+    keys, path = Keys(Database(workspace / "studio.sqlite3")), workspace.parent / "loras" / "pictured.safetensors"
+    adapters.write(path)
+    Image.effect_noise((1000, 600), 80).convert("RGB").save(path.with_suffix(".png"))
+    page = visitor.open_room("LoRAs", ".lora-card")
+    picture = card(page, "pictured").get_by_role("img", name="Picture of pictured")
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function("picture => picture.naturalWidth === 400", arg=picture.element_handle())
+    served = f"/{picture.get_attribute('src')}"
+    assert ask(address, served)[0].status == 200
+    assert ask(address, served, host=TUNNEL)[0].status == 401
+    for role in (Role.VIEW, Role.MAKE):
+        secret, key = keys.create(role)
+        assert ask(address, served, host=TUNNEL, authorization=f"Bearer {secret}")[0].status == 404
+        keys.revoke(key.id)
+    for file in (path, path.with_suffix(".png")):
+        file.unlink()
