@@ -104,11 +104,7 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     page.get_by_role("button", name="Remove from the cut").click()
     expect(pieces).to_have_count(TAKES)
 
-    page.get_by_role("button", name="Versions").click()
-    page.get_by_label("Save the cut as it is").fill("for the client")
-    page.keyboard.press("Enter")
-    expect(page.locator(".cut-versions li")).to_contain_text("for the client")
-    page.keyboard.press("Escape")
+    _save_two_versions(page)
     page.locator(".cut-acts").get_by_role("button", name="Export").click()
     auditor.look(page, "export of a cut", "[role=dialog]")
     with page.expect_download() as download:
@@ -126,3 +122,18 @@ def _refuse_a_dissolve(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".toast:visible")).to_contain_text("99")
     expect(page.get_by_label("Dissolve")).to_have_value("0")
+
+
+def _save_two_versions(page: Page) -> None:
+    page.get_by_role("button", name="Versions").click()
+    name = page.get_by_label("Save the cut as it is")
+    name.fill("for the client")
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # as a key that is held
+    page.keyboard.up("Enter")
+    expect(page.locator(".cut-versions li")).to_contain_text("for the client")
+    expect(name).to_have_value("")
+    name.fill("for the editor")
+    page.keyboard.press("Enter")
+    expect(page.locator(".cut-versions li")).to_contain_text(["for the editor", "for the client"])
+    page.keyboard.press("Escape")

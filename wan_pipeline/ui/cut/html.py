@@ -19,7 +19,7 @@ from wan_pipeline.projects.cut.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.sound import has_rate_of
 from wan_pipeline.projects.cut.timeline.incoming import Incoming
 from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
-from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
+from wan_pipeline.ui.common.templates import Templates, drawing_mark, file_url, webp_url
 from wan_pipeline.wording import plural
 
 DRAWN_TITLES = 256
@@ -128,7 +128,7 @@ def new(templates: Templates) -> str:
 
 def versions(templates: Templates, name: str, found: Many[Version]) -> str:
     """The newest first."""
-    return templates.render("cut/versions.html", name=name, versions=found[::-1])
+    return templates.render("cut/versions.html", name=name, versions=found[::-1], drawn_at=drawing_mark())
 
 
 def incoming(templates: Templates, file: str, found: Incoming) -> str:
