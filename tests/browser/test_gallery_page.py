@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.filled import adopt
@@ -213,6 +213,25 @@ def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, own_clip: str, work
     page.get_by_role("button", name="Empty the bin").click()
     expect(page.locator(".nothing")).to_contain_text("The bin is empty")
     assert list((workspace / "clips" / "bin").iterdir()) == []
+
+
+def test_an_export_is_followed_though_the_answer_to_its_click_is_lost(visitor: Visitor, own_clip: str) -> None:
+    """With that answer went the start of the page's timer."""
+    page = open_gallery(visitor)
+    sheet = open_sheet(page, own_clip)
+    sheet.locator("summary", has_text="Export").click()
+
+    def lose_the_click(route: Route) -> None:
+        if '"act":"export"' not in (route.request.post_data or ""):
+            return route.continue_()
+        route.fetch()
+        return route.fulfill(json={"data": []})
+
+    page.route("**/run/predict**", lose_the_click)
+    with page.expect_download() as download:
+        sheet.get_by_role("button", name="GIF").click()
+    assert download.value.suggested_filename.endswith(".gif")
+    expect(page.locator("#exported")).to_contain_text("is being saved")
 
 
 def test_a_sound_file_goes_under_a_clip(visitor: Visitor, own_clip: str, tmp_path: Path) -> None:

@@ -219,11 +219,20 @@ def test_an_export_is_begun_and_followed(tab: Tab, studio: Studio, monkeypatch: 
         begun == [("prores", ExportChoice("24000/1001", 8, reel="A1"))]
         and "Once the queue is idle" in told[tab.layout.exported]
     )
-    assert told[tab.layout.timer].active
+    assert Reader(told[tab.layout.exported]).attributes.count(("class", "spinner")) == 1, "by which its clock ticks"
     states.pop(0)
-    followed = tab.events.follow(tab.values)
-    assert "a.mov" in followed[tab.layout.exported] and not followed[tab.layout.timer].active
+    followed = tab.events.follow(tab.values)[tab.layout.exported]
+    assert "a.mov" in followed and "spinner" not in followed
     assert "There is no format" in tab.click("export", "a", "../x")[tab.layout.problem]
+
+
+def test_a_sheet_whose_clip_was_deleted_elsewhere_is_not_followed(tab: Tab, studio: Studio) -> None:
+    tab.click("open", "a")
+    studio.gallery.bin(["job-a"])
+    studio.gallery.empty_bin()
+    assert tab.events.follow(tab.values) == {tab.layout.report: gr.skip()}
+    tab.click("close")
+    assert tab.events.follow(tab.values) == {tab.layout.report: gr.skip()}
 
 
 def test_finished_work_of_another_day_is_not_shown_again(
