@@ -244,6 +244,21 @@ def test_finished_work_of_another_day_is_not_shown_again(
     assert "a_x2.mp4" in tab.events.follow(tab.values)[tab.layout.worked]
 
 
+def test_the_page_offers_and_sends_what_makes_frames_in_between(
+    tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[WorkOrder] = []
+    monkeypatch.setattr(studio.clip_works, "start", lambda _, order: begun.append(order))
+    studio.settings.interpolators.mkdir(parents=True)
+    (studio.settings.interpolators / "rife-4.26.safetensors").write_bytes(b"")
+    sheet = tab.click("open", "a")[tab.layout.over]
+    for name in ("ffmpeg minterpolate", "rife-4.26"):
+        assert f'<option value="{name}">{name}</option>' in sheet
+    tab.click("smooth", "a", '{"factor": "4", "model": "rife-4.26"}')
+    assert begun == [WorkOrder(WorkKind.INTERPOLATE, 4, interpolator="rife-4.26")]
+    assert "factor" in tab.click("smooth", "a", '{"factor": "3", "model": ""}')[tab.layout.problem]
+
+
 def test_settings_go_back_to_the_form(tab: Tab) -> None:
     form = tab.links.filler.forms[Mode.TEXT_TO_VIDEO].form
     filled = tab.click("reuse", "b")

@@ -57,6 +57,8 @@ class WorkOrder:
     """How many times as large, or as many frames."""
     upscaler: str = ""
     """Name of its weights; empty for the network that comes with the studio."""
+    interpolator: str = ""
+    """Name of its weights; empty for ffmpeg's motion compensation."""
     wish: SoundWish | None = None
     lufs: float | None = None
     """Loudness of the sound."""
@@ -158,7 +160,7 @@ def _work(settings: Settings, clip: Path, order: WorkOrder, observer: Observer) 
             finished = upscale(clip, order.factor, target, settings, observer, order.upscaler)
         case WorkKind.INTERPOLATE:
             target = export_path(clip, settings.clips, settings.exports, f"_smooth{order.factor}.mp4")
-            finished = interpolate(clip, order.factor, target, settings, observer)
+            finished = interpolate(clip, order.factor, target, settings, observer, order.interpolator)
     return replace(done, file=str(finished.path), warnings=finished.warnings)
 
 

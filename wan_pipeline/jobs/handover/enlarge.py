@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.export.formats import Format, find_format
 from wan_pipeline.clips.export.order import ExportOrder
-from wan_pipeline.clips.export.source import open_source
+from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.clips.naming import check_other
+from wan_pipeline.engine.interpolator.files import MOTION, interpolators_in
 from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.device import TakeDevice
+from wan_pipeline.jobs.handover.between import BetweenWriter
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer
 from wan_pipeline.settings import Settings
 
 UPSCALE_FACTORS = (2, 3, 4)
 INTERPOLATE_FACTORS = (2, 4)
-MOTION = "ffmpeg minterpolate"
-"""Motion compensation by blocks: no network. Where things cross or appear it blends."""
 MAX_SIDE = 8192
 
 
@@ -80,20 +80,44 @@ def upscale(
 
 
 def interpolate(
-    clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, device: TakeDevice = nullcontext
+    clip: Path,
+    factor: int,
+    output: Path,
+    settings: Settings,
+    observer: Observer,
+    model: str = "",
+    device: TakeDevice = nullcontext,
 ) -> Finished:
     """Write the clip with `factor` times the frames in the same time: `factor` - 1 new ones between each two.
 
-    Raises RequestError, StorageError, GenerationError and Cancelled.
+    They are made by the network of a file in the folder of interpolators, or by ffmpeg's motion compensation.
+
+    Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
     """
     _check_factor(factor, INTERPOLATE_FACTORS)
     check_other(clip, output)
     source = open_source(clip)
+    if file := interpolators_in(settings.interpolators).find(model):
+        return _by_network(file, source, factor, output, settings, observer, device)
     rate, frames = source.rate * factor, (source.frames - 1) * factor + 1
     order = ExportOrder(_smooth(find_format("h264"), rate, frames), output)
     with writing(order, source.size, source.rate, source.reel) as writer:
         from_latents, warnings = feed(source, settings, observer, writer, device)
     return Finished(output, frames, *source.size, str(rate), MOTION, from_latents, warnings)
+
+
+def _by_network(
+    file: Path, source: Source, factor: int, output: Path, settings: Settings, observer: Observer, device: TakeDevice
+) -> Finished:
+    from wan_pipeline.engine.interpolator.frames import frame_interpolator  # here: torch takes seconds to import
+
+    rate, order = source.rate * factor, ExportOrder(find_format("h264"), output)
+    with device():
+        maker = frame_interpolator(settings, file)
+        with writing(order, source.size, rate, source.reel) as writer:
+            from_latents, warnings = feed(source, settings, observer, BetweenWriter(writer, maker.between, factor))
+    warnings = (*warnings, *maker.warnings)
+    return Finished(output, writer.count, *source.size, str(rate), maker.method, from_latents, warnings)
 
 
 def _smooth(form: Format, rate: Fraction, frames: int) -> Format:

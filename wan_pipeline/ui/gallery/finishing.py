@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.clips.receipt import Sound, receipt_beside
 from wan_pipeline.clips.sound.listen import ENDINGS, waveform
+from wan_pipeline.engine.interpolator.files import interpolators_in
 from wan_pipeline.engine.upscaler.files import upscalers_in
 from wan_pipeline.errors import GenerationError, ReceiptError
 from wan_pipeline.jobs.handover.enlarge import INTERPOLATE_FACTORS, UPSCALE_FACTORS
@@ -49,6 +50,7 @@ class Finishing:
     """Of sound files, as a file box takes them."""
     models: tuple[SoundModel, ...]
     upscalers: tuple[str, ...]
+    interpolators: tuple[str, ...]
     upscale_factors: tuple[int, ...] = UPSCALE_FACTORS
     smooth_factors: tuple[int, ...] = INTERPOLATE_FACTORS
 
@@ -63,6 +65,7 @@ def finishing_of(studio: Studio, clip: Clip) -> Finishing:
         endings=",".join(ENDINGS),
         models=tuple(_offer(model, clip, hardware) for model in studio.models.installed_sound()),
         upscalers=upscalers_in(studio.settings.upscalers).names(),
+        interpolators=interpolators_in(studio.settings.interpolators).names(),
     )
 
 

@@ -75,10 +75,11 @@ class SmoothForm:
 
     __pydantic_config__ = STRICT
     factor: Literal["2", "4"]
+    model: Name
 
     @property
     def order(self) -> WorkOrder:
-        return WorkOrder(WorkKind.INTERPOLATE, int(self.factor))
+        return WorkOrder(WorkKind.INTERPOLATE, int(self.factor), interpolator=self.model)
 
 
 def read_form(kind: type[Form], text: str) -> Form:
