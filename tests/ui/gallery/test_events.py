@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -261,16 +262,34 @@ def test_finished_work_of_another_day_is_not_saved_again(
     for told in (opened, tab.click("verify", "a"), tab.events.follow(tab.values)):
         assert "a_x2.mp4" in told[tab.layout.worked] and "data-auto" not in told[tab.layout.worked]
         assert told[tab.layout.exported] == ""
-    wanted = '{"upscale": "3", "upscaler": "realesr-animevideov3", "interpolate": "2"}'
+    wanted = '{"upscale": "3", "upscaler": "realesr-animevideov3", "interpolate": "2", "interpolator": ""}'
     begun = tab.click("frames", "a", wanted)
     assert "data-auto" in begun[tab.layout.worked] and begun[tab.layout.exported] == ""
     assert "data-auto" in tab.events.follow(tab.values)[tab.layout.worked]
 
 
 def test_frames_that_would_stay_as_they_are_are_refused(tab: Tab, studio: Studio) -> None:
-    told = tab.click("open", "a") and tab.click("frames", "a", '{"upscale": "1", "upscaler": "", "interpolate": "1"}')
+    unchanged = {"upscale": "1", "upscaler": "", "interpolate": "1", "interpolator": ""}
+    told = tab.click("open", "a") and tab.click("frames", "a", json.dumps(unchanged))
     assert "choose larger ones, or more of them" in told[tab.layout.problem]
     assert "upscale" in tab.click("frames", "a", '{"upscale": "9"}')[tab.layout.problem]
+
+
+def test_the_page_offers_and_sends_what_makes_frames_in_between(
+    tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[WorkOrder] = []
+    monkeypatch.setattr(studio.clip_works, "start", lambda _, order: begun.append(order))
+    studio.settings.interpolators.mkdir(parents=True)
+    (studio.settings.interpolators / "rife-4.26.safetensors").write_bytes(b"")
+    sheet = tab.click("open", "a")[tab.layout.over]
+    for name in ("ffmpeg minterpolate", "rife-4.26"):
+        assert f'<option value="{name}">{name}</option>' in sheet
+    wanted = {"upscale": "1", "upscaler": "", "interpolate": "4", "interpolator": "rife-4.26"}
+    tab.click("frames", "a", json.dumps(wanted))
+    assert begun == [WorkOrder(WorkKind.FRAMES, PostProcessing(interpolate=4, interpolator="rife-4.26"))]
+    told = tab.click("frames", "a", json.dumps(wanted | {"interpolate": "3"}))
+    assert "interpolate" in told[tab.layout.problem]
 
 
 def test_settings_go_back_to_the_form(tab: Tab) -> None:
