@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from tests.clips.test_gallery import put
 from tests.projects.test_checkpoint_grids import write_lora
+from tests.support.files.clips import put
 from tests.support.files.pictures import write_pictures
 from tests.support.pages import NAMES, NASTY, TEMPLATES, Reader, assert_harmless, page_links
 from wan_pipeline.jobs.background.captions import CaptionsState, WrittenCaptions
