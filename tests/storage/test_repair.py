@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults.disks import spoil
+from tests.support.processes.warm import Warm
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from tests.support.studios import QUICK, opened_warm, wait_for
-from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
 from wan_pipeline.jobs.job import EventKind, JobState
