@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 from filelock import FileLock
 
-from tests.clips.test_gallery import put
+from tests.support.files.clips import put
 from tests.support.pages import NAMES, page_links
 from tests.support.requests import make_request
 from tests.support.studios import QUICK, wait_for

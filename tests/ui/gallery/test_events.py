@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
-from tests.clips.test_gallery import put
+from tests.support.files.clips import put
 from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER

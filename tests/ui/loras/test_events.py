@@ -13,8 +13,8 @@ import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from tests.clips.test_gallery import put
 from tests.support import adapters, tiny
+from tests.support.files.clips import put
 from tests.support.pages import NASTY, TEMPLATES, Reader, assert_harmless, page_links
 from wan_pipeline.models.registry import WAN22_T2V_A14B
 from wan_pipeline.models.spec import Mode

@@ -15,9 +15,9 @@ from transformers import UMT5EncoderModel
 
 from training import architecture
 from training.common import DENOISER, Clock, MovingAverage, optimizer_for, optimizer_step, write_record
+from training.denoiser.latents import Pool
+from training.denoiser.muon import Muon
 from training.distributed import ProcessGroup
-from training.latents import Pool
-from training.muon import Muon
 from training.replay import Replay
 from training.words import embed, encoder_state
 from wan_pipeline.demo.captions import make_tokenizer

@@ -1,4 +1,4 @@
-"""The table of `benchmarks/gpu.py`: what must be, what was measured, and how near it is to the floor."""
+"""The table of `python -m benchmarks.gpu`: what must be, what was measured, and how near it is to the floor."""
 
 from __future__ import annotations
 

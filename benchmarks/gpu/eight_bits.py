@@ -13,7 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from benchmarks.gpu_bench import DTYPE, Bench, to_host
+from benchmarks.gpu.bench import DTYPE, Bench, to_host
 from wan_pipeline.engine.attention.backends import set_attention
 from wan_pipeline.engine.attention.sage import sage_attention, sage_version
 from wan_pipeline.engine.engine import Engine

@@ -12,10 +12,10 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from training import architecture
+from training.autoencoder.pixels import PixelPool, noise_clips
+from training.autoencoder.step import VaeStep, fastest_layout, set_layout, with_fast_norms
 from training.common import DENOISER, Clock, MovingAverage, optimizer_for, optimizer_step, write_record
 from training.distributed import ProcessGroup
-from training.pixels import PixelPool, noise_clips
-from training.vae_step import VaeStep, fastest_layout, set_layout, with_fast_norms
 from wan_pipeline.demo.scenes import render, sample_scenes
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.gpu_bench import Bench, text_module, vae_2_1
+from benchmarks.gpu.bench import Bench, text_module, vae_2_1
 from wan_pipeline.engine.device.placement import choose_placement
 from wan_pipeline.engine.memory.inner_tensors import map_tensors
 from wan_pipeline.engine.memory.quantize import save_quantized, skeleton

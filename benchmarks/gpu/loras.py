@@ -13,7 +13,7 @@ import torch
 import torch._dynamo.utils
 from safetensors.torch import save_file
 
-from benchmarks.gpu_bench import DTYPE, Bench, to_host
+from benchmarks.gpu.bench import DTYPE, Bench, to_host
 from wan_pipeline.engine.loading.loaded import guards_on_hooks
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
 from wan_pipeline.engine.memory.block_streaming import streaming

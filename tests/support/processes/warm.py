@@ -1,7 +1,7 @@
 """A process that has imported torch and splits off real processes in milliseconds, so that a test can kill hundreds.
 
 It forks before it has used torch or begun a thread. POSIX only, as are the signals that such tests send.
-`python -m tests.support.warm SOCKET` serves; `Warm` is its client.
+`python -m tests.support.processes.warm SOCKET` serves; `Warm` is its client.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def serve_warm() -> None:
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="warm-")))
     atexit.register(stack.close)  # after the folder, whose own way out at the exit would come first
     path = str(folder / "wan_pipeline.socket")  # by this name in its arguments a process is known for a worker
-    command = [sys.executable, "-m", "tests.support.warm", path]
+    command = [sys.executable, "-m", "tests.support.processes.warm", path]
     stack.enter_context(subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE))
     os.environ[VARIABLE] = path
 

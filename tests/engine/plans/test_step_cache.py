@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.engine.test_engine_plans import CHUNK, EXPERTS, assert_nothing_is_left, engine, frames, place  # noqa: F401
+from tests.support.models.families import CHUNK, EXPERTS, assert_nothing_is_left, frames
 from tests.support.observers import Recorder
 from wan_pipeline.clips.provenance import Passes
 from wan_pipeline.engine.step_cache import PassCounter
@@ -17,7 +17,7 @@ from wan_pipeline.requests.sampling.step_cache import CacheKind, StepCache
 STEPS = 10
 
 
-def cached(place, model, kind, **changes):  # noqa: F811 - the fixture of the same name
+def cached(place, model, kind, **changes):
     return place.request(model, num_inference_steps=STEPS, cache=kind, cache_amount=1.0, **changes)
 
 
@@ -33,7 +33,7 @@ def cached(place, model, kind, **changes):  # noqa: F811 - the fixture of the sa
         (EXPERTS, CacheKind.FIRST_BLOCK),
     ],
 )
-def test_a_cache_skips_passes_the_same_way_streamed_and_chunked(engine, place, model, kind):  # noqa: F811
+def test_a_cache_skips_passes_the_same_way_streamed_and_chunked(engine, place, model, kind):
     request = cached(place, model, kind)
     plain = replace(request, cache=CacheKind.OFF)
     before = frames(engine, plain, f"streamed,int8,{CHUNK}")
@@ -47,7 +47,7 @@ def test_a_cache_skips_passes_the_same_way_streamed_and_chunked(engine, place, m
     assert_nothing_is_left(engine)
 
 
-def test_the_stock_forward_with_a_lora_skips_as_much(engine, place):  # noqa: F811
+def test_the_stock_forward_with_a_lora_skips_as_much(engine, place):
     request = cached(place, "demo", CacheKind.TAYLORSEER, loras=(LoraChoice("glow", 0.7),))
     stock, chunked = (
         engine.render(request, Recorder(), plan=plan) for plan in ("resident,fp32", f"resident,fp32,{CHUNK}")
@@ -57,7 +57,7 @@ def test_the_stock_forward_with_a_lora_skips_as_much(engine, place):  # noqa: F8
     assert_nothing_is_left(engine)
 
 
-def test_a_skipped_block_is_not_copied(engine, place):  # noqa: F811
+def test_a_skipped_block_is_not_copied(engine, place):
     """Nor prefetched again: after a step that was skipped whole the ring still holds the first blocks."""
     from wan_pipeline.engine.memory import block_copies
 
@@ -72,14 +72,14 @@ def test_a_skipped_block_is_not_copied(engine, place):  # noqa: F811
     assert made.passes is not None and len(copied) <= blocks * made.passes.computed + 2
 
 
-def test_a_threshold_and_an_amount_are_the_same_cache(engine, place):  # noqa: F811
+def test_a_threshold_and_an_amount_are_the_same_cache(engine, place):
     threshold = place.request("demo", num_inference_steps=STEPS, first_block_cache=0.14)
     amount = cached(place, "demo", CacheKind.FIRST_BLOCK)
     made = [engine.render(request, Recorder(), plan="resident,fp32") for request in (threshold, amount)]
     assert made[0].sha256 == made[1].sha256 and made[0].passes == made[1].passes
 
 
-def test_guidance_outside_the_interval_takes_no_pass(engine, place):  # noqa: F811
+def test_guidance_outside_the_interval_takes_no_pass(engine, place):
     whole = place.request("demo", num_inference_steps=4)
     some, all_steps = (replace(whole, guidance_interval=interval) for interval in ((0.8, 1.0), (0.01, 1.0)))
     plain = engine.render(whole, Recorder(), plan="resident,fp32")

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_bench import Bench
+from benchmarks.gpu.bench import Bench
 from wan_pipeline.engine.device.placement import choose_device
 from wan_pipeline.settings import Settings
 

@@ -1,6 +1,6 @@
 """A background process for tests: counts until it is asked to stop, and writes down the environment it got.
 
-`python -m tests.support.counting --workspace DIR counts|dies`
+`python -m tests.support.processes.counting --workspace DIR counts|dies`
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, r
 from wan_pipeline.jobs.launch import settings_of, settings_parser
 from wan_pipeline.settings import Settings
 
-MODULE = "tests.support.counting"
+MODULE = "tests.support.processes.counting"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A disk that fills up at each write, a database that others hold, and a cancel in every stage: each ends in words."""
+"""A disk that fills up at each write, and a database that others hold: each ends in words."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from typing import Any
 import pytest
 
 from tests.support.faults.disks import read_only_disk, small_disk
-from tests.support.studios import QUICK, finish, leftovers, wait_for, working
+from tests.support.studios import QUICK, finish, wait_for, working
 from wan_pipeline.errors import DiskFullError
 from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker import retry
 from wan_pipeline.jobs.worker.ending import Ending
-from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.process import work
-from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue
-from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.progress import Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import RESERVE_BYTES, check_room
 from wan_pipeline.studio import Studio
@@ -271,42 +269,3 @@ def test_a_database_held_for_good_ends_the_worker_and_costs_no_clip(
     assert work(settings) is Ending.NOTHING_TO_DO
     assert studio.jobs.events(first)[-1].kind is EventKind.ADOPTED
     assert studio.jobs.job(second).state is JobState.DONE
-
-
-# Cancel
-
-
-@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.QUEUED])
-def test_a_job_can_be_cancelled_in_every_stage(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: Stage
-) -> None:
-    settings = replace(settings, checkpoint_seconds=0.0)
-    with Studio(settings) as studio:
-        job_id, next_one = studio.submit(QUICK), studio.submit(replace(QUICK, seed=2))
-        report = JobObserver.progress
-
-        def cancel(observer: JobObserver, progress: Progress) -> None:
-            report(observer, progress)
-            if progress.stage is stage and observer._job_id == job_id:
-                studio.queue.cancel(job_id)
-                observer._check_cancel_request()
-
-        monkeypatch.setattr(JobObserver, "progress", cancel)
-        Worker(settings).run()
-        assert studio.jobs.job(job_id).state is JobState.CANCELLED
-        assert studio.jobs.job(next_one).state is JobState.DONE
-        assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
-        assert [*settings.previews.iterdir(), *settings.checkpoints.iterdir()] == []
-
-
-def test_a_cancel_after_the_receipt_comes_too_late(
-    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is finished is not thrown away."""
-    job_id = studio.submit(QUICK)
-    monkeypatch.setattr(
-        render_module, "crash_point", lambda point: point == "receipt-saved" and studio.queue.cancel(job_id)
-    )
-    Worker(settings).run()
-    assert studio.jobs.job(job_id).state is JobState.DONE
-    assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
