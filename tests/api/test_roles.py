@@ -201,6 +201,7 @@ def test_the_owner_makes_and_revokes_keys_and_nobody_else(served: Served) -> Non
             assert guest.get("/v1/videos").status_code == 401
         assert owner.post("/v1/keys", json={"role": "owner"}).status_code == 400
         assert owner.post("/v1/keys", json={"role": "view", "expires": "soon"}).status_code == 400
+        assert owner.post("/v1/keys", json={"role": "make", "project": "default"}).status_code == 400
 
 
 def test_what_a_guest_cancelled_on_its_way_counts(served: Served) -> None:

@@ -59,6 +59,7 @@ def test_while_the_app_is_shared_the_link_is_whole(share, tmp_path: Path) -> Non
         (["--expires", "soon"], "'soon' is no lifetime"),
         (["--max-clips", "0"], "use 1 to 100,000"),
         (["--project", "a\nb"], "project"),
+        (["--project", "default", "--role", "make"], "The project 'default' is the default one"),
         (["--revoke", "nothing"], "There is no key 'nothing'"),
     ],
 )

@@ -18,6 +18,7 @@ from wan_pipeline.access.limits import Limits
 from wan_pipeline.access.password import Password
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.space.environment import Space, space_of
+from wan_pipeline.errors import UserError
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.temporary import remove_left_over, temporary_folder
 from wan_pipeline.ui.address import check_address
@@ -175,10 +176,21 @@ def _invited(
         for address in addresses:
             tell(f"Your own link, which may do everything: {invitation(address, secret)}")
         if is_shared:
-            link = invitation(addresses[0], _made(studio.keys, made, Role.MAKE, SHARED_PROJECT))
-            tell(f"An invitation, to make clips in the project {SHARED_PROJECT}: {link}")
+            tell(_invitation(studio, addresses[0], made))
         made.enter_context(PublicAddress(studio.settings.workspace).published(addresses[0]))
         yield
+
+
+def _invitation(studio: Studio, address: str, block: ExitStack) -> str:
+    """What is printed for guests, whose key ends with the block."""
+    from wan_pipeline.studio.keys_of_projects import project_of_key
+
+    try:
+        project = project_of_key(studio.projects, SHARED_PROJECT)
+    except UserError as error:
+        return f"No invitation was made: {error}"
+    link = invitation(address, _made(studio.keys, block, Role.MAKE, project))
+    return f"An invitation, to make clips in the project {project}: {link}"
 
 
 def _made(keys: Keys, block: ExitStack, role: Role, project: str = "") -> str:

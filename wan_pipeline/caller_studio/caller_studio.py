@@ -272,4 +272,5 @@ def _with_label(studio: Studio, caller: Caller) -> Caller:
     key = caller.key
     if key is None or not key.project:
         return caller
-    return replace(caller, key=replace(key, project=studio.projects.label(key.project)))
+    # the default project's label is empty, as is what a key to the whole studio holds
+    return replace(caller, key=replace(key, project=studio.projects.label(key.project) or key.project))

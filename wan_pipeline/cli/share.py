@@ -47,10 +47,8 @@ def _create(options: argparse.Namespace) -> int:
     lifetime, max_clips = parse_expiry(options.expires), parse_max_clips(options.max_clips)
     with opened_studio(options) as studio:
         from wan_pipeline.access.roles import Role
-        from wan_pipeline.requests.limits import check_project
 
-        check_project(options.project)
-        secret, key = studio.keys.create(Role(options.role), options.project, lifetime, max_clips)
+        secret, key = studio.create_key(Role(options.role), options.project, lifetime, max_clips)
         address = PublicAddress(studio.settings.workspace).read()
     url = invitation(address, secret) if address else None
     if options.json:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from types import TracebackType
 
-from wan_pipeline.access.keys import Keys
+from wan_pipeline.access.keys import DEFAULT_EXPIRY, Key, Keys
+from wan_pipeline.access.roles import Role
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.gallery.comments import Comments
 from wan_pipeline.clips.inputs.files import InputFiles
@@ -62,6 +64,7 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio.derived import DerivedFiles
 from wan_pipeline.studio.drafts import Drafts
 from wan_pipeline.studio.in_process import InProcess
+from wan_pipeline.studio.keys_of_projects import project_of_key
 from wan_pipeline.studio.lists import QueueLists
 from wan_pipeline.studio.styles import Styles
 from wan_pipeline.studio.submissions import CheckShare, Submissions
@@ -251,6 +254,22 @@ class Studio:
         Raises UserError for an unknown or unreadable job.
         """
         return self._submissions.queue_again(job_id)
+
+    # Guests
+
+    def create_key(
+        self,
+        role: Role,
+        project: str = "",
+        expires: timedelta | None = DEFAULT_EXPIRY,
+        max_clips: int | None = None,
+    ) -> tuple[str, Key]:
+        """Make a guest's key for a project, which is made where there is none, or without a name for the whole studio.
+
+        Returns the secret, which is shown this once, and its record. Raises UserError for the default project.
+        """
+        self._check_main_app()
+        return self.keys.create(role, project_of_key(self.projects, project), expires, max_clips)
 
     # Used by the rooms
 

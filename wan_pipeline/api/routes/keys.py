@@ -17,7 +17,6 @@ from wan_pipeline.access.roles import Action, Role, check
 from wan_pipeline.api.body import read_json
 from wan_pipeline.api.responses import route
 from wan_pipeline.errors import RequestError
-from wan_pipeline.requests.limits import check_project
 from wan_pipeline.studio import Studio
 
 
@@ -25,7 +24,7 @@ class KeyRoutes:
     """The handlers. `routes` are to be mounted behind the guard."""
 
     def __init__(self, studio: Studio) -> None:
-        self._keys = studio.keys
+        self._keys, self._create_key = studio.keys, studio.create_key
         self._gallery = studio.gallery
         self._address = PublicAddress(studio.settings.workspace)
 
@@ -55,9 +54,8 @@ class KeyRoutes:
         max_clips = parse_max_clips(values.get("max_clips"))
         if role not in (Role.VIEW, Role.MAKE):
             raise RequestError("role", f"'{role[:40]}' is no role of a guest; use view or make.")
-        check_project(project)
         lifetime = parse_expiry(expires) if expires else DEFAULT_EXPIRY
-        secret, key = await to_thread.run_sync(self._keys.create, Role(role), project, lifetime, max_clips)
+        secret, key = await to_thread.run_sync(self._create_key, Role(role), project, lifetime, max_clips)
         address = await to_thread.run_sync(self._address.read)
         url = invitation(address, secret) if address else None
         return JSONResponse({**_shown(key), "key": secret, "url": url})
