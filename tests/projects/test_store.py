@@ -79,6 +79,9 @@ def test_a_project_that_does_not_exist_is_made_and_clips_without_one_make_none(p
     assert (slashed.id, slashed.title, projects.label("A/B")) == ("a-b", "a/b", "a-b")
     with pytest.raises(ProjectError, match="a name that no folder can have"):
         projects.ensure("..")
+    with pytest.raises(ProjectError, match=r"is not valid.*title"):
+        projects.ensure("x" * 201)
+    assert not projects.problems
 
 
 def test_zeros_and_an_empty_negative_prompt_stay(projects: Projects) -> None:

@@ -23,7 +23,7 @@ FILM = Project("Film", "Film", Setup(fps=4, num_inference_steps=3, prompt_before
 
 
 def guest_of(studio: Studio, project: str = "Film") -> CallerStudio:
-    _, key = studio.keys.create(Role.MAKE, project)
+    _, key = studio.create_key(Role.MAKE, project)
     return CallerStudio(studio, Caller(key.role, key))
 
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -114,6 +115,13 @@ class Keys:
                 "SELECT * FROM keys WHERE substr(id, 1, 1) != ? ORDER BY created_at DESC, id", (VISITOR,)
             ).fetchall()
         return [key for row in rows if (key := _key(row))]
+
+    def rename_projects(self, new_name: Callable[[str], str]) -> None:
+        """Give keys for a project the name that the project has now, by the one that they hold; "" leaves it."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT DISTINCT project FROM keys WHERE project != ''").fetchall()
+            names = [(new, old) for (old,) in rows if (new := new_name(old)) not in ("", old)]
+            connection.executemany("UPDATE keys SET project = ? WHERE project = ?", names)
 
     def is_valid(self, key_id: str) -> bool:
         """Whether the key still lets its bearer in."""

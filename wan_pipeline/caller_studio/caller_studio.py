@@ -19,7 +19,7 @@ from wan_pipeline.caller_studio.share import GuestShare
 from wan_pipeline.caller_studio.view import CallerView
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.clips.gallery.comments import Comment
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.projects.clips import JobOptions
@@ -49,7 +49,7 @@ class CallerStudio:
 
     def __init__(self, studio: Studio, caller: Caller) -> None:
         self._studio = studio
-        self._caller = caller = _with_label(studio, caller)
+        self._caller = caller
         self._view = CallerView(caller, studio.settings.folders)
         self._share = GuestShare(studio, caller.caps or Caps())
         self._key = self._view.key
@@ -256,21 +256,19 @@ class CallerStudio:
         presets = self._studio.presets.current()
         if self._key is None or (self._key.project == "" and not self._key.is_visitor):
             return presets
-        setup = self._studio.projects.layers(self._key.project).project
-        seen = {*seen_in(presets, self._key.project), setup.preset, setup.quality}
+        seen = {*seen_in(presets, self._key.project), *self._styles_of_setup(self._key.project)}
         return {name: preset for name, preset in presets.items() if name in seen}
+
+    def _styles_of_setup(self, project: str) -> set[str | None]:
+        """None of a project whose file cannot be read: clips for it are refused, but what is there can be watched."""
+        try:
+            setup = self._studio.projects.layers(project).project
+        except ProjectError:
+            return set()
+        return {setup.preset, setup.quality}
 
     def _check_styles(self, draft: Draft) -> None:
         """Raises PresetError for a style that does not exist for the caller, as for one that was made up."""
         for name in (draft.preset, draft.quality):
             if name and name.casefold() != NONE:
                 find_preset(self._presets(), name)
-
-
-def _with_label(studio: Studio, caller: Caller) -> Caller:
-    """The caller, whose key names its project as clips do: it may have been typed as "film" for "Film"."""
-    key = caller.key
-    if key is None or not key.project:
-        return caller
-    # the default project's label is empty, as is what a key to the whole studio holds
-    return replace(caller, key=replace(key, project=studio.projects.label(key.project) or key.project))

@@ -11,7 +11,7 @@ from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.keys import Key
 from wan_pipeline.access.roles import Role
 from wan_pipeline.clips.gallery import Clip, GalleryQuery
-from wan_pipeline.errors import LoraError, UserError
+from wan_pipeline.errors import LoraError, ProjectError, UserError
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.wording import without_folders
 
@@ -70,13 +70,17 @@ class CallerView:
 
     @contextmanager
     def redacting_errors(self) -> Iterator[None]:
-        """Folders, and which LoRA files there are, are for the owner: a guest's errors are without them."""
+        """Folders, LoRA files and what a project's file holds are for the owner: a guest's errors are without them."""
         try:
             yield
         except LoraError as error:
             if self.key is None:
                 raise
             raise UserError("There is no such LoRA for this model here; choose a style instead.") from error
+        except ProjectError as error:
+            if self.key is None:
+                raise
+            raise UserError("The project cannot be used now; ask the owner to correct its file.") from error
         except UserError as error:
             if (redacted := self.sentence(str(error))) == str(error):
                 raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from wan_pipeline.errors import ProjectError, StorageError
-from wan_pipeline.projects.file import FILE, read_project, write_project
+from wan_pipeline.projects.file import FILE, checked, read_project, write_project
 from wan_pipeline.projects.naming import safe_name
 from wan_pipeline.projects.project import DEFAULT, Project
 from wan_pipeline.requests.layers import Layers
@@ -93,6 +93,14 @@ class Projects:
         found = self.find(name)
         return found.label if found else "" if _is_default(name) else project_id(name)
 
+    def id_of(self, name: str) -> str:
+        """The id of the project whose folder has that name, in whatever case, or as a folder can have it; empty if none
+        has. No file is read.
+        """
+        found = [path.parent.name for path in self._files()]
+        ids = {id.casefold(): id for id in found} | {id: id for id in found}
+        return ids.get(name, "") or ids.get(name.strip().casefold(), "") or ids.get(_safe_key(name), "")
+
     def layers(self, name: str, profile: str = "") -> Layers:
         """The layers of a project's clips; none for one without a file. Raises ProjectError."""
         found = self.find(name)
@@ -105,7 +113,7 @@ class Projects:
         found = self.find(name)
         if found is not None or _is_default(name):
             return found or self.default, False
-        project = Project(project_id(name), name.strip())
+        project = checked(Project(project_id(name), name.strip()))
         write_project(project, self.path(project.id))
         return project, True
 

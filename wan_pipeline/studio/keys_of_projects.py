@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wan_pipeline.access.keys import Keys
 from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.limits import check_project
@@ -23,3 +24,11 @@ def project_of_key(projects: Projects, name: str) -> str:
             "choose another project, or none for a key to the whole studio."
         )
     return project.label
+
+
+def name_as_folders(keys: Keys, projects: Projects) -> None:
+    """Name projects in keys of older versions, which hold what was typed, by their folders, as clips do.
+
+    Only by the folders, which stay: a title may be another project's by now. A key of a title covers nothing.
+    """
+    keys.rename_projects(projects.id_of)

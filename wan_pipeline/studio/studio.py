@@ -64,7 +64,7 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio.derived import DerivedFiles
 from wan_pipeline.studio.drafts import Drafts
 from wan_pipeline.studio.in_process import InProcess
-from wan_pipeline.studio.keys_of_projects import project_of_key
+from wan_pipeline.studio.keys_of_projects import name_as_folders, project_of_key
 from wan_pipeline.studio.lists import QueueLists
 from wan_pipeline.studio.styles import Styles
 from wan_pipeline.studio.submissions import CheckShare, Submissions
@@ -185,6 +185,7 @@ class Studio:
         """Start to process the queue in a worker process. Call it once, from an app."""
         self._back_up()
         self.gallery.rescan()  # lists clips made elsewhere, by an older version, or after a restored backup
+        name_as_folders(self.keys, self.projects)
         self._supervisor.start()
         self._is_started = True
         self.styles.draw_missing()
