@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.films import adopt_take, make_shots
+from tests.support.films import FPS, adopt_take, make_shots, moving
+from wan_pipeline.clips.encode import encode
+from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.bundled_notes import read_notes_json
-from wan_pipeline.projects.cut.bundled import read_cuts_json
+from wan_pipeline.projects.cut.bundled import add_cuts, read_cuts_json
 from wan_pipeline.projects.cut.cut import Title
 from wan_pipeline.projects.cut.edits import titled
+from wan_pipeline.projects.cut.files import CutFiles
 from wan_pipeline.projects.shots.shot import Verdict
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
@@ -29,6 +32,11 @@ def elsewhere(settings: Settings, tmp_path: Path) -> Settings:
     other = replace(settings, workspace=tmp_path / "other" / "workspace", loras=tmp_path / "other" / "loras")
     other.make_folders()
     return other
+
+
+def write_clip(path: Path) -> None:
+    """A clip of no job."""
+    encode(moving(9), FPS, path, None)
 
 
 def film(studio: Studio) -> list[str]:
@@ -80,6 +88,42 @@ def test_without_its_clips_the_cut_is_whole_and_names_no_other_ones(
         assert all("put it back" in piece.problem for piece in other.cuts.look(cut).pieces)
         assert [item.clip for item in other.cuts.existing("Film", "own").items] == ["outside.mp4"]
         assert other.comments.of_clip(takes[0]) == []
+
+
+def test_clips_of_one_name_are_as_many_clips_elsewhere(studio: Studio, elsewhere: Settings, tmp_path: Path) -> None:
+    studio.projects.ensure("Film")
+    takes = [adopt_take(studio, shot) for shot in make_shots(studio, "Film", 3)]
+    made = [clip.path for clip in studio.gallery.existing(takes)]
+    own = studio.settings.clips / "take.mp4"
+    one, two, bare = (tmp_path / folder / "take.mp4" for folder in "abc")
+    for path, source in ((own, made[0]), (one, made[1]), (two, made[2])):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(source.read_bytes())
+    bare.parent.mkdir()
+    write_clip(bare)
+    studio.cuts.new("Film", "main")
+    studio.cuts.add("Film", "main", [one, bare, own, two])
+    target = studio.bundles.write("Film", tmp_path / "film.zip", with_clips=True)
+    with Studio(elsewhere) as other:
+        taken = other.bundles.read(target)
+        items = other.cuts.existing("Film").items
+        found = [load_receipt(other.settings.clips / items[n].clip).job for n in (0, 2, 3)]
+        assert found == [takes[1], takes[0], takes[2]]
+        assert taken.notes == ("Clip of a cut that is not here: take 3.mp4",)
+        assert items[1].clip == "take 3.mp4"
+
+
+def test_a_clip_without_an_id_is_no_other_clip_of_its_name(studio: Studio) -> None:
+    studio.projects.ensure("Film")
+    (shot,) = make_shots(studio, "Film", 1)
+    made = f"{adopt_take(studio, shot)}.mp4"
+    write_clip(studio.settings.clips / "bare.mp4")
+    content = {"cuts": [{"cut": {"name": "main", "items": [{"clip": made}, {"clip": "bare.mp4"}]}}]}
+    files = CutFiles(studio.projects.path("Film").parent)
+    absent = add_cuts(read_cuts_json(json.dumps(content).encode()), files, studio.settings.clips, lambda id: None)
+    assert absent == (made,)
+    cut = files.find("main")
+    assert cut and [item.clip for item in cut.items] == [made.replace(".mp4", " elsewhere.mp4"), "bare.mp4"]
 
 
 def test_notes_that_are_here_already_are_not_doubled(studio: Studio) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, ClassVar
 
@@ -13,7 +14,7 @@ from pydantic import ConfigDict, Field
 from wan_pipeline.clips.naming import name_of
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError, ReceiptError
-from wan_pipeline.projects.cut.cut import Cut, CutItem, path_of
+from wan_pipeline.projects.cut.cut import Cut, CutItem
 from wan_pipeline.projects.cut.files import CutFiles, Version, check_name
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 
@@ -50,12 +51,9 @@ def bundled_cuts(files: CutFiles, clips: Path) -> BundledCuts:
     found = [
         BundledCut(cut, tuple(files.versions(name))) for name in files.names() if (cut := files.find(name)) is not None
     ]
-    ids = {
-        _inside(item.clip): id
-        for item in dict.fromkeys(CutItem(item.clip) for item in _items(found))
-        if (id := _id_of(path_of(item, clips)))
-    }
-    return BundledCuts(tuple(_renamed(each, _inside) for each in found), ids)
+    names = _bundled_names(found)
+    ids = {name: id for clip, name in names.items() if (id := _id_of(clips / clip))}
+    return BundledCuts(tuple(_renamed(each, names.__getitem__) for each in found), ids)
 
 
 def cuts_to_json(bundled: BundledCuts) -> str:
@@ -71,7 +69,8 @@ def read_cuts_json(content: bytes) -> BundledCuts:
         raise ProjectError(f"The bundle's {MEMBER} cannot be read: {error}; export the project again.") from error
     for each in bundled.cuts:
         check_name(each.cut.name)
-    return replace(bundled, cuts=tuple(_renamed(each, _inside) for each in bundled.cuts))
+    names = _bundled_names(bundled.cuts)
+    return replace(bundled, cuts=tuple(_renamed(each, names.__getitem__) for each in bundled.cuts))
 
 
 def add_cuts(bundled: BundledCuts, files: CutFiles, clips: Path, path_of_id: PathOf) -> tuple[str, ...]:
@@ -88,11 +87,11 @@ def add_cuts(bundled: BundledCuts, files: CutFiles, clips: Path, path_of_id: Pat
 
 
 def _here(name: str, ids: Mapping[str, str], clips: Path, path_of_id: PathOf) -> Path | None:
-    """The clip in this workspace: that of its id, or where it has none the file of its name."""
+    """The clip in this workspace: that of its id, or without one the file of its name, if that has none either."""
     if id := ids.get(name):
         return path_of_id(id)
     path = clips / name
-    return path if path.is_file() else None
+    return path if path.is_file() and not _id_of(path) else None
 
 
 def _free(name: str, ids: Mapping[str, str], clips: Path) -> str:
@@ -118,12 +117,39 @@ def _renamed(bundled: BundledCut, name: Callable[[str], str]) -> BundledCut:
     return replace(bundled, cut=renamed(bundled.cut), versions=versions)
 
 
+def _bundled_names(cuts: Iterable[BundledCut]) -> dict[str, str]:
+    """The names of the cuts' clips in a bundle, each another one, by those that the items have.
+
+    A clip below the folder of clips keeps its name; one elsewhere has the file's alone, with a number where another
+    clip has that.
+    """
+    clips = sorted(dict.fromkeys(item.clip for item in _items(cuts)), key=lambda clip: _inside(clip) != clip)
+    names: dict[str, str] = {}
+    taken = set[str]()
+    numbered: dict[str, Iterator[str]] = {}
+    for clip in clips:
+        name = _inside(clip)
+        if name != clip:
+            of_name = numbered.setdefault(name, _numbered(name))
+            name = next(each for each in of_name if each.casefold() not in taken)
+        names[clip] = name
+        taken.add(name.casefold())
+    return names
+
+
 def _inside(name: str) -> str:
     """The name of a clip below the folder of clips; of one elsewhere the file's name alone."""
     path = PureWindowsPath(name)  # it takes both kinds of slashes
     if not path.name or len(path.name.encode(errors="replace")) > MAX_NAME_BYTES:
         return NO_NAME
     return path.name if path.anchor or ".." in path.parts else name
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """The name itself, then "take 2.mp4", "take 3.mp4" and so on."""
+    yield name
+    path = PurePosixPath(name)
+    yield from (f"{path.stem} {number}{path.suffix}" for number in count(2))
 
 
 def _id_of(path: Path) -> str:
