@@ -57,6 +57,26 @@ def test_clips_waiting_takes_and_cuts_follow(film: Studio, settings: Settings) -
     assert film.gallery.rescan() == 0
 
 
+def test_cuts_of_other_projects_follow_too(film: Studio, settings: Settings) -> None:
+    (shot,) = add(film, NewShot("010", "1", "a red ball"))
+    made(film, shot, "Film/1/010_001")
+    for project in ("Trailer", "Broken"):
+        film.projects.ensure(project)
+    for project in ("Trailer", "Broken", ""):
+        film.cuts.new(project)
+        film.cuts.add(project, "main", [settings.clips / "Film/1/010_001.mp4"])
+        film.cuts.save_version(project, "main")
+    path = film.projects.path("Broken")
+    path.write_text("fps = [", "utf-8")
+    done = film.renumbering.edit(shot.number, NewShot("012", "2", "a red ball"))
+    assert (done.renamed, done.notes) == (1, ())
+    path.unlink()
+    film.projects.ensure("Broken")
+    for project in ("Trailer", "Broken", ""):
+        assert film.cuts.existing(project).items == (CutItem("Film/2/012_001.mp4"),), project
+        assert film.cuts.versions(project)[0].cut == film.cuts.existing(project)
+
+
 def test_a_name_given_by_hand_stays_and_a_taken_one_is_passed_over(film: Studio, settings: Settings) -> None:
     (shot,) = add(film, NewShot("010", "1", "a red ball"))
     own = made(film, shot, "Film/1/the good one")

@@ -83,7 +83,7 @@ def test_another_process_changes_no_cut_that_is_being_changed(
         for edit in (
             lambda: theirs.change("Film", "main", lambda cut: cut),
             lambda: theirs.save_version("Film", "main"),
-            lambda: theirs.rename_clips("Film", {"a.mp4": "b.mp4"}),
+            lambda: theirs.rename_clips({"a.mp4": "b.mp4"}),
             lambda: theirs.new("Film", "other"),
         ):
             with pytest.raises(ProjectError, match="Another program is changing the cuts of 'Film'"):

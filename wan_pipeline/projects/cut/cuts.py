@@ -116,7 +116,11 @@ class Cuts:
 
         A thread that has them may enter it again. Raises UserError where another one has them too long.
         """
-        owner = self._projects.label(project) or DEFAULT
+        with self._locked_by_id(self._projects.label(project) or DEFAULT):
+            yield
+
+    @contextmanager
+    def _locked_by_id(self, owner: str) -> Iterator[None]:
         lock = self._locks.setdefault(owner, WorkspaceLocks(self._settings.workspace).cuts(owner))
         try:
             lock.acquire()
@@ -141,13 +145,17 @@ class Cuts:
             self._files(project).save(cut)
         return cut
 
-    def rename_clips(self, project: str, names: Mapping[str, str]) -> list[str]:
-        """Give clips their new names in the project's cuts and their versions, by their old ones.
+    def rename_clips(self, names: Mapping[str, str]) -> list[str]:
+        """Give clips their new names in the cuts of all projects and their versions, by their old ones.
 
-        Returns why some could not be changed, a sentence each.
+        Returns why some could not be changed, a sentence each. Raises ProjectError where another program has the cuts
+        of a project too long; doing it again completes it.
         """
-        with self.locked(project):
-            return self._files(project).rename_clips(names)
+        notes: list[str] = []
+        for folder in sorted(self._settings.projects.glob("*/cuts")):  # also where the project's file cannot be read
+            with self._locked_by_id(folder.parent.name):
+                notes += CutFiles(folder.parent).rename_clips(names)
+        return notes
 
     def _checked(self, project: str, cut: Cut) -> Cut:
         """The cut as it can be saved. Problems that it has already, such as a clip that is gone, are no new ones.

@@ -53,9 +53,9 @@ class Renumbering:
     def edit(self, number: int, new: NewShot) -> Renumbered:
         """As `Shots.edit`, and rename the shot's clips where the project's template tells scene or shot.
 
-        Receipts, posters and latents follow, and so do the gallery, the queue and the project's cuts. A clip that was
-        given another name by hand keeps it. The shot is changed last: what broke off is completed by doing it again.
-        Raises UserError.
+        Receipts, posters and latents follow, and so do the gallery, the queue and the cuts of all projects. A clip
+        that was given another name by hand keeps it. The shot is changed last: what broke off is completed by doing it
+        again. Raises UserError.
         """
         before = self._shots.check_edit(number, new)
         after = replace(before, scene=new.scene, shot=new.shot)
@@ -87,7 +87,7 @@ class Renumbering:
                 if old != new and self._names.is_free(old):
                     moved[old] = new
         if moved:
-            notes += self._cuts.rename_clips(project.id, moved)
+            notes += self._cuts.rename_clips(moved)
         if kept:
             notes.append(f"{plural(kept, 'clip')} not renamed: the names are not those of the project's template.")
         return renamed, notes
