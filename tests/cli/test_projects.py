@@ -110,7 +110,7 @@ def test_a_project_goes_to_another_workspace(folders: list[str], tmp_path: Path)
     written = json.loads(
         ran(folders, "projects", "export", "Client A", "--output", tmp_path / "a.zip", "--json").stdout
     )
-    assert written == {"path": str(tmp_path / "a.zip"), "bytes": (tmp_path / "a.zip").stat().st_size}
+    assert written == {"path": str(tmp_path / "a.zip"), "bytes": (tmp_path / "a.zip").stat().st_size, "notes": []}
     there = [f"--workspace={tmp_path / 'other'}"]
     taken = json.loads(ran(folders, "projects", "import", tmp_path / "a.zip", *there, "--json").stdout)
     assert (taken["id"], taken["setup"]["num_inference_steps"], taken["clips"]) == ("Client A", 3, 0)

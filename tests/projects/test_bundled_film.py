@@ -20,6 +20,7 @@ from wan_pipeline.projects.cut.edits import titled
 from wan_pipeline.projects.cut.files import CutFiles
 from wan_pipeline.projects.shots.shot import Verdict
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 GUEST = "0badcafe"
@@ -82,12 +83,43 @@ def test_without_its_clips_the_cut_is_whole_and_names_no_other_ones(
     with Studio(elsewhere) as other:
         (elsewhere.clips / f"{takes[0]}.mp4").write_bytes(b"another clip of that name")
         taken = other.bundles.read(target)
-        assert len(taken.notes) == 3 and all("not here" in note for note in taken.notes)
+        said, *absent = taken.notes
+        assert said == "What was said of 2 clips is left out, for no such clip of the project is here."
+        assert len(absent) == 3 and all("not here" in note for note in absent)
         cut = other.cuts.existing("Film")
         assert [item.clip for item in cut.items] == [f"{takes[0]} {takes[0]}.mp4", f"{takes[1]}.mp4"]
         assert all("put it back" in piece.problem for piece in other.cuts.look(cut).pieces)
         assert [item.clip for item in other.cuts.existing("Film", "own").items] == ["outside.mp4"]
         assert other.comments.of_clip(takes[0]) == []
+
+
+def test_what_cannot_be_read_is_left_out_and_told(studio: Studio, elsewhere: Settings, tmp_path: Path) -> None:
+    film(studio)
+    cuts = studio.projects.path("Film").parent / "cuts"
+    for name in ("bad.json", "._main.json", "versions/main/0002.json", "versions/main/._0001.json"):
+        (cuts / name).write_text("{")
+    told = list[str]()
+    target = studio.bundles.write("Film", tmp_path / "film.zip", with_clips=True, tell=told.append)
+    bad, version = told
+    assert "bad.json cannot be read" in bad and bad.endswith("It is left out of the bundle, and its versions too.")
+    assert "0002.json cannot be read" in version and version.endswith("It is left out of the bundle.")
+    with Studio(elsewhere) as other:
+        assert other.bundles.read(target).notes == ()
+        assert other.cuts.names("Film") == ["main"]
+        assert [version.number for version in other.cuts.versions("Film")] == [1]
+
+
+def test_cuts_are_read_while_nobody_else_changes_them(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(studio)
+    monkeypatch.setattr("wan_pipeline.storage.locks.CUTS_SECONDS", 0.0)
+    with (
+        WorkspaceLocks(studio.settings.workspace).cuts("Film"),
+        pytest.raises(ProjectError, match="Another program is changing the cuts of 'Film'"),
+    ):
+        studio.bundles.write("Film", tmp_path / "film.zip")
+    assert not (tmp_path / "film.zip").exists()
 
 
 def test_clips_of_one_name_are_as_many_clips_elsewhere(studio: Studio, elsewhere: Settings, tmp_path: Path) -> None:

@@ -138,8 +138,14 @@ def _edit(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     with opened_studio(options) as studio:
         target = options.output or Path(f"{studio.projects.existing(options.project).id}.zip")
-        studio.bundles.write(options.project, target, with_loras=options.loras, with_clips=options.clips)
-    print(json.dumps({"path": str(target), "bytes": target.stat().st_size}) if options.json else target)
+        loras, clips, notes = options.loras, options.clips, list[str]()
+        studio.bundles.write(options.project, target, with_loras=loras, with_clips=clips, tell=notes.append)
+    if options.json:
+        print(json.dumps({"path": str(target), "bytes": target.stat().st_size, "notes": notes}))
+        return 0
+    print(target)
+    for note in notes:
+        print(f"note: {note}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -93,8 +93,8 @@ class BundledNotes:
         said = dict.fromkeys((*comments, *verdicts))
         return [ClipNotes(clip, tuple(comments[clip]), tuple(verdicts[clip])) for clip in said]
 
-    def add(self, notes: Iterable[ClipNotes], clip_ids: set[str]) -> None:
-        """Add what is said of these clips, but what is there already."""
+    def add(self, notes: Sequence[ClipNotes], clip_ids: set[str]) -> int:
+        """Add what is said of these clips, but what is there already. Returns how many other clips there were."""
         with self._database.transaction() as connection:
             for each in notes:
                 if each.clip in clip_ids:
@@ -102,6 +102,7 @@ class BundledNotes:
                         _insert_comment(connection, each.clip, comment)
                     for verdict in each.verdicts:
                         _insert_verdict(connection, each.clip, verdict)
+        return sum(each.clip not in clip_ids for each in notes)
 
 
 def _insert_comment(connection: sqlite3.Connection, clip: str, comment: BundledComment) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from wan_pipeline.projects.cut.bundled import MAX_BYTES as MAX_CUTS_BYTES
 from wan_pipeline.projects.cut.bundled import MEMBER as CUTS
 from wan_pipeline.projects.cut.bundled import BundledCuts, add_cuts, bundled_cuts, cuts_to_json, read_cuts_json
 from wan_pipeline.projects.cut.files import CutFiles
+from wan_pipeline.projects.cut.locking import CutLocks
 from wan_pipeline.projects.file import FILE, read_project
 from wan_pipeline.projects.needs import Needs
 from wan_pipeline.projects.project import DEFAULT, Project
@@ -54,6 +56,9 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.zips import DAMAGED_ZIP
+from wan_pipeline.wording import plural
+
+logger = logging.getLogger(__name__)
 
 MAX_NAMED = 20
 """Clips of cuts that an import tells by their names."""
@@ -76,13 +81,22 @@ class Bundles:
         self._shots, self._bundled_shots, self._bundled_notes = bundled_shots.shots, bundled_shots, bundled_notes
         self._settings, self._projects, self._gallery, self._requests = settings, projects, gallery, requests
         self._needs = Needs(settings, requests, catalog)
+        self._cut_locks = CutLocks(settings.workspace)
         self._check_main_app = check_main_app
 
     # Writing
 
-    def write(self, name: str, target: Path, *, with_loras: bool = False, with_clips: bool = False) -> Path:
+    def write(
+        self,
+        name: str,
+        target: Path,
+        *,
+        with_loras: bool = False,
+        with_clips: bool = False,
+        tell: Callable[[str], None] = logger.warning,
+    ) -> Path:
         """Write a project's bundle, with its shots, cuts and notes, and the pictures of shots and characters. Those
-        that its clips were made from go with the clips.
+        that its clips were made from go with the clips. `tell` is told what is left out, a sentence each.
 
         Raises ProjectError for a project that is not there or could not be imported, LoraError for a LoRA of its
         setup that is not there, StorageError.
@@ -90,7 +104,7 @@ class Bundles:
         project = self._projects.existing(name)
         _check_id(project.id)
         clips = list(self._clips(project)) if with_clips else []
-        shots = self._shots.all(project.label)
+        shots, cuts = self._shots.all(project.label), self._bundled_cuts(project, tell)
         needs = self._needs.of(project, [clip.request for clip in clips], setups_of(shots))
         manifest = Manifest(VERSION, project.id, tuple(needs))
         files = {f"presets/{path.name}": path for path in self._styles(manifest.needs)}
@@ -102,7 +116,7 @@ class Bundles:
             archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False))
             archive.writestr(FILE, self._projects.path(project.id).read_text(encoding="utf-8"))
             archive.writestr(MEMBER, shots_to_json(shots))
-            archive.writestr(CUTS, cuts_to_json(bundled_cuts(self._cuts(project), self._settings.clips)))
+            archive.writestr(CUTS, cuts_to_json(cuts))
             archive.writestr(NOTES, notes_to_json(self._bundled_notes.of(self._ids(project))))
             for member, path in files.items():
                 archive.write(path, member)
@@ -115,6 +129,13 @@ class Bundles:
 
     def _ids(self, project: Project) -> list[str]:
         return [clip.id for clip in self._gallery.of_project(project.label)]
+
+    def _bundled_cuts(self, project: Project, tell: Callable[[str], None]) -> BundledCuts:
+        with self._cut_locks.locked(project.id):
+            cuts, left_out = bundled_cuts(self._cuts(project), self._settings.clips)
+        for sentence in left_out:
+            tell(sentence)
+        return cuts
 
     def _cuts(self, project: Project) -> CutFiles:
         return CutFiles(self._projects.path(project.id).parent)
@@ -169,7 +190,10 @@ class Bundles:
             raise ProjectError(f"{source.name} cannot be read ({error.strerror}); choose another file.") from error
         self._gallery.rescan()
         self._bundled_shots.add(project.label, shots)
-        self._bundled_notes.add(said, set(self._ids(project)))
+        if dropped := self._bundled_notes.add(said, set(self._ids(project))):
+            notes.append(
+                f"What was said of {plural(dropped, 'clip')} is left out, for no such clip of the project is here."
+            )
         absent = add_cuts(cuts, self._cuts(project), self._settings.clips, self._path_of)
         notes += [f"Clip of a cut that is not here: {name[:200]}" for name in absent[:MAX_NAMED]]
         if len(absent) > MAX_NAMED:

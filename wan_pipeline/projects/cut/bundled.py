@@ -46,14 +46,26 @@ class BundledCuts:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
 
-def bundled_cuts(files: CutFiles, clips: Path) -> BundledCuts:
-    """What a bundle holds of a project's cuts; of clips outside the workspace their names only. Raises ProjectError."""
-    found = [
-        BundledCut(cut, tuple(files.versions(name))) for name in files.names() if (cut := files.find(name)) is not None
-    ]
+def bundled_cuts(files: CutFiles, clips: Path) -> tuple[BundledCuts, list[str]]:
+    """What a bundle holds of a project's cuts, and what it leaves out because it cannot be read, a sentence each.
+
+    Of clips outside the workspace it holds their names only.
+    """
+    found: list[BundledCut] = []
+    left_out: list[str] = []
+    for name in files.names():
+        try:
+            cut = files.find(name)
+        except ProjectError as error:
+            left_out.append(f"{error} It is left out of the bundle, and its versions too.")
+            continue
+        if cut is not None:
+            versions, problems = files.read_versions(name)
+            found.append(BundledCut(cut, tuple(versions)))
+            left_out += [f"{problem} It is left out of the bundle." for problem in problems]
     names = _bundled_names(found)
     ids = {name: id for clip, name in names.items() if (id := _id_of(clips / clip))}
-    return BundledCuts(tuple(_renamed(each, names.__getitem__) for each in found), ids)
+    return BundledCuts(tuple(_renamed(each, names.__getitem__) for each in found), ids), left_out
 
 
 def cuts_to_json(bundled: BundledCuts) -> str:

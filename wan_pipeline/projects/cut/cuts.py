@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.jobs.device import TakeDevice
@@ -16,6 +14,7 @@ from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.cut import MAIN, Cut, CutItem, item_of
 from wan_pipeline.projects.cut.export import CommentsOf, CutExporter
 from wan_pipeline.projects.cut.files import CutFiles, Version
+from wan_pipeline.projects.cut.locking import CutLocks
 from wan_pipeline.projects.cut.orders import CutExported, CutOrder
 from wan_pipeline.projects.cut.relink import FinalsOf, Relink, relinked, relinks
 from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
@@ -25,8 +24,7 @@ from wan_pipeline.projects.cut.timeline.incoming import Incoming, read_incoming
 from wan_pipeline.projects.project import DEFAULT, Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.settings import Settings
-from wan_pipeline.storage.files import modified, storage_error
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.files import modified
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 
@@ -48,7 +46,7 @@ class Cuts:
     def __init__(self, settings: Settings, projects: Projects, clips: ClipsOf) -> None:
         self._settings, self._projects, self._clips = settings, projects, clips
         self._known = KnownClips()
-        self._locks: dict[str, FileLock] = {}
+        self._locks = CutLocks(settings.workspace)
         self._exporter = CutExporter(settings, clips.comments)
 
     # Finding
@@ -110,28 +108,9 @@ class Cuts:
         with self.locked(project):
             return self.save(project, edit(self.existing(project, name)))
 
-    @contextmanager
-    def locked(self, project: str) -> Iterator[None]:
-        """Context manager: no other thread and no other process changes the project's cuts, so that no edit is lost.
-
-        A thread that has them may enter it again. Raises UserError where another one has them too long.
-        """
-        with self._locked_by_id(self._projects.label(project) or DEFAULT):
-            yield
-
-    @contextmanager
-    def _locked_by_id(self, owner: str) -> Iterator[None]:
-        lock = self._locks.setdefault(owner, WorkspaceLocks(self._settings.workspace).cuts(owner))
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise ProjectError(f"Another program is changing the cuts of '{owner}'; wait, or end it.") from error
-        except OSError as error:
-            raise storage_error(self._settings.workspace, error) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def locked(self, project: str) -> AbstractContextManager[None]:
+        """As `CutLocks.locked`, for a project by its name."""
+        return self._locks.locked(self._projects.label(project) or DEFAULT)
 
     def put_back(self, project: str, cut: Cut) -> None:
         """Save a cut as it was before, also where clips of it are gone since. Raises ProjectError, StorageError."""
@@ -153,7 +132,7 @@ class Cuts:
         """
         notes: list[str] = []
         for folder in sorted(self._settings.projects.glob("*/cuts")):  # also where the project's file cannot be read
-            with self._locked_by_id(folder.parent.name):
+            with self._locks.locked(folder.parent.name):
                 notes += CutFiles(folder.parent).rename_clips(names)
         return notes
 

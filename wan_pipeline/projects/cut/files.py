@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +44,8 @@ class CutFiles:
         self._folder = project_folder / "cuts"
 
     def names(self) -> list[str]:
-        return sorted(path.stem for path in self._folder.glob("*.json"))
+        """Of the files that can be cuts: macOS puts its own ones, such as `._main.json`, beside them."""
+        return sorted(stem for path in self._folder.glob("*.json") if safe_name(stem := path.stem) == stem)
 
     def state(self, name: str) -> tuple[int, ...]:
         """Changes whenever a cut is made or deleted, or this one is saved."""
@@ -84,12 +84,20 @@ class CutFiles:
 
     def versions(self, name: str) -> list[Version]:
         """The oldest first. A file that cannot be read is left out."""
+        return self.read_versions(name)[0]
+
+    def read_versions(self, name: str) -> tuple[list[Version], list[str]]:
+        """The versions, the oldest first, and why others cannot be read, a sentence each."""
         found: list[Version] = []
-        for path in self._versions(name).glob("*.json"):
-            with suppress(ProjectError):
+        problems: list[str] = []
+        for path in _json_files(self._versions(name)):
+            try:
                 version = _version(path)
+            except ProjectError as error:
+                problems.append(str(error))
+            else:
                 found.append(replace(version, cut=replace(version.cut, name=name)))
-        return sorted(found, key=lambda version: version.number)
+        return sorted(found, key=lambda version: version.number), problems
 
     def version(self, name: str, number: int) -> Version:
         """Raises ProjectError."""
@@ -126,7 +134,7 @@ class CutFiles:
                     self.save(renamed)
             except UserError as error:
                 notes.append(str(error))
-        for path in sorted((self._folder / "versions").glob("*/*.json")):
+        for path in _json_files(self._folder / "versions", "*/*.json"):
             try:
                 version = _version(path)
                 if (renamed := _renamed(version.cut, names)) != version.cut:
@@ -149,6 +157,11 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 def _renamed(cut: Cut, names: Mapping[str, str]) -> Cut:
     return cut.with_items(tuple(replace(item, clip=names.get(item.clip, item.clip)) for item in cut.items))
+
+
+def _json_files(folder: Path, pattern: str = "*.json") -> list[Path]:
+    """Without those that macOS puts beside them."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def _version(path: Path) -> Version:
