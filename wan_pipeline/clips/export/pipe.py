@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ class FramePipe:
         """(t, H, W, 3) levels of 16 bits; of a format of 8 bits they are rounded to the clip's own. Raises OSError."""
         for frame in frames:
             levels = rounded(frame) if self._bits == 8 else frame.astype("<u2")
-            self._stream.write(np.ascontiguousarray(levels).data)
+            with _broken_pipe():
+                self._stream.write(np.ascontiguousarray(levels).data)
 
 
 @contextmanager
@@ -45,7 +47,8 @@ def frame_pipe(size: tuple[int, int], rate: Fraction, bits: int, output: Sequenc
         stream = cast(IO[bytes], process.stdin)
         try:
             yield FramePipe(stream, bits)
-            stream.close()
+            with _broken_pipe():
+                stream.close()
         except BrokenPipeError:
             process.wait()
             raise _failure(log) from None
@@ -55,6 +58,15 @@ def frame_pipe(size: tuple[int, int], rate: Fraction, bits: int, output: Sequenc
             raise
         if process.wait() != 0:
             raise _failure(log)
+
+
+@contextmanager
+def _broken_pipe() -> Iterator[None]:
+    """An ffmpeg that has ended is a BrokenPipeError on Windows too, where it is an OSError of another kind."""
+    try:
+        yield
+    except OSError as error:
+        raise BrokenPipeError(errno.EPIPE, "ffmpeg has ended") from error
 
 
 def _failure(log: TextIO) -> OSError | StorageError:

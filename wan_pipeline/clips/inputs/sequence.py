@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
@@ -42,18 +43,27 @@ def write_video(frames: Sequence[Path], fps: int, target: Path) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", "-c:v", "ffv1", "-pix_fmt", "bgr0"]
     command += ["-threads", "1", "-fflags", "+bitexact", "-flags", "+bitexact", "-f", "matroska", file_url(target)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log) as process:
+            try:
+                took_all = _took_all(cast(IO[bytes], process.stdin), _pixels(frames, (width, height)))
+            except ImageError:
+                process.kill()
+                raise
+            process.communicate()
+        log.seek(0)
+        if not took_all or process.returncode != 0:
+            raise StorageError(f"The pictures could not be made a video; ffmpeg says: {last_line(log.read())}")
+
+
+def _took_all(stream: IO[bytes], pictures: Iterator[bytes]) -> bool:
+    """Whether ffmpeg read all pictures; one that ended before says why in its log."""
+    for pixels in pictures:
         try:
-            for pixels in _pixels(frames, (width, height)):
-                cast(IO[bytes], process.stdin).write(pixels)
-        except BrokenPipeError:  # ffmpeg says why
-            pass
-        except ImageError:
-            process.kill()
-            raise
-        message = process.communicate()[1].decode("utf-8", "replace")
-    if process.returncode != 0:
-        raise StorageError(f"The pictures could not be made a video; ffmpeg says: {last_line(message)}")
+            stream.write(pixels)
+        except OSError:  # on Windows it is EINVAL, no BrokenPipeError
+            return False
+    return True
 
 
 def _pixels(frames: Sequence[Path], size: tuple[int, int]) -> Iterator[bytes]:
