@@ -18,6 +18,8 @@ ENDINGS = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".aif", ".aiff")
 """Of the files that a person is offered to choose."""
 SILENCE_LUFS = -69.0
 """EBU R128 does not count what is quieter than -70."""
+NO_STREAM = "does not contain any stream"
+"""What ffmpeg says of a file that has none of the streams that are asked for."""
 WAVEFORM_RATE = 4000
 """Samples a second that a waveform is drawn from."""
 
@@ -31,7 +33,7 @@ def sound_sha256(path: Path) -> str | None:
         [*reading(path), "-map", "0:a:0?", "-vn", "-sn", "-dn", "-c", "copy", "-f", "hash", "-hash", "sha256", "-"]
     )
     found = re.search(r"SHA256=([0-9a-f]{64})", result.stdout)
-    if result.returncode != 0 and "does not contain any stream" not in result.stderr:
+    if result.returncode != 0 and NO_STREAM not in result.stderr:
         raise write_error(f"The sound of {path.name}", result.stderr)
     return found[1] if found else None
 
@@ -59,6 +61,18 @@ def seconds_of(file: Path, filters: str = "anull") -> float:
     if result.returncode != 0:
         raise no_sound([file], result.stderr)
     return int(found[-1]) / 1e6 if found else 0.0
+
+
+def sound_seconds(path: Path) -> float | None:
+    """Length of a file's first sound, by decoding it; None without sound. Raises StorageError for no readable file."""
+    output = ["-map", "0:a:0?", "-vn", "-sn", "-dn", "-f", "null", "-progress", "pipe:1", "-"]
+    result = run([*hearing([path]), *output])
+    if result.returncode == 0:
+        found = re.findall(r"out_time_us=(\d+)", result.stdout)
+        return int(found[-1]) / 1e6 if found else 0.0
+    if NO_STREAM in result.stderr:
+        return None
+    raise write_error(f"The sound of {path.name}", result.stderr)
 
 
 def waveform(file: Path, parts: int = 120) -> tuple[float, ...]:

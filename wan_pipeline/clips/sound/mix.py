@@ -78,7 +78,8 @@ def _chain(track: Track, length: float) -> str:
     cut += f",atrim=end={max(length - track.start, 0):.6f}"
     fades = f",afade=t=in:d={track.fade_in:.6f}" if track.fade_in else ""
     if track.fade_out:
-        heard = seconds_of(track.file, cut)
+        known = track.heard_seconds(length)
+        heard = seconds_of(track.file, cut) if known is None else known
         fades += f",afade=t=out:st={max(heard - track.fade_out, 0):.6f}:d={min(track.fade_out, heard):.6f}"
     place = f",adelay={round(track.start * RATE)}S:all=1" if track.start else ""
     return f"{cut}{fades},volume={track.gain_db:.6f}dB{place}"

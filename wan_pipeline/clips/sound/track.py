@@ -27,6 +27,8 @@ class Track:
     fade_in: float = 0.0
     fade_out: float = 0.0
     """Before its own end, or that of the mix if that comes first."""
+    sound_seconds: float | None = None
+    """Length of the file's sound, where it is known already; None to decode it where it is needed."""
     ducks_others: bool = False
     """The tracks that do not duck others are lowered while this one is heard: a voice over music."""
 
@@ -48,6 +50,13 @@ class Track:
     def skipped(self) -> float:
         """Seconds of the file that are left out at its beginning."""
         return self.first_second + max(-self.at_seconds, 0.0)
+
+    def heard_seconds(self, length: float) -> float | None:
+        """How long it is heard in a mix of so many seconds; None if the length of its sound is not known."""
+        if self.sound_seconds is None:
+            return None
+        asked = length if self.seconds is None else self.seconds
+        return max(min(self.sound_seconds - self.skipped, asked, length - self.start), 0.0)
 
     @property
     def start(self) -> float:

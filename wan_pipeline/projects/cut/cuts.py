@@ -47,7 +47,7 @@ class Cuts:
         self._settings, self._projects, self._clips = settings, projects, clips
         self._known = KnownClips()
         self._locks = CutLocks(settings.workspace)
-        self._exporter = CutExporter(settings, clips.comments)
+        self._exporter = CutExporter(settings, clips.comments, self._known.sound_seconds)
 
     # Finding
 

@@ -19,6 +19,7 @@ from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
 from wan_pipeline.projects.cut.render import render_mp4, render_prores
 from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
+from wan_pipeline.projects.cut.sequence import SoundSeconds
 from wan_pipeline.projects.cut.timeline.markers import notes_of
 from wan_pipeline.projects.cut.timeline.write import Media, Timeline, write_timeline
 from wan_pipeline.settings import Settings
@@ -39,6 +40,7 @@ class CutExporter:
 
     settings: Settings
     comments: CommentsOf
+    sound_seconds: SoundSeconds
 
     def write(
         self, sequence: CutSequence, order: CutOrder, observer: Observer, device: TakeDevice = nullcontext
@@ -52,7 +54,7 @@ class CutExporter:
             check_other(piece.source.clip, order.output)
         match order.format:
             case CutFormat.MP4:
-                render_mp4(sequence, order.output, self.settings, observer)
+                render_mp4(sequence, order.output, self.settings, self.sound_seconds, observer)
                 return _exported(order, sequence, (), (OTHER_RATES,) if sequence.has_other_rates else ())
             case CutFormat.PRORES:
                 with device():

@@ -21,7 +21,7 @@ from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.projects.cut.mixer import Level, Mixer
-from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.sequence import Piece, Sequence, SoundSeconds
 from wan_pipeline.projects.cut.sound import cut_sound
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
@@ -31,7 +31,9 @@ LEAST = 0.01
 """Of a frame: so much is added to the length, for rounding not to drop the last one."""
 
 
-def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: Observer) -> None:
+def render_mp4(
+    sequence: Sequence, output: Path, settings: Settings, sound_seconds: SoundSeconds, observer: Observer
+) -> None:
     """Write the cut as H.264 with 8 bits and the sound of its clips. Frames are kept, whatever the clips' rates.
 
     Raises RequestError for clips of several sizes, StorageError and Cancelled.
@@ -42,7 +44,7 @@ def render_mp4(sequence: Sequence, output: Path, settings: Settings, observer: O
     with (
         temporary_folder(settings.cache, "cut") as folder,
         whole_file(output) as part,
-        _audio(cut_sound(sequence, Path(folder))) as audio,
+        _audio(cut_sound(sequence, Path(folder), sound_seconds, observer)) as audio,
     ):
         video = _Frames(sequence).clip().with_audio(audio)
         try:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from wan_pipeline.clips.export.source import Source, open_source
+from wan_pipeline.clips.sound.listen import sound_seconds
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.projects.cut.cut import CARD_SECONDS, Cut, CutItem, Title, path_of
 
+T = TypeVar("T")
 Look = Callable[[Path], Source]
 """What gives a clip's size, rate and frames."""
+SoundSeconds = Callable[[Path], float | None]
+"""What gives the length of a clip's sound; None without sound."""
 UNKNOWN_FRAMES = 24
 """Shown of a clip that is gone, where the cut does not say how many it had."""
 UNKNOWN_RATE = Fraction(24)
@@ -108,20 +114,35 @@ class Sequence:
 
 
 class KnownClips:
-    """Looks at each clip once, until its file changes: two runs of ffmpeg."""
+    """Looks at each clip once, until its file changes: two runs of ffmpeg, and one for its sound."""
 
     def __init__(self, limit: int = 4_000) -> None:
-        self._limit = limit
-        self._known: dict[tuple[Path, int, int], Source] = {}
+        self._sources = _KnownFiles(partial(open_source, with_latents=False), limit)
+        self._sounds = _KnownFiles(sound_seconds, limit)
 
     def look(self, path: Path) -> Source:
         """Raises StorageError for no video, ReceiptError."""
+        return self._sources.of(path)
+
+    def sound_seconds(self, path: Path) -> float | None:
+        """Length of a clip's sound; None without sound. Raises StorageError."""
+        return self._sounds.of(path)
+
+
+class _KnownFiles(Generic[T]):
+    """What was found out of files, until they change."""
+
+    def __init__(self, find_out: Callable[[Path], T], limit: int) -> None:
+        self._find_out, self._limit = find_out, limit
+        self._known: dict[tuple[Path, int, int], T] = {}
+
+    def of(self, path: Path) -> T:
         state = path.stat()
         key = (path, state.st_mtime_ns, state.st_size)
         if key not in self._known:
             if len(self._known) >= self._limit:
                 self._known.clear()
-            self._known[key] = open_source(path, with_latents=False)
+            self._known[key] = self._find_out(path)
         return self._known[key]
 
 
