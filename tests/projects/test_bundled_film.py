@@ -18,6 +18,7 @@ from wan_pipeline.projects.cut.bundled import add_cuts, read_cuts_json
 from wan_pipeline.projects.cut.cut import Title
 from wan_pipeline.projects.cut.edits import titled
 from wan_pipeline.projects.cut.files import CutFiles
+from wan_pipeline.projects.cut.takes import clip_of_id
 from wan_pipeline.projects.shots.shot import Verdict
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks
@@ -156,6 +157,15 @@ def test_a_clip_without_an_id_is_no_other_clip_of_its_name(studio: Studio) -> No
     assert absent == (made,)
     cut = files.find("main")
     assert cut and [item.clip for item in cut.items] == [made.replace(".mp4", " elsewhere.mp4"), "bare.mp4"]
+
+
+def test_a_clip_is_found_by_its_whole_id(studio: Studio) -> None:
+    one, two = film(studio)
+    found = clip_of_id(studio.gallery, one)
+    assert found and load_receipt(found).job == one
+    assert clip_of_id(studio.gallery, one[:8]) is None
+    studio.gallery.bin([two])
+    assert clip_of_id(studio.gallery, two) is None, "it is in the bin"
 
 
 def test_notes_that_are_here_already_are_not_doubled(studio: Studio) -> None:

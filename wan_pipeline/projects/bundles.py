@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from wan_pipeline.clips.gallery import Clip, Gallery
@@ -34,6 +35,7 @@ from wan_pipeline.projects.cut.bundled import MEMBER as CUTS
 from wan_pipeline.projects.cut.bundled import BundledCuts, add_cuts, bundled_cuts, cuts_to_json, read_cuts_json
 from wan_pipeline.projects.cut.files import CutFiles
 from wan_pipeline.projects.cut.locking import CutLocks
+from wan_pipeline.projects.cut.takes import clip_of_id
 from wan_pipeline.projects.file import FILE, read_project
 from wan_pipeline.projects.needs import Needs
 from wan_pipeline.projects.project import DEFAULT, Project
@@ -194,17 +196,13 @@ class Bundles:
             notes.append(
                 f"What was said of {plural(dropped, 'clip')} is left out, for no such clip of the project is here."
             )
-        absent = add_cuts(cuts, self._cuts(project), self._settings.clips, self._path_of)
+        absent = add_cuts(cuts, self._cuts(project), self._settings.clips, partial(clip_of_id, self._gallery))
         notes += [f"Clip of a cut that is not here: {name[:200]}" for name in absent[:MAX_NAMED]]
         if len(absent) > MAX_NAMED:
             notes.append(f"And {len(absent) - MAX_NAMED:,} more clips of cuts that are not here.")
         project = self._projects.create(replace(project, output=""))  # last: what broke off is imported again
         missing = tuple(need for need in manifest.needs if not self._needs.has(need))
         return Imported(project, clips, missing, unpacking.skipped, tuple(notes))
-
-    def _path_of(self, clip_id: str) -> Path | None:
-        found = self._gallery.find(clip_id)
-        return found.path if found and found.path.is_file() else None
 
     def _project(self, archive: zipfile.ZipFile, manifest: Manifest) -> Project:
         """The bundle's project. Raises ProjectError if it cannot be read, or is here already."""

@@ -68,7 +68,7 @@ def opened(tmp_path: Path) -> Callable[[], Cuts]:
     settings = Settings(tmp_path / "workspace")
     settings.make_folders()
     Projects(settings.projects).create(Project("Film", "Film"))
-    no_clips = ClipsOf(lambda _: [], lambda _: [], lambda _: None, lambda _: {}, lambda _: [])
+    no_clips = ClipsOf(lambda _: [], lambda _: [], lambda _: None, lambda _: None, lambda _: {}, lambda _: [])
     return lambda: Cuts(settings, Projects(settings.projects), no_clips)
 
 

@@ -78,8 +78,10 @@ def test_an_ambiguous_name_is_told_and_not_guessed(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     by_reel = {"0abcdef0": paths[0]}
+    by_id: dict[str, Path] = {}
     finder = Finder(
-        by_reel.get, [*paths, *paths], tmp_path, lambda path: Source(path, Fraction(24), (96, 64), 9, None, None)
+        *(by_id.get, by_reel.get, [*paths, *paths], tmp_path),
+        lambda path: Source(path, Fraction(24), (96, 64), 9, None, None),
     )
     events = (
         event("010_001"),

@@ -36,6 +36,7 @@ class ClipsOf:
     """The MP4s of a project's picked takes, in the order of its shots."""
     of_project: Callable[[Project], Sequence[Path]]
     by_id: ById
+    by_reel: ById
     finals_of: FinalsOf
     comments: CommentsOf
 
@@ -215,7 +216,8 @@ class Cuts:
         old = self._files(project).find(name) or Cut(name)
         of_project = self._clips.of_project(self._projects.existing(project))
         used = [self._settings.clips / item.clip for item in old.items]
-        finder = Finder(self._clips.by_id, [*of_project, *used], self._settings.clips, self._known.look)
+        by_id, by_reel = self._clips.by_id, self._clips.by_reel
+        finder = Finder(by_id, by_reel, [*of_project, *used], self._settings.clips, self._known.look)
         return read_incoming(old, file, finder, self.look)
 
     def take_over(self, project: str, incoming: Incoming) -> Cut:

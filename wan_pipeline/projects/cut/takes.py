@@ -17,7 +17,8 @@ def clips_of(shots: Shots, gallery: Gallery, comments: Comments) -> ClipsOf:
     return ClipsOf(
         picked=partial(picked_takes, shots, gallery),
         of_project=partial(_of_project, gallery),
-        by_id=partial(_by_id, gallery),
+        by_id=partial(clip_of_id, gallery),
+        by_reel=partial(_by_reel, gallery),
         finals_of=shots.finals_of,
         comments=comments.of_clips,
     )
@@ -35,6 +36,13 @@ def _of_project(gallery: Gallery, project: Project) -> list[Path]:
     return [clip.path for clip in gallery.of_project(project.label) if clip.path.is_file()]
 
 
-def _by_id(gallery: Gallery, clip_id: str) -> Path | None:
-    found = gallery.find(clip_id)
+def clip_of_id(gallery: Gallery, clip_id: str) -> Path | None:
+    """The file of the clip of a whole id; None for one that is gone or in the bin."""
+    found = gallery.existing([clip_id])
+    return next((clip.path for clip in found if not clip.is_binned and clip.path.is_file()), None)
+
+
+def _by_reel(gallery: Gallery, reel: str) -> Path | None:
+    """The same of the only clip whose id begins so."""
+    found = gallery.find(reel)
     return found.path if found and found.path.is_file() else None

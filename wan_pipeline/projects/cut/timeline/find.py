@@ -18,7 +18,7 @@ from wan_pipeline.projects.cut.sequence import Look
 from wan_pipeline.projects.cut.timeline.read import Event, ReadTimeline, TitleEvent
 
 ById = Callable[[str], Path | None]
-"""The clip whose id begins so."""
+"""The clip of an id, or of the beginning of one where there is no other."""
 _NUMBER = re.compile(r"^\d{3}_")
 """Before the name of media that were made beside a timeline."""
 
@@ -36,9 +36,12 @@ class Found:
 class Finder:
     """Knows clips by id, by the name of their file and by reel."""
 
-    def __init__(self, by_id: ById, named: Iterable[Path], clips: Path, look: Look) -> None:
-        """`named` are the clips that are known by their names; `clips` is the workspace's folder of clips."""
-        self._by_id, self._clips, self._look = by_id, clips, look
+    def __init__(self, by_id: ById, by_reel: ById, named: Iterable[Path], clips: Path, look: Look) -> None:
+        """`by_reel` finds a clip by the beginning of its id, `named` are the clips that are known by their names.
+
+        `clips` is the workspace's folder of clips.
+        """
+        self._by_id, self._by_reel, self._clips, self._look = by_id, by_reel, clips, look
         self._by_name: dict[str, list[Path]] = {}
         for path in dict.fromkeys(named):
             if path.is_file():
@@ -77,7 +80,7 @@ class Finder:
             named = _in_folders(named, event.folders)
         if len(named) == 1:
             return named[0]
-        if re.fullmatch(r"[0-9A-Fa-f]{8}", event.reel) and (found := self._by_id(event.reel.lower())):
+        if re.fullmatch(r"[0-9A-Fa-f]{8}", event.reel) and (found := self._by_reel(event.reel.lower())):
             return found
         if named:
             several = ", ".join(name_of(path, self._clips) for path in named)
@@ -107,7 +110,7 @@ def _in_folders(paths: Sequence[Path], folders: tuple[str, ...]) -> list[Path]:
 
 def _card(event: Event, words: tuple[str, str], *, after_a_clip: bool) -> CutItem:
     text, place = words
-    title = Title(text, place=TitlePlace(place) if place in tuple(TitlePlace) else TitlePlace.CENTRE) if text else None
+    title = Title(text, place=_place(place)) if text else None
     can_dissolve = after_a_clip and 2 <= event.dissolve <= MAX_DISSOLVE
     return CutItem("", 0, max(event.frames, 1), event.dissolve if can_dissolve else 0, title)
 
@@ -138,5 +141,10 @@ def _with_titles(items: list[CutItem], starts: list[int], timeline: ReadTimeline
         if found is None or first >= frames or item.is_card:
             yield item
         else:
-            place = TitlePlace(found.place) if found.place in tuple(TitlePlace) else TitlePlace.CENTRE
-            yield replace(item, title=Title(found.text, first, max(1, min(found.frames, frames - first)), place))
+            seen = max(1, min(found.frames, frames - first))
+            yield replace(item, title=Title(found.text, first, seen, _place(found.place)))
+
+
+def _place(name: str) -> TitlePlace:
+    """The centre for what is no place of a title."""
+    return TitlePlace(name) if name in tuple(TitlePlace) else TitlePlace.CENTRE
