@@ -30,7 +30,7 @@ def test_without_ray_it_says_how_to_get_it(
     ("arguments", "told"),
     [
         ((), "--address"),
-        (("--address", "local"), "no address of a Ray cluster"),
+        (("--address", "local", "--gpus", "0"), "no address of a Ray cluster"),
         (("--address", ADDRESS, "--gpus", "-1"), "no number of GPUs"),
         (("--address", ADDRESS), "use --gpus 0"),
     ],
@@ -38,5 +38,5 @@ def test_without_ray_it_says_how_to_get_it(
 def test_what_it_refuses(
     settings: Settings, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
 ) -> None:
-    assert cluster(settings, *arguments, *(("--gpus", "0") if "local" in arguments else ())) == 2
+    assert cluster(settings, *arguments) == 2
     assert told in capsys.readouterr().err

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.projects.test_shots import FILM, add, make
-from tests.support.films import adopt_take
+from tests.support.films import adopt_take, with_profiles
 from tests.support.requests import make_request
 from tests.support.studios import QUICK
 from wan_pipeline.errors import ProjectError, RequestError, UserError
@@ -21,9 +21,7 @@ from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import PENDING
 from wan_pipeline.studio import Studio
 
-DRAFTED = replace(
-    FILM, draft=Profile(num_inference_steps=1, width=160, height=192), final=FinalProfile(num_inference_steps=3)
-)
+DRAFTED = with_profiles(FILM, draft_height=192, final_steps=3)
 
 
 @pytest.fixture

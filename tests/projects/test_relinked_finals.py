@@ -8,20 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.projects.test_shots import FILM, add, make
+from tests.support.films import with_profiles
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.progress import SilentObserver
 from wan_pipeline.projects.cut.cut import Title
 from wan_pipeline.projects.cut.edits import titled, with_card
 from wan_pipeline.projects.cut.orders import CutFormat, CutOrder
-from wan_pipeline.projects.project import FinalProfile, Profile
 from wan_pipeline.projects.shots.shot import NewShot
 from wan_pipeline.projects.shots.store import take_of
 from wan_pipeline.studio import Studio
 
-DRAFTED = replace(
-    FILM, draft=Profile(num_inference_steps=1, width=160, height=160), final=FinalProfile(num_inference_steps=2)
-)
+DRAFTED = with_profiles(FILM, draft_height=160, final_steps=2)
 
 
 @pytest.fixture

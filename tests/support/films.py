@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from wan_pipeline.jobs.job import Finished, Links, NewJob
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Stage
+from wan_pipeline.projects.project import FinalProfile, Profile, Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
@@ -34,6 +37,12 @@ def moving(seed: int, count: int = 9, height: int = 96, width: int = 160) -> NDA
         x = 8 + number * (width - 56) // count
         frame[height // 3 : height // 3 + 40, x : x + 40] = colour
     return frames
+
+
+def with_profiles(project: Project, draft_height: int, final_steps: int) -> Project:
+    """The project with a profile for drafts of one step and another height, and with one for finals."""
+    draft = Profile(num_inference_steps=1, width=160, height=draft_height)
+    return replace(project, draft=draft, final=FinalProfile(num_inference_steps=final_steps))
 
 
 def make_shots(studio: Studio, project: str, count: int) -> list[Shot]:

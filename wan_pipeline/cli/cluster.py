@@ -24,10 +24,10 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add = parser.add_argument
     address = "of the Ray cluster: HOST:PORT, ray://HOST:PORT, or auto on a machine of it"
     add("--address", required=True, metavar="ADDRESS", help=address)
-    gpus = "GPUs that each worker has (1); 0 for one worker a machine, on its processor"
+    gpus = "GPUs that each worker has (1); 0 for one worker a machine, on its CPU"
     add("--gpus", type=_gpus, default=1.0, metavar="NUMBER", help=gpus)
     add("--until-done", action="store_true", help="end when no clip waits")
-    add("--node-models", default="", metavar="DIR", help="where models lie on the nodes (each node's own default)")
+    add("--node-models", default="", metavar="DIR", help="folder of the models on the nodes (each node's own default)")
     add("--node-folder", default="", metavar="DIR", help="where nodes keep what was sent (~/.cache/wan-studio-node)")
     add_latents(parser)
     add_memory(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
@@ -16,8 +16,10 @@ PREFERRED = (
     *("arial", "segoeui", "msyh", "YuGothR", "malgun", "Nirmala", "Arial Unicode", "PingFang", "Hiragino Sans GB"),
 )
 """Plain faces of the systems' usual fonts, tried first: Latin, Greek and Cyrillic, then the scripts of Asia."""
-_NO_LETTER = "\U0010ffff"
-"""Of which no font has a picture: what is drawn for it is drawn for every letter that a font lacks."""
+_MISSING_GLYPH = "\U0010ffff"
+"""A letter that no font has: a font draws its missing glyph for it, as for every letter that it lacks."""
+_REMEMBERED = 256
+"""Sets of letters whose font is kept, so that a sheet asks once for those that its captions share."""
 _CHECKED = 48
 """Height at which two letters are told apart."""
 
@@ -48,7 +50,7 @@ def _beyond_latin(text: str) -> str:
     return "".join(sorted({letter for letter in text if ord(letter) > 0x7E and letter.isprintable()}))
 
 
-@cache
+@lru_cache(_REMEMBERED)
 def _path_for(letters: str) -> Path | None:
     """The font that has all of the letters, or the most of them; None for Pillow's own."""
     best: Path | None = None
@@ -61,13 +63,13 @@ def _path_for(letters: str) -> Path | None:
     return best
 
 
-@cache
+@lru_cache(_REMEMBERED)
 def _missing_in(path: Path | None, letters: str) -> frozenset[str]:
     """The letters that a font lacks; all of them for a file that is no font."""
     try:
         face = ImageFont.truetype(str(path), _CHECKED) if path else ImageFont.load_default(_CHECKED)
-        none = _drawn(face, _NO_LETTER)
-        return frozenset(letter for letter in letters if _drawn(face, letter) == none)
+        missing = _drawn(face, _MISSING_GLYPH)
+        return frozenset(letter for letter in letters if _drawn(face, letter) == missing)
     except OSError:
         return frozenset(letters)
 
@@ -77,7 +79,7 @@ def _drawn(face: Font, letter: str) -> tuple[tuple[int, int], bytes]:
     return mask.size, bytes(mask)
 
 
-@cache
+@lru_cache(1)
 def _fonts() -> tuple[Path, ...]:
     """The font files of this machine: the preferred ones, then the plain faces of others."""
     found = [path for folder in _folders() for path in sorted(folder.rglob("*")) if path.suffix.lower() in _ENDINGS]

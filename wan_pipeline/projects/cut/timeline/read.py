@@ -36,7 +36,7 @@ class Event:
     frames: int
     rate: Fraction
     folders: tuple[str, ...] = ()
-    """Names of the folders that its media lies in, the outermost first, as far as they are told."""
+    """Names of the folders that its media lies in, the outermost first; empty where only a file's name is given."""
     own_first: int | None = None
     """The count of the clip's first frame, where the timeline kept it."""
     media: tuple[int, int] | None = None
@@ -70,7 +70,7 @@ class ReadTimeline:
 def read_timeline(file: Path, rate: Fraction) -> ReadTimeline:
     """Read an OTIO, EDL or XML file by its ending; an EDL is counted at `rate`. Nothing that it names is opened.
 
-    Raises ProjectError for a file that is none, or holds no clips.
+    Raises ProjectError for a file that is not a timeline, or holds no clips.
     """
     import opentimelineio as otio  # here: few need it
 
@@ -121,23 +121,23 @@ def _events(otio: Any, track: Any, notes: list[str]) -> Iterator[Event]:
     """The clips of a track. In a dissolve, each of both has the frames that it shows there."""
     before: Event | None = None
     lead = dissolve = 0
-    joined = ""
+    dissolve_name = ""
     for part in track:
         match part:
             case otio.schema.Clip() if part.source_range is None and part.media_reference.available_range is None:
                 notes.append(f"{_name(part)} is offline and has no length; it is left out.")
             case otio.schema.Clip():
-                event = _later_one(_event(otio, part), joined)
+                event = _without_file_of_other(_event(otio, part), dissolve_name)
                 if part.effects:
                     notes.append(f"Effects of {event.name}, such as a change of speed, are left out.")
                 if before is not None:
                     yield before
                 can_dissolve = dissolve if before is not None else 0
                 before = replace(event, first=event.first - lead, frames=event.frames + lead, dissolve=can_dissolve)
-                lead, dissolve, joined = 0, 0, ""
+                lead, dissolve, dissolve_name = 0, 0, ""
             case otio.schema.Transition() if before is not None:
                 lead, tail = _frames(part.in_offset), _frames(part.out_offset)
-                dissolve, joined = lead + tail, part.name or ""
+                dissolve, dissolve_name = lead + tail, part.name or ""
                 before = replace(before, frames=before.frames + tail)
             case _:
                 kind = type(part).__name__.lower()
@@ -146,11 +146,11 @@ def _events(otio: Any, track: Any, notes: list[str]) -> Iterator[Event]:
         yield before
 
 
-def _later_one(event: Event, joined: str) -> Event:
-    """The event without the file of another one: an EDL's reader gives it that of the clip that it dissolves from, and
-    both names to the dissolve.
+def _without_file_of_other(event: Event, dissolve_name: str) -> Event:
+    """The event without the file of the clip that it dissolves from, which an EDL's reader gives it, with both names to
+    the dissolve.
     """
-    return replace(event, file="", folders=()) if joined.endswith(f" to {event.name}") else event
+    return replace(event, file="", folders=()) if dissolve_name.endswith(f" to {event.name}") else event
 
 
 def _event(otio: Any, clip: Any) -> Event:
@@ -177,10 +177,9 @@ def _event(otio: Any, clip: Any) -> Event:
 
 def _card(clip: Any) -> tuple[str, str] | None:
     """Of a generator of text or black among the clips its words and their place; None for another one."""
-    reference = clip.media_reference
-    parameters = {**_parameters(reference), **reference.parameters}
+    reference, parameters = clip.media_reference, _parameters(clip.media_reference)
     if "text" in parameters or "str" in parameters:
-        text = str(parameters.get("text") or parameters.get("str") or "")
+        text = _text_of(parameters)
     elif (reference.generator_kind or "").lower() == BLACK.lower():  # of an EDL; without a name it has a number
         text = "" if (clip.name or "").isdigit() or clip.name in ("BL", BLACK) else str(clip.name or "")
     else:
@@ -196,20 +195,23 @@ def _titles(otio: Any, track: Any) -> Iterator[TitleEvent]:
     for clip in track.find_clips():
         if _is_title(otio, clip):
             span = clip.range_in_parent()
-            parameters = {**_parameters(clip.media_reference), **clip.media_reference.parameters}
-            text = str(parameters.get("text") or parameters.get("str") or clip.name or "").strip()[:MAX_TITLE]
-            if text:
+            parameters = _parameters(clip.media_reference)
+            if text := (_text_of(parameters) or str(clip.name or "")).strip()[:MAX_TITLE]:
                 place = str(parameters.get("place", ""))
                 yield TitleEvent(printable(text), place, _frames(span.start_time), _frames(span.duration))
 
 
+def _text_of(parameters: Mapping[str, Any]) -> str:
+    """The words of a generator: OTIO's, or Final Cut Pro's."""
+    return str(parameters.get("text") or parameters.get("str") or "")
+
+
 def _parameters(reference: Any) -> dict[str, Any]:
-    """Those of a generator of Final Cut Pro's XML, by their ids."""
+    """Those of a generator: of Final Cut Pro's XML by their ids, and OTIO's own, which go before."""
     found = _table(reference.metadata, "fcp_xml").get("parameter", ())
     listed = [found] if isinstance(found, Mapping) else found
-    return {
-        each["parameterid"]: each.get("value") for each in listed if isinstance(each, Mapping) and "parameterid" in each
-    }
+    named = (each for each in listed if isinstance(each, Mapping) and "parameterid" in each)
+    return {**{each["parameterid"]: each.get("value") for each in named}, **reference.parameters}
 
 
 def _is_title(otio: Any, clip: Any) -> bool:
