@@ -12,6 +12,8 @@ import torch
 
 from wan_pipeline.engine.checkpoint import ResumeState
 from wan_pipeline.engine.device.placement import CPU
+from wan_pipeline.engine.loading.load import Denoiser
+from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.sampling.early_end import ALWAYS, largest_change
 
@@ -19,8 +21,13 @@ from wan_pipeline.requests.sampling.early_end import ALWAYS, largest_change
 class EarlyEnd:
     """Of one clip; one whose request has none never ends."""
 
-    def __init__(self, request: GenerationRequest, boundary: float | None, state: ResumeState | None) -> None:
-        """`boundary` is the noise level below which a second expert takes over. `state` is that of an earlier run."""
+    def __init__(
+        self, request: GenerationRequest, boundary: float | None, state: ResumeState | None, first_frame: int = 0
+    ) -> None:
+        """`boundary` is the noise level below which a second expert takes over. `state` is that of an earlier run.
+
+        `first_frame` is the first latent frame that the model itself makes for the clip; see `first_own_frame`.
+        """
         self.is_on = request.early_end > 0
         self.clean = state.clean if state else None
         """The estimate after the last step; None before the first."""
@@ -29,6 +36,7 @@ class EarlyEnd:
         self._steps = request.num_inference_steps
         self._threshold = largest_change(request.early_end)
         self._below = math.inf if boundary is None else boundary
+        self._first_frame = first_frame
         self._was_below = self.clean is not None and state is not None and state.clean_is_below
 
     @property
@@ -44,10 +52,21 @@ class EarlyEnd:
         self.clean, self._was_below = clean, noise_level < self._below
         if before is None or not was_below or done < math.ceil(ALWAYS * self._steps) or done >= self._steps:
             return False
-        if change_between(before, clean) >= self._threshold:
+        own = slice(self._first_frame, None)
+        if change_between(before[:, :, own], clean[:, :, own]) >= self._threshold:
             return False
         self.steps_done = done
         return True
+
+
+def first_own_frame(request: GenerationRequest, denoiser: Denoiser) -> int:
+    """The number of latent frames before those that a clip shows and the model makes.
+
+    Reference images come first and are cut off. Models that expand timesteps put the first image's own latents over
+    the first frame, but only after the last step.
+    """
+    is_image_first = denoiser.expand_timesteps and request.mode is Mode.IMAGE_TO_VIDEO
+    return len(request.reference_images) + int(is_image_first)
 
 
 def change_between(before: torch.Tensor, clean: torch.Tensor) -> float:

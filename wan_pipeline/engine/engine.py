@@ -32,7 +32,7 @@ from wan_pipeline.engine.device.placement import (
     release_memory,
 )
 from wan_pipeline.engine.device.second import SecondDevice, choose_second
-from wan_pipeline.engine.early_end import EarlyEnd
+from wan_pipeline.engine.early_end import EarlyEnd, first_own_frame
 from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.loading.loaded import Loaded, ModelHolder
 from wan_pipeline.engine.lora.adapters import AdapterHome
@@ -218,7 +218,11 @@ class Engine:
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        early = EarlyEnd(clip.request, loaded.denoiser.boundary_ratio, checkpoint.resume_state if checkpoint else None)
+        state, first_frame = (
+            checkpoint.resume_state if checkpoint else None,
+            first_own_frame(clip.request, loaded.denoiser),
+        )
+        early = EarlyEnd(clip.request, loaded.denoiser.boundary_ratio, state, first_frame)
         return Prepared(loaded, preview, adapters, second_adapters, factors, provenance, checkpoint, early)
 
     def _denoise(

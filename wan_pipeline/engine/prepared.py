@@ -51,7 +51,7 @@ class Prepared:
     def steps_done(self) -> int:
         """Denoising steps done by an earlier run."""
         state = self.checkpoint.resume_state if self.checkpoint else None
-        return state.step if state else 0
+        return state.ended_at or state.step if state else 0
 
     @property
     def seconds_done(self) -> float:
