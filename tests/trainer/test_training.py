@@ -422,7 +422,8 @@ def test_every_option_of_the_command_reaches_the_training(
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:
     candidate = forecast_training(replace(request_of, output="never"), settings, Watcher())
     assert candidate.fits
-    assert list(candidate.to_dict()) == ["fits", "plan", "gib", "limit_gib", "host_gib", "steps", "minutes"]
+    memory = ["gib", "limit_gib", "host_gib", "dataset_gib"]
+    assert list(candidate.to_dict()) == ["fits", "plan", *memory, "steps", "minutes"]
     assert 0 < candidate.minutes < 5
     assert not list(settings.loras.glob("never*"))
 
