@@ -83,7 +83,9 @@ class Engine:
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary.of(settings)
         self._recorder = ProvenanceRecorder(settings, self._loras, self._placement)
-        self._planner = ClipPlanner(settings, self._loras, self._placement, deterministic=deterministic)
+        self._planner = ClipPlanner(
+            settings, self._loras, self._placement, has_second=self._second.exists, deterministic=deterministic
+        )
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
         self._prompts = EmbeddingCache(settings.cache / "prompts")
         limit_memory(self._placement, settings.memory_limit)
