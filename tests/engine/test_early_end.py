@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from wan_pipeline.engine import early_end as module
 from wan_pipeline.engine.checkpoint import ResumeState
 from wan_pipeline.engine.early_end import EarlyEnd, change_between
 from wan_pipeline.engine.engine import Engine
+from wan_pipeline.engine.loading.load import Denoiser
 from wan_pipeline.errors import Cancelled, RequestError
 from wan_pipeline.models.registry import DEMO
 from wan_pipeline.models.spec import Mode
@@ -31,6 +34,11 @@ from wan_pipeline.settings import Settings
 
 STEPS = 8
 DRAFT = make_request(width=96, height=64, num_frames=5, num_inference_steps=STEPS, early_end=1.0)
+
+
+@pytest.fixture
+def denoiser() -> Denoiser:
+    return cast(Denoiser, SimpleNamespace(expand_timesteps=True, boundary_ratio=None))
 
 
 def clean(amount: float) -> torch.Tensor:
@@ -51,7 +59,12 @@ def test_it_ends_where_the_clean_clip_settles_and_never_in_the_first_half() -> N
     moving = [0.0, 0.5, 0.0, 0.5, 0.0, 0.5, 0.49, 0.0]
     assert ends(EarlyEnd(DRAFT, None, None), moving) == [7]
     assert ends(EarlyEnd(replace(DRAFT, early_end=0.01), None, None), moving) == []
-    assert ends(EarlyEnd(replace(DRAFT, early_end=0.0), None, None), [0.0] * STEPS) == []
+
+
+def test_a_clip_that_does_all_steps_has_none(denoiser: Denoiser) -> None:
+    assert EarlyEnd.of(replace(DRAFT, early_end=0.0), denoiser, None) is None
+    early = EarlyEnd.of(DRAFT, denoiser, None)
+    assert early is not None and ends(early, [0.0] * STEPS) == [4, 5, 6, 7]
 
 
 def test_of_two_experts_the_second_has_done_two_steps() -> None:

@@ -32,7 +32,7 @@ from wan_pipeline.engine.device.placement import (
     release_memory,
 )
 from wan_pipeline.engine.device.second import SecondDevice, choose_second
-from wan_pipeline.engine.early_end import EarlyEnd, first_own_frame
+from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.load import quiet_libraries
 from wan_pipeline.engine.loading.loaded import Loaded, ModelHolder
 from wan_pipeline.engine.lora.adapters import AdapterHome
@@ -186,7 +186,7 @@ class Engine:
             resumed_from=prepared.steps_done,
             latents=pack(latents) if self._settings.keep_latents else None,
             passes=counter.passes if cache else None,
-            ended_at=prepared.early.steps_done,
+            ended_at=prepared.early.steps_done if prepared.early else 0,
             warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings, *counter.warnings(cache)),
         )
 
@@ -220,11 +220,7 @@ class Engine:
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        state, first_frame = (
-            checkpoint.resume_state if checkpoint else None,
-            first_own_frame(clip.request, loaded.denoiser),
-        )
-        early = EarlyEnd(clip.request, loaded.denoiser.boundary_ratio, state, first_frame)
+        early = EarlyEnd.of(clip.request, loaded.denoiser, checkpoint.resume_state if checkpoint else None)
         return Prepared(loaded, preview, adapters, second_adapters, factors, provenance, checkpoint, early)
 
     def _denoise(

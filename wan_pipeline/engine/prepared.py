@@ -45,7 +45,8 @@ class Prepared:
     """Factors of scheduled adapters, on both devices."""
     provenance: Provenance
     checkpoint: Checkpoint | None
-    early: EarlyEnd
+    early: EarlyEnd | None
+    """Says when the clip ends before its last step; None: never."""
 
     @property
     def steps_done(self) -> int:
