@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_bench import DTYPE, Bench
+from benchmarks.gpu.bench import DTYPE, Bench
 from wan_pipeline.engine.attention.backends import set_attention
 from wan_pipeline.engine.branches import Twin, branches, copy_to
 from wan_pipeline.models.memory import WAN_14B

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 
 from benchmarks.demo_report import machine
-from benchmarks.gpu import MIDDLE, SMALL
-from benchmarks.gpu_bench import Bench
-from benchmarks.gpu_eight_bits import BLOCKS
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.eight_bits import BLOCKS
+from benchmarks.gpu.sizes import MIDDLE, SMALL
 from wan_pipeline.models.memory import WAN_14B
 from wan_pipeline.models.precision import Precision
 

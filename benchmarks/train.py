@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases import Program
-from benchmarks.gpu_bench import DTYPE, Bench, to_host
+from benchmarks.gpu.bench import DTYPE, Bench, to_host
+from benchmarks.gpu.program import Program
 from wan_pipeline.engine.device.deterministic import deterministic
 from wan_pipeline.engine.device.placement import CPU, Placement
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts

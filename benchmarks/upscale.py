@@ -1,20 +1,25 @@
 """Measure larger frames against Lanczos, and frames in between against blending, on scenes of the demo world.
 
     python -m benchmarks.upscale --output benchmarks/results/upscale.json
+    python -m benchmarks.upscale --interpolator rife.safetensors --interpolator-from "where the file is from"
 
 The renderer draws a scene at any size and at any time, so the truth is known: what a scene looks like twice as large,
 and between two frames. "Edges" is the PSNR of the tenth of the pixels with the steepest edges; "detail" is the energy
-of the finest structures (of a Laplacian), as a share of the truth's: 1 is as sharp, less is softer.
+of the finest structures (of a Laplacian), as a share of the truth's: 1 is as sharp, less is softer. "cpu_seconds" are
+those of all cores for a frame in between, H.264 included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +38,9 @@ from wan_pipeline.clips.read import read_frames
 from wan_pipeline.demo.scenes import Scenes, render, sample_scenes
 from wan_pipeline.engine.device.environment import fixed_facts
 from wan_pipeline.engine.device.placement import choose_placement
+from wan_pipeline.engine.interpolator.files import interpolators_in
 from wan_pipeline.engine.upscaler.frames import frame_upscaler
-from wan_pipeline.jobs.handover.enlarge import MOTION, interpolate
+from wan_pipeline.jobs.handover.enlarge import interpolate
 from wan_pipeline.progress import SilentObserver
 from wan_pipeline.settings import Settings
 
@@ -54,12 +60,18 @@ STEEPEST = 0.1
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--interpolator", type=Path, help="a safetensors file of RIFE, to be measured too")
+    parser.add_argument("--interpolator-from", default="", help="where that file is from, for the results")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
-        settings = replace(Settings(), workspace=Path(folder) / "workspace")
+        settings = replace(Settings(), workspace=Path(folder) / "workspace", models=Path(folder) / "models")
         settings.make_folders()
+        settings.interpolators.mkdir(parents=True)
+        if options.interpolator:
+            shutil.copy(options.interpolator, settings.interpolators)
         result = {
             **_facts(settings),
+            "interpolators": {options.interpolator.stem: options.interpolator_from} if options.interpolator else {},
             "larger": [_larger(settings, factor) for factor in (2, 3, 4)],
             "between": [_between(settings, factor) for factor in (2, 4)],
         }
@@ -122,13 +134,22 @@ def _stills(scenes: Scenes, width: int, height: int) -> list[Frame]:
 def _between(settings: Settings, factor: int) -> dict[str, Any]:
     """Each scene drawn at all times; every `factor`-th frame is given, and the others are compared."""
     scenes = sample_scenes(MOVING, torch.Generator().manual_seed(SEED))
-    found: dict[str, list[Scores]] = {"blending": [], MOTION: []}
+    ways: dict[str, Callable[[Sequence[Frame]], Sequence[Frame]]] = {
+        "blending": lambda given: _blended(given, factor),
+        **{
+            name: partial(_interpolated, settings, factor, name)
+            for name in interpolators_in(settings.interpolators).names()
+        },
+    }
+    found: dict[str, list[Scores]] = {name: [] for name in ways}
     for number in range(MOVING):
         truth = _moving(scenes.select(torch.tensor([number])), factor)
         given = truth[::factor]
-        made = {"blending": _blended(given, factor), MOTION: _compensated(settings, given, factor)}
-        for name, frames in made.items():
-            found[name] += [_scores(frames[at], truth[at]) for at in range(len(truth)) if at % factor]
+        for name, way in ways.items():
+            before = _cpu_seconds()
+            frames, seconds = way(given), _cpu_seconds() - before
+            made = [at for at in range(len(truth)) if at % factor]
+            found[name] += [_scores(frames[at], truth[at]) | {"cpu_seconds": seconds / len(made)} for at in made]
     return {"factor": factor, "ways": {name: _mean(scores) for name, scores in found.items()}}
 
 
@@ -147,12 +168,18 @@ def _blended(given: Sequence[Frame], factor: int) -> list[Frame]:
     return [*frames, given[-1]]
 
 
-def _compensated(settings: Settings, given: Sequence[Frame], factor: int) -> list[Frame]:
+def _cpu_seconds() -> float:
+    """Of this process and those it has waited for, over all cores."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _interpolated(settings: Settings, factor: int, model: str, given: Sequence[Frame]) -> list[Frame]:
     """As `interpolate` makes them of a clip, its H.264 included."""
     with TemporaryDirectory() as folder:
         clip, smooth = Path(folder) / "clip.mp4", Path(folder) / "smooth.mp4"
         encode(np.stack(given), CLIP_FPS, clip, None)
-        interpolate(clip, factor, smooth, settings, SilentObserver())
+        interpolate(clip, factor, smooth, settings, SilentObserver(), model)
         return list(read_frames(smooth))
 
 

@@ -14,8 +14,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a forked process cannot start CUDA, w
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from threads, and tests run side by side
 
 import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before any test imports torch
+from tests.support.processes.warm import Warm, serve_warm, shared_warm
 from tests.support.queues import OpenQueue
-from tests.support.warm import Warm, serve_warm, shared_warm
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from training.autoencoder import train_pictures, train_steadiness
+from training.autoencoder.training import train_pictures, train_steadiness
 from training.compact import compact
-from training.denoiser import train_denoiser
+from training.denoiser.training import train_denoiser
 from training.distributed import run_on_all_gpus, set_up
 from training.export import export_checkpoint, import_checkpoint
 from training.words import train_words

@@ -22,9 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training import architecture
+from training.autoencoder.pixels import noise_clips
 from training.common import DENOISER
-from training.denoiser import load_state, state_of
-from training.pixels import noise_clips
+from training.denoiser.training import load_state, state_of
 from wan_pipeline.demo.captions import make_tokenizer
 from wan_pipeline.demo.scenes import render, sample_scenes
 from wan_pipeline.engine.decoding.decode import latent_scale

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from training import architecture
 from training.common import DENOISER
-from training.denoiser import load_state, state_of
+from training.denoiser.training import load_state, state_of
 from wan_pipeline.demo.captions import make_tokenizer
 
 RECORD = "training.json"

@@ -167,6 +167,11 @@ class Settings:
         return self.models / "upscalers"
 
     @property
+    def interpolators(self) -> Path:
+        """Files of networks that make frames in between, which people put there."""
+        return self.models / "interpolators"
+
+    @property
     def cache(self) -> Path:
         """Files that can be computed again: prompt embeddings, preview colours."""
         return self.workspace / "cache"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 from starlette.responses import PlainTextResponse
 
+from tests.support.processes.warm import Warm
 from tests.support.servers.asgi import serving
 from tests.support.studios import opened_warm
-from tests.support.warm import Warm
 from wan_pipeline.access.guard import Guard, Limits
 from wan_pipeline.access.http import Rules
 from wan_pipeline.access.roles import Role

@@ -15,8 +15,8 @@ from gradio_client.exceptions import AppError, AuthenticationError
 from PIL import Image
 
 from tests.api.conftest import Served
+from tests.support.processes.warm import Warm
 from tests.support.studios import opened_warm, wait_for
-from tests.support.warm import Warm
 from wan_pipeline.access.http import Rules
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.endpoints import Endpoints, owners_upload

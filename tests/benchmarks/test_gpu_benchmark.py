@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from benchmarks.gpu import CASES, PROGRAM
-from benchmarks.gpu_table import PASSES, ROWS, table
+from benchmarks.gpu.cases import CASES, PROGRAM
+from benchmarks.gpu.table import PASSES, ROWS, table
 from wan_pipeline.settings import REPOSITORY
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu_bench import Bench
+from benchmarks.gpu.bench import Bench
 from benchmarks.peers import STOCK, measure
 from wan_pipeline.settings import REPOSITORY
 

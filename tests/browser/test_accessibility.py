@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.filled import Filled, empty, fill
 from tests.browser.support.form import panel
+from tests.browser.support.keyboard import is_one_tab_stop, opened_by_keyboard
 from tests.browser.support.visitor import TEST_SECONDS, Visitor, new_profile
 from tests.browser.test_projects_page import open_project
 from tests.projects.test_checkpoint_grids import write_lora
@@ -37,9 +38,6 @@ from wan_pipeline.trainer.request import TrainingRequest
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 DIALOG = "[role=dialog], dialog[open]"
-IN_GROUP = "group => document.activeElement.type === 'radio' && document.activeElement.name === group"
-FOCUSED = "() => document.activeElement.outerHTML.slice(0, 300)"
-IN_DIALOG = "() => !!document.activeElement.closest('[role=dialog], dialog, #report')"
 TUNNEL = "someone.gradio.live"
 
 
@@ -110,26 +108,6 @@ def create(page: Page, filled: Filled, auditor: Auditor) -> None:
             page.goto(f"{page.url.partition('?')[0]}?job={filled.jobs[state]}")
         expect(page.locator("#view .words")).to_have_text(filled.queue.jobs.job(filled.jobs[state]).request.prompt)
         auditor.look(page, f"the stage of a job that is {state}", "#stage")
-
-
-def is_one_tab_stop(page: Page, checked: Locator) -> None:
-    """The arrow keys choose within the group, and Tab leaves it."""
-    radio, group = page.locator(f"[id='{id_of(checked)}']"), str(checked.get_attribute("name"))
-    radio.focus()
-    for key, stays, is_checked in (
-        ("ArrowRight", True, False),
-        ("Tab", False, False),
-        ("Shift+Tab", True, False),
-        ("ArrowLeft", True, True),
-    ):
-        page.keyboard.press(key)
-        assert page.evaluate(IN_GROUP, group) is stays, (key, page.evaluate(FOCUSED))
-        expect(radio).to_be_checked(checked=is_checked)
-
-
-def id_of(element: Locator) -> str:
-    """Its id, or one that it gets: the locator may find another element later."""
-    return str(element.evaluate("element => element.id ||= crypto.randomUUID()"))
 
 
 def queue(page: Page, filled: Filled, auditor: Auditor) -> None:
@@ -281,26 +259,6 @@ def project(page: Page, workspace: Path, auditor: Auditor) -> None:
         dialog.get_by_role("button", name="All", exact=True).click()
         expect(dialog.locator(".cast-card img")).to_be_visible()
         auditor.look(page, "characters", DIALOG)
-
-
-@contextmanager
-def opened_by_keyboard(page: Page, opener: Locator, returns_to: Locator | None = None) -> Iterator[Locator]:
-    """The dialog that the button opens: the focus moves into it, stays in it, and returns to the button on Escape.
-
-    `returns_to` is the button of the menu that `opener` is in.
-    """
-    opener.focus()
-    page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
-    page.wait_for_function(IN_DIALOG)
-    yield dialog
-    for key in ("Shift+Tab", "Tab", "Tab"):
-        page.keyboard.press(key)
-        assert page.evaluate(IN_DIALOG), f"{key} left the dialog"
-    page.keyboard.press("Escape")
-    expect(dialog).to_be_hidden()
-    expect(returns_to or opener).to_be_focused()
 
 
 def guest(browser: Browser, address: str, filled: Filled, auditor: Auditor) -> None:

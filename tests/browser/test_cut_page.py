@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.visitor import TEST_SECONDS, WAIT_SECONDS, Visitor
@@ -74,6 +74,7 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     expect(pieces).to_have_count(TAKES)
 
     page.get_by_role("button", name="2. take-1, 17 frames").click()
+    _refuse_a_dissolve(page)
     page.get_by_label("Dissolve").fill("4")
     page.keyboard.press("Enter")
     expect(page.locator(".cut-facts")).to_contain_text("00:00:02:15")
@@ -103,11 +104,7 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     page.get_by_role("button", name="Remove from the cut").click()
     expect(pieces).to_have_count(TAKES)
 
-    page.get_by_role("button", name="Versions").click()
-    page.get_by_label("Save the cut as it is").fill("for the client")
-    page.keyboard.press("Enter")
-    expect(page.locator(".cut-versions li")).to_contain_text("for the client")
-    page.keyboard.press("Escape")
+    _save_two_versions(page)
     page.locator(".cut-acts").get_by_role("button", name="Export").click()
     auditor.look(page, "export of a cut", "[role=dialog]")
     with page.expect_download() as download:
@@ -117,3 +114,26 @@ def test_a_cut_is_made_played_and_exported(visitor: Visitor, workspace: Path) ->
     cut = CutFiles(workspace / "projects" / "Cuts").find("main")
     assert cut is not None and [item.dissolve for item in cut.items] == [0, 4, 0]
     assert not auditor.found, "\n".join(["", *auditor.found])
+
+
+def _refuse_a_dissolve(page: Page) -> None:
+    """The box shows the one that counts again."""
+    page.get_by_label("Dissolve").fill("99")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast:visible")).to_contain_text("99")
+    expect(page.get_by_label("Dissolve")).to_have_value("0")
+
+
+def _save_two_versions(page: Page) -> None:
+    page.get_by_role("button", name="Versions").click()
+    name = page.get_by_label("Save the cut as it is")
+    name.fill("for the client")
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # as a key that is held
+    page.keyboard.up("Enter")
+    expect(page.locator(".cut-versions li")).to_contain_text("for the client")
+    expect(name).to_have_value("")
+    name.fill("for the editor")
+    page.keyboard.press("Enter")
+    expect(page.locator(".cut-versions li")).to_contain_text(["for the editor", "for the client"])
+    page.keyboard.press("Escape")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.support.axe import Auditor, Look
 from tests.browser.support.filled import adopt
@@ -26,6 +26,8 @@ from wan_pipeline.storage.database import Database
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 PROMPTS = {"plain": "a plain ball", "noir": "a dark ball", "markup": "<img src=x onerror=\"window.pwned=1\"> 'box'"}
+DRAW_AGAIN = "() => { document.querySelector('.sheet').dataset.drawnAt = '1'; }"
+"""As Gradio does it with HTML that bears another mark."""
 TIMES = "() => [...document.querySelectorAll('.compare video')].map(video => video.currentTime)"
 
 
@@ -114,6 +116,29 @@ def test_clips_are_found_starred_noted_and_binned(visitor: Visitor, clips: dict[
     expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
 
 
+def test_what_was_typed_for_a_clip_is_not_shown_with_the_next(visitor: Visitor, clips: dict[str, str]) -> None:
+    page = open_gallery(visitor)
+    sheet = open_sheet(page, PROMPTS["plain"])
+    sheet.locator("summary", has_text="Sound").click()
+    gain, loudness = sheet.locator("[name=gain]"), sheet.locator("[name=loudness]").first
+    gain.fill("-6")
+    loudness.select_option("-23")
+    note = sheet.get_by_label("Note")
+    note.press_sequentially("of the plain one")
+    page.evaluate(DRAW_AGAIN)
+    expect(note).to_have_value("of the plain one")  # not sent yet, and the same clip
+    expect(gain).to_have_value("")
+    gain.fill("-6")
+    loudness.select_option("-23")
+    sheet.get_by_role("button", name="Newer clip").click()
+    expect(sheet.locator(".prompt")).to_have_text(PROMPTS["noir"])
+    expect(note).to_have_value("")
+    for field in (gain, loudness):
+        expect(field).to_have_value("")
+    sheet.get_by_role("button", name="Older clip").click()
+    expect(note).to_have_value("of the plain one")
+
+
 def test_two_clips_play_as_one(visitor: Visitor, clips: dict[str, str]) -> None:
     page = open_gallery(visitor)
     for name in ("plain", "noir"):
@@ -188,6 +213,25 @@ def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, own_clip: str, work
     page.get_by_role("button", name="Empty the bin").click()
     expect(page.locator(".nothing")).to_contain_text("The bin is empty")
     assert list((workspace / "clips" / "bin").iterdir()) == []
+
+
+def test_an_export_is_followed_though_the_answer_to_its_click_is_lost(visitor: Visitor, own_clip: str) -> None:
+    """With that answer went the start of the page's timer."""
+    page = open_gallery(visitor)
+    sheet = open_sheet(page, own_clip)
+    sheet.locator("summary", has_text="Export").click()
+
+    def lose_the_click(route: Route) -> None:
+        if '"act":"export"' not in (route.request.post_data or ""):
+            return route.continue_()
+        route.fetch()
+        return route.fulfill(json={"data": []})
+
+    page.route("**/run/predict**", lose_the_click)
+    with page.expect_download() as download:
+        sheet.get_by_role("button", name="GIF").click()
+    assert download.value.suggested_filename.endswith(".gif")
+    expect(page.locator("#exported")).to_contain_text("is being saved")
 
 
 def test_a_sound_file_goes_under_a_clip(visitor: Visitor, own_clip: str, tmp_path: Path) -> None:

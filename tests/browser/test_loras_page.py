@@ -6,14 +6,19 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.support.form import FORECAST, drop, fill, generate, make_short, panel
 from tests.browser.support.visitor import TEST_SECONDS, Visitor
+from tests.browser.test_strangers import TUNNEL, ask
 from tests.support import adapters
 from tests.support.queues import OpenQueue
+from wan_pipeline.access.keys import Keys
+from wan_pipeline.access.roles import Role
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.requests.request import LoraChoice
+from wan_pipeline.storage.database import Database
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
@@ -70,7 +75,7 @@ def test_a_file_is_dropped_found_used_ordered_weighted_and_comes_back(visitor: V
     page.get_by_role("button", name="Reuse settings").click()
     expect(rows(page)).to_contain_text(["wash", "brush"])
     expect(panel(page).get_by_label("Weight of wash")).to_have_value("-0.5")
-    expect(panel(page).get_by_label("Over the steps, brush")).to_have_value("0:0, 0.3:1")
+    _type_without_effect(page)
     expect(page.locator(FORECAST)).to_be_visible()
     page.get_by_role("tab", name="LoRAs").click()
     expect(card(page, "wash").locator("img")).to_be_visible()
@@ -92,3 +97,39 @@ def test_a_lora_that_does_not_fit_is_greyed_with_the_reason_and_stands_at_its_ro
     generate(page)
     expect(rows(page).locator(".notice")).to_contain_text("LoRA 'soon gone' cannot be read")
     path.unlink()
+
+
+def _type_without_effect(page: Page) -> None:
+    """What was typed into rows is gone once the same clip's settings are taken over again."""
+    over, curve = panel(page).get_by_label("Over the steps, brush"), rows(page).nth(1).locator("polyline")
+    expect(over).to_have_value("0:0, 0.3:1")
+    points = str(curve.get_attribute("points"))
+    fill(page, **{"Weight of wash": "0.3", "Over the steps, brush": "0:1, 1:0"})
+    panel(page).get_by_label("Use wash").uncheck()
+    expect(curve).not_to_have_attribute("points", points)
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(panel(page).get_by_label("Weight of wash")).to_have_value("-0.5")
+    expect(panel(page).get_by_label("Use wash")).to_be_checked()
+    expect(over).to_have_value("0:0, 0.3:1")
+    expect(curve).to_have_attribute("points", points)
+
+
+def test_the_picture_beside_a_file_is_on_its_card_and_for_the_owner_alone(
+    visitor: Visitor, workspace: Path, address: str
+) -> None:
+    keys, path = Keys(Database(workspace / "studio.sqlite3")), workspace.parent / "loras" / "pictured.safetensors"
+    adapters.write(path)
+    Image.effect_noise((1000, 600), 80).convert("RGB").save(path.with_suffix(".png"))
+    page = visitor.open_room("LoRAs", ".lora-card")
+    picture = card(page, "pictured").get_by_role("img", name="Picture of pictured")
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function("picture => picture.naturalWidth === 400", arg=picture.element_handle())
+    served = f"/{picture.get_attribute('src')}"
+    assert ask(address, served)[0].status == 200
+    assert ask(address, served, host=TUNNEL)[0].status == 401
+    for role in (Role.VIEW, Role.MAKE):
+        secret, key = keys.create(role)
+        assert ask(address, served, host=TUNNEL, authorization=f"Bearer {secret}")[0].status == 404
+        keys.revoke(key.id)
+    for file in (path, path.with_suffix(".png")):
+        file.unlink()

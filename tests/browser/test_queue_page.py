@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.browser.support.visitor import TEST_SECONDS, Visitor
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.jobs.job import JobState
+
+OF_STAGE = '"view":'
+"""What only the stage's polls send along."""
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
@@ -134,6 +138,30 @@ def test_01_an_open_queue_is_followed_after_a_reload(visitor: Visitor, queue: Op
     page.get_by_role("tab", name="Create").click()
     queue.editor.submit(make_request(prompt="clip c"))
     expect(page.locator("#rooms [role=tab][data-count]")).to_have_attribute("data-count", "3")
+
+
+def test_only_what_is_open_is_asked_for_while_clips_wait(visitor: Visitor, queue: OpenQueue) -> None:
+    """The hidden stage was drawn as often as an open one, in every room."""
+    queue.editor.submit(make_request(prompt="clip a"))
+    page, asked = open_queue(visitor), []
+    badge = page.locator("#rooms [role=tab][data-count]")
+    expect(rows(page)).to_have_text(["clip a"])
+    expect(badge).to_have_attribute("data-count", "1")
+    page.on("request", lambda request: asked.append(request.post_data or "") if "/run/" in request.url else None)
+    times: Counter[int] = Counter()
+    while max(times.values(), default=0) < 5:
+        page.wait_for_timeout(500)
+        times = Counter(json.loads(each)["fn_index"] for each in asked)
+    assert [count for count in times.values() if count > 2] == [max(times.values())], "the others are the page's start"
+    assert not any(OF_STAGE in each for each in asked)
+    page.get_by_role("tab", name="Gallery").click()
+    queue.editor.submit(make_request(prompt="clip b"))
+    expect(badge).to_have_attribute("data-count", "2")
+    assert not any(OF_STAGE in each for each in asked)
+    page.get_by_role("tab", name="Create").click()
+    queue.editor.submit(make_request(prompt="clip c"))
+    expect(badge).to_have_attribute("data-count", "3")
+    assert any(OF_STAGE in each for each in asked)
 
 
 def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: OpenQueue) -> None:

@@ -1,4 +1,6 @@
-"""A cancel is never lost: neither while a job goes back into the queue, nor while the worker has other troubles."""
+"""A cancel ends a job in every stage, and is never lost: neither while a job goes back into the queue, nor while
+the worker has other troubles.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,13 @@ import pytest
 from tests.support.faults.disks import small_disk
 from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
-from tests.support.studios import PATIENCE, QUICK, wait_for, working
+from tests.support.studios import PATIENCE, QUICK, leftovers, wait_for, working
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.worker import observer as observer_module
+from wan_pipeline.jobs.worker import render as render_module
+from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue
@@ -137,3 +141,39 @@ def test_a_preview_that_a_dead_worker_left_of_an_ended_job_is_removed(studio: St
     preview.write_bytes(b"RIFF")
     Worker(settings).run()
     assert not preview.exists()
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.QUEUED])
+def test_a_job_can_be_cancelled_in_every_stage(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    settings = replace(settings, checkpoint_seconds=0.0)
+    with Studio(settings) as studio:
+        job_id, next_one = studio.submit(QUICK), studio.submit(replace(QUICK, seed=2))
+        report = JobObserver.progress
+
+        def cancel(observer: JobObserver, progress: Progress) -> None:
+            report(observer, progress)
+            if progress.stage is stage and observer._job_id == job_id:
+                studio.queue.cancel(job_id)
+                observer._check_cancel_request()
+
+        monkeypatch.setattr(JobObserver, "progress", cancel)
+        Worker(settings).run()
+        assert studio.jobs.job(job_id).state is JobState.CANCELLED
+        assert studio.jobs.job(next_one).state is JobState.DONE
+        assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
+        assert [*settings.previews.iterdir(), *settings.checkpoints.iterdir()] == []
+
+
+def test_a_cancel_after_the_receipt_comes_too_late(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is finished is not thrown away."""
+    job_id = studio.submit(QUICK)
+    monkeypatch.setattr(
+        render_module, "crash_point", lambda point: point == "receipt-saved" and studio.queue.cancel(job_id)
+    )
+    Worker(settings).run()
+    assert studio.jobs.job(job_id).state is JobState.DONE
+    assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]

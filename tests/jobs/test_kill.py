@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes.kills import SPEEDS, Killer, draft, number_of
+from tests.support.processes.warm import Warm
 from tests.support.requests import Silence
-from tests.support.warm import Warm
 from wan_pipeline.clips.gallery import GalleryQuery
 from wan_pipeline.clips.naming import latents_path, poster_path, receipt_path
 from wan_pipeline.clips.read import read_receipt

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.counting import MODULE, state_file
+from tests.support.processes.counting import MODULE, state_file
 from wan_pipeline.jobs.launch import environment, launch, options_of, settings_of, settings_parser
 from wan_pipeline.settings import Settings
 

@@ -1,51 +1,19 @@
-"""What a person does with the queue: order, holds, retries, edits; and which job a worker takes next."""
+"""What a person does with the queue: order, retries, edits; and which job a worker takes next."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.queues import OpenQueue
+from tests.support.queues import OpenQueue, kinds, line, make, submit, work_off
 from tests.support.requests import make_request
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.claiming import MAX_OVERTAKEN
-from wan_pipeline.jobs.job import UNFINISHED, EventKind, Finished, Job, JobState, NewJob
-from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.jobs.job import JobState, NewJob
 from wan_pipeline.storage.database import Database
-
-
-def submit(queue: OpenQueue, *models: str) -> list[str]:
-    """One job for each model, told apart by their seeds."""
-    return queue.editor.submit_many([(make_request(model=model, seed=seed), "") for seed, model in enumerate(models)])
-
-
-def make(database: Path, job: Job) -> Finished:
-    clip = database.parent / "clips" / f"{job.id}.mp4"
-    return Finished(job.request, clip, clip.with_suffix(".webp"), clip.with_suffix(".json"), "ab" * 32, {"saving": 1.5})
-
-
-def run_all(queue: OpenQueue, database: Path, keep_loaded: bool = True) -> list[str]:
-    """The ids in the order in which a worker takes them that keeps a model loaded until it needs another."""
-    taken, loaded = [], None
-    while job := queue.worker.claim(loaded):
-        taken.append(job.id)
-        loaded = job.request.model if keep_loaded else None
-        queue.worker.finish(job.id, make(database, job))
-    return taken
-
-
-def line(queue: OpenQueue) -> list[str]:
-    return [job.id for job in queue.jobs.active()]
-
-
-def kinds(queue: OpenQueue, job_id: str) -> list[str]:
-    return [event.kind.value for event in queue.jobs.events(job_id)]
-
 
 # Order
 
@@ -116,18 +84,18 @@ def test_only_what_waits_has_a_place(queue: OpenQueue) -> None:
 
 def test_jobs_of_the_loaded_model_go_first(queue: OpenQueue, database: Path) -> None:
     a1, b1, a2, b2, a3 = submit(queue, *"ABABA")
-    assert run_all(queue, database) == [a1, a2, a3, b1, b2]
+    assert work_off(queue, database) == [a1, a2, a3, b1, b2]
 
 
 def test_without_a_loaded_model_position_decides(queue: OpenQueue, database: Path) -> None:
     ids = submit(queue, *"ABABA")
-    assert run_all(queue, database, keep_loaded=False) == ids
+    assert work_off(queue, database, keep_loaded=False) == ids
 
 
 def test_a_job_moved_by_hand_is_not_overtaken(queue: OpenQueue, database: Path) -> None:
     a1, b1, a2, b2, a3 = submit(queue, *"ABABA")
     queue.editor.move(b2, before=a2)
-    assert run_all(queue, database) == [a1, b1, b2, a2, a3]
+    assert work_off(queue, database) == [a1, b1, b2, a2, a3]
 
 
 def test_no_job_is_overtaken_for_ever(queue: OpenQueue, database: Path) -> None:
@@ -150,68 +118,6 @@ def test_an_interrupted_job_comes_before_anything_else(queue: OpenQueue) -> None
     queue.worker.claim()
     queue.worker.recover()
     assert queue.worker.claim("B").id == first
-
-
-# Held jobs, and a held queue
-
-
-def test_a_held_job_keeps_its_place_and_is_passed(queue: OpenQueue) -> None:
-    a, b, c = submit(queue, *"AAA")
-    assert queue.editor.pause(a)
-    assert not queue.editor.pause(a)
-    assert line(queue) == [b, c]
-    assert [job.id for job in queue.jobs.jobs()] == [a, b, c]
-    assert queue.worker.claim().id == b
-    assert queue.editor.unpause(a)
-    assert not queue.editor.unpause(a)
-    assert line(queue) == [b, a, c]
-    assert kinds(queue, a) == ["submitted", "paused", "unpaused"]
-
-
-def test_a_held_job_is_not_claimed_and_may_be_cancelled(queue: OpenQueue) -> None:
-    job_id = queue.editor.submit(make_request(), "night")
-    assert queue.editor.pause(job_id)
-    assert (queue.jobs.job(job_id).state, queue.jobs.job(job_id).project) == (JobState.PAUSED, "night")
-    assert queue.worker.claim() is None
-    queue.editor.cancel(job_id)
-    assert queue.jobs.job(job_id).state is JobState.CANCELLED
-
-
-def test_a_paused_queue_gives_no_job(queue: OpenQueue) -> None:
-    (job_id,) = submit(queue, "A")
-    queue.editor.pause_queue()
-    assert queue.jobs.queue_state().paused
-    assert queue.worker.claim() is None
-    queue.editor.resume_queue()
-    assert not queue.jobs.queue_state().paused
-    assert queue.worker.claim().id == job_id
-
-
-def test_stop_after_current_stops_when_it_is_done(queue: OpenQueue, database: Path) -> None:
-    first, second = submit(queue, *"AA")
-    job = queue.worker.claim()
-    queue.editor.stop_after_current()
-    assert (queue.jobs.queue_state().stops_after_current, queue.jobs.queue_state().paused) == (True, False)
-    queue.worker.finish(first, make(database, job))
-    assert queue.worker.claim() is None
-    assert (queue.jobs.queue_state().stops_after_current, queue.jobs.queue_state().paused) == (False, True)
-    queue.editor.resume_queue()
-    assert queue.worker.claim().id == second
-
-
-def test_stop_after_current_outlives_the_death_of_the_worker(queue: OpenQueue) -> None:
-    first, _ = submit(queue, *"AA")
-    queue.worker.claim()
-    queue.editor.stop_after_current()
-    queue.worker.recover()
-    assert queue.worker.claim().id == first
-    assert queue.worker.claim() is None
-
-
-def test_stop_after_current_without_a_current_one_pauses(queue: OpenQueue) -> None:
-    submit(queue, "A")
-    queue.editor.stop_after_current()
-    assert queue.jobs.queue_state().paused
 
 
 # Again, otherwise, away
@@ -306,120 +212,3 @@ def test_a_job_is_found_by_the_beginning_of_its_id(queue: OpenQueue) -> None:
     for start in ("", "x", "%", "_" * 4):
         with pytest.raises(UserError, match=r"No job's id begins|More than one"):
             queue.jobs.find(start)
-
-
-# What a worker leaves behind
-
-
-def test_every_start_is_an_event(queue: OpenQueue, database: Path) -> None:
-    job_id = queue.editor.submit(make_request())
-    queue.worker.claim()
-    queue.worker.release(job_id)
-    queue.worker.claim()
-    queue.worker.recover()
-    job = queue.worker.claim()
-    queue.worker.record_resumed(job_id, 6)
-    assert queue.jobs.job(job_id).resumed_from == 6
-    queue.worker.lower_plan(job_id, "resident,fp32,tile=256", "memory ran out")
-    job = queue.jobs.job(job_id)
-    assert (job.state, job.plan, job.plan_steps_down, job.attempts) == (
-        JobState.INTERRUPTED,
-        "resident,fp32,tile=256",
-        1,
-        1,
-    )
-    job = queue.worker.claim()
-    assert job.resumed_from == 0
-    queue.worker.finish(job_id, make(database, job))
-    assert kinds(queue, job_id) == [
-        "submitted",
-        "started",
-        "released",
-        "started",
-        "interrupted",
-        "started",
-        "resumed",
-        "plan_lowered",
-        "started",
-        "done",
-    ]
-    assert queue.jobs.starts() == 4
-    assert [event.detail for event in queue.jobs.events(job_id) if event.kind is EventKind.PLAN_LOWERED] == [
-        "resident,fp32,tile=256: memory ran out"
-    ]
-
-
-def test_starts_are_counted_though_their_jobs_are_gone(queue: OpenQueue) -> None:
-    (job_id,) = submit(queue, "A")
-    queue.worker.claim()
-    queue.worker.fail(job_id, "no")
-    queue.editor.clear_finished()
-    assert queue.jobs.starts() == 1
-
-
-def test_a_job_that_waits_again_may_be_adopted(queue: OpenQueue, database: Path) -> None:
-    """A database restored from a backup does not know of the clips made since."""
-    (job_id,) = submit(queue, "A")
-    queue.worker.adopt(job_id, make(database, queue.jobs.job(job_id)))
-    assert (queue.jobs.job(job_id).state, kinds(queue, job_id)[-1]) == (JobState.DONE, "adopted")
-    queue.worker.adopt(job_id, make(database, queue.jobs.job(job_id)))
-    assert kinds(queue, job_id).count("adopted") == 1
-
-
-def test_the_heartbeat_counts_and_outlives_a_clock_set_back(queue: OpenQueue) -> None:
-    assert (queue.jobs.queue_state().beats, queue.jobs.queue_state().worker_pid) == (0, None)
-    queue.worker.heartbeat(41)
-    queue.worker.heartbeat(42)
-    assert (queue.jobs.queue_state().beats, queue.jobs.queue_state().worker_pid) == (2, 42)
-
-
-def test_a_clock_set_back_changes_no_order(queue: OpenQueue, database: Path) -> None:
-    first = submit(queue, *"AA")
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE jobs SET created_at = '2099-01-01T00:00:00+00:00'")
-        connection.execute("UPDATE events SET at = '2099-01-01T00:00:00+00:00'")
-    later = submit(queue, "A")
-    assert line(queue) == first + later
-    assert [job.id for job in queue.jobs.recent(9)] == (first + later)[::-1]
-    assert run_all(queue, database) == first + later
-    assert kinds(queue, first[0]) == ["submitted", "started", "done"]
-
-
-# Requests of another version
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda stored: stored | {"upscale": 2}, "'upscale' is not a known key"),
-        (lambda stored: {key: value for key, value in stored.items() if key != "seed"}, "cannot be read"),
-        (lambda stored: stored | {"scheduler": "magic"}, "cannot be read"),
-        (lambda stored: [], ""),
-    ],
-)
-def test_a_request_of_another_version_is_listed_and_not_run(
-    spoil: Callable[[dict], object], says: str, queue: OpenQueue, database: Path
-) -> None:
-    strange, good = submit(queue, *"AA")
-    with sqlite3.connect(database) as connection:
-        stored = json.loads(connection.execute("SELECT request FROM jobs WHERE id = ?", (strange,)).fetchone()[0])
-        connection.execute("UPDATE jobs SET request = ? WHERE id = ?", (json.dumps(spoil(stored)), strange))
-    job = queue.jobs.recent(9)[1]
-    assert job.id == strange
-    assert says in job.request_error
-    assert "Open it with the version that stored it" in job.request_error
-    assert queue.worker.claim().id == good
-    assert (queue.jobs.job(strange).state, queue.jobs.job(strange).error) == (JobState.FAILED, job.request_error)
-
-
-def test_what_ends_is_not_unfinished(queue: OpenQueue) -> None:
-    """Progress and late words of a worker do not bring a job back."""
-    (job_id,) = submit(queue, "A")
-    queue.worker.claim()
-    queue.worker.fail(job_id, "no")
-    queue.worker.lower_plan(job_id, "resident,fp32,tile=256", "late")
-    queue.worker.record_resumed(job_id, 3)
-    queue.worker.progress(job_id, Progress(Stage.DENOISING, 1, 2))
-    job = queue.jobs.job(job_id)
-    assert (job.state, job.plan, job.resumed_from, job.step) == (JobState.FAILED, "", 0, 0)
-    assert job.state not in UNFINISHED

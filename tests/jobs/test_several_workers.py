@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.processes.warm import Warm
 from tests.support.studios import ENDLESS, QUICK, is_denoising, opened_warm, wait_for
-from tests.support.warm import Warm
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.launch import VISIBLE_DEVICES, visible_devices, worker_log

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import pytest
 
+from tests.support.processes.warm import Warm
 from tests.support.studios import (
     ENDLESS,
     PATIENCE,
@@ -27,7 +26,6 @@ from tests.support.studios import (
     worker_pid,
     write_settings,
 )
-from tests.support.warm import Warm
 from wan_pipeline.jobs.job import EventKind, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, RestartBackoff, StallDetector
@@ -275,41 +273,3 @@ def test_work_that_is_interrupted_stops_its_worker(studio: Studio, settings: Set
         studio.work(ctrl_c)
     assert (studio.jobs.job(job_id).state, studio.jobs.job(job_id).attempts) == (JobState.QUEUED, 0)
     assert not WorkspaceLocks(settings.workspace).worker_is_alive()
-
-
-# Locks
-
-
-def test_locks_of_dead_apps_do_not_count(settings: Settings) -> None:
-    locks = WorkspaceLocks(settings.workspace)
-    command = "import sys; from pathlib import Path; from wan_pipeline.storage.locks import WorkspaceLocks\n"
-    command += (
-        "lock = WorkspaceLocks(Path(sys.argv[1])).app(); lock.acquire(); print('held', flush=True); sys.stdin.read()"
-    )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", command, settings.workspace], cwd=REPOSITORY, **pipes) as app:
-        app.stdout.readline()
-        assert locks.any_app_is_alive()
-        app.kill()
-        app.wait()
-    assert not locks.any_app_is_alive()
-    assert list((settings.workspace / "locks").glob("app-*")) == []
-
-
-def test_an_app_starts_while_a_worker_looks_who_is_there(settings: Settings) -> None:
-    """To look at a lock is to hold it for a moment: an app that takes its own must wait, and keep its file."""
-    locks, done = WorkspaceLocks(settings.workspace), Event()
-
-    def look() -> None:
-        while not done.is_set():
-            locks.any_app_is_alive()
-
-    with ThreadPoolExecutor(2) as pool:
-        looking = [pool.submit(look) for _ in range(2)]
-        try:
-            for _ in range(500):
-                with locks.app() as lock:
-                    assert Path(lock.lock_file).exists()
-        finally:
-            done.set()
-        assert [look.exception() for look in looking] == [None, None]

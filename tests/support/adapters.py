@@ -95,3 +95,8 @@ def write(
             tensors[f"{name}.alpha"] = torch.tensor(float(alpha))
     save_file(tensors, path, metadata)
     return path
+
+
+def write_half(path: Path, dialect: str = "transformer", seed: int = 1) -> Path:
+    """One that fits an expert of Wan 2.2 A14B."""
+    return write(path, dialect, seed=seed, but="proj_out")

@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from tests.support.warm import WarmProcess, shared_warm
+from tests.support.processes.warm import WarmProcess, shared_warm
 from wan_pipeline.cli import main
 from wan_pipeline.settings import REPOSITORY
 

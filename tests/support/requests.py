@@ -6,10 +6,11 @@ from typing import Any
 
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import SilentObserver
-from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 Silence = SilentObserver
+BALL = Draft(prompt="a red ball", seed=1)
 
 
 def make_request(**changes: Any) -> GenerationRequest:

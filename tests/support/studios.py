@@ -11,7 +11,7 @@ from threading import Thread
 
 import psutil
 
-from tests.support.warm import Warm, WarmProcess
+from tests.support.processes.warm import Warm, WarmProcess
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.launch import RunningWorker, options_of, settings_of, settings_parser, worker_log
 from wan_pipeline.jobs.supervisor import Supervisor

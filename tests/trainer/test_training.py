@@ -1,16 +1,11 @@
-"""A training on a tiny model: what it writes, that it repeats itself, and that nothing stops it for good."""
+"""A training on a tiny model: what it writes, that it repeats itself, and that it goes on where it was."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
 import shutil
-import signal
-import weakref
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,27 +14,18 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests.support import tiny
-from tests.support.commands import MODEL, make_folders, started, wan
-from tests.support.trainings import Watcher
-from wan_pipeline.cli import main
-from wan_pipeline.cli.training_line import TrainingLine
+from tests.support.trainings import STEPS, Watcher, run
 from wan_pipeline.engine.lora.adapters import AdapterHome, applied, read_weights
-from wan_pipeline.errors import Cancelled, OutOfMemory, StorageError, UserError
+from wan_pipeline.errors import Cancelled, UserError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.models.precision import Precision
+from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer import run as run_module
 from wan_pipeline.trainer.dataset.folder import DatasetError, Item
 from wan_pipeline.trainer.dataset.pixels import read_pixels
-from wan_pipeline.trainer.experts import Trainable
 from wan_pipeline.trainer.files.naming import NameTakenError
-from wan_pipeline.trainer.files.output import Output
 from wan_pipeline.trainer.files.state import ResumeError
-from wan_pipeline.trainer.loop import Loop, NotFiniteError
-from wan_pipeline.trainer.memory.choose import TrainingPlanner
-from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.preparation import encode as encode_module
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
 from wan_pipeline.trainer.request import TrainingRequest
@@ -47,29 +33,6 @@ from wan_pipeline.trainer.run import forecast_training, train
 from wan_pipeline.trainer.trained import Trained
 
 CPU = torch.device("cpu")
-STEPS = 6
-REPORTED = ["lora", "files", "steps", "loss", "validation_loss", "validation", "best_step", "hint", "checkpoints"]
-REPORTED += ["seconds", "peak_memory_gib", "sha256"]
-
-
-@pytest.fixture(scope="module")
-def request_of(pictures: Path) -> TrainingRequest:
-    return TrainingRequest(pictures, "look", steps=STEPS, rank=2)
-
-
-@pytest.fixture(scope="module")
-def whole(request_of: TrainingRequest, settings: Settings) -> tuple[Trained, list[TrainingProgress]]:
-    """A training in one go, and what it told."""
-    watcher = Watcher()
-    return train(request_of, settings, watcher), watcher.told
-
-
-def cancel(*_: object) -> None:
-    raise Cancelled("The training was cancelled.")
-
-
-def run(request: TrainingRequest, settings: Settings, stop_after: int = 1000) -> Trained:
-    return train(request, settings, Watcher(stop_after))
 
 
 def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgress]], settings: Settings) -> None:
@@ -181,30 +144,6 @@ def test_a_picture_that_goes_or_changes_while_it_is_read_is_named(
         run(asked, settings)
 
 
-@pytest.mark.soak  # above the same in one process
-def test_killed_and_interrupted_commands_go_on_where_they_were(pictures: Path, tmp_path: Path, tiny_demo: Path) -> None:
-    (tmp_path / "few").mkdir()
-    for number in range(2):
-        shutil.copy(pictures / f"{number}.png", tmp_path / "few")
-    folders = make_folders(tmp_path, tiny_demo)
-    options = [*folders, "--model", MODEL, "--dataset", tmp_path / "few", "--rank", "2", "--steps", "6", "--json"]
-    with started(tmp_path, "train", *options, "--output", "parts") as (process, stderr):
-        for line in stderr:
-            if line.startswith("training 1/"):
-                os.kill(process.pid, signal.SIGINT)
-        assert process.wait(60) == 130
-    killed = wan("train", *options, "--output", "parts", "--resume", WAN_STUDIO_CRASH="checkpoint-saved:1")
-    assert killed.returncode == -signal.SIGKILL
-    resumed, whole = (
-        wan("train", *options, *more) for more in (("--output", "parts", "--resume"), ("--output", "whole"))
-    )
-    reports = [json.loads(done.stdout.splitlines()[-1]) for done in (whole, resumed)]
-    assert reports[0]["sha256"] == reports[1]["sha256"]
-    assert list(reports[0]) == REPORTED
-    assert Path(reports[1]["lora"]) == tmp_path / "loras" / "parts.safetensors"
-    assert "training 6/6, loss " in resumed.stderr
-
-
 def test_stock_diffusers_reads_every_key_to_the_same_effect(
     request_of: TrainingRequest, settings: Settings, tiny_demo: Path
 ) -> None:
@@ -251,172 +190,6 @@ def test_two_experts_take_turns_and_give_a_pair(
             ups.append(file.get_tensor("diffusion_model.blocks.1.ffn.2.lora_B.weight"))
     assert all(up.abs().max() > 0 for up in ups)
     assert not torch.equal(*ups)
-
-
-def test_a_loss_that_is_no_number_stops_it_and_keeps_the_last_checkpoint(
-    whole: tuple[Trained, list[TrainingProgress]],
-    request_of: TrainingRequest,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    draw = Loop._draw
-
-    def poisoned(loop: Loop, expert):
-        noisy, text = draw(loop, expert)
-        return (replace(noisy, velocity=noisy.velocity * math.nan) if loop.steps_done == 4 else noisy), text
-
-    monkeypatch.setattr(Loop, "_draw", poisoned)
-    with pytest.raises(NotFiniteError, match=r"Step 5 gave a loss that is not a number.*0\.003.*step 3"):
-        run(replace(request_of, output="bad"), settings)
-    kept = settings.workspace / "training" / "bad"
-    assert {path.name for path in kept.iterdir()} == {"state.safetensors", "bad-2.safetensors", "bad-3.safetensors"}
-    monkeypatch.undo()
-    assert run(replace(request_of, output="bad", resume=True), settings).lora.sha256 == whole[0].lora.sha256
-
-
-def test_a_full_disk_on_the_way_is_said_and_costs_nothing(
-    request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise StorageError("The disk of the folder is full; free some space.")
-
-    monkeypatch.setattr("wan_pipeline.trainer.run.save_state", full)
-    trained = run(replace(request_of, output="full"), settings)
-    assert trained.steps == STEPS
-    assert any("state after step 2 could not be saved: The disk" in warning for warning in trained.warnings)
-
-
-def test_out_of_memory_goes_on_from_the_last_checkpoint_by_a_smaller_plan(
-    whole: tuple[Trained, list[TrainingProgress]],
-    request_of: TrainingRequest,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    draw, raised = Loop._draw, []
-
-    def short(loop: Loop, expert):
-        if loop.steps_done == 4 and not raised:
-            raised.append(True)
-            raise torch.OutOfMemoryError("out of memory")
-        return draw(loop, expert)
-
-    monkeypatch.setattr(Loop, "_draw", short)
-    trained = run(replace(request_of, output="short"), settings)
-    assert any("ran out of memory; from step 3 on: fp32 weights, activations" in one for one in trained.warnings)
-    assert trained.lora.sha256 == whole[0].lora.sha256  # activations that are computed again are the same bits
-
-
-def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
-    whole: tuple[Trained, list[TrainingProgress]],
-    request_of: TrainingRequest,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    again = TrainingPlan(Precision.FP32, recomputes=True)
-    smaller = TrainingPlan(Precision.FP32, small_factors=True), again, again
-    draw, load, plans, failed, models = Loop._draw, run_module.load_trainable, iter(smaller), [], []
-
-    def short(loop: Loop, expert):
-        if loop.steps_done == 4 and len(failed) < 2:
-            failed.append(loop.plan)
-            models.append(weakref.ref(loop.model.experts[0].transformer))
-            raise torch.OutOfMemoryError("out of memory")
-        return draw(loop, expert)
-
-    monkeypatch.setattr(Loop, "_draw", short)
-
-    def load_one_at_a_time(model: InstalledModel, plan: TrainingPlan, *rest: Any) -> Trainable:
-        assert all(loaded() is None for loaded in models)
-        if plan.recomputes and len(failed) == 2:
-            failed.append(plan)
-            raise torch.OutOfMemoryError("out of memory")
-        return load(model, plan, *rest)
-
-    monkeypatch.setattr(run_module, "load_trainable", load_one_at_a_time)
-    monkeypatch.setattr(TrainingPlanner, "smaller", lambda planner, _: planner._candidate(next(plans)))
-    assert run(replace(request_of, output="twice"), settings).lora.sha256 == whole[0].lora.sha256
-    assert failed == [TrainingPlan(Precision.FP32), *smaller[:2]]
-
-
-def test_without_a_smaller_plan_it_says_what_is_kept(
-    request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def short(*_: object) -> None:
-        raise torch.OutOfMemoryError("out of memory")
-
-    monkeypatch.setattr(run_module, "load_trainable", short)
-    with pytest.raises(OutOfMemory, match=r"by the smallest plan \(fp32 weights, activations.*Nothing was saved yet"):
-        run(replace(request_of, output="none"), settings)
-
-
-def test_a_pair_is_written_as_a_whole_or_not_at_all(settings: Settings) -> None:
-    output, tensors = Output(settings, "both"), {"a": torch.zeros(2)}
-    (blocked := settings.loras / "both_low_noise.safetensors").mkdir()
-    with pytest.raises(StorageError):
-        output.write_result({"high_noise": tensors, "low_noise": tensors}, {})
-    assert not list(settings.loras.glob("both_high*"))
-    blocked.rmdir()
-    output.write_result({"high_noise": tensors, "low_noise": tensors}, {})
-    with pytest.raises(NameTakenError, match="'both_high_noise'"):
-        output.check(["high_noise", "low_noise"], resume=False)
-    with pytest.raises(NameTakenError, match="'BOTH_high_noise'"):
-        Output(settings, "BOTH").check(["high_noise", "low_noise"], resume=False)
-    with pytest.raises(ResumeError, match="no unfinished training"):
-        output.check(["high_noise", "low_noise"], resume=True)
-    output.folder.mkdir(parents=True, exist_ok=True)
-    output.state.write_bytes(b"")
-    output.check(["high_noise", "low_noise"], resume=True)
-
-
-def test_the_command_reports_as_json_and_says_where_it_was_stopped(
-    pictures: Path, tiny_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "one").mkdir()
-    shutil.copy(pictures / "1.png", tmp_path / "one")
-    folders = make_folders(tmp_path, tiny_demo)
-    asked = ["train", *folders, "--model", MODEL, "--dataset", str(tmp_path / "one"), "--steps", "1", "--rank", "2"]
-    assert main([*asked, "--output", "done", "--json"]) == 0
-    assert list(json.loads(capsys.readouterr().out.splitlines()[-1])) == REPORTED
-    monkeypatch.setattr(TrainingLine, "cancelled", lambda _: True)
-    assert main([*asked, "--output", "early"]) == 130
-    assert "stopped; nothing was trained yet." in capsys.readouterr().err
-    monkeypatch.undo()
-    do_step = Loop.do_step
-    monkeypatch.setattr(Loop, "do_step", lambda loop, turns: cancel() if loop.steps_done else do_step(loop, turns))
-    assert main([*asked, "--steps", "2", "--output", "later"]) == 130
-    assert "stopped; the same command with --resume goes on." in capsys.readouterr().err
-
-
-def test_every_option_of_the_command_reaches_the_training(
-    pictures: Path, tiny_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[TrainingRequest] = []
-
-    def foreseen(request: TrainingRequest, *_: object) -> str:
-        asked.append(request)
-        return ""
-
-    monkeypatch.setattr(run_module, "forecast_training", foreseen)
-    changed = {
-        "recipe": "motion-quick",
-        "trigger": "wug",
-        "regularisation": pictures,
-        "regularisation_clips": 3,
-        "steps": 5,
-        "rank": 7,
-        "learning_rate": 0.01,
-        "accumulation": 2,
-        "caption_dropout": 0.3,
-        "seed": 9,
-    }
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
-    flags = ["--resume", "--deterministic", "--forecast"]
-    folders = make_folders(tmp_path, tiny_demo)
-    assert main(["train", *folders, "--dataset", str(pictures), "--output", "all", *options, *flags]) == 0
-    wanted = TrainingRequest(pictures, "all", resume=True, deterministic=True, **changed)
-    assert asked == [wanted]
-    plain = TrainingRequest(pictures, "all")
-    assert not [name for name in changed if getattr(plain, name) == getattr(wanted, name)]
 
 
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from training import architecture
-from training.autoencoder import plain_copy
+from training.autoencoder.pixels import PixelPool
+from training.autoencoder.step import VaeStep, with_fast_norms
+from training.autoencoder.training import plain_copy
 from training.common import Clock, MovingAverage
 from training.compact import compact_transformer, compact_vae, principal_basis
-from training.denoiser import denoising_loss, load_parts, noise_levels
+from training.denoiser.latents import Pool, Shape
+from training.denoiser.muon import Muon
+from training.denoiser.training import denoising_loss, load_parts, noise_levels
 from training.distributed import ProcessGroup, run_distributed
 from training.export import RECORD, export_checkpoint, import_checkpoint
-from training.latents import Pool, Shape
-from training.muon import Muon
-from training.pixels import PixelPool
-from training.vae_step import VaeStep, with_fast_norms
 from training.words import embed, tokenize
 from wan_pipeline.demo.captions import MAX_TOKENS, make_tokenizer
 from wan_pipeline.demo.scenes import render, sample_scenes
@@ -65,7 +65,7 @@ def test_windows_are_cut_from_what_was_drawn():
 
 @pytest.mark.soak
 def test_pool_gives_latents_of_one_shape_with_captions(vae, monkeypatch):
-    monkeypatch.setattr("training.latents.SHAPES", (Shape(64, 64, 9, 0.5), Shape(96, 64, 5, 0.5)))
+    monkeypatch.setattr("training.denoiser.latents.SHAPES", (Shape(64, 64, 9, 0.5), Shape(96, 64, 5, 0.5)))
     pool = Pool(vae, 64, "cpu", 3)
     pool.fill(0.0, 2)
     assert all(ring.filled for ring in pool.rings)
@@ -80,7 +80,7 @@ def test_pool_gives_latents_of_one_shape_with_captions(vae, monkeypatch):
 
 
 def test_a_ring_keeps_its_newest_clips(vae, monkeypatch):
-    monkeypatch.setattr("training.latents.SHAPES", (Shape(64, 64, 5, 1.0),))
+    monkeypatch.setattr("training.denoiser.latents.SHAPES", (Shape(64, 64, 5, 1.0),))
     ring = Pool(vae, 16, "cpu", 3).rings[0]
     for number in range(20):
         ring.put(torch.full((1, 48, 2, 4, 4), float(number)), torch.zeros(1, ring.tokens.shape[1], MAX_TOKENS))

@@ -24,6 +24,7 @@ AFTER_FINALS: dict[str, Callable[[str], Any]] = {
     "upscale": words.whole("upscale factor"),
     "interpolate": words.whole("interpolation factor"),
     "upscaler": str,
+    "interpolator": str,
 }
 """Settings of a final profile for what is done to the frames of finals: how each is read."""
 _NOT_SETUP = ("prompt", "seed", "image-fit", "image-crop", "noise-size", *(option.name for option in words.FILES))

@@ -60,10 +60,11 @@ class FinalProfile(Profile):
     upscale: Upscale | None = None
     interpolate: Interpolate | None = None
     upscaler: NetworkName | None = None
+    interpolator: NetworkName | None = None
 
     @property
     def post_processing(self) -> PostProcessing:
-        return PostProcessing(self.upscale or 1, self.interpolate or 1, self.upscaler or "")
+        return PostProcessing(self.upscale or 1, self.interpolate or 1, self.upscaler or "", self.interpolator or "")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class PostProcessing:
     interpolate: Literal[1] | Interpolate = 1
     upscaler: NetworkName = ""
     """Name of a file in the folder of upscalers; empty for the network that comes with the studio."""
+    interpolator: NetworkName = ""
+    """Name of a file in the folder of interpolators; empty for ffmpeg's motion compensation."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

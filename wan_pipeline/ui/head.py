@@ -13,15 +13,21 @@ from wan_pipeline.errors import NoReceiptError, UserError
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.projects.project import DEFAULT
 from wan_pipeline.studio import Studio
+from wan_pipeline.ui.common.clock import page_clock
 from wan_pipeline.ui.common.events import QUIET, Updates
 from wan_pipeline.ui.common.layout import Layout
+from wan_pipeline.ui.common.names import WAITING_CLIPS, badge_text
 from wan_pipeline.ui.common.projects import project_choices, project_switch
 from wan_pipeline.ui.common.room import PageLinks, RoomId
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.common.viewer import BANNER
 
-LOOK_SECONDS = 2.0
-"""How often a viewer app checks whether it has taken over."""
+LOOK_SECONDS, IDLE_LOOK_SECONDS = 2.0, 10.0
+"""How often a viewer app checks whether it has taken over, and how often any app looks at its notices."""
+BADGE_SECONDS, IDLE_BADGE_SECONDS = 1.0, 10.0
+LOOKS_ON = "#banner [data-looks-on]"
+SHOWS_QUEUE = "#stage, #queue-rows"
+"""The rooms that follow the queue, and with it the mark beside Queue."""
 CLIPS = [".mp4", ".mov", ".mkv", ".webm"]
 """What `show` opens; `assets/files.js` names them too."""
 FOREIGN = "What another program noted in it, its prompt or seed, is in the form."
@@ -42,11 +48,14 @@ class PageHead(Layout):
         )
         self.project = project_switch()
         self.banner = gr.HTML("", elem_id="banner")
-        self.timer = gr.Timer(LOOK_SECONDS, active=False)
         self.badge = gr.Textbox(visible="hidden", container=False)
+        self.notices_clock = page_clock(LOOK_SECONDS, LOOKS_ON, IDLE_LOOK_SECONDS)
+        self.badge_clock = page_clock(BADGE_SECONDS, WAITING_CLIPS, IDLE_BADGE_SECONDS, but_in=SHOWS_QUEUE)
 
     def wire(self, links: PageLinks) -> None:
-        gr.on([links.page.load, self.timer.tick], self.show_notices, None, [self.banner, self.timer], **QUIET)
+        looks = [links.page.load, self.notices_clock.tick]
+        gr.on(looks, self.show_notices, None, [self.banner], trigger_mode="always_last", **QUIET)
+        self.badge_clock.tick(self.show_badge, None, [self.badge], trigger_mode="always_last", **QUIET)
         opened = links.page.load(self.open_project, self.project, [self.project], js=PROJECT_IN_BROWSER, **QUIET)
         opened.then(None, self.project, None, js=KEEP_PROJECT)
         self.project.input(self.choose_project, self.project, [self.project], **QUIET)
@@ -78,11 +87,15 @@ class PageHead(Layout):
         return {self.project: gr.Dropdown(choices=project_choices(self._studio))}
 
     def show_notices(self) -> Updates:
-        """What was repaired in the workspace, and whether another app has it open: then look again until it has not."""
+        """What was repaired in the workspace, and whether another app has it open."""
         looks_on = self._studio.is_viewer
         sentences = [*self._studio.notices, *([BANNER] if looks_on else [])]
         html = self._templates.render("common/banner.html", sentences=sentences, looks_on=looks_on)
-        return {self.banner: html, self.timer: gr.Timer(active=looks_on)}
+        return {self.banner: html}
+
+    def show_badge(self) -> Updates:
+        """How many clips run or wait, in the rooms that show nothing else of the queue."""
+        return {self.badge: badge_text(self._studio.jobs.counts(), self._studio.jobs.queue_state())}
 
     def open_clip(self, links: PageLinks, path: str | None) -> Updates:
         """The settings of a clip from anywhere, in the form; what of them is missing here is said."""

@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from tests.api.conftest import OWNERS_PAGE, refused_page
+from tests.support.processes.warm import Warm
 from tests.support.servers.asgi import serving
 from tests.support.studios import opened_warm
-from tests.support.warm import Warm
 from wan_pipeline.access.guard import Guard
 from wan_pipeline.access.visitors import Strangers
 from wan_pipeline.api.app import shared_app

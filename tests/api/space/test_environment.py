@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.space.conftest import CLIENT, ENVIRONMENT, HOST
-from tests.support.counting import MODULE, state_file
+from tests.support.processes.counting import MODULE, state_file
 from wan_pipeline import settings as module
 from wan_pipeline.access.callers import Request, client_address
 from wan_pipeline.access.visitors import CAPS

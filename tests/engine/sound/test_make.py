@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import sounds
+from tests.support.models import sounds
 from wan_pipeline.engine.sound.make import make_sound
 from wan_pipeline.errors import Cancelled, GenerationError, ModelError
 from wan_pipeline.models.library import InstalledModel

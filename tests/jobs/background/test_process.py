@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.counting import Count, lock, process, state_file
 from tests.support.hostile import BAD_JSON, BAD_VALUES, short
+from tests.support.processes.counting import Count, lock, process, state_file
 from tests.support.studios import wait_for
 from wan_pipeline.jobs.background.process import BackgroundProcess, run_alone
 from wan_pipeline.settings import Settings

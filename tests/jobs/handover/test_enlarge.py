@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
-from wan_pipeline.engine.upscaler.files import BUNDLED, list_upscalers, upscaler_file
+from wan_pipeline.engine.upscaler.files import BUNDLED, upscalers_in
 from wan_pipeline.engine.upscaler.frames import frame_upscaler, in_tiles
 from wan_pipeline.engine.upscaler.network import WEIGHTS, load_upscaler
 from wan_pipeline.engine.upscaler.rrdb import RRDBNet
@@ -69,12 +69,12 @@ def test_networks_of_files_are_read(settings: Settings) -> None:
     networks = {name: RRDBNet(8, 4, 2, scale).eval() for name, scale in (("four", 4), ("two", 2))}
     for name, network in networks.items():
         save_file(network.state_dict(), settings.upscalers / f"{name}.safetensors")
-    assert list_upscalers(settings.upscalers) == (BUNDLED, "four", "small", "two")
+    assert upscalers_in(settings.upscalers).names() == (BUNDLED, "four", "small", "two")
     with torch.inference_mode():
-        again = load_upscaler(device, upscaler_file(settings.upscalers, "small"))
+        again = load_upscaler(device, upscalers_in(settings.upscalers).find("small"))
         assert torch.equal(again(frame, 3), own(frame, 3))
         for name, network in networks.items():
-            found = load_upscaler(device, upscaler_file(settings.upscalers, name))
+            found = load_upscaler(device, upscalers_in(settings.upscalers).find(name))
             assert torch.equal(found(frame, network.scale), network(frame).clamp(0, 1))
     small = drawing(32).astype(np.uint16) * 257
     made = frame_upscaler(settings, 2, "four")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.models.sounds import write_ace_step
 from tests.support.observers import Recorder
-from tests.support.sounds import write_ace_step
 from wan_pipeline.cli import main
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.clips.sound.listen import loudness, sound_sha256

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.jobs.training.test_trainings import of, pictures, wanted  # noqa: F401 - fixtures
+from tests.support.processes.warm import Warm, WarmProcess
 from tests.support.studios import QUICK, opened, read_settings, wait_for, words_of, write_settings
-from tests.support.warm import Warm, WarmProcess
+from tests.support.trainings import of
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.training.job import TrainingState
 from wan_pipeline.jobs.training.process import MODULE, train_next
@@ -63,8 +63,8 @@ def supervising(
 
 def test_killed_at_a_checkpoint_it_goes_on_to_the_same_weights(
     studio: Studio,
-    pictures: Path,  # noqa: F811
-    wanted: str,  # noqa: F811
+    pictures: Path,
+    wanted: str,
     warm: Warm,
 ) -> None:
     training_id = studio.trainings.submit(of(pictures))
@@ -85,7 +85,7 @@ def test_killed_at_a_checkpoint_it_goes_on_to_the_same_weights(
 
 def test_it_is_started_only_while_nobody_wants_the_device(
     studio: Studio,
-    pictures: Path,  # noqa: F811
+    pictures: Path,
     warm: Warm,
 ) -> None:
     with supervising(studio, warm) as (supervisor, launcher):
@@ -104,7 +104,7 @@ def test_it_is_started_only_while_nobody_wants_the_device(
         assert len(launcher.started) == 1
 
 
-def test_a_process_that_cannot_start_fails_what_waits(studio: Studio, pictures: Path, warm: Warm) -> None:  # noqa: F811
+def test_a_process_that_cannot_start_fails_what_waits(studio: Studio, pictures: Path, warm: Warm) -> None:
     training_id = studio.trainings.submit(of(pictures))
     with supervising(studio, warm, "refuse") as (supervisor, launcher):
         for _ in range(MAX_FAILED_STARTS):
@@ -120,7 +120,7 @@ def trainers() -> list[psutil.Process]:
 
 @pytest.mark.soak
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
-def test_the_app_starts_it_and_its_end_changes_nothing(settings: Settings, pictures: Path, wanted: str) -> None:  # noqa: F811
+def test_the_app_starts_it_and_its_end_changes_nothing(settings: Settings, pictures: Path, wanted: str) -> None:
     with opened(settings) as studio:
         studio.start()
         training_id = studio.trainings.submit(of(pictures))

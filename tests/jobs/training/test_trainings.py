@@ -16,7 +16,7 @@ from tests.support.files.pictures import write_pictures
 from tests.support.hostile import BAD_JSON
 from tests.support.queues import OpenQueue
 from tests.support.studios import PATIENCE, QUICK, wait_for
-from tests.support.trainings import Watcher
+from tests.support.trainings import JOB_STEPS, Watcher, of
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs import device
 from wan_pipeline.jobs.training import foreground
@@ -31,31 +31,6 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 from wan_pipeline.trainer.files.output import Output
 from wan_pipeline.trainer.progress import TrainingProgress, TrainingStage
-from wan_pipeline.trainer.request import TrainingRequest
-
-STEPS = 40
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read only."""
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
-
-
-@pytest.fixture(scope="session")
-def wanted(pictures: Path, tiny_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SHA-256 of the weights that the request gives when nothing comes between."""
-    from wan_pipeline.progress import SilentObserver
-    from wan_pipeline.trainer.run import train
-
-    folder = tmp_path_factory.mktemp("whole")
-    settings = Settings(folder / "workspace", loras=folder / "loras", models=folder, demo_checkpoint=tiny_demo)
-    settings.make_folders()
-    return train(of(pictures), settings, SilentObserver()).lora.sha256
-
-
-def of(pictures: Path, name: str = "look") -> TrainingRequest:
-    return TrainingRequest(pictures, name, steps=STEPS, rank=2)
 
 
 @contextmanager
@@ -87,10 +62,10 @@ def test_a_training_is_done_and_its_row_tells_all_of_it(studio: Studio, pictures
     assert train_next(studio.settings) is TrainingState.DONE
     done = job(studio, training_id)
     assert done.result is not None and done.result.sha256 == wanted
-    assert (done.result.lora, done.result.steps, done.step, done.total) == ("look", STEPS, STEPS, STEPS)
+    assert (done.result.lora, done.result.steps, done.step, done.total) == ("look", JOB_STEPS, JOB_STEPS, JOB_STEPS)
     assert done.memory_gib and done.step_seconds and done.finished_at and "fp32" in done.note
     points = studio.trainings.points(training_id)
-    assert [point.step for point in points] == list(range(STEPS + 1))
+    assert [point.step for point in points] == list(range(JOB_STEPS + 1))
     assert all(point.loss and point.rate is not None for point in points[1:])
     assert [point.step for point in points if point.validation] == [0, 10, 20, 30, 40]
     assert len(studio.trainings.points(training_id, limit=10)) < 20
@@ -104,7 +79,7 @@ def test_it_gives_way_to_clips_and_goes_on_to_the_same_weights(studio: Studio, p
         wait_for_steps(studio, training_id)
         clip = studio.submit(QUICK)
     paused = job(studio, training_id)
-    assert paused.state is TrainingState.PAUSED and 0 < paused.step < STEPS
+    assert paused.state is TrainingState.PAUSED and 0 < paused.step < JOB_STEPS
     assert train_next(studio.settings) is None  # the clip waits still
     with WorkspaceLocks(studio.settings.workspace).device():
         assert OpenQueue(studio.settings.database).worker.claim().id == clip
@@ -182,7 +157,7 @@ def test_one_that_died_when_its_lora_was_written_is_done(studio: Studio, picture
     with Database(studio.settings.database).transaction() as connection:
         connection.execute("UPDATE trainings SET state = 'training', result = '', finished_at = NULL")
     assert train_next(studio.settings) is TrainingState.DONE
-    assert (job(studio, training_id).result.steps, job(studio, training_id).result.lora) == (STEPS, "look")
+    assert (job(studio, training_id).result.steps, job(studio, training_id).result.lora) == (JOB_STEPS, "look")
 
 
 def test_samples_show_every_checkpoint_beside_the_base(studio: Studio, pictures: Path, wanted: str) -> None:

@@ -11,16 +11,13 @@ import huggingface_hub
 import huggingface_hub.constants
 import pytest
 
-from tests.support.servers.hub import HubServer, hub_server
+from tests.support.servers.hub import REPO, WEIGHTS, HubServer
 from wan_pipeline.errors import Cancelled, ModelError, StorageError
 from wan_pipeline.models import transfer
 from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.hub.client import Hub
 from wan_pipeline.models.hub.download import damaged_files, download, plan_download
 from wan_pipeline.models.transfer import TransferProgress
-
-REPO = "tiny/wan"
-WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
 
 class Watcher:
@@ -35,31 +32,6 @@ class Watcher:
 
     def cancelled(self) -> bool:
         return self._stop_after is not None and bool(self.seen) and self.seen[-1].done_bytes > self._stop_after
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def published(tiny_demo, tmp_path) -> Path:
-    """What the server holds: a tiny model, and files that nobody needs."""
-    folder = shutil.copytree(tiny_demo, tmp_path / "published")
-    (folder / "README.md").write_text("A model.")
-    (folder / "assets").mkdir()
-    (folder / "assets" / "picture.png").write_bytes(b"picture")
-    shutil.copy(folder / WEIGHTS, folder / "transformer" / "diffusion_pytorch_model.fp16.safetensors")
-    return folder
-
-
-@pytest.fixture
-def server(cache, published):
-    with hub_server() as server:
-        server.publish(REPO, published)
-        yield server
 
 
 def fetch(server: HubServer, watcher: Watcher | None = None, timeout: float = 10.0) -> Path:
@@ -233,53 +205,6 @@ def test_a_read_only_cache_is_a_sentence(server, cache):
     cache.chmod(0o500)
     with pytest.raises(StorageError, match="cannot be written to"):
         fetch(server)
-
-
-def test_a_misspelt_repository(server):
-    with pytest.raises(ModelError, match=r"no repository 'tiny/wna' at .* check the spelling"):
-        plan_download(Hub(server.url), "tiny/wna")
-
-
-@pytest.mark.parametrize("name", ["wan", "a/b/c", "../x", "tiny/..", "a b/c", ""])
-def test_what_is_no_name(server, name):
-    with pytest.raises(ModelError, match="write it as owner/name"):
-        plan_download(Hub(server.url), name)
-
-
-def test_a_gated_repository(server):
-    server.faults.gated = True
-    with pytest.raises(ModelError, match=r"tiny/wan is gated: accept its terms at .* `hf auth login`"):
-        plan_download(Hub(server.url), REPO)
-
-
-def test_an_unknown_revision(server):
-    with pytest.raises(ModelError, match="no such revision"):
-        plan_download(Hub(server.url), REPO, "v9")
-
-
-def test_no_network():
-    with pytest.raises(ModelError, match="cannot be reached for tiny/wan"):
-        plan_download(Hub("http://127.0.0.1:9"), REPO)
-
-
-def test_offline(server, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="while HF_HUB_OFFLINE is set"):
-        plan_download(Hub(server.url), REPO)
-
-
-def test_a_repository_in_another_layout(server, published):
-    (published / "model_index.json").unlink()
-    server.publish(REPO, published)
-    with pytest.raises(ModelError, match="not a model in diffusers layout"):
-        plan_download(Hub(server.url), REPO)
-
-
-def test_a_repository_without_safetensors(server, published):
-    (published / WEIGHTS).rename((published / WEIGHTS).with_suffix(".bin"))
-    server.publish(REPO, published)
-    with pytest.raises(ModelError, match=r"no \.safetensors weights in transformer"):
-        plan_download(Hub(server.url), REPO)
 
 
 def test_verify_finds_one_wrong_byte_and_a_missing_file(server):

@@ -1,4 +1,4 @@
-"""Real disks for tests: a small one to fill, and one that cannot be written to."""
+"""Real disks for tests: a small one to fill, one that cannot be written to, and what a failing one leaves."""
 
 from __future__ import annotations
 
@@ -33,3 +33,10 @@ def read_only_disk(folder: Path) -> Iterator[Path]:
     with small_disk(folder, "1m"):
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
         yield folder
+
+
+def spoil(database: Path) -> None:
+    """Overwrite the middle of the file, as a failing disk does; its first page stays whole."""
+    content = bytearray(database.read_bytes())
+    content[8192:-4096] = b"\xaa" * (len(content) - 12288)
+    database.write_bytes(content)

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+from tests.support.processes.warm import Warm, WarmProcess
 from tests.support.queues import OpenQueue
 from tests.support.studios import read_settings, wait_for, write_settings
-from tests.support.warm import Warm, WarmProcess
 from wan_pipeline.jobs.job import FINISHED
 from wan_pipeline.jobs.launch import RunningWorker, worker_log
 from wan_pipeline.jobs.supervisor import Supervisor

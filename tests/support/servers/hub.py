@@ -17,6 +17,8 @@ from tests.support.servers import running
 
 LARGE = (".safetensors",)
 """What is stored beside git, by its SHA-256."""
+REPO = "tiny/wan"
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support.pages import TEMPLATES, Reader
-from tests.ui.create.test_form import TAKES_ALL
+from tests.ui.create.forms import TAKES_ALL
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.layers import Setup

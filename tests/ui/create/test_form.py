@@ -2,107 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from tests.support.pages import TEMPLATES
-from wan_pipeline.errors import ImageError, RequestError, UserError
-from wan_pipeline.lora.schedule import Schedule
+from tests.ui.create.forms import FULL, PRESETS, SPEEDS, TAKES_ALL, choices, draw, shown
+from wan_pipeline.errors import ImageError
 from wan_pipeline.models.registry import (
     DEMO,
-    MODELS,
     WAN21_FLF2V,
     WAN21_VACE_1_3B,
     WAN22_I2V_A14B,
     WAN22_T2V_A14B,
     WAN22_TI2V_5B,
-    find,
 )
-from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
-from wan_pipeline.requests.presets import load_presets
+from wan_pipeline.models.spec import Mode, ModelSpec
 from wan_pipeline.requests.request import Draft, LoraChoice
 from wan_pipeline.requests.resolve import resolve
-from wan_pipeline.requests.sampling.speeds import load_speeds
-from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.ui.create import examples
-from wan_pipeline.ui.create.fields.field import Choices, parse_number
-from wan_pipeline.ui.create.fields.files import FILE_FIELDS
-from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, with_row, write_rows
-from wan_pipeline.ui.create.fields.size import size_choices
 from wan_pipeline.ui.create.fields.table import FIELDS
 from wan_pipeline.ui.create.form import Form, Part, read_draft
 from wan_pipeline.ui.create.hints import fill, fit_to_model, placeholders
-from wan_pipeline.ui.create.layout import FormLayout
-from wan_pipeline.ui.create.saved_form import restore
-
-PRESETS = load_presets(REPOSITORY / "presets")[0]
-SPEEDS = load_speeds(REPOSITORY / "presets" / "speeds")[0]
-TAKES_ALL = replace(DEMO, last_image=LastImage.OPTIONAL, takes_control=True, guidance_scale_2=3.0)
-
-
-def choices(mode: Mode, *models: ModelSpec, image: Path | None = None) -> Choices:
-    return Choices(
-        mode,
-        models,
-        PRESETS,
-        "a red ball",
-        lambda name: find(name or "demo"),
-        lambda: models,
-        image,
-        SPEEDS,
-    )
-
-
-FULL = Draft(
-    prompt="a red ball",
-    image=Path("first.png"),
-    model="demo",
-    preset="noir",
-    negative_prompt="text",
-    seed=2**32 - 1,
-    width=320,
-    height=192,
-    num_frames=17,
-    fps=16,
-    num_inference_steps=8,
-    noise_size="192x160",
-    guidance_scale=2.5,
-    flow_shift=4.0,
-    scheduler="euler",
-    loras=(
-        LoraChoice("paint", 0.5),
-        LoraChoice("ink", -1.0, schedule=Schedule.parse("0:0, 0.3:1")),
-        LoraChoice("fast", weight_high=3.0, weight_low=1.5),
-        LoraChoice("paint", 0.5),
-    ),
-    guidance_scale_2=1.5,
-    image_fit="pad",
-    image_crop=0.25,
-    last_image=Path("last.png"),
-    control_video=Path("control.mp4"),
-    control_mask=Path("mask.png"),
-    reference_images=(Path("one.png"), Path("two.png")),
-    quantization="int8",
-    cache="seacache",
-    cache_amount=0.75,
-    guidance_interval=(0.2, 0.9),
-    early_end=0.25,
-    speed="wan2.2-t2v-4-steps",
-    prompt_before="35mm film.",
-    prompt_after="warm light",
-    quality="fine-detail",
-)
-
-
-def draw(choices: Choices) -> Form:
-    """The form of a page."""
-    with gr.Blocks():
-        return FormLayout(choices, TEMPLATES).form
 
 
 @pytest.fixture(params=list(Mode))
@@ -121,10 +43,6 @@ def start(form: Form) -> dict[Any, Any]:
     if "image" in form.components:
         values[form["image"]] = "first.png"
     return values
-
-
-def shown(draft: Draft, spec: ModelSpec = DEMO) -> dict[str, Any]:
-    return {name: field.show(draft, spec) for name, field in FIELDS.items()}
 
 
 def test_every_setting_is_in_the_table() -> None:
@@ -222,114 +140,9 @@ def test_what_is_left_empty_is_left_to_the_preset(form: Form) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "number"), [("", int, None), ("  ", float, None), (" 12 ", int, 12), ("2,5", float, 2.5)]
-)
-def test_numbers_as_people_type_them(text: str, kind: type[int] | type[float], number: float | None) -> None:
-    assert parse_number("seed", "Seed", text, kind) == number
-
-
-@pytest.mark.parametrize("text", ["abc", "1.5", "1" * 5000, "<b>1</b>", "None"])
-def test_what_is_no_whole_number_gets_a_short_sentence(text: str) -> None:
-    with pytest.raises(RequestError, match="is not a whole number") as error:
-        parse_number("seed", "Seed", text, int)
-    assert len(str(error.value)) < 150
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "sentence"), [("", "192", "no width"), ("320", "", "no height"), ("a", "192", "Width 'a'")]
-)
-def test_a_custom_size_needs_both_sides(width: str, height: str, sentence: str) -> None:
-    with pytest.raises(RequestError, match=sentence):
-        read_draft({**shown(FULL), "size": "custom", "width": width, "height": height}, DEMO)
-
-
-@pytest.mark.parametrize("spec", MODELS.values(), ids=lambda spec: spec.id)
-def test_every_length_offered_can_be_made(spec: Any) -> None:
-    low, high = spec.length_bounds
-    lengths = [low + quarter * 0.25 for quarter in range(round((high - low) * 4) + 1)]
-    frames = [spec.frames_of(length, spec.fps) for length in lengths]
-    assert all(count % spec.temporal_compression == 1 and 1 < count <= spec.max_frames for count in frames)
-    assert lengths[-1] == high
-
-
-def read_loras(*rows: LoraRow, spec: ModelSpec = DEMO) -> tuple[LoraChoice, ...]:
-    return read_draft({**shown(FULL), "loras": write_rows(rows)}, spec).loras
-
-
-def test_lora_rows_as_people_fill_them_in() -> None:
-    assert read_loras(LoraRow("paint", weight=""), LoraRow("ink", on=False)) == (LoraChoice("paint", 1.0),)
-    by_expert = LoraRow("fast", weight="3", low="1,5")
-    assert read_loras(by_expert, spec=TAKES_ALL) == (LoraChoice("fast", weight_high=3.0, weight_low=1.5),)
-    assert read_loras(by_expert) == (LoraChoice("fast", 3.0),), "this model has one expert"
-    with pytest.raises(RequestError, match="Weight of LoRA 'paint' 'heavy' is not a number"):
-        read_loras(LoraRow("paint", weight="heavy"))
-    with pytest.raises(RequestError, match=r"LoRA 'paint' over the steps: the shares .* do not rise"):
-        read_loras(LoraRow("paint", over="0.5:1, 0.2:0"))
-
-
-@pytest.mark.parametrize("text", ["{", "[3]", '[{"name": "x", "more": 1}]', '[{"weight": "1"}]', "[" * 10_000])
-def test_what_is_no_lora_rows_is_one_sentence(text: str) -> None:
-    with pytest.raises(RequestError, match=r"The LoRAs of the form cannot be read: .*; reload the page"):
-        read_draft({**shown(FULL), "loras": text}, DEMO)
-
-
-def test_a_lora_is_added_once_and_turned_on_again() -> None:
-    text = with_row(write_rows([LoraRow("ink", "0.5", on=False)]), "paint")
-    assert read_rows(with_row(text, "ink")) == (LoraRow("ink", "0.5"), LoraRow("paint"))
-
-
-def test_a_faster_clip_that_is_too_long_is_said_in_seconds() -> None:
-    with pytest.raises(UserError, match=r"1 s at 60 frames per second are 61 frames; .* at most 49"):
-        read_draft({**shown(FULL), "fps": "60"}, DEMO)
-
-
-def test_sizes_follow_model_and_mode() -> None:
-    assert size_choices(WAN22_TI2V_5B, Mode.TEXT_TO_VIDEO)[0][1] == "1280x704"
-    assert size_choices(DEMO, Mode.IMAGE_TO_VIDEO)[0][1] == "match"
-
-
 def test_the_examples_are_there() -> None:
     assert all(picture.path.is_file() for picture in examples.PICTURES)
     assert len(PRESETS) >= 8
-
-
-def test_what_the_browser_saved_is_restored_if_it_makes_sense() -> None:
-    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
-    saved = {name: None for name in form.components if name not in FILE_FIELDS}
-    saved |= {"seconds": 1.5, "model": "demo", "preset": "noir", "prompt": "saved", "size": "320x192"}
-    given = restore(form, json.dumps(saved))
-    assert (given[form["prompt"]], given[form["preset"]].value, given[form["seed"]]) == ("saved", "noir", "")
-    assert restore(form, json.dumps(saved | {"preset": "gone"}))[form["preset"]].value is None
-    assert restore(form, json.dumps(saved | {"seconds": 2}))[form["seconds"]].value == 2
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *(
-            {"model": "gone"},
-            {"model": None},
-            {"seconds": "x"},
-            {"seconds": True},
-            {"seconds": None},
-            {"seconds": 1e400},
-        ),
-        *({"prompt": 3.0}, {"prompt": ["x"]}, {"prompt": "\ud800"}, {"unknown": "x"}, {"loras": "[3]"}),
-    ],
-    ids=str,
-)
-def test_a_saved_form_that_makes_no_sense_is_not_restored(change: dict[str, Any]) -> None:
-    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
-    saved = {name: None for name in form.components if name not in FILE_FIELDS}
-    saved |= {"seconds": 1.5, "model": "demo", "preset": "noir", "size": "320x192"}
-    assert restore(form, json.dumps(saved | change)) == {form["prompt"]: gr.skip()}
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "[" * 10_000])
-def test_what_is_no_saved_form_is_not_restored(text: str) -> None:
-    form = draw(choices(Mode.TEXT_TO_VIDEO, DEMO))
-    assert restore(form, text) == {form["prompt"]: gr.skip()}
 
 
 def test_speeds_are_offered_for_their_models_only() -> None:

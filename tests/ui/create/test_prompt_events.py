@@ -14,10 +14,12 @@ from wan_pipeline.errors import ImageError, LoraError, RequestError, UserError
 from wan_pipeline.models.registry import DEMO, MODELS
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.prompts.known_words import vocabulary_notes, write_prompt
+from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.create import examples
 from wan_pipeline.ui.create.carry import CarriedBoxes, carry
 from wan_pipeline.ui.create.choices import choices_of
+from wan_pipeline.ui.create.events.loras import NO_ROWS, LoraEvents
 from wan_pipeline.ui.create.events.prompts import PromptEvents
 from wan_pipeline.ui.create.events.tools import PromptTools
 from wan_pipeline.ui.create.fields.faults import field_at_fault
@@ -174,3 +176,19 @@ def test_a_pasted_lora_tag_becomes_a_row_by_one_click(
     again = events.act(values | {prompt: typed, layout.form[rows]: there}, click)
     assert read_rows(again[layout.form[rows]]) == (LoraRow("ink", "0.8", over="0:0, 1:1"),)
     assert layout.form[rows] not in events.act(values | {prompt: "other words"}, click)
+
+
+def test_the_same_lora_rows_are_drawn_again_when_the_page_shows_others(studio: Studio, settings: Settings) -> None:
+    """Gradio leaves alone what equals what it drew last, and so what was typed meanwhile."""
+    adapters.write(settings.loras / "ink.safetensors")
+    with gr.Blocks() as page:
+        links = page_links(page, studio)
+    layout = links.filler.forms[Mode.TEXT_TO_VIDEO]
+    events = LoraEvents(studio, TEMPLATES, layout, links)
+    text = write_rows([LoraRow("ink")])
+    first, again = (events.show_rows(text, DEMO.id, "")[layout.lora_rows] for _ in range(2))
+    assert first != again
+    drawn = dict(Reader(again).attributes)["data-drawn"]
+    assert events.show_rows(text, DEMO.id, str(drawn)) == {layout.lora_rows: gr.skip()}
+    assert events.show_rows("[]", DEMO.id, NO_ROWS) == {layout.lora_rows: gr.skip()}
+    assert events.show_rows("[]", DEMO.id, "")[layout.lora_rows] == ""

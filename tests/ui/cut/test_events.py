@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,6 +41,9 @@ class Tab:
         updates = self._took(self.answer(act, place, text))
         toast = updates.get(self.layout.toast)
         return toast if isinstance(toast, str) else ""
+
+    def select(self, place: int) -> None:
+        self._took(self.answer("select", place))
 
     def answer(self, act: str, place: object = "", text: str = "") -> Updates:
         return self.events.act(dict(self.values), gr.EventData(None, {"act": act, "clip": str(place), "text": text}))
@@ -98,6 +102,20 @@ def test_a_poll_reads_the_cut_only_when_its_file_has_changed(studio: Studio) -> 
     assert tab.poll() == nothing, "it was not read"
     os.utime(file)
     assert "cannot be read" in str(tab.poll()[tab.layout.head])
+
+
+def test_after_an_edit_the_boxes_are_drawn_again_and_a_poll_lets_them_be(studio: Studio) -> None:
+    film(studio)
+    tab = Tab(studio)
+    tab.select(1)
+    drawn = [
+        tab.answer(act, 1, text)[tab.layout.inspector]
+        for act, text in (("dissolve", "99"), ("dissolve", "many"), ("end", ""))
+    ]
+    marks = [re.findall('data-drawn-at="([0-9]+)"', html) for html in drawn]
+    assert all(marks) and len({*map(tuple, marks)}) == 3, "Gradio leaves alone what equals what it drew last"
+    assert "99" in tab.click("dissolve", 1, "99")
+    assert tab.poll() == {tab.layout.shown: gr.skip()}
 
 
 def test_a_cut_and_a_version_get_the_name_that_was_typed_when_a_button_is_pressed(studio: Studio) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,7 +10,7 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
-from tests.clips.test_gallery import put
+from tests.support.files.clips import put
 from tests.support.pages import NAMES, TEMPLATES, Reader, page_links
 from wan_pipeline.access.callers import Caller
 from wan_pipeline.access.guard import CALLER
@@ -23,7 +24,8 @@ from wan_pipeline.requests.post_processing import PostProcessing
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.studio import Studio
 from wan_pipeline.studio.derived import DerivedFiles
-from wan_pipeline.ui.common.events import Updates
+from wan_pipeline.ui.common.events import Click, Updates
+from wan_pipeline.ui.common.parts.many_clips import ManyClips
 from wan_pipeline.ui.gallery.events import GalleryEvents
 from wan_pipeline.ui.gallery.layout import GalleryLayout, Selection
 
@@ -102,9 +104,8 @@ def test_up_to_nine_clips_are_compared_and_many_are_changed_at_once(tab: Tab, st
     told = tab.click("many-move", text="Film")[tab.layout.toast]
     moved = studio.gallery.clip("job-a")
     assert moved.project == "Film" and load_receipt(moved.path.with_suffix(".json")).project == "Film"
-    assert "2 clips moved to Film<" in told and "0 clips moved to Film, 2 already there" in str(
-        tab.click("many-move", text="Film")[tab.layout.toast]
-    )
+    assert "2 clips moved to Film<" in told
+    assert "2 clips are in Film already" in tab.click("many-move", text="Film")[tab.layout.toast]
     undone = tab.click("undo", text=" ".join(re.findall('moved:[^ "]*', told)))
     assert "2 clips moved back" in undone[tab.layout.toast] and studio.gallery.clip("job-b").project == ""
     assert "nothing that can be undone" in tab.click("undo", text="moved:x:y")[tab.layout.toast]
@@ -115,6 +116,17 @@ def test_up_to_nine_clips_are_compared_and_many_are_changed_at_once(tab: Tab, st
     assert (tab.selection.picked, deleted[tab.layout.picks]) == ((), "") and studio.gallery.clip("job-b").is_binned
     tab.click("undo", text="job-a job-b")
     assert not studio.gallery.clip("job-b").is_binned
+
+
+def test_clips_that_are_gone_are_not_said_to_be_in_the_project(tab: Tab, studio: Studio) -> None:
+    studio.projects.create(Project("Film", "Film"))
+
+    def told(*ids: str) -> str:
+        return ManyClips(studio).actions["many-move"](ids, Click("many-move", "", "Film")).text
+
+    assert told("job-a", "job-deleted") == "1 clip moved to Film"
+    assert told("job-a", "job-deleted") == "1 clip is in Film already"
+    assert told("job-a", "job-b") == "1 clip moved to Film, 1 already there"
 
 
 def test_a_compared_clip_is_rated_and_rejected_but_picked_only_for_a_shot(tab: Tab, studio: Studio) -> None:
@@ -218,11 +230,20 @@ def test_an_export_is_begun_and_followed(tab: Tab, studio: Studio, monkeypatch: 
         begun == [("prores", ExportChoice("24000/1001", 8, reel="A1"))]
         and "Once the queue is idle" in told[tab.layout.exported]
     )
-    assert told[tab.layout.timer].active
+    assert Reader(told[tab.layout.exported]).attributes.count(("class", "spinner")) == 1, "by which its clock ticks"
     states.pop(0)
-    followed = tab.events.follow(tab.values)
-    assert "a.mov" in followed[tab.layout.exported] and not followed[tab.layout.timer].active
+    followed = tab.events.follow(tab.values)[tab.layout.exported]
+    assert "a.mov" in followed and "spinner" not in followed
     assert "There is no format" in tab.click("export", "a", "../x")[tab.layout.problem]
+
+
+def test_a_sheet_whose_clip_was_deleted_elsewhere_is_not_followed(tab: Tab, studio: Studio) -> None:
+    tab.click("open", "a")
+    studio.gallery.bin(["job-a"])
+    studio.gallery.empty_bin()
+    assert tab.events.follow(tab.values) == {tab.layout.report: gr.skip()}
+    tab.click("close")
+    assert tab.events.follow(tab.values) == {tab.layout.report: gr.skip()}
 
 
 def test_finished_work_of_another_day_is_not_saved_again(
@@ -241,16 +262,34 @@ def test_finished_work_of_another_day_is_not_saved_again(
     for told in (opened, tab.click("verify", "a"), tab.events.follow(tab.values)):
         assert "a_x2.mp4" in told[tab.layout.worked] and "data-auto" not in told[tab.layout.worked]
         assert told[tab.layout.exported] == ""
-    wanted = '{"upscale": "3", "upscaler": "realesr-animevideov3", "interpolate": "2"}'
+    wanted = '{"upscale": "3", "upscaler": "realesr-animevideov3", "interpolate": "2", "interpolator": ""}'
     begun = tab.click("frames", "a", wanted)
     assert "data-auto" in begun[tab.layout.worked] and begun[tab.layout.exported] == ""
     assert "data-auto" in tab.events.follow(tab.values)[tab.layout.worked]
 
 
 def test_frames_that_would_stay_as_they_are_are_refused(tab: Tab, studio: Studio) -> None:
-    told = tab.click("open", "a") and tab.click("frames", "a", '{"upscale": "1", "upscaler": "", "interpolate": "1"}')
+    unchanged = {"upscale": "1", "upscaler": "", "interpolate": "1", "interpolator": ""}
+    told = tab.click("open", "a") and tab.click("frames", "a", json.dumps(unchanged))
     assert "choose larger ones, or more of them" in told[tab.layout.problem]
     assert "upscale" in tab.click("frames", "a", '{"upscale": "9"}')[tab.layout.problem]
+
+
+def test_the_page_offers_and_sends_what_makes_frames_in_between(
+    tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[WorkOrder] = []
+    monkeypatch.setattr(studio.clip_works, "start", lambda _, order: begun.append(order))
+    studio.settings.interpolators.mkdir(parents=True)
+    (studio.settings.interpolators / "rife-4.26.safetensors").write_bytes(b"")
+    sheet = tab.click("open", "a")[tab.layout.over]
+    for name in ("ffmpeg minterpolate", "rife-4.26"):
+        assert f'<option value="{name}">{name}</option>' in sheet
+    wanted = {"upscale": "1", "upscaler": "", "interpolate": "4", "interpolator": "rife-4.26"}
+    tab.click("frames", "a", json.dumps(wanted))
+    assert begun == [WorkOrder(WorkKind.FRAMES, PostProcessing(interpolate=4, interpolator="rife-4.26"))]
+    told = tab.click("frames", "a", json.dumps(wanted | {"interpolate": "3"}))
+    assert "interpolate" in told[tab.layout.problem]
 
 
 def test_settings_go_back_to_the_form(tab: Tab) -> None:

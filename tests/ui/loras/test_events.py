@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64decode
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.utils import get_upload_folder
 from PIL import Image
 
-from tests.clips.test_gallery import put
 from tests.support import adapters, tiny
+from tests.support.files.clips import put
 from tests.support.pages import NASTY, TEMPLATES, Reader, assert_harmless, page_links
 from wan_pipeline.models.registry import WAN22_T2V_A14B
 from wan_pipeline.models.spec import Mode
@@ -215,11 +217,51 @@ def test_a_picture_beside_a_file_is_on_its_card(studio: Studio, settings: Settin
     tab = Tab(studio)
     shown = dict(tab.grid.attributes)
     assert shown["alt"] == "Picture of ink"
-    (source,) = [value for name, value in tab.grid.attributes if name == "src"]
-    with Image.open(io.BytesIO(b64decode(source.partition(",")[2]))) as small:
+    assert shown["loading"] == "lazy"
+    with Image.open(served(tab)) as small:
         assert small.size == (400, 240)
         assert small.convert("RGB").getpixel((200, 120))[0] > 240
+    first = served(tab)
+    Image.new("RGB", (1000, 600), "green").save(settings.loras / "ink.preview.png", compress_level=0)
+    tab.keep(tab.events.enter(tab.values))
+    assert served(tab) != first, "the browser has kept the old one"
     Image.new("RGB", (100, 60), "blue").save(settings.loras / "wash.jpg")
     (settings.loras / "ink.preview.png").unlink()
     tab.keep(tab.events.enter(tab.values))
     assert [value for name, value in tab.grid.attributes if name == "alt"] == ["Picture of wash"]
+
+
+def served(tab: Tab) -> Path:
+    """The only picture in the grid, a file where Gradio serves it."""
+    (source,) = [value for name, value in tab.grid.attributes if name == "src"]
+    path = Path(source.removeprefix("gradio_api/file="))
+    assert path.is_relative_to(get_upload_folder()), "other folders are served to nobody"
+    return path
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
+def test_several_looks_at_once_show_the_same_pictures(studio: Studio, settings: Settings) -> None:
+    """The pictures were kept in a dict that all looks changed at once."""
+    pictures = [settings.loras / f"{number}.png" for number in range(PAGE_SIZE)]
+    for number, picture in enumerate(pictures):
+        adapters.write(picture.with_suffix(".safetensors"))
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(picture)
+    shelves = LoraShelves(studio)
+    with ThreadPoolExecutor(8) as threads:
+        looks = [threads.submit(shelves.find, Query(), None, 60.0) for _ in range(150)]
+        while not all(look.done() for look in looks):  # pictures go and come meanwhile
+            for there, elsewhere in ((".png", ".away"), (".away", ".png")):
+                for picture in pictures:
+                    picture.with_suffix(there).rename(picture.with_suffix(elsewhere))
+        for look in looks:
+            look.result()
+    assert all(card.picture for card in LoraShelves(studio).find(Query(), None, 60.0).cards)

@@ -11,7 +11,11 @@ from pathlib import Path
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
 
 UPSCALE = "Write a clip with larger frames, by the small network that comes with the studio, or that of a file."
-INTERPOLATE = "Write a clip with more frames a second, by ffmpeg's motion compensation; no network is used."
+INTERPOLATE = "Write a clip with more frames a second, by ffmpeg's motion compensation, or the network of a file."
+MODELS = {
+    "upscale": "a .safetensors file in models/upscalers, without its ending (realesr-animevideov3)",
+    "interpolate": "a .safetensors file of RIFE in models/interpolators, without its ending (ffmpeg minterpolate)",
+}
 
 
 def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -21,9 +25,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
         parser.add_argument("--factor", type=int, default=2, choices=factors, help="how many times (2)")
         parser.add_argument("--output", type=Path, required=True, metavar="OUT.mp4", help="the file to write")
         parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
-        if name == "upscale":
-            model = "a .safetensors file in models/upscalers, without its ending (realesr-animevideov3)"
-            parser.add_argument("--model", default="", metavar="NAME", help=model)
+        parser.add_argument("--model", default="", metavar="NAME", help=MODELS[name])
         add_folders(parser)
         parser.set_defaults(run=run, stopped="stopped; nothing was written.")
 
@@ -35,10 +37,9 @@ def run(options: argparse.Namespace) -> int:
 
     with opened_studio(options) as studio, ProgressLine(sys.stderr) as observer:
         clip = studio.exports.find(options.clip)
-        order = (clip, options.factor, options.output, studio.settings, observer)
         device = partial(device_without_queue, studio.settings, observer)
-        is_upscale = options.command == "upscale"
-        finished = upscale(*order, options.model, device) if is_upscale else interpolate(*order, device)
+        make = upscale if options.command == "upscale" else interpolate
+        finished = make(clip, options.factor, options.output, studio.settings, observer, options.model, device)
     for warning in finished.warnings:
         warn(warning)
     print(json.dumps(finished.to_dict()) if options.json else finished.path)

@@ -62,7 +62,21 @@ def make_sound(model: InstalledModel, request: SoundRequest, settings: Settings,
     plan = plan_for(model, request.seconds, probe(place.device), settings.memory_limit)
     observer.progress(Progress(Stage.LOADING))
     check_cancelled(observer, "sound")
-    with _told_of_memory(), _loaded(model, facts.pipeline, place, plan) as pipeline, torch.inference_mode():
+    try:
+        with _told_of_memory():
+            samples, rate = _samples(model, request, place, plan, observer)
+    finally:
+        release_memory(place)  # once no variable refers to the pipeline any more
+    check_samples(samples, model.spec.title)
+    return MadeSamples(samples.clip(-1, 1), rate, plan, fixed_facts(place))
+
+
+def _samples(
+    model: InstalledModel, request: SoundRequest, place: Placement, plan: SoundPlan, observer: Observer
+) -> tuple[NDArray[np.float32], int]:
+    """The sound, and its samples a second."""
+    kind = facts_of(model.spec).pipeline
+    with _loaded(model, kind, place, plan) as pipeline, torch.inference_mode():
         observer.progress(Progress(Stage.ENCODING_TEXT))
         made = pipeline(
             request.prompt,
@@ -70,12 +84,9 @@ def make_sound(model: InstalledModel, request: SoundRequest, settings: Settings,
             generator=torch.Generator("cpu").manual_seed(request.seed),
             callback_on_step_end=_reporter(observer, model.spec.num_inference_steps),
             output_type="np",
-            **_arguments(facts.pipeline, model.spec.guidance_scale, request.seconds),
+            **_arguments(kind, model.spec.guidance_scale, request.seconds),
         )
-        samples = np.asarray(made.audios[0], np.float32)
-        rate = _rate(pipeline)
-    check_samples(samples, model.spec.title)
-    return MadeSamples(samples.clip(-1, 1), rate, plan, fixed_facts(place))
+        return np.asarray(made.audios[0], np.float32), _rate(pipeline)
 
 
 def check_samples(samples: NDArray[np.float32], title: str) -> None:
@@ -86,7 +97,7 @@ def check_samples(samples: NDArray[np.float32], title: str) -> None:
 
 @contextmanager
 def _loaded(model: InstalledModel, kind: SoundPipeline, place: Placement, plan: SoundPlan) -> Iterator[Any]:
-    """The pipeline where the plan has it. Its memory is free again on every way out. Raises ModelError."""
+    """The pipeline where the plan has it, without hooks at the end. Raises ModelError."""
     try:
         pipeline = PIPELINES[kind].from_pretrained(
             model.folder, torch_dtype=place.dtype, use_safetensors=True, local_files_only=True
@@ -103,8 +114,6 @@ def _loaded(model: InstalledModel, kind: SoundPipeline, place: Placement, plan: 
         yield pipeline
     finally:
         pipeline.remove_all_hooks()
-        del pipeline
-        release_memory(place)
 
 
 def _arguments(kind: SoundPipeline, guidance: float, seconds: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch.nn import functional
 
-from wan_pipeline.engine.upscaler.shapes import MOST_LAYERS, count_layers, kernel_shape
+from wan_pipeline.engine.network_files.shapes import MOST_LAYERS, count_layers, kernel_shape
 
 SCALES = (1, 2, 3, 4)
 

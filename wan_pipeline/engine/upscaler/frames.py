@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from wan_pipeline.engine.device.placement import choose_placement, is_out_of_memory
-from wan_pipeline.engine.upscaler.files import BUNDLED, upscaler_file
+from wan_pipeline.engine.device.placement import choose_placement, telling_shortage
+from wan_pipeline.engine.network_files.levels import Levels, levels_of, values_of
+from wan_pipeline.engine.upscaler.files import BUNDLED, upscalers_in
 from wan_pipeline.engine.upscaler.network import load_upscaler
-from wan_pipeline.errors import GenerationError, ModelError
+from wan_pipeline.errors import ModelError
 from wan_pipeline.settings import Settings
 
-LARGEST = 65_535
 TILE = 512
 """Pixels along each side that are computed at a time: frames of any size take the memory of one tile."""
 HALO = 32
 """Pixels around a tile that are computed with it and dropped. The bundled network looks 17 far, so no seam is left."""
+SHORTAGE = "There is not enough free memory to upscale frames of this size; close what else uses the device."
 Network = Callable[[torch.Tensor, int], torch.Tensor]
 """(1, 3, h, w) from 0 to 1, and the factor -> (1, 3, h * factor, w * factor)."""
 
@@ -29,7 +28,7 @@ Network = Callable[[torch.Tensor, int], torch.Tensor]
 class FrameUpscaler:
     """Makes frames larger. `method` says by what, for the report."""
 
-    change: Callable[[NDArray[np.uint16]], NDArray[np.uint16]]
+    change: Callable[[Levels], Levels]
     method: str
 
 
@@ -39,23 +38,15 @@ def frame_upscaler(settings: Settings, factor: int, name: str = "") -> FrameUpsc
     Raises ModelError for a file that cannot be used; what it gives raises GenerationError.
     """
     device = choose_placement(settings.device).device
-    file = upscaler_file(settings.upscalers, name)
+    file = upscalers_in(settings.upscalers).find(name)
     network = load_upscaler(device, file)
     method = BUNDLED if file is None else file.stem
     if network.scale < factor:
         raise ModelError(f"{method} enlarges {network.scale} times and not {factor}; choose a smaller factor.")
 
-    def change(frame: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        try:
-            with torch.inference_mode():
-                values = torch.from_numpy(frame.astype(np.float32) / LARGEST).permute(2, 0, 1)[None]
-                return _levels(in_tiles(network, values.to(device), factor))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise GenerationError(
-                "There is not enough free memory to upscale frames of this size; close what else uses the device."
-            ) from error
+    def change(frame: Levels) -> Levels:
+        with telling_shortage(SHORTAGE), torch.inference_mode():
+            return levels_of(in_tiles(network, values_of(frame).to(device), factor))
 
     return FrameUpscaler(change, method)
 
@@ -78,8 +69,3 @@ def _spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
     count = -(-length // tile)
     edges = [round(length * number / count) for number in range(count + 1)]
     yield from pairwise(edges)
-
-
-def _levels(values: torch.Tensor) -> NDArray[np.uint16]:
-    levels: NDArray[np.uint16] = values[0].permute(1, 2, 0).mul(LARGEST).round_().numpy().astype(np.uint16)
-    return levels

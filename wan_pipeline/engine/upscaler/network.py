@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch.nn import functional
 
+from wan_pipeline.engine.network_files.tensors import fill, read_tensors
 from wan_pipeline.engine.upscaler.compact import Compact, compact_of
 from wan_pipeline.engine.upscaler.files import BUNDLED
 from wan_pipeline.engine.upscaler.rrdb import RRDBNet, new_names, rrdb_of
@@ -53,24 +52,14 @@ def load_upscaler(device: torch.device, file: Path | None = None) -> Upscaler:
 
 def _foreign(file: Path) -> Compact | RRDBNet:
     """The network of a file, whose kind and size its tensors tell."""
-    try:
-        tensors = new_names(load_file(file))
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file.name} cannot be read: {error}; download it again.") from error
+    tensors = new_names(read_tensors(file))
     network = rrdb_of(tensors) or compact_of(tensors)
     if network is None:
         raise ModelError(
             f"{file.name} holds no network that is known here; use an ESRGAN that enlarges 4 times, a Real-ESRGAN or "
             "one of its small kind."
         )
-    try:
-        network.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{file.name} is not whole ({reason}); download it again.") from error
-    network.float()
-    if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
-        raise ModelError(f"{file.name} holds weights that are no numbers; download it again.")
+    fill(network, tensors, file)
     return network
 
 

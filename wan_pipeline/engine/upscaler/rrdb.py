@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
-from wan_pipeline.engine.upscaler.shapes import MOST_LAYERS, count_layers, kernel_shape
+from wan_pipeline.engine.network_files.shapes import MOST_LAYERS, count_layers, kernel_shape
 
 RESIDUAL = 0.2
 """Share of a block's output that is added to its input (ESRGAN, section 3.1)."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from wan_pipeline.clips.thumbnail import stamp_of
 from wan_pipeline.errors import StorageError, StudioError
 from wan_pipeline.jobs.background.process import BackgroundProcess, StateFile, run_alone
 from wan_pipeline.jobs.launch import settings_of, settings_parser
@@ -25,7 +26,7 @@ from wan_pipeline.trainer.dataset.check import Dataset, Finding, Problem, check_
 from wan_pipeline.trainer.dataset.folder import Item
 from wan_pipeline.trainer.dataset.library import Datasets
 from wan_pipeline.trainer.dataset.sheet import write_dataset_sheet
-from wan_pipeline.trainer.dataset.thumbnails import make_thumbnail, version_of
+from wan_pipeline.trainer.dataset.thumbnails import make_thumbnail
 from wan_pipeline.trainer.recipe import load_recipe
 
 MODULE = "wan_pipeline.jobs.background.dataset_checks"
@@ -101,7 +102,7 @@ def key_of(items: Sequence[Item], model: str, recipe: str) -> str:
     """Hash of the files as they are now, without captions, and of what they are checked for."""
     digest = hashlib.sha256(f"{model}\0{recipe}\0".encode())
     for item in items:
-        digest.update(f"{item.name}\0{version_of(item)}\0".encode("utf-8", "surrogatepass"))
+        digest.update(f"{item.name}\0{stamp_of(item.path)}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from wan_pipeline.errors import Cancelled
+from wan_pipeline.errors import Cancelled, StudioError
 from wan_pipeline.jobs.device import free_memory
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.progress import Observer, Progress, Stage, Throttle
@@ -34,9 +35,9 @@ def when_idle(
 ) -> T:
     """Do the work once the queue is idle, holding the device, and return what it returns.
 
-    When the queue gets a job the work is cancelled, its memory is freed, and it is done again later. `guest` is held
-    meanwhile, the lock by which trainings see that the device is wanted, if the process does not hold it anyway. Raises
-    what `work` raises, but Cancelled only when a person has stopped it.
+    When the queue gets a job the work is cancelled, and done again later. What the work held is freed before the device
+    is, on every way out. `guest` is held meanwhile, the lock by which trainings see that the device is wanted, if the
+    process does not hold it anyway. Raises what `work` raises, but Cancelled only when a person has stopped it.
     """
     with guest or nullcontext():
         return _when_idle(settings, report, work, is_stopped)
@@ -45,17 +46,32 @@ def when_idle(
 def _when_idle(settings: Settings, report: Report, work: Callable[[Observer], T], is_stopped: Callable[[], bool]) -> T:
     observer = _YieldingObserver(JobReader(Database(settings.database), settings), report, is_stopped)
     locks = WorkspaceLocks(settings.workspace)
+    device = locks.device()
     while True:
         observer.wait_until_idle()
         try:
-            with locks.device().acquire(timeout=QUEUE_POLL_SECONDS):
-                try:
-                    return work(observer)
-                except Cancelled:
-                    pass  # the exception holds what the work had, until here
-                free_memory(settings)
+            device.acquire(timeout=QUEUE_POLL_SECONDS)
         except Timeout:
             observer.tell_waiting()
+            continue
+        try:
+            with suppress(Cancelled):  # by a job of the queue: then it is done again; a person's stop is raised above
+                return _worked(work, observer)
+        finally:
+            free_memory(settings)
+            device.release()
+
+
+def _worked(work: Callable[[Observer], T], observer: Observer) -> T:
+    """What the work returns. What it raises holds nothing of what the work had: its memory can be freed."""
+    try:
+        return work(observer)
+    except StudioError as error:
+        raised: BaseException | None = error
+        while raised is not None:
+            traceback.clear_frames(raised.__traceback__)
+            raised = raised.__cause__ or raised.__context__
+        raise
 
 
 class ReportingObserver:

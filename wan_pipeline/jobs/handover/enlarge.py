@@ -17,18 +17,19 @@ from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.source import Source, open_source
 from wan_pipeline.clips.export.write import FrameWriter, writing
 from wan_pipeline.clips.naming import check_other
+from wan_pipeline.engine.interpolator.files import MOTION, interpolators_in
 from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.device import TakeDevice
+from wan_pipeline.jobs.handover.between import BetweenWriter
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.post_processing import INTERPOLATE_FACTORS, UPSCALE_FACTORS, PostProcessing
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from wan_pipeline.engine.interpolator.frames import FrameInterpolator
     from wan_pipeline.engine.upscaler.frames import FrameUpscaler
 
-MOTION = "ffmpeg minterpolate"
-"""Motion compensation by blocks: no network. Where things cross or appear it blends."""
 MAX_SIDE = 8192
 Factor = TypeVar("Factor", bound=int)
 
@@ -74,15 +75,21 @@ def upscale(
 
 
 def interpolate(
-    clip: Path, factor: int, output: Path, settings: Settings, observer: Observer, device: TakeDevice = nullcontext
+    clip: Path,
+    factor: int,
+    output: Path,
+    settings: Settings,
+    observer: Observer,
+    model: str = "",
+    device: TakeDevice = nullcontext,
 ) -> PostProcessed:
     """Write the clip with `factor` times the frames in the same time: `factor` - 1 new ones between each two.
 
-    Raises what `post_process` raises.
+    They are made by the network of a file in the folder of interpolators, or by ffmpeg's motion compensation. Raises
+    what `post_process` raises.
     """
-    return post_process(
-        clip, PostProcessing(interpolate=_one_of(factor, INTERPOLATE_FACTORS)), output, settings, observer, device
-    )
+    wanted = PostProcessing(interpolate=_one_of(factor, INTERPOLATE_FACTORS), interpolator=model)
+    return post_process(clip, wanted, output, settings, observer, device)
 
 
 def post_process(
@@ -93,34 +100,52 @@ def post_process(
     observer: Observer,
     device: TakeDevice = nullcontext,
 ) -> PostProcessed:
-    """Write the clip with larger frames, with more of them, or both: each frame is enlarged, then ffmpeg adds others.
+    """Write the clip with larger frames, with more of them, or both: frames are enlarged before others come between.
 
     Raises RequestError, ModelError, StorageError, GenerationError and Cancelled.
     """
     check_other(clip, output)
     source = open_source(clip)
-    size, rate, frames = _size(source, wanted.upscale), source.rate, source.frames
-    form = find_format("h264")
-    if wanted.interpolate > 1:
-        rate, frames = rate * wanted.interpolate, (frames - 1) * wanted.interpolate + 1
-        form = _smooth(form, rate, frames)
+    size, frames = _size(source, wanted.upscale), (source.frames - 1) * wanted.interpolate + 1
     with ExitStack() as stack:
-        upscaler = None
-        if wanted.upscale > 1:
-            stack.enter_context(device())
-            upscaler, device = _upscaler(wanted, settings), nullcontext
-        writer: FrameWriter = stack.enter_context(writing(ExportOrder(form, output), size, source.rate, source.reel))
-        writer = _Changed(writer, upscaler.change) if upscaler else writer
-        read = feed(source, settings, observer, writer, device)
-    methods = [upscaler.method] if upscaler else []
-    methods += [MOTION] if wanted.interpolate > 1 else []
-    return PostProcessed(output, frames, *size, str(rate), " + ".join(methods), *read)
+        upscaler, interpolator = _networks(wanted, settings, stack, device)
+        order, rate = ExportOrder(find_format("h264"), output), source.rate * wanted.interpolate
+        if wanted.interpolate > 1 and interpolator is None:  # ffmpeg makes the others
+            order, rate = replace(order, format=_smooth(order.format, rate, frames)), source.rate
+        writer: FrameWriter = stack.enter_context(writing(order, size, rate, source.reel))
+        if interpolator:
+            writer = BetweenWriter(writer, interpolator.between, wanted.interpolate)
+        if upscaler:
+            writer = _Changed(writer, upscaler.change)
+        inner = nullcontext if upscaler or interpolator else device
+        from_latents, warnings = feed(source, settings, observer, writer, inner)
+    warnings += interpolator.warnings if interpolator else ()
+    method = " + ".join(_methods(wanted, upscaler, interpolator))
+    fps = str(source.rate * wanted.interpolate)
+    return PostProcessed(output, frames, *size, fps, method, from_latents, warnings)
 
 
-def _upscaler(wanted: PostProcessing, settings: Settings) -> FrameUpscaler:
-    from wan_pipeline.engine.upscaler.frames import frame_upscaler  # here: torch takes seconds to import
+def _networks(
+    wanted: PostProcessing, settings: Settings, stack: ExitStack, device: TakeDevice
+) -> tuple[FrameUpscaler | None, FrameInterpolator | None]:
+    """What makes frames larger and what makes others between; the stack holds the device if there is either."""
+    file = interpolators_in(settings.interpolators).find(wanted.interpolator) if wanted.interpolate > 1 else None
+    if wanted.upscale == 1 and file is None:
+        return None, None
+    from wan_pipeline.engine.interpolator.frames import frame_interpolator  # here: torch takes seconds to import
+    from wan_pipeline.engine.upscaler.frames import frame_upscaler
 
-    return frame_upscaler(settings, wanted.upscale, wanted.upscaler)
+    stack.enter_context(device())
+    upscaler = frame_upscaler(settings, wanted.upscale, wanted.upscaler) if wanted.upscale > 1 else None
+    return upscaler, frame_interpolator(settings, file) if file else None
+
+
+def _methods(
+    wanted: PostProcessing, upscaler: FrameUpscaler | None, interpolator: FrameInterpolator | None
+) -> list[str]:
+    """By what it was done."""
+    between = [interpolator.method if interpolator else MOTION] if wanted.interpolate > 1 else []
+    return ([upscaler.method] if upscaler else []) + between
 
 
 def _size(source: Source, factor: int) -> tuple[int, int]:

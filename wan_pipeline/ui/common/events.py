@@ -37,7 +37,7 @@ element.addEventListener('click', event => {
   if (button) tell(button, button.dataset.act, form ? filled(form) : button.dataset.ids ?? '');
 });
 element.addEventListener('keydown', event => {
-  const act = event.key === 'Enter' && !event.isComposing && event.target.dataset.enter;
+  const act = event.key === 'Enter' && !event.repeat && !event.isComposing && event.target.dataset.enter;
   if (act) event.target.closest('[data-fields]').querySelector(`[data-act="${act}"]`).click();
 });
 element.addEventListener('change', event => {

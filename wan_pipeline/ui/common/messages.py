@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.templates import Templates, drawing_mark
 from wan_pipeline.wording import upper_first
 
 
@@ -32,4 +31,4 @@ def toast(templates: Templates, text: str, undo: Sequence[str] = (), download: P
     toasts differ in their HTML, so that the second one is shown as well.
     """
     ids = " ".join(undo)
-    return templates.render("common/toast.html", text=text, undo=ids, download=download, at=time.monotonic_ns())
+    return templates.render("common/toast.html", text=text, undo=ids, download=download, at=drawing_mark())

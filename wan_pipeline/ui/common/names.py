@@ -23,6 +23,8 @@ STAGES = {
     Stage.DECODING: "Decoding",
     Stage.SAVING: "Saving",
 }
+WAITING_CLIPS = "#rooms [role=tab][data-count]:not([data-count=''])"
+"""CSS selector of the mark beside Queue, while it counts clips that run or wait."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,13 @@ class Templates:
 def file_url(path: Path) -> str:
     """Where Gradio serves a file of an allowed folder. Relative, so that it works behind a proxy too."""
     return "gradio_api/file=" + quote(path.absolute().as_posix(), safe="/:")
+
+
+def drawing_mark() -> int:
+    """Another one each time. As `data-drawn-at` it makes equal HTML differ, so that Gradio draws it and its fields show
+    their values in place of what was typed: see fields.js.
+    """
+    return time.monotonic_ns()
 
 
 def webp_url(picture: bytes) -> str:

@@ -6,10 +6,10 @@ import gradio as gr
 
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.limits import MAX_REFERENCES
-from wan_pipeline.ui.common.clock import page_clock
+from wan_pipeline.ui.common.clock import work_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS
 from wan_pipeline.ui.common.layout import Layout
-from wan_pipeline.ui.common.names import MODE_TITLES, Names
+from wan_pipeline.ui.common.names import MODE_TITLES, WAITING_CLIPS, Names
 from wan_pipeline.ui.common.profiles import LARGER, MORE, PROFILES, profile_radio
 from wan_pipeline.ui.common.shown import shown_box
 from wan_pipeline.ui.common.templates import Templates
@@ -19,10 +19,11 @@ from wan_pipeline.ui.create.fields.field import Choices
 from wan_pipeline.ui.create.form import Form, Part
 
 POLL_SECONDS, IDLE_POLL_SECONDS = 0.8, 10.0
-GOES_ON = "#stage :is(.spinner, .progress), #rooms [role=tab][data-count]:not([data-count=''])"
-"""A clip on the stage, its verification, or any clip of the queue, which the mark beside Queue counts."""
+GOES_ON = f"#stage :is(.spinner, .progress), {WAITING_CLIPS}"
+"""A clip on the stage, its verification, or any clip of the queue."""
 NOT_ENHANCED = ("", "")
-DRAW_CURVES = "watch('value', () => wanStudio.drawCurves(element));"
+DRAW_CURVES = "watch('value', () => queueMicrotask(() => wanStudio.drawCurves(element)));"
+"""After fields.js, which hears of the new rows later than `watch`."""
 WATCH_FAULTS = "wanStudio.watchFaults(element)"
 JOB_CLICKED = """
 element.addEventListener('click', event => {
@@ -199,5 +200,5 @@ class StageLayout(Layout):
         self.report = gr.HTML("", elem_classes="report-slot")
         self.strip = gr.HTML("", elem_id="recent", js_on_load=JOB_CLICKED)
         self.toast = gr.HTML("", elem_classes="toast-slot", js_on_load=FORWARD_CLICKS)
-        self.clock = page_clock(POLL_SECONDS, GOES_ON, IDLE_POLL_SECONDS)
+        self.clock = work_clock(POLL_SECONDS, GOES_ON, IDLE_POLL_SECONDS)
         self.shown = shown_box()

@@ -20,7 +20,7 @@ from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.projects import chosen_project
 from wan_pipeline.ui.common.room import PageLinks
 from wan_pipeline.ui.common.shown import Shown, changed, digests
-from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.templates import Templates, drawing_mark
 from wan_pipeline.ui.cut import html
 from wan_pipeline.ui.cut.dialogs import Dialogs, typed_name
 from wan_pipeline.ui.cut.edits import EDITS, selected_after
@@ -91,7 +91,7 @@ class CutEvents:
         except UserError as error:  # shown again, so that a box has the value that counts
             return {**self._refresh(values, selection, again=True), **self._toast(str(error))}
         return {
-            **self._refresh(values, selection),
+            **self._refresh(values, selection, again=click.act in EDITS),  # an emptied box may mean what was there
             **self._layout.updates(over=""),
             **(self._toast(told) if told else {}),
         }
@@ -112,7 +112,7 @@ class CutEvents:
 
     def _refresh(self, values: Values, selection: Selection, *, again: bool = False) -> Updates:
         mark = self._mark(values, selection)  # first: what changes while it is read is seen by the next poll
-        selection, wanted = self._wanted(values, selection)
+        selection, wanted = self._wanted(values, selection, drawing_mark() if again else 0)
         now_shown = {**digests({name: value for name, (_, value) in wanted.items()}), **mark}
         names = set(now_shown) if again else changed(now_shown, values[self._layout.shown])
         if not names and selection == values[self._layout.selection]:
@@ -129,7 +129,9 @@ class CutEvents:
         title = known.title if known else ""
         return digests({"mark": [project, title, cut, selection.item, values[self._layout.source], state, report]})
 
-    def _wanted(self, values: Values, selection: Selection) -> tuple[Selection, dict[str, tuple[Block, str]]]:
+    def _wanted(
+        self, values: Values, selection: Selection, drawn_at: int
+    ) -> tuple[Selection, dict[str, tuple[Block, str]]]:
         layout, templates, project = self._layout, self._templates, selection.project
         looked = self._looked(selection)
         if looked.sequence is None or (selection.item or 0) >= len(looked.sequence.pieces):
@@ -139,7 +141,7 @@ class CutEvents:
         return selection, {
             "head": (layout.head, self._head(selection, looked)),
             "timeline": (layout.timeline, html.timeline(templates, looked, selection.item)),
-            "inspector": (layout.inspector, html.inspector(templates, looked, selection.item)),
+            "inspector": (layout.inspector, html.inspector(templates, looked, selection.item, drawn_at)),
             "bin": (layout.bin, html.offered(templates, offers, source)),
             "exported": (layout.exported, self._dialogs.export_report(selection)),
         }

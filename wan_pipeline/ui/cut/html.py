@@ -19,7 +19,7 @@ from wan_pipeline.projects.cut.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.sound import has_rate_of
 from wan_pipeline.projects.cut.timeline.incoming import Incoming
 from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
-from wan_pipeline.ui.common.templates import Templates, file_url, webp_url
+from wan_pipeline.ui.common.templates import Templates, drawing_mark, file_url, webp_url
 from wan_pipeline.wording import plural
 
 DRAWN_TITLES = 256
@@ -99,8 +99,8 @@ def timeline(templates: Templates, looked: Looked, selected: int | None) -> str:
     return templates.render("cut/timeline.html", pieces=pieces, player=player, selected=selected)
 
 
-def inspector(templates: Templates, looked: Looked, place: int | None) -> str:
-    """The selected item; without one what to do."""
+def inspector(templates: Templates, looked: Looked, place: int | None, drawn_at: int = 0) -> str:
+    """The selected item; without one what to do. With a `drawing_mark` its boxes show their values again."""
     if looked.sequence is None or place is None:
         return templates.render("cut/inspector.html", item=None)
     piece = looked.sequence.pieces[place]
@@ -108,6 +108,7 @@ def inspector(templates: Templates, looked: Looked, place: int | None) -> str:
         "cut/inspector.html",
         item=looked.cut.items[place],
         place=place,
+        drawn_at=drawn_at,
         piece=piece,
         name=piece.name,
         frames=MAX_CARD if piece.is_card else piece.source.frames,
@@ -127,7 +128,7 @@ def new(templates: Templates) -> str:
 
 def versions(templates: Templates, name: str, found: Many[Version]) -> str:
     """The newest first."""
-    return templates.render("cut/versions.html", name=name, versions=found[::-1])
+    return templates.render("cut/versions.html", name=name, versions=found[::-1], drawn_at=drawing_mark())
 
 
 def incoming(templates: Templates, file: str, found: Incoming) -> str:

@@ -31,8 +31,8 @@ class GalleryRoom:
         gr.on(filters, events.search, inputs, outputs, trigger_mode="always_last", **QUIET)
         layout.empty_bin.click(events.empty_bin, inputs, outputs, **QUIET)
         layout.clock.tick(events.look_for_new, inputs, [layout.arrivals], trigger_mode="always_last", **QUIET)
-        followed = [layout.report, layout.exported, layout.worked, layout.timer]
-        layout.timer.tick(events.follow, {layout.selection}, followed, **QUIET)
+        followed = [layout.report, layout.exported, layout.worked]
+        layout.work_clock.tick(events.follow, {layout.selection}, followed, trigger_mode="always_last", **QUIET)
         for part in layout.clickable:
             # By default, Gradio drops a click while the one before it is being answered.
             part.click(events.act, inputs, [*outputs, *links.outputs], trigger_mode="multiple", **QUIET)

@@ -104,7 +104,7 @@ class GalleryEvents:
             return self._toast(str(error))
 
     def follow(self, values: Values) -> Updates:
-        """Show how all work on the open clip stands, and stop the timer when it is over."""
+        """Show how all work on the open clip stands."""
         return self._follow(values[self._layout.selection])
 
     def _toast(self, text: str) -> Updates:
@@ -117,7 +117,6 @@ class GalleryEvents:
         verification, export = self._studio.verifications.of(clip.path), self._studio.exports.of(clip.path)
         work = self._work.of(clip)
         exports, works = export is not None and not export.is_over, work is not None and not work.is_over
-        verifies = verification is not None and not verification.is_over
         return self._layout.updates(
             sound_file=None,
             voice_file=None,
@@ -134,7 +133,6 @@ class GalleryEvents:
             report=verification_report(self._templates, verification),
             exported=export_report(self._templates, export if exports else None),
             worked=self._work.report(clip, work, saves=works),
-            timer=gr.Timer(active=verifies or exports or works),
             selection=replace(call.selection, open=clip_id, follows_export=exports, follows_work=works),
         )
 
@@ -234,22 +232,19 @@ class GalleryEvents:
 
     def _begun(self, selection: Selection) -> Updates:
         """Follow what was just begun, or asked to stop."""
-        started = self._layout.updates(problem="", timer=gr.Timer(active=True), selection=selection)
-        return {**self._follow(selection), **started}
+        return {**self._follow(selection), **self._layout.updates(problem="", selection=selection)}
 
     def _follow(self, selection: Selection) -> Updates:
-        if not selection.open:
-            return self._layout.updates(timer=gr.Timer(active=False))
-        clip = self._gallery.clip(selection.open)
+        clip = next(iter(self._gallery.existing([selection.open])), None)
+        if clip is None:  # no sheet is open, or its clip was deleted elsewhere
+            return self._layout.updates(report=gr.skip())
         verification = self._studio.verifications.of(clip.path)
         export = self._studio.exports.of(clip.path) if selection.follows_export else None
         work = self._work.of(clip)
-        is_over = all(each is None or each.is_over for each in (verification, export, work))
         return self._layout.updates(
             report=verification_report(self._templates, verification),
             exported=export_report(self._templates, export),
             worked=self._work.report(clip, work, saves=selection.follows_work),
-            timer=gr.Timer(active=False) if is_over else gr.skip(),
         )
 
     def _leave(self, call: Call, filled: Updates) -> Updates:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from wan_pipeline.clips.gallery import Clip
 from wan_pipeline.clips.receipt import Sound, receipt_beside
 from wan_pipeline.clips.sound.listen import ENDINGS, waveform
-from wan_pipeline.engine.upscaler.files import list_upscalers
+from wan_pipeline.engine.interpolator.files import interpolators_in
+from wan_pipeline.engine.upscaler.files import upscalers_in
 from wan_pipeline.errors import GenerationError, ReceiptError
 from wan_pipeline.models.library import InstalledModel
 from wan_pipeline.planning.hardware import Hardware, load_hardware
@@ -49,6 +50,7 @@ class Finishing:
     """Of sound files, as a file box takes them."""
     models: tuple[SoundModel, ...]
     upscalers: tuple[str, ...]
+    interpolators: tuple[str, ...]
     upscale_factors: tuple[int, ...] = UPSCALE_FACTORS
     smooth_factors: tuple[int, ...] = INTERPOLATE_FACTORS
 
@@ -62,7 +64,8 @@ def finishing_of(studio: Studio, clip: Clip) -> Finishing:
         wave=wave_path(waveform(clip.path)) if sound and clip.path.is_file() else "",
         endings=",".join(ENDINGS),
         models=tuple(_offer(model, clip, hardware) for model in studio.models.installed_sound()),
-        upscalers=list_upscalers(studio.settings.upscalers),
+        upscalers=upscalers_in(studio.settings.upscalers).names(),
+        interpolators=interpolators_in(studio.settings.interpolators).names(),
     )
 
 

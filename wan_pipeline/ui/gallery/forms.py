@@ -65,12 +65,13 @@ class FramesForm:
     upscale: Literal["1", "2", "3", "4"]
     upscaler: NetworkName
     interpolate: Literal["1", "2", "4"]
+    interpolator: NetworkName
 
     @property
     def order(self) -> WorkOrder:
         """Raises UserError for a form that leaves the frames as they are."""
         factors = {"upscale": int(self.upscale), "interpolate": int(self.interpolate)}
-        frames = parse(PostProcessing, {**factors, "upscaler": self.upscaler})
+        frames = parse(PostProcessing, {**factors, "upscaler": self.upscaler, "interpolator": self.interpolator})
         if not frames:
             raise UserError("The frames would be those of the clip; choose larger ones, or more of them.")
         return WorkOrder(WorkKind.FRAMES, frames)

@@ -10,13 +10,15 @@ from gradio.components import Component
 
 from wan_pipeline.clips.gallery import Facets, GalleryQuery
 from wan_pipeline.clips.sound.listen import ENDINGS
-from wan_pipeline.ui.common.clock import room_clock
+from wan_pipeline.ui.common.clock import room_clock, work_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Updates, Values
 from wan_pipeline.ui.common.filters import filter_box, offer, search_box
 from wan_pipeline.ui.common.layout import Layout
 from wan_pipeline.ui.common.names import Names
 
-POLL_SECONDS = 1.0
+POLL_SECONDS, IDLE_POLL_SECONDS = 1.0, 5.0
+GOES_ON = "#report :is(.spinner, .progress)"
+"""A verification, an export or other work on the open clip."""
 LOOK_SECONDS = 2.0
 """How often an open gallery looks for clips that have come."""
 
@@ -73,8 +75,8 @@ class GalleryLayout(Layout):
         # The boxes of the sheet's forms give their files to these, which upload them: see files.js.
         self.sound_file, self.voice_file = _sound_upload("sound-upload"), _sound_upload("voice-upload")
         self.toast = _clickable("toast")
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
-        """Ticks while the open clip is being verified, exported or worked on."""
+        self.work_clock = work_clock(POLL_SECONDS, GOES_ON, IDLE_POLL_SECONDS)
+        """Ticks quickly while the open clip is being verified, exported or worked on."""
         self.clock = room_clock(LOOK_SECONDS)
         self.selection = gr.State(Selection())
 

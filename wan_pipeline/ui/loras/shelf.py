@@ -49,8 +49,8 @@ class LoraCard:
     """Where it is, below the folders of LoRAs; empty for one that is in none of theirs."""
     poster: Path | None
     """Poster of the newest clip made with it."""
-    picture: bytes
-    """A small WebP of the picture beside its file; empty without one."""
+    picture: Path | None
+    """A thumbnail of the picture beside its file."""
     sha256: str
     """Hash of its first file, shortened; empty until it is known."""
     note: str
@@ -92,7 +92,6 @@ class LoraShelves:
         loras = self._studio.loras.all()
         folders = {lora: self._folder(lora) for lora in loras}
         self._read = {known for known in tuple(self._read) if known[0] in folders}
-        self._pictures.forget_all_but(folders.keys())
         posters, notes = self._studio.gallery.newest_posters(), self._studio.lora_notes.all()
         folder = query.folder if query.folder in folders.values() else ""
         there = [lora for lora in loras if folder in ("", folders[lora])]

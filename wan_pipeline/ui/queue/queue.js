@@ -29,5 +29,7 @@
     } else return;
     show();
   });
-  new MutationObserver(show).observe(document.documentElement, {childList: true, subtree: true});
+  new MutationObserver(show).observe(document.documentElement, {
+    childList: true, subtree: true, attributeFilter: ["data-clip"],  // a row may become that of another clip
+  });
 })();

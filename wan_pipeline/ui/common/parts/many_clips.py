@@ -78,7 +78,9 @@ class ManyClips:
         project = self._studio.projects.find(label) if label else None
         moved = self._studio.moves.move(ids, label)
         title = project.title if project else label or EVERYTHING
-        there = len(ids) - len(moved)
+        there = len(self._gallery.existing(ids)) - len(moved)
+        if there and not moved:
+            return Done(f"{plural(there, 'clip')} {'is' if there == 1 else 'are'} in {title} already")
         text = f"{plural(len(moved), 'clip')} moved to {title}" + (f", {there} already there" if there else "")
         return Done(text, undo=words_of_moved(moved))
 

@@ -1,4 +1,4 @@
-"""Small pictures of the workspace's input pictures: the files themselves are served to nobody."""
+"""Small pictures of files that are served to nobody themselves."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
-from PIL import Image
 
+from wan_pipeline.clips.inputs.images import read_rgb
+from wan_pipeline.clips.thumbnail import write_thumbnail
 from wan_pipeline.errors import UserError
 from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.storage.files import whole_file
 
 SIZE = (304, 182)
 """Pixels at most: twice those of a row's picture, for dense screens."""
@@ -19,14 +19,42 @@ SIZE = (304, 182)
 logger = logging.getLogger(__name__)
 
 
-class Thumbnails:
-    """They lie among Gradio's files, which it serves until the app ends, and are made when they are first shown."""
+class ServedThumbnails:
+    """They lie among Gradio's files, which it serves to the owner until the app ends, and are made when they are first
+    shown. Threads may share them.
+    """
 
-    def __init__(self, inputs: Pictures) -> None:
-        self._inputs = inputs
+    def __init__(self, size: tuple[int, int]) -> None:
+        """`size` in pixels at most."""
+        self._size = size
         self._folder = Path(get_upload_folder()) / "thumbnails"
         self._without: set[str] = set()
-        """Names of pictures that cannot be read."""
+        """Names for pictures that cannot be read."""
+
+    def is_known(self, name: str) -> bool:
+        """Whether `of` has nothing to do any more."""
+        return name in self._without or (self._folder / name).is_file()
+
+    def of(self, picture: Path, name: str) -> Path | None:
+        """The thumbnail of this file name, of `picture`; None if that cannot be read any more."""
+        thumbnail = self._folder / name
+        if self.is_known(name):
+            return None if name in self._without else thumbnail
+        try:
+            write_thumbnail(read_rgb(picture), thumbnail, self._size)
+        except (UserError, OSError) as error:
+            if picture.is_file():  # else it may be added again
+                logger.info("No thumbnail of %s: %s", picture.name, error)
+                self._without.add(name)
+            return None
+        return thumbnail
+
+
+class Thumbnails:
+    """Those of the workspace's input pictures."""
+
+    def __init__(self, inputs: Pictures) -> None:
+        self._inputs, self._served = inputs, ServedThumbnails(SIZE)
 
     def of(self, request: GenerationRequest) -> Path | None:
         """Thumbnail of the first input picture; None without one, or if it cannot be read any more."""
@@ -35,25 +63,5 @@ class Thumbnails:
 
     def of_picture(self, name: str) -> Path | None:
         """Thumbnail of the input picture of that name; None if it cannot be read any more."""
-        if name in self._without:
-            return None
-        thumbnail = self._folder / f"{name}.webp"
-        if thumbnail.is_file():
-            return thumbnail
-        source = self._inputs.find(name)
-        try:
-            if source is not None:
-                self._make(source, thumbnail)
-                return thumbnail
-        except FileNotFoundError:  # it may be added again
-            return None
-        except (UserError, OSError) as error:
-            logger.info("No thumbnail of %s: %s", name, error)
-        self._without.add(name)
-        return None
-
-    def _make(self, source: Path, thumbnail: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with Image.open(source) as picture, whole_file(thumbnail) as part:
-            picture.thumbnail(SIZE)
-            picture.convert("RGB").save(part, format="WEBP", quality=80)
+        picture = self._inputs.find(name)
+        return None if picture is None else self._served.of(picture, f"{name}.webp")

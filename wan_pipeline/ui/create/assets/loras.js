@@ -97,12 +97,12 @@
 
   Object.assign(window.wanStudio, {
     drawCurves: part => part.querySelectorAll(ROW).forEach(draw),
-    // What the rows on the page show of the files; empty if they are not those of the field's text.
-    lorasDrawn(mode, text) {
+    // What the rows on the page show of the files, `none` without rows; empty if they are not those of the field's text.
+    lorasDrawn(mode, text, none) {
       const list = document.querySelector(`#${mode}-lora-rows ${LIST}`);
       const rows = list ? values(list) : [];
       if (JSON.stringify(rows) !== JSON.stringify(JSON.parse(text || "[]"))) return "";
-      return list ? list.dataset.drawn : "none";
+      return list ? list.dataset.drawn : none;
     },
   });
 })();

@@ -15,7 +15,7 @@ from wan_pipeline.ui.common.events import QUIET, Click, Updates
 from wan_pipeline.ui.common.messages import notice
 from wan_pipeline.ui.common.parts.lora import LoraFit, installed, look_up, remember_expert
 from wan_pipeline.ui.common.room import PageLinks, RoomId
-from wan_pipeline.ui.common.templates import Templates
+from wan_pipeline.ui.common.templates import Templates, drawing_mark
 from wan_pipeline.ui.create.fields.field import has_second_expert
 from wan_pipeline.ui.create.fields.loras import LoraRow, read_rows, row_element
 from wan_pipeline.ui.create.layout import FormLayout
@@ -61,7 +61,7 @@ class LoraEvents:
             self.show_rows,
             [text, model, layout.loras_drawn],
             [layout.lora_rows],
-            js=f"(text, model) => [text, model, wanStudio.lorasDrawn('{self._form.choices.mode}', text)]",
+            js=f"(text, model) => [text, model, wanStudio.lorasDrawn('{self._form.choices.mode}', text, '{NO_ROWS}')]",
             trigger_mode="always_last",
             **QUIET,
         )
@@ -115,6 +115,7 @@ class LoraEvents:
             mode=self._form.choices.mode,
             two_experts=has_second_expert(spec),
             drawn=drawn,
+            drawn_at=drawing_mark(),
         )
         return html, drawn if views else NO_ROWS
 

@@ -1,0 +1,173 @@
+"""The table of `python -m benchmarks.gpu`: what must be, what was measured, and how near it is to the floor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wan_pipeline.models import registry
+from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.costs import denoising_cost
+from wan_pipeline.planning.geometry import Geometry
+from wan_pipeline.planning.machine import GIB, REFERENCE
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
+from wan_pipeline.planning.transformer import chunk_tokens, operations
+
+ROWS = (
+    ("14B int8, 832x480x81, streamed / resident pass", "streaming_14b", "ratio", "1.03", "1.00"),
+    ("streamed / resident with the stock forward", "streaming_14b", "ratio_whole", "", ""),
+    ("streamed, peak reserved, GiB", "streaming_14b", "streamed_peak_gib", "5.5", "4.5"),
+    ("streamed output is resident output", "streaming_14b", "identical", "True", "True"),
+    ("14B int8, 1280x720x81, whole clip, GiB", "clip_14b_720p", "peak_gib", "7.2", "6.0"),
+    ("its forecast / measured - 1", "clip_14b_720p", "forecast_error", "0.10", ""),
+    ("14B int8, 1920x1088x81, whole clip, GiB", "clip_14b_1088p", "peak_gib", "10.8", "10"),
+    ("its forecast / measured - 1", "clip_14b_1088p", "forecast_error", "0.10", ""),
+    ("A14B, both experts, 832x480x81, whole clip, GiB", "clip_a14b_480p", "peak_gib", "7.2", "7.2"),
+    ("its forecast / measured - 1", "clip_a14b_480p", "forecast_error", "0.10", ""),
+    ("its switch of experts, s", "clip_a14b_480p", "switch_seconds", "10", "3"),
+    ("int8 / bf16 pass, 1.3B, uncompiled", "int8_1.3b", "ratio", "1.05", "1.00"),
+    ("int8 / bf16 pass, 14B, uncompiled", "int8_14b", "ratio", "1.05", "1.00"),
+    ("best (fp8 compute, compiled) / stock bf16 pass, 14B 480p", "best_14b", "ratio", "0.80", "0.65"),
+    ("exact (bf16, compiled) / stock bf16 pass", "best_14b", "ratio_bf16", "", ""),
+    ("best of 8 of 40 blocks / stock bf16, 480p", "eight_bits_480p", "best_ratio", "0.60", "0.57"),
+    ("int8 compute, SageAttention, compiled", "eight_bits_480p", "int8-compute_sage_compiled_ratio", "0.64", "0.60"),
+    ("streamed output with both is resident output", "eight_bits_480p", "identical_sage", "True", "True"),
+    ("best of 8 of 40 blocks / stock bf16, 720p", "eight_bits_720p", "best_ratio", "0.60", "0.57"),
+    (
+        "int8 compute, SageAttention, compiled, 720p",
+        "eight_bits_720p",
+        "int8-compute_sage_compiled_ratio",
+        "0.61",
+        "0.57",
+    ),
+    (
+        "streamed with both, peak reserved, GiB, 720p",
+        "eight_bits_720p",
+        "int8-compute_sage_streamed_peak_gib",
+        "5.5",
+        "",
+    ),
+    ("demo clip, int8 compute to bf16, PSNR in dB", "demo_clips", "int8-compute_psnr_db", "38", ""),
+    ("14B int8 streamed, a rank-64 LoRA on all layers / none", "loras_14b", "streamed_1_merged_ratio", "1.05", ""),
+    ("the same beside the weights", "loras_14b", "streamed_1_beside_ratio", "", ""),
+    ("three LoRAs / none", "loras_14b", "streamed_3_merged_ratio", "", ""),
+    ("streamed output with it is resident output", "loras_14b", "identical", "True", "True"),
+    ("reading and applying another LoRA, s", "loras_14b", "switch_seconds", "2", ""),
+    ("14B int8 streamed and compiled, three LoRAs / none", "loras_compiled_14b", "streamed_3_ratio", "", ""),
+    ("graphs that are compiled when other LoRAs take their place", "loras_compiled_14b", "switch_graphs", "0", "0"),
+)
+"""Title, case, key, what must be, what is aimed at."""
+
+_14B, _1_3B = "wan2.1-t2v-14b", "wan2.1-t2v-1.3b"
+PASSES = (
+    ("14B 480p, int8 streamed, chunked forward", "streaming_14b", "streamed_seconds", _14B, (832, 480)),
+    ("the same, compiled", "streaming_14b", "streamed_compiled_seconds", _14B, (832, 480)),
+    ("14B 480p, int8 resident, stock forward", "streaming_14b", "resident_whole_seconds", _14B, (832, 480)),
+    ("14B 480p, bf16 resident, stock", "int8_14b", "bf16_seconds", _14B, (832, 480)),
+    ("14B 480p, int8 resident", "int8_14b", "int8_seconds", _14B, (832, 480)),
+    ("14B 480p, stock quanto int8", "int8_14b", "stock_quanto_seconds", _14B, (832, 480)),
+    ("14B 480p, bf16 compiled", "best_14b", "bf16_compiled_seconds", _14B, (832, 480)),
+    ("14B 480p, int8 compiled", "best_14b", "int8_compiled_seconds", _14B, (832, 480)),
+    ("14B 480p, fp8 compute, compiled", "best_14b", "fp8-compute_compiled_seconds", _14B, (832, 480)),
+    ("14B 720p, int8 streamed, 7.2 GiB", "clip_14b_720p", "pass_seconds", _14B, (1280, 720)),
+    ("14B 1088p, int8 streamed, 10.8 GiB", "clip_14b_1088p", "pass_seconds", _14B, (1920, 1088)),
+    ("A14B 480p, int8 streamed, 7.2 GiB", "clip_a14b_480p", "pass_seconds", _14B, (832, 480)),
+    ("1.3B 480p, bf16, stock", "int8_1.3b", "bf16_seconds", _1_3B, (832, 480)),
+    ("1.3B 480p, int8", "int8_1.3b", "int8_seconds", _1_3B, (832, 480)),
+    ("1.3B 480p, stock quanto int8", "int8_1.3b", "stock_quanto_seconds", _1_3B, (832, 480)),
+)
+"""Title, case, key, model, size: one pass of the transformer over 81 frames."""
+STOCK = (
+    ("our streaming, chunked forward", "streamed"),
+    ("accelerate's model offload, after its move", "model_offload"),
+    ("diffusers' group offload with a stream", "group_offload"),
+)
+
+WAYS = (
+    ("bf16, stock", "bf16"),
+    ("bf16, compiled", "bf16_compiled"),
+    ("bf16, SageAttention, compiled", "bf16_sage_compiled"),
+    ("int8 compute", "int8-compute"),
+    ("int8 compute, compiled", "int8-compute_compiled"),
+    ("int8 compute, SageAttention", "int8-compute_sage"),
+    ("int8 compute, SageAttention, compiled", "int8-compute_sage_compiled"),
+    ("fp8 compute, compiled", "fp8-compute_compiled"),
+    ("fp8 compute, SageAttention, compiled", "fp8-compute_sage_compiled"),
+    ("int8 compute, streamed in chunks", "int8-compute_streamed"),
+    ("the same, compiled", "int8-compute_streamed_compiled"),
+    ("the same, SageAttention, compiled", "int8-compute_sage_streamed_compiled"),
+    ("int8 compute, SageAttention, streamed, stock forward compiled", "int8-compute_sage_streamed_whole_compiled"),
+)
+"""Title and name of the ways of computing 8 blocks."""
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown: what must be, and what was measured; each pass beside its floor; what failed."""
+    lines = ["| case | measured | must | aim |", "|---|---|---|---|"]
+    for title, case, key, must, aim in ROWS:
+        lines.append(f"| {title} | {results.get(case, {}).get(key, 'not run')} | {must} | {aim} |")
+    lines += _forecast_of_streaming(results.get("streaming_14b", {}))
+    lines += ["", *_passes(results), "", *_stock(results.get("stock_offload_14b", {}))]
+    lines += [*_eight_bits(results), *_attention(results.get("attention", {}))]
+    failed = [f"{name} failed: {result['error']}" for name, result in results.items() if "error" in result]
+    return "\n".join([*lines, *failed]) + "\n"
+
+
+def _forecast_of_streaming(result: dict[str, Any]) -> list[str]:
+    """That of the planner for the same pass."""
+    if "streamed_peak_gib" not in result:
+        return []
+    spec, clip = registry.find(_14B), Geometry(832, 480, 81, 1)
+    plan = MemoryPlan(Residency.STREAMED, Precision.INT8, chunk=chunk_tokens(spec.memory, clip.tokens(spec)))
+    forecast = denoising_cost(spec, clip, REFERENCE, plan).vram / GIB
+    error = forecast / result["streamed_peak_gib"] - 1
+    return [f"| forecast of the streamed pass' peak / measured - 1 | {error:.3f} | 0.10 |  |"]
+
+
+def _passes(results: dict[str, Any]) -> list[str]:
+    """The floor: the operations of a pass over the rates that products and attention reach alone on the same GPU."""
+    lines = ["| one pass, 81 frames | seconds | floor | times the floor |", "|---|---|---|---|"]
+    rates = results.get("rates", {})
+    for title, case, key, model, (width, height) in PASSES:
+        seconds = results.get(case, {}).get(key)
+        if seconds is None or not rates.get("matmul_tflops"):
+            continue
+        matmul, attention = operations(registry.find(model), Geometry(width, height, 81, 1))
+        floor = matmul / rates["matmul_tflops"] / 1e12 + attention / rates["attention_tflops"] / 1e12
+        lines.append(f"| {title} | {seconds:.2f} | {floor:.2f} | {seconds / floor:.2f} |")
+    return lines
+
+
+def _stock(result: dict[str, Any]) -> list[str]:
+    lines = ["| eight of the 14B model's blocks in bf16, 480p | seconds a pass | peak, GiB |", "|---|---|---|"]
+    for title, name in STOCK:
+        if f"{name}_seconds" in result:
+            lines.append(f"| {title} | {result[f'{name}_seconds']:.2f} | {result[f'{name}_peak_gib']:.2f} |")
+    return lines
+
+
+def _eight_bits(results: dict[str, Any]) -> list[str]:
+    """Ways of computing, by size: seconds of a pass, and relative to the stock bf16 pass of the same process."""
+    cases = [results.get(f"eight_bits_{size}", {}) for size in ("480p", "720p")]
+    if not all("best_ratio" in case for case in cases):
+        return []
+    lines = ["", "| eight of the 14B model's blocks | 832x480x81, s | to stock | 1280x720x81, s | to stock |"]
+    lines.append("|---|---|---|---|---|")
+    for title, name in WAYS:
+        if all(f"{name}_seconds" in case for case in cases):
+            cells = [f"{case[f'{name}_seconds']:.3f} | {case[f'{name}_ratio']:.3f}" for case in cases]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
+
+
+def _attention(result: dict[str, Any]) -> list[str]:
+    """Each backend's rate at each number of tokens."""
+    names = [name for name in ("native", "cudnn", "flash", "efficient", "sage") if f"{name}_32760_tops" in result]
+    tokens = sorted({int(key.split("_")[1]) for key in result if key.endswith("_tops")})
+    if not names:
+        return []
+    lines = ["", f"| attention, 40 heads of 128, TOPS | {' | '.join(f'{count:,} tokens' for count in tokens)} |"]
+    lines.append("|---" * (1 + len(tokens)) + "|")
+    for name in names:
+        rates = [f"{result[f'{name}_{count}_tops']:.0f}" for count in tokens]
+        lines.append(f"| {name} | {' | '.join(rates)} |")
+    return lines

@@ -1,0 +1,1 @@
+"""The last stage: the denoiser, on a pool of latents."""

@@ -1,0 +1,1 @@
+"""Small networks that people bring as safetensors files: which there are, what they hold, and what is refused."""
