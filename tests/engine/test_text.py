@@ -53,12 +53,12 @@ def embed(model, texts, cache):
 def test_thousands_of_captions_are_not_held_with_their_padding(model, cache):
     held = []
 
-    def kept(embedding):
+    def shorten(embedding):
         held.append(embedding.shape[1])
         return embedding[:, :6].clone()
 
     for _ in range(2):  # encoded, then from the cache
-        found = text.embed(model, TEXTS, text.EmbeddingCache(cache), PLACE, kept=kept)
+        found = text.embed(model, TEXTS, text.EmbeddingCache(cache), PLACE, shorten=shorten)
         assert [embedding.shape for embedding in found] == [(1, 6, 32)] * 2
     assert held == [64] * 4
 

@@ -44,6 +44,7 @@ def test_the_grid_is_of_the_vae_and_the_patches(tmp_path):
     small, large = look(tiny.write_wan21_text(tmp_path / "a")), look(tiny.write_demo(tmp_path / "b"))
     assert (small.size_multiple, small.spatial_compression, small.fps, small.num_frames) == (16, 8, 16, 81)
     assert (large.size_multiple, large.spatial_compression, large.fps, large.num_frames) == (32, 16, 24, 121)
+    assert (small.latent_channels, large.latent_channels) == (16, 48)
 
 
 def test_two_experts_have_two_guidances_and_last_images_are_told(tmp_path):

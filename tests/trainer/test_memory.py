@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
@@ -22,7 +23,9 @@ from wan_pipeline.trainer.experts import training
 from wan_pipeline.trainer.factors import Factors
 from wan_pipeline.trainer.flow import add_noise, flow_loss
 from wan_pipeline.trainer.memory import choose as choose_module
+from wan_pipeline.trainer.memory import dataset as dataset_module
 from wan_pipeline.trainer.memory.choose import TrainingPlanner
+from wan_pipeline.trainer.memory.dataset import dataset_bytes
 from wan_pipeline.trainer.memory.forecast import Work, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.recipe import change, load_recipe
@@ -93,7 +96,7 @@ def test_afterwards_the_model_is_as_it_was() -> None:
 
 def planner(spec_id: str, bucket: Bucket, gib: float, machine: Machine = REFERENCE) -> TrainingPlanner:
     spec = find(spec_id)
-    return TrainingPlanner(spec, load_recipe("character", spec.memory), [bucket] * 3, machine, gib)
+    return TrainingPlanner(spec, load_recipe("character", spec.memory), {bucket: 3}, machine, gib)
 
 
 CLIP, IMAGE = Bucket(512, 512, 33), Bucket(512, 512)
@@ -121,7 +124,7 @@ def test_plans_that_were_measured_are_chosen_under_the_same_caps() -> None:
         for row in (row for row in train.STREAMED if str(row) in results[case]):
             recipe = replace(change(load_recipe("style", spec.memory), rank=train.RANK), stills=row.count)
             bucket = Bucket(row.side, row.side, row.frames)
-            chosen = TrainingPlanner(spec, recipe, [bucket], REFERENCE, row.cap).choose()
+            chosen = TrainingPlanner(spec, recipe, {bucket: 1}, REFERENCE, row.cap).choose()
             assert chosen.fits
             assert asdict(chosen.plan) == results[case][str(row)]["plan"]
 
@@ -131,7 +134,7 @@ def test_of_thousands_of_examples_each_size_is_reckoned_once(monkeypatch: pytest
     reckon = choose_module.forecast
     monkeypatch.setattr(choose_module, "forecast", lambda work, *rest: (asked.append(work), reckon(work, *rest))[1])
     recipe = load_recipe("style", spec.memory)
-    few, many = (TrainingPlanner(spec, recipe, [IMAGE, CLIP] * count, REFERENCE).choose() for count in (1, 2500))
+    few, many = (TrainingPlanner(spec, recipe, {IMAGE: count, CLIP: count}, REFERENCE).choose() for count in (1, 2500))
     assert many.minutes == pytest.approx(few.minutes)
     assert len(asked) <= 2 * 3 * 12  # for each plan the largest and both
 
@@ -148,6 +151,49 @@ def test_the_machines_memory_is_counted_too() -> None:
     smaller = planner("wan2.1-t2v-14b", IMAGE, 20, little).smaller(resident.plan)
     assert smaller is None or not smaller.plan.buffers
     assert not planner("demo", Bucket(320, 192), 0, without_device(3 * GIB)).choose().fits
+
+
+THOUSANDS = Counter({CLIP: 5000})
+
+
+@pytest.mark.parametrize(("spec_id", "gib"), [("wan2.1-t2v-14b", 14.8), ("wan2.2-i2v-a14b", 28.5)])
+def test_the_dataset_is_counted_as_long_as_it_is_in_memory(spec_id: str, gib: float) -> None:
+    spec = find(spec_id)
+    recipe = load_recipe("motion", spec.memory)
+    assert dataset_bytes(spec, THOUSANDS, on_cpu=False) / GIB == pytest.approx(gib, abs=0.1)
+    little, more = (replace(REFERENCE, ram=(gib + spare) * GIB) for spare in (2, 60))
+    wanting = TrainingPlanner(spec, recipe, THOUSANDS, little).choose()
+    assert not wanting.fits
+    assert f"with {gib:.1f} GiB of the machine's memory for the dataset" in str(wanting)
+    assert TrainingPlanner(spec, recipe, THOUSANDS, more).choose().fits
+    assert TrainingPlanner(spec, recipe, Counter({CLIP: 50}), little).choose().fits
+
+
+def test_without_a_device_the_dataset_shares_the_memory() -> None:
+    spec = find("demo")
+    recipe = load_recipe("character", spec.memory)
+    few, many = ({Bucket(320, 192, 33): count} for count in (10, 60_000))
+    assert TrainingPlanner(spec, recipe, few, without_device(16 * GIB)).choose().fits
+    wanting = TrainingPlanner(spec, recipe, many, without_device(16 * GIB)).choose()
+    assert not wanting.fits and wanting.deficit < dataset_bytes(spec, many, on_cpu=True)
+
+
+def test_a_dataset_that_does_not_fit_does_not_stop_a_smaller_plan() -> None:
+    spec = find("wan2.1-t2v-14b")
+    plans = TrainingPlanner(spec, load_recipe("motion", spec.memory), THOUSANDS, replace(REFERENCE, ram=16 * GIB))
+    smaller = plans.smaller(TrainingPlan(Precision.BF16, recomputes=True))
+    assert smaller is not None and not smaller.plan.buffers
+
+
+@pytest.mark.parametrize("spec_id", ["demo", "wan2.1-i2v-14b-480p"])
+def test_the_dataset_takes_what_the_prepared_tensors_take(spec_id: str) -> None:
+    spec, bucket, tokens = find(spec_id), Bucket(320, 192, 9), dataset_module.CAPTION_TOKENS
+    side = spec.spatial_compression
+    latents = torch.zeros(spec.latent_channels, 3, 192 // side, 320 // side)
+    tensors = [latents, torch.zeros(tokens, spec.memory.text_width, dtype=torch.bfloat16)]
+    if spec.needs_image:
+        tensors += [torch.cat([latents[:4], latents]), torch.zeros(257, 1280)]
+    assert dataset_bytes(spec, {bucket: 7}, on_cpu=False) == 7 * sum(tensor.nbytes for tensor in tensors)
 
 
 def test_a_share_of_the_devices_memory_is_spared() -> None:

@@ -48,9 +48,9 @@ def test_the_file_says_how_it_was_made(whole: tuple[Trained, list[TrainingProgre
     assert len(keys) == 2 * 10 * 3
     assert {key.partition(".")[0] for key in keys} == {"diffusion_model"}
     assert (metadata["base_model"], metadata["rank"], metadata["trigger"]) == ("demo", "2", "")
-    assert json.loads(metadata["recipe"])["learning_rate"] == 3e-3
-    receipt = json.loads(metadata["receipt"])
-    assert (receipt["seed"], receipt["caption_dropout"], metadata["caption_dropout"]) == (1, 0.2, "0.2")
+    recipe, receipt = json.loads(metadata["recipe"]), json.loads(metadata["receipt"])
+    assert (recipe["learning_rate"], recipe["caption_dropout"], receipt["seed"]) == (3e-3, 0.2, 1)
+    assert "caption_dropout" not in {**metadata, **receipt}
     assert {one.stage for one in told} == set(TrainingStage) - {TrainingStage.REGULARISING, TrainingStage.WAITING}
     assert [one.step for one in told if one.stage is TrainingStage.TRAINING] == list(range(1, STEPS + 1))
     on_the_way = sorted((settings.workspace / "training" / "look").iterdir())
@@ -195,7 +195,8 @@ def test_two_experts_take_turns_and_give_a_pair(
 def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settings) -> None:
     candidate = forecast_training(replace(request_of, output="never"), settings, Watcher())
     assert candidate.fits
-    assert list(candidate.to_dict()) == ["fits", "plan", "gib", "limit_gib", "host_gib", "steps", "minutes"]
+    memory = ["gib", "limit_gib", "host_gib", "dataset_gib"]
+    assert list(candidate.to_dict()) == ["fits", "plan", *memory, "steps", "minutes"]
     assert 0 < candidate.minutes < 5
     assert not list(settings.loras.glob("never*"))
 

@@ -27,13 +27,15 @@ logger = logging.getLogger(__name__)
 class ClipPlanner:
     """Probes the device before each clip, saves the result for the page, and chooses a memory plan."""
 
-    def __init__(self, settings: Settings, loras: LoraLibrary, placement: Placement, *, deterministic: bool) -> None:
+    def __init__(
+        self, settings: Settings, loras: LoraLibrary, placement: Placement, *, has_second: bool, deterministic: bool
+    ) -> None:
+        """`has_second`: there is another device like this one, though a worker of its own may have it now."""
         self._settings = settings
         self._placement = placement
         self._deterministic = deterministic
         self._planner = Planner(settings, loras)
-        known = load_hardware(settings.cache) if len(settings.slots) > 1 else None
-        self._second_free = known.second_free if known is not None else 0
+        self._second_free = self._stored_second_free() if has_second else 0
         self.fastest = "native"
         """The fastest exact attention backend, by its diffusers name; torch's own in deterministic mode."""
 
@@ -68,7 +70,7 @@ class ClipPlanner:
     def machine(self, held_bytes: int, second: Placement | None = None) -> Machine:
         """This worker's share of the free memory, including what it could release itself, and the device's speeds.
 
-        The page is told of the `second` device as of when it could last be taken. Raises StorageError.
+        The stored hardware keeps the second device's free memory from when it was last available. Raises StorageError.
         """
         if second is not None:
             self._second_free = free_bytes(second)
@@ -81,3 +83,10 @@ class ClipPlanner:
         if hardware.speeds is not None and not self._deterministic:
             self.fastest = hardware.speeds.backend
         return hardware.machine_of(len(self._settings.slots))
+
+    def _stored_second_free(self) -> int:
+        """Free memory of the second device as it was last stored; 0 if that was of other devices."""
+        known = load_hardware(self._settings.cache)
+        if known is None or known.name != probe(self._placement.device).name:
+            return 0
+        return known.second_free

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,29 +64,55 @@ def sample(
     latents = latents.to(device)
     if first < steps:  # else all are done, and only decoding is left
         execution.begin_step(first)
-    callback = _StepCallback(
-        steps, latents, preview, conditioning, observer, checkpoint, execution.begin_step, execution.early
-    )
+    callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution)
     guided = request.guided_steps
     pipeline = _bound(pipeline, device, lambda: callback.done in guided)
-    offloading: AbstractContextManager[None] = offloaded(pipeline, device) if execution.offloads else nullcontext()
-    without_prompt = embeddings[1].to(device) if len(embeddings) > 1 else None
+    texts = _Texts.on_device(embeddings, device)
+    arguments = _request_arguments(denoiser, request) | _conditioning_arguments(denoiser, request, conditioning)
+    with _executing(pipeline, denoiser, execution, texts):
+        denoised = _denoised(pipeline, latents, texts, callback, arguments)
+    return denoised[:, :, len(conditioning.references) :]
+
+
+class _Texts(NamedTuple):
+    """The embeddings of a clip's texts, on its execution device."""
+
+    prompt: torch.Tensor
+    negative: torch.Tensor | None
+    """None without guidance."""
+
+    @classmethod
+    def on_device(cls, embeddings: list[torch.Tensor], device: torch.device) -> _Texts:
+        moved = [embedding.to(device) for embedding in embeddings]
+        return cls(moved[0], moved[1] if len(moved) > 1 else None)
+
+
+@contextmanager
+def _executing(pipeline: Any, denoiser: Denoiser, execution: ExecutionDevice, texts: _Texts) -> Iterator[None]:
+    """Context manager: the model's parts take turns on the device, and a branch has the twin, where asked for."""
 
     def is_guided() -> bool:
         return bool(pipeline.do_classifier_free_guidance)
 
-    with offloading, branches(denoiser.transformers, execution.twin, without_prompt, is_guided):
-        output = pipeline(
-            **_conditioning_arguments(denoiser, request, conditioning),
-            prompt_embeds=embeddings[0].to(device),
-            negative_prompt_embeds=without_prompt,
-            **_request_arguments(denoiser, request),
-            latents=latents,
-            output_type="latent",
-            callback_on_step_end=callback,
-        )
+    offloading = offloaded(pipeline, execution.device) if execution.offloads else nullcontext()
+    with offloading, branches(denoiser.transformers, execution.twin, texts.negative, is_guided):
+        yield
+
+
+def _denoised(
+    pipeline: Any, latents: torch.Tensor, texts: _Texts, callback: _StepCallback, arguments: dict[str, Any]
+) -> torch.Tensor:
+    """What the pipeline makes of the latents, reference images included."""
+    output = pipeline(
+        **arguments,
+        prompt_embeds=texts.prompt,
+        negative_prompt_embeds=texts.negative,
+        latents=latents,
+        output_type="latent",
+        callback_on_step_end=callback,
+    )
     denoised: torch.Tensor = output.frames
-    return denoised[:, :, len(conditioning.references) :]
+    return denoised
 
 
 def _begun(
@@ -201,13 +227,11 @@ class _StepCallback:
         conditioning: Conditioning,
         observer: Observer,
         checkpoint: Checkpoint | None,
-        begin_step: Callable[[int], None],
-        early: EarlyEnd | None,
+        execution: ExecutionDevice,
     ) -> None:
         self._steps = steps
-        self._begin_step = begin_step
+        self._execution = execution
         self._checkpoint = checkpoint
-        self._early = early
         state = checkpoint.resume_state if checkpoint else None
         self._first_step, self._earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
         self.done = self._first_step
@@ -230,7 +254,8 @@ class _StepCallback:
         sigmas = pipeline.scheduler.sigmas
         clean = estimate_clean(self._before, latents, float(sigmas[done - 1]), float(sigmas[done]))
         self._before = latents
-        ends = self._early is not None and self._early.ends(done, clean, float(sigmas[done - 1]))
+        early = self._execution.early
+        ends = early is not None and early.ends(done, clean, float(sigmas[done - 1]))
         if ends:
             latents, pipeline._interrupt = clean, True  # as diffusers stops: the other steps compute nothing
         seconds = time.monotonic() - self._started
@@ -239,7 +264,7 @@ class _StepCallback:
         eta = seconds / (step + 1) * (self._steps - done)
         self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview_of(clean)))
         if done < self._steps and not ends:
-            self._begin_step(done)
+            self._execution.begin_step(done)
         return {"latents": latents} if ends else {}
 
     def _save(self, pipeline: Any, done: int, latents: torch.Tensor, seconds: float) -> None:
@@ -247,8 +272,7 @@ class _StepCallback:
         if self._checkpoint is None:
             return
         state = ResumeState(done, latents, solver_state(pipeline.scheduler), self._earlier_seconds + seconds)
-        if self._early is not None and self._early.is_on:
-            early = self._early
+        if (early := self._execution.early) is not None:
             state = replace(state, clean=early.clean, clean_is_below=early.is_below, ended_at=early.steps_done)
         self._checkpoint.save_if_due(state, is_last=done == self._steps, is_stopping=self._observer.cancelled())
 

@@ -12,16 +12,29 @@ import torch
 
 from wan_pipeline.engine.checkpoint import ResumeState
 from wan_pipeline.engine.device.placement import CPU
+from wan_pipeline.engine.loading.load import Denoiser
+from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.sampling.early_end import ALWAYS, largest_change
 
 
 class EarlyEnd:
-    """Of one clip; one whose request has none never ends."""
+    """Of one clip whose request has one."""
 
-    def __init__(self, request: GenerationRequest, boundary: float | None, state: ResumeState | None) -> None:
-        """`boundary` is the noise level below which a second expert takes over. `state` is that of an earlier run."""
-        self.is_on = request.early_end > 0
+    @classmethod
+    def of(cls, request: GenerationRequest, denoiser: Denoiser, state: ResumeState | None) -> EarlyEnd | None:
+        """The request's, with the estimate of an earlier run's `state`; None if it does all steps."""
+        if not request.early_end:
+            return None
+        return cls(request, denoiser.boundary_ratio, state, _first_own_frame(request, denoiser))
+
+    def __init__(
+        self, request: GenerationRequest, boundary: float | None, state: ResumeState | None, first_frame: int = 0
+    ) -> None:
+        """`boundary` is the noise level below which a second expert takes over. `state` is that of an earlier run.
+
+        `first_frame` is the first latent frame that the model itself makes for the clip; see `_first_own_frame`.
+        """
         self.clean = state.clean if state else None
         """The estimate after the last step; None before the first."""
         self.steps_done = state.ended_at if state else 0
@@ -29,6 +42,7 @@ class EarlyEnd:
         self._steps = request.num_inference_steps
         self._threshold = largest_change(request.early_end)
         self._below = math.inf if boundary is None else boundary
+        self._first_frame = first_frame
         self._was_below = self.clean is not None and state is not None and state.clean_is_below
 
     @property
@@ -38,16 +52,25 @@ class EarlyEnd:
 
     def ends(self, done: int, clean: torch.Tensor, noise_level: float) -> bool:
         """Whether the clip ends after `done` steps, the last of which began at this noise level."""
-        if not self.is_on:
-            return False
         before, was_below = self.clean, self._was_below
         self.clean, self._was_below = clean, noise_level < self._below
         if before is None or not was_below or done < math.ceil(ALWAYS * self._steps) or done >= self._steps:
             return False
-        if change_between(before, clean) >= self._threshold:
+        own = slice(self._first_frame, None)
+        if change_between(before[:, :, own], clean[:, :, own]) >= self._threshold:
             return False
         self.steps_done = done
         return True
+
+
+def _first_own_frame(request: GenerationRequest, denoiser: Denoiser) -> int:
+    """The number of latent frames before those that a clip shows and the model makes.
+
+    Reference images come first and are cut off. Models that expand timesteps put the first image's own latents over
+    the first frame, but only after the last step.
+    """
+    is_image_first = denoiser.expand_timesteps and request.mode is Mode.IMAGE_TO_VIDEO
+    return len(request.reference_images) + int(is_image_first)
 
 
 def change_between(before: torch.Tensor, clean: torch.Tensor) -> float:

@@ -83,7 +83,9 @@ class Engine:
         self._models = ModelLibrary(settings)
         self._loras = LoraLibrary.of(settings)
         self._recorder = ProvenanceRecorder(settings, self._loras, self._placement)
-        self._planner = ClipPlanner(settings, self._loras, self._placement, deterministic=deterministic)
+        self._planner = ClipPlanner(
+            settings, self._loras, self._placement, has_second=self._second.exists, deterministic=deterministic
+        )
         self._holder = ModelHolder(self._placement, settings.cache / "weights")
         self._prompts = EmbeddingCache(settings.cache / "prompts")
         limit_memory(self._placement, settings.memory_limit)
@@ -184,7 +186,7 @@ class Engine:
             resumed_from=prepared.steps_done,
             latents=pack(latents) if self._settings.keep_latents else None,
             passes=counter.passes if cache else None,
-            ended_at=prepared.early.steps_done,
+            ended_at=prepared.early.steps_done if prepared.early else 0,
             warnings=(*clip.request.notes, *prepared.warnings, *conditioning.warnings, *counter.warnings(cache)),
         )
 
@@ -218,7 +220,7 @@ class Engine:
             applied_loras=tuple(lora.applied for lora in loras),
         )
         checkpoint = self._recorder.checkpoint(clip.checkpoint, clip.request, model, plan, provenance)
-        early = EarlyEnd(clip.request, loaded.denoiser.boundary_ratio, checkpoint.resume_state if checkpoint else None)
+        early = EarlyEnd.of(clip.request, loaded.denoiser, checkpoint.resume_state if checkpoint else None)
         return Prepared(loaded, preview, adapters, second_adapters, factors, provenance, checkpoint, early)
 
     def _denoise(

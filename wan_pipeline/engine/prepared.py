@@ -45,13 +45,14 @@ class Prepared:
     """Factors of scheduled adapters, on both devices."""
     provenance: Provenance
     checkpoint: Checkpoint | None
-    early: EarlyEnd
+    early: EarlyEnd | None
+    """Says when the clip ends before its last step; None: never."""
 
     @property
     def steps_done(self) -> int:
         """Denoising steps done by an earlier run."""
         state = self.checkpoint.resume_state if self.checkpoint else None
-        return state.step if state else 0
+        return state.ended_at or state.step if state else 0
 
     @property
     def seconds_done(self) -> float:

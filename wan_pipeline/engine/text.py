@@ -82,22 +82,22 @@ def embed(
     observer: Observer | None = None,
     *,
     streams: bool = False,
-    kept: Callable[[torch.Tensor], torch.Tensor] = lambda embedding: embedding,
+    shorten: Callable[[torch.Tensor], torch.Tensor] = lambda embedding: embedding,
 ) -> list[torch.Tensor]:
     """The embedding of each text, (1, model.spec.max_sequence_length, encoder width), padded with zeros, on the CPU.
 
     The bits are those of the pipeline's `encode_prompt`. Cached embeddings belong to one `setup`, which names the
     versions and settings that decide their bits. `streams`: the encoder's blocks are streamed to the device.
-    `kept` makes of each what is returned of it, at once: a padded one of UMT5-XXL takes 4 MB.
+    `shorten` is applied to each embedding as it comes, before the next: a padded one of UMT5-XXL takes 4 MB.
     Raises ModelError, GenerationError for embeddings that are not finite, StorageError if the cache cannot be written,
     and Cancelled between two texts.
     """
     keys = {text: _key(model, text, placement, setup) for text in texts}
-    found = {text: kept(embedding) for text, key in keys.items() if (embedding := cache.read(key)) is not None}
+    found = {text: shorten(embedding) for text, key in keys.items() if (embedding := cache.read(key)) is not None}
     absent = [text for text in keys if text not in found]
     for done, (text, embedding) in enumerate(_encode(model, absent, placement, streams), 1):
         cache.write(keys[text], embedding)
-        found[text] = kept(embedding)
+        found[text] = shorten(embedding)
         if observer is not None:
             observer.progress(Progress(Stage.ENCODING_TEXT, done, len(absent)))
             check_cancelled(observer)

@@ -86,6 +86,7 @@ def inspect(
         download_gb=0.0,
         size_multiple=vae.spatial_compression * transformer.patch_size[1],
         spatial_compression=vae.spatial_compression,
+        latent_channels=vae.z_dim,
         temporal_compression=vae.temporal_compression,
         last_image=_last_image(layout, transformer),
         flow_shift=scheduler.flow_shift or base.flow_shift,

@@ -112,6 +112,7 @@ class ModelSpec:
     min_side: int = 128
     max_pixels: int = 1920 * 1088
     spatial_compression: int = 8
+    latent_channels: int = 16
     temporal_compression: int = TEMPORAL_COMPRESSION
     """Frames per latent frame after the first, which has one of its own: a clip has 4k + 1 frames."""
     num_frames: int = 81

@@ -135,7 +135,7 @@ class Draft:
     cache_amount: float | None = None
     guidance_interval: tuple[float, float] | None = None
     early_end: float | None = None
-    """0, it does all steps, to 1: a change of the clean clip at which denoising ends."""
+    """From 0 (all steps) to 1 (ends earliest)."""
     speed: str | None = None
     """Id of a speed: settings and a LoRA that override those of preset and quality, and are overridden by these."""
     image_fit: str | None = None

@@ -24,6 +24,7 @@ from wan_pipeline.models.entries import Status
 from wan_pipeline.models.importing import single_file
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.models.transfer import RESERVE_BYTES
 from wan_pipeline.models.weights import read_header
 
 PARTS = (  # diffusers' -> the authors', longest first
@@ -241,6 +242,30 @@ def test_other_files_and_models_that_are_not_here_are_sentences(settings, models
     ):
         with pytest.raises(ModelError, match=words):
             models.import_files([path], config, Watcher())
+
+
+def test_where_links_fail_what_is_copied_is_checked_and_told(settings, models, base, file, monkeypatch, caplog):
+    """As on exFAT and many network shares, which are one disk all the same."""
+    caplog.set_level("INFO")
+    weights = sum(path.stat().st_size for path in base.rglob("*.safetensors") if path.parent.name != "transformer")
+    small = sum(path.stat().st_size for path in base.rglob("*") if path.is_file() and path.suffix != ".safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", _no_links)
+        for more, is_enough in ((weights // 2, False), (weights + 10_000, True)):
+            free = RESERVE_BYTES + file.stat().st_size + small + more
+            usage = shutil.disk_usage(settings.models)._replace(free=free)
+            patch.setattr(shutil, "disk_usage", lambda path, usage=usage: usage)
+            if is_enough:
+                assert models.import_files([file], "wan2.1-t2v-14b", Watcher()).status is Status.INSTALLED
+                continue
+            with pytest.raises(ModelError, match=r"fine-tune needs .* free some space"):
+                models.import_files([file], "wan2.1-t2v-14b", Watcher())
+            assert not [path for path in settings.models.glob("*fine-tune*") if path.is_dir()]
+    assert "is copied, because it cannot be linked: [Errno 1] no links here" in caplog.text
+
+
+def _no_links(*paths: Path) -> None:
+    raise PermissionError(1, "no links here")
 
 
 def test_a_full_disk_and_a_stop_leave_nothing(settings, models, base, file, monkeypatch):

@@ -24,6 +24,11 @@ class SecondDevice:
         if place is not None:
             limit_memory(place, settings.memory_limit)
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is one, though another process may have it."""
+        return self._place is not None
+
     @contextmanager
     def taken(self) -> Iterator[Placement | None]:
         """Context manager: the device is this process's alone. None if there is none, or another has it."""

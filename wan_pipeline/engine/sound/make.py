@@ -63,7 +63,7 @@ def make_sound(model: InstalledModel, request: SoundRequest, settings: Settings,
     observer.progress(Progress(Stage.LOADING))
     check_cancelled(observer, "sound")
     try:
-        with _told_of_memory():
+        with out_of_memory_as_error():
             samples, rate = _samples(model, request, place, plan, observer)
     finally:
         release_memory(place)  # once no variable refers to the pipeline any more
@@ -90,7 +90,7 @@ def _samples(
 
 
 def check_samples(samples: NDArray[np.float32], title: str) -> None:
-    """Raise GenerationError for a sound that is no sound."""
+    """Raise GenerationError for samples that are empty or not finite."""
     if not samples.size or not np.isfinite(samples).all():
         raise GenerationError(f"{title} gave no sound but values that are no numbers; choose another seed or model.")
 
@@ -117,7 +117,7 @@ def _loaded(model: InstalledModel, kind: SoundPipeline, place: Placement, plan: 
 
 
 def _arguments(kind: SoundPipeline, guidance: float, seconds: float) -> dict[str, Any]:
-    """What the pipelines call differently."""
+    """Arguments whose names differ by pipeline."""
     match kind:
         case SoundPipeline.STABLE_AUDIO_3:
             return {"duration": seconds, "guidance_scale": guidance}
@@ -150,7 +150,7 @@ def _check_pipeline(model: InstalledModel, kind: SoundPipeline) -> None:
 
 
 @contextmanager
-def _told_of_memory() -> Iterator[None]:
+def out_of_memory_as_error() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

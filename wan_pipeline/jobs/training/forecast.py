@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from wan_pipeline.planning.hardware import load_hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.settings import Settings
+from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.memory.choose import TrainingCandidate, TrainingPlanner
 from wan_pipeline.trainer.recipe import Recipe
 from wan_pipeline.wording import duration, plural
@@ -43,8 +45,10 @@ class TrainingEstimator:
         hardware = load_hardware(self._settings.cache)
         if hardware is None or not buckets:
             return TrainingEstimate(f"{plural(recipe.steps, 'step')} of rank {recipe.rank}", fits=True, candidate=None)
-        each = [counted.bucket for counted in buckets for _ in range(counted.count)]
-        candidate = TrainingPlanner(spec, recipe, each, hardware.machine, self._settings.memory_limit).choose()
+        counts: Counter[Bucket] = Counter()
+        for counted in buckets:
+            counts[counted.bucket] += counted.count
+        candidate = TrainingPlanner(spec, recipe, counts, hardware.machine, self._settings.memory_limit).choose()
         return TrainingEstimate(self._text(spec, recipe, candidate, prompts), candidate.fits, candidate)
 
     def _text(self, spec: ModelSpec, recipe: Recipe, candidate: TrainingCandidate, prompts: int) -> str:
@@ -53,7 +57,7 @@ class TrainingEstimator:
             host, ram = candidate.forecast.host_bytes / GIB, candidate.ram / GIB
             return (
                 f"does not fit: it needs {needed:.1f} GiB of {limit:.1f}, and {host:.1f} of {ram:.1f} GiB of the "
-                "machine's memory; train shorter clips, or another model"
+                f"machine's memory{candidate.dataset_text}; train fewer or shorter clips, or another model"
             )
         steps, time = plural(candidate.steps, "step"), duration(candidate.minutes * 60)
         text = f"fits: {needed:.1f} of {limit:.1f} GiB, {steps}, about {time}"

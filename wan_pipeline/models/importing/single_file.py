@@ -7,6 +7,7 @@ more than a few megabytes in memory.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from wan_pipeline.storage.files import check_writable, storage_error
 SHARD_BYTES = 5 * 10**9
 STEM = "diffusion_pytorch_model"
 
+logger = logging.getLogger(__name__)
+
 
 def convert(sources: dict[str, Source], base: InstalledModel, target: Path, observer: TransferObserver) -> None:
     """Write the model folder `target`: the sources, by component, and the other components of `base`.
@@ -35,13 +38,15 @@ def convert(sources: dict[str, Source], base: InstalledModel, target: Path, obse
     check_writable(target.parent)
     rest = [path for path in _files(base) if path.relative_to(base.folder).parts[0] not in sources]
     configs = [base.folder / name / "config.json" for name in sources]
-    copies = [path for path in (*rest, *configs) if not _can_link(path, target.parent)]
-    copied = sum(path.stat().st_size for path in copies)
     needed = sum(source.total_bytes for source in sources.values())
-    with _temporary_folder(target, needed + copied) as folder:
+    with _temporary_folder(target) as folder:
         try:
-            for path in (*rest, *configs):
-                _copy(path, folder / path.relative_to(base.folder), link=path not in copies)
+            places = {path: folder / path.relative_to(base.folder) for path in (*rest, *configs)}
+            copies = [path for path, place in places.items() if not _linked(path, place)]
+            copied = sum(path.stat().st_size for path in copies)
+            check_free_space(target.parent, needed + copied, target.name, "set --models-folder to one on another disk")
+            for path in copies:
+                shutil.copyfile(path, places[path])
             meter = Meter(observer, needed)
             for component, source in sources.items():
                 _write_shards(source, folder / component, _stem(base, component), meter)
@@ -51,16 +56,15 @@ def convert(sources: dict[str, Source], base: InstalledModel, target: Path, obse
 
 
 @contextmanager
-def _temporary_folder(target: Path, needed_bytes: int) -> Iterator[Path]:
+def _temporary_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` that is deleted afterwards, unless it was renamed.
 
-    Raises ModelError if the disk is too full, or another process is making the same model.
+    Raises ModelError if another process is making the same model.
     """
     folder, lock = (target.with_name(f".importing-{target.name}{ending}") for ending in ("", ".lock"))
     try:
         with FileLock(lock, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
-            check_free_space(target.parent, needed_bytes, target.name, "set --models-folder to one on another disk")
             try:
                 folder.mkdir()
                 yield folder
@@ -77,20 +81,20 @@ def _files(model: InstalledModel) -> list[Path]:
     return [model.folder / INDEX, *(path for folder in folders for path in sorted(folder.glob("*")) if path.is_file())]
 
 
-def _can_link(path: Path, folder: Path) -> bool:
-    """A hard link keeps a large file on the disk once, and alive when the other model is removed."""
-    return path.suffix == ".safetensors" and path.stat().st_dev == folder.stat().st_dev
+def _linked(path: Path, target: Path) -> bool:
+    """Make a hard link to large files, which keeps one on the disk once, and alive when the other model is removed.
 
-
-def _copy(path: Path, target: Path, *, link: bool) -> None:
+    False for small files, for other disks, and where the file system has no links, as exFAT and many network shares.
+    """
     target.parent.mkdir(exist_ok=True)
-    if link:
-        try:
-            os.link(path.resolve(), target)
-            return
-        except OSError:
-            pass  # the file system has no links; copying fails if it has no room either
-    shutil.copyfile(path, target)
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        os.link(path.resolve(), target)
+    except OSError as error:
+        logger.info("%s is copied, because it cannot be linked: %s", path, error)
+        return False
+    return True
 
 
 def _stem(base: InstalledModel, component: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from wan_pipeline.planning.forecast import PROCESS_BYTES
 from wan_pipeline.planning.machine import GIB, Machine
 from wan_pipeline.planning.planner import SPARE
 from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.memory.dataset import dataset_bytes
 from wan_pipeline.trainer.memory.forecast import TrainingForecast, Work, candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.recipe import Recipe
@@ -21,6 +22,9 @@ from wan_pipeline.wording import duration
 TEXT_GIB, VAE_GIB = 14.0, 12.0
 """Free memory from which the text encoder stays on the device as a whole (UMT5-XXL, 10.6 GiB in bf16), and the VAE
 encodes whole frames in fp32 (33 frames of 512 x 512: 7 GiB)."""
+
+SMALLEST_TOLD = 0.05
+"""GiB of a dataset from which it is told what it takes."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class TrainingCandidate:
     ram: float
     """Bytes that it may take of the machine's memory."""
     steps: int
+    dataset_bytes: float
+    """Of the forecast, bytes of the machine's memory that the prepared dataset takes."""
 
     @property
     def plan(self) -> TrainingPlan:
@@ -53,6 +59,12 @@ class TrainingCandidate:
         return max(self.forecast.host_bytes - self.ram, 0.0)
 
     @property
+    def dataset_text(self) -> str:
+        """What the dataset takes, to follow what does not fit; empty for a small one."""
+        gib = self.dataset_bytes / GIB
+        return f", with {gib:.1f} GiB of the machine's memory for the dataset" if gib >= SMALLEST_TOLD else ""
+
+    @property
     def minutes(self) -> float:
         """Of all steps, without preparing the dataset."""
         return self.steps * self.forecast.step_seconds / 60
@@ -64,6 +76,7 @@ class TrainingCandidate:
             "gib": round(self.forecast.bytes / GIB, 2),
             "limit_gib": round(self.limit / GIB, 2),
             "host_gib": round(self.forecast.host_bytes / GIB, 2),
+            "dataset_gib": round(self.dataset_bytes / GIB, 2),
             "steps": self.steps,
             "minutes": round(self.minutes, 1),
         }
@@ -74,6 +87,8 @@ class TrainingCandidate:
         fits = "" if self.fits else "does not fit: "
         if self.host_deficit:
             sizes += f", {self.forecast.host_bytes / GIB:.1f} of {self.ram / GIB:.1f} GiB of the machine's memory"
+        if not self.fits:
+            sizes += self.dataset_text
         return f"{self.plan}; {fits}{sizes}, about {duration(self.minutes * 60)}"
 
 
@@ -81,14 +96,15 @@ class TrainingPlanner:
     """Chooses among the plans for one training on one machine."""
 
     def __init__(
-        self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[Bucket], machine: Machine, limit_gib: float = 0.0
+        self, spec: ModelSpec, recipe: Recipe, buckets: Mapping[Bucket, int], machine: Machine, limit_gib: float = 0.0
     ) -> None:
-        """`buckets` holds each example's; `limit_gib` caps the device's memory, 0: all free but a reserve."""
+        """`buckets` says how many examples each has; `limit_gib` caps the device's memory; 0: all but a reserve."""
         self._recipe = recipe
         self._machine = machine
         self._works: Counter[Work] = Counter()  # of thousands of examples few have a size of their own
-        for bucket, count in Counter(buckets).items():
+        for bucket, count in buckets.items():
             self._works[_work(spec, recipe, bucket)] += count
+        self._dataset_bytes = dataset_bytes(spec, buckets, on_cpu=not machine.vram)
         self._ram = max(machine.ram - PROCESS_BYTES, 0.0)
         free = (1 - SPARE) * machine.vram if machine.vram else self._ram
         self.limit = min(free, limit_gib * GIB) if limit_gib and machine.vram else free  # a cap has its own reserve
@@ -116,10 +132,11 @@ class TrainingPlanner:
 
     def smaller(self, failed: TrainingPlan) -> TrainingCandidate | None:
         """The plan to go on with when one ran out of memory: the quickest that takes a tenth less, if there is one."""
-        most = 0.9 * self._candidate(failed).forecast.bytes
+        before = self._candidate(failed)
+        most = 0.9 * before.forecast.bytes
         less = [self._candidate(plan) for plan in self._plans(most)]
         return min(
-            (candidate for candidate in less if candidate.forecast.bytes <= most and not candidate.host_deficit),
+            (each for each in less if each.forecast.bytes <= most and each.host_deficit <= before.host_deficit),
             key=lambda candidate: (candidate.plan.small_factors, candidate.forecast.step_seconds),
             default=None,
         )
@@ -132,15 +149,15 @@ class TrainingPlanner:
             yield fitted(self._largest, plan, limit or self.limit)
 
     def _candidate(self, plan: TrainingPlan) -> TrainingCandidate:
-        """The memory of the largest batch, and the mean time of a step."""
+        """The memory of the largest batch and of the dataset, and the mean time of a step."""
         largest = forecast(self._largest, plan, self._machine)
         batches = {work: count / work.examples for work, count in self._works.items()}
         seconds = sum(forecast(work, plan, self._machine).step_seconds * each for work, each in batches.items())
-        device, host = largest.bytes, largest.host_bytes
+        device, host = largest.bytes, largest.host_bytes + self._dataset_bytes
         if not self._machine.vram:
             device, host = device + host, 0.0
         mean = TrainingForecast(plan, device, host, self._recipe.accumulation * seconds / sum(batches.values()))
-        return TrainingCandidate(mean, self.limit, self._ram, self._recipe.steps)
+        return TrainingCandidate(mean, self.limit, self._ram, self._recipe.steps, self._dataset_bytes)
 
     @property
     def _largest(self) -> Work:

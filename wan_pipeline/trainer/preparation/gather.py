@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +44,12 @@ class Gatherer:
         wanted = Wanted(self.model, captions, count, self._bucket_of_made(), seed)
         return dataset.with_regularisation(self._check(make_clips(wanted, settings, self.observer)))
 
-    def buckets(self, dataset: Dataset) -> list[Bucket]:
-        """Of everything that will be trained on, before the clips are made."""
-        made = [self._bucket_of_made()] * self.request.regularisation_clips
-        return [*(example.bucket for example in dataset.examples), *made]
+    def buckets(self, dataset: Dataset) -> Counter[Bucket]:
+        """Of everything that will be trained on, before the clips are made, with the number of examples of each."""
+        counts = Counter(example.bucket for example in dataset.examples)
+        if self.request.regularisation_clips:
+            counts[self._bucket_of_made()] += self.request.regularisation_clips
+        return counts
 
     def _bucket_of_made(self) -> Bucket:
         return bucket_of_made(self.model.spec, self._buckets)

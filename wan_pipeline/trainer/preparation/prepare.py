@@ -99,7 +99,7 @@ def _encode_texts(captions: list[str], encoders: Encoders, observer: TrainingObs
         encoders.text_setup,
         CaptionsObserver(observer),
         streams=encoders.streams_text,
-        kept=lambda embedding: _unpadded(embedding[0]),
+        shorten=lambda embedding: _unpadded(embedding[0]),
     )
 
 
