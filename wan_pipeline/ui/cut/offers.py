@@ -55,13 +55,17 @@ class Offers:
         return [_named(clip, named[clip.id]) if clip.id in named else _of_clip(clip) for clip in clips]
 
     def _takes(self, project: str) -> list[ClipOffered]:
-        named = {take.id: _take_name(shot, take) for shot in self._studio.shots.all(project) for take in shot.done}
+        named = {
+            take.id: f"{_take_name(shot, take)}{', final' if take.final_of else ''}"
+            for shot in self._studio.shots.all(project)
+            for take in shot.done
+        }
         clips = self._studio.gallery.existing(list(named)[:MAX_OFFERED])
         return [_named(clip, named[clip.id]) for clip in clips]
 
 
 def _take_name(shot: Shot, take: Take) -> str:
-    return f"{shot.address}, take {take.number}{', final' if take.final_of else ''}"
+    return f"{shot.address}, take {take.number}"
 
 
 def _of_clip(clip: Clip) -> ClipOffered:
