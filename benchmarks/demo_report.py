@@ -145,7 +145,7 @@ def weights_sha256(checkpoint: Path) -> str:
 
 def machine() -> dict[str, Any]:
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -153,7 +153,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor_name() -> str:
     info = Path("/proc/cpuinfo")
     names = (
         [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]

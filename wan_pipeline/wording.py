@@ -12,6 +12,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def are_there(count: int, noun: str, whole: str) -> str:
+    """`1 clip of it is there already`, `2 clips of it are there already`."""
+    return f"{plural(count, noun)} of {whole} {'is' if count == 1 else 'are'} there already"
+
+
 def listed(names: Sequence[str]) -> str:
     """For example: anna, anna and ben, anna, ben and the hut."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -76,6 +76,19 @@ def test_stopped_at_each_step_the_frames_are_those_of_one_piece(engine, settings
         assert [(report.step, report.total) for report in reports] == [(n, STEPS) for n in range(step, STEPS + 1)]
 
 
+def test_a_clip_that_keeps_a_layout_may_stop_in_its_first_steps_and_after(engine, path):
+    """All but the last two of its steps are at another size."""
+    request = small(noise_size="64x64@0.7")
+    whole, from_steps = engine.render(request, Recorder()), []
+    for step in range(1, STEPS):
+        path.unlink(missing_ok=True)
+        stop_after(engine, request, path, step)
+        resumed = engine.render(request, Recorder(), path)
+        assert (resumed.sha256, resumed.warnings) == (whole.sha256, ())
+        from_steps.append(resumed.resumed_from)
+    assert from_steps == [1, 2, 2, 4], "the third ends the first steps: it is made again"
+
+
 @pytest.mark.parametrize("scheduler", list(SchedulerName))
 def test_stopped_at_every_step(engine, path, scheduler):
     """One step a try: each run resumes from what a resumed run has saved."""

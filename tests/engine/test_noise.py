@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wan_pipeline.engine.noise import resample_noise
+from wan_pipeline.engine.noise import resample_noise, resample_signal
 
 
 @pytest.mark.parametrize("size", [(12, 20), (24, 32), (8, 16), (6, 9), (9, 30)])
@@ -29,3 +29,11 @@ def test_the_layout_holds_and_comes_again() -> None:
     assert torch.equal(one, two) and not torch.equal(one, other)
     back = resample_noise(one, (8, 12), torch.Generator().manual_seed(9))
     assert torch.allclose(back, noise, atol=1e-5), "what is coarse is all there"
+
+
+def test_a_signal_keeps_its_levels() -> None:
+    ramp = torch.linspace(-1, 1, 12).expand(2, 8, 12)
+    made = resample_signal(ramp, (12, 20))
+    assert made.shape == (2, 12, 20) and torch.allclose(made.mean((1, 2)), ramp.mean((1, 2)), atol=1e-5)
+    assert float((made - torch.linspace(-1, 1, 20)).abs().mean()) < 0.03
+    assert torch.allclose(resample_signal(torch.full((1, 8, 12), 0.7), (24, 40)), torch.tensor(0.7))

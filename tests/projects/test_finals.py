@@ -13,12 +13,13 @@ from tests.support.studios import QUICK
 from wan_pipeline.errors import ProjectError, RequestError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.projects.project import FinalProfile, Profile
-from wan_pipeline.projects.shots.finals import can_keep_layout, composition_note
+from wan_pipeline.projects.shots.finals import can_keep_layout, composition_note, layout_of
 from wan_pipeline.projects.shots.shot import NewShot, ShotStatus
 from wan_pipeline.projects.shots.store import take_of
 from wan_pipeline.requests.grids.variations import axis, prompts_of, variations
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.requests.resolve import PENDING
+from wan_pipeline.requests.sampling.step_cache import CacheKind
 from wan_pipeline.studio import Studio
 
 DRAFTED = with_profiles(FILM, draft_height=192, final_steps=3)
@@ -65,6 +66,11 @@ def test_a_layout_is_kept_where_the_noise_has_its_shape_and_else_told(film: Stud
     final = replace(draft, height=160, image=PENDING, reference_images=(PENDING,))
     assert can_keep_layout(draft, final)
     assert not can_keep_layout(draft, replace(final, reference_images=()))
+    assert layout_of(draft, final) == "160x192", "its pictures are of its own size"
+    words = replace(draft, image=None, reference_images=())
+    assert layout_of(words, replace(words, height=160)) == "160x192@0.65"
+    cached = replace(words, height=160, cache=CacheKind.FIRST_BLOCK)
+    assert layout_of(words, cached) == layout_of(replace(words, noise_size="160x192@0.5"), cached) == "160x192"
     longer = make_request(width=160, height=192, num_frames=9, layers={"num_frames": "project"})
     clip = film.gallery.clip(adopt_take(film, shot, longer))
     prepared = film.finals.of([clip], keep_layout=True)

@@ -1,32 +1,30 @@
-"""Noise -> latents through the diffusers pipeline, with one step callback: progress, preview, cancel, NaN check."""
+"""Noise -> latents through the diffusers pipeline, with one callback after each step."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from diffusers import WanPipeline
-from numpy.typing import NDArray
 
 from wan_pipeline.engine.branches import Twin, branches
-from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState, solver_state
+from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState
 from wan_pipeline.engine.conditioning import Conditioning
 from wan_pipeline.engine.decoding.preview import Preview
 from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.load import Denoiser
 from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
-from wan_pipeline.engine.noise import resample_noise
-from wan_pipeline.errors import GenerationError
+from wan_pipeline.engine.noise import FirstSteps, enlarged, layout_request, resample_noise
+from wan_pipeline.engine.step_callback import StepCallback, StepEnd
 from wan_pipeline.models.inspect import VACE_PIPELINE
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
+from wan_pipeline.progress import Observer
 from wan_pipeline.requests.request import GenerationRequest
+from wan_pipeline.requests.sampling.noise_size import NoiseSize
 
 
 @dataclass(frozen=True)
@@ -59,19 +57,55 @@ def sample(
     resume state, if it has one. Raises Cancelled within one step, GenerationError at the first value that is not a
     number.
     """
-    device, steps = execution.device, request.num_inference_steps
-    pipeline, first, latents = _begun(denoiser, request, checkpoint)
-    latents = latents.to(device)
-    if first < steps:  # else all are done, and only decoding is left
-        execution.begin_step(first)
-    callback = _StepCallback(steps, latents, preview, conditioning, observer, checkpoint, execution)
-    guided = request.guided_steps
-    pipeline = _bound(pipeline, device, lambda: callback.done in guided)
-    texts = _Texts.on_device(embeddings, device)
-    arguments = _request_arguments(denoiser, request) | _conditioning_arguments(denoiser, request, conditioning)
-    with _executing(pipeline, denoiser, execution, texts):
-        denoised = _denoised(pipeline, latents, texts, callback, arguments)
+    sampler = _Sampler(denoiser, embeddings, conditioning, preview, observer, execution)
+    state = checkpoint.resume_state if checkpoint else None
+    own, other = latent_size(denoiser, request), layout_request(request)
+    if other and (state is None or state.latents.shape[-2:] != own):
+        first = sampler.first_steps(*other, state, checkpoint)
+        state = enlarged(first, own, drawn_noise(denoiser, request)[1])
+    denoised, _ = sampler.denoise(request, state, checkpoint)
     return denoised[:, :, len(conditioning.references) :]
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """What the steps of a clip have in common, at whatever size."""
+
+    denoiser: Denoiser
+    embeddings: list[torch.Tensor]
+    conditioning: Conditioning
+    preview: Preview
+    observer: Observer
+    execution: ExecutionDevice
+
+    def first_steps(
+        self, request: GenerationRequest, level: float, state: ResumeState | None, checkpoint: Checkpoint | None
+    ) -> FirstSteps:
+        """The steps down to a noise level."""
+        latents, steps = self.denoise(request, state, checkpoint, level)
+        return FirstSteps(steps.done, latents, steps.clean, steps.noise_level, steps.seconds)
+
+    def denoise(
+        self, request: GenerationRequest, state: ResumeState | None, checkpoint: Checkpoint | None, level: float = 0.0
+    ) -> tuple[torch.Tensor, StepCallback]:
+        """Latents after all steps from the state on, or those down to a noise level; and how they went."""
+        denoiser, execution, device = self.denoiser, self.execution, self.execution.device
+        pipeline, latents = _pipeline(denoiser, request), state.latents if state else initial_noise(denoiser, request)
+        if state is not None:
+            pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
+        latents = latents.to(device)
+        if state is None or state.step < request.num_inference_steps:  # else only decoding is left
+            execution.begin_step(state.step if state else 0)
+        early = execution.early if level == 0.0 else None
+        kept = StepEnd(checkpoint, early, execution.begin_step, level)
+        callback = StepCallback(request, state, latents, self.preview, self.conditioning, self.observer, kept)
+        pipeline = _bound(pipeline, device, lambda: callback.done in request.guided_steps)
+        texts = _Texts.on_device(self.embeddings, device)
+        arguments = _request_arguments(denoiser, request) | _conditioning_arguments(
+            denoiser, request, self.conditioning
+        )
+        with _executing(pipeline, denoiser, execution, texts):
+            return _denoised(pipeline, latents, texts, callback, arguments), callback
 
 
 class _Texts(NamedTuple):
@@ -100,7 +134,7 @@ def _executing(pipeline: Any, denoiser: Denoiser, execution: ExecutionDevice, te
 
 
 def _denoised(
-    pipeline: Any, latents: torch.Tensor, texts: _Texts, callback: _StepCallback, arguments: dict[str, Any]
+    pipeline: Any, latents: torch.Tensor, texts: _Texts, callback: StepCallback, arguments: dict[str, Any]
 ) -> torch.Tensor:
     """What the pipeline makes of the latents, reference images included."""
     output = pipeline(
@@ -115,31 +149,30 @@ def _denoised(
     return denoised
 
 
-def _begun(
-    denoiser: Denoiser, request: GenerationRequest, checkpoint: Checkpoint | None
-) -> tuple[Any, int, torch.Tensor]:
-    """The pipeline, the first step to be done, and the latents before it."""
-    pipeline, state = _pipeline(denoiser, request), checkpoint.resume_state if checkpoint else None
-    if state is None:
-        return pipeline, 0, initial_noise(denoiser, request)
-    pipeline.scheduler = ResumedScheduler(pipeline.scheduler, state)
-    return pipeline, state.step, state.latents
-
-
 def initial_noise(denoiser: Denoiser, request: GenerationRequest) -> torch.Tensor:
     """The seed's noise, drawn on the CPU, so that a seed means the same on every device.
 
     Reference images take latent frames of their own, before the clip's. Noise of another clip's size is drawn at that
     size and resampled.
     """
-    vae = denoiser.vae.config
-    frames = (request.num_frames - 1) // vae.scale_factor_temporal + 1 + len(request.reference_images)
-    width, height = map(int, (request.noise_size or f"{request.width}x{request.height}").split("x"))
-    shape = (1, vae.z_dim, frames, height // vae.scale_factor_spatial, width // vae.scale_factor_spatial)
-    generator = torch.Generator("cpu").manual_seed(request.seed)
-    noise = torch.randn(shape, generator=generator, dtype=torch.float32)
-    own = (request.height // vae.scale_factor_spatial, request.width // vae.scale_factor_spatial)
+    noise, generator = drawn_noise(denoiser, request)
+    own = latent_size(denoiser, request)
     return noise if noise.shape[-2:] == own else resample_noise(noise, own, generator)
+
+
+def drawn_noise(denoiser: Denoiser, request: GenerationRequest) -> tuple[torch.Tensor, torch.Generator]:
+    """The seed's noise at the size that the clip begins at, and the generator, to draw on."""
+    vae, begin = denoiser.vae.config, request.begin_size or request
+    frames = (request.num_frames - 1) // vae.scale_factor_temporal + 1 + len(request.reference_images)
+    generator = torch.Generator("cpu").manual_seed(request.seed)
+    shape = (1, vae.z_dim, frames, *latent_size(denoiser, begin))
+    return torch.randn(shape, generator=generator, dtype=torch.float32), generator
+
+
+def latent_size(denoiser: Denoiser, sized: GenerationRequest | NoiseSize) -> tuple[int, int]:
+    """Height and width in latents."""
+    factor = denoiser.vae.config.scale_factor_spatial
+    return sized.height // factor, sized.width // factor
 
 
 def _pipeline(denoiser: Denoiser, request: GenerationRequest) -> Any:
@@ -214,76 +247,3 @@ def _conditioning_arguments(
         return {}
     last = {} if conditioning.last_image is None else {"last_image": conditioning.last_image}
     return {"image": conditioning.image, **last}
-
-
-class _StepCallback:
-    """Diffusers' `callback_on_step_end`."""
-
-    def __init__(
-        self,
-        steps: int,
-        latents: torch.Tensor,
-        preview: Preview,
-        conditioning: Conditioning,
-        observer: Observer,
-        checkpoint: Checkpoint | None,
-        execution: ExecutionDevice,
-    ) -> None:
-        self._steps = steps
-        self._execution = execution
-        self._checkpoint = checkpoint
-        state = checkpoint.resume_state if checkpoint else None
-        self._first_step, self._earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
-        self.done = self._first_step
-        """Steps of the clip that are done."""
-        self._before = latents
-        self._preview = preview
-        self._conditioning = conditioning
-        self._observer = observer
-        self._started = time.monotonic()
-
-    def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-        """Called with the latents after each step; `step` counts from 0, in a resumed run too."""
-        done = self.done = self._first_step + step + 1
-        latents: torch.Tensor = values["latents"]
-        if not bool(torch.isfinite(latents).all()):
-            raise GenerationError(
-                f"Step {done} of {self._steps} gave values that are not numbers; "
-                "the model's or a LoRA's weights are damaged, or the guidance is too high."
-            )
-        sigmas = pipeline.scheduler.sigmas
-        clean = estimate_clean(self._before, latents, float(sigmas[done - 1]), float(sigmas[done]))
-        self._before = latents
-        early = self._execution.early
-        ends = early is not None and early.ends(done, clean, float(sigmas[done - 1]))
-        if ends:
-            latents, pipeline._interrupt = clean, True  # as diffusers stops: the other steps compute nothing
-        seconds = time.monotonic() - self._started
-        self._save(pipeline, self._steps if ends else done, latents, seconds)
-        check_cancelled(self._observer)
-        eta = seconds / (step + 1) * (self._steps - done)
-        self._observer.progress(Progress(Stage.DENOISING, done, self._steps, eta, self._preview_of(clean)))
-        if done < self._steps and not ends:
-            self._execution.begin_step(done)
-        return {"latents": latents} if ends else {}
-
-    def _save(self, pipeline: Any, done: int, latents: torch.Tensor, seconds: float) -> None:
-        """Write the checkpoint after so many steps, if one is due."""
-        if self._checkpoint is None:
-            return
-        state = ResumeState(done, latents, solver_state(pipeline.scheduler), self._earlier_seconds + seconds)
-        if (early := self._execution.early) is not None:
-            state = replace(state, clean=early.clean, clean_is_below=early.is_below, ended_at=early.steps_done)
-        self._checkpoint.save_if_due(state, is_last=done == self._steps, is_stopping=self._observer.cancelled())
-
-    def _preview_of(self, clean: torch.Tensor) -> NDArray[np.uint8]:
-        frames = self._preview.frames(clean[:, :, len(self._conditioning.references) :])
-        if self._conditioning.image is not None:  # TI2V sets the image's latents only after the last step
-            frames[0] = np.asarray(self._conditioning.image.resize((frames.shape[2], frames.shape[1])))
-        return frames
-
-
-def estimate_clean(before: torch.Tensor, after: torch.Tensor, sigma_before: float, sigma_after: float) -> torch.Tensor:
-    """The clean latents that a step was heading for, with any solver: along a flow, x = clean + sigma * velocity."""
-    velocity = (after - before) / (sigma_after - sigma_before)
-    return after - sigma_after * velocity

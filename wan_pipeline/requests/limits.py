@@ -16,6 +16,7 @@ from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec, frames_up_to
 from wan_pipeline.requests.sampling.early_end import check_early_end
 from wan_pipeline.requests.sampling.guidance_interval import guided_steps, interval_text
+from wan_pipeline.requests.sampling.noise_size import PATTERN, why_no_steps
 from wan_pipeline.requests.sampling.step_cache import MAX_FIRST_BLOCK_CACHE, check_step_cache
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ CacheAmount = Annotated[float, Field(ge=0, le=1)]
 EarlyEndAmount = Annotated[float, Field(ge=0, le=1)]
 CropPosition = Annotated[float, Field(ge=0, le=1)]
 NoiseLevel = Annotated[float, Field(ge=0, le=1)]
-NoiseSize = Annotated[str, Field(pattern=r"^(\d{1,5}x\d{1,5})?$")]
-"""WIDTHxHEIGHT in pixels, or nothing."""
+NoiseSizeText = Annotated[str, Field(pattern=f"^({PATTERN})?$")]
+"""What `NoiseSize` reads, or nothing."""
 References = Annotated[tuple[Name, ...], Field(max_length=MAX_REFERENCES)]
 
 
@@ -239,8 +240,15 @@ def _check_side(field: str, value: int, spec: ModelSpec) -> None:
 
 
 def _check_noise_size(request: GenerationRequest, spec: ModelSpec) -> None:
-    for value in request.noise_size.split("x") if request.noise_size else ():
-        _check_side("noise_size", int(value), spec)
+    begin = request.begin_size
+    if begin is None:
+        return
+    for value in (begin.width, begin.height):
+        _check_side("noise_size", value, spec)
+    if begin.level is not None and (reason := why_no_steps(request)):
+        raise RequestError(
+            "noise_size", f"The clip cannot make its first steps at another size: {reason}; write {begin.size} alone."
+        )
 
 
 def _check_frames(request: GenerationRequest, spec: ModelSpec) -> None:

@@ -65,12 +65,11 @@ def number(name: str) -> Callable[[str], float]:
     return parse
 
 
-def pixels(text: str) -> str:
-    """Reads 192x128, 192 X 128 and 192×128, as 192x128; empty for none. Raises UserError."""
-    size = "".join(text.lower().replace("×", "x").split())
-    if size and not re.fullmatch(r"\d{1,5}x\d{1,5}", size):
-        raise UserError(f"The size '{text[:80]}' cannot be read; write it as 192x128.")
-    return size
+def noise_size(text: str) -> str:
+    """Reads 192x128, 192 X 128 and 192×128, as 192x128, each also with @LEVEL; empty for none. Raises UserError."""
+    from wan_pipeline.requests.sampling.noise_size import NoiseSize
+
+    return str(NoiseSize.read(text) or "")
 
 
 def lora(text: str) -> LoraChoice:
@@ -170,9 +169,9 @@ OPTIONS = (
     Option(
         "noise-size",
         "noise_size",
-        pixels,
-        "WxH",
-        "size of another clip of this seed, such as 192x128, whose layout is kept (its own)",
+        noise_size,
+        "WxH[@LEVEL]",
+        "size of another clip of this seed whose layout is kept: 192x128 its noise, 192x128@0.65 its first steps too",
     ),
     Option("frames", "num_frames", whole("frames"), "N", "number of frames"),
     Option("fps", "fps", whole("frames per second"), "N", "frames per second"),

@@ -25,7 +25,7 @@ from wan_pipeline.requests.limits import (
     GuidanceInterval,
     LoraWeight,
     Name,
-    NoiseSize,
+    NoiseSizeText,
     Note,
     References,
     Seed,
@@ -34,6 +34,7 @@ from wan_pipeline.requests.limits import (
     Text,
 )
 from wan_pipeline.requests.sampling.guidance_interval import guided_steps
+from wan_pipeline.requests.sampling.noise_size import NoiseSize
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.requests.sampling.step_cache import DEFAULT_AMOUNT, CacheKind, StepCache, amount_of_threshold
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
@@ -148,7 +149,7 @@ class Draft:
     """Words that go before the prompt: the project's, unless they are given."""
     prompt_after: str | None = None
     noise_size: str | None = None
-    """WIDTHxHEIGHT of the clip whose noise this one begins with, so that its layout holds at another size."""
+    """WIDTHxHEIGHT, or WIDTHxHEIGHT@LEVEL, of the clip whose layout this one keeps at another size; see `NoiseSize`."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -207,8 +208,11 @@ class GenerationRequest:
     prompt_before: Text = ""
     """The words of a project before the prompt, and after it."""
     prompt_after: Text = ""
-    noise_size: NoiseSize = ""
-    """WIDTHxHEIGHT in pixels at which the seed's noise is drawn before it is brought to this size; empty: its own."""
+    noise_size: NoiseSizeText = ""
+    """WIDTHxHEIGHT in pixels at which the seed's noise is drawn before it is brought to this size; empty: its own.
+
+    With @LEVEL the steps down to this noise level are made at that size too.
+    """
     layers: dict[Name, Name] = field(default_factory=dict, compare=False)
     """The `Layer` that each setting came from, for clips of a project with a setup. Decides no frames."""
     cache: CacheKind = CacheKind.OFF
@@ -226,6 +230,11 @@ class GenerationRequest:
     def seconds(self) -> float:
         """Length of the clip."""
         return clip_seconds(self.num_frames, self.fps)
+
+    @property
+    def begin_size(self) -> NoiseSize | None:
+        """What `noise_size` says; None: it begins at its own size."""
+        return NoiseSize.read(self.noise_size)
 
     @property
     def input_names(self) -> tuple[str, ...]:

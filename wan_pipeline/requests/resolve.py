@@ -26,6 +26,7 @@ from wan_pipeline.requests.limits import MAX_RANDOM_SEED, RANDOM_SEED, check_req
 from wan_pipeline.requests.presets import Preset
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.sampling.guidance_interval import WHOLE
+from wan_pipeline.requests.sampling.noise_size import NoiseSize
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.requests.sampling.speeds import Speed
 from wan_pipeline.requests.sampling.step_cache import DEFAULT_AMOUNT, CacheKind
@@ -162,8 +163,9 @@ def _framing(draft: Draft, image: str | None) -> dict[str, Any]:
 
 def _noise_size(draft: Draft, values: Mapping[str, Any]) -> str:
     """Empty for the clip's own size, which changes nothing."""
-    size = draft.noise_size or ""
-    return "" if size == f"{values['width']}x{values['height']}" else size
+    begin = NoiseSize.read(draft.noise_size or "")
+    own = f"{values['width']}x{values['height']}"
+    return "" if begin is None or begin.size == own else str(begin)
 
 
 def _scheduler(name: str) -> SchedulerName:

@@ -31,7 +31,8 @@ class Tab:
         self.events = CutEvents(studio, TEMPLATES, self.layout, links)
         self.values: dict[Any, Any] = {box: box.value for box in self.events.inputs}
         self.values[links.project] = "Film"
-        self.poll()
+        self.shown = self.poll()
+        """What it was first shown."""
 
     def poll(self) -> Updates:
         return self._took(self.events.poll(self.values))
@@ -159,3 +160,14 @@ def test_all_that_is_added_is_what_cuts_take_for_picked(studio: Studio) -> None:
     assert not tab.click("add-all")
     assert [item.clip for item in cut(studio).items] == [f"{takes[1]}.mp4", f"{final}.mp4"]
     assert offers.of("No such", "picked") == []
+
+
+def test_a_take_is_called_by_its_shot_and_a_clip_of_none_by_its_file(studio: Studio) -> None:
+    film(studio)
+    (shot,) = make_shots(studio, "Film", 1)
+    take = studio.gallery.existing([adopt_take(studio, shot)])[0]
+    studio.cuts.add("Film", "main", [take.path])
+    tab = Tab(studio)
+    shown = str(tab.shown[tab.layout.timeline])
+    names = re.findall(r'<span class="cut-name"><b>\d</b> ([^<]+)</span>', shown)
+    assert names == [studio.cuts.look(cut(studio)).pieces[n].name for n in (0, 1)] + ["1/010, take 1"]

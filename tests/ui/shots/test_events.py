@@ -233,7 +233,7 @@ def test_a_final_of_another_size_may_keep_its_layout(film: Studio) -> None:
     assert {"finish-one", "finish-one-kept"} <= Reader(asked).acts and "the composition may differ" in asked
     tab.click("finish-one-kept", shot.takes[0].id)
     (final,) = [job for job in film.jobs.recent(9) if job.request.noise_size]
-    assert (final.request.noise_size, final.request.width) == ("160x160", 192)
+    assert (final.request.noise_size, final.request.width) == ("160x160@0.65", 192)
 
 
 def test_a_damaged_picture_leaves_the_characters_to_be_opened(film: Studio, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_checkpoints_are_compared_by_weights(tab: Tab, studio: Studio) -> None:
     assert tab.text("over") == "" and "2 clips added to the queue" in tab.text("toast")
     assert "step 4" in tab.text("list") and "2 clips of this grid are not there yet" in tab.text("list")
     tab.click("queue-grid", training_id, json.dumps({"prompts": "a red ball", "weights": "0, 2", "steps": "4"}))
-    assert "1 clip added to the queue; 1 clip of the grid are there already" in tab.text("toast")
+    assert "1 clip added to the queue; 1 clip of the grid is there already" in tab.text("toast")
     tab.click("grid-sheet", training_id)
     assert "No clip of the grid of 'mine' is done yet" in tab.text("toast")
 

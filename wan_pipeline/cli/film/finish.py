@@ -28,7 +28,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--project", default="", metavar="NAME", help="the project of --picked (the default project)")
     parser.add_argument("--picked", action="store_true", help="all picked takes of the project that have no final yet")
     keep = (
-        "begin with the draft's noise where the final is of another size, so that its layout is nearer to the draft's"
+        "make the first steps at the draft's size where the final has another, so that its layout is nearly the draft's"
     )
     parser.add_argument("--keep-layout", action="store_true", help=keep)
     parser.add_argument("--dry-run", action="store_true", help="print how many and how long; queue nothing")

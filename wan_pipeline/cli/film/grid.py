@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.cli.common import draft, reporting_new_projects, warn
-from wan_pipeline.wording import data_size, plural
+from wan_pipeline.wording import are_there, data_size, plural
 
 if TYPE_CHECKING:
     from wan_pipeline.projects.shots.grids import PreparedGrid
@@ -57,7 +57,7 @@ def _prepare(studio: Studio, options: argparse.Namespace) -> PreparedGrid:
 
 
 def _sentence(studio: Studio, grid: PreparedGrid) -> str:
-    shared = f"; {plural(len(grid.shared), 'clip')} of it are there already" if grid.shared else ""
+    shared = f"; {are_there(len(grid.shared), 'clip', 'it')}" if grid.shared else ""
     if not grid.prepared.clips:
         return f"the grid of {plural(grid.count, 'clip')} needs nothing new{shared}."
     time = studio.estimates.of_requests(grid.prepared.requests).text

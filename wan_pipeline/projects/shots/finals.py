@@ -18,6 +18,7 @@ from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.layers import LAYERED, Layer, with_none_read
 from wan_pipeline.requests.request import Draft, GenerationRequest, LoraChoice
 from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.requests.sampling.noise_size import LAYOUT_LEVEL, NoiseSize, why_no_steps
 
 FINAL = "final"
 OWN_LAYERS = (Layer.FORM, Layer.SHOT)
@@ -42,7 +43,7 @@ class Finals:
     def of(self, clips: Sequence[Clip], *, keep_layout: bool = False) -> Prepared:
         """The finals of these clips, each by the profile of its project. Raises UserError if one of them cannot be.
 
-        `keep_layout`: a final of another size begins with its draft's noise, resampled, where that can be.
+        `keep_layout`: a final of another size makes its first steps at its draft's size, where that can be.
         """
         batch = self._requests.batch()
         made = tuple(self._final(clip, batch, keep_layout) for clip in clips)
@@ -58,7 +59,7 @@ class Finals:
         check = batch.within(project.layers(FINAL)).check
         request = check(draft)
         if keep_layout and can_keep_layout(clip.request, request):
-            draft = replace(draft, noise_size=_size(clip.request))
+            draft = replace(draft, noise_size=layout_of(clip.request, request))
             request = check(draft)
         shot = self._shots.of_take(clip.id)
         return draft, self._clips.job(request, clip.project, JobOptions(shot=shot, final_of=clip.id, profile=FINAL))
@@ -94,12 +95,20 @@ class Finals:
 
 
 def can_keep_layout(draft: GenerationRequest, final: GenerationRequest) -> bool:
-    """Whether a final of another size could begin with its draft's noise."""
+    """Whether a final of another size could keep its draft's layout."""
     return not layout_note(draft, final) and _size(draft) != _size(final)
 
 
+def layout_of(draft: GenerationRequest, final: GenerationRequest) -> str:
+    """The `noise_size` of a final that keeps its draft's layout: with first steps, or where it has none the noise."""
+    begin = NoiseSize.read(_size(draft))
+    if begin is None:
+        return ""
+    return str(replace(begin, level=None if why_no_steps(final) else LAYOUT_LEVEL))
+
+
 def layout_note(draft: GenerationRequest, final: GenerationRequest) -> str:
-    """Why a final cannot begin with its draft's noise, resampled; empty where it can."""
+    """Why a final cannot keep its draft's layout; empty where it can."""
     fixed = {  # what beside the size gives the noise its shape
         "model": draft.model == final.model,
         "number of frames": draft.num_frames == final.num_frames,
@@ -114,8 +123,11 @@ def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
     if draft.model != final.model:
         return f"The final is of another model ({final.model}), so it is composed differently from its draft."
     sizes = f"The final is {final.width} x {final.height} and its draft {draft.width} x {draft.height}"
-    if final.noise_size == _size(draft) and draft.num_frames == final.num_frames:
-        return f"{sizes}: it begins with the draft's noise at its own size, so its layout is nearer to the draft's."
+    if (begin := final.begin_size) and begin.size == _size(draft) and draft.num_frames == final.num_frames:
+        shared = (
+            "begins with the draft's noise at its own size" if begin.level is None else "begins at the draft's size"
+        )
+        return f"{sizes}: it {shared}, so its layout is nearer to the draft's."
     if _size(draft) != _size(final):
         return f"{sizes}: at another size the same seed gives other noise, so the composition may differ."
     if draft.num_frames != final.num_frames:
@@ -125,8 +137,8 @@ def composition_note(draft: GenerationRequest, final: GenerationRequest) -> str:
 
 
 def _size(request: GenerationRequest) -> str:
-    """The size that its noise is drawn at, as `noise_size` names it."""
-    return request.noise_size or f"{request.width}x{request.height}"
+    """The size that its noise is drawn at."""
+    return request.begin_size.size if request.begin_size else f"{request.width}x{request.height}"
 
 
 def _has_final(shot: Shot) -> bool:

@@ -162,7 +162,7 @@ class CutEvents:
             finals = frozenset(each.place - 1 for each in self._cuts.relinks(cut))
             sequence = self._cuts.look(cut)
             problem = next((piece.problem for piece in sequence.pieces if piece.problem), "")
-            return html.Looked(cut, sequence, finals, problem)
+            return html.Looked(cut, sequence, finals, problem, self._offers.names(selection.project))
         except UserError as error:
             return html.Looked(cut, problem=str(error))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ class Looked:
     """Places of items that could take a final."""
     problem: str = ""
     """Why it cannot be shown, or exported: one sentence."""
+    takes: Mapping[Path, str] = field(default_factory=dict)
+    """What clips are takes of, such as `1/010, take 2`."""
+
+    def name(self, piece: Piece) -> str:
+        """The shot and take, or for a clip of no shot its own name."""
+        return piece.name if piece.is_card else self.takes.get(piece.source.clip, piece.name)
 
 
 def head(
@@ -94,7 +101,11 @@ def head(
 
 def timeline(templates: Templates, looked: Looked, selected: int | None) -> str:
     sequence = looked.sequence
-    pieces = [_shown(piece, n in looked.finals) for n, piece in enumerate(sequence.pieces)] if sequence else []
+    pieces = (
+        [_shown(piece, looked.name(piece), n in looked.finals) for n, piece in enumerate(sequence.pieces)]
+        if sequence
+        else []
+    )
     player = json.dumps(_player(sequence)) if sequence else ""
     return templates.render("cut/timeline.html", pieces=pieces, player=player, selected=selected)
 
@@ -110,7 +121,7 @@ def inspector(templates: Templates, looked: Looked, place: int | None, drawn_at:
         place=place,
         drawn_at=drawn_at,
         piece=piece,
-        name=piece.name,
+        name=looked.name(piece),
         frames=MAX_CARD if piece.is_card else piece.source.frames,
         max_dissolve=MAX_DISSOLVE,
         max_title=MAX_TITLE,
@@ -141,10 +152,10 @@ def export(templates: Templates, name: str) -> str:
     )
 
 
-def _shown(piece: Piece, has_final: bool) -> PieceShown:
+def _shown(piece: Piece, name: str, has_final: bool) -> PieceShown:
     poster = poster_path(piece.source.clip)
     return PieceShown(
-        piece.name,
+        name,
         piece.first,
         piece.end,
         MAX_CARD if piece.is_card else piece.source.frames,

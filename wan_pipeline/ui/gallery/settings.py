@@ -67,6 +67,7 @@ def differences(clips: Sequence[Clip], names: Names) -> dict[str, tuple[str, ...
 def _rare_settings(request: GenerationRequest) -> dict[str, str]:
     """Settings of few clips, left out where they are not used."""
     cache, guidance_2, interval = request.step_cache, request.guidance_scale_2, request.guidance_interval
+    begin = request.begin_size
     used = {
         "Guidance of the last steps": "" if guidance_2 is None else f"{guidance_2:g}",
         "Last frame": _short(request.last_image),
@@ -77,7 +78,7 @@ def _rare_settings(request: GenerationRequest) -> dict[str, str]:
         "Step cache": str(cache) if cache else "",
         "Guidance interval": interval_text(interval) if interval else "",
         "Early end": early_end_text(request.early_end) if request.early_end else "",
-        "Noise of a clip of": request.noise_size.replace("x", " x "),
+        "Noise of a clip of": begin.words if begin else "",
     }
     return {name: value for name, value in used.items() if value}
 

@@ -19,7 +19,7 @@ from wan_pipeline.ui.common.files import served_copy
 from wan_pipeline.ui.common.messages import toast
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.shots import html
-from wan_pipeline.wording import data_size, plural
+from wan_pipeline.wording import are_there, data_size, plural
 
 
 class Dialogs:
@@ -56,7 +56,7 @@ class Dialogs:
         return self._studio.grids.of_take(shot, clip, axes)
 
     def _told(self, grid: PreparedGrid) -> str:
-        shared = f"{plural(len(grid.shared), 'clip')} of it are there already. " if grid.shared else ""
+        shared = f"{are_there(len(grid.shared), 'clip', 'it')}. " if grid.shared else ""
         if not grid.prepared.clips:
             return f"{shared}Nothing new is to be made."
         time = self._studio.estimates.of_requests(grid.prepared.requests).text
@@ -107,7 +107,7 @@ class Dialogs:
         request = clip.request
         steps = f"{request.num_inference_steps} steps, guidance {request.guidance_scale:g}, seed {request.seed}"
         facts = f"{frame_size(request)}, {clip_length(request)}, {steps}"
-        return html.viewer(self._templates, shot, take, self._studio.comments.of_clip(take_id), facts)
+        return html.viewer(self._templates, shot, take, self._studio.comments.of_clip(take_id), facts, request)
 
     def change_review(self, click: Click, _: str) -> str:
         """Mark a comment as done, open it again, or answer."""

@@ -5,11 +5,14 @@ A button's `data-act` names what it does. The nearest `data-clip` holds the row 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.projects.shots.shot import Shot, ShotStatus, Take
+from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.ui.common.templates import Templates
 
 PAGE_SIZE = 100
@@ -69,6 +72,11 @@ def edit(templates: Templates, shot: Shot) -> str:
     return templates.render("shots/edit.html", shot=shot)
 
 
-def viewer(templates: Templates, shot: Shot, take: Take, comments: Sequence[object], facts: str) -> str:
-    """One take, large, with what reviewers say of it."""
-    return templates.render("shots/viewer.html", shot=shot, take=take, comments=comments, facts=facts)
+def viewer(templates: Templates, shot: Shot, take: Take, comments: Sequence[Comment], facts: str,
+           request: GenerationRequest) -> str:  # fmt: skip
+    """One take, large, with what reviewers say of it, and the marks that they drew."""
+    said = [(comment, json.dumps(comment.mark) if comment.mark else "") for comment in comments]
+    ratio = f"{request.width / request.height:.5f}"
+    return templates.render(
+        "shots/viewer.html", shot=shot, take=take, comments=said, facts=facts, fps=request.fps, ratio=ratio
+    )

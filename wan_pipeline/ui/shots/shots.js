@@ -21,6 +21,23 @@
     if (button && !button.disabled) document.getElementById(button.dataset.upload)?.click();
   });
 
+  // A reviewer's frame, with the mark that was drawn on it until the take plays on.
+  const draw = (view, mark) => {
+    view.querySelector("svg")?.remove();
+    if (!mark.length) return;
+    view.insertAdjacentHTML("beforeend", '<svg viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true"><polyline vector-effect="non-scaling-stroke"/></svg>');
+    view.querySelector("polyline").setAttribute("points", mark.map(point => point.join(",")).join(" "));
+  };
+  document.addEventListener("click", event => {
+    const button = event.target.closest?.(".shots-dialog [data-frame]");
+    const view = button?.closest(".shots-dialog").querySelector(".take-view"), video = view?.querySelector("video");
+    if (!video) return;
+    video.pause();
+    video.currentTime = (Number(button.dataset.frame) + 0.5) / Number(video.dataset.fps);
+    draw(view, JSON.parse(button.dataset.mark || "[]"));
+    video.addEventListener("play", () => draw(view, []), {once: true});
+  });
+
   // Arrow keys go from take to take and from shot to shot; letters act on the take or the shot that has the keyboard.
   const KEYS = {p: "pick-take", x: "reject-take", f: "finish", n: "new-take", a: "again", c: "edit", v: "pick", Enter: "open"};
   const step = (from, key) => {

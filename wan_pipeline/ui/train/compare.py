@@ -17,7 +17,7 @@ from wan_pipeline.storage.files import modified
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json
 from wan_pipeline.studio import Studio
 from wan_pipeline.ui.common.templates import Templates
-from wan_pipeline.wording import plural
+from wan_pipeline.wording import are_there, plural
 
 WEIGHTS = "0.5, 1"
 """That the dialog begins with."""
@@ -79,7 +79,7 @@ class Comparing:
         grid = self._studio.checkpoint_grids.queue(prepared)
         new = len(prepared.prepared.clips)
         there = len(grid.jobs) - new
-        known = f"; {plural(there, 'clip')} of the grid are there already" if there else ""
+        known = f"; {are_there(there, 'clip', 'the grid')}" if there else ""
         return "", f"{plural(new, 'clip')} added to the queue{known}"
 
     def table(self, name: str) -> GridTable | None:

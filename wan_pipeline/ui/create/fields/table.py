@@ -9,7 +9,7 @@ import gradio as gr
 from wan_pipeline.errors import RequestError, UserError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import Mode, ModelSpec
-from wan_pipeline.requests.options import pixels
+from wan_pipeline.requests.options import noise_size
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.ui.common.names import look_choices, quality_choices
 from wan_pipeline.ui.create.fields.field import Choices, Field, has_second_expert, number, only_if, plain
@@ -87,13 +87,15 @@ def _quantization(choices: Choices) -> gr.Dropdown:
 
 def _noise_size(choices: Choices) -> gr.Textbox:
     label = "Keep the layout of a clip of this seed and size"
-    return gr.Textbox(label=label, placeholder="such as 192 x 128; blank: none", max_lines=1, min_width=120)
+    return gr.Textbox(
+        label=label, placeholder="such as 192 x 128, or 192 x 128 @ 0.65; blank: none", max_lines=1, min_width=120
+    )
 
 
-def _pixels(text: str | None) -> str | None:
+def _read_noise_size(text: str | None) -> str | None:
     """Raises RequestError."""
     try:
-        return pixels(text or "") or None
+        return noise_size(text or "") or None
     except UserError as error:
         raise RequestError("noise_size", str(error)) from error
 
@@ -127,7 +129,7 @@ FIELDS: dict[str, Field] = {
     **SKIPPING_FIELDS,
     "noise_size": Field(
         _noise_size,
-        lambda values, spec: {"noise_size": _pixels(values["noise_size"])},
+        lambda values, spec: {"noise_size": _read_noise_size(values["noise_size"])},
         lambda draft, spec: draft.noise_size or "",
         is_timed=False,
     ),

@@ -87,6 +87,7 @@
 
   function fit() {
     if (!video.videoWidth) return;
+    video.parentElement.style.setProperty("--ratio", video.videoWidth / video.videoHeight);
     const scale = Math.min(video.clientWidth / video.videoWidth, video.clientHeight / video.videoHeight);
     Object.assign(canvas, { width: video.videoWidth * scale, height: video.videoHeight * scale });
     draw(mark);
