@@ -142,6 +142,11 @@ def shots(page: Page, auditor: Auditor) -> None:
     )
     expect(page.locator(".shot")).to_have_count(2)
     auditor.look(page, "shots")
+    page.get_by_role("button", name="Table").click()
+    expect(page.locator(".shots-table .shot")).to_have_count(2)
+    auditor.look(page, "table of shots")
+    page.get_by_role("button", name="Board").click()
+    expect(page.locator(".shots .shot")).to_have_count(2)
     with opened_by_keyboard(page, page.get_by_role("button", name="Edit the shot (C)").first):
         auditor.look(page, "editing a shot", DIALOG)
     with opened_by_keyboard(page, page.get_by_role("button", name="Again with…").first):

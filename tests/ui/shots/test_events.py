@@ -77,6 +77,20 @@ def test_shots_are_shown_in_order_with_their_takes(film: Studio) -> None:
     assert tab.events.refresh(tab.values) == {tab.layout.shown: gr.skip()}, "nothing has changed"
 
 
+def test_the_table_has_a_line_a_shot_with_the_take_that_stands_for_it(film: Studio) -> None:
+    tab = Tab(film)
+    assert "table" not in tab.board.tags
+    first, second = shot(film).takes
+    tab.click("as-table")
+    assert tab.board.tags.count("tr") == 1 + 3 and tab.board.tags.count("img") == 2
+    assert f'data-clip="{second.id}"' in tab.board.html, "the newest draft"
+    tab.click("pick-take", first.id)
+    assert f'data-clip="{first.id}"' in tab.board.html and f'data-clip="{second.id}"' not in tab.board.html
+    assert {"new-take", "again", "edit", "move-up", "move-down", "finish"} <= tab.board.acts
+    tab.click("as-board")
+    assert "table" not in tab.board.tags and tab.board.tags.count("img") == 3
+
+
 def test_takes_are_picked_rejected_and_rated(film: Studio) -> None:
     tab, (first, second) = Tab(film), shot(film).takes
     tab.click("pick-take", second.id)

@@ -108,6 +108,9 @@ class ShotsEvents:
         """What a click shows without changing a shot; nothing for one that changes something."""
         if click.act in ("back", "next"):
             return self._turn_page(values, click)
+        if click.act in ("as-board", "as-table"):
+            selection = replace(values[self._layout.selection], is_table=click.act == "as-table")
+            return self._refresh(values, selection)
         if click.act in ("sheet", "review"):
             return self._layout.updates(toast=self._dialogs.download(click.act, project))
         if show := self._cast.opens.get(click.act):
@@ -189,10 +192,11 @@ class ShotsEvents:
         known = self._studio.projects.find(project) if project else None
         title = known.title if known else project or "No project"
         waiting = sum(bool(shot.picked_take and not shot.final_take) for shot in shots)
-        is_filtered, chosen = query != ShotFilter(), selection.chosen
-        board = html.board(self._templates, page, len(matching), offset, is_filtered=is_filtered, chosen=chosen)
+        is_filtered, is_table = query != ShotFilter(), selection.is_table
+        show = html.table if is_table else html.board
+        board = show(self._templates, page, len(matching), offset, is_filtered=is_filtered, chosen=selection.chosen)
         return {
-            "head": (layout.head, html.head(self._templates, title, shots, waiting)),
+            "head": (layout.head, html.head(self._templates, title, shots, waiting, is_table=is_table)),
             "board": (layout.board, board),
         }
 

@@ -32,22 +32,36 @@ class ShotFilter:
         return is_found and self.status in ("", shot.status) and self.scene in ("", shot.scene)
 
 
-def head(templates: Templates, title: str, shots: Sequence[Shot], unfinished: int) -> str:
+def head(templates: Templates, title: str, shots: Sequence[Shot], unfinished: int, *, is_table: bool) -> str:
     """How far the project is, and what can be done to all of its shots. `unfinished`: picked takes without a final."""
     counts = Counter(shot.status for shot in shots)
     states = [(status, counts[status]) for status in ShotStatus if counts[status]]
     return templates.render(
         "shots/head.html", title=title, count=len(shots), states=states, unfinished=unfinished,
-        open_shots=sum(not shot.takes for shot in shots),
+        open_shots=sum(not shot.takes for shot in shots), is_table=is_table,
     )  # fmt: skip
 
 
 def board(templates: Templates, shots: Sequence[Shot], total: int, offset: int, *, is_filtered: bool,
           chosen: Collection[str] = ()) -> str:  # fmt: skip
-    """One page of the shots. `total` are those that match the filters; `chosen` the ids of takes in the bar."""
+    """One page of the shots, a row each with all takes. `total` are those that match the filters.
+
+    `chosen` are the ids of takes in the bar.
+    """
+    return _page(templates, "board", shots, total, offset, is_filtered, chosen)
+
+
+def table(templates: Templates, shots: Sequence[Shot], total: int, offset: int, *, is_filtered: bool,
+          chosen: Collection[str] = ()) -> str:  # fmt: skip
+    """As `board`, a line each, with the take that stands for the shot: its final, its pick, or its newest draft."""
+    return _page(templates, "table", shots, total, offset, is_filtered, chosen)
+
+
+def _page(templates: Templates, kind: str, shots: Sequence[Shot], total: int, offset: int, is_filtered: bool,
+          chosen: Collection[str]) -> str:  # fmt: skip
     return templates.render(
-        "shots/board.html", shots=shots, total=total, offset=offset, page_size=PAGE_SIZE, is_filtered=is_filtered,
-        chosen=chosen,
+        "shots/page.html", kind=kind, shots=shots, total=total, offset=offset, page_size=PAGE_SIZE,
+        is_filtered=is_filtered, chosen=chosen,
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class Selection:
     """Index of the first shot on the page."""
     chosen: tuple[str, ...] = ()
     """Ids of the takes that the bar is for."""
+    is_table: bool = False
+    """Whether shots are the lines of a table, and not rows of the board with all their takes."""
 
     def within(self, shots: Iterable[Shot]) -> Selection:
         """Without chosen takes that are not of these shots, or are gone."""
