@@ -28,6 +28,9 @@ from statistics import median, quantiles
 from threading import Event, Thread
 from typing import Any
 
+import psutil
+
+from benchmarks.demo_request import demo_request
 from wan_pipeline.cluster.dispatcher import SLOT, TICK_SECONDS
 from wan_pipeline.cluster.queue import SerialDatabase, SharedQueue
 from wan_pipeline.jobs.editor import QueueEditor
@@ -36,10 +39,7 @@ from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker_queue import StopRequests
-from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Progress, Stage
-from wan_pipeline.requests.request import GenerationRequest
-from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 
@@ -50,6 +50,8 @@ STEPS_A_CLIP = 5
 MEASURED_SECONDS = 30.0
 FILLING_SECONDS = 60.0
 """The most that all nodes are waited for."""
+ENDING_SECONDS = 60.0
+"""The most that all threads are waited for at the end."""
 LIMIT_SECONDS = 1.0
 """A store that takes longer for what people wait for bends."""
 
@@ -94,6 +96,7 @@ class Simulation:
     def __init__(self, workspace: Path, nodes: int) -> None:
         self.settings = Settings(workspace=workspace)
         self.settings.make_folders()
+        Database.create(self.settings.database)
         database = SerialDatabase(self.settings.database)
         self.jobs = JobReader(database, self.settings)
         self.editor = QueueEditor(Database(self.settings.database), self.jobs)
@@ -105,15 +108,17 @@ class Simulation:
         self.over = Event()
         self.finished: list[str] = []
         self.running: dict[str, JobObserver] = {}
+        self.threads: list[Thread] = []
+        self.errors: list[Exception] = []
+        """Those of the threads, the first of which ends the measurement."""
 
     def run(self) -> dict[str, Any]:
-        self.editor.submit_many([(_request(seed), "") for seed in range(self.nodes * 12)])
+        self.editor.submit_many([(demo_request(seed=seed), "") for seed in range(self.nodes * 12)])
         for _ in range(self.nodes):
             self.idle.put(time.monotonic())
-        claiming = Thread(target=self._claim, daemon=True)
         started = time.monotonic()
-        claiming.start()
-        while len(self.running) < self.nodes and time.monotonic() - started < FILLING_SECONDS:
+        self._start(self._claim)
+        while len(self.running) < self.nodes and time.monotonic() - started < FILLING_SECONDS and not self.errors:
             time.sleep(0.1)
         filled, busy = time.monotonic() - started, len(self.running)
         self.latencies.seconds.clear()
@@ -123,8 +128,13 @@ class Simulation:
         clips = len(self.finished) - done_before
         report = self.latencies.report()
         self.over.set()
-        claiming.join(60)
-        assert len(set(self.finished)) == len(self.finished), "a clip was made twice"
+        ending = time.monotonic() + ENDING_SECONDS
+        for thread in self.threads:
+            thread.join(max(ending - time.monotonic(), 0.0))
+        if self.errors:
+            raise self.errors[0]
+        if len(set(self.finished)) < len(self.finished):
+            raise RuntimeError("A clip was made twice.")
         return {
             "nodes": self.nodes,
             "nodes_with_a_clip": busy,
@@ -134,6 +144,19 @@ class Simulation:
             "latencies": report,
         }
 
+    def _start(self, work: Callable[..., None], *values: Any) -> None:
+        """In a thread whose error `run` raises."""
+
+        def guarded() -> None:
+            try:
+                work(*values)
+            except Exception as error:  # noqa: BLE001 - whatever it is, `run` raises it
+                self.errors.append(error)
+                self.over.set()
+
+        self.threads.append(Thread(target=guarded, daemon=True))
+        self.threads[-1].start()
+
     def _claim(self) -> None:
         """As the dispatcher does: one thread claims for every idle node."""
         while not self.over.is_set():
@@ -142,9 +165,10 @@ class Simulation:
             except Empty:
                 continue
             job = self.latencies.timed("claim", partial(self.queue.claim, "demo", {"demo"}))
-            assert job is not None, "too few jobs for this long a measurement"
+            if job is None:
+                raise RuntimeError("There are too few jobs for this long a measurement.")
             self.latencies.add("node idle", time.monotonic() - idle_since)
-            Thread(target=self._make, args=(job,), daemon=True).start()
+            self._start(self._make, job)
 
     def _make(self, job: Job) -> None:
         """One clip on a simulated node, with the observer that a real one has here."""
@@ -170,7 +194,7 @@ class Simulation:
 
     def _look_on(self, until: float) -> None:
         """What a person does meanwhile: the page asks for the list, and now and then a running clip is cancelled."""
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self.errors:
             self.latencies.timed("list", partial(self.jobs.jobs, limit=50))
             job_id, observer = random.choice(list(self.running.items()))
             started = time.monotonic()
@@ -182,27 +206,8 @@ class Simulation:
             time.sleep(1.0)
 
 
-def _request(seed: int) -> GenerationRequest:
-    return GenerationRequest(
-        model="demo",
-        mode=Mode.TEXT_TO_VIDEO,
-        prompt="a red ball bounces",
-        styled_prompt="a red ball bounces",
-        negative_prompt="",
-        seed=seed,
-        width=320,
-        height=192,
-        num_frames=33,
-        fps=16,
-        num_inference_steps=4,
-        guidance_scale=3.0,
-        flow_shift=3.0,
-        scheduler=SchedulerName.UNIPC,
-    )
-
-
 def _summary(values: list[float]) -> dict[str, float]:
-    high = quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
+    high = quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
     return {
         "count": len(values),
         "median": round(median(values), 4),
@@ -216,14 +221,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES)
     options = parser.parse_args()
-    rows = []
+    rows, load = [], round(psutil.getloadavg()[0], 1)
     for nodes in options.nodes:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             rows.append(Simulation(Path(folder) / "workspace", nodes).run())
         print(json.dumps(rows[-1]), flush=True)
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count()},
+        "machine": {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "load": load},
         "versions": {"python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version},
         "step_seconds": STEP_SECONDS,
         "steps_a_clip": STEPS_A_CLIP,

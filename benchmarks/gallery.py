@@ -21,11 +21,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.demo_request import demo_request
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.naming import clip_name
-from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
-from wan_pipeline.requests.sampling.scheduler import SchedulerName
 from wan_pipeline.storage.database import Database
 from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.gallery.html import PAGE_SIZE, grid
@@ -132,21 +131,12 @@ def generate(clips: Path, count: int, rng: random.Random) -> None:
 
 def some_request(rng: random.Random) -> GenerationRequest:
     prompt = " ".join(rng.choices(WORDS, k=rng.randint(6, 60)))
-    return GenerationRequest(
+    return demo_request(
         model=rng.choice(["demo", "wan2.2-ti2v-5b"]),
-        mode=Mode.TEXT_TO_VIDEO,
         prompt=prompt,
         styled_prompt=prompt,
-        negative_prompt="",
         seed=rng.randint(0, 2**32 - 1),
-        width=320,
-        height=192,
-        num_frames=33,
-        fps=16,
         num_inference_steps=16,
-        guidance_scale=3.0,
-        flow_shift=3.0,
-        scheduler=SchedulerName.UNIPC,
         preset=rng.choice([None, "noir", "pastel", "vintage"]),
         loras=tuple(LoraChoice(name) for name in rng.sample(["ink wash", "grain", "soft"], rng.randint(0, 2))),
     )
