@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wan_pipeline.errors import ProjectError
-from wan_pipeline.projects.project import Profile, Project
+from wan_pipeline.projects.project import FinalProfile, Profile, Project
 from wan_pipeline.projects.store import Projects
 from wan_pipeline.requests.layers import Layers, Setup
 from wan_pipeline.requests.request import LoraChoice
@@ -18,7 +18,7 @@ WHOLE = Project(
     "Client A",
     Setup(model="demo", loras=(LoraChoice("palette", 0.8),), fps=12, prompt_after="warm\nlight"),
     Profile(num_inference_steps=4),
-    Profile(num_inference_steps=40, width=1280, height=720),
+    FinalProfile(num_inference_steps=40, width=1280, height=720),
     "{project}/{take:03}_{seed}",
     "/mnt/out",
     "Call on Monday.",

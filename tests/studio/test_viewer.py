@@ -44,7 +44,7 @@ MAY = {
     "verifications": {"of"},
     "keys": {
         *("create_for_visitor", "create_for_server", "end", "remove_expired"),
-        *("find", "record_use", "list", "is_valid"),
+        *("find", "record_use", "list", "is_valid", "rename_projects"),
     },
 }
 """What an app that looks on may ask for; every other method of these rooms changes what is there."""
