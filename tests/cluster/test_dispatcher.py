@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.nodes import STEPS, LocalNode, LocalPool, StepRenderer
 from tests.support.studios import QUICK, wait_for
+from wan_pipeline.cluster import renderer
 from wan_pipeline.cluster.dispatcher import SLOT, Dispatcher
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import DiskFullError, UserError
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
 from wan_pipeline.settings import Settings
@@ -97,6 +98,27 @@ def test_a_clip_that_loses_node_after_node_is_quarantined(studio: Studio, settin
     dispatcher(settings, pool).run(Event(), until_done=True)
     assert studio.jobs.existing(job_id).state is JobState.QUARANTINED
     assert len(pool.dropped) == MAX_ATTEMPTS
+
+
+def test_a_checkpoint_that_finds_no_room_here_costs_a_warning_and_not_the_clip(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node goes on with its clip: given another meanwhile, it would mix the two."""
+
+    @contextmanager
+    def no_room(path: Path) -> Iterator[Path]:
+        raise DiskFullError("The disk is full.", path.parent)
+        yield path
+
+    monkeypatch.setattr(renderer, "whole_file", no_room)
+    ids, lent = submit(studio, 2), node(tmp_path, "a")
+    pool = LocalPool(lent)
+    dispatcher(settings, pool).run(Event(), until_done=True)
+    jobs = [studio.jobs.existing(job_id) for job_id in ids]
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.DONE, 1)] * 2
+    assert len({job.frames_sha256 for job in jobs}) == 2
+    assert all("A checkpoint could not be saved: The disk is full." in job.warnings for job in jobs)
+    assert not pool.dropped
 
 
 def test_frames_that_arrive_changed_are_not_taken(studio: Studio, settings: Settings, tmp_path: Path) -> None:

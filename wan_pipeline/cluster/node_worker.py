@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from wan_pipeline import __version__
 from wan_pipeline.cluster.files import NodeFiles
 from wan_pipeline.cluster.wire import Hello, NodeSetup, Outcome, Report, Sealed, Seen, SentFile, Task
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import NodeLost, UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Progress
@@ -54,6 +54,7 @@ class NodeWorker:
         self._task_id = ""
         self._observer = _NodeObserver()
         self._outcome: Outcome | None = None
+        """How the last clip ended; None while it is being made."""
 
     def hello(self) -> Hello:
         """Raises UserError for a node with a GPU that torch cannot use: its processor would make the clips."""
@@ -72,9 +73,14 @@ class NodeWorker:
         self._files.receive(sha256, offset, content, is_last=is_last)
 
     def start(self, task: Task) -> None:
-        """Begin the clip in a thread. Raises NodeLost or StorageError for what was sent."""
+        """Begin the clip in a thread. Raises NodeLost or StorageError for what was sent.
+
+        Raises NodeLost too while the last clip is still being made: they would share its files and the engine.
+        """
         if task.id == self._task_id:
             return
+        if self._task_id and self._outcome is None:
+            raise NodeLost("Its last clip is still being made.")
         self._files.lay_out(task.files)
         self._remember_experts(task.files)
         self._checkpoint.unlink(missing_ok=True)
@@ -104,10 +110,14 @@ class NodeWorker:
             request = GenerationRequest.from_json(task.request)
             rendered = engine.render(request, observer, self._checkpoint, task.plan)
             latents = b"" if rendered.latents is None else rendered.latents
-            self._outcome = Outcome(rendered, Sealed.of(latents).sha256, None)
+            self._end(task, Outcome(rendered, Sealed.of(latents).sha256, None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the studio's machine hears of it
             told = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self._outcome = Outcome(None, "", told, traceback.format_exc())
+            self._end(task, Outcome(None, "", told, traceback.format_exc()))
+
+    def _end(self, task: Task, outcome: Outcome) -> None:
+        if task.id == self._task_id:
+            self._outcome = outcome
 
     def _ready_engine(self, *, deterministic: bool) -> Renderer:
         if self._engine is None or self._is_deterministic is not deterministic:

@@ -135,7 +135,7 @@ class NodeCalls(Protocol):
         """Append a part of a file. The last is followed by a check of the whole."""
 
     def start(self, task: Task) -> None:
-        """Begin to make a clip, in the background."""
+        """Begin to make a clip, in the background. Raises NodeLost while another is being made."""
 
     def report(self, seen: Seen) -> Report: ...
 

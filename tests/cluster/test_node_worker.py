@@ -1,0 +1,34 @@
+"""A worker on a node: one clip at a time, whatever the studio's machine asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.nodes import LocalNode, StepRenderer
+from tests.support.requests import make_request
+from tests.support.studios import wait_for
+from wan_pipeline.cluster.wire import Seen, Task
+from wan_pipeline.errors import NodeLost
+
+
+def task(name: str, seed: int = 0) -> Task:
+    return Task(name, make_request(seed=seed).to_json(), "", deterministic=False, files=(), checkpoint=None)
+
+
+def test_no_clip_begins_while_another_is_being_made(tmp_path: Path) -> None:
+    node = LocalNode(tmp_path, "a", lambda settings: StepRenderer(settings, waits_at=2))
+    node.start(task("first", seed=1))
+    wait_for(lambda: bool(node.made) and node.made[0].reached.is_set(), "the second step")
+    node.start(task("first", seed=1))  # a call that got no answer, repeated
+    with pytest.raises(NodeLost, match="still being made"):
+        node.start(task("second", seed=2))
+    node.made[0].goes_on.set()
+    wait_for(lambda: node.report(Seen()).is_over, "the first clip")
+    first = node.take().rendered
+    assert first is not None and first.frames.max() == 1
+    node.start(task("second", seed=2))
+    wait_for(lambda: node.report(Seen()).is_over, "the second clip")
+    second = node.take().rendered
+    assert second is not None and second.frames.max() == 2
