@@ -13,13 +13,13 @@ import pytest
 from tests.support.nodes import STEPS, LocalNode, LocalPool, StepRenderer
 from tests.support.studios import QUICK, wait_for
 from wan_pipeline.cluster import renderer
-from wan_pipeline.cluster.dispatcher import SLOT, Dispatcher
+from wan_pipeline.cluster.dispatcher import Dispatcher
 from wan_pipeline.errors import DiskFullError, UserError
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 POLL_SECONDS = 0.01
@@ -56,7 +56,7 @@ def test_two_nodes_make_every_clip_once(studio: Studio, settings: Settings, tmp_
     nodes = [node(tmp_path, "a"), node(tmp_path, "b")]
     dispatcher(settings, LocalPool(*nodes)).run(Event(), until_done=True)
     jobs = [studio.jobs.existing(job_id) for job_id in ids]
-    assert [(job.state, job.attempts, job.slot) for job in jobs] == [(JobState.DONE, 1, SLOT)] * 4
+    assert [(job.state, job.attempts, job.slot) for job in jobs] == [(JobState.DONE, 1, CLUSTER_SLOT)] * 4
     assert len({job.frames_sha256 for job in jobs}) == 4 and all(job.clip and job.clip.is_file() for job in jobs)
     assert sum(len(made.steps) for lent in nodes for made in lent.made) == 4 * STEPS
     assert not list(settings.checkpoints.glob("*"))
@@ -165,5 +165,5 @@ def test_a_model_that_no_node_has_leaves_its_clips_waiting(studio: Studio, setti
 
 def test_only_one_hands_out_a_workspaces_jobs(settings: Settings, tmp_path: Path) -> None:
     Database.create(settings.database)
-    with WorkspaceLocks(settings.workspace).worker(SLOT), pytest.raises(UserError, match="Another `cluster`"):
+    with WorkspaceLocks(settings.workspace).worker(CLUSTER_SLOT), pytest.raises(UserError, match="Another `cluster`"):
         dispatcher(settings, LocalPool()).run(Event(), until_done=True)

@@ -26,13 +26,11 @@ from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
 
 if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
 
-SLOT = 1000
-"""The slot of all jobs that nodes make, beyond those of the machine's own GPUs."""
 TICK_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
@@ -74,13 +72,13 @@ class Dispatcher:
         self, settings: Settings, pool: Pool, tell: Callable[[str], None], poll_seconds: float = POLL_SECONDS
     ) -> None:
         """`tell` says to the person what changes; `poll_seconds` pass between two questions to a node."""
-        self._settings = replace(settings, slot=SLOT)
+        self._settings = replace(settings, slot=CLUSTER_SLOT)
         self._pool = pool
         self._tell = tell
         self._poll_seconds = poll_seconds
         database = SerialDatabase(settings.database)
         self._jobs = JobReader(database, settings)
-        self._queue = SharedQueue(database, self._jobs, SLOT)
+        self._queue = SharedQueue(database, self._jobs, CLUSTER_SLOT)
         self._locks = WorkspaceLocks(settings.workspace)
         self._files = StudioFiles(settings)
         self._room = RoomWatch(self._jobs, self._queue)
@@ -95,7 +93,7 @@ class Dispatcher:
 
         Raises UserError if another process does so for this workspace, StorageError if the database cannot be used.
         """
-        lock = self._locks.worker(SLOT)
+        lock = self._locks.worker(CLUSTER_SLOT)
         try:
             lock.acquire()
         except Timeout as error:

@@ -18,6 +18,9 @@ CUTS_SECONDS = 60.0
 DEVICE_SECONDS = 600.0
 """How long to wait for the device. All but the worker yield it within a step, but not while they load a model."""
 
+CLUSTER_SLOT = 1000
+"""The slot of all jobs that a cluster's nodes make, beyond those of the machine's own GPUs."""
+
 
 class WorkspaceLocks:
     """The locks of one workspace."""
@@ -27,7 +30,7 @@ class WorkspaceLocks:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def worker(self, slot: int = 0) -> FileLock:
-        """Held by the worker process of a slot, which processes the queue."""
+        """Held by the worker process of a slot, which processes the queue; of CLUSTER_SLOT by `cluster`."""
         return FileLock(self._folder / _of_slot("worker", slot), timeout=LOCK_SECONDS)
 
     def main_app(self) -> FileLock:
