@@ -69,7 +69,8 @@ def test_a_clip_finds_the_loras_of_no_other(tmp_path: Path) -> None:
 
 def test_a_part_that_is_sent_again_is_not_doubled_and_a_changed_file_is_refused(tmp_path: Path) -> None:
     node, file = node_files(tmp_path), sent()
-    for offset, part, is_last in ((0, CONTENT[:6], False), (0, CONTENT[:6], False), (6, CONTENT[6:], True)):
+    parts = (0, CONTENT[:6], False), (6, CONTENT[6:], True)
+    for offset, part, is_last in (parts[0], parts[0], parts[1], parts[1]):
         node.receive(file.sha256, offset, part, is_last=is_last)
     assert node.missing((file,)) == ()
     with pytest.raises(NodeLost):
