@@ -14,9 +14,11 @@ from tests.support.nodes import STEPS, LocalNode, LocalPool, StepRenderer
 from tests.support.studios import QUICK, wait_for
 from wan_pipeline.cluster import renderer
 from wan_pipeline.cluster.dispatcher import Dispatcher
-from wan_pipeline.errors import DiskFullError, UserError
+from wan_pipeline.cluster.wire import call_error
+from wan_pipeline.errors import DiskFullError, LoraError, NodeLost, StorageError, UserError
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
+from wan_pipeline.jobs.worker_queue import CLUSTER_ENDED, MAX_ATTEMPTS, WorkerQueue
+from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
@@ -96,8 +98,52 @@ def test_a_clip_that_loses_node_after_node_is_quarantined(studio: Studio, settin
         lost.is_lost = True
     pool = LocalPool(*nodes)
     dispatcher(settings, pool).run(Event(), until_done=True)
-    assert studio.jobs.existing(job_id).state is JobState.QUARANTINED
+    job = studio.jobs.existing(job_id)
+    assert job.state is JobState.QUARANTINED
     assert len(pool.dropped) == MAX_ATTEMPTS
+    assert job.error and job.error.startswith(
+        "The worker was lost 2 times while making this clip, the last time because: b is gone. Retry it"
+    )
+    [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
+    assert interrupted.detail == "its worker was lost in attempt 1: a is gone."
+
+
+def test_a_lora_whose_name_a_node_could_misread_fails_its_clip_and_costs_no_node(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    [job_id] = submit(studio, 1)
+    (settings.loras / "style:v2.safetensors").write_bytes(b"weights")
+    with Database(settings.database).transaction() as connection:
+        request = replace(studio.jobs.existing(job_id).request, loras=(LoraChoice("style:v2"),)).to_json()
+        connection.execute("UPDATE jobs SET request = ? WHERE id = ?", (request, job_id))
+    pool = LocalPool(node(tmp_path, "a"))
+    dispatcher(settings, pool).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts, pool.dropped) == (JobState.FAILED, 1, [])
+    assert job.error and job.error.startswith("The file 'style:v2.safetensors' cannot be sent to another machine")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LoraError("No such expert."), LoraError("No such expert.")),
+        (NodeLost("Changed."), NodeLost("Changed.")),
+        (StorageError("Its disk is full."), NodeLost("a failed: Its disk is full.")),
+        (ValueError("odd"), NodeLost("a failed: odd.")),
+    ],
+)
+def test_only_a_users_error_of_a_call_is_the_clips(error: Exception, told: Exception) -> None:
+    heard = call_error("a", error)
+    assert (type(heard), str(heard)) == (type(told), str(told))
+
+
+def test_a_clip_that_a_dead_cluster_command_left_is_told_so(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    [job_id] = submit(studio, 1)
+    WorkerQueue(Database(settings.database), studio.jobs, CLUSTER_SLOT).claim()
+    dispatcher(settings, LocalPool(node(tmp_path, "a"))).run(Event(), until_done=True)
+    [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
+    assert interrupted.detail == f"its worker was lost in attempt 1: {CLUSTER_ENDED}"
+    assert studio.jobs.existing(job_id).state is JobState.DONE
 
 
 def test_a_checkpoint_that_finds_no_room_here_costs_a_warning_and_not_the_clip(

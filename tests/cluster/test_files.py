@@ -81,7 +81,7 @@ def test_a_part_that_is_sent_again_is_not_doubled_and_a_changed_file_is_refused(
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     node, file = node_files(tmp_path), sent(name)
     node.receive(file.sha256, 0, CONTENT, is_last=True)
-    with pytest.raises(UserError, match=r"input file|no LoRA"):
+    with pytest.raises(UserError, match=r"cannot be sent|no LoRA"):
         node.lay_out((file,))
 
 

@@ -29,7 +29,10 @@ class StudioFiles:
         self._hashes = FileHashes(settings.cache / "hashes")
 
     def of(self, request: GenerationRequest) -> dict[SentFile, Path]:
-        """What a clip is made from, beside its model. Raises UserError for a file that is not there."""
+        """What a clip is made from, beside its model.
+
+        Raises UserError for a file that is not there, or whose name could mean another place on a node.
+        """
         files: dict[SentFile, Path] = {}
         for name in request.input_names:
             path = self._inputs.find(name)
@@ -40,6 +43,8 @@ class StudioFiles:
             for path in self._paths(lora.name):
                 name, expert = self._name_of(path), self._loras.expert_of(path)
                 files[SentFile(name, self._sha256(path), is_lora=True, expert=expert)] = path
+        for file in files:
+            _safe(file)
         return files
 
     def _paths(self, name: str) -> list[Path]:
@@ -132,7 +137,10 @@ class NodeFiles:
 def _safe(file: SentFile) -> PurePosixPath:
     name = PurePosixPath(file.name)
     if name.is_absolute() or ".." in name.parts or "\\" in file.name or ":" in file.name:
-        raise UserError(f"'{file.name[:80]}' is no name of an input file; it leads out of its folder.")
+        raise UserError(
+            f"The file '{file.name[:80]}' cannot be sent to another machine, where its name may mean another folder; "
+            "give it a name without ':', '\\' and '..'."
+        )
     if file.is_lora and name.suffix != SUFFIX:
         raise UserError(f"'{file.name[:80]}' is no LoRA; its name must end with {SUFFIX}.")
     return name
