@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,11 +13,14 @@ import pytest
 
 from tests.support.nodes import STEPS, LocalNode, LocalPool, StepRenderer
 from tests.support.studios import QUICK, wait_for
+from wan_pipeline.cluster import dispatcher as module
 from wan_pipeline.cluster import renderer
 from wan_pipeline.cluster.dispatcher import Dispatcher
 from wan_pipeline.cluster.wire import call_error
 from wan_pipeline.errors import DiskFullError, LoraError, NodeLost, StorageError, UserError
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.worker import retry
+from wan_pipeline.jobs.worker.recovery import END_NOT_WRITTEN
 from wan_pipeline.jobs.worker_queue import CLUSTER_ENDED, MAX_ATTEMPTS, WorkerQueue
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
@@ -207,6 +211,65 @@ def test_a_model_that_no_node_has_leaves_its_clips_waiting(studio: Studio, setti
     with dispatching(settings, LocalPool(node(tmp_path, "a"))):
         wait_for(lambda: studio.jobs.existing(ids[1]).state is JobState.DONE, "the clip behind")
     assert studio.jobs.existing(ids[0]).state is JobState.QUEUED
+
+
+class Unwritten:
+    """A method of the queue that finds the database out of reach, so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+        self.times = times
+        write = getattr(WorkerQueue, name)
+
+        def refuse(queue: WorkerQueue, *arguments: object) -> object:
+            self.times -= 1
+            if self.times >= 0:
+                raise StorageError("The database cannot be used.")
+            return write(queue, *arguments)
+
+        monkeypatch.setattr(WorkerQueue, name, refuse)
+        monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(module, "RECOVERY_SECONDS", 0.1)
+
+
+def test_a_loss_that_could_not_be_written_is_settled_while_the_dispatcher_goes_on(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = submit(studio, 1)
+    lost, good = node(tmp_path, "lost"), node(tmp_path, "good")
+    lost.is_lost = True
+    monkeypatch.setattr(module, "recover", lambda *_: None)  # what it does at its start
+    Unwritten(monkeypatch, "recover", retry.TRIES)
+    dispatcher(settings, LocalPool(lost, good)).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts) == (JobState.DONE, 2)
+    [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
+    assert interrupted.detail == f"its worker was lost in attempt 1: {END_NOT_WRITTEN}"
+
+
+def test_a_clip_whose_end_could_not_be_written_is_adopted(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = submit(studio, 1)
+    Unwritten(monkeypatch, "finish", retry.TRIES)
+    lent = node(tmp_path, "a")
+    dispatcher(settings, LocalPool(lent)).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts, len(lent.made[0].steps)) == (JobState.DONE, 1, STEPS)
+    assert [event.kind for event in studio.jobs.events(job_id)][-1] is EventKind.ADOPTED
+
+
+def test_a_job_that_cannot_be_put_back_is_left_to_the_next_start(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    [job_id] = submit(studio, 1)
+    Unwritten(monkeypatch, "release", 1)
+    with dispatching(settings, LocalPool(node(tmp_path, "a", waits_at=2))):
+        wait_for(lambda: studio.jobs.existing(job_id).step == 2, "step 2")
+    assert not raised and studio.jobs.existing(job_id).state is JobState.RUNNING
+    dispatcher(settings, LocalPool(node(tmp_path, "b"))).run(Event(), until_done=True)
+    assert studio.jobs.existing(job_id).state is JobState.DONE
 
 
 def test_only_one_hands_out_a_workspaces_jobs(settings: Settings, tmp_path: Path) -> None:
