@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,26 @@ import pytest
 from tests.support.nodes import LocalNode, StepRenderer
 from tests.support.requests import make_request
 from tests.support.studios import wait_for
-from wan_pipeline.cluster.wire import Seen, Task
+from wan_pipeline.cluster.node_worker import NodeWorker
+from wan_pipeline.cluster.wire import NodeSetup, Seen, Task
 from wan_pipeline.errors import NodeLost
+
+
+def test_what_dead_workers_left_is_removed_and_what_living_ones_have_stays(tmp_path: Path) -> None:
+    """A worker that is killed removes nothing."""
+    runs = tmp_path / "runs"
+    (runs / "dead" / "loras").mkdir(parents=True)
+    (runs / "dead.lock").touch()
+    (runs / "older").mkdir()
+    first = NodeWorker(NodeSetup(folder=str(tmp_path)))
+    [mine] = [path for path in runs.iterdir() if path.is_dir()]
+    assert mine.with_suffix(".lock").exists() and len(list(runs.iterdir())) == 2
+    second = NodeWorker(NodeSetup(folder=str(tmp_path)))
+    assert mine.is_dir() and len(list(runs.iterdir())) == 4
+    del first, second
+    gc.collect()
+    NodeWorker(NodeSetup(folder=str(tmp_path)))
+    assert len(list(runs.iterdir())) == 2
 
 
 def task(name: str, seed: int = 0) -> Task:

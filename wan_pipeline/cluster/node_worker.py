@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import shutil
 import socket
 import traceback
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline import __version__
 from wan_pipeline.cluster.files import NodeFiles
+from wan_pipeline.cluster.runs import RunFolder
 from wan_pipeline.cluster.wire import Hello, NodeSetup, Outcome, Report, Sealed, Seen, SentFile, Task
 from wan_pipeline.errors import NodeLost, UserError
 from wan_pipeline.lora.library import LoraLibrary
@@ -42,12 +40,12 @@ class NodeWorker:
 
     def __init__(self, setup: NodeSetup, make_engine: MakeEngine | None = None) -> None:
         folder = Path(setup.folder) if setup.folder else default_folder()
-        self._run = folder / "runs" / uuid.uuid4().hex
-        atexit.register(shutil.rmtree, self._run, ignore_errors=True)
-        self._settings = _settings(setup, folder, self._run)
+        self._run = RunFolder(folder / "runs")
+        run = self._run.path
+        self._settings = _settings(setup, folder, run)
         self._settings.make_folders()
-        self._files = NodeFiles(folder / "sent", self._settings.inputs, self._settings.loras)
-        self._checkpoint = self._run / "checkpoint.safetensors"
+        self._files = NodeFiles(folder / "sent", self._settings.inputs, self._settings.loras, run / "received.part")
+        self._checkpoint = run / "checkpoint.safetensors"
         self._make_engine = make_engine or _engine_here
         self._engine: Renderer | None = None
         self._is_deterministic = False

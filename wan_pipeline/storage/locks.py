@@ -117,7 +117,7 @@ class WorkspaceLocks:
 
     def any_app_is_alive(self) -> bool:
         """Whether an app holds its lock. Lock files of dead apps are deleted."""
-        held = [not _remove_if_free(path) for path in self._folder.glob("app-*.lock")]
+        held = [not remove_if_free(path) for path in self._folder.glob("app-*.lock")]
         return any(held)
 
 
@@ -144,7 +144,7 @@ def _of_slot(name: str, slot: int) -> str:
     return f"{name}-{slot}.lock" if slot else f"{name}.lock"
 
 
-def _remove_if_free(path: Path) -> bool:
+def remove_if_free(path: Path) -> bool:
     """Delete a lock file that no process holds. Returns whether none did."""
     lock = FileLock(path)
     try:
