@@ -12,7 +12,10 @@ from tests.support.requests import make_request
 from tests.support.studios import wait_for
 from wan_pipeline.cluster.node_worker import NodeWorker
 from wan_pipeline.cluster.wire import NodeSetup, Seen, Task
+from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.errors import NodeLost
+from wan_pipeline.progress import Observer
+from wan_pipeline.requests.request import GenerationRequest
 
 
 def test_what_dead_workers_left_is_removed_and_what_living_ones_have_stays(tmp_path: Path) -> None:
@@ -51,3 +54,23 @@ def test_no_clip_begins_while_another_is_being_made(tmp_path: Path) -> None:
     wait_for(lambda: node.report(Seen()).is_over, "the second clip")
     second = node.take().rendered
     assert second is not None and second.frames.max() == 2
+
+
+def test_an_error_of_a_library_travels_by_its_name(tmp_path: Path) -> None:
+    """Its type may not be there on the studio's machine, or not be one that can be pickled."""
+
+    class OddError(Exception):
+        pass
+
+    class Failing(StepRenderer):
+        def render(
+            self, request: GenerationRequest, observer: Observer, checkpoint: Path | None = None, plan: str = ""
+        ) -> Rendered:
+            raise OddError("no such kernel")
+
+    node = LocalNode(tmp_path, "a", Failing)
+    node.start(task("first"))
+    wait_for(lambda: node.report(Seen()).is_over, "the end")
+    outcome = node.take()
+    assert type(outcome.error) is RuntimeError and str(outcome.error) == "OddError: no such kernel"
+    assert "raise OddError" in outcome.trace

@@ -15,7 +15,7 @@ from wan_pipeline import __version__
 from wan_pipeline.cluster.files import NodeFiles
 from wan_pipeline.cluster.runs import RunFolder
 from wan_pipeline.cluster.wire import Hello, NodeSetup, Outcome, Report, Sealed, Seen, SentFile, Task
-from wan_pipeline.errors import NodeLost, UserError
+from wan_pipeline.errors import NodeLost, StudioError, UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Progress
@@ -110,7 +110,7 @@ class NodeWorker:
             latents = b"" if rendered.latents is None else rendered.latents
             self._end(task, Outcome(rendered, Sealed.of(latents).sha256, None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the studio's machine hears of it
-            told = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            told = error if isinstance(error, StudioError) else RuntimeError(f"{type(error).__name__}: {error}")
             self._end(task, Outcome(None, "", told, traceback.format_exc()))
 
     def _end(self, task: Task, outcome: Outcome) -> None:

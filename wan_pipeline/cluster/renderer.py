@@ -125,7 +125,7 @@ class NodeRenderer:
                 raise error
             case error:
                 logger.error("On %s:\n%s", self._node.name, outcome.trace)
-                raise RuntimeError(f"{type(error).__name__} on {self._node.name}: {error}")
+                raise RuntimeError(f"On {self._node.name}: {error}")
 
     def _checked(self, rendered: Rendered, latents_sha256: str) -> Rendered:
         latents = b"" if rendered.latents is None else rendered.latents

@@ -119,6 +119,7 @@ class Outcome:
     rendered: Rendered | None
     latents_sha256: str
     error: Exception | None
+    """A StudioError, or else a RuntimeError that names it: the studio's machine may not know its type."""
     trace: str = ""
     """Where an error came from that the studio does not raise on purpose."""
 

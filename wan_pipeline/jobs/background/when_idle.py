@@ -48,14 +48,16 @@ def _when_idle(settings: Settings, report: Report, work: Callable[[Observer], T]
     while True:
         observer.wait_until_idle()
         try:
-            with locks.device().acquire(timeout=QUEUE_POLL_SECONDS):
-                try:
-                    return work(observer)
-                except Cancelled:
-                    pass  # the exception holds what the work had, until here
-                free_memory(settings)
+            device = locks.device().acquire(timeout=QUEUE_POLL_SECONDS)
         except Timeout:
             observer.tell_waiting()
+            continue
+        with device:
+            try:
+                return work(observer)
+            except Cancelled:
+                pass  # the exception holds what the work had, until here
+            free_memory(settings)
 
 
 class ReportingObserver:
