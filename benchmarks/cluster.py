@@ -31,7 +31,7 @@ from typing import Any
 import psutil
 
 from benchmarks.demo_request import demo_request
-from wan_pipeline.cluster.dispatcher import SLOT, TICK_SECONDS
+from wan_pipeline.cluster.dispatcher import TICK_SECONDS
 from wan_pipeline.cluster.queue import SerialDatabase, SharedQueue
 from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, Job
@@ -42,6 +42,7 @@ from wan_pipeline.jobs.worker_queue import StopRequests
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import CLUSTER_SLOT
 
 NODES = (10, 30, 100, 300, 1000)
 STEP_SECONDS = 6.0
@@ -79,7 +80,7 @@ class TimedQueue(SharedQueue):
     """The queue, with the time that observers wait for it."""
 
     def __init__(self, database: Database, jobs: JobReader, latencies: Latencies) -> None:
-        super().__init__(database, jobs, SLOT)
+        super().__init__(database, jobs, CLUSTER_SLOT)
         self._latencies = latencies
 
     def progress(self, job_id: str, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,13 +13,19 @@ import pytest
 
 from tests.support.nodes import STEPS, LocalNode, LocalPool, StepRenderer
 from tests.support.studios import QUICK, wait_for
-from wan_pipeline.cluster.dispatcher import SLOT, Dispatcher
-from wan_pipeline.errors import UserError
+from wan_pipeline.cluster import dispatcher as module
+from wan_pipeline.cluster import renderer
+from wan_pipeline.cluster.dispatcher import Dispatcher
+from wan_pipeline.cluster.wire import call_error
+from wan_pipeline.errors import DiskFullError, LoraError, NodeLost, StorageError, UserError
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
+from wan_pipeline.jobs.worker import retry
+from wan_pipeline.jobs.worker.recovery import END_NOT_WRITTEN
+from wan_pipeline.jobs.worker_queue import CLUSTER_ENDED, MAX_ATTEMPTS, WorkerQueue
+from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 POLL_SECONDS = 0.01
@@ -55,7 +62,7 @@ def test_two_nodes_make_every_clip_once(studio: Studio, settings: Settings, tmp_
     nodes = [node(tmp_path, "a"), node(tmp_path, "b")]
     dispatcher(settings, LocalPool(*nodes)).run(Event(), until_done=True)
     jobs = [studio.jobs.existing(job_id) for job_id in ids]
-    assert [(job.state, job.attempts, job.slot) for job in jobs] == [(JobState.DONE, 1, SLOT)] * 4
+    assert [(job.state, job.attempts, job.slot) for job in jobs] == [(JobState.DONE, 1, CLUSTER_SLOT)] * 4
     assert len({job.frames_sha256 for job in jobs}) == 4 and all(job.clip and job.clip.is_file() for job in jobs)
     assert sum(len(made.steps) for lent in nodes for made in lent.made) == 4 * STEPS
     assert not list(settings.checkpoints.glob("*"))
@@ -95,8 +102,73 @@ def test_a_clip_that_loses_node_after_node_is_quarantined(studio: Studio, settin
         lost.is_lost = True
     pool = LocalPool(*nodes)
     dispatcher(settings, pool).run(Event(), until_done=True)
-    assert studio.jobs.existing(job_id).state is JobState.QUARANTINED
+    job = studio.jobs.existing(job_id)
+    assert job.state is JobState.QUARANTINED
     assert len(pool.dropped) == MAX_ATTEMPTS
+    assert job.error and job.error.startswith(
+        "The worker was lost 2 times while making this clip, the last time because: b is gone. Retry it"
+    )
+    [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
+    assert interrupted.detail == "its worker was lost in attempt 1: a is gone."
+
+
+def test_a_lora_whose_name_a_node_could_misread_fails_its_clip_and_costs_no_node(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    [job_id] = submit(studio, 1)
+    (settings.loras / "style:v2.safetensors").write_bytes(b"weights")
+    with Database(settings.database).transaction() as connection:
+        request = replace(studio.jobs.existing(job_id).request, loras=(LoraChoice("style:v2"),)).to_json()
+        connection.execute("UPDATE jobs SET request = ? WHERE id = ?", (request, job_id))
+    pool = LocalPool(node(tmp_path, "a"))
+    dispatcher(settings, pool).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts, pool.dropped) == (JobState.FAILED, 1, [])
+    assert job.error and job.error.startswith("The file 'style:v2.safetensors' cannot be sent to another machine")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LoraError("No such expert."), LoraError("No such expert.")),
+        (NodeLost("Changed."), NodeLost("Changed.")),
+        (StorageError("Its disk is full."), NodeLost("a failed: Its disk is full.")),
+        (ValueError("odd"), NodeLost("a failed: odd.")),
+    ],
+)
+def test_only_a_users_error_of_a_call_is_the_clips(error: Exception, told: Exception) -> None:
+    heard = call_error("a", error)
+    assert (type(heard), str(heard)) == (type(told), str(told))
+
+
+def test_a_clip_that_a_dead_cluster_command_left_is_told_so(studio: Studio, settings: Settings, tmp_path: Path) -> None:
+    [job_id] = submit(studio, 1)
+    WorkerQueue(Database(settings.database), studio.jobs, CLUSTER_SLOT).claim()
+    dispatcher(settings, LocalPool(node(tmp_path, "a"))).run(Event(), until_done=True)
+    [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
+    assert interrupted.detail == f"its worker was lost in attempt 1: {CLUSTER_ENDED}"
+    assert studio.jobs.existing(job_id).state is JobState.DONE
+
+
+def test_a_checkpoint_that_finds_no_room_here_costs_a_warning_and_not_the_clip(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node goes on with its clip: given another meanwhile, it would mix the two."""
+
+    @contextmanager
+    def no_room(path: Path) -> Iterator[Path]:
+        raise DiskFullError("The disk is full.", path.parent)
+        yield path
+
+    monkeypatch.setattr(renderer, "whole_file", no_room)
+    ids, lent = submit(studio, 2), node(tmp_path, "a")
+    pool = LocalPool(lent)
+    dispatcher(settings, pool).run(Event(), until_done=True)
+    jobs = [studio.jobs.existing(job_id) for job_id in ids]
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.DONE, 1)] * 2
+    assert len({job.frames_sha256 for job in jobs}) == 2
+    assert all("A checkpoint could not be saved: The disk is full." in job.warnings for job in jobs)
+    assert not pool.dropped
 
 
 def test_frames_that_arrive_changed_are_not_taken(studio: Studio, settings: Settings, tmp_path: Path) -> None:
@@ -141,7 +213,66 @@ def test_a_model_that_no_node_has_leaves_its_clips_waiting(studio: Studio, setti
     assert studio.jobs.existing(ids[0]).state is JobState.QUEUED
 
 
+class Unwritten:
+    """A method of the queue that finds the database out of reach, so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+        self.times = times
+        write = getattr(WorkerQueue, name)
+
+        def refuse(queue: WorkerQueue, *arguments: object) -> object:
+            self.times -= 1
+            if self.times >= 0:
+                raise StorageError("The database cannot be used.")
+            return write(queue, *arguments)
+
+        monkeypatch.setattr(WorkerQueue, name, refuse)
+        monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(module, "RECOVERY_SECONDS", 0.1)
+
+
+def test_a_loss_that_could_not_be_written_is_settled_while_the_dispatcher_goes_on(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = submit(studio, 1)
+    lost, good = node(tmp_path, "lost"), node(tmp_path, "good")
+    lost.is_lost = True
+    monkeypatch.setattr(module, "recover", lambda *_: None)  # what it does at its start
+    Unwritten(monkeypatch, "recover", retry.TRIES)
+    dispatcher(settings, LocalPool(lost, good)).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts) == (JobState.DONE, 2)
+    [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
+    assert interrupted.detail == f"its worker was lost in attempt 1: {END_NOT_WRITTEN}"
+
+
+def test_a_clip_whose_end_could_not_be_written_is_adopted(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = submit(studio, 1)
+    Unwritten(monkeypatch, "finish", retry.TRIES)
+    lent = node(tmp_path, "a")
+    dispatcher(settings, LocalPool(lent)).run(Event(), until_done=True)
+    job = studio.jobs.existing(job_id)
+    assert (job.state, job.attempts, len(lent.made[0].steps)) == (JobState.DONE, 1, STEPS)
+    assert [event.kind for event in studio.jobs.events(job_id)][-1] is EventKind.ADOPTED
+
+
+def test_a_job_that_cannot_be_put_back_is_left_to_the_next_start(
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    [job_id] = submit(studio, 1)
+    Unwritten(monkeypatch, "release", 1)
+    with dispatching(settings, LocalPool(node(tmp_path, "a", waits_at=2))):
+        wait_for(lambda: studio.jobs.existing(job_id).step == 2, "step 2")
+    assert not raised and studio.jobs.existing(job_id).state is JobState.RUNNING
+    dispatcher(settings, LocalPool(node(tmp_path, "b"))).run(Event(), until_done=True)
+    assert studio.jobs.existing(job_id).state is JobState.DONE
+
+
 def test_only_one_hands_out_a_workspaces_jobs(settings: Settings, tmp_path: Path) -> None:
     Database.create(settings.database)
-    with WorkspaceLocks(settings.workspace).worker(SLOT), pytest.raises(UserError, match="Another `cluster`"):
+    with WorkspaceLocks(settings.workspace).worker(CLUSTER_SLOT), pytest.raises(UserError, match="Another `cluster`"):
         dispatcher(settings, LocalPool()).run(Event(), until_done=True)

@@ -25,8 +25,9 @@ from wan_pipeline.jobs.worker.recovery import recover
 from wan_pipeline.jobs.worker.worker import Worker
 from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
+from wan_pipeline.storage.backups import Backups, damage
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 
@@ -193,6 +194,36 @@ def test_without_any_slot_that_works_the_jobs_fail_in_words(
             supervisor._poll()
         error = queue.jobs.existing(job_id).error or ""
         assert error.startswith("GPU 1 of --devices 0,1 is not one that torch can use here; leave it out")
+
+
+@pytest.mark.parametrize("code", [Ending.NO_DEVICE, 9])
+def test_what_no_worker_here_can_make_is_left_to_a_cluster(
+    settings: Settings, queue: OpenQueue, locks: WorkspaceLocks, code: int
+) -> None:
+    """`--devices 0` where there is no GPU, beside `cluster`."""
+    supervisor = Supervisor(replace(settings, devices="0"), queue.jobs, queue.worker, locks, lambda _: Ended(code))
+    on_node, waiting = (queue.editor.submit(make_request(seed=seed)) for seed in range(2))
+    of_slot(settings, queue, CLUSTER_SLOT).claim()
+    with locks.worker(CLUSTER_SLOT):
+        for _ in range(2 * MAX_FAILED_STARTS):
+            supervisor._poll()
+    states = [queue.jobs.existing(job_id).state for job_id in (on_node, waiting)]
+    assert states == [JobState.RUNNING, JobState.QUEUED]
+    assert [notice.endswith("Clips are left to the cluster.") for notice in supervisor.notices] == [True]
+
+
+def test_a_damaged_database_is_not_replaced_while_a_cluster_writes_to_it(
+    settings: Settings, queue: OpenQueue, locks: WorkspaceLocks
+) -> None:
+    queue.editor.submit(make_request())
+    Backups(settings.database).backup()
+    settings.database.write_bytes(b"damaged" * 1000)
+    supervisor = Supervisor(replace(settings, devices="none"), queue.jobs, queue.worker, locks)
+    with locks.worker(CLUSTER_SLOT):
+        supervisor._repair()
+        assert damage(settings.database) and not supervisor.notices
+    supervisor._repair()
+    assert damage(settings.database) is None and supervisor.notices
 
 
 @pytest.mark.parametrize("code", [Ending.NO_DEVICE, 9])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 
 from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.cluster.node_worker import NodeWorker
-from wan_pipeline.cluster.wire import Hello, Node, NodeSetup, Outcome, Report, Seen, SentFile, Task
+from wan_pipeline.cluster.wire import Hello, Node, NodeSetup, Outcome, Report, Seen, SentFile, Task, call_error
 from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.errors import NodeLost
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
@@ -90,34 +92,43 @@ class LocalNode:
         return frozenset({"demo"})
 
     def hello(self) -> Hello:
-        return self._answering().hello()
+        answer: Hello = self._call("hello")
+        return answer
 
     def missing(self, files: tuple[SentFile, ...]) -> tuple[str, ...]:
-        return self._answering().missing(files)
+        answer: tuple[str, ...] = self._call("missing", files)
+        return answer
 
     def receive(self, sha256: str, offset: int, content: bytes, *, is_last: bool) -> None:
         self.received.append(sha256)
-        self._answering().receive(sha256, offset, content, is_last=is_last)
+        self._call("receive", sha256, offset, content, is_last=is_last)
 
     def start(self, task: Task) -> None:
-        self._answering().start(task)
+        self._call("start", task)
 
     def report(self, seen: Seen) -> Report:
-        return self._answering().report(seen)
+        answer: Report = self._call("report", seen)
+        return answer
 
     def stop(self) -> None:
-        self._answering().stop()
+        self._call("stop")
 
     def take(self) -> Outcome:
-        outcome = self._answering().take()
+        outcome: Outcome = self._call("take")
         if self.damages_frames and outcome.rendered is not None:
             outcome.rendered.frames[0] += 1
         return outcome
 
-    def _answering(self) -> NodeWorker:
+    def _call(self, method: str, *arguments: object, **named: object) -> Any:
+        """As `RayNode` does: what travels is pickled, and an error is what `call_error` makes of it."""
         if self.is_lost:
             raise NodeLost(f"{self._name} is gone.")
-        return self._worker
+        arguments, named = pickle.loads(pickle.dumps((arguments, named)))  # noqa: S301 (its own)
+        try:
+            answer = getattr(self._worker, method)(*arguments, **named)
+        except Exception as error:
+            raise call_error(self._name, pickle.loads(pickle.dumps(error))) from error  # noqa: S301
+        return pickle.loads(pickle.dumps(answer))  # noqa: S301
 
     def _renderer(self, settings: Settings, deterministic: bool) -> StepRenderer:
         self.made.append(self._make(settings))

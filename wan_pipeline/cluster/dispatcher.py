@@ -20,20 +20,22 @@ from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.worker.recovery import recover
+from wan_pipeline.jobs.worker.recovery import recover, recover_left
 from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
+from wan_pipeline.progress import Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
 
 if TYPE_CHECKING:
     from wan_pipeline.engine.rendered import Rendered
 
-SLOT = 1000
-"""The slot of all jobs that nodes make, beyond those of the machine's own GPUs."""
 TICK_SECONDS = 0.2
+RECOVERY_SECONDS = 5.0
+"""Between two looks for jobs whose end could not be written."""
+LEFT = "How job %s ended could not be written; it is settled when the database can be used again."
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +76,14 @@ class Dispatcher:
         self, settings: Settings, pool: Pool, tell: Callable[[str], None], poll_seconds: float = POLL_SECONDS
     ) -> None:
         """`tell` says to the person what changes; `poll_seconds` pass between two questions to a node."""
-        self._settings = replace(settings, slot=SLOT)
+        self._settings = replace(settings, slot=CLUSTER_SLOT)
         self._pool = pool
         self._tell = tell
         self._poll_seconds = poll_seconds
         database = SerialDatabase(settings.database)
         self._jobs = JobReader(database, settings)
-        self._queue = SharedQueue(database, self._jobs, SLOT)
+        self._logs = JobLogs(settings.job_logs)
+        self._queue = SharedQueue(database, self._jobs, CLUSTER_SLOT)
         self._locks = WorkspaceLocks(settings.workspace)
         self._files = StudioFiles(settings)
         self._room = RoomWatch(self._jobs, self._queue)
@@ -88,6 +91,7 @@ class Dispatcher:
         self._loaded: dict[str, tuple[str, bool]] = {}
         """By the name of a node, the model that it holds and whether in deterministic mode."""
         self._saving = BoundedSemaphore(max((os.cpu_count() or 2) // 2, 1))
+        self._recoveries = Throttle(RECOVERY_SECONDS)
         self._wake = Event()
 
     def run(self, leaving: Event, *, until_done: bool = False) -> None:
@@ -95,14 +99,14 @@ class Dispatcher:
 
         Raises UserError if another process does so for this workspace, StorageError if the database cannot be used.
         """
-        lock = self._locks.worker(SLOT)
+        lock = self._locks.worker(CLUSTER_SLOT)
         try:
             lock.acquire()
         except Timeout as error:
             workspace = self._settings.workspace
             raise UserError(f"Another `cluster` works for {workspace}; stop it first, or use that one.") from error
         try:
-            recover(self._settings, self._jobs, self._queue, JobLogs(self._settings.job_logs), self._locks)
+            recover(self._settings, self._jobs, self._queue, self._logs, self._locks)
             self._work(leaving, until_done=until_done)
         finally:
             leaving.set()
@@ -114,12 +118,18 @@ class Dispatcher:
         while not leaving.is_set():
             backups.tick()
             self._collect()
+            if self._recoveries.is_due():
+                retry_on_busy(self._recover_left, leaving)
             self._room.waits()
             self._assign(leaving)
             if until_done and not self._assignments and not self._jobs.has_work():
                 return
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
+
+    def _recover_left(self) -> None:
+        in_the_making = [assignment.job.id for assignment in self._assignments]
+        recover_left(self._settings, self._jobs, self._queue, self._logs, in_the_making)
 
     def _assign(self, leaving: Event) -> None:
         """Give each free node a job, as long as there are any that it has the model for."""
@@ -145,9 +155,9 @@ class Dispatcher:
         try:
             rendered = run.make(lambda _: self._renderer(assignment, leaving))
         except SystemExit:
-            retry_on_busy(partial(self._queue.release, job.id), leaving)
+            self._release(job, leaving)
         except StorageError:
-            logger.exception("Job %s is left to the next start: the database cannot be used.", job.id)
+            logger.exception(LEFT, job.id)
         finally:
             assignment.spoils_node = run.spoils_process
             assignment.has_left_node = True
@@ -163,13 +173,20 @@ class Dispatcher:
             assignment.node, self._files, leaving, deterministic=deterministic, poll_seconds=self._poll_seconds
         )
 
+    def _release(self, job: Job, leaving: Event) -> None:
+        """Let the job wait again."""
+        try:
+            retry_on_busy(partial(self._queue.release, job.id), leaving)
+        except StorageError:
+            logger.exception(LEFT, job.id)
+
     def _save(self, run: JobRun, rendered: Rendered) -> None:
         """Write the clip's files, no more of them at a time than this machine has processors for."""
         try:
             with self._saving:
                 run.save(rendered)
         except StorageError:
-            logger.exception("Job %s is left to the next start: the database cannot be used.", run.job.id)
+            logger.exception(LEFT, run.job.id)
 
     def _collect(self) -> None:
         """Drop nodes that a job spoiled, and forget jobs that are over."""

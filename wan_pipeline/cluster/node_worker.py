@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import shutil
 import socket
 import traceback
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline import __version__
 from wan_pipeline.cluster.files import NodeFiles
+from wan_pipeline.cluster.runs import RunFolder
 from wan_pipeline.cluster.wire import Hello, NodeSetup, Outcome, Report, Sealed, Seen, SentFile, Task
-from wan_pipeline.errors import UserError
+from wan_pipeline.errors import NodeLost, StudioError, UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.progress import Progress
@@ -42,18 +40,19 @@ class NodeWorker:
 
     def __init__(self, setup: NodeSetup, make_engine: MakeEngine | None = None) -> None:
         folder = Path(setup.folder) if setup.folder else default_folder()
-        self._run = folder / "runs" / uuid.uuid4().hex
-        atexit.register(shutil.rmtree, self._run, ignore_errors=True)
-        self._settings = _settings(setup, folder, self._run)
+        self._run = RunFolder(folder / "runs")
+        run = self._run.path
+        self._settings = _settings(setup, folder, run)
         self._settings.make_folders()
-        self._files = NodeFiles(folder / "sent", self._settings.inputs, self._settings.loras)
-        self._checkpoint = self._run / "checkpoint.safetensors"
+        self._files = NodeFiles(folder / "sent", self._settings.inputs, self._settings.loras, run / "received.part")
+        self._checkpoint = run / "checkpoint.safetensors"
         self._make_engine = make_engine or _engine_here
         self._engine: Renderer | None = None
         self._is_deterministic = False
         self._task_id = ""
         self._observer = _NodeObserver()
         self._outcome: Outcome | None = None
+        """How the last clip ended; None while it is being made."""
 
     def hello(self) -> Hello:
         """Raises UserError for a node with a GPU that torch cannot use: its processor would make the clips."""
@@ -72,9 +71,14 @@ class NodeWorker:
         self._files.receive(sha256, offset, content, is_last=is_last)
 
     def start(self, task: Task) -> None:
-        """Begin the clip in a thread. Raises NodeLost or StorageError for what was sent."""
+        """Begin the clip in a thread. Raises NodeLost or StorageError for what was sent.
+
+        Raises NodeLost too while the last clip is still being made: they would share its files and the engine.
+        """
         if task.id == self._task_id:
             return
+        if self._task_id and self._outcome is None:
+            raise NodeLost("Its last clip is still being made.")
         self._files.lay_out(task.files)
         self._remember_experts(task.files)
         self._checkpoint.unlink(missing_ok=True)
@@ -104,10 +108,14 @@ class NodeWorker:
             request = GenerationRequest.from_json(task.request)
             rendered = engine.render(request, observer, self._checkpoint, task.plan)
             latents = b"" if rendered.latents is None else rendered.latents
-            self._outcome = Outcome(rendered, Sealed.of(latents).sha256, None)
+            self._end(task, Outcome(rendered, Sealed.of(latents).sha256, None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the studio's machine hears of it
-            told = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self._outcome = Outcome(None, "", told, traceback.format_exc())
+            told = error if isinstance(error, StudioError) else RuntimeError(f"{type(error).__name__}: {error}")
+            self._end(task, Outcome(None, "", told, traceback.format_exc()))
+
+    def _end(self, task: Task, outcome: Outcome) -> None:
+        if task.id == self._task_id:
+            self._outcome = outcome
 
     def _ready_engine(self, *, deterministic: bool) -> Renderer:
         if self._engine is None or self._is_deterministic is not deterministic:

@@ -17,8 +17,8 @@ from typing import Any
 
 from wan_pipeline import __version__
 from wan_pipeline.cluster.node_worker import NodeWorker
-from wan_pipeline.cluster.wire import Hello, Node, NodeSetup, Outcome, Report, Seen, SentFile, Task
-from wan_pipeline.errors import NodeLost, StudioError, UserError
+from wan_pipeline.cluster.wire import Hello, Node, NodeSetup, Outcome, Report, Seen, SentFile, Task, call_error
+from wan_pipeline.errors import NodeLost, UserError
 
 ADDRESS = re.compile(r"auto|(ray://)?[^\s:/]+:\d{1,5}|(ray://)?\[[0-9a-fA-F:]+\]:\d{1,5}")
 CALL_SECONDS = 120.0
@@ -123,14 +123,9 @@ class RayNode:
                     raise NodeLost(f"{self._name} does not answer.") from error
                 time.sleep(PAUSE_SECONDS)
             except errors.RayTaskError as error:
-                raise self._told(error) from error
+                raise call_error(self._name, error.cause or error) from error
             except errors.RayError as error:
                 raise NodeLost(f"{self._name} is gone ({type(error).__name__}).") from error
-
-    def _told(self, error: Any) -> StudioError:
-        """What a method raised on the node."""
-        cause = error.cause
-        return cause if isinstance(cause, NodeLost) else NodeLost(f"{self._name} failed: {cause or error}")
 
 
 @dataclass

@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -62,8 +63,9 @@ class NodeRenderer:
         send(files, self._node, observer)
         resume = _read(checkpoint)
         self._node.start(Task(uuid.uuid4().hex, request.to_json(), plan, self._deterministic, tuple(files), resume))
-        self._follow(observer, checkpoint)
-        return self._result(self._node.take())
+        warnings = self._follow(observer, checkpoint)
+        rendered = self._result(self._node.take())
+        return replace(rendered, warnings=(*rendered.warnings, *warnings))
 
     def encode_texts(
         self, requests: Sequence[GenerationRequest], plan: str = "", observer: Observer | None = None
@@ -73,16 +75,20 @@ class NodeRenderer:
     def close(self) -> None:
         """Leave the model loaded on the node, for its next clip."""
 
-    def _follow(self, observer: Observer, checkpoint: Path | None) -> None:
-        """Until the clip is over: progress and checkpoints come here, and a wish to stop goes there."""
+    def _follow(self, observer: Observer, checkpoint: Path | None) -> list[str]:
+        """Until the clip is over: progress and checkpoints come here, and a wish to stop goes there.
+
+        Returns what failed here, one sentence each, which must not end a clip that is made elsewhere.
+        """
         seen, is_stopping, active_at = Seen(), False, time.monotonic()
+        warnings: dict[str, None] = {}
         while True:
             report = self._node.report(seen)
             if report.seen != seen:
                 seen, active_at = report.seen, time.monotonic()
-                self._pass_on(report, observer, checkpoint)
+                warnings |= dict.fromkeys(self._pass_on(report, observer, checkpoint))
             if report.is_over:
-                return
+                return list(warnings)
             if not is_stopping and (observer.cancelled() or self._leaving.is_set()):
                 self._node.stop()
                 is_stopping = True
@@ -90,13 +96,21 @@ class NodeRenderer:
                 raise NodeLost(f"{self._node.name} made no progress for {self._stall_seconds / 60:.0f} minutes.")
             time.sleep(self._poll_seconds)
 
-    def _pass_on(self, report: Report, observer: Observer, checkpoint: Path | None) -> None:
-        if report.checkpoint is not None and checkpoint is not None:
-            content = report.checkpoint.opened(f"A checkpoint of {self._node.name}")
-            with whole_file(checkpoint) as part:
-                part.write_bytes(content)
+    def _pass_on(self, report: Report, observer: Observer, checkpoint: Path | None) -> list[str]:
+        """Keep the checkpoint and tell the progress. Returns what failed."""
         if report.progress is not None:
             observer.progress(report.progress)
+        if report.checkpoint is None or checkpoint is None:
+            return []
+        content = report.checkpoint.opened(f"A checkpoint of {self._node.name}")
+        try:
+            with whole_file(checkpoint) as part:
+                part.write_bytes(content)
+        except StorageError as error:
+            warning = f"A checkpoint could not be saved: {error}"
+            logger.warning(warning)
+            return [warning]
+        return []
 
     def _result(self, outcome: Outcome) -> Rendered:
         """The clip, checked by its hashes; or what went wrong, as the engine would raise it here."""
@@ -111,7 +125,7 @@ class NodeRenderer:
                 raise error
             case error:
                 logger.error("On %s:\n%s", self._node.name, outcome.trace)
-                raise RuntimeError(f"{type(error).__name__} on {self._node.name}: {error}")
+                raise RuntimeError(f"On {self._node.name}: {error}")
 
     def _checked(self, rendered: Rendered, latents_sha256: str) -> Rendered:
         latents = b"" if rendered.latents is None else rendered.latents

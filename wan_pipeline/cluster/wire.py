@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from wan_pipeline.errors import NodeLost
+from wan_pipeline.errors import NodeLost, StorageError, StudioError, UserError
 from wan_pipeline.lora.experts import Expert
 from wan_pipeline.progress import Progress
 
@@ -119,8 +119,20 @@ class Outcome:
     rendered: Rendered | None
     latents_sha256: str
     error: Exception | None
+    """A StudioError, or else a RuntimeError that names it: the studio's machine may not know its type."""
     trace: str = ""
     """Where an error came from that the studio does not raise on purpose."""
+
+
+def call_error(node: str, cause: BaseException) -> StudioError:
+    """What the studio's machine raises for an error of a call on a node.
+
+    A UserError is the clip's, and would come on any node; all else, its disk's errors too, is the node's.
+    """
+    if isinstance(cause, (NodeLost, UserError)) and not isinstance(cause, StorageError):
+        return cause
+    last_line = (str(cause).strip().splitlines() or [type(cause).__name__])[-1]
+    return NodeLost(f"{node} failed: {last_line.rstrip('.')}.")
 
 
 class NodeCalls(Protocol):
@@ -135,7 +147,7 @@ class NodeCalls(Protocol):
         """Append a part of a file. The last is followed by a check of the whole."""
 
     def start(self, task: Task) -> None:
-        """Begin to make a clip, in the background."""
+        """Begin to make a clip, in the background. Raises NodeLost while another is being made."""
 
     def report(self, seen: Seen) -> Report: ...
 
@@ -147,7 +159,10 @@ class NodeCalls(Protocol):
 
 
 class Node(NodeCalls, Protocol):
-    """A node as the studio's machine sees it. Every call raises NodeLost when the machine does not answer."""
+    """A node as the studio's machine sees it.
+
+    Every call raises NodeLost when the machine does not answer, and what `call_error` makes of an error there.
+    """
 
     @property
     def name(self) -> str: ...

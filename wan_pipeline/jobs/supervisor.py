@@ -21,7 +21,7 @@ from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database
-from wan_pipeline.storage.locks import WorkspaceLocks
+from wan_pipeline.storage.locks import CLUSTER_SLOT, WorkspaceLocks
 
 POLL_SECONDS = 1.0
 STALL_SECONDS = 120.0
@@ -62,7 +62,7 @@ class Supervisor:
         self.tasks: list[Callable[[], None]] = []
         """What else an open app does at every poll, such as starting trainings; `work` does not."""
         self.notices: list[str] = []
-        """What was repaired while the app was open, one sentence each, for the person."""
+        """What was repaired while the app was open, or leaves its clips to a cluster, for the person."""
         self._backups = Backups(settings.database)
         self._wake = Event()
         self._closing = Event()
@@ -158,7 +158,8 @@ class Supervisor:
     def _handle_exit(self, watch: WorkerWatch, code: int) -> None:
         """Fail the waiting jobs when in every slot worker after worker has ended before it took one up.
 
-        While another slot has a worker, or may get one, the failing slot is tried again after pauses that grow.
+        While another slot has a worker, or may get one, the failing slot is tried again after pauses that grow. While a
+        cluster works for the workspace the jobs are left to it, also when it is started again.
         """
         if code == Ending.NO_DATABASE:
             self._repair()
@@ -166,10 +167,19 @@ class Supervisor:
         if reason is None:
             return
         logger.error("%s", reason)
-        if not any(other.works for other in self._watches):
-            self._queue.fail_unfinished(reason)
-            for failed in self._watches:
-                failed.reset_backoff()
+        if any(other.works for other in self._watches):
+            return
+        if self._locks.worker_is_alive(CLUSTER_SLOT):
+            self._leave_to_cluster(reason)
+            return
+        self._queue.fail_unfinished(reason)
+        for failed in self._watches:
+            failed.reset_backoff()
+
+    def _leave_to_cluster(self, reason: str) -> None:
+        notice = f"{reason} Clips are left to the cluster."
+        if notice not in self.notices:
+            self.notices.append(notice)
 
     @contextmanager
     def _repaired_database(self) -> Iterator[None]:
@@ -182,14 +192,13 @@ class Supervisor:
             self._repair()
 
     def _repair(self) -> None:
-        """Restore a damaged database from a backup. Not while a worker may write to it."""
+        """Restore a damaged database from a backup. Not while a worker or a cluster may write to it."""
         if damage(self._settings.database) is None:  # another program had it for a moment, or has put it back
             return
         for watch in self._watches:
             watch.kill()
-        if not any(watch.is_alive for watch in self._watches) and (
-            repairs := repair_if_corrupt(self._settings.database, is_open=True)
-        ):
+        is_in_use = any(watch.is_alive for watch in self._watches) or self._locks.worker_is_alive(CLUSTER_SLOT)
+        if not is_in_use and (repairs := repair_if_corrupt(self._settings.database, is_open=True)):
             logger.info("%s", " ".join(repairs))  # the page and the command line show them to the person
             self.notices += repairs
             Gallery(Database(self._settings.database), self._settings.clips).rescan()

@@ -37,9 +37,11 @@ from wan_pipeline.jobs.rows import (
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
+from wan_pipeline.storage.locks import CLUSTER_SLOT
 
 MAX_ATTEMPTS = 2
 """Workers that may die with a job before it is quarantined."""
+CLUSTER_ENDED = "The `cluster` command ended before it could say how the clip did."
 KEPT_STARTS = 5
 """Newest starts of workers that estimates learn from."""
 
@@ -199,10 +201,10 @@ class WorkerQueue:
 
     # After a crash
 
-    def recover(self, slots: Collection[int] = (0,), job_id: str | None = None) -> list[Job]:
+    def recover(self, slots: Collection[int] = (0,), job_id: str | None = None, reason: str = "") -> list[Job]:
         """Settle the jobs that the workers of these slots, all dead, left running; return them as they are now.
 
-        With `job_id` that one alone, whose machine was lost.
+        With `job_id` that one alone, whose node was lost for the `reason`, a sentence.
 
         Each becomes interrupted, unless it was to be cancelled, or MAX_ATTEMPTS workers have died with it: then it is
         quarantined and the queue goes on.
@@ -211,7 +213,7 @@ class WorkerQueue:
             running = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
             rows = [row for row in running if row["slot"] in slots and job_id in (None, row["id"])]
             for row in rows:
-                _settle(connection, row)
+                _settle(connection, row, reason or (CLUSTER_ENDED if row["slot"] == CLUSTER_SLOT else ""))
         return [job for row in rows if (job := self._jobs.job(row["id"]))]
 
     def fail_unfinished(self, error: str) -> None:
@@ -284,19 +286,28 @@ def _give_back(connection: sqlite3.Connection, job_id: str, state: JobState, kin
     return given
 
 
-def _settle(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+def _settle(connection: sqlite3.Connection, row: sqlite3.Row, reason: str) -> None:
+    """`reason` is that of a node's loss; without one a worker process of this machine died."""
     if row["cancel_requested"]:
         _end(connection, row["id"], JobState.CANCELLED, RUNNING)
     elif row["attempts"] >= MAX_ATTEMPTS:
-        error = (
-            f"The worker process died {row['attempts']} times while making this clip, as it does when memory runs out; "
-            f"try a smaller size or fewer frames, and see logs/jobs/{row['id']}.log in the workspace."
-        )
-        _end(connection, row["id"], JobState.QUARANTINED, RUNNING, error)
+        _end(connection, row["id"], JobState.QUARANTINED, RUNNING, _why_quarantined(row, reason))
     else:
         update_job(connection, row["id"], RUNNING, state=JobState.INTERRUPTED, stage=Stage.QUEUED)
-        detail = with_progress(f"its worker died in attempt {row['attempts']}", row)
+        why = f": {reason}" if reason else ""
+        detail = with_progress(f"its worker {'was lost' if reason else 'died'} in attempt {row['attempts']}{why}", row)
         record_event(connection, row["id"], EventKind.INTERRUPTED, detail)
+
+
+def _why_quarantined(row: sqlite3.Row, reason: str) -> str:
+    log = f"logs/jobs/{row['id']}.log in the workspace"
+    if reason:
+        lost = f"The worker was lost {row['attempts']} times while making this clip"
+        return f"{lost}, the last time because: {reason} Retry it when the cluster is well; {log} says more."
+    return (
+        f"The worker process died {row['attempts']} times while making this clip, as it does when memory runs out; "
+        f"try a smaller size or fewer frames, and see {log}."
+    )
 
 
 def _end(

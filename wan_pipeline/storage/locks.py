@@ -18,6 +18,9 @@ CUTS_SECONDS = 60.0
 DEVICE_SECONDS = 600.0
 """How long to wait for the device. All but the worker yield it within a step, but not while they load a model."""
 
+CLUSTER_SLOT = 1000
+"""The slot of all jobs that a cluster's nodes make, beyond those of the machine's own GPUs."""
+
 
 class WorkspaceLocks:
     """The locks of one workspace."""
@@ -27,7 +30,7 @@ class WorkspaceLocks:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def worker(self, slot: int = 0) -> FileLock:
-        """Held by the worker process of a slot, which processes the queue."""
+        """Held by the worker process of a slot, which processes the queue; of CLUSTER_SLOT by `cluster`."""
         return FileLock(self._folder / _of_slot("worker", slot), timeout=LOCK_SECONDS)
 
     def main_app(self) -> FileLock:
@@ -114,7 +117,7 @@ class WorkspaceLocks:
 
     def any_app_is_alive(self) -> bool:
         """Whether an app holds its lock. Lock files of dead apps are deleted."""
-        held = [not _remove_if_free(path) for path in self._folder.glob("app-*.lock")]
+        held = [not remove_if_free(path) for path in self._folder.glob("app-*.lock")]
         return any(held)
 
 
@@ -141,7 +144,7 @@ def _of_slot(name: str, slot: int) -> str:
     return f"{name}-{slot}.lock" if slot else f"{name}.lock"
 
 
-def _remove_if_free(path: Path) -> bool:
+def remove_if_free(path: Path) -> bool:
     """Delete a lock file that no process holds. Returns whether none did."""
     lock = FileLock(path)
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from filelock import Timeout
 
-from wan_pipeline.jobs.job import FINISHED, JobState
+from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
@@ -19,6 +19,7 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 
 GLANCE_SECONDS = 0.2
 """How long to wait for another worker's lock: longer than `is_held` has it, which makes a free lock look taken."""
+END_NOT_WRITTEN = "How it ended could not be written to the database."
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,19 @@ def recover_unwatched(
             _settle(settings, jobs, queue, logs, dead, with_waiting=False)
 
 
+def recover_left(
+    settings: Settings, jobs: JobReader, queue: WorkerQueue, logs: JobLogs, in_the_making: Collection[str]
+) -> None:
+    """Settle the running jobs of this process's own slot but those `in_the_making`, by their ids.
+
+    They are over here, and the database could not be used when that was to be written.
+    """
+    for job in jobs.active():
+        if job.state is JobState.RUNNING and job.slot == settings.slot and job.id not in in_the_making:
+            _adopt(settings, queue, logs, job)
+            _put_back(queue.recover((settings.slot,), job.id, END_NOT_WRITTEN), logs)
+
+
 @contextmanager
 def _held(locks: WorkspaceLocks, slots: Collection[int]) -> Iterator[set[int]]:
     """Those of the slots that have no worker. None can start within the block, for this process holds their locks."""
@@ -68,15 +82,24 @@ def _settle(
         is_running = job.state is JobState.RUNNING
         if not (job.slot in dead if is_running else with_waiting):
             continue
-        files = JobFiles(settings, job)
-        if finished := files.finished():
-            queue.adopt(job.id, finished)
-            logs.remove(job.id)
-            logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
-        if is_running:
-            files.remove_unfinished()
+        _adopt(settings, queue, logs, job)
     crash_point(CrashPoint.RECOVERING)
-    for job in queue.recover(dead):
+    _put_back(queue.recover(dead), logs)
+
+
+def _adopt(settings: Settings, queue: WorkerQueue, logs: JobLogs, job: Job) -> None:
+    """Adopt the clip if it is whole on the disk. Of one that was being made, what is half done is removed."""
+    files = JobFiles(settings, job)
+    if finished := files.finished():
+        queue.adopt(job.id, finished)
+        logs.remove(job.id)
+        logger.warning("The clip of job %s was found whole and adopted: %s", job.id, finished.clip.name)
+    if job.state is JobState.RUNNING:
+        files.remove_unfinished()
+
+
+def _put_back(recovered: Iterable[Job], logs: JobLogs) -> None:
+    for job in recovered:
         logger.warning("Job %s was left running by a worker that died; now it is %s.", job.id, job.state)
         logs.add(job.id, f"The worker died here, in attempt {job.attempts}. The job is {job.state} now.")
 

@@ -156,7 +156,7 @@ class JobRun:
     def _lose(self, error: NodeLost) -> None:
         """Leave the job to another machine, as one whose worker died. Its checkpoint stays."""
         self.observer.discard()
-        settle = partial(self._queue.recover, (self._settings.slot,), self.job.id)
+        settle = partial(self._queue.recover, (self._settings.slot,), self.job.id, str(error))
         states = [job.state for job in retry_on_busy(settle, self._stopping)]
         self.observer.close()
         logger.warning("Job %s is %s now: %s", self.job.id, ", ".join(states), error)
