@@ -12,7 +12,7 @@ from tests.support.requests import make_request
 from wan_pipeline.clips.inputs.images import ingest
 from wan_pipeline.engine.conditioning import load_conditioning
 from wan_pipeline.models.spec import Mode
-from wan_pipeline.requests.image_fit import ImageFit
+from wan_pipeline.requests.inputs.image_fit import ImageFit
 
 SIZE = (160, 160)
 

@@ -11,11 +11,11 @@ import pytest
 from tests.support import tiny
 from tests.support.hostile import BAD_JSON, BAD_VALUES, short
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import MAX_CONFIG_BYTES, components, read_config
 from wan_pipeline.models.entries import Status
-from wan_pipeline.models.inspect import check_parts, inspect, read_layout
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.models.reading.configs import MAX_CONFIG_BYTES, components, read_config
+from wan_pipeline.models.reading.inspect import check_parts, inspect, read_layout
 
 MODEL = "wan2.1-t2v-14b"
 SHARDS = "transformer/diffusion_pytorch_model.safetensors.index.json"

@@ -9,9 +9,9 @@ import pytest
 
 from tests.support import tiny
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import read_config
 from wan_pipeline.models.importing.imported import ImportedModel, ImportedModels
-from wan_pipeline.models.inspect import inspect
+from wan_pipeline.models.reading.configs import read_config
+from wan_pipeline.models.reading.inspect import inspect
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
 
 

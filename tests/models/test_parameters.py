@@ -13,11 +13,11 @@ from tests.support import tiny
 from tests.support.observers import Watcher
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
-from wan_pipeline.models.configs import ImageEncoderConfig, TextEncoderConfig, VaeConfig, read_config
-from wan_pipeline.models.inspect import inspect
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
-from wan_pipeline.models.parameters import image_encoder_params, text_params, text_table_params, vae_params
+from wan_pipeline.models.reading.configs import ImageEncoderConfig, TextEncoderConfig, VaeConfig, read_config
+from wan_pipeline.models.reading.inspect import inspect
+from wan_pipeline.models.reading.parameters import image_encoder_params, text_params, text_table_params, vae_params
 from wan_pipeline.planning.machine import GIB, without_device
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.requests.own_clip import own_request

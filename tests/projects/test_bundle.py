@@ -16,7 +16,7 @@ from wan_pipeline.clips.latents import read_latents
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError, UserError
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.projects.bundle import Need, NeedKind
+from wan_pipeline.projects.bundles.bundle import Need, NeedKind
 from wan_pipeline.projects.project import Profile, Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.requests.request import Draft, LoraChoice

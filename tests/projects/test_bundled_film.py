@@ -13,7 +13,7 @@ from tests.support.films import FPS, adopt_take, make_shots, moving
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError
-from wan_pipeline.projects.bundled_notes import read_notes_json
+from wan_pipeline.projects.bundles.notes import read_notes_json
 from wan_pipeline.projects.cut.bundled import add_cuts, read_cuts_json
 from wan_pipeline.projects.cut.cut import Title
 from wan_pipeline.projects.cut.edits import titled

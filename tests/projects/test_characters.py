@@ -13,7 +13,7 @@ from tests.support import adapters
 from tests.support.commands import MODEL, make_folders, wan
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ImageError, ProjectError
-from wan_pipeline.projects.bundle import Need, NeedKind
+from wan_pipeline.projects.bundles.bundle import Need, NeedKind
 from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.requests.prompts.characters import Character

@@ -15,7 +15,7 @@ from tests.support.films import adopt_take
 from wan_pipeline.clips.files import rename_files
 from wan_pipeline.clips.naming import receipt_path
 from wan_pipeline.errors import UserError
-from wan_pipeline.projects.bundle import Need, NeedKind, read_manifest
+from wan_pipeline.projects.bundles.bundle import Need, NeedKind, read_manifest
 from wan_pipeline.projects.cut.cut import CutItem
 from wan_pipeline.projects.shots.shot import NewShot, Shot, ShotStatus
 from wan_pipeline.requests.request import Draft

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.common import EXIT_FAILED, Commands, add_folders, add_memory, opened_studio
-from wan_pipeline.requests.image_fit import ImageFit
+from wan_pipeline.requests.inputs.image_fit import ImageFit
 from wan_pipeline.requests.sampling.early_end import early_end_text
 from wan_pipeline.requests.sampling.guidance_interval import interval_text
 from wan_pipeline.wording import data_size

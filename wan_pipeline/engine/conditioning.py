@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from wan_pipeline.clips.inputs.videos import too_short, video_path
 from wan_pipeline.errors import ImageError
-from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
+from wan_pipeline.requests.inputs.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
 
 

@@ -20,7 +20,7 @@ from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
 from wan_pipeline.engine.noise import FirstSteps, enlarged, layout_request, resample_noise
 from wan_pipeline.engine.step_callback import StepCallback, StepEnd
-from wan_pipeline.models.inspect import VACE_PIPELINE
+from wan_pipeline.models.reading.inspect import VACE_PIPELINE
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.request import GenerationRequest

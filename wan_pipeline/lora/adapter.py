@@ -15,8 +15,8 @@ from wan_pipeline.lora.reading.keys import KeyParts, Place, Role, Spellings, spl
 from wan_pipeline.lora.reading.metadata import read_settings
 from wan_pipeline.lora.reading.values import UNREAD, ValueReader, Values, check_values
 from wan_pipeline.lora.schedule import Schedule
-from wan_pipeline.models.configs import TRANSFORMERS
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.configs import TRANSFORMERS
 from wan_pipeline.models.weights import Header, TensorInfo
 from wan_pipeline.wording import first_of
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from wan_pipeline.models.configs import (
+from wan_pipeline.models.reading.configs import (
     CONFIG_SUFFIXES,
     INDEX,
     DamagedModelError,

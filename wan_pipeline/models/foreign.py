@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import DamagedModelError, read_config
+from wan_pipeline.models.reading.configs import DamagedModelError, read_config
 
 HEAD_BYTES = 512
 """Bytes at the beginning of a file that identify its format."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
-from wan_pipeline.models.configs import INDEX, TRANSFORMERS, Config, DamagedModelError, components, read_config
 from wan_pipeline.models.files import (
     check_files,
     fingerprint,
@@ -19,6 +18,7 @@ from wan_pipeline.models.files import (
     weight_files,
 )
 from wan_pipeline.models.importing.imported import ImportedModels
+from wan_pipeline.models.reading.configs import INDEX, TRANSFORMERS, Config, DamagedModelError, components, read_config
 from wan_pipeline.models.sound.registry import SOUND_MODELS
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.weights import TensorInfo

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wan_pipeline.errors import GenerationError
-from wan_pipeline.models.configs import components
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.configs import components
 from wan_pipeline.planning.hardware import Hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.planning.memory_plan import Residency

@@ -10,7 +10,7 @@ from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.file import checked
 from wan_pipeline.projects.project import Project
 from wan_pipeline.projects.store import Projects
-from wan_pipeline.requests.pictures import Pictures
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.prompts.characters import MAX_NAME, MENTION, Character, find_character
 from wan_pipeline.wording import listed
 

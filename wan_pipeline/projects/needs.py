@@ -9,7 +9,7 @@ from pathlib import Path
 from wan_pipeline.errors import LoraError, UserError
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.library import SUFFIX
-from wan_pipeline.projects.bundle import Need, NeedKind
+from wan_pipeline.projects.bundles.bundle import Need, NeedKind
 from wan_pipeline.projects.project import Project
 from wan_pipeline.requests.layers import NONE, Setup
 from wan_pipeline.requests.presets import find_preset, find_quality

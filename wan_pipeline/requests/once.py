@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.pictures import Pictures
+from wan_pipeline.requests.inputs.pictures import Pictures
 
 Keys = TypeVarTuple("Keys")
 Value = TypeVar("Value")

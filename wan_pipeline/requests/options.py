@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.requests.image_fit import ImageFit
+from wan_pipeline.requests.inputs.image_fit import ImageFit
 from wan_pipeline.requests.sampling.early_end import parse_early_end
 from wan_pipeline.requests.sampling.guidance_interval import parse_interval
 from wan_pipeline.requests.sampling.scheduler import SchedulerName

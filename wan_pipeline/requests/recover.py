@@ -10,8 +10,8 @@ from typing import Any
 from wan_pipeline.errors import LoraError, ModelError, RequestError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.limits import check_request
-from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from wan_pipeline.errors import RequestError
 from wan_pipeline.lora.schedule import StoredSchedule
 from wan_pipeline.models.spec import Mode, clip_seconds
-from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
+from wan_pipeline.requests.inputs.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.limits import (
     CacheAmount,
     CropPosition,

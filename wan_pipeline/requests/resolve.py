@@ -9,7 +9,7 @@ from typing import Any
 
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.spec import Mode, ModelSpec, Size
-from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
+from wan_pipeline.requests.inputs.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.layers import (
     NO_LAYERS,
     Layer,

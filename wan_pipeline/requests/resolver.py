@@ -16,10 +16,10 @@ from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.models.vocabulary.tokens import TokenCounter
 from wan_pipeline.models.weights import read_header
-from wan_pipeline.requests.draft_files import DraftFiles
+from wan_pipeline.requests.inputs.draft_files import DraftFiles
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.layers import NO_LAYERS, Layers, Merged, chosen_by, style_of
 from wan_pipeline.requests.once import PicturesOnce, once_each
-from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.presets import Preset, find_preset, find_quality
 from wan_pipeline.requests.prompts.casting import Casting, UseLora, cast
 from wan_pipeline.requests.prompts.reading import read_prompt

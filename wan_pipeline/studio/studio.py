@@ -33,8 +33,8 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.lora.notes import LoraNotes
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
-from wan_pipeline.projects.bundled_notes import BundledNotes
-from wan_pipeline.projects.bundles import Bundles
+from wan_pipeline.projects.bundles.bundles import Bundles
+from wan_pipeline.projects.bundles.notes import BundledNotes
 from wan_pipeline.projects.characters import ProjectCharacters
 from wan_pipeline.projects.checkpoint_grids import CheckpointGrids
 from wan_pipeline.projects.clips import JobOptions, ProjectClips

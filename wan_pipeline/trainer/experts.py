@@ -15,8 +15,8 @@ from torch import Tensor
 from wan_pipeline.engine.device.placement import CPU, Placement
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, outside_on_device
 from wan_pipeline.engine.memory.weights import compute_dtype, load_transformer
-from wan_pipeline.models.inspect import Layout
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.inspect import Layout
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 from wan_pipeline.trainer.average import Average
 from wan_pipeline.trainer.factors import Factors

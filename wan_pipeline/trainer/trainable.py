@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.models.inspect import Layout, read_layout
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.inspect import Layout, read_layout
 from wan_pipeline.models.spec import LastImage
 
 HIGH_NOISE, LOW_NOISE = "high_noise", "low_noise"

@@ -12,11 +12,11 @@ import pytest
 from tests.support.hostile import BAD_JSON
 from tests.support.servers.hub import HubServer, hub_server
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import MAX_CONFIG_BYTES
 from wan_pipeline.models.hub.client import Hub
 from wan_pipeline.models.hub.download import plan_download
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.manager import ModelManager
+from wan_pipeline.models.reading.configs import MAX_CONFIG_BYTES
 
 REPO = "tiny/wan"
 

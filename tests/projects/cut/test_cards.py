@@ -17,7 +17,7 @@ from wan_pipeline.progress import SilentObserver
 from wan_pipeline.projects.cut.cut import Cut, CutItem, Title, TitlePlace
 from wan_pipeline.projects.cut.edits import dissolved, titled, with_card
 from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
-from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
+from wan_pipeline.projects.cut.rendering.sequence import KnownClips, sequence_of
 from wan_pipeline.projects.cut.timeline.changes import ChangeKind
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio

@@ -19,8 +19,8 @@ from wan_pipeline.clips.sound.mix import mix
 from wan_pipeline.clips.sound.track import Track
 from wan_pipeline.errors import Cancelled, StorageError
 from wan_pipeline.progress import Progress, SilentObserver, Stage
-from wan_pipeline.projects.cut.sequence import KnownClips, Piece, Sequence
-from wan_pipeline.projects.cut.sound import MOST_FILES, cut_sound
+from wan_pipeline.projects.cut.rendering.sequence import KnownClips, Piece, Sequence
+from wan_pipeline.projects.cut.rendering.sound import MOST_FILES, cut_sound
 
 FILM = Fraction(24000, 1001)
 

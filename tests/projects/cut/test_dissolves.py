@@ -17,10 +17,10 @@ from wan_pipeline.clips.read import read_frames
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.projects.cut.cut import Cut, CutItem, Title, TitlePlace
 from wan_pipeline.projects.cut.edits import dissolved, moved, removed, split, titled, trimmed
-from wan_pipeline.projects.cut.mixer import Mixer
-from wan_pipeline.projects.cut.render import mixed
+from wan_pipeline.projects.cut.rendering.mixer import Mixer
+from wan_pipeline.projects.cut.rendering.render import mixed
+from wan_pipeline.projects.cut.rendering.titles import draw_title, opacity
 from wan_pipeline.projects.cut.timeline.changes import ChangeKind, changes
-from wan_pipeline.projects.cut.titles import draw_title, opacity
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 

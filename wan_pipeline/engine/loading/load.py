@@ -18,9 +18,9 @@ from wan_pipeline.engine.device.placement import is_out_of_memory
 from wan_pipeline.engine.memory.alignment import align
 from wan_pipeline.engine.memory.inner_tensors import named_tensors
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import read_config
-from wan_pipeline.models.inspect import VACE_PIPELINE, check_parts, read_layout
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.configs import read_config
+from wan_pipeline.models.reading.inspect import VACE_PIPELINE, check_parts, read_layout
 
 TRANSFORMER_ENDS = ("patch_embedding", "condition_embedder", "proj_out")
 VAE_ENDS = ("encoder.conv_in", "decoder.conv_in", "decoder.conv_out", "quant_conv", "post_quant_conv")

@@ -26,7 +26,7 @@ from huggingface_hub import constants
 from pydantic import Field
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import INDEX, MAX_CONFIG_BYTES
+from wan_pipeline.models.reading.configs import INDEX, MAX_CONFIG_BYTES
 from wan_pipeline.storage.files import storage_error, whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 

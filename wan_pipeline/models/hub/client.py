@@ -23,9 +23,9 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import INDEX, MAX_CONFIG_BYTES, Config, parse_config
 from wan_pipeline.models.hub.cache import COMMIT, PLAIN_PATH, RemoteFile, Repository
 from wan_pipeline.models.names import check_repository
+from wan_pipeline.models.reading.configs import INDEX, MAX_CONFIG_BYTES, Config, parse_config
 from wan_pipeline.storage.outside import OutsideDataError, parse
 
 RESUMED = "what has been downloaded is kept"

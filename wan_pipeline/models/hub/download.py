@@ -20,9 +20,9 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import CONFIG_SUFFIXES, INDEX, Config, components
 from wan_pipeline.models.hub.cache import CachedRepository, RemoteFile, Repository
 from wan_pipeline.models.hub.client import Hub, model_errors
+from wan_pipeline.models.reading.configs import CONFIG_SUFFIXES, INDEX, Config, components
 from wan_pipeline.models.transfer import READ_BYTES, Meter, TransferObserver, check_free_space
 from wan_pipeline.storage.files import check_writable, storage_error
 

@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import INDEX, ReadConfig, read_config
 from wan_pipeline.models.files import check_files, folder_bytes, has_index
 from wan_pipeline.models.foreign import check_not_authors
 from wan_pipeline.models.hub.cache import CachedRepository
 from wan_pipeline.models.importing.imported import ImportedModel
-from wan_pipeline.models.inspect import inspect
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.names import check_id, check_repository, id_of, is_text
+from wan_pipeline.models.reading.configs import INDEX, ReadConfig, read_config
+from wan_pipeline.models.reading.inspect import inspect
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.models.transfer import TransferObserver
 from wan_pipeline.settings import Settings

@@ -17,9 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import ModelError
-from wan_pipeline.models.configs import INDEX, components
 from wan_pipeline.models.importing.source import Source
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.configs import INDEX, components
 from wan_pipeline.models.transfer import Meter, TransferObserver, check_free_space
 from wan_pipeline.models.weights import aligned_layout
 from wan_pipeline.storage.files import check_writable, storage_error

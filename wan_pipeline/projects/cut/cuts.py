@@ -17,8 +17,8 @@ from wan_pipeline.projects.cut.files import CutFiles, Version
 from wan_pipeline.projects.cut.locking import CutLocks
 from wan_pipeline.projects.cut.orders import CutExported, CutOrder
 from wan_pipeline.projects.cut.relink import FinalsOf, Relink, relinked, relinks
-from wan_pipeline.projects.cut.sequence import KnownClips, sequence_of
-from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
+from wan_pipeline.projects.cut.rendering.sequence import KnownClips, sequence_of
+from wan_pipeline.projects.cut.rendering.sequence import Sequence as CutSequence
 from wan_pipeline.projects.cut.timeline.find import ById, Finder
 from wan_pipeline.projects.cut.timeline.incoming import Incoming, read_incoming
 from wan_pipeline.projects.project import DEFAULT, Project

@@ -17,9 +17,9 @@ from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.jobs.handover.export import export
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.cut.orders import CutExported, CutFormat, CutOrder
-from wan_pipeline.projects.cut.render import render_mp4, render_prores
-from wan_pipeline.projects.cut.sequence import Sequence as CutSequence
-from wan_pipeline.projects.cut.sequence import SoundSeconds
+from wan_pipeline.projects.cut.rendering.render import render_mp4, render_prores
+from wan_pipeline.projects.cut.rendering.sequence import Sequence as CutSequence
+from wan_pipeline.projects.cut.rendering.sequence import SoundSeconds
 from wan_pipeline.projects.cut.timeline.markers import notes_of
 from wan_pipeline.projects.cut.timeline.write import Media, Timeline, write_timeline
 from wan_pipeline.settings import Settings

@@ -12,7 +12,7 @@ from typing import Any
 from wan_pipeline.clips.export.order import MAX_HANDLES
 from wan_pipeline.clips.export.source import REEL_CHARACTERS, Source
 from wan_pipeline.errors import RequestError
-from wan_pipeline.projects.cut.sequence import Sequence
+from wan_pipeline.projects.cut.rendering.sequence import Sequence
 
 MEDIA = "prores"
 """Format of media that a timeline needs where none was chosen."""

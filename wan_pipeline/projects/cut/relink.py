@@ -10,7 +10,7 @@ from typing import Any
 from wan_pipeline.clips.export.source import Source
 from wan_pipeline.clips.naming import name_of
 from wan_pipeline.projects.cut.cut import Cut, CutItem
-from wan_pipeline.projects.cut.sequence import Look, Sequence
+from wan_pipeline.projects.cut.rendering.sequence import Look, Sequence
 
 FinalsOf = Callable[[Collection[str]], Mapping[str, Path]]
 """The newest finished final of each clip that has one, by the clips' ids."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 from wan_pipeline.projects.shots.settings import to_json
 from wan_pipeline.projects.shots.shot import NewShot, Shot
 from wan_pipeline.projects.shots.store import Shots
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.lists.clips import Row
 from wan_pipeline.requests.lists.shots import ShotOfRow
-from wan_pipeline.requests.pictures import Pictures
 
 
 def shots_of_rows(

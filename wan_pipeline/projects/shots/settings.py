@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.errors import ImageError, ProjectError, UserError
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.layers import Setup
 from wan_pipeline.requests.lists.clips import Row, read_row, row_values
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER
 from wan_pipeline.requests.options import FILES
-from wan_pipeline.requests.pictures import Pictures
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.storage.outside import OutsideDataError, parse_json
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wan_pipeline.models.inspect import MASK_CHANNELS
+from wan_pipeline.models.reading.inspect import MASK_CHANNELS
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.trainer.dataset.buckets import Bucket
 

@@ -26,8 +26,8 @@ from wan_pipeline.engine.loading.load import load_component, load_image_encoder
 from wan_pipeline.engine.memory.alignment import aligned
 from wan_pipeline.engine.memory.offload import tiled_encode
 from wan_pipeline.errors import GenerationError
-from wan_pipeline.models.inspect import MASK_CHANNELS
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.reading.inspect import MASK_CHANNELS
 from wan_pipeline.progress import check_cancelled
 from wan_pipeline.storage.files import keep_newest, whole_file
 from wan_pipeline.storage.hashes import FileHashes

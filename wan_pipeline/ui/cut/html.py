@@ -16,10 +16,10 @@ from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, MAX_TITLE, Cut, Title, T
 from wan_pipeline.projects.cut.edits import MAX_CARD
 from wan_pipeline.projects.cut.files import Version
 from wan_pipeline.projects.cut.orders import PROGRAMS, CutFormat
-from wan_pipeline.projects.cut.sequence import Piece, Sequence
-from wan_pipeline.projects.cut.sound import has_rate_of
+from wan_pipeline.projects.cut.rendering.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.rendering.sound import has_rate_of
+from wan_pipeline.projects.cut.rendering.titles import FADE_FRAMES, draw_title
 from wan_pipeline.projects.cut.timeline.incoming import Incoming
-from wan_pipeline.projects.cut.titles import FADE_FRAMES, draw_title
 from wan_pipeline.ui.common.templates import Templates, drawing_mark, file_url, webp_url
 from wan_pipeline.wording import plural
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.clips.gallery import Clip
-from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
+from wan_pipeline.requests.inputs.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.sampling.early_end import early_end_text
 from wan_pipeline.requests.sampling.guidance_interval import interval_text

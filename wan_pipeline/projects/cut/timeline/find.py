@@ -14,7 +14,7 @@ from wan_pipeline.clips.export.rates import frame_of
 from wan_pipeline.clips.export.source import Source
 from wan_pipeline.clips.naming import name_of
 from wan_pipeline.projects.cut.cut import MAX_DISSOLVE, Cut, CutItem, Title, TitlePlace
-from wan_pipeline.projects.cut.sequence import Look
+from wan_pipeline.projects.cut.rendering.sequence import Look
 from wan_pipeline.projects.cut.timeline.read import Event, ReadTimeline, TitleEvent
 
 ById = Callable[[str], Path | None]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_pipeline.projects.cut.cut import Cut, CutItem
-from wan_pipeline.projects.cut.sequence import Sequence
+from wan_pipeline.projects.cut.rendering.sequence import Sequence
 from wan_pipeline.projects.cut.timeline.changes import Change, ChangeKind, changes, with_old_titles
 from wan_pipeline.projects.cut.timeline.find import Finder
 from wan_pipeline.projects.cut.timeline.read import read_timeline

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from wan_pipeline.clips.gallery.comments import Comment
-from wan_pipeline.projects.cut.sequence import Piece
+from wan_pipeline.projects.cut.rendering.sequence import Piece
 from wan_pipeline.projects.reviews import author_of
 
 

@@ -13,7 +13,7 @@ from wan_pipeline.clips.export.rates import parse_rate
 from wan_pipeline.errors import ProjectError, RequestError
 from wan_pipeline.projects.cut.cut import MAX_ITEMS, MAX_TITLE
 from wan_pipeline.projects.cut.orders import CutFormat
-from wan_pipeline.projects.cut.sequence import BLACK
+from wan_pipeline.projects.cut.rendering.sequence import BLACK
 from wan_pipeline.projects.cut.timeline.write import ADAPTERS, OWN
 from wan_pipeline.storage.outside import parse_json, printable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wan_pipeline.projects.cut.cut import TitlePlace
-from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.rendering.sequence import Piece, Sequence
 
 GENERATOR = "Text"
 """Final Cut Pro's name of it, which Premiere and Resolve read."""

@@ -18,7 +18,7 @@ from wan_pipeline.clips.export.order import START_HOUR
 from wan_pipeline.clips.export.rates import frame_of
 from wan_pipeline.errors import RequestError
 from wan_pipeline.projects.cut.orders import CutFormat
-from wan_pipeline.projects.cut.sequence import Piece, Sequence
+from wan_pipeline.projects.cut.rendering.sequence import Piece, Sequence
 from wan_pipeline.projects.cut.timeline.markers import Note, marker
 from wan_pipeline.projects.cut.timeline.titles import card, title_tracks
 from wan_pipeline.storage.files import whole_file

@@ -10,7 +10,7 @@ from gradio.utils import get_upload_folder
 from wan_pipeline.clips.inputs.images import read_rgb
 from wan_pipeline.clips.thumbnail import write_thumbnail
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.pictures import Pictures
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.request import GenerationRequest
 
 SIZE = (304, 182)

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.requests.image_fit import MIDDLE, ImageFit, cropped_share
+from wan_pipeline.requests.inputs.image_fit import MIDDLE, ImageFit, cropped_share
 from wan_pipeline.requests.layers import shown
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.studio import Studio

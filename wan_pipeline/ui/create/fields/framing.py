@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from wan_pipeline.models.spec import ModelSpec
-from wan_pipeline.requests.image_fit import MIDDLE, ImageFit
+from wan_pipeline.requests.inputs.image_fit import MIDDLE, ImageFit
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.ui.create.fields.field import Choices, Field, FieldValues, parse_number
 

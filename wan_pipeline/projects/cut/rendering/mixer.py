@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wan_pipeline.projects.cut.cut import Title
-from wan_pipeline.projects.cut.sequence import Sequence
-from wan_pipeline.projects.cut.titles import TitlePicture, draw_title, opacity
+from wan_pipeline.projects.cut.rendering.sequence import Sequence
+from wan_pipeline.projects.cut.rendering.titles import TitlePicture, draw_title, opacity
 
 Level = TypeVar("Level", np.uint8, np.uint16)
 Draw = Callable[[Title, tuple[int, int]], TitlePicture]

@@ -16,7 +16,7 @@ from wan_pipeline.clips.naming import latents_path, receipt_path
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import ProjectError, ReceiptError
 from wan_pipeline.lora.facts import LoraCatalog
-from wan_pipeline.projects.bundle import (
+from wan_pipeline.projects.bundles.bundle import (
     MANIFEST,
     MAX_SMALL_BYTES,
     VERSION,
@@ -27,9 +27,10 @@ from wan_pipeline.projects.bundle import (
     members_of,
     read_manifest,
 )
-from wan_pipeline.projects.bundled_notes import MAX_BYTES as MAX_NOTES_BYTES
-from wan_pipeline.projects.bundled_notes import MEMBER as NOTES
-from wan_pipeline.projects.bundled_notes import BundledNotes, ClipNotes, notes_to_json, read_notes_json
+from wan_pipeline.projects.bundles.notes import MAX_BYTES as MAX_NOTES_BYTES
+from wan_pipeline.projects.bundles.notes import MEMBER as NOTES
+from wan_pipeline.projects.bundles.notes import BundledNotes, ClipNotes, notes_to_json, read_notes_json
+from wan_pipeline.projects.bundles.unpacking import Unpacking
 from wan_pipeline.projects.cut.bundled import MAX_BYTES as MAX_CUTS_BYTES
 from wan_pipeline.projects.cut.bundled import MEMBER as CUTS
 from wan_pipeline.projects.cut.bundled import BundledCuts, add_cuts, bundled_cuts, cuts_to_json, read_cuts_json
@@ -51,7 +52,6 @@ from wan_pipeline.projects.shots.bundled import (
 )
 from wan_pipeline.projects.shots.shot import Shot
 from wan_pipeline.projects.store import Projects, project_id
-from wan_pipeline.projects.unpacking import Unpacking
 from wan_pipeline.requests.lists.pictures import read_member
 from wan_pipeline.requests.resolver import RequestResolver
 from wan_pipeline.settings import Settings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from wan_pipeline.models.configs import ImageEncoderConfig, TextEncoderConfig, VaeConfig
+from wan_pipeline.models.reading.configs import ImageEncoderConfig, TextEncoderConfig, VaeConfig
 
 KERNEL_3D, KERNEL_2D, KERNEL_TIME = 27, 9, 3
 """Weights of one convolution for each pair of channels: of 3x3x3 pixels, of 3x3, and of three frames."""

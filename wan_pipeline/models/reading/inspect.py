@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from wan_pipeline.errors import ModelError
 from wan_pipeline.models import registry
-from wan_pipeline.models.configs import (
+from wan_pipeline.models.memory import MemoryFacts
+from wan_pipeline.models.reading.configs import (
     INDEX,
     TRANSFORMERS,
     Config,
@@ -21,8 +22,7 @@ from wan_pipeline.models.configs import (
     as_kind,
     components,
 )
-from wan_pipeline.models.memory import MemoryFacts
-from wan_pipeline.models.parameters import image_encoder_params, text_params, text_table_params, vae_params
+from wan_pipeline.models.reading.parameters import image_encoder_params, text_params, text_table_params, vae_params
 from wan_pipeline.models.spec import Availability, LastImage, ModelSpec, Size
 
 TEXT_PIPELINE, IMAGE_PIPELINE, VACE_PIPELINE = "WanPipeline", "WanImageToVideoPipeline", "WanVACEPipeline"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wan_pipeline.errors import ImageError
-from wan_pipeline.requests.pictures import Pictures
+from wan_pipeline.requests.inputs.pictures import Pictures
 from wan_pipeline.requests.request import Draft, GenerationRequest
 
 

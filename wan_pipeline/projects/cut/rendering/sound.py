@@ -11,7 +11,7 @@ from pathlib import Path
 from wan_pipeline.clips.sound.mix import mix
 from wan_pipeline.clips.sound.track import Track
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-from wan_pipeline.projects.cut.sequence import Piece, Sequence, SoundSeconds
+from wan_pipeline.projects.cut.rendering.sequence import Piece, Sequence, SoundSeconds
 
 MOST_FILES = 16
 """Files that one mix reads."""

@@ -16,7 +16,7 @@ from wan_pipeline.clips.files import BIN
 from wan_pipeline.clips.inputs.images import read_rgb
 from wan_pipeline.clips.receipt import Receipt
 from wan_pipeline.errors import ImageError, LoraError, ProjectError, ReceiptError
-from wan_pipeline.projects.bundle import MAX_SMALL_BYTES
+from wan_pipeline.projects.bundles.bundle import MAX_SMALL_BYTES
 from wan_pipeline.requests.lists.pictures import read_member
 from wan_pipeline.requests.presets import load_preset
 from wan_pipeline.requests.resolver import RequestResolver

@@ -20,9 +20,9 @@ from wan_pipeline.clips.sound.mix import RATE
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.handover.export import feed
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
-from wan_pipeline.projects.cut.mixer import Level, Mixer
-from wan_pipeline.projects.cut.sequence import Piece, Sequence, SoundSeconds
-from wan_pipeline.projects.cut.sound import cut_sound
+from wan_pipeline.projects.cut.rendering.mixer import Level, Mixer
+from wan_pipeline.projects.cut.rendering.sequence import Piece, Sequence, SoundSeconds
+from wan_pipeline.projects.cut.rendering.sound import cut_sound
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.temporary import temporary_folder

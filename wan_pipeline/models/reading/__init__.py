@@ -1,0 +1,1 @@
+"""What the files of a model hold: configurations, kinds and numbers of parameters."""

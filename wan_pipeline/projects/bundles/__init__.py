@@ -1,0 +1,1 @@
+"""Projects as ZIP files, written and taken in."""

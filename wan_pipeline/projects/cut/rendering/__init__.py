@@ -1,0 +1,1 @@
+"""A cut as a video: its pictures, titles and sound."""

@@ -1,0 +1,1 @@
+"""Pictures and other files that a clip is made from."""
