@@ -68,6 +68,28 @@ def test_two_nodes_make_every_clip_once(studio: Studio, settings: Settings, tmp_
     assert not list(settings.checkpoints.glob("*"))
 
 
+def test_a_clip_of_which_the_first_steps_were_not_seen_is_not_told_as_resumed(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    """A node is asked now and then, and takes steps between."""
+    [job_id] = submit(studio, 1)
+    lent = node(tmp_path, "a", waits_at=2)
+    work = Dispatcher(settings, LocalPool(lent), lambda sentence: None, poll_seconds=0.5)
+    leaving = Event()
+    thread = Thread(target=work.run, args=(leaving,), daemon=True)
+    thread.start()
+    wait_for(lambda: studio.jobs.existing(job_id).step == 2, "step 2")
+    lent.made[0].goes_on.set()
+    wait_for(lambda: studio.jobs.existing(job_id).state is JobState.DONE, "the clip")
+    leaving.set()
+    thread.join(60)
+    assert [event.kind for event in studio.jobs.events(job_id)] == [
+        EventKind.SUBMITTED,
+        EventKind.STARTED,
+        EventKind.DONE,
+    ]
+
+
 def test_a_lost_nodes_clip_goes_on_elsewhere_from_its_checkpoint(
     studio: Studio, settings: Settings, tmp_path: Path
 ) -> None:
@@ -109,7 +131,7 @@ def test_a_clip_that_loses_node_after_node_is_quarantined(studio: Studio, settin
         "The worker was lost 2 times while making this clip, the last time because: b is gone. Retry it"
     )
     [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
-    assert interrupted.detail == "its worker was lost in attempt 1: a is gone."
+    assert interrupted.detail == "its worker was lost in attempt 1: a is gone"
 
 
 def test_a_lora_whose_name_a_node_could_misread_fails_its_clip_and_costs_no_node(
@@ -146,7 +168,7 @@ def test_a_clip_that_a_dead_cluster_command_left_is_told_so(studio: Studio, sett
     WorkerQueue(Database(settings.database), studio.jobs, CLUSTER_SLOT).claim()
     dispatcher(settings, LocalPool(node(tmp_path, "a"))).run(Event(), until_done=True)
     [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
-    assert interrupted.detail == f"its worker was lost in attempt 1: {CLUSTER_ENDED}"
+    assert interrupted.detail == f"its worker was lost in attempt 1: {CLUSTER_ENDED.rstrip('.')}"
     assert studio.jobs.existing(job_id).state is JobState.DONE
 
 
@@ -243,7 +265,7 @@ def test_a_loss_that_could_not_be_written_is_settled_while_the_dispatcher_goes_o
     job = studio.jobs.existing(job_id)
     assert (job.state, job.attempts) == (JobState.DONE, 2)
     [interrupted] = [event for event in studio.jobs.events(job_id) if event.kind is EventKind.INTERRUPTED]
-    assert interrupted.detail == f"its worker was lost in attempt 1: {END_NOT_WRITTEN}"
+    assert interrupted.detail == f"its worker was lost in attempt 1: {END_NOT_WRITTEN.rstrip('.')}"
 
 
 def test_a_clip_whose_end_could_not_be_written_is_adopted(

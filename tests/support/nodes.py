@@ -46,6 +46,7 @@ class StepRenderer:
         assert checkpoint is not None
         first = int(checkpoint.read_text()) if checkpoint.exists() else 0
         self.found = sorted(path.name for folder in (self._loras, self._inputs) for path in folder.glob("*.*"))
+        observer.progress(Progress(Stage.DENOISING, first, STEPS))
         for step in range(first + 1, STEPS + 1):
             self._take(step, observer, checkpoint)
         frames = np.full((5, 32, 32, 3), request.seed % 256, np.uint8)

@@ -18,7 +18,7 @@ from wan_pipeline.cluster.wire import Hello, NodeSetup, Outcome, Report, Sealed,
 from wan_pipeline.errors import NodeLost, StudioError, UserError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
-from wan_pipeline.progress import Progress
+from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
@@ -91,7 +91,7 @@ class NodeWorker:
 
     def report(self, seen: Seen) -> Report:
         is_over = self._outcome is not None  # asked first: what was reported before the end is then told too
-        reports, progress = self._observer.newest(seen.reports)
+        reports, progress = self._observer.new(seen.reports)
         mark, checkpoint = self._new_checkpoint(seen.checkpoint)
         return Report(Seen(reports, mark), progress, checkpoint, is_over)
 
@@ -149,6 +149,8 @@ class _NodeObserver:
         self._lock = Lock()
         self._count = 0
         self._newest: Progress | None = None
+        self._begun: tuple[int, Progress] | None = None
+        """The first report of denoising, and which it was of all."""
         self._stopped = Event()
 
     def progress(self, progress: Progress) -> None:
@@ -156,6 +158,8 @@ class _NodeObserver:
             if progress.preview is None and self._newest is not None:
                 progress = replace(progress, preview=self._newest.preview)  # it may not have been told yet
             self._count, self._newest = self._count + 1, progress
+            if self._begun is None and progress.stage is Stage.DENOISING:
+                self._begun = self._count, replace(progress, preview=None)
 
     def cancelled(self) -> bool:
         return self._stopped.is_set()
@@ -163,13 +167,14 @@ class _NodeObserver:
     def stop(self) -> None:
         self._stopped.set()
 
-    def newest(self, seen: int) -> tuple[int, Progress | None]:
-        """How many reports there were, and the newest if it is not the one that was seen."""
+    def new(self, seen: int) -> tuple[int, tuple[Progress, ...]]:
+        """How many reports there were, and what to tell after so many `seen`, as `Report.progress` says."""
         with self._lock:
-            progress, told = self._newest, None if self._count == seen else self._newest
-            if told is not None and progress is not None:
-                self._newest = replace(progress, preview=None)
-            return self._count, told
+            if self._count == seen or self._newest is None:
+                return self._count, ()
+            begun = (self._begun[1],) if self._begun and seen < self._begun[0] < self._count else ()
+            newest, self._newest = self._newest, replace(self._newest, preview=None)
+            return self._count, (*begun, newest)
 
 
 def _settings(setup: NodeSetup, folder: Path, run: Path) -> Settings:

@@ -98,8 +98,8 @@ class NodeRenderer:
 
     def _pass_on(self, report: Report, observer: Observer, checkpoint: Path | None) -> list[str]:
         """Keep the checkpoint and tell the progress. Returns what failed."""
-        if report.progress is not None:
-            observer.progress(report.progress)
+        for progress in report.progress:
+            observer.progress(progress)
         if report.checkpoint is None or checkpoint is None:
             return []
         content = report.checkpoint.opened(f"A checkpoint of {self._node.name}")

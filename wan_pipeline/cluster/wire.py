@@ -107,7 +107,8 @@ class Report:
     """What is new of a clip that is being made."""
 
     seen: Seen
-    progress: Progress | None
+    progress: tuple[Progress, ...]
+    """The newest; before it the beginning of denoising, by whose step one knows whether the clip was resumed."""
     checkpoint: Sealed | None
     is_over: bool
 

@@ -294,7 +294,7 @@ def _settle(connection: sqlite3.Connection, row: sqlite3.Row, reason: str) -> No
         _end(connection, row["id"], JobState.QUARANTINED, RUNNING, _why_quarantined(row, reason))
     else:
         update_job(connection, row["id"], RUNNING, state=JobState.INTERRUPTED, stage=Stage.QUEUED)
-        why = f": {reason}" if reason else ""
+        why = f": {reason.rstrip('.')}" if reason else ""
         detail = with_progress(f"its worker {'was lost' if reason else 'died'} in attempt {row['attempts']}{why}", row)
         record_event(connection, row["id"], EventKind.INTERRUPTED, detail)
 
