@@ -29,13 +29,13 @@ def test_bad_input_gets_a_sentence_and_the_form_is_kept(visitor: Visitor) -> Non
     for label, value, sentence in BAD_INPUT:
         fill(page, **{label: value})
         generate(page)
-        expect(page.locator(".notice:visible")).to_contain_text(sentence)
+        expect(panel(page).locator(".notice:visible")).to_contain_text(sentence)
         box = panel(page).get_by_label(label, exact=True)
         expect(box).to_have_value(value)
         if label != "Frames per second":  # that sentence is about the length
             expect(box).to_have_attribute("aria-invalid", "true")
         fill(page, **{label: "16"})
-        expect(page.locator(".notice:visible")).to_have_count(0)
+        expect(panel(page).locator(".notice:visible")).to_have_count(0)
         expect(page.locator(".estimate:visible")).to_contain_text("About")
 
 
@@ -46,7 +46,7 @@ def test_a_custom_size_off_the_grid_gets_a_sentence(visitor: Visitor) -> None:
     expect(panel(page).get_by_label("Width", exact=True)).to_have_value("320")
     fill(page, Width="321")
     generate(page)
-    expect(page.locator(".notice:visible")).to_contain_text("Width 321 is not a multiple of 32")
+    expect(panel(page).locator(".notice:visible")).to_contain_text("Width 321 is not a multiple of 32")
 
 
 def test_a_length_beyond_the_model_is_held_back(visitor: Visitor) -> None:
@@ -80,7 +80,7 @@ def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> Non
     page.get_by_role("tab", name="Image to video").click()
     panel(page).get_by_label("Remove Image").or_(panel(page).get_by_label("Clear")).first.click()
     generate(page)
-    expect(page.locator(".notice:visible")).to_contain_text("There is no image yet")
+    expect(panel(page).locator(".notice:visible")).to_contain_text("There is no image yet")
     with page.expect_response("**/upload**"):
         panel(page).locator("input[type=file]").set_input_files(broken)
     at_box = panel(page).locator("[id='image-to-video-image'] .notice")

@@ -1,6 +1,6 @@
 """Memory and seconds of each stage of a clip, for one way of doing it. Pure arithmetic, without torch or a device.
 
-Unless they say otherwise the constants were measured with benchmarks/gpu.py on an H100 with torch 2.11, at the real
+Unless they say otherwise the constants were measured with benchmarks/gpu on an H100 with torch 2.11, at the real
 sizes with random weights; its table puts forecasts beside new measurements.
 """
 

@@ -16,7 +16,7 @@ from wan_pipeline.planning.machine import Machine, without_device
 from wan_pipeline.storage.files import whole_file
 from wan_pipeline.storage.outside import OutsideDataError, parse, read_json_file
 
-# Measured with benchmarks/gpu.py on an H100 with torch 2.11.
+# Measured with benchmarks/gpu on an H100 with torch 2.11.
 EFFICIENCY = 0.8
 """Share of the measured matrix and attention rates that a whole pass reaches; norms and the like take the rest."""
 DECODE_OPERATIONS = 83e6

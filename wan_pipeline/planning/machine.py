@@ -38,7 +38,7 @@ class Machine:
 
 
 REFERENCE = Machine(80e9, 120e9, 2e9, 54e9, matmul_speed=620e12, attention_speed=530e12, decode_speed=9.8e6)
-"""One H100 80 GB: the rates that whole transformer passes reach there (benchmarks/gpu.py, torch 2.11)."""
+"""One H100 80 GB: the rates that whole transformer passes reach there (benchmarks/gpu, torch 2.11)."""
 
 
 def without_device(ram: float) -> Machine:

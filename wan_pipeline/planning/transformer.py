@@ -1,6 +1,6 @@
 """Memory, operations and seconds of a transformer, from its sizes and the clip's.
 
-Unless they say otherwise the constants were measured with benchmarks/gpu.py on an H100 with torch 2.11, at the real
+Unless they say otherwise the constants were measured with benchmarks/gpu on an H100 with torch 2.11, at the real
 sizes with random weights. Activations are counted in units of one (tokens, width) tensor in 16 bits.
 """
 
