@@ -14,6 +14,7 @@ from wan_pipeline.storage.outside import stored_json
 MAX_DEATHS = 2
 """Processes that may die with a work before it fails."""
 _UNFINISHED = sql_list(UNFINISHED)
+_NEXT = f"SELECT * FROM clip_works WHERE state IN {_UNFINISHED} ORDER BY state DESC, number LIMIT 1"  # noqa: S608
 _UNREADABLE = ClipWork(
     WorkState.FAILED, WorkOrder(WorkKind.FRAMES), error="What is stored of this work cannot be read; start it again."
 )
@@ -43,8 +44,7 @@ def claim(connection: sqlite3.Connection, log: str) -> StoredWork | None:
 
     Fails what MAX_DEATHS processes died with; the reason may be in `log`.
     """
-    query = f"SELECT * FROM clip_works WHERE state IN {_UNFINISHED} ORDER BY state DESC, number LIMIT 1"  # noqa: S608
-    while row := connection.execute(query).fetchone():
+    while row := connection.execute(_NEXT).fetchone():
         number, work = row["number"], read_work(row)
         deaths = row["deaths"] + (row["state"] == WorkState.WORKING)
         connection.execute("UPDATE clip_works SET deaths = ? WHERE number = ?", (deaths, number))
@@ -79,6 +79,20 @@ def write(connection: sqlite3.Connection, number: int, work: ClipWork) -> None:
         f"UPDATE clip_works SET state = ?, work = ? WHERE number = ? AND state IN {_UNFINISHED}",  # noqa: S608
         (work.state, json.dumps(asdict(work)), number),
     )
+
+
+class Queued(NamedTuple):
+    """How much is to do, and the first of it."""
+
+    to_do: int
+    first: ClipWork | None
+
+
+def queued(connection: sqlite3.Connection) -> Queued:
+    """For what is asked every second: reads one work, however many wait."""
+    count = connection.execute(f"SELECT count(*) FROM clip_works WHERE state IN {_UNFINISHED}").fetchone()[0]  # noqa: S608
+    row = connection.execute(_NEXT).fetchone() if count else None
+    return Queued(count, read_work(row) if row else None)
 
 
 def of_number(connection: sqlite3.Connection, number: int) -> ClipWork:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.clips.sound.add import SoundOrder, add_sound, name_with_sound
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.clip_works import rows
-from wan_pipeline.jobs.clip_works.rows import StoredWork
+from wan_pipeline.jobs.clip_works.rows import Queued, StoredWork
 from wan_pipeline.jobs.clip_works.work import ClipWork, WorkOrder
 from wan_pipeline.jobs.job import NewJob
 from wan_pipeline.jobs.launch import launch
@@ -94,6 +94,11 @@ class ClipWorks:
         """In order of work."""
         return [stored.work for stored in self._unfinished()]
 
+    def queued(self) -> Queued:
+        """How much is to do, and the first of it."""
+        with self._database.connection() as connection:
+            return rows.queued(connection)
+
     # The process that works
 
     def poll(self) -> None:
@@ -104,7 +109,7 @@ class ClipWorks:
                     return
                 self._child = None
                 self._handle_exit(code)
-            if self._unfinished() and self._backoff.may_start() and not is_held(self._lock):
+            if self.queued().to_do and self._backoff.may_start() and not is_held(self._lock):
                 self._at_start = self._unfinished()
                 self._child = launch(MODULE, self._settings, works_log(self._settings))
 
@@ -138,9 +143,9 @@ class ClipWorks:
                 self.poll()
                 self._wait()
                 with self._database.connection() as connection:
-                    over = [number for number in waiting if rows.of_number(connection, number).is_over]
-                    yield from [rows.of_number(connection, number) for number in over]
-                waiting = [number for number in waiting if number not in over]
+                    works = {number: rows.of_number(connection, number) for number in waiting}
+                waiting = [number for number, work in works.items() if not work.is_over]
+                yield from (work for work in works.values() if work.is_over)
         finally:
             if waiting and self._child is not None:
                 self._child.terminate()
@@ -163,15 +168,16 @@ class ClipWorks:
         wanted = [(job.request, job.post_processing) for job in jobs if job.post_processing]
         if not wanted:
             return ""
+        with self._database.connection() as connection:
+            done = rows.done(connection, LEARN_FROM)
         what = ", or ".join(dict.fromkeys(str(frames) for _, frames in wanted))
-        seconds = [self._seconds(request, frames) for request, frames in wanted]
+        seconds = [_seconds(request, frames, done) for request, frames in wanted]
         known = [each for each in seconds if each is not None]
         time = f"about {duration(sum(known))}" if len(known) == len(seconds) else "how long is not known yet"
         return f"; then {what}, {time}"
 
-    def _seconds(self, request: GenerationRequest, frames: PostProcessing) -> float | None:
-        """Learned from works of the same kind; None before there was one."""
-        with self._database.connection() as connection:
-            found = rows.done(connection, LEARN_FROM)
-        rates = [work.seconds / work.pixels for work in found if work.order.frames == frames and work.pixels]
-        return median(rates) * frames.pixels(request) if rates else None
+
+def _seconds(request: GenerationRequest, frames: PostProcessing, done: Sequence[ClipWork]) -> float | None:
+    """Learned from works of the same kind; None before there was one."""
+    rates = [work.seconds / work.pixels for work in done if work.order.frames == frames and work.pixels]
+    return median(rates) * frames.pixels(request) if rates else None

@@ -124,10 +124,12 @@ class QueueEvents:
         listed = self._jobs.counts(project)
         jobs = self._jobs.jobs(shelf.states, selection.offset, PAGE_SIZE, project)
         total = sum(listed[state] for state in shelf.states)
-        trainings, works = self._studio.trainings.unfinished(), self._studio.clip_works.unfinished()
+        trainings, works = self._studio.trainings.unfinished(), self._studio.clip_works.queued()
         parts = self._layout.updates(
             head=html.head(self._templates, counts, state, seconds_left, works, running=running is not None),
-            actions=html.head_actions(self._templates, counts, state, running=running is not None, works=bool(works)),
+            actions=html.head_actions(
+                self._templates, counts, state, running=running is not None, works=works.to_do > 0
+            ),
             now=html.now(self._templates, self._names, running, preview, clip_left),
             now_actions=html.now_actions(self._templates, running),
             training=training_now(self._templates, self._names, trainings),

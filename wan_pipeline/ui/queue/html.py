@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from wan_pipeline.jobs.clip_works.work import ClipWork
+from wan_pipeline.jobs.clip_works.rows import Queued
 from wan_pipeline.jobs.job import FINISHED, UNFINISHED, Event, Job, JobState, QueueState
 from wan_pipeline.requests.lists.files import CSV_TEMPLATE
 from wan_pipeline.requests.request import GenerationRequest
@@ -17,6 +17,7 @@ from wan_pipeline.ui.common.templates import Templates
 from wan_pipeline.ui.queue.row import Row, facts_line
 from wan_pipeline.ui.queue.shelves import ACTIONS, ACTIONS_OF_MANY, PAGE_SIZE, SHELVES, Selection
 
+NONE_QUEUED = Queued(0, None)
 MAX_PROBLEMS = 12
 """Bad rows of a list that are named; the rest are counted."""
 
@@ -26,7 +27,7 @@ def head(
     counts: Mapping[JobState, int],
     state: QueueState,
     seconds_left: float,
-    works: Sequence[ClipWork] = (),
+    works: Queued = NONE_QUEUED,
     *,
     running: bool,
 ) -> str:
