@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -20,48 +20,34 @@ import torch
 
 from benchmarks.gpu.bench import DTYPE, Bench, to_host
 from benchmarks.gpu.program import Program
+from benchmarks.train_rows import (
+    CLIP,
+    RANK,
+    ROWS,
+    SHORT_CLIP,
+    STREAMED,
+    Row,
+    examples,
+    prepared_of,
+    recipe_of,
+    work_of,
+)
 from wan_pipeline.engine.device.deterministic import deterministic
 from wan_pipeline.engine.device.placement import CPU, Placement
+from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.models.memory import WAN_1_3B, WAN_5B, WAN_14B, MemoryFacts
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.machine import GIB
-from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.average import Average
 from wan_pipeline.trainer.experts import Expert, Trainable
 from wan_pipeline.trainer.factors import TARGETS, Factors
 from wan_pipeline.trainer.flow import NoiseRange
 from wan_pipeline.trainer.loop import Loop
-from wan_pipeline.trainer.memory.forecast import Work, candidates, fitted, forecast
+from wan_pipeline.trainer.memory.forecast import candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.preparation.prepare import Prepared
-from wan_pipeline.trainer.recipe import Recipe, change, load_recipe
 
-RANK = 32
-LENGTH = 512
-"""Text tokens."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a step trains on, and the GiB that it may take; 0 is no cap."""
-
-    side: int
-    count: int = 1
-    frames: int = 1
-    cap: float = 0.0
-
-    def __str__(self) -> str:
-        return f"{self.count} x {self.side} px" + (f" x {self.frames}" if self.frames > 1 else "")
-
-
-IMAGE, IMAGES, CLIP = Row(512), Row(512, 4), Row(512, 1, 33)
-ROWS = (IMAGE, Row(768), IMAGES, Row(512, 1, 17), CLIP)
-STREAMED = (
-    replace(IMAGE, cap=5.5),
-    Row(768, cap=5.7),
-    replace(IMAGES, cap=7.2),
-    Row(512, 1, 17, 7.2),
-    replace(CLIP, cap=7.2),
-)
+I2V_14B = replace(WAN_14B, reads_images=True)
+"""Wan 2.1 image to video."""
 
 
 def resident(facts: MemoryFacts, precision: Precision) -> Callable[[Bench], dict[str, Any]]:
@@ -106,13 +92,6 @@ def fitting_plans(bench: Bench, facts: MemoryFacts, row: Row) -> Iterator[Traini
     yield best
     yield from (replace(best, buffers=count) for count in (best.buffers - 3, best.buffers - 6) if count > 2)
     yield from (plan for plan in plans[first:] if plan != best)
-
-
-def work_of(bench: Bench, facts: MemoryFacts, row: Row) -> Work:
-    facts = replace(bench.facts(facts), experts=facts.experts)
-    scale = 32 if facts.expands_timesteps else 16
-    tokens = row.count * ((row.frames - 1) // 4 + 1) * (row.side // scale) ** 2
-    return Work(facts, tokens, row.count, RANK, LENGTH)
 
 
 def peft(bench: Bench) -> dict[str, Any]:
@@ -189,8 +168,10 @@ def measure(
     bench: Bench, facts: MemoryFacts, transformers: list[Any], models: list[Any], plan: TrainingPlan, row: Row
 ) -> dict[str, Any]:
     """Seconds and GiB of a step, and what was forecast. A row that does not fit under its cap says so."""
-    told = forecast(work_of(bench, replace(facts, experts=len(transformers)), row), plan)
-    facts_of_row = {"cap": row.cap, "forecast_gib": round(told.bytes / GIB, 2)}
+    machine = probe(bench.device, bench.folder).machine
+    told = forecast(work_of(bench, replace(facts, experts=len(transformers)), row), plan, machine)
+    forecasts = {"forecast_gib": round(told.bytes / GIB, 2), "forecast_seconds": round(told.step_seconds, 4)}
+    facts_of_row = {"cap": row.cap, **forecasts}
     with capped(bench, row.cap):
         try:
             taken = _time(bench, make_loop(bench, facts, transformers, models, plan, row), plan)
@@ -218,26 +199,12 @@ def make_loop(
         fused = bench.device.type == "cuda"
         optimizer = torch.optim.AdamW(factors.parameters(), lr=1e-4, betas=(0.9, 0.99), fused=fused)
         within = NoiseRange() if len(transformers) == 1 else (NoiseRange(0.875), NoiseRange(high=0.875))[number]
-        experts.append(Expert(transformer, factors, optimizer, within, streamed=model))
-    latents, text = examples(bench, facts, row)
-    bucket = Bucket(row.side, row.side, row.frames)
-    prepared = Prepared((bucket,) * row.count, tuple(latents), (text,) * row.count, text[:1], LENGTH, "")
+        average = Average(factors.parameters(), recipe.average) if recipe.average else None
+        experts.append(Expert(transformer, factors, optimizer, within, streamed=model, average=average))
     generator = torch.Generator().manual_seed(5)
     place = Placement(bench.device, DTYPE)
-    return Loop(Trainable(experts, facts.expands_timesteps), prepared, recipe, 5.0, plan, place, generator)
-
-
-def recipe_of(row: Row) -> Recipe:
-    recipe = change(load_recipe("style", WAN_14B), rank=RANK, steps=100_000)
-    return replace(recipe, stills=row.count, clips=row.count, held_out=0.0)
-
-
-def examples(bench: Bench, facts: MemoryFacts, row: Row) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Random latents of a row, and a text."""
-    side, frames = (64, 5 if row.frames > 1 else 1) if bench.tiny else (row.side, row.frames)
-    scale, channels = (16, 48) if facts.expands_timesteps else (8, 16)
-    shape = (channels, (frames - 1) // 4 + 1, side // scale, side // scale)
-    return [torch.randn(shape) for _ in range(row.count)], torch.randn(LENGTH, 4096)
+    model, prepared = Trainable(experts, facts.expands_timesteps), prepared_of(bench, facts, row)
+    return Loop(model, prepared, recipe, 5.0, plan, place, generator)
 
 
 @contextmanager
@@ -262,23 +229,47 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "resident_bf16_14b": resident(WAN_14B, Precision.BF16),
     "peft_14b": peft,
     "streamed_a14b": streamed(WAN_14B, (STREAMED[0], STREAMED[-1]), experts=2),
+    "i2v_14b": streamed(I2V_14B, (replace(SHORT_CLIP, cap=5.5), STREAMED[-1])),
+    "ema_14b": streamed(WAN_14B, (replace(STREAMED[-1], averages=True),)),
+    "given_5b": streamed(WAN_5B, (replace(STREAMED[-1], first_frame_given=True),)),
     "streamed_5b": streamed(WAN_5B, (STREAMED[0], STREAMED[-1])),
     "resident_5b": resident(WAN_5B, Precision.BF16),
     "resident_1.3b": resident(WAN_1_3B, Precision.BF16),
 }
 
 
+HEAD = ("case", "row", "s a step", "of forecast", "GiB reserved", "of forecast", "cap")
+
+
 def table(results: dict[str, Any]) -> str:
-    """Markdown: a line for each case and row."""
-    lines = ["| case | row | s a step | GiB reserved | cap | forecast GiB |", "|---|---|---|---|---|---|"]
+    """Markdown: a line for each case and row, with seconds and GiB as they are and as shares of what was forecast."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
     for name, result in results.items():
         for row, values in result.items():
             if isinstance(values, dict) and "seconds" in values:
-                cells = [values["seconds"], values["gib"], values.get("cap") or "", values.get("forecast_gib", "")]
-                lines.append(f"| {name} | {row} | " + " | ".join(map(str, cells)) + " |")
+                cells = [values["seconds"], share(values, "seconds"), values["gib"], share(values, "gib")]
+                lines.append(f"| {name} | {row} | " + " | ".join(map(str, [*cells, values.get("cap") or ""])) + " |")
         if "error" in result:
-            lines.append(f"| {name} | {result['error'].splitlines()[-1][:120]} | | | | |")
-    return "\n".join(lines) + "\n"
+            lines.append(f"| {name} | {result['error'].splitlines()[-1][:120]} |" + " |" * (len(HEAD) - 2))
+    return "\n".join([*lines, "", _check(results)]) + "\n"
+
+
+def _check(results: dict[str, Any]) -> str:
+    """Says which rows were not forecast within 10 %."""
+    wrong = [
+        f"{name} {row} ({what} {share(values, key)})"
+        for name, result in results.items()
+        for row, values in result.items()
+        for key, what in (("seconds", "time"), ("gib", "memory"))
+        if isinstance(values, dict) and share(values, key) and not 0.9 <= float(share(values, key)) <= 1.1
+    ]
+    return f"Not within 10 % of the forecast: {'; '.join(wrong) or 'none'}."
+
+
+def share(values: dict[str, Any], name: str) -> str:
+    """What was taken as a share of its forecast; empty where one of them is missing."""
+    taken, told = values.get(name), values.get(f"forecast_{name}")
+    return f"{taken / told:.2f}" if taken and told else ""
 
 
 PROGRAM = Program("benchmarks.train", __doc__.splitlines()[0], CASES, table, rounds=5)

@@ -89,6 +89,8 @@ class Bench:
         facts = self.facts(facts)
         heads = max(1, facts.width // 128) if not self.tiny else 2
         channels = {"in_channels": 48, "out_channels": 48} if facts.expands_timesteps else {}
+        if facts.reads_images:  # Wan 2.1 image to video: noise, mask and latents of the image, and an image encoder's
+            channels = {"in_channels": 36, "out_channels": 16, "image_dim": 1280, "added_kv_proj_dim": facts.width}
         return {
             "num_attention_heads": heads,
             "attention_head_dim": facts.width // heads,

@@ -27,7 +27,11 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     tab.keep(tab.events.refresh(tab.values))
     assert "Fits: " in tab.text("estimate") and "20 steps" in tab.text("estimate")
     assert "of samples" in tab.text("estimate")
-    tab.fill(steps="-3")
+    of_stills = tab.text("estimate")
+    tab.fill(clips="8")  # of the base model
+    tab.keep(tab.events.refresh(tab.values))
+    assert "Fits: " in tab.text("estimate") and tab.text("estimate") != of_stills
+    tab.fill(steps="-3", clips="")
     tab.keep(tab.events.refresh(tab.values))
     assert "'-3' is not a whole number" in tab.text("estimate")
     for dropout, says in (("0.3", "30 % of examples"), ("", "20 % of examples")):

@@ -14,7 +14,7 @@ from wan_pipeline.planning.hardware import load_hardware
 from wan_pipeline.planning.machine import GIB
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.settings import Settings
-from wan_pipeline.trainer.dataset.buckets import Bucket
+from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.memory.choose import TrainingCandidate, TrainingPlanner
 from wan_pipeline.trainer.recipe import Recipe
 from wan_pipeline.wording import duration, plural
@@ -39,15 +39,18 @@ class TrainingEstimator:
         self._clips = clips
 
     def estimate(
-        self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[BucketCount], prompts: int = 0
+        self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[BucketCount], prompts: int = 0, clips: int = 0
     ) -> TrainingEstimate:
-        """For a checked dataset and a number of prompts for samples. Raises ModelError."""
+        """For a checked dataset, a number of prompts for samples, and of regularisation clips that the base model is to
+        make. Raises ModelError.
+        """
         hardware = load_hardware(self._settings.cache)
         if hardware is None or not buckets:
             return TrainingEstimate(f"{plural(recipe.steps, 'step')} of rank {recipe.rank}", fits=True, candidate=None)
         counts: Counter[Bucket] = Counter()
         for counted in buckets:
             counts[counted.bucket] += counted.count
+        counts = Buckets(spec, recipe.pixels, recipe.max_frames).with_made(counts, clips)
         candidate = TrainingPlanner(spec, recipe, counts, hardware.machine, self._settings.memory_limit).choose()
         return TrainingEstimate(self._text(spec, recipe, candidate, prompts), candidate.fits, candidate)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wan_pipeline.models.spec import ModelSpec, frames_up_to
@@ -42,6 +44,19 @@ class Buckets:
         aspect = math.log(width / height)
         best = min(self._sizes, key=lambda size: (abs(math.log(size[0] / size[1]) - aspect), size))
         return Bucket(*best, frames_up_to(min(frames, self.max_frames), self._spec.temporal_compression))
+
+    @property
+    def of_made(self) -> Bucket:
+        """Of clips that the base model makes: the shape that it likes best, in this area."""
+        size = self._spec.sizes[0]
+        return self.of(size.width, size.height, frames_up_to(self._spec.num_frames, self._spec.temporal_compression))
+
+    def with_made(self, counts: Mapping[Bucket, int], clips: int) -> Counter[Bucket]:
+        """The examples of each bucket, with so many regularisation clips that the base model is to make."""
+        counted = Counter(counts)
+        if clips:
+            counted[self.of_made] += clips
+        return counted
 
 
 def _grid(spec: ModelSpec, pixels: int) -> list[tuple[int, int]]:

@@ -69,9 +69,12 @@ class TrainingForecast:
 
 
 def factor_count(work: Work) -> float:
-    """Trained numbers of one expert: of each of a block's ten linear layers, the rank times inputs and outputs."""
+    """Trained numbers of one expert: of each of a block's ten or twelve linear layers, the rank times its inputs and
+    outputs.
+    """
     width, inner = work.facts.width, work.facts.feed_forward
-    per_block = work.rank * (8 * 2 * width + 2 * (width + inner))
+    square = 10 if work.facts.reads_images else 8
+    per_block = work.rank * (square * 2 * width + 2 * (width + inner))
     return float(per_block * work.facts.blocks)
 
 
@@ -120,7 +123,8 @@ def _activation_units(work: Work, plan: TrainingPlan) -> float:
 
 def _step_seconds(work: Work, plan: TrainingPlan, machine: Machine) -> float:
     facts = work.facts
-    matmul = 2.0 * facts.block_params * facts.blocks * work.tokens / machine.matmul_speed
+    of_image = 2 * facts.width**2 if facts.reads_images else 0  # keys and values of the image's few tokens alone
+    matmul = 2.0 * (facts.block_params - of_image) * facts.blocks * work.tokens / machine.matmul_speed
     attended = work.tokens / work.examples + work.text_tokens
     attention = 4.0 * work.tokens * attended * facts.width * facts.blocks / machine.attention_speed
     if not machine.vram:

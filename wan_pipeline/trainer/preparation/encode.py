@@ -145,7 +145,7 @@ class _PixelEncoder:
         if not self._spec.needs_image:
             return Encoded(latents, None)
         video[:, :, 1:] = 0
-        beside = torch.cat([_mask(latents), self._latents(video, example.item.name)])
+        beside = torch.cat([first_frame_mask(latents), self._latents(video, example.item.name)])
         return Encoded(latents, FirstFrame(beside, self._embedding(pixels[0])))
 
     def _latents(self, video: Tensor, name: str) -> Tensor:
@@ -166,7 +166,7 @@ class _PixelEncoder:
         return hidden[0].to(CPU)
 
 
-def _mask(latents: Tensor) -> Tensor:
+def first_frame_mask(latents: Tensor) -> Tensor:
     """1 where a frame is given, (4, latent frames, height, width): the first latent frame, which is one frame.
 
     The channels are the four frames of a latent frame, as `WanImageToVideoPipeline.prepare_latents` folds them.

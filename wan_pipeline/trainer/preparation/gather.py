@@ -12,7 +12,7 @@ from wan_pipeline.progress import check_cancelled
 from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.dataset.check import Dataset, check_dataset
-from wan_pipeline.trainer.preparation.regularisation import Wanted, bucket_of_made, make_clips
+from wan_pipeline.trainer.preparation.regularisation import Wanted, make_clips
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import Recipe
 from wan_pipeline.trainer.request import TrainingRequest
@@ -41,18 +41,13 @@ class Gatherer:
         if not captions:
             raise UserError("No image has a caption to make regularisation clips of; write some.")
         count, seed = self.request.regularisation_clips, self.request.seed
-        wanted = Wanted(self.model, captions, count, self._bucket_of_made(), seed)
+        wanted = Wanted(self.model, captions, count, self._buckets.of_made, seed)
         return dataset.with_regularisation(self._check(make_clips(wanted, settings, self.observer)))
 
     def buckets(self, dataset: Dataset) -> Counter[Bucket]:
         """Of everything that will be trained on, before the clips are made, with the number of examples of each."""
         counts = Counter(example.bucket for example in dataset.examples)
-        if self.request.regularisation_clips:
-            counts[self._bucket_of_made()] += self.request.regularisation_clips
-        return counts
-
-    def _bucket_of_made(self) -> Bucket:
-        return bucket_of_made(self.model.spec, self._buckets)
+        return self._buckets.with_made(counts, self.request.regularisation_clips)
 
     @property
     def _buckets(self) -> Buckets:

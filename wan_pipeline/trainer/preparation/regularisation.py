@@ -15,14 +15,13 @@ from pathlib import Path
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.spec import ModelSpec, frames_up_to
 from wan_pipeline.progress import Progress, check_cancelled
 from wan_pipeline.requests.limits import MAX_SEED
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolve import resolve
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import whole_file
-from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
+from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.dataset.folder import CAPTION_SUFFIX
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 
@@ -55,12 +54,6 @@ class Wanted:
         facts = [self.model.fingerprint, self.captions, self.count, str(self.bucket), self.seed]
         name = hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return settings.workspace / "regularisation" / name
-
-
-def bucket_of_made(spec: ModelSpec, buckets: Buckets) -> Bucket:
-    """Size and length of the clips that are made: the shape that the model likes best, in the recipe's area."""
-    size = spec.sizes[0]
-    return buckets.of(size.width, size.height, frames_up_to(spec.num_frames, spec.temporal_compression))
 
 
 def make_clips(wanted: Wanted, settings: Settings, observer: TrainingObserver) -> Path:

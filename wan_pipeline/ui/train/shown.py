@@ -128,7 +128,9 @@ class TrainView:
         try:
             spec = self._studio.models.spec(typed.model)
             recipe = load_recipe(typed.recipe, spec.memory, **typed.changes)
-            found = self._studio.training_estimates.estimate(spec, recipe, check.buckets, len(typed.prompts))
+            found = self._studio.training_estimates.estimate(
+                spec, recipe, check.buckets, len(typed.prompts), typed.clips
+            )
         except UserError as error:
             return estimate(self._templates, str(error), fits=False)
         return estimate(self._templates, found.text, found.fits)
