@@ -14,10 +14,10 @@ from tests.support import adapters, tiny
 from tests.support.faults.shortage import no_room_for
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
-from wan_pipeline.engine.branches import copied, copy_to
 from wan_pipeline.engine.device.placement import CPU, Placement
 from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.memory.inner_tensors import named_tensors
+from wan_pipeline.engine.two_devices.twin import copied, copy_to
 from wan_pipeline.errors import Cancelled, GenerationError, OutOfMemory
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.planning.hardware import load_hardware

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.branches import copied, why_one_device
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decoding.decode import decode, decoder_passes
@@ -45,6 +44,7 @@ from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.step_cache import Caching, PassCounter
 from wan_pipeline.engine.text import EmbeddingCache, embed
+from wan_pipeline.engine.two_devices.twin import copied, why_one_device
 from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
