@@ -42,6 +42,7 @@ GUIDED = (
 )
 WITHOUT_GUIDANCE = (
     ("tokens_bf16", Precision.BF16, CLIP_480P, 0),
+    ("tokens_bf16_17_frames", Precision.BF16, replace(CLIP_480P, num_frames=17), 0),
     ("tokens_bf16_720p", Precision.BF16, CLIP_720P, 0),
     ("tokens_bf16_chunked_720p", Precision.BF16, CLIP_720P, 25200),
     ("tokens_int8", Precision.INT8, CLIP_480P, 0),
