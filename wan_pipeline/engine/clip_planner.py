@@ -53,8 +53,8 @@ class ClipPlanner:
         memory of the loaded model. `second` is another device like this one, which is free for the clip.
         """
         machine = self.machine(held_bytes, second)
-        if second is not None:
-            machine = replace(machine, second=self._second_free)
+        if second is not None and not (self._deterministic and not request.guided_steps):
+            machine = replace(machine, second=self._second_free)  # else which devices are free would decide the bits
         chosen = self._planner.choose(request, model.spec, machine, text)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))

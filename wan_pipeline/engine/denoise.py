@@ -37,7 +37,7 @@ class ExecutionDevice:
     begin_step: Callable[[int], None] = lambda step: None
     """Called before each step with its number, from 0."""
     twin: Twin | None = None
-    """Computes the pass without the prompt on another device, where the plan has two branches."""
+    """Computes the pass without the prompt on another device, where the plan has two branches; None else."""
     early: EarlyEnd | None = None
     """Says when a clip ends before its last step; None: never."""
 

@@ -9,6 +9,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.attention import AUTO, Attention, sage_speedup
+from wan_pipeline.planning.devices import SPLIT_FROM
 from wan_pipeline.planning.forecast import Forecast, forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import GIB, Machine
@@ -45,15 +46,16 @@ class Planner:
         attention = self._attention(spec, clip, usable, precision)
         chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
         plan = _with_loras(chosen.plan, request)
-        paired = forecast(spec, clip, usable, replace(plan, branches=2))
-        return paired if chosen.fits and can_pair(paired, request, usable) else replace(chosen, plan=plan)
+        shared = forecast(spec, clip, usable, replace(plan, **_shared(request)))
+        is_shared = chosen.fits and can_share(shared, request, usable) and _is_of_use(shared.plan, clip.tokens(spec))
+        return shared if is_shared else replace(chosen, plan=plan)
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
     ) -> MemoryPlan | None:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
-        if failed.branches > 1:  # whichever device it was
-            return replace(failed, branches=1)
+        if not failed.devices.is_one:  # whichever device it was
+            return failed.on_one_device()
         clip, keeps_precision = Geometry.of(request, spec), request.quantization is not None
         usable = self._usable(machine, request)
         smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
@@ -88,13 +90,22 @@ class Planner:
         return total
 
 
-def can_pair(paired: Forecast, request: GenerationRequest, machine: Machine) -> bool:
-    """Whether the second device can compute a guidance branch by this plan, and is of use to this clip."""
-    if not machine.second or not request.guided_steps or request.step_cache:  # a cache's state is on one device
+def can_share(shared: Forecast, request: GenerationRequest, machine: Machine) -> bool:
+    """Whether a second device can share the clip by this plan."""
+    if not machine.second or request.step_cache:  # a cache's state is on one device
         return False
-    cost, plan = paired.costs[Stage.DENOISING], paired.plan
+    cost, plan = shared.costs[Stage.DENOISING], shared.plan
     is_possible = plan.residency is Residency.RESIDENT and not plan.compiled
-    return is_possible and (cost.vram or cost.ram) <= machine.second
+    return is_possible and shared.fits and (cost.vram or cost.ram) <= machine.second
+
+
+def _shared(request: GenerationRequest) -> dict[str, int]:
+    """What two devices share: the passes of guided steps, to the same bits; else the tokens of every pass."""
+    return {"branches": 2} if request.guided_steps else {"split": 2}
+
+
+def _is_of_use(plan: MemoryPlan, tokens: int) -> bool:
+    return plan.split == 1 or tokens >= SPLIT_FROM
 
 
 def _with_loras(plan: MemoryPlan, request: GenerationRequest) -> MemoryPlan:

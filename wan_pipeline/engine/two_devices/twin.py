@@ -27,13 +27,22 @@ class Twin:
     """In the model's own order."""
 
 
-def why_one_device(request: GenerationRequest, second: Placement | None) -> str:
-    """Why a plan's two branches cannot be on two devices; empty if they can."""
-    if not request.guided_steps:
-        return "the clip has no guidance"
-    if request.step_cache:
-        return "a step cache keeps its state on one"
-    return "" if second else "no second one like it is free"
+def why_one_device(plan: MemoryPlan, request: GenerationRequest, second: Placement | None) -> str:
+    """That one device made the clip of a plan for two, and why; empty if it did not have to."""
+    if plan.devices.is_one:
+        return ""
+    if plan.branches > 1 and not request.guided_steps:
+        reason = "the clip has no guidance"
+    elif request.step_cache:
+        reason = "a step cache keeps its state on one"
+    elif second is None:
+        reason = "no second one like it is free"
+    else:
+        return ""
+    shared = (
+        "both branches of the plan, to the same bits" if plan.branches > 1 else "all tokens, so the bits are others"
+    )
+    return f"One device computed {shared}, because {reason}."
 
 
 def copy_to(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
@@ -60,7 +69,7 @@ def copied(transformers: tuple[Any, ...], adapters: Adapters, plan: MemoryPlan, 
         twin = Twin(device, tuple(copies))
         stack.enter_context(applied_to_experts(twin.transformers, adapters, merged=plan.lora == "merged"))
         for copy in twin.transformers:
-            stack.enter_context(chunked(copy, plan.chunk))
+            stack.enter_context(chunked(copy, plan.chunk, whole_head=plan.split > 1))
         yield twin
 
 
