@@ -45,10 +45,8 @@ class Planner:
         only = Residency(text) if text else None
         attention = self._attention(spec, clip, usable, precision)
         chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
-        plan = _with_loras(chosen.plan, request)
-        shared = forecast(spec, clip, usable, replace(plan, **_shared(request)))
-        is_shared = chosen.fits and can_share(shared, request, usable) and _is_of_use(shared.plan, clip.tokens(spec))
-        return shared if is_shared else replace(chosen, plan=plan)
+        chosen = replace(chosen, plan=_with_loras(chosen.plan, request))
+        return (chosen.fits and _shared(chosen, spec, request, usable)) or chosen
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
@@ -90,22 +88,26 @@ class Planner:
         return total
 
 
-def can_share(shared: Forecast, request: GenerationRequest, machine: Machine) -> bool:
-    """Whether a second device can share the clip by this plan."""
-    if not machine.second or request.step_cache:  # a cache's state is on one device
-        return False
-    cost, plan = shared.costs[Stage.DENOISING], shared.plan
+def _shared(alone: Forecast, spec: ModelSpec, request: GenerationRequest, machine: Machine) -> Forecast | None:
+    """The forecast on two devices, where a second one can share the clip and that is of use.
+
+    They share the passes of guided steps, which leaves the bits as they are, or else the tokens of every pass.
+    """
+    plan, clip = alone.plan, Geometry.of(request, spec)
     is_possible = plan.residency is Residency.RESIDENT and not plan.compiled
-    return is_possible and shared.fits and (cost.vram or cost.ram) <= machine.second
+    if not machine.second or not is_possible or request.step_cache:  # a cache's state is on one device
+        return None
+    if not request.guided_steps and not can_split(spec, clip):
+        return None
+    both = replace(plan, branches=2) if request.guided_steps else replace(plan, split=2)
+    shared = forecast(spec, clip, machine, both)
+    cost = shared.costs[Stage.DENOISING]
+    return shared if shared.fits and (cost.vram or cost.ram) <= machine.second else None
 
 
-def _shared(request: GenerationRequest) -> dict[str, int]:
-    """What two devices share: the passes of guided steps, to the same bits; else the tokens of every pass."""
-    return {"branches": 2} if request.guided_steps else {"split": 2}
-
-
-def _is_of_use(plan: MemoryPlan, tokens: int) -> bool:
-    return plan.split == 1 or tokens >= SPLIT_FROM
+def can_split(spec: ModelSpec, clip: Geometry) -> bool:
+    """Whether two devices are quicker than one where each has half of the tokens and of the heads."""
+    return clip.tokens(spec) >= SPLIT_FROM and spec.memory.width >= 2 * spec.memory.head_size
 
 
 def _with_loras(plan: MemoryPlan, request: GenerationRequest) -> MemoryPlan:

@@ -46,15 +46,11 @@ class SplitHeads:
         self, attn: Any, hidden_states: torch.Tensor, context: None, mask: None, rotary_emb: Rotary
     ) -> torch.Tensor:
         """The self-attention of this device's tokens, as diffusers' own processor computes it."""
-        cos, sin = rotary_emb[0][..., 0::2], rotary_emb[1][..., 1::2]
-        query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
-        query, key = (
-            normed_rotary(norm, rows, attn.heads, cos, sin).type_as(value)
-            for norm, rows in ((attn.norm_q, query), (attn.norm_k, key))
-        )
-        by_head = [rows.unflatten(2, (attn.heads, -1)) for rows in (query, key, value)]
-        self.attend(*by_head, by_head[0])
-        attended: torch.Tensor = attn.to_out[1](attn.to_out[0](query))
+        query = _rotated(attn.norm_q, attn.to_q(hidden_states), attn.heads, rotary_emb)
+        key = _rotated(attn.norm_k, attn.to_k(hidden_states), attn.heads, rotary_emb)
+        value = attn.to_v(hidden_states).unflatten(2, (attn.heads, -1))
+        self.attend(query, key, value, query)
+        attended: torch.Tensor = attn.to_out[1](attn.to_out[0](query.flatten(2)))
         return attended
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: torch.Tensor) -> None:
@@ -80,6 +76,12 @@ class SplitHeads:
         returned = zip(side.swap(results), there, strict=True)
         for done in [side.copy(parcel, [target[:, :, heads]], is_free) for parcel, heads in returned]:
             side.wait_for(done)
+
+
+def _rotated(norm: Any, rows: torch.Tensor, heads: int, rotary: Rotary) -> torch.Tensor:
+    """(batch, tokens, heads, channels), in the rows' dtype."""
+    rotated = normed_rotary(norm, rows, heads, rotary[0][..., 0::2], rotary[1][..., 1::2])
+    return rotated.type_as(rows).unflatten(2, (heads, -1))
 
 
 def _groups(heads: int) -> tuple[list[slice], list[slice]]:
