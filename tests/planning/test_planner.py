@@ -142,4 +142,6 @@ def test_a_clip_without_guidance_is_split_where_that_is_quicker():
     assert choose(plain, replace(two, second=cost.vram / 2)).plan == alone.plan
     assert choose(replace(plain, first_block_cache=0.08), two).plan.devices.is_one
     assert choose(plain, two, compiled=True).plan.devices.is_one
+    assert planner().choose(plain, SPEC, two, may_split=False).plan == alone.plan
+    assert planner().choose(make_request(**CLIP), SPEC, two, may_split=False).plan.branches == 2
     assert planner().smaller(plain, SPEC, two, split.plan) == alone.plan

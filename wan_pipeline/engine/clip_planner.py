@@ -53,9 +53,9 @@ class ClipPlanner:
         memory of the loaded model. `second` is another device like this one, which is free for the clip.
         """
         machine = self.machine(held_bytes, second)
-        if second is not None and not (self._deterministic and not request.guided_steps):
-            machine = replace(machine, second=self._second_free)  # else which devices are free would decide the bits
-        chosen = self._planner.choose(request, model.spec, machine, text)
+        if second is not None:
+            machine = replace(machine, second=self._second_free)
+        chosen = self._planner.choose(request, model.spec, machine, text, may_split=not self._deterministic)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
         logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")

@@ -30,12 +30,14 @@ class Planner:
         self._settings = settings
         self._loras = loras
 
-    def choose(self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "") -> Forecast:
+    def choose(
+        self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "", *, may_split: bool = True
+    ) -> Forecast:
         """The plan for this clip with its forecast, whether it fits or not.
 
         `text` is the clip's own plan setting: a residency or a whole plan, before that of the settings. `machine` is
-        what is free, of which the spare, the memory limit and the clip's LoRAs are left out here. Raises
-        GenerationError for a text that names no plan.
+        what is free, of which the spare, the memory limit and the clip's LoRAs are left out here. Without `may_split`
+        the bits do not depend on whether a second device is free. Raises GenerationError for a text that names no plan.
         """
         text = text or self._settings.plan
         clip, usable = Geometry.of(request, spec), self._usable(machine, request)
@@ -46,7 +48,8 @@ class Planner:
         attention = self._attention(spec, clip, usable, precision)
         chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
         chosen = replace(chosen, plan=_with_loras(chosen.plan, request))
-        return (chosen.fits and _shared(chosen, spec, request, usable)) or chosen
+        can_share = chosen.fits and (may_split or request.guided_steps)
+        return (can_share and _shared(chosen, spec, request, usable)) or chosen
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
