@@ -81,7 +81,7 @@ class SplitHeads:
 def _rotated(norm: Any, rows: torch.Tensor, heads: int, rotary: Rotary) -> torch.Tensor:
     """(batch, tokens, heads, channels), in the rows' dtype."""
     rotated = normed_rotary(norm, rows, heads, rotary[0][..., 0::2], rotary[1][..., 1::2])
-    return rotated.type_as(rows).unflatten(2, (heads, -1))
+    return rotated.type_as(rows).view(*rows.shape[:2], heads, -1)
 
 
 def _groups(heads: int) -> tuple[list[slice], list[slice]]:
