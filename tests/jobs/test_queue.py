@@ -18,6 +18,7 @@ from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.errors import StorageError
 from wan_pipeline.jobs.job import Finished, JobState
+from wan_pipeline.planning.devices import Devices
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import REPOSITORY
 from wan_pipeline.storage import schema
@@ -57,8 +58,9 @@ def test_a_job_from_submit_to_done(queue: OpenQueue, database: Path) -> None:
     job = queue.jobs.job(job_id)
     assert (job.stage, job.step, job.total, job.eta_seconds) == (Stage.DENOISING, 3, 16, 4.5)
 
-    queue.worker.finish(job_id, finished(database))
+    queue.worker.finish(job_id, finished(database, devices=Devices(split=2)))
     job = queue.jobs.job(job_id)
+    assert (job.devices.branches, job.devices.split) == (1, 2)
     assert (job.state, job.is_active, job.frames_sha256) == (JobState.DONE, False, "ab" * 32)
     assert job.clip == database.parent / "clips" / "a.mp4"
     assert job.poster == database.parent / "clips" / "a.webp"

@@ -6,12 +6,14 @@ import pytest
 
 from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.models.precision import Precision
-from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, is_plan, parse_plan_setting, read_plan
+from wan_pipeline.planning.devices import ONE_DEVICE, Devices
+from wan_pipeline.planning.memory_plan import MemoryPlan, Residency, devices_of, is_plan, parse_plan_setting, read_plan
 
 PLANS = {
     "resident,fp32": MemoryPlan(precision=Precision.FP32),
     "offload,bf16,tile=512": MemoryPlan(Residency.OFFLOAD, tile=512),
     "resident,int8,branches=2": MemoryPlan(precision=Precision.INT8, branches=2),
+    "resident,int8,split=2": MemoryPlan(precision=Precision.INT8, split=2),
     "resident,fp8-compute,compiled": MemoryPlan(precision=Precision.FP8_COMPUTE, compiled=True),
     "streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256,vae=bf16,encode=tiles,disk=1": MemoryPlan(
         Residency.STREAMED, Precision.INT8, 4, 10920, "streamed", 256, "bf16", "tiles", 1
@@ -54,6 +56,8 @@ def test_fields_at_their_default_are_left_out():
         "streamed,int8,encode=some",
         "streamed,int8,compiled=perhaps",
         "resident,int8,branches=3",
+        "resident,int8,split=3",
+        "resident,int8,branches=2,split=2",
         "streamed,int8,residency=resident",
         "streamed,int8,magic=1",
         "streamed,int8,,",
@@ -93,3 +97,10 @@ def test_a_setting_that_names_no_plan_is_refused_in_one_sentence(text: str) -> N
 )
 def test_the_place_of_weights_is_no_arithmetic(one, other, same):
     assert (read_plan(one).arithmetic == read_plan(other).arithmetic) == same
+
+
+def test_a_checkpoint_counts_for_the_same_split_alone():
+    alone, paired, split = (read_plan(f"resident,int8{more}") for more in ("", ",branches=2", ",split=2"))
+    assert alone.arithmetic == paired.arithmetic != split.arithmetic
+    assert paired.on_one_device() == split.on_one_device() == alone
+    assert (devices_of(str(split)), devices_of("moon")) == (Devices(split=2), ONE_DEVICE)

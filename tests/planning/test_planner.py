@@ -11,9 +11,12 @@ from wan_pipeline.errors import GenerationError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
 from wan_pipeline.models.precision import Precision
+from wan_pipeline.planning.devices import SPLIT_FROM
+from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import GIB, REFERENCE, Machine, without_device
 from wan_pipeline.planning.memory_plan import Residency, read_plan
 from wan_pipeline.planning.planner import SPARE, Planner
+from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 
@@ -118,8 +121,27 @@ def test_a_second_device_gets_a_branch_where_that_is_possible_and_of_use():
     told = paired.to_dict()
     assert (told["branches"], told["second_vram_gib"]) == (2, told["stages"]["denoising"]["vram_gib"])
     assert choose(machine=replace(two, second=alone.peak_vram / 2)).plan == alone.plan
-    for changes in ({"guidance_scale": 1.0}, {"first_block_cache": 0.08}):
-        assert choose(make_request(**CLIP, **changes), two).plan.branches == 1
-    assert choose(machine=two, memory_limit=7.2).plan.branches == choose(machine=two, compiled=True).plan.branches == 1
+    assert choose(make_request(**CLIP, first_block_cache=0.08), two).plan.devices.is_one
+    assert choose(make_request(**CLIP, guidance_interval=(0.0, 0.9)), two).plan.branches == 2
+    assert choose(machine=two, memory_limit=7.2).plan.devices.is_one
+    assert choose(machine=two, compiled=True).plan.devices.is_one
     smaller = planner().smaller(make_request(**CLIP), SPEC, two, paired.plan)
     assert smaller == alone.plan
+
+
+def test_a_clip_without_guidance_is_split_where_that_is_quicker():
+    two, plain = replace(REFERENCE, second=REFERENCE.vram), make_request(**CLIP, guidance_scale=1.0)
+    alone, split = choose(plain), choose(plain, two)
+    told, cost, whole = split.to_dict(), split.costs[Stage.DENOISING], alone.costs[Stage.DENOISING]
+    assert split.plan == replace(alone.plan, split=2) and cost.seconds < 0.6 * whole.seconds
+    assert (told["branches"], told["split"]) == (1, 2)
+    assert told["second_vram_gib"] == told["stages"]["denoising"]["vram_gib"] > 0
+    assert cost.vram < whole.vram, "half of the tokens, and what is exchanged"
+    short = replace(plain, num_frames=17)
+    assert Geometry.of(short, SPEC).tokens(SPEC) < SPLIT_FROM and choose(short, two).plan.devices.is_one
+    assert choose(plain, replace(two, second=cost.vram / 2)).plan == alone.plan
+    assert choose(replace(plain, first_block_cache=0.08), two).plan.devices.is_one
+    assert choose(plain, two, compiled=True).plan.devices.is_one
+    assert planner().choose(plain, SPEC, two, may_split=False).plan == alone.plan
+    assert planner().choose(make_request(**CLIP), SPEC, two, may_split=False).plan.branches == 2
+    assert planner().smaller(plain, SPEC, two, split.plan) == alone.plan

@@ -175,9 +175,9 @@ def test_json_of_a_forecast_has_what_scripts_read():
     assert set(made["stages"]) == {"encoding text", "loading", "denoising", "decoding"}
     assert made["peak_vram_gib"] == max(stage["vram_gib"] for stage in made["stages"].values())
     assert made["stages"]["denoising"]["vram_gib"] * GIB > WORKSPACE
-    assert (made["branches"], made["second_vram_gib"]) == (1, 0)
+    assert (made["branches"], made["split"], made["second_vram_gib"]) == (1, 1, 0)
     assert list(made) == [
         *("fits", "peak_vram_gib", "peak_ram_gib", "seconds", "quantization", "residency", "resident_blocks", "blocks"),
         *("streamed", "chunk_tokens", "text_encoder", "vae_tile", "vae_dtype", "experts_on_disk", "preview", "plan"),
-        *("branches", "second_vram_gib", "stages", "reason"),
+        *("branches", "split", "second_vram_gib", "stages", "reason"),
     ]

@@ -227,15 +227,21 @@ def _lines(forecast: Forecast, seconds: float, free_gib: float) -> list[str]:
         "blocks": streamed if forecast.is_streamed else "all stay",
         "experts on disk": plan.disk or None,
         "tokens at a time": plan.chunk or "all",
-        "guidance": f"two GPUs, a branch each; {forecast.second_vram / GIB:.1f} GiB of the second"
-        if plan.branches > 1
-        else None,
+        "on two GPUs": _shared(forecast),
         "text encoder": plan.text,
         "decoder": f"{plan.vae}, {f'in tiles of {plan.tile} pixels' if plan.tile else 'whole frames'}",
     }
     costs = forecast.costs.items()
     facts |= {stage.value: f"{cost.vram / GIB:.1f} GiB, {duration(cost.seconds)}" for stage, cost in costs}
     return [f"{name:<18}{value}" for name, value in facts.items() if value is not None]
+
+
+def _shared(forecast: Forecast) -> str | None:
+    """What two GPUs share; None where there is one."""
+    plan, second = forecast.plan, f"{forecast.second_vram / GIB:.1f} GiB of the second"
+    if plan.devices.is_one:
+        return None
+    return f"a guidance branch each; {second}" if plan.branches > 1 else f"half of the tokens each; {second}"
 
 
 def _summary(forecast: Forecast, seconds: float, free_gib: float | None = None) -> str:

@@ -55,7 +55,7 @@ class ClipPlanner:
         machine = self.machine(held_bytes, second)
         if second is not None:
             machine = replace(machine, second=self._second_free)
-        chosen = self._planner.choose(request, model.spec, machine, text)
+        chosen = self._planner.choose(request, model.spec, machine, text, may_split=not self._deterministic)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
         logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")

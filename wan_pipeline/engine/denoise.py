@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import WanPipeline
 
-from wan_pipeline.engine.branches import Twin, branches
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState
 from wan_pipeline.engine.conditioning import Conditioning
 from wan_pipeline.engine.decoding.preview import Preview
@@ -20,6 +19,8 @@ from wan_pipeline.engine.loading.schedulers import make_scheduler
 from wan_pipeline.engine.memory.offload import offloaded
 from wan_pipeline.engine.noise import FirstSteps, enlarged, layout_request, resample_noise
 from wan_pipeline.engine.step_callback import StepCallback, StepEnd
+from wan_pipeline.engine.two_devices.branches import branches
+from wan_pipeline.engine.two_devices.twin import Twin
 from wan_pipeline.models.reading.inspect import VACE_PIPELINE
 from wan_pipeline.models.spec import Mode
 from wan_pipeline.progress import Observer
@@ -36,7 +37,7 @@ class ExecutionDevice:
     begin_step: Callable[[int], None] = lambda step: None
     """Called before each step with its number, from 0."""
     twin: Twin | None = None
-    """Computes the pass without the prompt on another device, where the plan has two branches."""
+    """Computes the pass without the prompt on another device, where the plan has two branches; None else."""
     early: EarlyEnd | None = None
     """Says when a clip ends before its last step; None: never."""
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.branches import copied, why_one_device
 from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decoding.decode import decode, decoder_passes
@@ -45,6 +44,8 @@ from wan_pipeline.engine.rendered import Rendered
 from wan_pipeline.engine.stages import Stages
 from wan_pipeline.engine.step_cache import Caching, PassCounter
 from wan_pipeline.engine.text import EmbeddingCache, embed
+from wan_pipeline.engine.two_devices.tokens import split_tokens
+from wan_pipeline.engine.two_devices.twin import copied, why_one_device
 from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
@@ -70,7 +71,7 @@ class Engine:
     ) -> None:
         """`deterministic` fixes what torch chooses by itself, with this many CPU `threads` (None: torch's own number).
 
-        `second` is another device of the same kind for one of two guidance branches; None: what the settings name.
+        `second` is another device of the same kind, which may share a clip; None: what the settings name.
 
         Raises UserError if this machine has no device such as the settings ask for.
         """
@@ -114,6 +115,9 @@ class Engine:
         """
         model = self._models.find(request.model)
         memory = self._planner.choose(request, model, plan, self._holder.host_bytes).plan
+        with self._second.taken() as second:
+            if memory.split > 1 and why_one_device(memory, request, second):
+                memory = memory.on_one_device()  # which would give other bits; sharing guidance gives the same
         with self._computing(request, model, memory):
             return self._recorder.provenance(request, model, memory, self._planner.fastest, observer)
 
@@ -150,15 +154,15 @@ class Engine:
     def _planned(
         self, request: GenerationRequest, model: InstalledModel, text: str
     ) -> Iterator[tuple[MemoryPlan, Placement | None, list[str]]]:
-        """The clip's plan, the second device if it has two branches, and what to tell of both."""
+        """The clip's plan, the second device if it shares the clip, and what to tell of both."""
         with ExitStack() as stack:
             second = stack.enter_context(self._second.taken())
             chosen = self._planner.choose(request, model, text, self._holder.host_bytes, second)
             plan, notes = chosen.plan, [] if chosen.fits else [_forecast_warning(chosen)]
-            if plan.branches > 1 and (reason := why_one_device(request, second)):
-                plan = replace(plan, branches=1)
-                notes.append(f"One device computed both branches of the plan, to the same bits, because {reason}.")
-            if plan.branches == 1:
+            if note := why_one_device(plan, request, second):
+                notes.append(note)
+                plan = plan.on_one_device()
+            if plan.devices.is_one:
                 second = None
                 stack.close()
             yield plan, second, notes
@@ -243,6 +247,9 @@ class Engine:
             stack.enter_context(applied_to_experts(transformers, prepared.adapters, merged=plan.lora == "merged"))
             caching = Caching.of(clip.request, clip.model.spec)
             stack.enter_context(loaded.denoising(plan, device, caching, counter))
+            if twin is not None and plan.split > 1:
+                stack.enter_context(split_tokens(transformers, device, twin))
+            second = twin if plan.branches > 1 else None
             latents = sample(
                 loaded.denoiser,
                 clip.request,
@@ -250,7 +257,7 @@ class Engine:
                 conditioning,
                 prepared.preview,
                 clip.stages,
-                ExecutionDevice(device, offloads, prepared.begin_step, twin, prepared.early),
+                ExecutionDevice(device, offloads, prepared.begin_step, second, prepared.early),
                 prepared.checkpoint,
             )
         return latents

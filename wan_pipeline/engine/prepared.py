@@ -29,7 +29,7 @@ class PlannedClip:
     stages: Stages
     checkpoint: Path | None
     second: Placement | None = None
-    """Where the plan's second branch computes."""
+    """The second device, if the plan has two."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Prepared:
     preview: Preview
     adapters: Adapters
     second_adapters: Adapters
-    """The same for the second device, if the plan has two branches; else none."""
+    """The same for the second device, if the plan has two; else none."""
     factors: list[Factor]
     """Factors of scheduled adapters, on both devices."""
     provenance: Provenance

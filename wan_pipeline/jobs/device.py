@@ -43,7 +43,7 @@ def device_without_queue(settings: Settings, observer: Observer, guest: FileLock
 def wait_for_device(held: ExitStack, locks: WorkspaceLocks, slot: int, observer: Observer) -> None:
     """Let the stack hold the device of a worker's slot: what else uses it, such as a training, releases it in a step.
 
-    A clip without the queue or a branch of another worker's clip may take its time. What else does not
+    A clip without the queue or a share of another worker's clip may take its time. What else does not
     release the device hangs, and the queue goes on beside it. Reports QUEUED while it waits. Raises Cancelled.
     """
     if _take(held, lock := locks.device(slot)):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.lora.applied import AppliedLora
+from wan_pipeline.planning.devices import ONE_DEVICE, Devices
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.post_processing import UNCHANGED, PostProcessing
 from wan_pipeline.requests.request import GenerationRequest
@@ -136,8 +137,8 @@ class Finished:
     warnings: tuple[str, ...] = ()
     """What was skipped or degraded, one sentence each."""
     loras: tuple[AppliedLora, ...] = ()
-    branches: int = 1
-    """Devices that shared its guidance."""
+    devices: Devices = ONE_DEVICE
+    """The devices that shared it."""
 
 
 Names = Callable[[int, int], Iterator[str]]
@@ -218,8 +219,8 @@ class Job:
     """Folder that the finished clip is copied to; empty for none."""
     plan: str = ""
     """Memory plan to run it with, as text; empty: the planner's choice."""
-    branches: int = 1
-    """Devices that shared the guidance of a finished one."""
+    devices: Devices = ONE_DEVICE
+    """The devices that shared a finished one."""
     slot: int = 0
     """Which worker claimed it last."""
     plan_steps_down: int = 0

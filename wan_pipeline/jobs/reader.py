@@ -34,6 +34,7 @@ from wan_pipeline.jobs.rows import (
     read_worker_starts,
     sql_list,
 )
+from wan_pipeline.planning.devices import Devices
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.settings import Settings
@@ -273,7 +274,7 @@ class JobReader:
             clip_name=row["clip_name"],
             output=row["output"],
             plan=row["plan"],
-            branches=row["branches"],
+            devices=Devices(row["branches"], row["split"]),
             slot=row["slot"],
             plan_steps_down=row["plan_steps_down"],
             post_processing=read_post_processing(row["post_processing"]),

@@ -167,7 +167,7 @@ class WorkerWatch:
         """End a worker that lives and makes no progress: the next one goes on with the queue.
 
         One that has no job and can claim none does not beat: it waits, while the workers of other slots may have some,
-        or its device computes a branch of another's clip.
+        or its device has a share of another's clip.
         """
         state, counts = self._jobs.queue_state(self._slot), self._jobs.counts()
         can_claim = not state.paused and any(counts[waiting] for waiting in WAITING)

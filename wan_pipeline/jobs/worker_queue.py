@@ -238,7 +238,8 @@ class WorkerQueue:
                 frames_sha256=clip.frames_sha256,
                 seconds=json.dumps(clip.seconds),
                 warnings=json.dumps(clip.warnings),
-                branches=clip.branches,
+                branches=clip.devices.branches,
+                split=clip.devices.split,
             ):
                 record_event(connection, job_id, kind, entry.clip)
                 gallery_rows.add(connection, entry, folder)

@@ -93,7 +93,7 @@ def denoising_cost(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memo
     facts, tokens = spec.memory, clip.tokens(spec)
     weights = transformer_bytes(facts, plan.precision)
     active = activation_bytes(facts, tokens, plan) + WORKSPACE + cache_bytes(facts, tokens, clip.cache)
-    passes = clip.passes_in_a_row(plan.branches) * pass_seconds(spec, clip, machine, plan)
+    passes = clip.passes_in_a_row(plan.devices) * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
         return StageCost(0.0, weights + 2 * active, passes)
     block = block_bytes(facts, plan.precision)

@@ -47,8 +47,8 @@ class Forecast:
 
     @property
     def second_vram(self) -> float:
-        """Bytes of the second device, which computes a guidance branch; 0 where the plan has one device."""
-        return self.costs[Stage.DENOISING].vram if self.plan.branches > 1 else 0.0
+        """Bytes of the second device, which shares the clip; 0 where the plan has one device."""
+        return 0.0 if self.plan.devices.is_one else self.costs[Stage.DENOISING].vram
 
     @property
     def peak_ram(self) -> float:
@@ -89,6 +89,7 @@ class Forecast:
             "preview": True,  # two small matrices, which cost nothing to speak of
             "plan": str(plan),
             "branches": plan.branches,
+            "split": plan.split,
             "second_vram_gib": round(self.second_vram / GIB, 2),
             "stages": {
                 stage.value: {"vram_gib": round(cost.vram / GIB, 2), "seconds": round(cost.seconds, 1)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.devices import SPLIT_SPEEDUP, Devices
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.requests.sampling.step_cache import CacheKind
 
@@ -52,9 +53,10 @@ class Geometry:
         """Pixels of all frames."""
         return self.pixels * self.num_frames
 
-    def passes_in_a_row(self, branches: int) -> float:
-        """Passes that follow one another where so many devices share the two of a guided step."""
-        return self.passes - (self.guided_steps if branches > 1 else 0)
+    def passes_in_a_row(self, devices: Devices) -> float:
+        """Passes that follow one another on these devices; one whose tokens are shared counts as a part of one."""
+        in_a_row = self.passes - (self.guided_steps if devices.branches > 1 else 0)
+        return in_a_row / (SPLIT_SPEEDUP if devices.split > 1 else 1.0)
 
     def tokens(self, spec: ModelSpec) -> int:
         """Latent tokens: the length of the transformer's sequence."""

@@ -34,7 +34,7 @@ class Machine:
     sage: tuple[SageSpeed, ...] = ()
     """SageAttention at the sizes that it was measured at; empty where it is not installed."""
     second: float = 0.0
-    """Free bytes of another device like this one, which a clip's second guidance branch may use; 0 if there is none."""
+    """Free bytes of another device like this one, which may share a clip; 0 if there is none."""
 
 
 REFERENCE = Machine(80e9, 120e9, 2e9, 54e9, matmul_speed=620e12, attention_speed=530e12, decode_speed=9.8e6)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from wan_pipeline.errors import GenerationError, UserError
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.attention import Attention
+from wan_pipeline.planning.devices import ONE_DEVICE, Devices
 
 
 class Residency(StrEnum):
@@ -56,6 +57,8 @@ class MemoryPlan:
     """The backend of self-attention. Plans of older versions have none, which is what computed them."""
     branches: int = 1
     """Devices that share the two passes of a guided step: 1, or 2 with a copy of the transformers on a second one."""
+    split: int = 1
+    """Devices that share the tokens of each pass, in the same way; not together with `branches`."""
 
     def __str__(self) -> str:
         words = [self.residency.value, self.precision.value]
@@ -70,7 +73,18 @@ class MemoryPlan:
         """The settings that decide the bits of the denoised latents."""
         loras = "" if self.lora == "beside" else f",{self.lora}"
         attention = f",{self.attention}" if self.attention else ""
-        return f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}{loras}{attention}"
+        split = f",split={self.split}" if self.split > 1 else ""
+        how = f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}"
+        return f"{how}{loras}{attention}{split}"
+
+    @property
+    def devices(self) -> Devices:
+        """The devices that share the clip."""
+        return Devices(self.branches, self.split)
+
+    def on_one_device(self) -> MemoryPlan:
+        """The same without a second device."""
+        return replace(self, branches=1, split=1)
 
 
 def read_plan(text: str) -> MemoryPlan:
@@ -81,6 +95,8 @@ def read_plan(text: str) -> MemoryPlan:
         for word in words[2:]:
             name, equals, value = word.partition("=")
             values[name] = _READERS[name](value if equals else "yes")
+        if values.get("branches", 1) > 1 and values.get("split", 1) > 1:
+            raise ValueError(text)
         return MemoryPlan(**values)
     except (IndexError, KeyError, ValueError) as error:
         raise GenerationError(
@@ -135,12 +151,13 @@ _READERS: dict[str, Any] = {
     "lora": _one_of("beside", "merged"),
     "attention": Attention,
     "branches": lambda text: {"1": 1, "2": 2}[text],
+    "split": lambda text: {"1": 1, "2": 2}[text],
 }
 
 
-def branches_of(text: str) -> int:
-    """Devices that shared the guidance of a clip that was made by the plan of this text; 1 where it cannot be read."""
+def devices_of(text: str) -> Devices:
+    """The devices that shared a clip that was made by the plan of this text; one where it cannot be read."""
     try:
-        return read_plan(text).branches if text else 1
+        return read_plan(text).devices if text else ONE_DEVICE
     except GenerationError:
-        return 1
+        return ONE_DEVICE

@@ -9,6 +9,7 @@ from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.attention import AUTO, Attention, sage_speedup
+from wan_pipeline.planning.devices import SPLIT_FROM
 from wan_pipeline.planning.forecast import Forecast, forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import GIB, Machine
@@ -29,12 +30,14 @@ class Planner:
         self._settings = settings
         self._loras = loras
 
-    def choose(self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "") -> Forecast:
+    def choose(
+        self, request: GenerationRequest, spec: ModelSpec, machine: Machine, text: str = "", *, may_split: bool = True
+    ) -> Forecast:
         """The plan for this clip with its forecast, whether it fits or not.
 
         `text` is the clip's own plan setting: a residency or a whole plan, before that of the settings. `machine` is
-        what is free, of which the spare, the memory limit and the clip's LoRAs are left out here. Raises
-        GenerationError for a text that names no plan.
+        what is free, of which the spare, the memory limit and the clip's LoRAs are left out here. Without `may_split`
+        the bits do not depend on whether a second device is free. Raises GenerationError for a text that names no plan.
         """
         text = text or self._settings.plan
         clip, usable = Geometry.of(request, spec), self._usable(machine, request)
@@ -44,16 +47,16 @@ class Planner:
         only = Residency(text) if text else None
         attention = self._attention(spec, clip, usable, precision)
         chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
-        plan = _with_loras(chosen.plan, request)
-        paired = forecast(spec, clip, usable, replace(plan, branches=2))
-        return paired if chosen.fits and can_pair(paired, request, usable) else replace(chosen, plan=plan)
+        chosen = replace(chosen, plan=_with_loras(chosen.plan, request))
+        can_share = chosen.fits and (may_split or request.guided_steps)
+        return (can_share and _shared(chosen, spec, request, usable)) or chosen
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
     ) -> MemoryPlan | None:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
-        if failed.branches > 1:  # whichever device it was
-            return replace(failed, branches=1)
+        if not failed.devices.is_one:  # whichever device it was
+            return failed.on_one_device()
         clip, keeps_precision = Geometry.of(request, spec), request.quantization is not None
         usable = self._usable(machine, request)
         smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
@@ -88,13 +91,26 @@ class Planner:
         return total
 
 
-def can_pair(paired: Forecast, request: GenerationRequest, machine: Machine) -> bool:
-    """Whether the second device can compute a guidance branch by this plan, and is of use to this clip."""
-    if not machine.second or not request.guided_steps or request.step_cache:  # a cache's state is on one device
-        return False
-    cost, plan = paired.costs[Stage.DENOISING], paired.plan
+def _shared(alone: Forecast, spec: ModelSpec, request: GenerationRequest, machine: Machine) -> Forecast | None:
+    """The forecast on two devices, where a second one can share the clip and that is of use.
+
+    They share the passes of guided steps, which leaves the bits as they are, or else the tokens of every pass.
+    """
+    plan, clip = alone.plan, Geometry.of(request, spec)
     is_possible = plan.residency is Residency.RESIDENT and not plan.compiled
-    return is_possible and (cost.vram or cost.ram) <= machine.second
+    if not machine.second or not is_possible or request.step_cache:  # a cache's state is on one device
+        return None
+    if not request.guided_steps and not can_split(spec, clip):
+        return None
+    both = replace(plan, branches=2) if request.guided_steps else replace(plan, split=2)
+    shared = forecast(spec, clip, machine, both)
+    cost = shared.costs[Stage.DENOISING]
+    return shared if shared.fits and (cost.vram or cost.ram) <= machine.second else None
+
+
+def can_split(spec: ModelSpec, clip: Geometry) -> bool:
+    """Whether two devices are quicker than one where each has half of the tokens and of the heads."""
+    return clip.tokens(spec) >= SPLIT_FROM and spec.memory.width >= 2 * spec.memory.head_size
 
 
 def _with_loras(plan: MemoryPlan, request: GenerationRequest) -> MemoryPlan:

@@ -176,6 +176,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX clip_works_by_clip ON clip_works (clip_id, number);
     CREATE INDEX clip_works_by_state ON clip_works (state, number);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN split INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Entry n migrates a database from `user_version` n to n + 1. Never edit one that has shipped; append."""
 

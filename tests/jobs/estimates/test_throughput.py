@@ -12,12 +12,15 @@ from wan_pipeline.jobs.estimates.throughput import Throughput
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.models.registry import DEMO, WAN21_VACE_1_3B, WAN22_TI2V_5B
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.devices import SPLIT_SPEEDUP, Devices
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import GIB, without_device
 from wan_pipeline.planning.selection import select_plan
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.own_clip import own_request
 from wan_pipeline.requests.request import GenerationRequest
+
+TWO_BRANCHES = Devices(branches=2)
 
 
 def done(request: GenerationRequest, **seconds: float) -> Job:
@@ -54,11 +57,14 @@ def learned(*finished: Job, spec: ModelSpec = DEMO) -> Throughput:
 
 
 def test_a_clip_of_two_devices_says_how_long_one_takes() -> None:
-    request = replace(own_request(DEMO), guidance_scale=5.0)
-    paired = learned(replace(done(request, denoising=10.0, decoding=1.0), branches=2))
-    assert paired.seconds(request, 2) == pytest.approx(11.0)
+    request, split = replace(own_request(DEMO), guidance_scale=5.0), Devices(split=2)
+    paired = learned(replace(done(request, denoising=10.0, decoding=1.0), devices=TWO_BRANCHES))
+    assert paired.seconds(request, TWO_BRANCHES) == pytest.approx(11.0)
     assert paired.seconds(request) == pytest.approx(21.0)
-    assert paired.seconds(replace(request, guidance_scale=1.0), 2) == pytest.approx(11.0)
+    assert paired.seconds(replace(request, guidance_scale=1.0), TWO_BRANCHES) == pytest.approx(11.0)
+    shared = learned(replace(done(request, denoising=10.0, decoding=1.0), devices=split))
+    assert shared.seconds(request, split) == pytest.approx(11.0)
+    assert shared.seconds(request) == pytest.approx(10.0 * SPLIT_SPEEDUP + 1.0)
 
 
 @pytest.mark.parametrize("spec", [DEMO, WAN22_TI2V_5B, WAN21_VACE_1_3B])

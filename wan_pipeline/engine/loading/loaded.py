@@ -108,7 +108,7 @@ class Loaded:
         if plan.encode == "tiles":
             stack.enter_context(tiled_encode(denoiser.vae))
         for number, transformer in enumerate(denoiser.transformers):
-            kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, False)
+            kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, plan.split > 1)
             stack.enter_context(chunked(transformer, plan.chunk, kept, compiled=plan.compiled, whole_head=whole))
             if plan.compiled and not plan.chunk:
                 stack.enter_context(_compiled_blocks(transformer))
@@ -193,9 +193,10 @@ def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
         raise GenerationError(
             f"The plan offload cannot move {plan.precision} weights; choose the plan streamed, or bf16 weights."
         )
-    if plan.branches > 1 and (plan.residency is not Residency.RESIDENT or plan.compiled):
+    if not plan.devices.is_one and (plan.residency is not Residency.RESIDENT or plan.compiled):
         raise GenerationError(
-            "Guidance on two devices needs a resident plan without compiled blocks; leave branches=2 out of the plan."
+            "A clip on two devices needs a resident plan without compiled blocks; leave "
+            f"{'branches' if plan.branches > 1 else 'split'}=2 out of the plan."
         )
     if plan.compiled and device.type == "cuda" and find_spec("triton") is None:
         raise GenerationError(

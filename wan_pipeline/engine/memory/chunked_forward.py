@@ -21,6 +21,8 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
+from wan_pipeline.engine.attention.rotary import Rotary, normed_rotary
+from wan_pipeline.engine.attention.split_heads import SplitHeads
 from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.planning.transformer import CHUNK_ROWS
 
@@ -28,8 +30,6 @@ TEXT_TOKENS = 512
 """Cross-attention reads an image's tokens, if any, before this many of the text; diffusers hard-codes it as well."""
 HEADS = 8
 """Attention heads at a time."""
-
-Rotary = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def chunked(
 
     0 tokens leaves the stock forward. The first `keep_inputs` blocks do not write over their input, for a cache that
     compares it. `compiled` compiles the pointwise operations. `whole_head` calls the last projection once for all rows,
-    for a cache that counts its calls; other clips keep the bits that they had. VACE's control blocks and output keep
-    the stock forward.
+    for a cache that counts its calls and for two devices that split the rows; other clips keep the bits that they had.
+    VACE's control blocks and output keep the stock forward.
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
     pointwise = _Pointwise(compiled)
@@ -74,7 +74,7 @@ class _Pointwise:
     def __init__(self, compiled: bool) -> None:
         make = torch.compile if compiled else _unchanged
         self.modulated_norm, self.gated_sum = make(_modulated_norm), make(_gated_sum)
-        self.normed_rotary = make(_normed_rotary)
+        self.normed_rotary = make(normed_rotary)
 
 
 def _block_forward(tokens: int, pointwise: _Pointwise, *, keeps_input: bool) -> Any:
@@ -190,6 +190,9 @@ def _feed_forward(block: Any, hidden: torch.Tensor, timesteps: _Timesteps, token
 def _attend(attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: torch.Tensor) -> None:
     """Write the attention of some heads at a time into `target`, which may be `query`."""
     by_head = [tensor.view(*tensor.shape[:2], attn.heads, -1) for tensor in (query, key, value, target)]
+    if isinstance(attn.processor, SplitHeads):
+        attn.processor.attend(*by_head)
+        return
     for heads in _chunks(attn.heads, HEADS):
         *inputs, output = (tensor[:, :, heads] for tensor in by_head)
         output.copy_(dispatch_attention_fn(*inputs, attn_mask=None, backend=attn.processor._attention_backend))
@@ -201,12 +204,6 @@ def _modulated_norm(norm: Any, rows: torch.Tensor, scale: torch.Tensor, shift: t
 
 def _gated_sum(rows: torch.Tensor, update: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     return torch.addcmul(rows.float(), update.float(), gate)
-
-
-def _normed_rotary(norm: Any, rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    even, odd = norm(rows).unflatten(2, (heads, -1, 2)).unbind(-1)
-    rotated = torch.stack((torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(even * sin, odd, cos)), dim=-1)
-    return rotated.flatten(2)
 
 
 def _unchanged(function: Any) -> Any:

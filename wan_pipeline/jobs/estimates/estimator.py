@@ -13,6 +13,7 @@ from wan_pipeline.jobs.estimates.throughput import Throughput
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.models.spec import Availability, ModelSpec
+from wan_pipeline.planning.devices import ONE_DEVICE, Devices
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.hardware import Hardware, load_hardware
@@ -86,7 +87,7 @@ class Estimator:
         throughputs = self._throughputs(self._models.spec(model_id) for model_id in models)
         hardware = self._hardware() if len(requests) == 1 else None  # several are shared out, a GPU each
         seconds = self._shared(
-            [throughputs[request.model].seconds(request, self._branches(request, hardware)) for request in requests]
+            [throughputs[request.model].seconds(request, self._devices(request, hardware)) for request in requests]
         )
         seconds += self._seconds_before(*throughputs.values())
         text = f"{plural(len(requests), 'clip')}, about {duration(seconds)}{after_other_clips(self._ahead())}"
@@ -123,25 +124,23 @@ class Estimator:
     def seconds(self, request: GenerationRequest) -> float:
         """How long a clip takes: the one number that page, command line and API show. Raises ModelError."""
         hardware = self._hardware()
-        return self._seconds(request, hardware, self._branches(request, hardware))
+        return self._seconds(request, hardware, self._devices(request, hardware))
 
     def _seconds(
-        self, request: GenerationRequest, hardware: Hardware | None, branches: int, own: Forecast | None = None
+        self, request: GenerationRequest, hardware: Hardware | None, devices: Devices, own: Forecast | None = None
     ) -> float:
         """On so many devices. `own` is the forecast of the model's own clip, if it is known."""
         throughput = self._throughput(self._models.spec(request.model), hardware, own)
-        return throughput.seconds(request, branches) + self._seconds_before(throughput)
+        return throughput.seconds(request, devices) + self._seconds_before(throughput)
 
-    def _branches(self, request: GenerationRequest, hardware: Hardware | None) -> int:
-        """Devices that share the guidance of a clip that is queued now: 2 where it is alone and the planner says so."""
+    def _devices(self, request: GenerationRequest, hardware: Hardware | None) -> Devices:
+        """The devices that share a clip that is queued now: two where it is alone and the planner says so."""
         if hardware is None or not self._machine(hardware).second:
-            return 1
+            return ONE_DEVICE
         try:
-            return self._planner.choose(
-                request, self._models.spec(request.model), self._machine(hardware)
-            ).plan.branches
+            return self._planner.choose(request, self._models.spec(request.model), self._machine(hardware)).plan.devices
         except GenerationError:  # the settings name no plan: `_estimate` reports it
-            return 1
+            return ONE_DEVICE
 
     def _seconds_before(self, *models: Throughput) -> float:
         """What clips of these models wait for: the worker's start, and loading. Jobs ahead of them wait instead."""
@@ -173,8 +172,8 @@ class Estimator:
                 error = str(wrong)
         own = forecast if request == own_request(spec) else None
         is_alone = hardware is not None and self._machine(hardware).second > 0
-        branches = forecast.plan.branches if forecast is not None and is_alone else 1
-        seconds = self._seconds(request, hardware, branches, own)
+        devices = forecast.plan.devices if forecast is not None and is_alone else ONE_DEVICE
+        seconds = self._seconds(request, hardware, devices, own)
         time = f"about {duration(seconds)}{suffix}"
         if error:
             return Estimate(error, seconds, fits=False)

@@ -8,6 +8,7 @@ from statistics import median
 
 from wan_pipeline.jobs.job import STARTING, Job
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.devices import ONE_DEVICE, Devices
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.transformer import operations
@@ -50,19 +51,19 @@ class Throughput:
         first = [job.seconds.get(Stage.LOADING, 0.0) for job in finished if STARTING in job.seconds]
         if len(rates) < len(MEASURED):
             made, own = forecast(), own_request(spec)
-            costs, branches = made.costs, made.plan.branches
-            rates = {stage: costs[stage].seconds / _work(own, stage, spec, branches) for stage in MEASURED} | rates
+            costs, devices = made.costs, made.plan.devices
+            rates = {stage: costs[stage].seconds / _work(own, stage, spec, devices) for stage in MEASURED} | rates
             overheads = overheads or [_overhead({stage: cost.seconds for stage, cost in costs.items()})]
             loadings = loadings or [costs[Stage.LOADING].seconds]
         first_loading = median(first) if first else max(loadings)
         return cls(spec, rates[Stage.DENOISING], rates[Stage.DECODING], median(overheads), min(loadings), first_loading)
 
-    def seconds(self, request: GenerationRequest, branches: int = 1) -> float:
-        """The whole clip, with the model in memory, on so many devices that share its guidance.
+    def seconds(self, request: GenerationRequest, devices: Devices = ONE_DEVICE) -> float:
+        """The whole clip, with the model in memory, on the devices that share it.
 
         See `first_loading` for what it takes to get there.
         """
-        return self._denoising(request, branches) + self._decoding(request) + self.overhead + self.loading
+        return self._denoising(request, devices) + self._decoding(request) + self.overhead + self.loading
 
     def seconds_left(self, job: Job) -> float:
         """Until an unfinished job is done, from the progress it has reported."""
@@ -77,8 +78,8 @@ class Throughput:
             case _:
                 return self.seconds(request)
 
-    def _denoising(self, request: GenerationRequest, branches: int = 1) -> float:
-        return self.seconds_per_operation * _work(request, Stage.DENOISING, self.spec, branches)
+    def _denoising(self, request: GenerationRequest, devices: Devices = ONE_DEVICE) -> float:
+        return self.seconds_per_operation * _work(request, Stage.DENOISING, self.spec, devices)
 
     def _decoding(self, request: GenerationRequest) -> float:
         return self.seconds_per_pixel * _work(request, Stage.DECODING, self.spec)
@@ -91,16 +92,16 @@ def _median_rate(finished: Sequence[Job], stage: Stage, spec: ModelSpec) -> floa
     whole = [job for job in finished if stage in job.seconds and not job.resumed_from]
     if stage is Stage.DENOISING:
         whole = [job for job in whole if not job.request.early_end]
-    rates = [job.seconds[stage] / _work(job.request, stage, spec, job.branches) for job in whole]
+    rates = [job.seconds[stage] / _work(job.request, stage, spec, job.devices) for job in whole]
     return median(rates) if rates else None
 
 
-def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec, branches: int = 1) -> float:
+def _work(request: GenerationRequest, stage: Stage, spec: ModelSpec, devices: Devices = ONE_DEVICE) -> float:
     """Operations of all transformer passes that follow one another, or pixels of video to decode."""
     clip = Geometry.of(request, spec)
     if stage is Stage.DECODING:
         return clip.video_pixels
-    return clip.passes_in_a_row(branches) * sum(operations(spec, clip))
+    return clip.passes_in_a_row(devices) * sum(operations(spec, clip))
 
 
 def _between_stages(job: Job) -> float | None:

@@ -15,7 +15,7 @@ from wan_pipeline.clips.poster import write_poster
 from wan_pipeline.clips.receipt import Receipt, receipt_beside, write_receipt
 from wan_pipeline.errors import ReceiptError
 from wan_pipeline.jobs.job import Finished
-from wan_pipeline.planning.memory_plan import branches_of
+from wan_pipeline.planning.memory_plan import devices_of
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.crash import CrashPoint, crash_point
@@ -77,7 +77,7 @@ def save_clip(
         seconds,
         tuple(rendered.warnings),
         rendered.provenance.applied_loras,
-        branches_of(rendered.provenance.plan),
+        devices_of(rendered.provenance.plan),
     )
 
 
@@ -90,7 +90,7 @@ def already_made(request: GenerationRequest, clip: Path) -> Finished | None:
     if receipt is None or receipt.request != request or not clip.is_file():  # a job can be edited between two tries
         return None
     made = receipt.provenance
-    details = receipt.frames_sha256, receipt.seconds, receipt.warnings, made.applied_loras, branches_of(made.plan)
+    details = receipt.frames_sha256, receipt.seconds, receipt.warnings, made.applied_loras, devices_of(made.plan)
     return Finished(request, clip, poster_path(clip), receipt_path(clip), *details)
 
 

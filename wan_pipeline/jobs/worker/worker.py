@@ -162,7 +162,7 @@ class Worker:
         return not run.spoils_process
 
     def _is_lent(self) -> bool:
-        """Whether the device of a further slot computes a branch of another worker's clip."""
+        """Whether the device of a further slot has a share of another worker's clip."""
         return self._settings.slot > 0 and is_held(self._locks.device(self._settings.slot))
 
     def _is_needed(self) -> bool:

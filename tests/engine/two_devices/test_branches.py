@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,14 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from tests.support import adapters, tiny
+from tests.engine.two_devices.conftest import EXPERTS
 from tests.support.faults.shortage import no_room_for
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
-from wan_pipeline.engine.branches import copied, copy_to
-from wan_pipeline.engine.device.placement import CPU, Placement
+from wan_pipeline.engine.device.placement import CPU
 from wan_pipeline.engine.engine import Engine, Rendered
 from wan_pipeline.engine.memory.inner_tensors import named_tensors
+from wan_pipeline.engine.two_devices.twin import copied, copy_to
 from wan_pipeline.errors import Cancelled, GenerationError, OutOfMemory
 from wan_pipeline.lora.schedule import Schedule
 from wan_pipeline.planning.hardware import load_hardware
@@ -27,26 +26,7 @@ from wan_pipeline.requests.request import GenerationRequest, LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks, is_held
 
-SECOND = Placement(CPU, torch.float32)
-EXPERTS = "wan2.2-t2v-a14b"
 PAIRED = "resident,int8,chunk=7,branches=2"
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    folder = tmp_path_factory.mktemp("branches")
-    names = ("workspace", "loras", "models")
-    settings = Settings(**{name: folder / name for name in names}, demo_checkpoint=folder / "demo")
-    settings.loras.mkdir()
-    settings.make_folders()
-    tiny.write_experts_text(settings.models / EXPERTS)
-    adapters.write(settings.loras / "glow.safetensors", but="proj_out")
-    return replace(settings, checkpoint_seconds=0.0)
-
-
-@pytest.fixture(scope="module")
-def engine(settings: Settings) -> Engine:
-    return Engine(settings, second=SECOND)
 
 
 def request(**changes: object) -> GenerationRequest:
