@@ -32,9 +32,9 @@ def error(made: torch.Tensor, parts: list[torch.Tensor]) -> float:
 
 @pytest.mark.parametrize("tokens", [64, 300, 2048, 4129])
 def test_it_errs_no_more_than_with_its_own_rounding(bench: Bench, tokens: int):
-    from sageattention import sageattn
-
     parts = inputs(bench, tokens)
+    from sageattention import sageattn  # here: it is not installed everywhere
+
     assert error(sage_attention(*parts), parts) < error(sageattn(*parts, tensor_layout="NHD"), parts) + 0.001
 
 

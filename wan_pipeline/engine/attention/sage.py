@@ -14,7 +14,7 @@ import torch
 PACKAGE = "sageattention"
 HEAD_SIZES = (64, 96, 128)
 OWN_ROUNDING = "2.2."
-"""Versions whose kernel for Hopper is known, and gets its inputs from kernels of ours, which take a third of the time."""
+"""Versions whose kernel for Hopper is known: its inputs come from kernels of ours, which take a third of the time."""
 HOPPER = (9, 0)
 
 
