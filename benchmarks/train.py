@@ -45,6 +45,8 @@ from wan_pipeline.trainer.flow import NoiseRange
 from wan_pipeline.trainer.loop import Loop
 from wan_pipeline.trainer.memory.forecast import candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.optimizers import make_optimizer
+from wan_pipeline.trainer.recipe import Optimizer
 
 I2V_14B = replace(WAN_14B, reads_images=True)
 """Wan 2.1 image to video."""
@@ -196,8 +198,7 @@ def make_loop(
         transformer.requires_grad_(False)
         generator = torch.Generator().manual_seed(number)
         factors = Factors(transformer, RANK, RANK, generator, CPU, dtype)
-        fused = bench.device.type == "cuda"
-        optimizer = torch.optim.AdamW(factors.parameters(), lr=1e-4, betas=(0.9, 0.99), fused=fused)
+        optimizer = make_optimizer(factors.parameters(), recipe, bench.device)
         within = NoiseRange() if len(transformers) == 1 else (NoiseRange(0.875), NoiseRange(high=0.875))[number]
         average = Average(factors.parameters(), recipe.average) if recipe.average else None
         experts.append(Expert(transformer, factors, optimizer, within, streamed=model, average=average))
@@ -231,6 +232,7 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "streamed_a14b": streamed(WAN_14B, (STREAMED[0], STREAMED[-1]), experts=2),
     "i2v_14b": streamed(I2V_14B, (replace(SHORT_CLIP, cap=5.5), STREAMED[-1])),
     "ema_14b": streamed(WAN_14B, (replace(STREAMED[-1], averages=True),)),
+    "adamw8bit_14b": streamed(WAN_14B, (replace(STREAMED[-1], optimizer=Optimizer.ADAMW_8BIT),)),
     "given_5b": streamed(WAN_5B, (replace(STREAMED[-1], first_frame_given=True),)),
     "streamed_5b": streamed(WAN_5B, (STREAMED[0], STREAMED[-1])),
     "resident_5b": resident(WAN_5B, Precision.BF16),

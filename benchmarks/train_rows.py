@@ -14,7 +14,7 @@ from wan_pipeline.trainer.memory.dataset import IMAGE_TOKENS, IMAGE_WIDTH
 from wan_pipeline.trainer.memory.forecast import Work
 from wan_pipeline.trainer.preparation.encode import FirstFrame, first_frame_mask
 from wan_pipeline.trainer.preparation.prepare import Prepared
-from wan_pipeline.trainer.recipe import Recipe, change, load_recipe
+from wan_pipeline.trainer.recipe import Optimizer, Recipe, change, load_recipe
 
 RANK = 32
 LENGTH = 512
@@ -35,11 +35,15 @@ class Row:
     """Whether the mean of the factors is kept too (EMA)."""
     first_frame_given: bool = False
     """To models with per-token timestep embeddings, which may do without."""
+    optimizer: Optimizer = Optimizer.ADAMW
 
     def __str__(self) -> str:
         frames = f" x {self.frames}" if self.frames > 1 else ""
-        notes = (", first frame given" if self.first_frame_given else "") + (", EMA" if self.averages else "")
-        return f"{self.count} x {self.side} px{frames}{notes}"
+        notes = [""]
+        notes += ["first frame given"] if self.first_frame_given else []
+        notes += ["EMA"] if self.averages else []
+        notes += [self.optimizer] if self.optimizer is not Optimizer.ADAMW else []
+        return f"{self.count} x {self.side} px{frames}{', '.join(notes)}"
 
 
 IMAGE, IMAGES, CLIP = Row(512), Row(512, 4), Row(512, 1, 33)
@@ -60,7 +64,8 @@ def work_of(bench: Bench, facts: MemoryFacts, row: Row) -> Work:
     facts = replace(bench.facts(facts), experts=facts.experts)
     scale = 32 if facts.expands_timesteps else 16
     tokens = row.count * ((row.frames - 1) // 4 + 1) * (row.side // scale) ** 2
-    return Work(facts, tokens, row.count, RANK, LENGTH, row.averages)
+    in_8_bits = row.optimizer is Optimizer.ADAMW_8BIT
+    return Work(facts, tokens, row.count, RANK, LENGTH, row.averages, in_8_bits)
 
 
 def recipe_of(row: Row) -> Recipe:
@@ -68,6 +73,7 @@ def recipe_of(row: Row) -> Recipe:
     recipe = replace(recipe, stills=row.count, clips=row.count, held_out=0.0)
     return replace(
         recipe,
+        optimizer=row.optimizer,
         average=MEAN_DECAY if row.averages else 0.0,
         first_frame_share=1.0 if row.first_frame_given else recipe.first_frame_share,
     )

@@ -210,6 +210,7 @@ def test_a_forecast_trains_nothing(request_of: TrainingRequest, settings: Settin
         ({"steps": 0}, "steps"),
         ({"learning_rate": 7.0}, "learning_rate"),
         ({"caption_dropout": 1.5}, "caption_dropout"),
+        ({"optimizer": "sgd"}, "optimizer"),
         ({"model": "wan9"}, "There is no model"),
         ({"dataset": Path("gone")}, "is not a folder"),
         ({"resume": True}, "no unfinished training"),

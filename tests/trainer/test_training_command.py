@@ -91,6 +91,7 @@ def test_every_option_of_the_command_reaches_the_training(
         "learning_rate": 0.01,
         "accumulation": 2,
         "caption_dropout": 0.3,
+        "optimizer": "adamw8bit",
         "seed": 9,
     }
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]

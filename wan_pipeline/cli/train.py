@@ -74,6 +74,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--accumulation", type=words.whole("accumulation"), metavar="N", help="batches in a step (the recipe's)")
     text = "share of examples trained without their caption, 0 to 1 (the recipe's)"
     add("--caption-dropout", type=words.number("caption dropout"), metavar="SHARE", help=text)
+    text = "adamw, or adamw8bit: moments in 8 bits, by bitsandbytes if it is installed (the recipe's)"
+    add("--optimizer", metavar="NAME", help=text)
     add("--seed", type=words.whole("seed"), metavar="S", default=1, help="(%(default)s)")
     add("--resume", action="store_true", help="go on with an unfinished training")
     add("--deterministic", action="store_true", help="the same weights every time on a GPU too; slower")
@@ -103,6 +105,7 @@ def run_train(options: argparse.Namespace) -> int:
         learning_rate=options.learning_rate,
         accumulation=options.accumulation,
         caption_dropout=options.caption_dropout,
+        optimizer=options.optimizer,
         regularisation=options.regularisation,
         regularisation_clips=options.regularisation_clips,
         resume=options.resume,

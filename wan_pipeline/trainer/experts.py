@@ -25,6 +25,7 @@ from wan_pipeline.trainer.memory.plan import TrainingPlan
 from wan_pipeline.trainer.memory.recompute import differentiable, recomputed
 from wan_pipeline.trainer.memory.stored_inputs import DeviceInputs, HostInputs
 from wan_pipeline.trainer.memory.two_way_stream import TwoWayStream
+from wan_pipeline.trainer.optimizers import make_optimizer, move_state
 from wan_pipeline.trainer.recipe import Recipe
 from wan_pipeline.trainer.trainable import HIGH_NOISE, LOW_NOISE, check_trainable
 
@@ -68,13 +69,7 @@ class Expert:
             self.average.move(device)
         for factor in self.factors.parameters():
             factor.data = factor.data.to(device)
-            state = self.optimizer.state.get(factor, {})
-            state |= {name: value.to(device) for name, value in state.items() if name != "step" or self.is_fused}
-
-    @property
-    def is_fused(self) -> bool:
-        """Whether the optimizer is one kernel, which needs its step count on the device too."""
-        return bool(self.optimizer.defaults["fused"])
+        move_state(self.optimizer, device)
 
     @property
     def patch(self) -> tuple[int, int, int]:
@@ -179,13 +174,7 @@ def load_trainable(
         transformer = load_transformer(model, name, WanTransformer3DModel, memory, place, cache / "weights")
         transformer.eval().requires_grad_(False)
         factors = Factors(transformer, recipe.rank, recipe.alpha, generator, CPU, dtype)
-        optimizer = torch.optim.AdamW(
-            factors.parameters(),
-            lr=recipe.learning_rate,
-            betas=(recipe.beta_1, recipe.beta_2),
-            weight_decay=recipe.weight_decay,
-            fused=place.device.type == "cuda",
-        )
+        optimizer = make_optimizer(factors.parameters(), recipe, place.device)
         streamed = _streamed(transformer, place) if plan.buffers else None
         average = Average(factors.parameters(), recipe.average) if recipe.average else None
         experts.append(Expert(transformer, factors, optimizer, *_part(layout, number), streamed, average))

@@ -15,9 +15,10 @@ from wan_pipeline.errors import GenerationError
 from wan_pipeline.progress import check_cancelled
 from wan_pipeline.trainer.batches import Batches, split
 from wan_pipeline.trainer.experts import Expert, Trainable, Turns
-from wan_pipeline.trainer.files.state import Facts, TrainingState, optimizer_tensors, restore_optimizer
+from wan_pipeline.trainer.files.state import Facts, TrainingState
 from wan_pipeline.trainer.flow import Noisy, add_noise, noise_levels
 from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.optimizers import optimizer_tensors, restore_optimizer
 from wan_pipeline.trainer.preparation.prepare import Prepared
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import Recipe

@@ -34,10 +34,20 @@ class Decay(StrEnum):
     COSINE = "cosine"
 
 
+class Optimizer(StrEnum):
+    """What turns gradients into steps."""
+
+    ADAMW = "adamw"
+    ADAMW_8BIT = "adamw8bit"
+    """Its moments in eight bits, by bitsandbytes, which not everyone has."""
+
+
 MIN_RATE, MAX_RATE = 1e-7, 0.1
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+Change = int | float | str | None
+"""Another value for an entry of a recipe; None for its own."""
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -57,6 +67,7 @@ class Recipe:
     warm_up: Annotated[int, Field(ge=0, le=10_000)]
     """Steps in which the learning rate rises from nothing."""
     decay: Decay
+    optimizer: Optimizer
     beta_1: Share
     beta_2: Share
     weight_decay: Share
@@ -119,7 +130,7 @@ def _subjects() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_recipe(name: str, model: MemoryFacts, **changes: int | float | None) -> Recipe:
+def load_recipe(name: str, model: MemoryFacts, **changes: Change) -> Recipe:
     """The recipe of that name for a model of this size; `changes` that are not None replace its numbers.
 
     Raises RecipeError.
@@ -148,13 +159,13 @@ def _paced(table: dict[str, Any], pace: str) -> dict[str, Any]:
     return numbers | (table.get(pace, {}) if pace else {})
 
 
-def change(recipe: Recipe, **changes: int | float | None) -> Recipe:
+def change(recipe: Recipe, **changes: Change) -> Recipe:
     """The recipe with other numbers, checked. A rank without an alpha takes that of its own size; a learning rate takes
     that of the high-noise expert with it; steps below the warm-up shorten it. Raises RecipeError.
     """
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     for name, value in wanted.items():
-        if not math.isfinite(value):
+        if not isinstance(value, str) and not math.isfinite(value):
             raise RecipeError(
                 f"The training cannot be done so: {name}: {value} is no finite number; change that number."
             )

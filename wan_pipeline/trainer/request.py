@@ -9,6 +9,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.models.vocabulary.words import find_vocabulary, words_of
 from wan_pipeline.requests.limits import MAX_SEED
+from wan_pipeline.trainer.recipe import Change
 
 MAX_CLIPS = 200
 """For regularisation, made by the base model."""
@@ -33,6 +34,8 @@ class TrainingRequest:
     """Batches of one step."""
     caption_dropout: float | None = None
     """Share of the examples that are trained without their caption."""
+    optimizer: str | None = None
+    """By its name in recipes."""
     regularisation: Path | None = None
     """A folder of clips or stills that are trained on beside the dataset, without the trigger word."""
     regularisation_clips: int = 0
@@ -42,7 +45,7 @@ class TrainingRequest:
     """Only operations whose result is the same bits every time; on a GPU attention's backward pass is not by itself."""
 
     @property
-    def changes(self) -> dict[str, int | float | None]:
+    def changes(self) -> dict[str, Change]:
         """Of the recipe."""
         return {
             "steps": self.steps,
@@ -50,6 +53,7 @@ class TrainingRequest:
             "learning_rate": self.learning_rate,
             "accumulation": self.accumulation,
             "caption_dropout": self.caption_dropout,
+            "optimizer": self.optimizer,
         }
 
 

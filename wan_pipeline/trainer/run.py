@@ -37,13 +37,14 @@ from wan_pipeline.trainer.files.state import load_state, read_header, save_state
 from wan_pipeline.trainer.loop import Loop, NotFiniteError
 from wan_pipeline.trainer.memory.choose import TrainingCandidate, TrainingPlanner
 from wan_pipeline.trainer.memory.plan import TrainingPlan
+from wan_pipeline.trainer.optimizers import check_computes
 from wan_pipeline.trainer.preparation.encode import Encoders
 from wan_pipeline.trainer.preparation.gather import Gatherer
 from wan_pipeline.trainer.preparation.prepare import Prepared, prepare
 from wan_pipeline.trainer.progress import TrainingObserver, TrainingProgress, TrainingStage
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed, check_wanted, trigger_notes
-from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
+from wan_pipeline.trainer.trainable import check_optimizer, check_trainable, expert_suffixes
 from wan_pipeline.trainer.trained import Trained
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,9 @@ class _Training:
         self._told_since = False
         self._saved_identity: dict[str, Any] | None = None
         self._place = choose_placement(settings.device)
+        check_optimizer(self._recipe, self._place.device.type)
         limit_memory(self._place, settings.memory_limit)
+        check_computes(self._recipe, self._place.device)
         self._gatherer = Gatherer(request, self._model, self._recipe, observer)
         self._dataset = self._gatherer.given()
         self._planner = self._plan_memory()

@@ -12,6 +12,7 @@ from tests.ui.train.tab import Tab
 from wan_pipeline.jobs.background.captions import CaptionsState, WrittenCaptions
 from wan_pipeline.planning.hardware import Hardware, save_hardware
 from wan_pipeline.studio import Studio
+from wan_pipeline.trainer import trainable
 
 GIB = 2**30
 
@@ -41,6 +42,17 @@ def test_a_dataset_is_checked_and_forecast_before_train(tab: Tab, studio: Studio
     tab.fill(dropout="often")
     tab.keep(tab.events.refresh(tab.values))
     assert "'often' is not a number" in tab.text("estimate")
+
+
+def test_an_optimizer_without_its_library_is_refused_before_it_is_queued(
+    tab: Tab, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainable, "find_spec", lambda _: None)
+    tab.fill(name="eight", optimizer="adamw8bit")
+    tab.checked()
+    assert "needs bitsandbytes, which is not installed here" in tab.text("estimate")
+    tab.keep(tab.events.train(tab.values))
+    assert "pip install -r requirements-8bit.txt" in tab.text("notice") and not studio.trainings.all()
 
 
 def test_captions_are_edited_replaced_and_their_pictures_removed(tab: Tab, studio: Studio) -> None:

@@ -44,6 +44,7 @@ def test_train_queues_what_the_form_holds(tab: Tab, studio: Studio) -> None:
         trigger="ohwx  moon",
         steps="20",
         dropout="0,3",
+        optimizer="adamw",
         seed="7",
         clips="2",
         prompts="a red ball\n\na blue fish",
@@ -52,7 +53,14 @@ def test_train_queues_what_the_form_holds(tab: Tab, studio: Studio) -> None:
     job = studio.trainings.all()[0]
     folder = studio.settings.datasets / "look"
     assert job.request == TrainingRequest(
-        folder, "my look", trigger="ohwx moon", seed=7, steps=20, caption_dropout=0.3, regularisation_clips=2
+        folder,
+        "my look",
+        trigger="ohwx moon",
+        seed=7,
+        steps=20,
+        caption_dropout=0.3,
+        optimizer="adamw",
+        regularisation_clips=2,
     )
     assert job.prompts == ("a red ball", "a blue fish")
     assert updates[tab.layout.name] == "" and "Training my look" in tab.text("now")

@@ -17,6 +17,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.trainer.dataset.buckets import Bucket, Buckets
 from wan_pipeline.trainer.memory.choose import TrainingCandidate, TrainingPlanner
 from wan_pipeline.trainer.recipe import Recipe
+from wan_pipeline.trainer.trainable import check_optimizer
 from wan_pipeline.wording import duration, plural
 
 
@@ -42,9 +43,10 @@ class TrainingEstimator:
         self, spec: ModelSpec, recipe: Recipe, buckets: Sequence[BucketCount], prompts: int = 0, clips: int = 0
     ) -> TrainingEstimate:
         """For a checked dataset, a number of prompts for samples, and of regularisation clips that the base model is to
-        make. Raises ModelError.
+        make. Raises ModelError, or UserError for a recipe whose optimizer cannot run here.
         """
         hardware = load_hardware(self._settings.cache)
+        check_optimizer(recipe, hardware.device if hardware else None)
         if hardware is None or not buckets:
             return TrainingEstimate(f"{plural(recipe.steps, 'step')} of rank {recipe.rank}", fits=True, candidate=None)
         counts: Counter[Bucket] = Counter()

@@ -15,6 +15,7 @@ from wan_pipeline.jobs.training.rows import IN_ORDER, read_job, stored_request, 
 from wan_pipeline.jobs.training.samples import checkpoints_of
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.spec import ModelSpec
+from wan_pipeline.planning.hardware import load_hardware
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.files import storage_error
@@ -24,7 +25,7 @@ from wan_pipeline.trainer.files.checkpoints import checkpoints, put_into_library
 from wan_pipeline.trainer.files.naming import NameTakenError, check_lora_is_new, check_name, checkpoint_name
 from wan_pipeline.trainer.recipe import load_recipe
 from wan_pipeline.trainer.request import TrainingRequest, check_seed, check_wanted
-from wan_pipeline.trainer.trainable import check_trainable, expert_suffixes
+from wan_pipeline.trainer.trainable import check_optimizer, check_trainable, expert_suffixes
 
 MAX_PROMPTS = 4
 """Prompts of samples: each is a clip at every checkpoint."""
@@ -75,6 +76,8 @@ class Trainings:
         model = self._models.find(request.model)
         suffixes = expert_suffixes(check_trainable(model))
         recipe = load_recipe(request.recipe, model.spec.memory, **request.changes)
+        hardware = load_hardware(self._settings.cache)
+        check_optimizer(recipe, hardware.device if hardware else None)
         check_wanted(model.spec, request.regularisation_clips, request.trigger)
         read_items(request.dataset)
         _check_prompts(prompts, model.spec)

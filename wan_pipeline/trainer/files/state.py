@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -116,27 +115,3 @@ def _reading(path: Path) -> Iterator[None]:
         raise no_state() from None
     except (SafetensorError, OutsideDataError, KeyError, OSError) as error:
         raise ResumeError(f"The state {path} is damaged ({error}); remove it, and start without --resume.") from error
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
-    """Adam's moments by the names of the parameters, given in the optimizer's order. Empty before its first step."""
-    states = optimizer.state_dict()["state"]
-    return {
-        f"{names[index]}.{kind}": states[index][kind].cpu() for index in states for kind in ("exp_avg", "exp_avg_sq")
-    }
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor], steps: int
-) -> None:
-    """Set the moments that `optimizer_tensors` gave, after `steps` steps of this optimizer."""
-    if not steps:
-        return
-    state = {
-        index: {
-            "step": torch.tensor(float(steps)),
-            **{kind: tensors[f"{name}.{kind}"] for kind in ("exp_avg", "exp_avg_sq")},
-        }
-        for index, name in enumerate(names)
-    }
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -16,7 +16,7 @@ from wan_pipeline.trainer.dataset.buckets import Bucket
 from wan_pipeline.trainer.memory.dataset import dataset_bytes
 from wan_pipeline.trainer.memory.forecast import TrainingForecast, Work, candidates, fitted, forecast
 from wan_pipeline.trainer.memory.plan import TrainingPlan
-from wan_pipeline.trainer.recipe import Recipe
+from wan_pipeline.trainer.recipe import Optimizer, Recipe
 from wan_pipeline.wording import duration
 
 TEXT_GIB, VAE_GIB = 14.0, 12.0
@@ -167,4 +167,12 @@ class TrainingPlanner:
 def _work(spec: ModelSpec, recipe: Recipe, bucket: Bucket) -> Work:
     count = recipe.stills if bucket.is_still else recipe.clips
     tokens = count * spec.latent_tokens(bucket.width, bucket.height, bucket.frames)
-    return Work(spec.memory, tokens, count, recipe.rank, spec.max_sequence_length, recipe.average > 0)
+    return Work(
+        spec.memory,
+        tokens,
+        count,
+        recipe.rank,
+        spec.max_sequence_length,
+        averages=recipe.average > 0,
+        moments_in_8_bits=recipe.optimizer is Optimizer.ADAMW_8BIT,
+    )

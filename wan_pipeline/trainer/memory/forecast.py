@@ -19,8 +19,10 @@ BLOCK_UNITS, FEED_FORWARD_UNITS = 30.0, 4.0
 """What the backward pass of a block holds: the first, plus the second times feed_forward / width."""
 TOKEN_TIMESTEP_UNITS = 40.0
 """Further units with per-token timestep embeddings (TI2V): six modulations of fp32 for each token."""
-FACTOR_TENSORS = 4
-"""Of each factor: its value, its gradient, two moments."""
+FACTOR_TENSORS, MOMENTS = 2, 2
+"""Of each factor: its value and its gradient, and two moments."""
+MOMENT_IN_8_BITS = 1 + 4 / 256
+"""Bytes: a byte, and of each block of 256 the largest in fp32."""
 FIXED_BYTES = 0.4 * GIB
 """Contexts of libraries and what the allocator cannot use."""
 
@@ -54,6 +56,7 @@ class Work:
     text_tokens: int
     averages: bool = False
     """Whether the mean of the factors is kept too, in fp32."""
+    moments_in_8_bits: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> 
     blocks = facts.blocks * block_bytes(facts, plan.precision)
     on_device = blocks if not plan.buffers else plan.buffers * block_bytes(facts, plan.precision)
     weights = on_device + outer_bytes(facts) if plan.buffers else facts.experts * (on_device + outer_bytes(facts))
-    factors = factor_count(work) * (FACTOR_TENSORS * (2 if plan.small_factors else 4) + (4 if work.averages else 0))
+    factors = factor_count(work) * _factor_bytes(work, plan)
     activations = _activation_units(work, plan) * unit
     dequantized = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if plan.precision.is_quantized else 0.0
     stored = facts.blocks * unit if plan.recomputes else 0.0
@@ -93,6 +96,13 @@ def forecast(work: Work, plan: TrainingPlan, machine: Machine | None = None) -> 
     host = (facts.experts * blocks if plan.buffers else 0.0) + (stored if plan.inputs_on_host else 0.0)
     host += (facts.experts - 1) * factors  # of two experts only the one whose turn it is has them on the device
     return TrainingForecast(plan, device, host, _step_seconds(work, plan, machine) if machine else 0.0)
+
+
+def _factor_bytes(work: Work, plan: TrainingPlan) -> float:
+    """Of each trained number: its value, gradient, moments and mean."""
+    each = 2 if plan.small_factors else 4
+    moment = MOMENT_IN_8_BITS if work.moments_in_8_bits else each
+    return FACTOR_TENSORS * each + MOMENTS * moment + (4 if work.averages else 0)
 
 
 def candidates() -> Iterator[TrainingPlan]:

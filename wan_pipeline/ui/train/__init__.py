@@ -46,6 +46,8 @@ class TrainRoom:
             layout.recipe.input,
             layout.steps.change,
             layout.dropout.change,
+            layout.optimizer.input,
+            layout.clips.change,
             layout.prompts.change,
         ]
         gr.on(

@@ -106,6 +106,7 @@ class TrainEvents:
             seed=typed.seed,
             steps=typed.steps,
             caption_dropout=typed.caption_dropout,
+            optimizer=typed.optimizer,
             regularisation_clips=typed.clips,
         )
 

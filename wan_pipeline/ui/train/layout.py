@@ -12,7 +12,7 @@ from wan_pipeline.errors import UserError
 from wan_pipeline.models.registry import DEFAULT_MODEL
 from wan_pipeline.requests.options import number
 from wan_pipeline.trainer.dataset.library import TAKEN
-from wan_pipeline.trainer.recipe import recipe_names
+from wan_pipeline.trainer.recipe import Change, Optimizer, recipe_names
 from wan_pipeline.ui.common.clock import room_clock
 from wan_pipeline.ui.common.events import FORWARD_CLICKS, Values
 from wan_pipeline.ui.common.layout import Layout
@@ -37,6 +37,8 @@ FIRST_DATASET = "pictures"
 CLIPS = (
     "Made of the captions and trained on beside them, without the trigger word, so that stills do not freeze motion."
 )
+OPTIMIZERS = [("the recipe's", ""), ("AdamW", Optimizer.ADAMW.value), ("AdamW, 8 bits", Optimizer.ADAMW_8BIT.value)]
+IN_8_BITS = "8 bits take less memory for its moments; bitsandbytes has to be installed."
 PROMPTS = "One per line, at most four. Each is a clip with every checkpoint and with the base model."
 
 
@@ -51,6 +53,8 @@ class Typed:
     trigger: str
     steps_text: str
     dropout_text: str
+    optimizer: str | None
+    """None for the recipe's."""
     seed_text: str
     clips_text: str
     prompts: tuple[str, ...]
@@ -71,9 +75,9 @@ class Typed:
         return number("caption dropout")(self.dropout_text) if self.dropout_text else None
 
     @property
-    def changes(self) -> dict[str, int | float | None]:
+    def changes(self) -> dict[str, Change]:
         """Of the recipe. Raises UserError for what is no number."""
-        return {"steps": self.steps, "caption_dropout": self.caption_dropout}
+        return {"steps": self.steps, "caption_dropout": self.caption_dropout, "optimizer": self.optimizer}
 
     @property
     def seed(self) -> int:
@@ -115,6 +119,7 @@ class TrainLayout(Layout):
                 self.trigger,
                 self.steps,
                 self.dropout,
+                self.optimizer,
                 self.seed,
                 self.clips,
                 self.prompts,
@@ -136,6 +141,7 @@ class TrainLayout(Layout):
             recipe=values[self.recipe] or "",
             trigger=" ".join((values[self.trigger] or "").split()),
             steps_text=(values[self.steps] or "").strip(),
+            optimizer=values[self.optimizer] or None,
             dropout_text=(values[self.dropout] or "").strip(),
             seed_text=(values[self.seed] or "").strip(),
             clips_text=(values[self.clips] or "").strip(),
@@ -184,6 +190,7 @@ class TrainLayout(Layout):
         with gr.Row(elem_classes="duo"):
             self.steps = gr.Textbox(label="Steps", max_lines=1, placeholder="the recipe's", min_width=100)
             self.seed = gr.Textbox("1", label="Seed", max_lines=1, min_width=100)
+        self.optimizer = gr.Dropdown(OPTIMIZERS, value="", label="Optimizer", info=IN_8_BITS)
         self.clips = gr.Textbox(label="Clips of the base model", max_lines=1, placeholder="none", info=CLIPS)
         self.prompts = gr.Textbox(label="Prompts of samples", lines=3, max_lines=6, info=PROMPTS)
         self.recipe_words = gr.HTML("", elem_classes="recipe-words")
