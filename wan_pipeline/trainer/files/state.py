@@ -22,6 +22,9 @@ from wan_pipeline.trainer.factors import tensors_sha256
 
 FACTS, IDENTITY, SHA256 = "facts", "identity", "sha256"
 """Keys of the file's metadata."""
+RECIPE = "recipe"
+ADDED_SINCE = {"optimizer": "adamw"}
+"""Entries that the recipes of the first files lack, with what was done then."""
 MAX_FACTS = 64 * 2**20
 """Bytes of JSON. The order of 20,000 examples has 200 kB."""
 
@@ -85,7 +88,10 @@ def read_header(path: Path) -> StateHeader:
     with _reading(path), safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         facts = parse(Facts, parse_json(metadata[FACTS], MAX_FACTS))
-        return StateHeader(facts, parse(dict[str, Any], parse_json(metadata[IDENTITY])), metadata[SHA256])
+        identity = parse(dict[str, Any], parse_json(metadata[IDENTITY]))
+        if isinstance(recipe := identity.get(RECIPE), dict):
+            identity[RECIPE] = {**ADDED_SINCE, **recipe}
+        return StateHeader(facts, identity, metadata[SHA256])
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> TrainingState:
