@@ -49,7 +49,8 @@ demo-model: setup  ## train the demo model anew, about half an hour on one large
 space: setup  ## write build/space, to be pushed as a Hugging Face Space (ARGS="--hardware zerogpu --run")
 	$(BIN)/python -m space $(ARGS)
 
-soak: $(DEVELOPMENT)  ## run the long tests that `make test` leaves out: training, whole grids, 2000 jobs and 300 kills
+soak: $(DEVELOPMENT)  ## run what `make test` leaves out, an hour or more: whole grids, long flows, 2000 jobs and 300 kills
+	.ci/install-chromium
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 # Installed again only when the requirements have changed.

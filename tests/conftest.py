@@ -19,8 +19,8 @@ from tests.support.queues import OpenQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
-OWN_APPS = ("test_accessibility.py", "test_strangers.py")
-"""Tests of the page with an app of their own."""
+SECOND_APP = ("test_accessibility.py", "test_strangers.py")
+"""Tests of the page that share a second app and a second browser."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,14 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Most tests of the page share one app and one browser, and take the longest: they begin first, in one process, and
-    the audit of all rooms, as long as half of them, in another. Of the others each file stays in one process, for its
-    fixtures.
+    """The tests of the page take the longest: they begin first, in two processes, each with one app and one browser. Of
+    the others each file stays in one process, for its fixtures.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     for item in items:
-        file = item.nodeid.partition("::")[0]
-        group = "page" if item.get_closest_marker("browser") and not file.endswith(OWN_APPS) else file
+        group = file = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("browser"):
+            group = "second page" if file.endswith(SECOND_APP) else "page"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.soak import soaked
 from wan_pipeline.settings import REPOSITORY
 
 LEARNING = {"torch", "diffusers", "transformers", "accelerate", "optimum", "peft", "safetensors"}
@@ -41,7 +42,7 @@ for room in {LIGHT_ROOMS}:
     [
         (f"import wan_pipeline.settings, wan_pipeline.errors, wan_pipeline.wording, app\n{HELP}", ANY_LIBRARY),
         (f"{PUBLIC_NAMES}\n{REFUSED}\n{EVERY_MODULE}", HEAVY),
-        (PAGE, HEAVY - {"gradio"}),
+        soaked(PAGE, HEAVY - {"gradio"}),
     ],
     ids=["package, help and app", "public names, user errors and every module below the engine", "page"],
 )

@@ -72,6 +72,7 @@ def pip(python: str, *arguments: str | Path) -> None:
     subprocess.run([python, "-m", "pip", "--quiet", *map(str, arguments)], check=True)
 
 
+@pytest.mark.soak
 def test_the_wheel_holds_all_of_the_package_and_the_presets(wheel: Path) -> None:
     sources = [path for path in (REPOSITORY / "wan_pipeline").rglob("*") if path.is_file()]
     expected = {path.relative_to(REPOSITORY).as_posix() for path in sources if path.suffix not in (".pyc", ".part")}

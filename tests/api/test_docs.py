@@ -27,6 +27,7 @@ SMALL = (
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "python" and "Settings()" not in text])
 def test_a_program_of_the_docs(served: Served, block: str, tmp_path: Path) -> None:
     key = served.key(Role.MAKE)
@@ -39,6 +40,7 @@ def test_a_program_of_the_docs(served: Served, block: str, tmp_path: Path) -> No
     wait_for(lambda: served.studio.jobs.existing(job.id).clip, "the clip")
 
 
+@pytest.mark.soak
 def test_the_studio_in_python(tmp_path: Path) -> None:
     (block,) = [text for _, text in BLOCKS if "Settings()" in text]
     block = "from pathlib import Path\n" + block.replace(

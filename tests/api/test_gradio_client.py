@@ -82,6 +82,7 @@ def make_clips(served: Served, key: str, picture: Path, **headers: str) -> None:
         program.predict("video_0", api_name="/status")
 
 
+@pytest.mark.soak
 def test_the_owner_and_a_guest_make_clips_by_the_whole_app(page: Served, picture: Path, tmp_path: Path) -> None:
     make_clips(page, "", picture)
     make_clips(page, page.key(Role.MAKE), picture, **TUNNEL)
@@ -141,6 +142,7 @@ def guest(served: Served, key: str) -> httpx.Client:
     return httpx.Client(base_url=served.address, headers=headers, timeout=60, trust_env=False)
 
 
+@pytest.mark.soak
 def test_no_path_of_the_disk_is_opened(served: Served, picture: Path) -> None:
     """Nor an address, nor what another key uploaded; an upload's answer tells no folder."""
     with guest(served, served.key(Role.MAKE)) as one, guest(served, served.key(Role.MAKE)) as two:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import httpx
+import pytest
 
 from tests.api.conftest import Served
 from tests.support.studios import QUICK, wait_for
@@ -26,6 +27,7 @@ def listed(served: Served, limit: int, key: str = "") -> list[str]:
             assert page["last_id"] == ids[-1]
 
 
+@pytest.mark.soak
 def test_every_video_is_on_one_page(served: Served) -> None:
     studio = served.studio
     done = studio.submit(QUICK)

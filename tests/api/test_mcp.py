@@ -13,6 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.api.conftest import Served
 from tests.support.asynchronous import run_async
+from tests.support.soak import soaked
 from wan_pipeline.access.roles import Role
 from wan_pipeline.api.responses import UNAVAILABLE, sentence_of
 from wan_pipeline.errors import StorageError
@@ -38,7 +39,7 @@ def run(served: Served, key: str, work: Any) -> None:
     run_async(connected())
 
 
-@pytest.mark.parametrize("role", [None, Role.MAKE])
+@pytest.mark.parametrize("role", [soaked(None), Role.MAKE])
 def test_an_agent_makes_a_clip(served: Served, role: Role | None) -> None:
     key = served.key(role) if role else ""
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.api.conftest import Served
+from tests.support.soak import soaked
 from wan_pipeline.access.roles import Role
 from wan_pipeline.clips.read import read_frames
 
@@ -20,7 +21,7 @@ def client(served: Served, key: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{served.address}/v1", api_key=key, max_retries=0)
 
 
-@pytest.mark.parametrize("role", [None, Role.MAKE])
+@pytest.mark.parametrize("role", [soaked(None), Role.MAKE])
 def test_a_clip_by_the_openai_package(served: Served, role: Role | None, tmp_path: Path) -> None:
     """By the owner's own programs, which bring any key, and by a guest's."""
     videos = client(served, served.key(role) if role else "none").videos
@@ -35,6 +36,7 @@ def test_a_clip_by_the_openai_package(served: Served, role: Role | None, tmp_pat
     assert video.id not in [found.id for found in videos.list() if found.status == "completed"]
 
 
+@pytest.mark.soak
 def test_from_a_picture_by_the_openai_package(served: Served) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (160, 160), "red").save(picture, "PNG")

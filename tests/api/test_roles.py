@@ -120,6 +120,7 @@ def test_two_guests_see_nothing_of_each_other(served: Served) -> None:
         assert (comment["text"], comment["author"][:5]) == ("mine", "Guest")
 
 
+@pytest.mark.soak
 def test_a_guest_bins_only_what_they_made(served: Served) -> None:
     job_id = served.studio.submit(QUICK, "film")
     wait_for(lambda: served.studio.jobs.existing(job_id).clip, "the owner's clip")
@@ -229,6 +230,7 @@ def test_a_guest_learns_of_no_other_clip_or_lora(served: Served, settings: Setti
         assert (own["status"], own["queue_position"]) == ("queued", None)
 
 
+@pytest.mark.soak
 def test_a_guest_leaves_room_for_the_comments_of_others(served: Served) -> None:
     job_id = served.studio.submit(QUICK, "film")
     wait_for(lambda: served.studio.jobs.existing(job_id).clip, "the clip")

@@ -39,6 +39,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(TEST_SECONDS)]
 
 DIALOG = "[role=dialog], dialog[open]"
 TUNNEL = "someone.gradio.live"
+ROOMS = {
+    "Create": "#view",
+    "Queue": ".now",
+    "Shots": "#shots-board .nothing",
+    "Cut": ".cut-nothing",
+    "Gallery": ".clip",
+    "LoRAs": ".lora-card",
+    "Train": "#dataset-report",
+    "Models": "#model-grid .model",
+}
+"""What each shows once it is open."""
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +63,24 @@ def filled(workspace: Path, address: str) -> Iterator[Filled]:
     empty(filled)
 
 
-@pytest.fixture
-def auditor() -> Iterator[Auditor]:
-    auditor = Auditor(list(Look))
+@pytest.fixture(params=[list(Look)], ids=["every look"])
+def auditor(request: pytest.FixtureRequest) -> Iterator[Auditor]:
+    auditor = Auditor(request.param)
     yield auditor
     assert not auditor.found, "\n".join(["", *auditor.found])
 
 
+@pytest.mark.parametrize("auditor", [[Look.LIGHT]], indirect=True, ids=["light"])
+def test_every_room_by_day(visitor: Visitor, filled: Filled, auditor: Auditor) -> None:
+    """What each room shows first. All that opens in it, and the other looks, are in the long test below."""
+    page = visitor.open()
+    for room, first in ROOMS.items():
+        page.get_by_role("tab", name=re.compile(f"^{room}")).click()
+        expect(page.locator(first).first).to_be_visible()
+        auditor.look(page, room)
+
+
+@pytest.mark.soak
 def test_03_every_room_dialog_and_group_of_radio_buttons(
     visitor: Visitor, filled: Filled, workspace: Path, auditor: Auditor
 ) -> None:

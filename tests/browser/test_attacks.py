@@ -62,6 +62,7 @@ def snapshot(workspace: Path, but: str = "") -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.soak
 @pytest.mark.browser
 def test_no_box_opens_a_file_of_the_disk(address: str, tmp_path: Path) -> None:
     """Not even for a program at this computer: a page elsewhere might have made the request."""

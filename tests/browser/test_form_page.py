@@ -49,6 +49,7 @@ def test_a_custom_size_off_the_grid_gets_a_sentence(visitor: Visitor) -> None:
     expect(panel(page).locator(".notice:visible")).to_contain_text("Width 321 is not a multiple of 32")
 
 
+@pytest.mark.soak
 def test_a_length_beyond_the_model_is_held_back(visitor: Visitor) -> None:
     page = visitor.open()
     number = panel(page).get_by_label("number input for Length in seconds")
@@ -114,6 +115,7 @@ def test_7_the_frame_over_a_picture_is_moved_by_keys_and_pointer(visitor: Visito
     expect(frame).to_have_count(0)
 
 
+@pytest.mark.soak
 def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:
     page = visitor.open()
     panel(page).get_by_role("button", name="LoRAs").click()
@@ -123,6 +125,7 @@ def test_a_lora_that_is_none_gets_a_sentence(visitor: Visitor) -> None:
     expect(panel(page).locator(".lora-found small")).to_contain_text("LoRA 'not_a_lora' cannot be read")
 
 
+@pytest.mark.soak
 def test_the_form_survives_a_reload(visitor: Visitor) -> None:
     page = visitor.open()
     panel(page).get_by_label("Model").click()

@@ -116,6 +116,7 @@ def test_clips_are_found_starred_noted_and_binned(visitor: Visitor, clips: dict[
     expect(page.locator(".clip .title")).to_have_text([PROMPTS["noir"]])
 
 
+@pytest.mark.soak
 def test_what_was_typed_for_a_clip_is_not_shown_with_the_next(visitor: Visitor, clips: dict[str, str]) -> None:
     page = open_gallery(visitor)
     sheet = open_sheet(page, PROMPTS["plain"])
@@ -139,6 +140,7 @@ def test_what_was_typed_for_a_clip_is_not_shown_with_the_next(visitor: Visitor, 
     expect(note).to_have_value("of the plain one")
 
 
+@pytest.mark.soak
 def test_two_clips_play_as_one(visitor: Visitor, clips: dict[str, str]) -> None:
     page = open_gallery(visitor)
     for name in ("plain", "noir"):
@@ -160,6 +162,7 @@ def test_two_clips_play_as_one(visitor: Visitor, clips: dict[str, str]) -> None:
     expect(view).to_have_count(0)
 
 
+@pytest.mark.soak
 def test_a_clip_gives_its_settings_back(visitor: Visitor, clips: dict[str, str]) -> None:
     page = open_gallery(visitor)
     open_sheet(page, PROMPTS["noir"]).get_by_role("button", name="Reuse settings").click()
@@ -200,6 +203,7 @@ def test_a_copy_to_share_tells_nothing_and_verifying_tells_all(visitor: Visitor,
     expect(sheet.get_by_role("button", name="Open folder")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, own_clip: str, workspace: Path) -> None:
     page = open_gallery(visitor)
     open_sheet(page, own_clip).get_by_role("button", name="Delete").click()
@@ -215,6 +219,7 @@ def test_the_bin_asks_before_it_is_emptied(visitor: Visitor, own_clip: str, work
     assert list((workspace / "clips" / "bin").iterdir()) == []
 
 
+@pytest.mark.soak
 def test_an_export_is_followed_though_the_answer_to_its_click_is_lost(visitor: Visitor, own_clip: str) -> None:
     """With that answer went the start of the page's timer."""
     page = open_gallery(visitor)
@@ -234,6 +239,7 @@ def test_an_export_is_followed_though_the_answer_to_its_click_is_lost(visitor: V
     expect(page.locator("#exported")).to_contain_text("is being saved")
 
 
+@pytest.mark.soak
 def test_a_sound_file_goes_under_a_clip(visitor: Visitor, own_clip: str, tmp_path: Path) -> None:
     page = open_gallery(visitor)
     sheet = open_sheet(page, own_clip)

@@ -81,6 +81,7 @@ def test_a_file_is_dropped_found_used_ordered_weighted_and_comes_back(visitor: V
     expect(card(page, "wash").locator("img")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_a_lora_that_does_not_fit_is_greyed_with_the_reason_and_stands_at_its_row(
     visitor: Visitor, workspace: Path
 ) -> None:
@@ -114,6 +115,7 @@ def _type_without_effect(page: Page) -> None:
     expect(curve).to_have_attribute("points", points)
 
 
+@pytest.mark.soak
 def test_the_picture_beside_a_file_is_on_its_card_and_for_the_owner_alone(
     visitor: Visitor, workspace: Path, address: str
 ) -> None:

@@ -92,6 +92,7 @@ def test_settings_with_a_lora_that_is_gone_get_a_sentence(visitor: Visitor, work
     expect(page.locator(".notice:visible")).to_contain_text("There is no LoRA 'gone'")
 
 
+@pytest.mark.soak
 def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
     page = visitor.open()
     make_short(page)
@@ -119,6 +120,7 @@ def test_settings_come_back(visitor: Visitor, workspace: Path) -> None:
     expect(page.locator(".notice:visible")).to_contain_text("it may have been moved, deleted or damaged")
 
 
+@pytest.mark.soak
 def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
     page = visitor.open()
     panel(page).get_by_label("Custom").check()
@@ -137,6 +139,7 @@ def test_a_job_outlives_its_tab_and_can_be_cancelled(visitor: Visitor) -> None:
     expect(again.get_by_role("button", name="Cancel")).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_answers_that_are_lost_leave_nothing_wrong_on_the_page(visitor: Visitor) -> None:
     """Of the stage's polls: that after Generate, with which the page begins to poll, and the one that tells the end."""
     answers: list[bool] = []

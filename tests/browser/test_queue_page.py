@@ -113,6 +113,7 @@ def test_rows_change_places_and_states(visitor: Visitor, queue: OpenQueue) -> No
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+@pytest.mark.soak
 def test_09_an_open_menu_stays_open_when_the_list_changes(visitor: Visitor, queue: OpenQueue) -> None:
     queue.editor.submit(make_request(prompt="clip a"))
     page = open_queue(visitor)
@@ -125,6 +126,7 @@ def test_09_an_open_menu_stays_open_when_the_list_changes(visitor: Visitor, queu
     expect(page.get_by_role("dialog")).to_contain_text("Submitted")
 
 
+@pytest.mark.soak
 def test_01_an_open_queue_is_followed_after_a_reload(visitor: Visitor, queue: OpenQueue) -> None:
     """Its clock once stood still until the room was left and entered again."""
     queue.editor.submit(make_request(prompt="clip a"))
@@ -140,6 +142,7 @@ def test_01_an_open_queue_is_followed_after_a_reload(visitor: Visitor, queue: Op
     expect(page.locator("#rooms [role=tab][data-count]")).to_have_attribute("data-count", "3")
 
 
+@pytest.mark.soak
 def test_only_what_is_open_is_asked_for_while_clips_wait(visitor: Visitor, queue: OpenQueue) -> None:
     """The hidden stage was drawn as often as an open one, in every room."""
     queue.editor.submit(make_request(prompt="clip a"))
@@ -164,6 +167,7 @@ def test_only_what_is_open_is_asked_for_while_clips_wait(visitor: Visitor, queue
     assert any(OF_STAGE in each for each in asked)
 
 
+@pytest.mark.soak
 def test_a_waiting_clip_is_changed_in_the_form(visitor: Visitor, queue: OpenQueue) -> None:
     job_id = queue.editor.submit(make_request(prompt="not quite right"))
     page = open_queue(visitor)

@@ -134,6 +134,7 @@ def test_a_guests_key_opens_no_route_of_the_owners_page(address: str, workspace:
             assert path != "/config" or len(json.loads(content)["dependencies"]) == 3, "the endpoints, and no page"
 
 
+@pytest.mark.soak
 @pytest.mark.browser
 def test_two_browsers_with_two_keys(browser: Browser, address: str, workspace: Path) -> None:
     """The owner makes the links on the page; each guest makes a clip, sees it alone, and is out when it is revoked."""

@@ -45,6 +45,7 @@ def test_show_is_for_people_and_for_programs(clip: Path, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out) == read_receipt(clip)
 
 
+@pytest.mark.soak
 def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
     folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_forced_plan_is_kept_shown_followed_and_comes_back(
         assert recovered.missing == () and studio.requests.resolve(recovered.draft) == recovered.request
 
 
+@pytest.mark.soak
 def test_show_does_not_let_a_receipt_write_to_the_terminal(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     receipt = read_receipt(clip)
     receipt["request"]["prompt"] = "red\x1b[2J ball\r\nend"
@@ -128,6 +130,7 @@ def test_show_needs_neither_torch_nor_a_workspace(clip: Path, tmp_path: Path) ->
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.soak
 def test_7_how_the_picture_was_fitted_is_shown_verified_and_comes_back(
     folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

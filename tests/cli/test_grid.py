@@ -16,6 +16,7 @@ def folders(tmp_path: Path, tiny_demo: Path) -> list[str]:
     return make_folders(tmp_path, tiny_demo)
 
 
+@pytest.mark.soak
 def test_a_grid_is_told_before_it_is_queued_and_made_once(folders: list[str]) -> None:
     clip = ["queue", "add", *SIZE, "--seed", "1", "--prompt", "a {red|blue} ball", "--grid", "guidance=2,3"]
     dry = wan(*folders, *clip, "--dry-run", "--json")

@@ -75,6 +75,7 @@ def test_any_alphabet_goes_through_any_terminal(output: list[str], folders: list
     assert (json.loads(last)["request"]["prompt"] == "一个红球") if output else last.endswith(".mp4")
 
 
+@pytest.mark.soak
 def test_an_image_gives_the_same_frames_in_another_process(folders: list[str], tmp_path: Path) -> None:
     Image.linear_gradient("L").convert("CMYK").save(tmp_path / "in.jpg")
     result = generate(folders, *QUICK, "--image", tmp_path / "in.jpg", "--seed", "3", "--json")
@@ -147,6 +148,7 @@ def test_folders_that_refuse(folders: list[str], tmp_path: Path) -> None:
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.soak
 def test_a_disk_that_fills_while_saving(folders: list[str], tmp_path: Path) -> None:
     """Room enough at the start; a stranger takes it while the clip is made."""
     with small_disk(tmp_path / "disk", "40m") as disk:

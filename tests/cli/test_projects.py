@@ -28,6 +28,7 @@ def ran(folders: list[str], *arguments: str | Path) -> subprocess.CompletedProce
     return result
 
 
+@pytest.mark.soak
 def test_a_project_gives_its_clips_their_setup_names_and_copies(folders: list[str], tmp_path: Path) -> None:
     setup = ["--model", MODEL, *SIZE, "--steps", "3", "--prompt-after", "warm light", "--preset", "noir"]
     names = ["--naming", "{project}/{take:03}_{seed}", "--output-folder", tmp_path / "out", "--draft", "steps=2"]

@@ -48,6 +48,7 @@ def listed(folders: list[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.soak
 def test_a_file_from_csv_to_clips(folders: list[str], tmp_path: Path) -> None:
     """The whole evening: a list in, and in the morning every job says what became of it."""
     Image.new("RGB", (160, 128), "orange").save(tmp_path / "photo.png")
@@ -162,6 +163,7 @@ def test_bad_rows_are_all_named(folders: list[str], tmp_path: Path) -> None:
     assert [json.loads(line)["request"]["prompt"] for line in skipped.stdout.splitlines()] == ["a"]
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process")
 def test_ctrl_c_gives_the_clip_back(folders: list[str], tmp_path: Path) -> None:
     add(folders, *CLIP, *ENDLESS)

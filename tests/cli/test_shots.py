@@ -31,6 +31,7 @@ def refused(folders: list[str], *arguments: str | Path) -> str:
     return result.stderr
 
 
+@pytest.mark.soak
 def test_a_shot_list_becomes_takes_that_are_picked(folders: list[str], tmp_path: Path) -> None:
     wan(*folders, "projects", "create", "Film", *SIZE, "--naming", "{project}/{scene}_{shot}_{take:03}")
     (tmp_path / "list.csv").write_text("scene,shot,description\n1,010,a red ball\n1,020,a blue fish\n")
@@ -77,6 +78,7 @@ def test_shots_of_no_project_are_of_the_default_one(folders: list[str]) -> None:
     assert lines == ["010           open      1 take"]
 
 
+@pytest.mark.soak
 def test_a_sheet_of_a_clip_that_was_made_without_the_queue(folders: list[str], tmp_path: Path) -> None:
     clip = told(folders, "generate", *SIZE, "--prompt", "a red ball")["clip"]
     made = told(folders, "contact-sheet", clip, "--output", tmp_path / "sheet.png")

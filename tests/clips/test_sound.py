@@ -122,6 +122,7 @@ def test_what_is_no_sound_is_refused(long_clip: Path, tmp_path: Path) -> None:
     assert long_clip.read_bytes() == before
 
 
+@pytest.mark.soak
 def test_on_the_command_line_and_verified(
     folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.support import tiny
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
+from tests.support.soak import soaked
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.clips.inputs.images import ingest
 from wan_pipeline.clips.inputs.videos import ingest_video
@@ -136,7 +137,7 @@ def test_first_and_last_frame(settings, pictures):
 
 @pytest.mark.parametrize(
     "parts",
-    ["text", "video+mask", "all", *(pytest.param(part, marks=pytest.mark.soak) for part in ("video", "reference"))],
+    ["all", *map(soaked, ("text", "video", "video+mask", "reference"))],
 )
 def test_vace(settings, pictures, video, parts):
     tiny.write_vace(settings.models / "wan2.1-vace-1.3b")

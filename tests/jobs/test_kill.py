@@ -26,6 +26,7 @@ ENDS = {EventKind.DONE, EventKind.ADOPTED, EventKind.FAILED, EventKind.CANCELLED
 EXPLAINS_A_START = {EventKind.SUBMITTED, EventKind.INTERRUPTED, EventKind.RELEASED, EventKind.PLAN_LOWERED}
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_40_jobs_and_a_kill_at_every_point(settings: Settings, warm: Warm, tmp_path: Path) -> None:
     assert kill(settings, warm, tmp_path, jobs=40, random_lives=2, app_kills=1, seed=7) >= 15

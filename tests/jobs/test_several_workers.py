@@ -22,6 +22,7 @@ from wan_pipeline.storage.locks import WorkspaceLocks
 from wan_pipeline.studio import Studio
 
 
+@pytest.mark.soak
 def test_two_workers_share_the_queue_and_each_is_started_again_alone(settings: Settings, warm: Warm) -> None:
     with opened_warm(replace(settings, devices="0,1"), warm) as studio:
         studio.start()

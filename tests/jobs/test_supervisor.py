@@ -79,6 +79,7 @@ def turn(studio: Studio, job_id: str, attempts: int) -> Job:
     return seen[0]
 
 
+@pytest.mark.soak
 def test_a_job_that_was_only_there_when_its_neighbour_killed_the_worker_is_not_blamed(
     studio: Studio, settings: Settings
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_job_that_was_only_there_when_its_neighbour_killed_the_worker_is_not_b
     assert states == [JobState.DONE, JobState.QUARANTINED, JobState.DONE]
 
 
+@pytest.mark.soak
 def test_a_worker_asked_to_stop_gives_its_job_back(studio: Studio, settings: Settings) -> None:
     studio.start()
     job_id = studio.submit(ENDLESS)
@@ -112,6 +114,7 @@ def test_a_worker_asked_to_stop_gives_its_job_back(studio: Studio, settings: Set
     assert leftovers(settings) == []
 
 
+@pytest.mark.soak
 def test_workers_stopped_before_they_have_a_job_are_not_taken_for_broken(studio: Studio) -> None:
     studio.queue.pause_queue()
     studio.start()
@@ -125,6 +128,7 @@ def test_workers_stopped_before_they_have_a_job_are_not_taken_for_broken(studio:
     assert studio.jobs.job(job_id).state is JobState.DONE
 
 
+@pytest.mark.soak
 def test_a_worker_that_hangs_is_ended_and_the_job_goes_on(settings: Settings, warm: Warm) -> None:
     """Its process is stopped, as a device or a disk that does not answer stops it, and still holds its lock."""
     with opened_warm(settings, warm, stall_seconds=BEAT_SECONDS + 1) as studio:
@@ -222,6 +226,7 @@ def test_a_job_goes_on_when_its_app_is_killed(settings: Settings) -> None:
         wait_for(lambda: not WorkspaceLocks(settings.workspace).worker_is_alive(), "the worker's end")
 
 
+@pytest.mark.soak
 def test_a_second_app_looks_on_and_takes_over_when_the_first_has_left(settings: Settings, warm: Warm) -> None:
     with opened_warm(settings, warm) as second:
         with opened_warm(settings, warm) as first:

@@ -111,6 +111,7 @@ def test_they_go_along_in_the_projects_zip(studio: Studio, settings: Settings, p
         assert isinstance(taken.missing[0], Need)
 
 
+@pytest.mark.soak
 def test_the_command_line_tells_what_is_not_used(tmp_path: Path, tiny_demo: Path, photo: Path) -> None:
     folders = make_folders(tmp_path, tiny_demo)
 

@@ -63,6 +63,7 @@ def test_every_checkpoint_is_queued_at_every_weight_and_the_base_once(trained: S
     assert len(prepared.prepared.clips) == 1, "the clip at weight 1 is known"
 
 
+@pytest.mark.soak
 def test_its_sheet_has_labelled_axes(trained: Settings, studio: Studio, tmp_path: Path) -> None:
     grid = queued(studio, steps=(4,))
     with pytest.raises(UserError, match="No clip of the grid of 'look' is done"):

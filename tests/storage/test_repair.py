@@ -165,6 +165,7 @@ def test_the_queue_goes_on_from_a_backup_while_the_app_is_open(settings: Setting
         assert [studio.jobs.job(job_id).state for job_id in ids] == [JobState.DONE] * 2
 
 
+@pytest.mark.soak
 def test_clips_made_since_the_backup_are_found_and_not_made_twice(settings: Settings, warm: Warm) -> None:
     with opened_warm(settings, warm) as studio:
         ids = [studio.submit(replace(QUICK, seed=seed)) for seed in range(2)]

@@ -116,6 +116,7 @@ def test_a_model_that_says_nothing_leaves_no_caption(
     assert not (folder / "0.txt").exists()
 
 
+@pytest.mark.soak
 def test_a_model_in_the_cache_writes_those_of_the_page(
     settings: Settings,
     folder: Path,

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from transformers import CLIPImageProcessorPil, CLIPVisionModel
 
 from tests.support import tiny
+from tests.support.soak import soaked
 from tests.support.trainings import Watcher
 from wan_pipeline.clips.encode import encode
 from wan_pipeline.errors import Cancelled, UserError
@@ -88,7 +89,7 @@ def test_the_first_frame_is_given_as_the_pipeline_gives_it(request_of: TrainingR
     assert given.beside[0, :4].amax(dim=(0, 2, 3)).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("model", "files"), [(WITH_ENCODER, 1), (EXPERTS, 2)])
+@pytest.mark.parametrize(("model", "files"), [(WITH_ENCODER, 1), soaked(EXPERTS, 2)])
 def test_it_is_trained_and_goes_on_to_the_same_bits(
     model: str, files: int, request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def started(request: TrainingRequest, settings: Settings) -> tuple[_Training, Wa
     return training, watcher
 
 
+@pytest.mark.soak
 def test_the_base_model_makes_clips_once(
     request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,9 @@ def download(tmp_path: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "proxies",
     [
-        {"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}", "all_proxy": f"socks5://{NOBODY}"},
+        soaked(
+            {"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}", "all_proxy": f"socks5://{NOBODY}"}
+        ),
         soaked({"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}"}),
         soaked({"all_proxy": f"socks5://{NOBODY}"}),
         soaked({"ALL_PROXY": f"socks4://{NOBODY}", "NO_PROXY": "example.com"}),

@@ -38,6 +38,7 @@ def made(studio: Studio, draft: Draft, made_by: str) -> str:
     return job_id
 
 
+@pytest.mark.soak
 def test_a_visitors_clip_goes_with_all_its_files(space_studio: Studio, tmp_path: Path) -> None:
     studio = space_studio
     secret, visitor = studio.keys.create_for_visitor(VISIT)

@@ -10,6 +10,7 @@ from diffusers import WanTransformer3DModel
 
 from tests.engine.lora.test_lora_merged import HOME, INPUTS, MODEL
 from tests.support import adapters, tiny
+from tests.support.soak import soaked
 from wan_pipeline.engine.loading.loaded import guards_on_hooks
 from wan_pipeline.engine.lora.adapters import applied, read_weights
 from wan_pipeline.engine.lora.factor import Factor
@@ -22,7 +23,7 @@ NAMES = ((1, "client a"), (2, "client b"))
 CASES = Path(__file__).parents[2] / "lora" / "cases"
 
 
-@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("merged", [soaked(False), True])
 @torch.inference_mode()
 def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> None:
     """The file changes norms, biases and modulation. Only tracing is tried: what a backend makes of it is torch's."""
@@ -54,7 +55,7 @@ def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> N
         assert torch.allclose(compiled(), plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("merged", [soaked(False), True])
 @torch.inference_mode()
 def test_switching_sets_of_a_compiled_model_compiles_nothing_again(
     settings: Settings, tmp_path: Path, merged: bool

@@ -39,7 +39,7 @@ def test_every_precision_streamed_is_the_same_as_resident(engine, place, model, 
     assert (frames(engine, request, f"streamed,{precision},{CHUNK}") == wanted).all()
 
 
-@pytest.mark.parametrize("model", [EXPERTS, "wan2.1-vace-1.3b"])
+@pytest.mark.parametrize("model", [EXPERTS, soaked("wan2.1-vace-1.3b")])
 def test_resident_blocks_and_experts_on_disk_change_no_bit(engine, place, model):
     request = place.request(model)
     wanted = frames(engine, request, f"resident,int8,{CHUNK}")
@@ -69,7 +69,7 @@ def test_a_lora_on_streamed_int8_is_that_on_resident_int8(engine, place):
         assert not (frames(engine, plain, f"streamed,int8,{more}{CHUNK}") == wanted).all()
 
 
-@pytest.mark.parametrize("model", ["demo", EXPERTS])
+@pytest.mark.parametrize("model", ["demo", soaked(EXPERTS)])
 def test_a_first_block_cache_streams_and_leaves_nothing(engine, place, model):
     plain = place.request(model, num_inference_steps=4)
     cached = replace(plain, first_block_cache=0.5)
@@ -85,7 +85,7 @@ def test_a_first_block_cache_streams_and_leaves_nothing(engine, place, model):
 
 
 @pytest.mark.parametrize("residency", ["streamed", soaked("resident")])
-@pytest.mark.parametrize("model", ["wan2.1-i2v-14b-480p", "wan2.1-vace-1.3b"])
+@pytest.mark.parametrize("model", ["wan2.1-i2v-14b-480p", soaked("wan2.1-vace-1.3b")])
 def test_conditioning_may_be_encoded_in_tiles(engine, place, model, residency):
     """Frames larger than a tile; smaller ones are encoded in one piece all the same."""
     for width, same in ((96, True), (288, False)):
@@ -95,7 +95,7 @@ def test_conditioning_may_be_encoded_in_tiles(engine, place, model, residency):
         assert np.abs(whole.astype(int) - tiles).mean() < 8
 
 
-@pytest.mark.parametrize("residency", ["resident", "streamed"])
+@pytest.mark.parametrize("residency", [soaked("resident"), "streamed"])
 def test_the_vae_in_bf16_and_in_tiles_gives_nearly_the_same_frames(engine, place, residency):
     request = place.request("wan2.1-t2v-1.3b", width=160, height=96)
     exact = frames(engine, request, f"{residency},int8,{CHUNK}")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.models.families import CHUNK, EXPERTS, assert_nothing_is_left, frames
 from tests.support.observers import Recorder
+from tests.support.soak import soaked
 from wan_pipeline.clips.provenance import Passes
 from wan_pipeline.engine.step_cache import PassCounter
 from wan_pipeline.requests.request import LoraChoice
@@ -26,11 +27,11 @@ def cached(place, model, kind, **changes):
     [
         ("demo", CacheKind.SEACACHE),
         ("demo", CacheKind.MAGCACHE),
-        ("demo", CacheKind.TAYLORSEER),
-        ("wan2.1-i2v-14b-480p", CacheKind.MAGCACHE),
-        (EXPERTS, CacheKind.SEACACHE),
         (EXPERTS, CacheKind.TAYLORSEER),
         (EXPERTS, CacheKind.FIRST_BLOCK),
+        soaked("demo", CacheKind.TAYLORSEER),
+        soaked("wan2.1-i2v-14b-480p", CacheKind.MAGCACHE),
+        soaked(EXPERTS, CacheKind.SEACACHE),
     ],
 )
 def test_a_cache_skips_passes_the_same_way_streamed_and_chunked(engine, place, model, kind):

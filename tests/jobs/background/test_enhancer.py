@@ -26,6 +26,7 @@ def test_models_of_many_words_need_an_instruction_model(studio: Studio) -> None:
     assert made.by == "grammar" and "red ball" in made.prompt
 
 
+@pytest.mark.soak
 def test_the_command_line_and_a_clip(tmp_path: Path, tiny_demo: Path) -> None:
     folders = make_folders(tmp_path, tiny_demo)
     told = wan(*folders, "prompt", "enhance", "a red ball", "--seed", "4", "--json")

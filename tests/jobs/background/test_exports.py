@@ -76,6 +76,7 @@ def test_what_goes_wrong_is_told(studio: Studio, clip: Path) -> None:
     assert studio.exports.of(clip) == end
 
 
+@pytest.mark.soak
 def test_one_at_a_time_in_a_process_of_its_own(studio: Studio, clip: Path) -> None:
     with WorkspaceLocks(studio.settings.workspace).exporter(), pytest.raises(UserError, match="is being exported"):
         studio.exports.start(clip, find_format("png8"))

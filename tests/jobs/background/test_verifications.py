@@ -62,6 +62,7 @@ def test_nothing_is_known_of_a_clip_that_was_never_verified(studio: Studio, clip
     assert studio.verifications.of(clip) is None
 
 
+@pytest.mark.soak
 def test_it_waits_while_the_queue_has_work_and_not_while_it_is_paused(studio: Studio, clip: Path) -> None:
     studio.queue.submit(studio.requests.resolve(DRAFT))
     thread = in_background(studio, clip)
@@ -71,6 +72,7 @@ def test_it_waits_while_the_queue_has_work_and_not_while_it_is_paused(studio: St
     assert studio.verifications.of(clip).verdict.identical
 
 
+@pytest.mark.soak
 def test_it_gives_way_to_the_queue_and_goes_on_from_where_it_stood(studio: Studio) -> None:
     clip = studio.in_process.render(replace(DRAFT, num_inference_steps=150), None, Recorder()).clip
     thread = in_background(studio, clip)

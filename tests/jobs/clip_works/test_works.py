@@ -61,6 +61,7 @@ def add(studio: Studio, clip_id: str, order: WorkOrder) -> None:
         rows.add(connection, clip_id, order)
 
 
+@pytest.mark.soak
 def test_one_after_another(studio: Studio, clip_ids: list[str]) -> None:
     first, second = clip_ids
     add(studio, first, WorkOrder(WorkKind.FRAMES, TWICE))
@@ -214,6 +215,7 @@ def test_how_long_it_takes_is_told_once_it_is_known(studio: Studio) -> None:
     assert studio.clip_works.told([job, final]).startswith(f"{what}about ")
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_an_open_app_starts_the_process_and_another_after_a_kill(studio: Studio, clip_ids: list[str]) -> None:
     def poll() -> None:

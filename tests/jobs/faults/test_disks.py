@@ -90,6 +90,7 @@ def test_23_a_disk_that_fills_up_while_a_clip_is_saved_fails_nothing(
         assert not studio.jobs.queue_state().paused and not waits(studio)
 
 
+@pytest.mark.soak
 def test_23_a_night_without_room_fails_nothing_and_computes_nothing(
     studio: Studio, settings: Settings, tmp_path: Path
 ) -> None:
@@ -258,6 +259,7 @@ def test_a_database_held_for_longer_than_one_try_costs_no_clip(
     assert studio.jobs.events(job_id)[-1].kind is EventKind.DONE
 
 
+@pytest.mark.soak
 def test_a_database_held_for_good_ends_the_worker_and_costs_no_clip(
     studio: Studio, settings: Settings, hold: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_wrong_name_is_refused(settings: Settings, tmp_path: Path, clip: Path)
     assert not (tmp_path / "b.mp4").exists()
 
 
+@pytest.mark.soak
 def test_on_the_command_line(
     settings: Settings, tmp_path: Path, clip: Path, network: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +115,7 @@ def test_on_the_command_line(
     assert "There is no interpolator 'x'" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_larger_and_more_frames_at_once(clip: Path, network: str, tmp_path: Path, settings: Settings) -> None:
     wanted = PostProcessing(upscale=2, interpolate=2, interpolator=network)
     made = post_process(clip, wanted, tmp_path / "both.mp4", settings, SilentObserver())

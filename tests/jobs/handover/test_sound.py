@@ -76,6 +76,7 @@ def test_what_cannot_be_is_refused(studio: Studio, clip: Path) -> None:
             resolve_for_clip(clip, draft, studio.models)
 
 
+@pytest.mark.soak
 def test_in_the_process_of_the_page(studio: Studio, clip: Path) -> None:
     clip_id = studio.gallery.at(clip).id
     studio.clip_works.start(clip_id, WorkOrder(WorkKind.SOUND, sound=SoundDraft("the sea", seed=3), lufs=-16.0))

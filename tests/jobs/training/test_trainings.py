@@ -160,6 +160,7 @@ def test_one_that_died_when_its_lora_was_written_is_done(studio: Studio, picture
     assert (job(studio, training_id).result.steps, job(studio, training_id).result.lora) == (JOB_STEPS, "look")
 
 
+@pytest.mark.soak
 def test_samples_show_every_checkpoint_beside_the_base(studio: Studio, pictures: Path, wanted: str) -> None:
     training_id = studio.trainings.submit(of(pictures), ["a red ball", "a blue fish"])
     assert train_next(studio.settings) is TrainingState.DONE
@@ -171,6 +172,7 @@ def test_samples_show_every_checkpoint_beside_the_base(studio: Studio, pictures:
     assert studio.gallery.newest_posters() == {}
 
 
+@pytest.mark.soak
 def test_what_it_told_before_it_stopped_for_samples_is_kept(
     studio: Studio, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_cut_of_an_older_version_is_read(studio: Studio, home: Settings) -> No
     assert cut == Cut("old", "24", (CutItem("one.mp4", 2),)) and studio.cuts.look(cut).frames == 7
 
 
+@pytest.mark.soak
 def test_options_on_the_command_line(home: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: object) -> dict:
         folders = ["--workspace", str(home.workspace)]

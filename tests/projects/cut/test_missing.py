@@ -15,6 +15,7 @@ from wan_pipeline.projects.cut.edits import moved, titled
 from wan_pipeline.studio import Studio
 
 
+@pytest.mark.soak
 def test_a_clip_that_is_gone_leaves_the_cut_to_be_edited(studio: Studio, tmp_path: Path) -> None:
     one, two = clips(studio.settings, "one", "two ü")
     gone = Path(shutil.copy(one, studio.settings.clips / "gone.mp4"))

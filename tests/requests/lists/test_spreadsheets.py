@@ -254,6 +254,7 @@ def _entities() -> bytes:
 # Long lists
 
 
+@pytest.mark.soak
 def test_15_five_thousand_rows_are_checked_in_three_seconds(studio: Studio, tmp_path: Path) -> None:
     Image.new("RGB", (320, 192), "orange").save(tmp_path / "photo.png")
     lines = "".join(f"ball {number},{number},noir,photo.png\n" for number in range(5000))

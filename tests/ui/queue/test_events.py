@@ -106,6 +106,7 @@ def test_pages_and_shelves_are_turned(studio: Studio, tab: Tab) -> None:
     assert tab.values[tab.layout.selection] == Selection("done")
 
 
+@pytest.mark.soak
 def test_what_cannot_be_done_any_more_is_said(studio: Studio, tab: Tab) -> None:
     job_id = studio.queue.submit(make_request())
     OpenQueue(studio.settings.database).worker.claim()

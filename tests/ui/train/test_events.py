@@ -103,6 +103,7 @@ def test_use_puts_the_lora_and_its_trigger_into_the_form(tab: Tab, studio: Studi
     assert studio.trainings.all() == []
 
 
+@pytest.mark.soak
 def test_use_in_the_open_project(tab: Tab, studio: Studio) -> None:
     training_id = done(studio)
     project = studio.projects.ensure("Kite film")[0]
