@@ -33,11 +33,11 @@ class Planner:
         """The plan for this clip with its forecast, whether it fits or not.
 
         `text` is the clip's own plan setting: a residency or a whole plan, before that of the settings. `machine` is
-        what is free, of which the spare, the memory limit and the clip's LoRAs are left out here. Raises
+        what is free, of which the spare and what is over the memory limit are left out here. Raises
         GenerationError for a text that names no plan.
         """
         text = text or self._settings.plan
-        clip, usable = Geometry.of(request, spec), self._usable(machine, request)
+        clip, usable = self._geometry(request, spec), self._usable(machine)
         if text and text not in set(Residency):
             return forecast(spec, clip, usable, read_plan(text))
         precision = Precision(request.quantization) if request.quantization else None
@@ -54,8 +54,8 @@ class Planner:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
         if failed.branches > 1:  # whichever device it was
             return replace(failed, branches=1)
-        clip, keeps_precision = Geometry.of(request, spec), request.quantization is not None
-        usable = self._usable(machine, request)
+        clip, keeps_precision = self._geometry(request, spec), request.quantization is not None
+        usable = self._usable(machine)
         smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
         return None if smaller is None else _with_loras(smaller, request)
 
@@ -67,25 +67,23 @@ class Planner:
         is_quicker = sage_speedup(machine.sage, spec.memory.head_size, clip.tokens(spec)) > 1
         return Attention.SAGE if in_16_bits and is_quicker else Attention.FASTEST
 
-    def _usable(self, machine: Machine, request: GenerationRequest) -> Machine:
-        """The part of the machine that this clip's model may use."""
+    def _usable(self, machine: Machine) -> Machine:
+        """The part of the machine that a clip may use."""
         if not machine.vram:
             return machine
-        vram, second = (
-            (1 - SPARE) * min(free, self._settings.memory_limit * GIB or free) - self._lora_bytes(request)
-            for free in (machine.vram, machine.second)
-        )
-        return replace(machine, vram=max(vram, 1.0), second=max(second, 0.0))  # no memory would mean no device
+        limit = self._settings.memory_limit * GIB
+        vram, second = ((1 - SPARE) * min(free, limit or free) for free in (machine.vram, machine.second))
+        return replace(machine, vram=max(vram, 1.0), second=second)  # no memory would mean no device
 
-    def _lora_bytes(self, request: GenerationRequest) -> int:
-        """Sizes of the clip's LoRA files, which lie on the device beside the model. Missing ones count nothing."""
+    def _geometry(self, request: GenerationRequest, spec: ModelSpec) -> Geometry:
+        """The clip's, with the sizes of its LoRA files. Missing ones count nothing."""
         total = 0
         for lora in request.loras:
             try:
                 total += sum(path.stat().st_size for path in self._loras.files(lora.name).values())
             except (LoraError, OSError):  # told when the LoRA is read
                 continue
-        return total
+        return replace(Geometry.of(request, spec), lora_bytes=total)
 
 
 def can_pair(paired: Forecast, request: GenerationRequest, machine: Machine) -> bool:
