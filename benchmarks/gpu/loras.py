@@ -142,7 +142,7 @@ def _compiled_graphs() -> int:
 def home_of(bench: Bench, residency: str) -> AdapterHome:
     """Where the engine keeps adapters for a plan."""
     on_device = residency == "resident" or bench.device.type == "cpu"
-    return AdapterHome(bench.device if on_device else torch.device("cpu"), DTYPE, pinned=not on_device)
+    return AdapterHome(bench.device if on_device else torch.device("cpu"), DTYPE)
 
 
 def write_lora(model: torch.nn.Module, bench: Bench, file: str = "rank64", seed: int = 0) -> Adapter:

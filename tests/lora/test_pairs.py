@@ -12,6 +12,7 @@ from wan_pipeline.engine.lora.adapters import AdapterHome, read_weights
 from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.check import match_adapters
 from wan_pipeline.lora.library import LoraLibrary
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.requests import options as words
 
@@ -75,7 +76,7 @@ def test_a_pair_has_weights_up_to_ten(library, model, pair):
     home = AdapterHome(torch.device("cpu"), torch.float32)
     whole, tenth = (read_weights(replace(found[1], weight=weight), home) for weight in (10.0, 1.0))
     for target, (update,) in whole.items():
-        assert torch.allclose(update.up, tenth[target][0].up * 10)
+        assert torch.allclose(update.tensors[Role.UP], tenth[target][0].tensors[Role.UP] * 10)
 
 
 def test_a_lone_half_is_for_its_expert_only(library, model, settings):

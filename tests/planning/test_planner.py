@@ -106,7 +106,23 @@ def test_loras_take_memory_of_the_device(lora, tmp_path):
         choose(make_request(**CLIP, quantization="int8", loras=loras), loras=tmp_path, memory_limit=23.0)
         for loras in ((), (lora,))
     )
-    assert with_lora.peak_vram <= ((1 - SPARE) * 23 - 8) * GIB < alone.peak_vram
+    assert alone.fits and alone.plan.residency is Residency.RESIDENT
+    assert with_lora.fits and with_lora.plan.residency is Residency.STREAMED
+    assert with_lora.peak_vram <= (1 - SPARE) * 23 * GIB < alone.peak_vram + 8 * GIB
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("resident", 1), ("offload", 1), ("streamed,int8", 2 / 40), ("streamed,int8,blocks=8", 10 / 40)],
+)
+def test_streamed_blocks_carry_their_share_of_a_lora(lora, tmp_path, text, share):
+    alone, with_lora = (
+        choose(make_request(**CLIP, loras=loras), text=text, loras=tmp_path).costs for loras in ((), (lora,))
+    )
+    added = with_lora[Stage.DENOISING].vram - alone[Stage.DENOISING].vram
+    assert added == pytest.approx(share * 8 * GIB)
+    beside_decoding = with_lora[Stage.DECODING].vram - alone[Stage.DECODING].vram
+    assert beside_decoding == (8 * GIB if text == "resident" else 0)
 
 
 def test_a_lora_that_is_missing_takes_none(tmp_path):

@@ -208,11 +208,7 @@ class Engine:
         loaded = self._holder.load(model, plan, self._planner.fastest)
         preview = load_preview(loaded.denoiser.vae, self._settings.cache / "previews", model.fingerprint)
         on_device = plan.residency is Residency.RESIDENT
-        home = AdapterHome(
-            place.device if on_device else CPU,
-            compute_dtype(plan, place),
-            pinned=not on_device and place.device.type == "cuda",
-        )
+        home = AdapterHome(place.device if on_device else CPU, compute_dtype(plan, place))
         steps, second_adapters = clip.request.num_inference_steps, Adapters()
         adapters, factors = read_adapters(summed(loras), home, place.device, steps)
         if clip.second is not None:

@@ -11,7 +11,7 @@ from wan_pipeline.planning.forecast import deficit, resident_bytes
 from wan_pipeline.planning.geometry import Geometry
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
-from wan_pipeline.planning.transformer import block_bytes, chunk_tokens
+from wan_pipeline.planning.transformer import buffer_bytes, chunk_tokens
 
 TILES = (512, 384, 256)
 """Sides in pixels of the decoder's tiles, fastest first."""
@@ -53,7 +53,7 @@ def size(cost: StageCost) -> float:
 
 def stage_candidates(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> list[Candidates]:
     """Candidates of every stage for this plan's residency and precision."""
-    facts, resident = spec.memory, resident_bytes(spec.memory, machine, plan)
+    facts, resident = spec.memory, resident_bytes(spec.memory, clip, machine, plan)
     beside_model = _beside(machine, resident)
     beside_vae = _beside(machine, resident + 4 * facts.vae_params) if resident else machine
     return [
@@ -103,7 +103,7 @@ def _denoising(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPl
     if plan.residency is not Residency.STREAMED:
         return [[plan], [chunked]]
     left = machine.vram - denoising_cost(spec, clip, machine, chunked).vram
-    room = max(0, min(facts.blocks - 1, int(left // block_bytes(facts, plan.precision))))
+    room = max(0, min(facts.blocks - 1, int(left // buffer_bytes(facts, clip, plan.precision))))
     counts = sorted({0, room, facts.blocks})
     return [[replace(chunked, blocks=blocks, disk=disk) for blocks in counts] for disk in range(facts.experts + 1)]
 

@@ -19,6 +19,7 @@ from wan_pipeline.planning.transformer import (
     RING_BLOCKS,
     activation_bytes,
     block_bytes,
+    buffer_bytes,
     cache_bytes,
     outer_bytes,
     pass_seconds,
@@ -91,21 +92,22 @@ def loading_cost(spec: ModelSpec, machine: Machine, plan: MemoryPlan) -> StageCo
 def denoising_cost(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> StageCost:
     """All passes, with the weights where the plan puts them. A CPU computes in fp32 in the machine's memory."""
     facts, tokens = spec.memory, clip.tokens(spec)
-    weights = transformer_bytes(facts, plan.precision)
+    weights, loras = transformer_bytes(facts, plan.precision), clip.lora_bytes
     active = activation_bytes(facts, tokens, plan) + WORKSPACE + cache_bytes(facts, tokens, clip.cache)
     passes = clip.passes_in_a_row(plan.devices) * pass_seconds(spec, clip, machine, plan)
     if not machine.vram:
-        return StageCost(0.0, weights + 2 * active, passes)
+        return StageCost(0.0, weights + loras + 2 * active, passes)
     block = block_bytes(facts, plan.precision)
     match plan.residency:
         case Residency.RESIDENT:
-            return StageCost(weights + active + 4 * (facts.vae_params + facts.image_encoder_params), block, passes)
+            others = loras + 4 * (facts.vae_params + facts.image_encoder_params)
+            return StageCost(weights + active + others, block, passes)
         case Residency.OFFLOAD:
             moving = weights / (PAGEABLE_COPY * machine.copy_speed)
-            return StageCost(weights / facts.experts + active, weights, passes + moving)
+            return StageCost(weights / facts.experts + loras + active, weights + loras, passes + moving)
     ring = RING_BLOCKS if plan.blocks < facts.blocks else 0
-    on_device = facts.experts * outer_bytes(facts) + (plan.blocks + ring) * block
-    in_memory = block * facts.blocks * (facts.experts - plan.disk) * PINNED_OVERHEAD
+    on_device = facts.experts * outer_bytes(facts) + (plan.blocks + ring) * buffer_bytes(facts, clip, plan.precision)
+    in_memory = (block * facts.blocks * (facts.experts - plan.disk) + loras) * PINNED_OVERHEAD
     staging = RING_BLOCKS * block if plan.disk else 0.0
     return StageCost(active + on_device, in_memory + staging, passes)
 

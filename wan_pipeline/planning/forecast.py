@@ -101,7 +101,7 @@ class Forecast:
 
 def forecast(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> Forecast:
     """The memory and time of the clip under this plan."""
-    facts, resident = spec.memory, resident_bytes(spec.memory, machine, plan)
+    facts, resident = spec.memory, resident_bytes(spec.memory, clip, machine, plan)
     vae = 4 * facts.vae_params if resident else 0.0
     denoising = denoising_cost(spec, clip, machine, plan)
     if clip.encodes:
@@ -117,11 +117,11 @@ def forecast(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan
     return replace(made, reason=_reason(made, machine))
 
 
-def resident_bytes(facts: MemoryFacts, machine: Machine, plan: MemoryPlan) -> float:
-    """Device memory that a resident model holds while other stages compute. The VAE counts in its own stage."""
+def resident_bytes(facts: MemoryFacts, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
+    """Device memory that a resident model holds, with LoRAs, while other stages compute. The VAE counts in its own."""
     if plan.residency is not Residency.RESIDENT or not machine.vram:
         return 0.0
-    return transformer_bytes(facts, plan.precision) + 4 * facts.image_encoder_params
+    return transformer_bytes(facts, plan.precision) + clip.lora_bytes + 4 * facts.image_encoder_params
 
 
 def deficit(cost: StageCost, machine: Machine) -> float:

@@ -27,6 +27,8 @@ class Geometry:
     """VACE denoises each as a latent frame before the clip's own."""
     guided_steps: int = 0
     """Denoising steps with two passes."""
+    lora_bytes: int = 0
+    """Sizes of the clip's LoRA files, which lie beside the transformer's weights."""
 
     @classmethod
     def of(cls, request: GenerationRequest, spec: ModelSpec) -> Geometry:

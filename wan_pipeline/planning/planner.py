@@ -36,11 +36,11 @@ class Planner:
         """The plan for this clip with its forecast, whether it fits or not.
 
         `text` is the clip's own plan setting: a residency or a whole plan, before that of the settings. `machine` is
-        what is free, of which the spare, the memory limit and the clip's LoRAs are left out here. Without `may_split`
-        the bits do not depend on whether a second device is free. Raises GenerationError for a text that names no plan.
+        what is free, of which the spare and what is over the memory limit are left out here. Without `may_split` the
+        bits do not depend on whether a second device is free. Raises GenerationError for a text that names no plan.
         """
         text = text or self._settings.plan
-        clip, usable = Geometry.of(request, spec), self._usable(machine, request)
+        clip, usable = self._geometry(request, spec), self._usable(machine)
         if text and text not in set(Residency):
             return forecast(spec, clip, usable, read_plan(text))
         precision = Precision(request.quantization) if request.quantization else None
@@ -49,7 +49,7 @@ class Planner:
         chosen = select_plan(spec, clip, usable, precision, only, compiled=self._settings.compiled, attention=attention)
         chosen = replace(chosen, plan=_with_loras(chosen.plan, request))
         can_share = chosen.fits and (may_split or request.guided_steps)
-        return (can_share and _shared(chosen, spec, request, usable)) or chosen
+        return (can_share and _shared(chosen, spec, clip, request, usable)) or chosen
 
     def smaller(
         self, request: GenerationRequest, spec: ModelSpec, machine: Machine, failed: MemoryPlan
@@ -57,8 +57,8 @@ class Planner:
         """The plan to try after `failed` ran out of memory; None if no plan takes less."""
         if not failed.devices.is_one:  # whichever device it was
             return failed.on_one_device()
-        clip, keeps_precision = Geometry.of(request, spec), request.quantization is not None
-        usable = self._usable(machine, request)
+        clip, keeps_precision = self._geometry(request, spec), request.quantization is not None
+        usable = self._usable(machine)
         smaller = select_smaller_plan(spec, clip, usable, failed, keeps_precision=keeps_precision)
         return None if smaller is None else _with_loras(smaller, request)
 
@@ -70,33 +70,33 @@ class Planner:
         is_quicker = sage_speedup(machine.sage, spec.memory.head_size, clip.tokens(spec)) > 1
         return Attention.SAGE if in_16_bits and is_quicker else Attention.FASTEST
 
-    def _usable(self, machine: Machine, request: GenerationRequest) -> Machine:
-        """The part of the machine that this clip's model may use."""
+    def _usable(self, machine: Machine) -> Machine:
+        """The part of the machine that a clip may use."""
         if not machine.vram:
             return machine
-        vram, second = (
-            (1 - SPARE) * min(free, self._settings.memory_limit * GIB or free) - self._lora_bytes(request)
-            for free in (machine.vram, machine.second)
-        )
-        return replace(machine, vram=max(vram, 1.0), second=max(second, 0.0))  # no memory would mean no device
+        limit = self._settings.memory_limit * GIB
+        vram, second = ((1 - SPARE) * min(free, limit or free) for free in (machine.vram, machine.second))
+        return replace(machine, vram=max(vram, 1.0), second=second)  # no memory would mean no device
 
-    def _lora_bytes(self, request: GenerationRequest) -> int:
-        """Sizes of the clip's LoRA files, which lie on the device beside the model. Missing ones count nothing."""
+    def _geometry(self, request: GenerationRequest, spec: ModelSpec) -> Geometry:
+        """The clip's, with the sizes of its LoRA files. Missing ones count nothing."""
         total = 0
         for lora in request.loras:
             try:
                 total += sum(path.stat().st_size for path in self._loras.files(lora.name).values())
             except (LoraError, OSError):  # told when the LoRA is read
                 continue
-        return total
+        return replace(Geometry.of(request, spec), lora_bytes=total)
 
 
-def _shared(alone: Forecast, spec: ModelSpec, request: GenerationRequest, machine: Machine) -> Forecast | None:
+def _shared(
+    alone: Forecast, spec: ModelSpec, clip: Geometry, request: GenerationRequest, machine: Machine
+) -> Forecast | None:
     """The forecast on two devices, where a second one can share the clip and that is of use.
 
     They share the passes of guided steps, which leaves the bits as they are, or else the tokens of every pass.
     """
-    plan, clip = alone.plan, Geometry.of(request, spec)
+    plan = alone.plan
     is_possible = plan.residency is Residency.RESIDENT and not plan.compiled
     if not machine.second or not is_possible or request.step_cache:  # a cache's state is on one device
         return None

@@ -60,6 +60,11 @@ def block_bytes(facts: MemoryFacts, precision: Precision) -> float:
     return facts.block_params * precision.bytes_per_weight
 
 
+def buffer_bytes(facts: MemoryFacts, clip: Geometry, precision: Precision) -> float:
+    """What a streamed block takes on the device: its weights, and those of LoRAs, if they change all blocks alike."""
+    return block_bytes(facts, precision) + clip.lora_bytes / facts.blocks
+
+
 def outer_bytes(facts: MemoryFacts) -> float:
     """Weights of one expert outside its blocks: 16 bits, with a few layers in fp32."""
     return 2.2 * facts.outer_params
@@ -136,7 +141,7 @@ def pass_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: Memory
     if plan.residency is not Residency.STREAMED:
         return compute
     streamed = facts.blocks - min(plan.blocks, facts.blocks)
-    copied = streamed * block_bytes(facts, plan.precision)
+    copied = streamed * buffer_bytes(facts, clip, plan.precision)
     from_ram, from_disk = (max(compute, copied / speed) for speed in (machine.copy_speed, machine.disk_speed))
     disk_share = plan.disk / facts.experts
     overhead = 1 + (STREAMED_SECONDS - 1) * streamed / facts.blocks

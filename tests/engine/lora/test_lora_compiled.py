@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.soak import soaked
 from wan_pipeline.engine.loading.loaded import guards_on_hooks
 from wan_pipeline.engine.lora.adapters import applied, read_weights
 from wan_pipeline.engine.lora.factor import Factor
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.inner_tensors import blocks_of
 from wan_pipeline.lora.adapter import match_adapter
 from wan_pipeline.models.library import ModelLibrary
@@ -60,13 +62,16 @@ def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> N
 def test_switching_sets_of_a_compiled_model_compiles_nothing_again(
     settings: Settings, tmp_path: Path, merged: bool
 ) -> None:
-    """Once for a set of that shape, whichever files it consists of; and never again for one that was there before."""
+    """Once for a set of that shape, whichever files it consists of; and never again for one that was there before.
+
+    The merged ones are streamed, too.
+    """
     tiny.write_wan21_text(settings.models / MODEL)
     model = ModelLibrary(settings).find(MODEL)
     transformer = WanTransformer3DModel.from_pretrained(model.folder / "transformer").eval()
     files = {name: adapters.write(tmp_path / f"{name}.safetensors", seed=seed, but="proj_out") for seed, name in NAMES}
     layers = {name: read_weights(match_adapter(path, model), HOME) for name, path in files.items()}
-    compiled: list[str] = []
+    streamed, compiled = StreamedModel(transformer), list[str]()
     torch._dynamo.reset()
 
     def count(module: torch.fx.GraphModule, inputs: object) -> object:
@@ -79,11 +84,12 @@ def test_switching_sets_of_a_compiled_model_compiles_nothing_again(
             sets = [layers[present]] if present else []
             with applied(transformer, sets, merged=merged):
                 wanted = transformer(**INPUTS).sample
-                for block in blocks_of(transformer):
-                    block.forward = torch.compile(block.forward, backend=count)
-                found = transformer(**INPUTS).sample
-                for block in blocks_of(transformer):
-                    block.__dict__.pop("forward")
+                with streaming([streamed], HOME.device) if merged else nullcontext():
+                    for block in blocks_of(transformer):
+                        block.forward = torch.compile(block.forward, backend=count)
+                    found = transformer(**INPUTS).sample
+                    for block in blocks_of(transformer):
+                        block.__dict__.pop("forward")
             assert torch.allclose(found, wanted, atol=1e-5)
     assert compiled[:1] == [""] and set(compiled) == {"", "client a"}, "nothing for the second client"
     assert compiled == sorted(compiled), "nor on the way back"

@@ -56,7 +56,7 @@ def test_a_bias_in_host_memory_is_computed_on_the_device() -> None:
     factor = Factor((1.0,), device)
     change = Change(Kind.DIFF, LINEAR, (4, 4), {Role.BIAS: "diff_b"})
     for update in (
-        LowRank(torch.ones(1, 4), torch.ones(4, 1), bias, factor.value),
+        LowRank({Role.DOWN: torch.ones(1, 4), Role.UP: torch.ones(4, 1), Role.BIAS: bias}, factor.value),
         WeightChange(change, {Role.BIAS: bias}, 1.0, 1.0, factor),
     ):
         for own in (None, torch.ones(4, device=device)):

@@ -192,7 +192,7 @@ def test_adapters_are_aligned(settings):
     shift(path, 8)
     layers = read_weights(match_adapter(path, ModelLibrary(settings).find("demo")), AdapterHome(CPU, torch.float32))
     updates = [update for updates in layers.values() for update in updates]
-    assert updates and all(is_aligned(update.down) and is_aligned(update.up) for update in updates)
+    assert updates and all(is_aligned(tensor) for update in updates for tensor in update.tensors.values())
 
 
 def test_a_cached_prompt_is_aligned(model, settings):

@@ -12,10 +12,11 @@ from transformers import UMT5EncoderModel
 from tests.engine.memory.test_quantize import bits, empty, output, same
 from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.alignment import is_aligned
-from wan_pipeline.engine.memory.block_buffer import arena_sizes
+from wan_pipeline.engine.memory.block_buffer import SLAB_ALIGNMENT, arena_sizes
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors
 from wan_pipeline.engine.memory.quantize import load_quantized, quantize, save_quantized
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.transformer import RING_BLOCKS
 
@@ -110,21 +111,78 @@ def test_two_experts_share_the_buffers(resident):
         assert stream.prefetch_misses == 4
 
 
-@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
-def test_adapters_on_streamed_blocks(precision):
-    model = make(precision)
+def lora(*blocks):
     torch.manual_seed(3)
-    adapter = {
-        f"blocks.{index}.{name}": [LowRank(torch.randn(2, 48), torch.randn(48, 2))]
-        for index in range(LAYERS)
+    return {
+        f"blocks.{index}.{name}": [LowRank({Role.DOWN: torch.randn(2, 48), Role.UP: torch.randn(48, 2)})]
+        for index in blocks or range(LAYERS)
         for name in ("attn1.to_q", "attn2.to_out.0")
     }
-    plain = output(model)
+
+
+@pytest.mark.parametrize(
+    ("precision", "resident", "in_memory"),
+    [(Precision.BF16, 2, True), (Precision.INT8, 0, True), (Precision.INT8, 2, False)],
+)
+def test_a_lora_travels_with_the_blocks(precision, resident, in_memory):
+    model, adapter = make(precision), lora()
+    streamed, plain, stored = StreamedModel(model), output(model), bits(model)
+    if in_memory:
+        streamed.move_to_host_memory(pinned=False)
+    seen = []
+    for index, block in enumerate(model.blocks):
+        matrices = adapter[f"blocks.{index}.attn1.to_q"][0].tensors
+        block.attn1.to_q.register_forward_pre_hook(
+            lambda *_, m=matrices: seen.extend(map(torch.Tensor.data_ptr, m.values()))
+        )
     with applied(model, [adapter]):
         wanted = output(model)
-        with streaming([StreamedModel(model)], CPU, 2):
-            assert output(model).equal(wanted)
+        seen.clear()
+        with streaming([streamed], CPU, resident) as stream:
+            assert [output(model).equal(wanted) for _ in range(2)] == [True] * 2
+        buffers = [buffer.slab for buffer in (*stream._ring, *stream._resident.values())]
+        assert len(seen) == 2 * 2 * LAYERS and len(set(seen)) == 2 * len(buffers)
+        assert all(any(0 <= at - slab.data_ptr() < len(slab) for slab in buffers) for at in seen)
+        with torch.inference_mode():
+            torch._foreach_zero_(buffers)
+        assert output(model).equal(wanted), "the matrices are at home again"
+    assert not any(block.carried for block in streamed.blocks) and same(bits(model), stored)
     assert output(model).equal(plain) and not wanted.equal(plain)
+
+
+def test_buffers_have_room_for_what_their_own_blocks_carry():
+    model = make()
+    streamed = StreamedModel(model)
+    size = streamed.blocks[0].nbytes
+    taken = 2 * 2 * 2 * SLAB_ALIGNMENT  # two layers' two matrices of 2 x 48 in fp32
+    for block, of_resident, of_ring in ((2, [size, size + taken], size), (1, [size, size], size + taken)):
+        with applied(model, [lora(block)]), streaming([streamed], CPU, 2) as stream:  # the first and the third
+            output(model)
+        assert [len(buffer.slab) for buffer in stream._resident.values()] == of_resident
+        assert [len(buffer.slab) for buffer in stream._ring] == [of_ring] * RING_BLOCKS
+    with streaming([streamed], CPU) as stream:
+        output(model)
+    assert {len(buffer.slab) for buffer in stream._ring} == {size}
+
+
+@pytest.mark.parametrize("resident", [0, 2])
+def test_two_experts_share_a_lora(resident):
+    experts, adapter = [make(Precision.INT8, seed) for seed in (1, 2)], lora()
+    with applied(experts[0], [adapter]), applied(experts[1], [adapter]):
+        wanted = [output(expert) for expert in experts]
+        with streaming([StreamedModel(expert) for expert in experts], CPU, resident):
+            assert all(output(experts[turn]).equal(wanted[turn]) for turn in (0, 0, 1, 0, 1, 1))
+
+
+def test_a_lora_outside_the_blocks_is_on_the_device_all_the_time():
+    model = make()
+    torch.manual_seed(4)
+    update = LowRank({Role.DOWN: torch.randn(2, 48), Role.UP: torch.randn(48, 2)})
+    before = update.tensors[Role.DOWN]
+    with applied(model, [{"condition_embedder.time_embedder.linear_2": [update]}]):
+        with streaming([StreamedModel(model)], torch.device("meta")):
+            assert {tensor.device.type for tensor in update.tensors.values()} == {"meta"}
+        assert update.tensors[Role.DOWN] is before
 
 
 def test_from_a_file_that_is_only_mapped(tmp_path):

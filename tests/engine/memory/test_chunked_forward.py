@@ -11,6 +11,7 @@ from tests.engine.memory.test_quantize import inputs, output
 from wan_pipeline.engine.lora.adapters import LowRank, applied
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.memory.chunked_forward import chunked
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.transformer import CHUNK_ROWS
 
@@ -58,7 +59,7 @@ def test_with_an_image_beside_the_text():
 def test_streamed_quantized_chunked_and_with_an_adapter():
     model = make(Precision.INT8)
     torch.manual_seed(3)
-    adapter = {"blocks.1.attn1.to_k": [LowRank(torch.randn(2, 48), torch.randn(48, 2))]}
+    adapter = {"blocks.1.attn1.to_k": [LowRank({Role.DOWN: torch.randn(2, 48), Role.UP: torch.randn(48, 2)})]}
     with applied(model, [adapter]):
         wanted = output(model)
         with streaming([StreamedModel(model)], CPU, 1), chunked(model, 7):

@@ -23,6 +23,7 @@ from wan_pipeline.engine.memory.quantize import (
 )
 from wan_pipeline.engine.memory.quantized_layers import dequantized
 from wan_pipeline.errors import ModelError
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.precision import Precision
 
 QUANTIZED = [Precision.INT8, Precision.FP8, Precision.INT4]
@@ -188,7 +189,8 @@ def test_an_adapter_works_beside_quantized_weights_and_leaves_no_trace(transform
     before, stored = output(transformer), bits(transformer)
     layer = transformer.get_submodule("blocks.0.attn1.to_q")
     torch.manual_seed(1)
-    adapter = {"blocks.0.attn1.to_q": [LowRank(torch.randn(2, layer.in_features), torch.randn(layer.out_features, 2))]}
+    matrices = {Role.DOWN: torch.randn(2, layer.in_features), Role.UP: torch.randn(layer.out_features, 2)}
+    adapter = {"blocks.0.attn1.to_q": [LowRank(matrices)]}
     with applied(transformer, [adapter]):
         assert not output(transformer).equal(before)
     assert output(transformer).equal(before) and same(bits(transformer), stored)

@@ -27,6 +27,7 @@ from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.two_devices.tokens import split_tokens
 from wan_pipeline.engine.two_devices.twin import Twin, copy_to
 from wan_pipeline.errors import Cancelled, OutOfMemory
+from wan_pipeline.lora.reading.keys import Role
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.progress import Stage
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
@@ -91,7 +92,7 @@ def test_with_an_image_beside_the_text(chunk: int) -> None:
 def test_quantized_with_an_adapter(precision: Precision) -> None:
     model = make(precision)
     torch.manual_seed(3)
-    adapter = {"blocks.1.attn1.to_k": [LowRank(torch.randn(2, 48), torch.randn(48, 2))]}
+    adapter = {"blocks.1.attn1.to_k": [LowRank({Role.DOWN: torch.randn(2, 48), Role.UP: torch.randn(48, 2)})]}
     with applied(model, [adapter]):
         wanted = call(model)
     with split(model, 7, [adapter]):

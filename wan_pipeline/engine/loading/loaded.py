@@ -89,7 +89,8 @@ class Loaded:
 
         1. Compile guards come before anything is traced.
         2. Streaming binds weights in hooks of whole blocks. Hooks run around a block's `forward`, so whatever replaces
-           `forward` below finds the weights bound, and compiled code never contains a hook or an event.
+           `forward` below finds the weights bound, and compiled code never contains a hook or an event. The adapters'
+           tensors are buffers of the layers by now, so blocks carry them.
         3. Encoding touches only the VAE and the image encoder; its place does not matter.
         4. Chunked forward replaces the `forward` of blocks and transformer.
         5. Compiling wraps a block's `forward` as it is then. With chunked forward it is not whole blocks that are

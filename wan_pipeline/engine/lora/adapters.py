@@ -28,20 +28,21 @@ Layers = dict[str, list[Update]]
 
 @dataclass(frozen=True)
 class AdapterHome:
-    """Where adapters are between forwards: on the device, or in host memory, pinned for faster copies to it."""
+    """Where adapters are read to: the device, or host memory where the model's weights are between forwards."""
 
     device: torch.device
     dtype: torch.dtype
-    pinned: bool = False
 
     def store(self, value: torch.Tensor) -> torch.Tensor:
-        value = aligned(value.to(self.device, self.dtype))
-        if not self.pinned:
-            return value
-        try:
-            return value.pin_memory()
-        except RuntimeError:  # over the system's limit; pageable memory is correct too, only slower
-            return value
+        return aligned(value.to(self.device, self.dtype))
+
+
+class _Buffers(torch.nn.Module):
+    """An update's tensors as buffers of the layer that it changes: what moves the layer's own moves them too."""
+
+    def __init__(self, update: Update) -> None:
+        super().__init__()
+        vars(self)["_buffers"] = update.tensors  # the same dictionary, so that the update computes with what is in it
 
 
 def read_weights(adapter: Adapter, home: AdapterHome, factor: Factor | None = None) -> Layers:
@@ -81,6 +82,8 @@ def applied(transformer: torch.nn.Module, adapters: Sequence[Layers], *, merged:
                     _change_table(owner, name, update, undo)
                 continue
             module = owner.get_submodule(name)
+            module.add_module("loras", torch.nn.ModuleList(map(_Buffers, updates)))
+            undo.callback(module._modules.pop, "loras", None)
             if merged and type(module) in MERGEABLE:
                 module.forward = merged_forward(module, updates)
                 undo.callback(module.__dict__.pop, "forward", None)
@@ -132,10 +135,10 @@ def _update(
         raise LoraError(f"LoRA '{adapter.path.stem}' has an alpha that is not a number, in {change.target}.")
     if is_plain and not change.is_dora and Role.UP_BIAS not in change.keys:
         down, up = tensor(change.keys[Role.DOWN]).float().flatten(1), tensor(change.keys[Role.UP]).float().flatten(1)
-        bias = tensor(change.keys[Role.BIAS]).float() * adapter.weight if Role.BIAS in change.keys else None
-        stored = None if bias is None else home.store(bias)
-        value = None if factor is None else factor.value
-        return LowRank(home.store(down), home.store(up * (adapter.weight * scale)), stored, value)
+        matrices = {Role.DOWN: home.store(down), Role.UP: home.store(up * (adapter.weight * scale))}
+        if Role.BIAS in change.keys:
+            matrices[Role.BIAS] = home.store(tensor(change.keys[Role.BIAS]).float() * adapter.weight)
+        return LowRank(matrices, None if factor is None else factor.value)
     tensors = {role: _stored(tensor(key), home) for role, key in change.keys.items()}
     return WeightChange(change, tensors, scale, adapter.weight, factor)
 

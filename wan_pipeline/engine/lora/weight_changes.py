@@ -129,7 +129,7 @@ class WeightChange:
         return torch.stack(squares).sum(0).sqrt()
 
 
-@dataclass(frozen=True)
+@dataclass
 class TimeChange:
     """Adds to a block's modulation, through the time embedding that is added to the same table."""
 
@@ -141,8 +141,8 @@ class TimeChange:
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         time = inputs[self.index]
-        diff = self.diff.to(inputs[0].device)
-        diff = diff if self.factor is None else diff * self.factor
+        self.diff = self.diff.to(inputs[0].device)  # stays there: it is small
+        diff = self.diff if self.factor is None else self.diff * self.factor
         if isinstance(time, torch.Tensor):
             changed = time.float() + diff
         else:  # one row for each timestep of the tokens

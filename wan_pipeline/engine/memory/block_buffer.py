@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors, rewrap, set_tensor
+from wan_pipeline.engine.memory.inner_tensors import NamedTensor, inner_tensors, named_tensors, rewrap, set_tensor
 from wan_pipeline.wording import data_size
 
 SLAB_ALIGNMENT = 256
@@ -25,7 +25,7 @@ class BlockBuffer:
     """Memory for one block, and the events that order copies into it and computing from it."""
 
     slab: torch.Tensor
-    """Bytes, enough for the largest block."""
+    """Bytes, enough for each block that may be in it, with what it carries."""
     block: Block | None = None
     """The block whose weights are in it."""
     ready: Any = None
@@ -50,11 +50,14 @@ class _Span:
 class Block:
     """One block of a model: its home tensors, and how they are laid out in a slab."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, entries: Iterable[NamedTensor] | None = None) -> None:
+        """`entries` are the tensors that it holds; None: all that the module has now."""
         self.module = module
+        self.carried: Block | None = None
+        """What the module was given for one clip, which goes right behind its own tensors in a buffer."""
         self.home_slab: torch.Tensor | None = None
         """The slab that holds its home tensors; None while they are wherever they were loaded to."""
-        entries = list(named_tensors(module))
+        entries = list(named_tensors(module) if entries is None else entries)
         self._entries = [(owner, name) for owner, name, _ in entries]
         self._home = [tensor for _, _, tensor in entries]
         self._bound: dict[int, list[torch.Tensor]] = {}
@@ -66,6 +69,18 @@ class Block:
                 self._spans.append(_Span(end, inner.shape, inner.dtype))
                 end += -(-inner.nbytes // SLAB_ALIGNMENT) * SLAB_ALIGNMENT
         self.nbytes = end
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes that it takes in a buffer, with what it carries."""
+        return self.nbytes + (self.carried.nbytes if self.carried else 0)
+
+    def carry(self) -> Block | None:
+        """Carry what its module has been given since, such as a clip's LoRAs, until `forget_slabs`. None: nothing."""
+        own = {(id(owner), name) for owner, name in self._entries}
+        given = [entry for entry in named_tensors(self.module) if (id(entry[0]), entry[1]) not in own]
+        self.carried = Block(self.module, given) if given else None
+        return self.carried
 
     def move_home(self, slab: torch.Tensor) -> None:
         """Make this slab the home of the block's tensors for good, and release where they were before."""
@@ -86,14 +101,19 @@ class Block:
         if key not in self._bound:
             self._bound[key] = self._views(slab)
         self._assign(self._bound[key])
+        if self.carried:
+            self.carried.bind(slab[self.nbytes :])
 
     def unbind(self) -> None:
         """Give the module its home tensors back."""
         self._assign(self._home)
+        if self.carried:
+            self.carried.unbind()
 
     def forget_slabs(self) -> None:
-        """Drop the references to every slab but its home."""
+        """Drop what it carries, and the references to every slab but its home."""
         self._bound.clear()
+        self.carried = None
 
     def _views(self, slab: torch.Tensor) -> list[torch.Tensor]:
         views = iter([span.view(slab) for span in self._spans])
@@ -106,6 +126,19 @@ class Block:
     def _assign(self, tensors: list[torch.Tensor]) -> None:
         for (owner, name), tensor in zip(self._entries, tensors, strict=True):
             set_tensor(owner, name, tensor)
+
+
+def move_home(blocks: Sequence[Block], *, pinned: bool) -> bool:
+    """Move blocks into slabs in the machine's memory. False if they should be pinned and not all could be."""
+    arenas = [host_memory(size, pinned) for size in arena_sizes([block.nbytes for block in blocks])]
+    is_as_asked = not pinned or all(arena.is_pinned() for arena in arenas)
+    arena, used = arenas.pop(0), 0
+    for block in blocks:
+        if used + block.nbytes > len(arena):
+            arena, used = arenas.pop(0), 0
+        block.move_home(arena[used : used + block.nbytes])
+        used += block.nbytes
+    return is_as_asked
 
 
 def arena_sizes(slabs: Sequence[int], largest: int = ARENA_BYTES) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import torch
 
@@ -31,17 +32,13 @@ class BlockCopier:
         self._staging = deque(BlockBuffer(host_memory(size, pinned)) for _ in range(RING_BLOCKS))
 
     def copy(self, block: Block, buffer: BlockBuffer) -> None:
-        """Queue the copy of a block into a buffer, to begin when what computed with the buffer has finished."""
-        source = self._host_buffer(block)
+        """Queue the copy of a block and what it carries into a buffer, after all that computes with the buffer now."""
         buffer.block = block
-        target = buffer.slab[: block.nbytes]
-        if self._stream is None:
-            target.copy_(source.slab[: block.nbytes])
-            return
-        self._stream.wait_event(buffer.free)
-        with self._stream:
-            target.copy_(source.slab[: block.nbytes], non_blocking=True)
-        buffer.ready = source.ready = self._stream.record_event()
+        if self._stream is not None:
+            self._stream.wait_event(buffer.free)
+        buffer.ready = self._queue(block, buffer.slab)
+        if block.carried:
+            buffer.ready = self._queue(block.carried, buffer.slab[block.nbytes :])
 
     def wait_for(self, buffer: BlockBuffer) -> None:
         """Let what is queued on the device from now on wait for the copy into the buffer."""
@@ -57,6 +54,17 @@ class BlockCopier:
         """Wait for the copies in flight, so that their memory can be released."""
         if self._stream is not None:
             self._stream.synchronize()
+
+    def _queue(self, block: Block, slab: torch.Tensor) -> Any:
+        """Queue one copy, and return the event of its end; None where there are no streams."""
+        source, target = self._host_buffer(block), slab[: block.nbytes]
+        if self._stream is None:
+            target.copy_(source.slab[: block.nbytes])
+            return None
+        with self._stream:
+            target.copy_(source.slab[: block.nbytes], non_blocking=True)
+        source.ready = self._stream.record_event()
+        return source.ready
 
     def _host_buffer(self, block: Block) -> BlockBuffer:
         """The block's home slab, or a staging buffer that its tensors were just read into."""

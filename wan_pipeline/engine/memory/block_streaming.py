@@ -4,22 +4,24 @@ Each block's tensors lie side by side in one slab of pinned memory, so a block i
 of two takes the blocks in turn, and resident blocks keep a buffer of their own. The block to prefetch is the next one
 in forward order, and the first after the last. If another block computes instead (the second expert's, for example),
 that is a prefetch miss: it is copied then, and its forward waits. Devices without streams make the same copies in
-program order.
+program order. What a block's modules were given for one clip (the matrices of LoRAs) travels with it: small copies of
+their own would wait in the device's queue behind the next block's.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch.utils.hooks import RemovableHandle
 
 from wan_pipeline.engine.memory.alignment import align
-from wan_pipeline.engine.memory.block_buffer import Block, BlockBuffer, arena_sizes, host_memory
-from wan_pipeline.engine.memory.block_copies import BlockCopier
+from wan_pipeline.engine.memory.block_buffer import Block, BlockBuffer, move_home
+from wan_pipeline.engine.memory.block_copies import BlockCopier, has_streams
 from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.engine.memory.inner_tensors import (
     NamedTensor,
@@ -47,15 +49,12 @@ class StreamedModel:
 
     def move_to_host_memory(self, *, pinned: bool) -> bool:
         """Copy all blocks into slabs in the machine's memory. False if they should be pinned and not all could be."""
-        arenas = [host_memory(size, pinned) for size in arena_sizes([block.nbytes for block in self.blocks])]
-        is_as_asked = not pinned or all(arena.is_pinned() for arena in arenas)
-        arena, used = arenas.pop(0), 0
-        for block in self.blocks:
-            if used + block.nbytes > len(arena):
-                arena, used = arenas.pop(0), 0
-            block.move_home(arena[used : used + block.nbytes])
-            used += block.nbytes
-        return is_as_asked
+        return move_home(self.blocks, pinned=pinned)
+
+    def carry(self, *, pinned: bool) -> None:
+        """Let the blocks carry what their modules have been given since, such as a clip's LoRAs, in slabs as well."""
+        if carried := [load for block in self.blocks if (load := block.carry())]:
+            move_home(carried, pinned=pinned)
 
     def outside_blocks(self) -> Iterator[NamedTensor]:
         """The tensors that have to be on the device all the time: those outside the blocks, but not embedding tables.
@@ -129,17 +128,20 @@ class BlockStream:
         self._in_flight.clear()
 
     def _allocate(self) -> None:
-        size = max(block.nbytes for blocks in self._models for block in blocks)
-        buffers = [self._copier.device_buffer(size) for _ in range(self._resident_count)]
+        resident = [[blocks[at] for at in _evenly_spaced(self._resident_count, len(blocks))] for blocks in self._models]
+        for sharing in zip_longest(*resident):
+            self._resident |= dict.fromkeys(filter(None, sharing), self._buffer_for(filter(None, sharing)))
         for blocks in self._models:
-            at = _evenly_spaced(self._resident_count, len(blocks))
-            self._resident |= {blocks[index]: buffer for index, buffer in zip(at, buffers, strict=False)}
             streamed = [block for block in blocks if block not in self._resident]
             self._successor |= dict(zip(streamed, streamed[1:] + streamed[:1], strict=True))
-        self._ring = deque(self._copier.device_buffer(size) for _ in range(RING_BLOCKS if self._successor else 0))
-        if any(block.home_slab is None for blocks in self._models for block in blocks):
-            self._copier.allocate_staging(size)
+        self._ring = deque(self._buffer_for(self._successor) for _ in range(RING_BLOCKS if self._successor else 0))
+        if mapped := [block.nbytes for blocks in self._models for block in blocks if block.home_slab is None]:
+            self._copier.allocate_staging(max(mapped))
         self._is_allocated = True
+
+    def _buffer_for(self, blocks: Iterable[Block]) -> BlockBuffer:
+        """A buffer that each of the blocks fits into, with what it carries."""
+        return self._copier.device_buffer(max(block.buffer_bytes for block in blocks))
 
     def _prefetched(self, block: Block) -> BlockBuffer:
         """The buffer that this block was prefetched into; after a miss, the ring is filled anew from this block on."""
@@ -179,6 +181,7 @@ def streaming(
     """Context manager: the models compute on `device`, each with `resident` of its blocks kept there.
 
     Models that take turns, such as two experts, share the buffers. Afterwards every tensor is back on its home device.
+    What the models have been given since they were loaded, such as LoRAs, goes along and has to be removed later.
     `by_call`: a block's weights are bound whenever it is called; else where `streaming_forwards` says.
     """
     stream = BlockStream([model.blocks for model in models], device, resident)
@@ -186,6 +189,7 @@ def streaming(
     with outside_on_device(models, device):
         try:
             for model in models:
+                model.carry(pinned=has_streams(device))
                 for block in model.blocks if by_call else ():
                     hooks += _stream_hooks(block, stream)
                 for table in model.embedding_tables():
