@@ -1,0 +1,191 @@
+"""SeedVR2's transformer, that of 3B parameters: its tensors have the names of the published file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from wan_pipeline.engine.network_files.shapes import MOST_LAYERS, count_layers
+from wan_pipeline.engine.upscaler.seedvr.attention import CHUNK, EPSILON, Pair, WindowAttention
+from wan_pipeline.engine.upscaler.seedvr.rope import pairs_per_axis
+
+LATENT_CHANNELS = 16
+INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1
+"""Noise, the latents of the clip, and a one that says they are there."""
+PATCH = 2
+"""Latents along each side of a token."""
+SINUSOIDS = 256
+TIME = 1000.0
+"""The one step begins at pure noise."""
+LAYERS = ("attn", "mlp")
+PARTS = ("shift", "scale", "gate")
+FREQUENCIES = ".attn.rope.rope.freqs"
+"""End of the names of constants in the published file, which are computed here instead."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What tells one transformer of this kind from another."""
+
+    width: int
+    heads: int
+    head: int
+    hidden: int
+    layers: int
+    own_layers: int
+    """The first ones, which have weights of their own for the text."""
+    text_width: int
+
+
+PUBLISHED = Shape(2560, 20, 128, 6912, 32, 10, 5120)
+"""SeedVR2-3B."""
+
+
+class Transformer(torch.nn.Module):
+    """Predicts from noise and the latents of a clip what has to be taken off the noise."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.vid_in = _Projection(INPUT_CHANNELS * PATCH**2, shape.width)
+        self.txt_in = torch.nn.Linear(shape.text_width, shape.width)
+        self.emb_in = TimeEmbedding(shape.width)
+        self.blocks = torch.nn.ModuleList(Block(shape, number) for number in range(shape.layers))
+        self.vid_out_norm = torch.nn.RMSNorm(shape.width, EPSILON)
+        self.vid_out_ada = Modulation(shape.width, ("out",), PARTS[:2])
+        self.vid_out = _Projection(shape.width, LATENT_CHANNELS * PATCH**2)
+
+    def forward(self, latents: torch.Tensor, text: torch.Tensor, tick: Callable[[], None]) -> torch.Tensor:
+        """(t, h, w, 33) and the text's (n, channels) -> (t, h, w, 16). `tick` is called after each block."""
+        video, text = self.vid_in.proj(_patched(latents)), self.txt_in(text)
+        embedding = self.emb_in(video)
+        for block in self.blocks:
+            text = block(video, text, embedding)
+            tick()
+        # the published code caches the embedding by a name that the first layer uses too: the output has its values
+        ends = [
+            self.vid_out.proj(self.vid_out_ada.enter(self.vid_out_norm(rows), embedding[0], "out"))
+            for rows in video.flatten(0, 2).split(CHUNK)
+        ]
+        return _unpatched(torch.cat(ends).unflatten(0, video.shape[:3]))
+
+
+class Block(torch.nn.Module):
+    """Attention and a gated feed-forward, each between modulations; it changes the video's tokens in place."""
+
+    def __init__(self, shape: Shape, number: int) -> None:
+        super().__init__()
+        shared, self.is_last = number >= shape.own_layers, number == shape.layers - 1
+        self.attn = WindowAttention(shape.width, shape.heads, shape.head, shared=shared, shifted=number % 2 == 1)
+        self.mlp = Pair(lambda: FeedForward(shape.width, shape.hidden), shared, self.is_last)
+        self.ada = Pair(lambda: Modulation(shape.width, LAYERS, PARTS), shared, self.is_last)
+
+    def forward(self, video: torch.Tensor, text: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """Change `video`, (t, h, w, channels); return the text's tokens, which nothing needs after the last block."""
+        attention, feed_forward = embedding
+        ada, rows = self.ada.video, video.flatten(0, 2)
+        entered = torch.empty_like(video)
+        for some, into in zip(rows.split(CHUNK), entered.flatten(0, 2).split(CHUNK), strict=True):
+            into.copy_(ada.enter(_normed(some), attention, "attn"))
+        told = _normed(text) if self.is_last else self.ada.text.enter(_normed(text), attention, "attn")
+        told = self.attn(entered, told)
+        for some, seen in zip(rows.split(CHUNK), entered.flatten(0, 2).split(CHUNK), strict=True):
+            some += ada.leave(seen, attention, "attn")
+            some += ada.leave(self.mlp.video(ada.enter(_normed(some), feed_forward, "mlp")), feed_forward, "mlp")
+        if self.is_last:
+            return text
+        ada = self.ada.text
+        text = text + ada.leave(told, attention, "attn")
+        made: torch.Tensor = self.mlp.text(ada.enter(_normed(text), feed_forward, "mlp"))
+        return text + ada.leave(made, feed_forward, "mlp")
+
+
+class Modulation(torch.nn.Module):
+    """Shift, scale and gate of layers: learned values, to which those of the time are added."""
+
+    def __init__(self, width: int, layers: tuple[str, ...], parts: tuple[str, ...]) -> None:
+        super().__init__()
+        for name in (f"{layer}_{part}" for layer in layers for part in parts):
+            self.register_parameter(name, torch.nn.Parameter(torch.empty(width)))
+
+    def enter(self, rows: torch.Tensor, embedding: torch.Tensor, layer: str) -> torch.Tensor:
+        """Scale and shift what a layer is given. `embedding` has the layer's three parts."""
+        shift, scale = (embedding[number] + getattr(self, f"{layer}_{PARTS[number]}") for number in range(2))
+        return rows * scale + shift
+
+    def leave(self, rows: torch.Tensor, embedding: torch.Tensor, layer: str) -> torch.Tensor:
+        """Weigh what a layer gives."""
+        gate: torch.Tensor = embedding[2] + getattr(self, f"{layer}_gate")
+        return rows * gate
+
+
+class FeedForward(torch.nn.Module):
+    """SwiGLU: Shazeer, "GLU Variants Improve Transformer", 2020."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.proj_in_gate, self.proj_in = (torch.nn.Linear(width, hidden, bias=False) for _ in range(2))
+        self.proj_out = torch.nn.Linear(hidden, width, bias=False)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.proj_out(functional.silu(self.proj_in_gate(rows)) * self.proj_in(rows))
+        return made
+
+
+class TimeEmbedding(torch.nn.Module):
+    """The modulations' values at the one time there is."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj_in = torch.nn.Linear(SINUSOIDS, width)
+        self.proj_hid = torch.nn.Linear(width, width)
+        self.proj_out = torch.nn.Linear(width, len(LAYERS) * len(PARTS) * width)
+
+    def forward(self, like: torch.Tensor) -> torch.Tensor:
+        """(layers, parts, channels), in the dtype and on the device of `like`."""
+        half = SINUSOIDS // 2
+        angles = TIME * torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32) / half)
+        values = torch.cat((angles.sin(), angles.cos())).to(like)
+        values = functional.silu(self.proj_hid(functional.silu(self.proj_in(values))))
+        made: torch.Tensor = self.proj_out(values).view(-1, len(LAYERS), len(PARTS)).permute(1, 2, 0)
+        return made
+
+
+class _Projection(torch.nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.proj = torch.nn.Linear(inputs, outputs)
+
+
+def shape_of(tensors: Mapping[str, tuple[int, ...]]) -> Shape | None:
+    """What a file's tensors, by their shapes, may fit; None if they are of another kind."""
+    own = count_layers(tensors, "blocks.{}.attn.norm_q.vid.weight")
+    layers = own + sum(f"blocks.{number}.attn.norm_q.all.weight" in tensors for number in range(own, MOST_LAYERS))
+    kind = "vid" if own else "all"
+    try:
+        (head,) = tensors[f"blocks.0.attn.norm_q.{kind}.weight"]
+        inner, width = tensors[f"blocks.0.attn.proj_qkv.{kind}.weight"]
+        hidden, _ = tensors[f"blocks.0.mlp.{kind}.proj_in_gate.weight"]
+        _, text_width = tensors["txt_in.weight"]
+    except (KeyError, ValueError):
+        return None
+    if not 1 <= layers <= MOST_LAYERS or pairs_per_axis(head) < 1 or inner % (3 * head) or not inner:
+        return None
+    return Shape(width, inner // (3 * head), head, hidden, layers, own, text_width)
+
+
+def _normed(rows: torch.Tensor) -> torch.Tensor:
+    return functional.rms_norm(rows, rows.shape[-1:], eps=EPSILON)
+
+
+def _patched(latents: torch.Tensor) -> torch.Tensor:
+    """(t, h, w, c) -> (t, h / 2, w / 2, 4 c)."""
+    return latents.unflatten(2, (-1, PATCH)).unflatten(1, (-1, PATCH)).transpose(2, 3).flatten(3)
+
+
+def _unpatched(tokens: torch.Tensor) -> torch.Tensor:
+    """(t, h, w, 4 c) -> (t, 2 h, 2 w, c)."""
+    return tokens.unflatten(3, (PATCH, PATCH, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
