@@ -38,7 +38,7 @@ def rotate(values: torch.Tensor, turn: Turn) -> torch.Tensor:
     """Turn neighbouring channels of (..., tokens, head) in float32."""
     cosine, sine = turn
     width = 2 * cosine.shape[-1]
-    first, second = values[..., :width].float().unflatten(-1, (-1, 2)).unbind(-1)
+    first, second = torch.unflatten(values[..., :width].float(), -1, (-1, 2)).unbind(-1)
     turned = torch.stack((first * cosine - second * sine, second * cosine + first * sine), -1).flatten(-2)
     return torch.cat((turned.to(values.dtype), values[..., width:]), -1)
 

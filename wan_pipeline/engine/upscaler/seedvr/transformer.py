@@ -68,9 +68,9 @@ class Transformer(torch.nn.Module):
         # the published code caches the embedding by a name that the first layer uses too: the output has its values
         ends = [
             self.vid_out.proj(self.vid_out_ada.enter(self.vid_out_norm(rows), embedding[0], "out"))
-            for rows in video.flatten(0, 2).split(CHUNK)
+            for rows in _chunks(video)
         ]
-        return _unpatched(torch.cat(ends).unflatten(0, video.shape[:3]))
+        return _unpatched(torch.cat(ends).view(*video.shape[:3], -1))
 
 
 class Block(torch.nn.Module):
@@ -86,20 +86,19 @@ class Block(torch.nn.Module):
     def forward(self, video: torch.Tensor, text: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Change `video`, (t, h, w, channels); return the text's tokens, which nothing needs after the last block."""
         attention, feed_forward = embedding
-        ada, rows = self.ada.video, video.flatten(0, 2)
-        entered = torch.empty_like(video)
-        for some, into in zip(rows.split(CHUNK), entered.flatten(0, 2).split(CHUNK), strict=True):
-            into.copy_(ada.enter(_normed(some), attention, "attn"))
+        ada, entered = self.ada.video, torch.empty_like(video)
+        for rows, into in zip(_chunks(video), _chunks(entered), strict=True):
+            into.copy_(ada.enter(_normed(rows), attention, "attn"))
         told = _normed(text) if self.is_last else self.ada.text.enter(_normed(text), attention, "attn")
         told = self.attn(entered, told)
-        for some, seen in zip(rows.split(CHUNK), entered.flatten(0, 2).split(CHUNK), strict=True):
-            some += ada.leave(seen, attention, "attn")
-            some += ada.leave(self.mlp.video(ada.enter(_normed(some), feed_forward, "mlp")), feed_forward, "mlp")
+        for rows, seen in zip(_chunks(video), _chunks(entered), strict=True):
+            rows.add_(ada.leave(seen, attention, "attn"))
+            rows.add_(ada.leave(self.mlp.video(ada.enter(_normed(rows), feed_forward, "mlp")), feed_forward, "mlp"))
         if self.is_last:
             return text
         ada = self.ada.text
         text = text + ada.leave(told, attention, "attn")
-        made: torch.Tensor = self.mlp.text(ada.enter(_normed(text), feed_forward, "mlp"))
+        made = self.mlp.text(ada.enter(_normed(text), feed_forward, "mlp"))
         return text + ada.leave(made, feed_forward, "mlp")
 
 
@@ -113,7 +112,8 @@ class Modulation(torch.nn.Module):
 
     def enter(self, rows: torch.Tensor, embedding: torch.Tensor, layer: str) -> torch.Tensor:
         """Scale and shift what a layer is given. `embedding` has the layer's three parts."""
-        shift, scale = (embedding[number] + getattr(self, f"{layer}_{PARTS[number]}") for number in range(2))
+        shift: torch.Tensor = embedding[0] + getattr(self, f"{layer}_shift")
+        scale: torch.Tensor = embedding[1] + getattr(self, f"{layer}_scale")
         return rows * scale + shift
 
     def leave(self, rows: torch.Tensor, embedding: torch.Tensor, layer: str) -> torch.Tensor:
@@ -181,11 +181,20 @@ def _normed(rows: torch.Tensor) -> torch.Tensor:
     return functional.rms_norm(rows, rows.shape[-1:], eps=EPSILON)
 
 
+def _chunks(video: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Views of all tokens, some at a time."""
+    return torch.split(video.view(-1, video.shape[-1]), CHUNK)
+
+
 def _patched(latents: torch.Tensor) -> torch.Tensor:
     """(t, h, w, c) -> (t, h / 2, w / 2, 4 c)."""
-    return latents.unflatten(2, (-1, PATCH)).unflatten(1, (-1, PATCH)).transpose(2, 3).flatten(3)
+    time, height, width, channels = latents.shape
+    parts = latents.view(time, height // PATCH, PATCH, width // PATCH, PATCH, channels)
+    return parts.transpose(2, 3).flatten(3)
 
 
 def _unpatched(tokens: torch.Tensor) -> torch.Tensor:
     """(t, h, w, 4 c) -> (t, 2 h, 2 w, c)."""
-    return tokens.unflatten(3, (PATCH, PATCH, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    time, height, width, channels = tokens.shape
+    parts = tokens.view(time, height, width, PATCH, PATCH, channels // PATCH**2)
+    return parts.transpose(2, 3).reshape(time, height * PATCH, width * PATCH, -1)

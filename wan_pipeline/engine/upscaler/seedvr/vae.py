@@ -24,6 +24,8 @@ SPACE, TIME = 8, 4
 """Pixels and frames of a latent."""
 SCALE = 0.9152
 """By which latents are multiplied for the transformer."""
+DOUBLINGS = 2
+"""Levels of the decoder that double the number of frames. Large frames, before and after, go through one by one."""
 Widths = tuple[int, int, int, int]
 PUBLISHED: Widths = (128, 256, 512, 512)
 
@@ -67,8 +69,9 @@ class Encoder(torch.nn.Module):
 
     def forward(self, frames: torch.Tensor, past: Past) -> torch.Tensor:
         """Mean and logarithm of the variance."""
-        values = self.conv_in(frames, past)
-        for level in self.down_blocks:
+        first, *others = self.down_blocks
+        values = torch.cat([first(self.conv_in(frame, past), past) for frame in torch.split(frames, 1, 2)], 2)
+        for level in others:
             values = level(values, past)
         made: torch.Tensor = self.conv_out(activated(self.mid_block(values, past), self.conv_norm_out), past)
         return made
@@ -84,7 +87,7 @@ class Decoder(torch.nn.Module):
         self.conv_in = convolution(LATENT_CHANNELS, widths[0])
         self.mid_block = Middle(widths[0])
         self.up_blocks = torch.nn.ModuleList(
-            _Level(before, after, 3, [Upsampler(after, number < 2)] if number < last else [], "upsamplers")
+            _Level(before, after, 3, [Upsampler(after, number < DOUBLINGS)] if number < last else [], "upsamplers")
             for number, (before, after) in enumerate(pairwise((widths[0], *widths)))
         )
         self.conv_norm_out = torch.nn.GroupNorm(GROUPS, widths[-1], EPSILON)
@@ -92,7 +95,13 @@ class Decoder(torch.nn.Module):
 
     def forward(self, latents: torch.Tensor, past: Past) -> torch.Tensor:
         values = self.mid_block(self.conv_in(latents, past), past)
-        for level in self.up_blocks:
+        for level in self.up_blocks[:DOUBLINGS]:
+            values = level(values, past)
+        return torch.cat([self._frame(frame, past) for frame in torch.split(values, 1, 2)], 2)
+
+    def _frame(self, values: torch.Tensor, past: Past) -> torch.Tensor:
+        """What is left once there are as many frames as there will be."""
+        for level in self.up_blocks[DOUBLINGS:]:
             values = level(values, past)
         made: torch.Tensor = self.conv_out(activated(values, self.conv_norm_out), past)
         return made

@@ -15,11 +15,11 @@ class CausalConv(torch.nn.Conv3d):
     """A convolution that looks back only; before the first frame there is that frame again."""
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
-        around = tuple(size // 2 if step == 1 else 0 for size, step in zip(kernel[1:], stride[1:], strict=True))
-        super().__init__(inputs, outputs, kernel, stride, (0, *around))
+        around = [size // 2 if step == 1 else 0 for size, step in zip(kernel[1:], stride[1:], strict=True)]
+        super().__init__(inputs, outputs, kernel, stride, (0, around[0], around[1]))
 
-    def forward(self, values: torch.Tensor, past: Past) -> torch.Tensor:
-        """One slice (1, channels, frames, h, w), whose frames are a multiple of the stride but for the first slice's."""
+    def forward(self, values: torch.Tensor, past: Past) -> torch.Tensor:  # type: ignore[override]
+        """One slice (1, channels, frames, h, w). All but the first have as many frames as the stride divides."""
         reach, step = self.kernel_size[0] - 1, self.stride[0]
         if reach:
             before = past[self] if self in past else values[:, :, :1].expand(-1, -1, reach, -1, -1)
@@ -45,9 +45,10 @@ class ResidualBlock(torch.nn.Module):
         self.conv_shortcut = convolution(inputs, outputs, 1) if inputs != outputs else None
 
     def forward(self, values: torch.Tensor, past: Past) -> torch.Tensor:
-        made = self.conv1(activated(values, self.norm1), past)
-        made = self.conv2(activated(made, self.norm2), past)
-        return made.add_(values if self.conv_shortcut is None else self.conv_shortcut(values, past))
+        half = self.conv1(activated(values, self.norm1), past)
+        made: torch.Tensor = self.conv2(activated(half, self.norm2), past)
+        made += values if self.conv_shortcut is None else self.conv_shortcut(values, past)
+        return made
 
 
 class FrameAttention(torch.nn.Module):
@@ -63,8 +64,8 @@ class FrameAttention(torch.nn.Module):
         frames = values[0].transpose(0, 1)
         tokens = self.group_norm(frames).flatten(2).transpose(1, 2)
         query, key, value = (layer(tokens)[:, None] for layer in (self.to_q, self.to_k, self.to_v))
-        made = self.to_out[0](functional.scaled_dot_product_attention(query, key, value)[:, 0])
-        return values + made.transpose(1, 2).unflatten(2, frames.shape[2:]).transpose(0, 1)[None]
+        made: torch.Tensor = self.to_out[0](functional.scaled_dot_product_attention(query, key, value)[:, 0])
+        return values + made.transpose(1, 2).reshape(frames.shape).transpose(0, 1)[None]
 
 
 class Middle(torch.nn.Module):
@@ -109,8 +110,8 @@ class Upsampler(torch.nn.Module):
         made = parts.permute(order).flatten(5, 6).flatten(3, 4).flatten(1, 2)[None]
         if self.times > 1 and self.conv not in past:
             made = torch.cat((made[:, :, :1], made[:, :, 2:]), 2)
-        made = self.conv(made, past)
-        return made
+        larger: torch.Tensor = self.conv(made, past)
+        return larger
 
 
 def activated(values: torch.Tensor, norm: torch.nn.GroupNorm) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import pairwise, product
+from itertools import pairwise, product, starmap
 from math import ceil, sqrt
 
 Size = tuple[int, int, int]
@@ -22,9 +22,8 @@ def windows_of(size: Size, *, shifted: bool) -> list[Window]:
     """All windows of a video; together they hold each token once. Shifted ones begin half a window earlier."""
     steps = _window_size(size)
     edges = [_edges(length, step, shifted) for length, step in zip(size, steps, strict=True)]
-    return [
-        (slice(*time), slice(*rows), slice(*columns)) for time, rows, columns in product(*map(list, map(pairwise, edges)))
-    ]
+    spans = [list(starmap(slice, pairwise(edge))) for edge in edges]
+    return list(product(spans[0], spans[1], spans[2]))
 
 
 def by_shape(windows: list[Window]) -> dict[Size, list[Window]]:
