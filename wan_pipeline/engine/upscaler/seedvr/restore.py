@@ -57,18 +57,18 @@ class Restorer:
         def done() -> None:
             tick(1 / units)
 
-        latents = self._encode(frames, factor, done)
-        latents = self._step(latents, first, done)
+        latents = self.encode(frames, factor, done)
+        latents = self.step(latents, first, done)
         if not bool(torch.isfinite(latents).all()):
             raise GenerationError("SeedVR2 made values that are no numbers: its file is damaged; download it again.")
-        canvas = self._decode(latents, done)
+        canvas = self.decode(latents, done)
         height, width = (side * factor for side in frames.shape[2:])
         for number, made in enumerate(canvas):
             large = _enlarged(frames[number : number + 1], factor)
             kept = with_colors_of(made[None].to(large), large)[..., :height, :width]
             yield ((kept + 1) / 2).clamp(0, 1)
 
-    def _encode(self, frames: torch.Tensor, factor: int, done: Callable[[], None]) -> torch.Tensor:
+    def encode(self, frames: torch.Tensor, factor: int, done: Callable[[], None]) -> torch.Tensor:
         """The latents' means, (16, t, h, w) in float32."""
         large = _enlarged(frames[:1], factor)
         height, width = (side // SPACE for side in large.shape[2:])
@@ -85,7 +85,7 @@ class Restorer:
             latents[:, :, tile.rows, tile.columns] += self._vae.encode(slices())[0] * tile.weights.to(latents)
         return latents
 
-    def _step(self, latents: torch.Tensor, first: int, done: Callable[[], None]) -> torch.Tensor:
+    def step(self, latents: torch.Tensor, first: int, done: Callable[[], None]) -> torch.Tensor:
         """From noise to what the clip should be, in one step of the flow: (16, t, h, w) -> the same."""
         clip = latents.permute(1, 2, 3, 0)
         noise = torch.stack([_noise(first // TIME + number, clip.shape[1:]) for number in range(len(clip))]).to(clip)
@@ -95,7 +95,7 @@ class Restorer:
             taken: torch.Tensor = self._transformer(given, self._text, done)
         return (noise - taken.float()).permute(3, 0, 1, 2)
 
-    def _decode(self, latents: torch.Tensor, done: Callable[[], None]) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor, done: Callable[[], None]) -> torch.Tensor:
         """Frames from -1 to 1, (n, 3, h, w), in half precision in host memory."""
         _, time, height, width = latents.shape
         canvas = torch.zeros(TIME * (time - 1) + 1, 3, height * SPACE, width * SPACE, dtype=torch.float16)
