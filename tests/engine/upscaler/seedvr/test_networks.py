@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.engine.upscaler.seedvr.networks import TINY, WIDTHS, clip, filled, numbers
+from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.upscaler.seedvr import vae as vaes
 from wan_pipeline.engine.upscaler.seedvr.transformer import PUBLISHED, Transformer, shape_of
 from wan_pipeline.engine.upscaler.seedvr.vae import SCALE, Vae, widths_of
@@ -57,3 +58,14 @@ def test_its_published_sizes_have_the_authors_names(reference: Any) -> None:
     assert {name: sha256("\n".join(each).encode()).hexdigest() for name, each in lines.items()} == reference["names"]
     assert shape_of(shapes["transformer"]) == PUBLISHED
     assert widths_of(shapes["vae"]) == vaes.PUBLISHED
+
+
+def test_streamed_blocks_give_the_same_bits() -> None:
+    network = Transformer(TINY)
+    filled(network)
+    latents, text = clip(2, 4, 6, 33), clip(1, 1, 7, 40, seed=2)[0, 0]
+    with torch.inference_mode():
+        resident = network(latents, text, lambda: None)
+        with streaming([StreamedModel(network)], torch.device("cpu")) as stream:
+            streamed = [network(latents, text, lambda: None) for _ in range(2)]
+    assert all(torch.equal(resident, each) for each in streamed) and stream.prefetch_misses == 1
