@@ -1,4 +1,4 @@
-"""One piece of a clip through SeedVR2-3B at real shapes, with random weights, under the cap of a card of 8 GB."""
+"""One piece of a clip through SeedVR2 at real shapes, with random weights, under the cap of a card of 8 GB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wan_pipeline.engine.memory.quantize import skeleton
 from wan_pipeline.engine.upscaler.seedvr import vae
 from wan_pipeline.engine.upscaler.seedvr.files import load_text
 from wan_pipeline.engine.upscaler.seedvr.restore import Restorer, piece_length
-from wan_pipeline.engine.upscaler.seedvr.transformer import PUBLISHED, Shape, Transformer
+from wan_pipeline.engine.upscaler.seedvr.transformer import PUBLISHED, Kind, Shape, Transformer
 from wan_pipeline.engine.upscaler.seedvr.vae import Vae
 
 CAP = 7.2
@@ -28,14 +28,14 @@ SHORT = 5
 TINY = Shape(width=32, heads=1, head=32, hidden=64, layers=3, own_layers=1, text_width=5120)
 
 
-def seedvr(width: int, height: int) -> Callable[[Bench], dict[str, Any]]:
+def seedvr(width: int, height: int, kind: Kind = Kind.SMALL) -> Callable[[Bench], dict[str, Any]]:
     """Seconds of each stage and the peak of one piece that is enlarged to this size."""
 
     def case(bench: Bench) -> dict[str, Any]:
         wide, high = (64, 32) if bench.tiny else (width, height)
         frames = 9 if bench.tiny else piece_length(high, wide)
         place = Placement(bench.device, DTYPE)
-        shape, widths = (TINY, (32, 32, 32, 32)) if bench.tiny else (PUBLISHED, vae.PUBLISHED)
+        shape, widths = (TINY, (32, 32, 32, 32)) if bench.tiny else (PUBLISHED[kind], vae.PUBLISHED)
         networks = random_networks(bench, shape, widths)
         bench.rest()
         limit_memory(place, CAP)
@@ -46,6 +46,7 @@ def seedvr(width: int, height: int) -> Callable[[Bench], dict[str, Any]]:
             bench.rest()
             seconds = staged(bench, restorer, given)
         return {
+            "model": kind.value,
             "size": f"{wide}x{high}",
             "frames": frames,
             "cap_gib": CAP,

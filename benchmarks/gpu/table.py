@@ -174,14 +174,15 @@ def _attention(result: dict[str, Any]) -> list[str]:
 
 
 def _seedvr(results: dict[str, Any]) -> list[str]:
-    """Pieces of a clip through SeedVR2-3B, by the size they are enlarged to."""
+    """Pieces of a clip through SeedVR2, by the size they are enlarged to."""
     cases = [case for name, case in results.items() if name.startswith("seedvr") and "seconds" in case]
     if not cases:
         return []
-    head = "| SeedVR2-3B, x 2 | frames | seconds | encode | transform | decode | a frame | peak, GiB | same bits |"
+    head = "| SeedVR2, x 2 | frames | seconds | encode | transform | decode | a frame | peak, GiB | same bits |"
     lines = ["", head, "|---" * 9 + "|"]
     for case in cases:
         stages = " | ".join(f"{case[f'{stage}_seconds']:.1f}" for stage in ("encode", "step", "decode"))
+        name = f"{case['model']}, {case['size']}"
         each = f"{case['seconds']:.1f} | {stages} | {case['seconds'] / case['frames']:.2f}"
-        lines.append(f"| {case['size']} | {case['frames']} | {each} | {case['peak_gib']:.2f} | {case['identical']} |")
+        lines.append(f"| {name} | {case['frames']} | {each} | {case['peak_gib']:.2f} | {case['identical']} |")
     return lines

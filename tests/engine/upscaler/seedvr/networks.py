@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from wan_pipeline.engine.upscaler.seedvr.transformer import Shape, Transformer
+from wan_pipeline.engine.upscaler.seedvr.transformer import Kind, Shape, Transformer
 from wan_pipeline.engine.upscaler.seedvr.vae import Vae, Widths
 
-TINY = Shape(width=64, heads=2, head=32, hidden=256, layers=4, own_layers=2, text_width=40)
+TINY = {
+    Kind.SMALL: Shape(width=64, heads=2, head=32, hidden=256, layers=4, own_layers=2, text_width=40),
+    Kind.LARGE: Shape(width=64, heads=2, head=32, hidden=256, layers=2, own_layers=2, text_width=40, kind=Kind.LARGE),
+}
 WIDTHS: Widths = (32, 32, 64, 32)
 
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from wan_pipeline.engine.upscaler.seedvr.rope import Turn, rotate, text_turn, video_turn
+from wan_pipeline.engine.upscaler.seedvr.rope import Positions, Turn, rotate
 from wan_pipeline.engine.upscaler.seedvr.windows import by_shape, windows_of
 
 EPSILON = 1e-5
@@ -43,21 +43,21 @@ class Pair(torch.nn.Module, Generic[Layer]):
 class WindowAttention(torch.nn.Module):
     """Every window sees its own tokens and the whole text; the text takes the mean of what it saw in all windows."""
 
-    def __init__(self, width: int, heads: int, head: int, *, shared: bool, shifted: bool) -> None:
+    def __init__(self, width: int, heads: int, head: int, positions: Positions, *, shared: bool, shifted: bool) -> None:
         super().__init__()
-        self.heads, self.head, self.shifted = heads, head, shifted
+        self.heads, self.head, self.positions, self.shifted = heads, head, positions, shifted
         self.proj_qkv = Pair(lambda: torch.nn.Linear(width, 3 * heads * head, bias=False), shared)
         self.proj_out = Pair(lambda: torch.nn.Linear(heads * head, width), shared)
         self.norm_q, self.norm_k = (Pair(lambda: torch.nn.RMSNorm(head, EPSILON), shared) for _ in range(2))
 
     def forward(self, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Replace the tokens of `video`, (time, height, width, channels), by what they attend to; return the text's."""
-        turn = text_turn(len(text), self.head, text.device)
-        text_qkv = self._queries_keys_values(self.proj_qkv.text(text)[None], self.norm_q.text, self.norm_k.text, turn)
+        place = self.positions.text(len(text), text.device)
+        text_qkv = self._queries_keys_values(self.proj_qkv.text(text)[None], self.norm_q.text, self.norm_k.text, place)
         seen = torch.zeros(len(text), self.heads * self.head, device=text.device)
         windows = windows_of((video.shape[0], video.shape[1], video.shape[2]), shifted=self.shifted)
         for shape, group in by_shape(windows).items():
-            turn = video_turn(shape, len(text), self.head, video.device)
+            turn = self.positions.video(shape, len(text), video.device)
             count = max(1, CHUNK // prod(shape))
             for some in (group[first : first + count] for first in range(0, len(group), count)):
                 tokens = torch.stack([video[window].flatten(0, 2) for window in some])
@@ -77,7 +77,7 @@ class WindowAttention(torch.nn.Module):
         return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
     def _queries_keys_values(
-        self, values: torch.Tensor, norm_q: torch.nn.Module, norm_k: torch.nn.Module, turn: Turn
+        self, values: torch.Tensor, norm_q: torch.nn.Module, norm_k: torch.nn.Module, turn: Turn | None
     ) -> tuple[torch.Tensor, ...]:
         """(n, tokens, 3 x channels) -> each (n, heads, tokens, head)."""
         query, key, value = torch.unflatten(values, -1, (3, self.heads, self.head)).permute(2, 0, 3, 1, 4)

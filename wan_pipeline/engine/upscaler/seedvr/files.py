@@ -20,7 +20,7 @@ TRANSFORMER, VAE = "vid_in.proj.weight", "decoder.conv_in.weight"
 """A tensor that each of the two has, and the other has not."""
 OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """What diffusers called the attention's layers when the first files were written, and what it calls them now."""
-KNOWN = "use SeedVR2's 3B (seedvr2_ema_3b) with its VAE (ema_vae)"
+KNOWN = "use SeedVR2's 3B or 7B (seedvr2_ema_3b, seedvr2_ema_7b) with its VAE (ema_vae)"
 
 
 def load_transformer(folder: Path, dtype: torch.dtype) -> Transformer:
@@ -28,7 +28,7 @@ def load_transformer(folder: Path, dtype: torch.dtype) -> Transformer:
     file, names = _find(folder, TRANSFORMER, "transformer")
     shape = shape_of(names)
     if shape is None:
-        raise ModelError(f"{file.name} is a transformer of another kind, such as SeedVR2's 7B; {KNOWN}.")
+        raise ModelError(f"{file.name} is a transformer of another kind; {KNOWN}.")
     expected = load_text().shape[1]
     if shape.text_width != expected:
         raise ModelError(f"{file.name} takes texts of {shape.text_width} channels and not {expected}; {KNOWN}.")

@@ -1,41 +1,73 @@
-"""Rotary positions of SeedVR2's attention: three axes within a window, after the positions of the text."""
+"""Rotary positions of SeedVR2's attention, along three axes within a window."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi
+from typing import Protocol
 
 import torch
 
 from wan_pipeline.engine.upscaler.seedvr.windows import Size
 
 THETA = 10_000.0
+FINEST = 128.0
+"""Half turns over a window, of the fastest pair of channels of `RelativePositions`."""
 Turn = tuple[torch.Tensor, torch.Tensor]
-"""Cosine and sine, each (tokens, pairs), float32."""
+"""Cosine and sine, each (tokens, pairs), float32. Channels of a head that are left over are not turned."""
 
 
-def pairs_per_axis(head: int) -> int:
-    """Pairs of channels that each axis turns, of a head with so many channels; those left over are not turned."""
-    return head // 3 // 2
+class Positions(Protocol):
+    """How a head's channels are turned."""
+
+    def video(self, window: Size, text: int, device: torch.device) -> Turn:
+        """Of a window's tokens in order; the text has `text` tokens."""
+
+    def text(self, length: int, device: torch.device) -> Turn | None:
+        """Of the text's tokens; None if they are not turned."""
 
 
-def video_turn(window: Size, after: int, head: int, device: torch.device) -> Turn:
-    """Of a window's tokens in order; their times begin after the text's `after` positions."""
-    time, height, width = window
-    axes = (torch.arange(after, after + time), torch.arange(height), torch.arange(width))
-    angles = [_angles(places, head) for places in axes]
-    spread = [
-        angles[0][:, None, None].expand(time, height, width, -1),
-        angles[1][None, :, None].expand(time, height, width, -1),
-        angles[2][None, None].expand(time, height, width, -1),
-    ]
-    return _turn(torch.cat(spread, -1).flatten(0, 2), device)
+@dataclass(frozen=True)
+class CountedPositions:
+    """The 3B's: tokens are counted along each axis. The text's come first, with the same place on all axes."""
+
+    head: int
+    """Channels of a head."""
+
+    def video(self, window: Size, text: int, device: torch.device) -> Turn:
+        starts = (text, 0, 0)
+        places = [torch.arange(start, start + length) for start, length in zip(starts, window, strict=True)]
+        return _turn(_spread([self._angles(each) for each in places]), device)
+
+    def text(self, length: int, device: torch.device) -> Turn:
+        return _turn(self._angles(torch.arange(length)).repeat(1, 3), device)
+
+    def _angles(self, places: torch.Tensor) -> torch.Tensor:
+        pairs = torch.arange(self.head // 3 // 2, dtype=torch.float64)
+        return places.double()[:, None] * THETA ** -(pairs * 2 / (self.head // 3))
 
 
-def text_turn(length: int, head: int, device: torch.device) -> Turn:
-    """Of the text's tokens, whose place is the same on all axes."""
-    return _turn(_angles(torch.arange(length), head).repeat(1, 3), device)
+@dataclass(frozen=True)
+class RelativePositions:
+    """The 7B's: a window goes from -1 to 1 along each axis, whatever its size. The text has no positions."""
+
+    head: int
+    """Channels of a head."""
+
+    def video(self, window: Size, text: int, device: torch.device) -> Turn:
+        rates = torch.linspace(1, FINEST, self.head // 6 // 2, dtype=torch.float64) * pi
+        places = [torch.linspace(-1, 1, length, dtype=torch.float64) for length in window]
+        return _turn(_spread([each[:, None] * rates for each in places]), device)
+
+    def text(self, length: int, device: torch.device) -> None:
+        return None
 
 
-def rotate(values: torch.Tensor, turn: Turn) -> torch.Tensor:
+def rotate(values: torch.Tensor, turn: Turn | None) -> torch.Tensor:
     """Turn neighbouring channels of (..., tokens, head) in float32."""
+    if turn is None:
+        return values
     cosine, sine = turn
     width = 2 * cosine.shape[-1]
     first, second = torch.unflatten(values[..., :width].float(), -1, (-1, 2)).unbind(-1)
@@ -43,10 +75,12 @@ def rotate(values: torch.Tensor, turn: Turn) -> torch.Tensor:
     return torch.cat((turned.to(values.dtype), values[..., width:]), -1)
 
 
-def _angles(places: torch.Tensor, head: int) -> torch.Tensor:
-    pairs = pairs_per_axis(head)
-    rates = THETA ** -(torch.arange(pairs, dtype=torch.float64) * 2 / (head // 3))
-    return places.double()[:, None] * rates
+def _spread(axes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Angles (places, pairs) along each axis -> (tokens, pairs of all axes)."""
+    time, height, width = (len(each) for each in axes)
+    shapes = ((time, 1, 1, -1), (1, height, 1, -1), (1, 1, width, -1))
+    spread = [each.view(shape).expand(time, height, width, -1) for each, shape in zip(axes, shapes, strict=True)]
+    return torch.cat(spread, -1).flatten(0, 2)
 
 
 def _turn(angles: torch.Tensor, device: torch.device) -> Turn:

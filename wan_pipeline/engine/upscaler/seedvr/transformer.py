@@ -1,17 +1,18 @@
-"""SeedVR2's transformer, that of 3B parameters: its tensors have the names of the published file."""
+"""SeedVR2's transformers, of 3B and of 7B parameters: their tensors have the names of the published files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch.nn import functional
 
 from wan_pipeline.engine.network_files.shapes import MOST_LAYERS, count_layers
 from wan_pipeline.engine.upscaler.seedvr.attention import CHUNK, EPSILON, Pair, WindowAttention
-from wan_pipeline.engine.upscaler.seedvr.rope import pairs_per_axis
+from wan_pipeline.engine.upscaler.seedvr.rope import CountedPositions, RelativePositions
 
 LATENT_CHANNELS = 16
 INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1
@@ -19,12 +20,23 @@ INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1
 PATCH = 2
 """Latents along each side of a token."""
 SINUSOIDS = 256
+LEAST_HEAD = 12
+"""Channels of a head that can have positions on three axes."""
 TIME = 1000.0
 """The one step begins at pure noise."""
 LAYERS = ("attn", "mlp")
 PARTS = ("shift", "scale", "gate")
 FREQUENCIES = ".attn.rope.rope.freqs"
 """End of the names of constants in the published file, which are computed here instead."""
+
+
+class Kind(Enum):
+    """The authors' two transformers differ in more than their size."""
+
+    SMALL = "3B"
+    """Positions of the text too, gated feed-forwards, a norm at the end, and a last block that leaves the text."""
+    LARGE = "7B"
+    """None of these."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +51,13 @@ class Shape:
     own_layers: int
     """The first ones, which have weights of their own for the text."""
     text_width: int
+    kind: Kind = Kind.SMALL
 
 
-PUBLISHED = Shape(2560, 20, 128, 6912, 32, 10, 5120)
-"""SeedVR2-3B."""
+PUBLISHED = {
+    Kind.SMALL: Shape(2560, 20, 128, 6912, 32, 10, 5120),
+    Kind.LARGE: Shape(3072, 24, 128, 12288, 36, 36, 5120, Kind.LARGE),
+}
 
 
 class Transformer(torch.nn.Module):
@@ -54,8 +69,10 @@ class Transformer(torch.nn.Module):
         self.txt_in = torch.nn.Linear(shape.text_width, shape.width)
         self.emb_in = TimeEmbedding(shape.width)
         self.blocks = torch.nn.ModuleList(Block(shape, number) for number in range(shape.layers))
-        self.vid_out_norm = torch.nn.RMSNorm(shape.width, EPSILON)
-        self.vid_out_ada = Modulation(shape.width, ("out",), PARTS[:2])
+        self.has_norm = shape.kind is Kind.SMALL
+        if self.has_norm:
+            self.vid_out_norm = torch.nn.RMSNorm(shape.width, EPSILON)
+            self.vid_out_ada = Modulation(shape.width, ("out",), PARTS[:2])
         self.vid_out = _Projection(shape.width, LATENT_CHANNELS * PATCH**2)
 
     def forward(self, latents: torch.Tensor, text: torch.Tensor, tick: Callable[[], None]) -> torch.Tensor:
@@ -65,36 +82,44 @@ class Transformer(torch.nn.Module):
         for block in self.blocks:
             text = block(video, text, embedding)
             tick()
-        # the published code caches the embedding by a name that the first layer uses too: the output has its values
-        ends = [
-            self.vid_out.proj(self.vid_out_ada.enter(self.vid_out_norm(rows), embedding[0], "out"))
-            for rows in _chunks(video)
-        ]
+        ends = [self._end(rows, embedding[0]) for rows in _chunks(video)]
         return _unpatched(torch.cat(ends).view(*video.shape[:3], -1))
+
+    def _end(self, rows: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """From tokens to latents. The authors' code takes the embedding from a cache, where it is the first layer's."""
+        if self.has_norm:
+            rows = self.vid_out_ada.enter(self.vid_out_norm(rows), embedding, "out")
+        made: torch.Tensor = self.vid_out.proj(rows)
+        return made
 
 
 class Block(torch.nn.Module):
-    """Attention and a gated feed-forward, each between modulations; it changes the video's tokens in place."""
+    """Attention and a feed-forward, each between modulations; it changes the video's tokens in place."""
 
     def __init__(self, shape: Shape, number: int) -> None:
         super().__init__()
-        shared, self.is_last = number >= shape.own_layers, number == shape.layers - 1
-        self.attn = WindowAttention(shape.width, shape.heads, shape.head, shared=shared, shifted=number % 2 == 1)
-        self.mlp = Pair(lambda: FeedForward(shape.width, shape.hidden), shared, self.is_last)
-        self.ada = Pair(lambda: Modulation(shape.width, LAYERS, PARTS), shared, self.is_last)
+        is_small, shared = shape.kind is Kind.SMALL, number >= shape.own_layers
+        self.leaves_text = is_small and number == shape.layers - 1
+        positions = (CountedPositions if is_small else RelativePositions)(shape.head)
+        feed_forward = GatedFeedForward if is_small else FeedForward
+        self.attn = WindowAttention(
+            shape.width, shape.heads, shape.head, positions, shared=shared, shifted=number % 2 == 1
+        )
+        self.mlp = Pair(lambda: feed_forward(shape.width, shape.hidden), shared, self.leaves_text)
+        self.ada = Pair(lambda: Modulation(shape.width, LAYERS, PARTS), shared, self.leaves_text)
 
     def forward(self, video: torch.Tensor, text: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        """Change `video`, (t, h, w, channels); return the text's tokens, which nothing needs after the last block."""
+        """Change `video`, (t, h, w, channels); return the text's tokens."""
         attention, feed_forward = embedding
         ada, entered = self.ada.video, torch.empty_like(video)
         for rows, into in zip(_chunks(video), _chunks(entered), strict=True):
             into.copy_(ada.enter(_normed(rows), attention, "attn"))
-        told = _normed(text) if self.is_last else self.ada.text.enter(_normed(text), attention, "attn")
+        told = _normed(text) if self.leaves_text else self.ada.text.enter(_normed(text), attention, "attn")
         told = self.attn(entered, told)
         for rows, seen in zip(_chunks(video), _chunks(entered), strict=True):
             rows.add_(ada.leave(seen, attention, "attn"))
             rows.add_(ada.leave(self.mlp.video(ada.enter(_normed(rows), feed_forward, "mlp")), feed_forward, "mlp"))
-        if self.is_last:
+        if self.leaves_text:
             return text
         ada = self.ada.text
         text = text + ada.leave(told, attention, "attn")
@@ -123,6 +148,18 @@ class Modulation(torch.nn.Module):
 
 
 class FeedForward(torch.nn.Module):
+    """Two layers around a GELU."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.proj_in, self.proj_out = torch.nn.Linear(width, hidden), torch.nn.Linear(hidden, width)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.proj_out(functional.gelu(self.proj_in(rows), approximate="tanh"))
+        return made
+
+
+class GatedFeedForward(torch.nn.Module):
     """SwiGLU: Shazeer, "GLU Variants Improve Transformer", 2020."""
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -164,17 +201,18 @@ def shape_of(tensors: Mapping[str, tuple[int, ...]]) -> Shape | None:
     """What a file's tensors, by their shapes, may fit; None if they are of another kind."""
     own = count_layers(tensors, "blocks.{}.attn.norm_q.vid.weight")
     layers = own + sum(f"blocks.{number}.attn.norm_q.all.weight" in tensors for number in range(own, MOST_LAYERS))
-    kind = "vid" if own else "all"
+    stream = "vid" if own else "all"
+    kind = Kind.SMALL if f"blocks.0.mlp.{stream}.proj_in_gate.weight" in tensors else Kind.LARGE
     try:
-        (head,) = tensors[f"blocks.0.attn.norm_q.{kind}.weight"]
-        inner, width = tensors[f"blocks.0.attn.proj_qkv.{kind}.weight"]
-        hidden, _ = tensors[f"blocks.0.mlp.{kind}.proj_in_gate.weight"]
+        (head,) = tensors[f"blocks.0.attn.norm_q.{stream}.weight"]
+        inner, width = tensors[f"blocks.0.attn.proj_qkv.{stream}.weight"]
+        hidden, _ = tensors[f"blocks.0.mlp.{stream}.proj_in.weight"]
         _, text_width = tensors["txt_in.weight"]
     except (KeyError, ValueError):
         return None
-    if not 1 <= layers <= MOST_LAYERS or pairs_per_axis(head) < 1 or inner % (3 * head) or not inner:
+    if not 1 <= layers <= MOST_LAYERS or head < LEAST_HEAD or inner % (3 * head) or not inner:
         return None
-    return Shape(width, inner // (3 * head), head, hidden, layers, own, text_width)
+    return Shape(width, inner // (3 * head), head, hidden, layers, own, text_width, kind)
 
 
 def _normed(rows: torch.Tensor) -> torch.Tensor:
