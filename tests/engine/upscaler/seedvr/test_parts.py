@@ -64,9 +64,11 @@ LENGTH = 13
 def test_pieces_of_any_clip_are_equal_and_give_all_its_frames(count: int) -> None:
     frames = [np.full((1, 2, 3), 100 + number, np.uint16) for number in range(count)]
     asked: list[tuple[int, int]] = []
+    fresh: list[int] = []
 
-    def make(piece: list[Levels], first: int) -> list[Levels]:
+    def make(piece: list[Levels], first: int, new: int) -> list[Levels]:
         asked.append((first, len(piece)))
+        fresh.append(new)
         return [frame + 1000 for frame in piece]
 
     pieces = Pieces(make, LENGTH)
@@ -76,13 +78,13 @@ def test_pieces_of_any_clip_are_equal_and_give_all_its_frames(count: int) -> Non
     assert [int(frame[0, 0, 0]) for frame in made] == [1100 + number for number in range(count)]
     assert all(first % STEP == 0 and length % STEP == 1 for first, length in asked)
     assert {length for _, length in asked} == {LENGTH} if count >= LENGTH else len(asked) == 1
-    assert held <= LENGTH + OVERLAP
+    assert held <= LENGTH + OVERLAP and sum(fresh) == count
 
 
 def test_a_piece_fades_into_the_next() -> None:
     frames = [np.zeros((1, 1, 3), np.uint16)] * (2 * LENGTH - OVERLAP)
     levels = iter((0, 600))
-    pieces = Pieces(lambda piece, _: [frame + level for level in [next(levels)] for frame in piece], LENGTH)
+    pieces = Pieces(lambda piece, *_: [frame + level for level in [next(levels)] for frame in piece], LENGTH)
     made = [int(frame[0, 0, 0]) for given in frames for frame in pieces.add(given)]
     made += [int(frame[0, 0, 0]) for frame in pieces.end()]
     assert made == [0] * 8 + [100, 200, 300, 400, 500] + [600] * 8

@@ -13,8 +13,9 @@ OVERLAP = 5
 """Frames in which a piece fades into the next: 4 n + 1, so that latents of both pieces stand for the same frames."""
 STEP = 4
 """Frames of a latent: pieces begin at multiples of it."""
-Make = Callable[[list[Levels], int], Iterable[Levels]]
-"""The frames of a piece, 4 n + 1 of them, and the number of the first -> as many larger frames."""
+Make = Callable[[list[Levels], int, int], Iterable[Levels]]
+"""The frames of a piece, 4 n + 1 of them, the number of the first, and how many no piece had before -> as many larger
+frames."""
 
 
 class Pieces:
@@ -58,7 +59,7 @@ class Pieces:
         keep = keep or len(frames)
         fading, tail = self._tail, []
         begins = self._end - len(fading)
-        for number, made in enumerate(self._make(frames, first), first):
+        for number, made in enumerate(self._make(frames, first, first + keep - self._end), first):
             if not begins <= number < first + keep:
                 continue
             frame = _faded(fading[number - begins], made, number - begins) if number < self._end else made

@@ -11,7 +11,7 @@ from wan_pipeline.engine.device.deterministic import deterministic
 from wan_pipeline.engine.device.placement import choose_placement, limit_memory, release_memory, telling_shortage
 from wan_pipeline.engine.network_files.levels import Levels, levels_of, values_of
 from wan_pipeline.engine.upscaler.seedvr.files import load_text, load_transformer, load_vae
-from wan_pipeline.engine.upscaler.seedvr.pieces import OVERLAP, Pieces
+from wan_pipeline.engine.upscaler.seedvr.pieces import Pieces
 from wan_pipeline.engine.upscaler.seedvr.restore import Restorer, piece_length
 from wan_pipeline.settings import Settings
 
@@ -45,8 +45,7 @@ class SeedVRUpscaler:
         if self._pieces is not None:
             yield from self._pieces.end()
 
-    def _make(self, frames: list[Levels], first: int) -> Iterator[Levels]:
-        new = max(len(frames) - OVERLAP, 1)
+    def _make(self, frames: list[Levels], first: int, new: int) -> Iterator[Levels]:
         given = torch.cat([values_of(frame).half() for frame in frames])
         made = self._restorer.restore(given, first, self._factor, lambda share: self._tick(share * new))
         while True:  # whoever takes the frames does not compute in these modes
