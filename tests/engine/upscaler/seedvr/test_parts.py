@@ -10,9 +10,10 @@ import torch
 
 from wan_pipeline.engine.network_files.levels import Levels
 from wan_pipeline.engine.upscaler.seedvr.colors import with_colors_of
-from wan_pipeline.engine.upscaler.seedvr.pieces import OVERLAP, STEP, Pieces
+from wan_pipeline.engine.upscaler.seedvr.pieces import OVERLAP, Pieces
 from wan_pipeline.engine.upscaler.seedvr.restore import piece_length
 from wan_pipeline.engine.upscaler.seedvr.tiles import count_tiles, tiles_of
+from wan_pipeline.engine.upscaler.seedvr.vae import TIME
 from wan_pipeline.engine.upscaler.seedvr.windows import Size, by_shape, windows_of
 
 
@@ -76,7 +77,7 @@ def test_pieces_of_any_clip_are_equal_and_give_all_its_frames(count: int) -> Non
     held = count - len(made)
     made += pieces.end()
     assert [int(frame[0, 0, 0]) for frame in made] == [1100 + number for number in range(count)]
-    assert all(first % STEP == 0 and length % STEP == 1 for first, length in asked)
+    assert all(first % TIME == 0 and length % TIME == 1 for first, length in asked)
     assert {length for _, length in asked} == {LENGTH} if count >= LENGTH else len(asked) == 1
     assert held <= LENGTH + OVERLAP and sum(fresh) == count
 

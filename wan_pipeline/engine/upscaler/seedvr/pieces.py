@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from wan_pipeline.engine.network_files.levels import Levels
+from wan_pipeline.engine.upscaler.seedvr.vae import TIME
 
 OVERLAP = 5
 """Frames in which a piece fades into the next: 4 n + 1, so that latents of both pieces stand for the same frames."""
-STEP = 4
-"""Frames of a latent: pieces begin at multiples of it."""
 Make = Callable[[list[Levels], int, int], Iterable[Levels]]
 """The frames of a piece, 4 n + 1 of them, the number of the first, and how many no piece had before -> as many larger
 frames."""
@@ -47,9 +46,10 @@ class Pieces:
     def end(self) -> Iterator[Levels]:
         """There are no more frames; what is left."""
         if self._count > self._end:
-            first = max(0, -(-(self._count - self._length) // STEP) * STEP)
+            # pieces begin with a latent
+            first = max(0, -(-(self._count - self._length) // TIME) * TIME)
             frames = list(self._frames)[first - self._count :]
-            missing = -(len(frames) - 1) % STEP
+            missing = -(len(frames) - 1) % TIME
             yield from self._piece(frames + frames[-1:] * missing, first, keep=len(frames))
         yield from self._tail
         self._tail = []

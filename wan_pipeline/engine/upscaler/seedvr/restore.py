@@ -12,8 +12,8 @@ from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming
 from wan_pipeline.engine.upscaler.seedvr.colors import with_colors_of
 from wan_pipeline.engine.upscaler.seedvr.tiles import count_tiles, tiles_of
-from wan_pipeline.engine.upscaler.seedvr.transformer import LATENT_CHANNELS, PATCH, Transformer
-from wan_pipeline.engine.upscaler.seedvr.vae import SPACE, TIME, Vae
+from wan_pipeline.engine.upscaler.seedvr.transformer import PATCH, Transformer
+from wan_pipeline.engine.upscaler.seedvr.vae import LATENT_CHANNELS, SPACE, TIME, Vae
 from wan_pipeline.errors import GenerationError
 
 MULTIPLE = SPACE * PATCH

@@ -13,8 +13,8 @@ from torch.nn import functional
 from wan_pipeline.engine.network_files.shapes import MOST_LAYERS, count_layers
 from wan_pipeline.engine.upscaler.seedvr.attention import CHUNK, EPSILON, Pair, WindowAttention
 from wan_pipeline.engine.upscaler.seedvr.rope import CountedPositions, RelativePositions
+from wan_pipeline.engine.upscaler.seedvr.vae import LATENT_CHANNELS
 
-LATENT_CHANNELS = 16
 INPUT_CHANNELS = 2 * LATENT_CHANNELS + 1
 """Noise, the latents of the clip, and a one that says they are there."""
 PATCH = 2
