@@ -87,13 +87,13 @@ class Restorer:
 
     def step(self, latents: torch.Tensor, first: int, done: Callable[[], None]) -> torch.Tensor:
         """From noise to what the clip should be, in one step of the flow: (16, t, h, w) -> the same."""
-        clip = latents.permute(1, 2, 3, 0)
+        clip = latents.permute(1, 2, 3, 0).to(self._place.dtype)
         noise = torch.stack([_noise(first // TIME + number, clip.shape[1:]) for number in range(len(clip))]).to(clip)
-        given = torch.cat((noise, clip, torch.ones_like(clip[..., :1])), -1).to(self._place.dtype)
+        given = torch.cat((noise, clip, torch.ones_like(clip[..., :1])), -1)
         on_device = streaming([self._streamed], self._place.device) if self._streamed else nullcontext()
         with on_device:
             taken: torch.Tensor = self._transformer(given, self._text, done)
-        return (noise - taken.float()).permute(3, 0, 1, 2)
+        return (noise.float() - taken.float()).permute(3, 0, 1, 2)  # the noise as it was given, rounded
 
     def decode(self, latents: torch.Tensor, done: Callable[[], None]) -> torch.Tensor:
         """Frames from -1 to 1, (n, 3, h, w), in half precision in host memory."""
