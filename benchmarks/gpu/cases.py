@@ -22,8 +22,10 @@ from benchmarks.gpu.loras import loras_14b, loras_compiled_14b
 from benchmarks.gpu.parts import activations, text, vae
 from benchmarks.gpu.passes import best, quantized, rates, stock_offload, streaming_14b
 from benchmarks.gpu.program import Program
+from benchmarks.gpu.seedvr import seedvr
 from benchmarks.gpu.sizes import LARGE, MIDDLE, SMALL
 from benchmarks.gpu.table import table
+from wan_pipeline.engine.upscaler.seedvr.transformer import Kind
 from wan_pipeline.models.memory import WAN_1_3B, WAN_14B
 
 CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
@@ -42,6 +44,9 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "activations": activations,
     "vae": vae,
     "text": text,
+    "seedvr_720p": seedvr(1280, 720),
+    "seedvr_1088p": seedvr(1920, 1088),
+    "seedvr_7b_1088p": seedvr(1920, 1088, Kind.LARGE),
     "clip_14b_480p": whole_clip("wan2.1-t2v-14b", SMALL, 7.2, 3, 5.0),
     "clip_14b_720p": whole_clip("wan2.1-t2v-14b", MIDDLE, 7.2, 2, 5.0),
     "clip_14b_1088p": whole_clip("wan2.1-t2v-14b", LARGE, 10.8, 1, 1.0),

@@ -107,7 +107,7 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"| {title} | {results.get(case, {}).get(key, 'not run')} | {must} | {aim} |")
     lines += _forecast_of_streaming(results.get("streaming_14b", {}))
     lines += ["", *_passes(results), "", *_stock(results.get("stock_offload_14b", {}))]
-    lines += [*_eight_bits(results), *_attention(results.get("attention", {}))]
+    lines += [*_eight_bits(results), *_attention(results.get("attention", {})), *_seedvr(results)]
     failed = [f"{name} failed: {result['error']}" for name, result in results.items() if "error" in result]
     return "\n".join([*lines, *failed]) + "\n"
 
@@ -170,4 +170,19 @@ def _attention(result: dict[str, Any]) -> list[str]:
     for name in names:
         rates = [f"{result[f'{name}_{count}_tops']:.0f}" for count in tokens]
         lines.append(f"| {name} | {' | '.join(rates)} |")
+    return lines
+
+
+def _seedvr(results: dict[str, Any]) -> list[str]:
+    """Pieces of a clip through SeedVR2, by the size they are enlarged to."""
+    cases = [case for name, case in results.items() if name.startswith("seedvr") and "seconds" in case]
+    if not cases:
+        return []
+    head = "| SeedVR2, x 2 | frames | seconds | encode | transform | decode | a frame | peak, GiB | same bits |"
+    lines = ["", head, "|---" * 9 + "|"]
+    for case in cases:
+        stages = " | ".join(f"{case[f'{stage}_seconds']:.1f}" for stage in ("encode", "step", "decode"))
+        name = f"{case['model']}, {case['size']}"
+        each = f"{case['seconds']:.1f} | {stages} | {case['seconds'] / case['frames']:.2f}"
+        lines.append(f"| {name} | {case['frames']} | {each} | {case['peak_gib']:.2f} | {case['identical']} |")
     return lines

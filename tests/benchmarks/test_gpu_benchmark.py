@@ -24,6 +24,12 @@ def test_a_case_gives_the_numbers_of_its_rows(case, tmp_path):
         assert all(result[f"{name}_{key}"] for name in ("resident", "streamed") for key in ("returned", "switched"))
 
 
+def test_what_seedvr_took_is_a_row_once_it_ran(tmp_path):
+    result = PROGRAM.run_case("seedvr_720p", tiny=True, rounds=1, folder=tmp_path)
+    assert result["identical"] is True and "SeedVR2" not in table({})
+    assert "| 3B, 64x32 | 9 |" in table({"seedvr_720p": result})
+
+
 def test_the_table_says_what_has_not_been_run():
     assert table({}).count("not run") == len(ROWS)
     assert {row[1] for row in (*ROWS, *PASSES)} <= CASES.keys()

@@ -23,7 +23,7 @@ class PostProcessing:
     upscale: Literal[1] | Upscale = 1
     interpolate: Literal[1] | Interpolate = 1
     upscaler: NetworkName = ""
-    """Name of a file in the folder of upscalers; empty for the network that comes with the studio."""
+    """Name of a file or folder among the upscalers; empty for the network that comes with the studio."""
     interpolator: NetworkName = ""
     """Name of a file in the folder of interpolators; empty for ffmpeg's motion compensation."""
 

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from tests.support.soak import soaked
 from wan_pipeline.cli import main
 from wan_pipeline.clips.encode import encode
+from wan_pipeline.engine.upscaler.clip import clip_upscaler
 from wan_pipeline.engine.upscaler.files import BUNDLED, upscalers_in
-from wan_pipeline.engine.upscaler.frames import frame_upscaler, in_tiles
+from wan_pipeline.engine.upscaler.frames import in_tiles
 from wan_pipeline.engine.upscaler.network import WEIGHTS, load_upscaler
 from wan_pipeline.engine.upscaler.rrdb import RRDBNet
 from wan_pipeline.errors import ModelError, RequestError
@@ -78,10 +79,10 @@ def test_networks_of_files_are_read(settings: Settings) -> None:
             found = load_upscaler(device, upscalers_in(settings.upscalers).find(name))
             assert torch.equal(found(frame, network.scale), network(frame).clamp(0, 1))
     small = drawing(32).astype(np.uint16) * 257
-    made = frame_upscaler(settings, 2, "four")
-    assert made.method == "four" and made.change(small).shape == (64, 64, 3)
+    made = clip_upscaler(settings, 2, "four")
+    assert made.method == "four" and [frame.shape for frame in made.add(small)] == [(64, 64, 3)]
     with pytest.raises(ModelError, match="two enlarges 2 times and not 3"):
-        frame_upscaler(settings, 3, "two")
+        clip_upscaler(settings, 3, "two")
 
 
 def test_files_that_are_no_network_are_refused(settings: Settings) -> None:
@@ -104,7 +105,7 @@ def test_files_that_are_no_network_are_refused(settings: Settings) -> None:
         ("half", "is not whole"),
     ):
         with pytest.raises(ModelError, match=words):
-            frame_upscaler(settings, 2, name)
+            clip_upscaler(settings, 2, name)
 
 
 def test_names_and_shapes_of_a_file_are_not_trusted(settings: Settings) -> None:
@@ -126,10 +127,10 @@ def test_names_and_shapes_of_a_file_are_not_trusted(settings: Settings) -> None:
     for name, tensors in files.items():
         save_file(tensors, settings.upscalers / f"{name}.safetensors")
         with pytest.raises(ModelError, match="holds no network that is known here"):
-            frame_upscaler(settings, 2, name)
+            clip_upscaler(settings, 2, name)
     save_file({**whole, "body.7.rdb1.conv1.weight": kernel}, settings.upscalers / "gap.safetensors")
     with pytest.raises(ModelError, match="is not whole"):
-        frame_upscaler(settings, 2, "gap")
+        clip_upscaler(settings, 2, "gap")
 
 
 def test_its_weights_are_read_to_the_last_byte() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from wan_pipeline.cli.common import Commands, add_folders, opened_studio, warn
 
-UPSCALE = "Write a clip with larger frames, by the small network that comes with the studio, or that of a file."
+UPSCALE = "Write a clip with larger frames, by the small network that comes with the studio, or those of files."
 INTERPOLATE = "Write a clip with more frames a second, by ffmpeg's motion compensation, or the network of a file."
 MODELS = {
-    "upscale": "a .safetensors file in models/upscalers, without its ending (realesr-animevideov3)",
+    "upscale": "a .safetensors file in models/upscalers, without ending, or SeedVR2's folder (realesr-animevideov3)",
     "interpolate": "a .safetensors file of RIFE in models/interpolators, without its ending (ffmpeg minterpolate)",
 }
 

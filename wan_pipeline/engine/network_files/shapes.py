@@ -13,7 +13,7 @@ MOST_CHANNELS = 512
 """Published upscalers have 64, an IFNet up to 384."""
 
 
-def count_layers(tensors: Mapping[str, torch.Tensor], name: str) -> int:
+def count_layers(tensors: Mapping[str, object], name: str) -> int:
     """How many of "name.0", "name.1", ... there are before the first that is missing; `name` has a place for it."""
     return sum(1 for _ in takewhile(tensors.__contains__, map(name.format, count())))
 

@@ -1,1 +1,1 @@
-"""Larger frames by a small convolutional network that comes with the studio."""
+"""Larger frames: by small convolutional networks, one of which comes with the studio, or by SeedVR2."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
 from wan_pipeline.engine.device.placement import choose_placement, telling_shortage
 from wan_pipeline.engine.network_files.levels import Levels, levels_of, values_of
-from wan_pipeline.engine.upscaler.files import BUNDLED, upscalers_in
-from wan_pipeline.engine.upscaler.network import load_upscaler
+from wan_pipeline.engine.upscaler.files import BUNDLED
+from wan_pipeline.engine.upscaler.network import Upscaler, load_upscaler
 from wan_pipeline.errors import ModelError
 from wan_pipeline.settings import Settings
 
@@ -22,33 +22,45 @@ HALO = 32
 SHORTAGE = "There is not enough free memory to upscale frames of this size; close what else uses the device."
 Network = Callable[[torch.Tensor, int], torch.Tensor]
 """(1, 3, h, w) from 0 to 1, and the factor -> (1, 3, h * factor, w * factor)."""
+Tick = Callable[[float], None]
+"""Told of work that was done, in frames and parts of them. It may raise to end the work."""
 
 
-@dataclass(frozen=True)
 class FrameUpscaler:
-    """Makes frames larger. `method` says by what, for the report."""
+    """Makes frames larger, each by itself."""
 
-    change: Callable[[Levels], Levels]
-    method: str
+    fills_device = False
+
+    def __init__(self, network: Upscaler, device: torch.device, factor: int, method: str, tick: Tick) -> None:
+        self._network, self._device, self._factor, self._tick = network, device, factor, tick
+        self.method = method
+        """By what, for the report."""
+
+    def add(self, frame: Levels) -> Iterator[Levels]:
+        """The frame, `factor` times as wide and high. Raises GenerationError."""
+        yield self.change(frame)
+        self._tick(1)
+
+    def end(self) -> Iterator[Levels]:
+        """Nothing is left."""
+        yield from ()
+
+    def change(self, frame: Levels) -> Levels:
+        """Raises GenerationError."""
+        with telling_shortage(SHORTAGE), torch.inference_mode():
+            return levels_of(in_tiles(self._network, values_of(frame).to(self._device), self._factor))
 
 
-def frame_upscaler(settings: Settings, factor: int, name: str = "") -> FrameUpscaler:
-    """What makes a frame (H, W, 3) of 16 bits `factor` times as wide and high; `name` is that of a file.
-
-    Raises ModelError for a file that cannot be used; what it gives raises GenerationError.
-    """
+def frame_upscaler(
+    settings: Settings, factor: int, file: Path | None = None, tick: Tick = lambda _: None
+) -> FrameUpscaler:
+    """By the network of a file, or the one that comes with the studio. Raises ModelError."""
     device = choose_placement(settings.device).device
-    file = upscalers_in(settings.upscalers).find(name)
     network = load_upscaler(device, file)
     method = BUNDLED if file is None else file.stem
     if network.scale < factor:
         raise ModelError(f"{method} enlarges {network.scale} times and not {factor}; choose a smaller factor.")
-
-    def change(frame: Levels) -> Levels:
-        with telling_shortage(SHORTAGE), torch.inference_mode():
-            return levels_of(in_tiles(network, values_of(frame).to(device), factor))
-
-    return FrameUpscaler(change, method)
+    return FrameUpscaler(network, device, factor, method, tick)
 
 
 def in_tiles(network: Network, frame: torch.Tensor, factor: int, tile: int = TILE, halo: int = HALO) -> torch.Tensor:

@@ -9,9 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wan_pipeline.clips.export.formats import Format, find_format
 from wan_pipeline.clips.export.order import ExportOrder
 from wan_pipeline.clips.export.source import Source, open_source
@@ -22,13 +19,14 @@ from wan_pipeline.errors import RequestError
 from wan_pipeline.jobs.device import TakeDevice
 from wan_pipeline.jobs.handover.between import BetweenWriter
 from wan_pipeline.jobs.handover.export import feed
+from wan_pipeline.jobs.handover.larger import LargerProgress, LargerWriter, OnlyCancelled, finished
 from wan_pipeline.progress import Observer
 from wan_pipeline.requests.post_processing import INTERPOLATE_FACTORS, UPSCALE_FACTORS, PostProcessing
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from wan_pipeline.engine.interpolator.frames import FrameInterpolator
-    from wan_pipeline.engine.upscaler.frames import FrameUpscaler
+    from wan_pipeline.engine.upscaler.clip import ClipUpscaler
 
 MAX_SIDE = 8192
 Factor = TypeVar("Factor", bound=int)
@@ -60,7 +58,7 @@ def upscale(
     model: str = "",
     device: TakeDevice = nullcontext,
 ) -> PostProcessed:
-    """Write the clip with larger frames, by the network of a file in the folder of upscalers, or the bundled one.
+    """Write the clip with larger frames, by a network in the folder of upscalers, or the bundled one.
 
     Raises what `post_process` raises.
     """
@@ -108,17 +106,20 @@ def post_process(
     source = open_source(clip)
     size, frames = _size(source, wanted.upscale), (source.frames - 1) * wanted.interpolate + 1
     with ExitStack() as stack:
-        upscaler, interpolator = _networks(wanted, settings, stack, device)
+        progress = LargerProgress(observer, source.frames)
+        upscaler, interpolator = _networks(wanted, settings, stack, device, progress.tick)
         order, rate = ExportOrder(find_format("h264"), output), source.rate * wanted.interpolate
         if wanted.interpolate > 1 and interpolator is None:  # ffmpeg makes the others
             order, rate = replace(order, format=_smooth(order.format, rate, frames)), source.rate
         writer: FrameWriter = stack.enter_context(writing(order, size, rate, source.reel))
         if interpolator:
             writer = BetweenWriter(writer, interpolator.between, wanted.interpolate)
-        if upscaler:
-            writer = _Changed(writer, upscaler.change)
-        inner = nullcontext if upscaler or interpolator else device
-        from_latents, warnings = feed(source, settings, observer, writer, inner)
+        if upscaler is None:
+            from_latents, warnings = feed(source, settings, observer, writer, nullcontext if interpolator else device)
+        else:
+            spool = upscaler.fills_device and source.latents is not None  # they are decoded on the device
+            with finished(LargerWriter(writer, upscaler), spool=spool) as larger:
+                from_latents, warnings = feed(source, settings, OnlyCancelled(observer), larger)
     warnings += interpolator.warnings if interpolator else ()
     method = " + ".join(_methods(wanted, upscaler, interpolator))
     fps = str(source.rate * wanted.interpolate)
@@ -126,22 +127,22 @@ def post_process(
 
 
 def _networks(
-    wanted: PostProcessing, settings: Settings, stack: ExitStack, device: TakeDevice
-) -> tuple[FrameUpscaler | None, FrameInterpolator | None]:
+    wanted: PostProcessing, settings: Settings, stack: ExitStack, device: TakeDevice, tick: Callable[[float], None]
+) -> tuple[ClipUpscaler | None, FrameInterpolator | None]:
     """What makes frames larger and what makes others between; the stack holds the device if there is either."""
     file = interpolators_in(settings.interpolators).find(wanted.interpolator) if wanted.interpolate > 1 else None
     if wanted.upscale == 1 and file is None:
         return None, None
     from wan_pipeline.engine.interpolator.frames import frame_interpolator  # here: torch takes seconds to import
-    from wan_pipeline.engine.upscaler.frames import frame_upscaler
+    from wan_pipeline.engine.upscaler.clip import clip_upscaler
 
     stack.enter_context(device())
-    upscaler = frame_upscaler(settings, wanted.upscale, wanted.upscaler) if wanted.upscale > 1 else None
+    upscaler = clip_upscaler(settings, wanted.upscale, wanted.upscaler, tick) if wanted.upscale > 1 else None
     return upscaler, frame_interpolator(settings, file) if file else None
 
 
 def _methods(
-    wanted: PostProcessing, upscaler: FrameUpscaler | None, interpolator: FrameInterpolator | None
+    wanted: PostProcessing, upscaler: ClipUpscaler | None, interpolator: FrameInterpolator | None
 ) -> list[str]:
     """By what it was done."""
     between = [interpolator.method if interpolator else MOTION] if wanted.interpolate > 1 else []
@@ -162,17 +163,6 @@ def _smooth(form: Format, rate: Fraction, frames: int) -> Format:
     motion = f"minterpolate=fps={rate}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:vsbmc=1:scd=none"
     filters = form.filters.replace(",setparams", f",tpad=stop_mode=clone:stop=4,{motion},setparams", 1)
     return replace(form, filters=filters, options=(*form.options, "-frames:v", str(frames)))
-
-
-class _Changed:
-    """A writer that changes what it passes on."""
-
-    def __init__(self, writer: FrameWriter, change: Callable[[NDArray[np.uint16]], NDArray[np.uint16]]) -> None:
-        self._writer, self._change = writer, change
-
-    def write(self, frames: NDArray[np.uint16]) -> None:
-        for frame in frames:
-            self._writer.write(self._change(frame)[None])
 
 
 def _one_of(factor: int, allowed: tuple[Factor, ...]) -> Factor:
