@@ -153,7 +153,7 @@ def test_a_clip_without_guidance_is_split_where_that_is_quicker():
     assert (told["branches"], told["split"]) == (1, 2)
     assert told["second_vram_gib"] == told["stages"]["denoising"]["vram_gib"] > 0
     assert cost.vram < whole.vram, "half of the tokens, and what is exchanged"
-    short = replace(plain, num_frames=17)
+    short = replace(plain, num_frames=13)
     assert Geometry.of(short, SPEC).tokens(SPEC) < SPLIT_FROM and choose(short, two).plan.devices.is_one
     assert choose(plain, replace(two, second=cost.vram / 2)).plan == alone.plan
     assert choose(replace(plain, first_block_cache=0.08), two).plan.devices.is_one

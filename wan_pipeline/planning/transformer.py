@@ -32,9 +32,10 @@ CHUNKED_BYTES = 0.25 * 2**30
 """Peak of the chunked forward that does not grow with the clip: rows in fp32 and one dequantized weight."""
 TOKEN_TIMESTEP_BYTES = 60.0
 """Bytes per row and width of the chunked forward with per-token timestep embeddings."""
-EXCHANGED_UNITS = 3.0
-"""What attention takes beside where two devices share the tokens (counted): three quarters of a unit for the other
-device, query, key and value of all tokens for two groups of heads, their results and those of the block before."""
+EXCHANGED_UNITS, CHUNKED_EXCHANGED_UNITS = 3.3, 5.1
+"""What attention takes beside where two devices share the tokens: a part for the other device, query, key and value of
+all tokens for two groups of heads, their results and those of the block before. In the stock forward most of it comes
+when little else is there."""
 CACHE_UNITS = {
     CacheKind.OFF: 0.0,
     CacheKind.FIRST_BLOCK: 7.0,  # two blocks' inputs, and for each branch a residual and what it is compared with
@@ -80,7 +81,7 @@ def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float
     """Peak activations of a block beside the weights, computed in 16 bits, on each device."""
     if plan.split > 1:
         alone = activation_bytes(facts, math.ceil(tokens / 2), plan.on_one_device())
-        return alone + EXCHANGED_UNITS * 2.0 * tokens * facts.width
+        return alone + (CHUNKED_EXCHANGED_UNITS if plan.chunk else EXCHANGED_UNITS) * 2.0 * tokens * facts.width
     unit, ratio = 2.0 * tokens * facts.width, facts.feed_forward / facts.width
     stock_units = BLOCK_UNITS + FEED_FORWARD_UNITS * ratio
     if not plan.chunk:

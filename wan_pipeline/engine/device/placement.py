@@ -64,8 +64,9 @@ def release_pinned(placement: Placement) -> None:
 def limit_memory(placement: Placement, gib: float) -> None:
     """Cap this process's share of the device's memory, on devices that support it; 0 is no cap."""
     if gib and placement.device.type == "cuda":
-        total = torch.cuda.mem_get_info(placement.device)[1]
-        torch.cuda.set_per_process_memory_fraction(min(gib * 2**30 / total, 1.0), placement.device)
+        device = torch.cuda.current_device() if placement.device.index is None else placement.device.index
+        total = torch.cuda.mem_get_info(device)[1]
+        torch.cuda.set_per_process_memory_fraction(min(gib * 2**30 / total, 1.0), device)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
