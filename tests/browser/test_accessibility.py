@@ -75,7 +75,7 @@ def test_every_room_by_day(visitor: Visitor, filled: Filled, auditor: Auditor) -
     """What each room shows first. All that opens in it, and the other looks, are in the long test below."""
     page = visitor.open()
     for room, first in ROOMS.items():
-        page.get_by_role("tab", name=re.compile(f"^{room}")).click()
+        page.get_by_role("tab", name=room, exact=room == "Cut").click()
         expect(page.locator(first).first).to_be_visible()
         auditor.look(page, room)
 
