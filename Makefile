@@ -41,7 +41,7 @@ check: $(DEVELOPMENT)  ## lint, check the formatting, the types and which room i
 	$(BIN)/lint-imports --no-logo
 
 bench: $(DEVELOPMENT)  ## measure how well the demo model does what prompts ask
-	$(BIN)/python -m benchmarks.demo_quality $(ARGS)
+	$(BIN)/python -m benchmarks.demo.quality $(ARGS)
 
 demo-model: setup  ## train the demo model anew, about half an hour on one large GPU
 	$(BIN)/python -m training all $(ARGS)

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.demo_report import machine
+from benchmarks.demo.report import machine
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.eight_bits import BLOCKS
 from benchmarks.gpu.sizes import MIDDLE, SMALL

@@ -32,6 +32,7 @@ def refused_body(freed: asyncio.Event) -> None:
     weakref.finalize(error, freed.set)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sizes", [[NOTABLE_BYTES], [NOTABLE_BYTES // 2] * 2], ids=["one large", "two that sum up"])
 def test_what_a_large_request_left_is_freed(sizes: list[int]) -> None:
     async def receive() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.caches import BASELINE, SETTINGS, request_of, summary, table
-from benchmarks.demo_quality import draw_tasks
-from benchmarks.demo_report import ATTRIBUTES
+from benchmarks.demo.caches import BASELINE, SETTINGS, request_of, summary, table
+from benchmarks.demo.quality import draw_tasks
+from benchmarks.demo.report import ATTRIBUTES
 
 
 def row(setting: str, passes: int, right: int, psnr: float) -> dict[str, object]:

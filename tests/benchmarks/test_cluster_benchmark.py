@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cluster
-from benchmarks.cluster import Simulation, _summary
+from benchmarks.studio import cluster
+from benchmarks.studio.cluster import Simulation, _summary
 
 
 def test_a_percentile_is_within_what_was_measured() -> None:

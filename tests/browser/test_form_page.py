@@ -62,6 +62,7 @@ def test_a_length_beyond_the_model_is_held_back(visitor: Visitor) -> None:
     expect(panel(page).get_by_label("range slider for Length in seconds")).to_have_value("0.5")
 
 
+@pytest.mark.soak
 def test_another_model_brings_its_sizes_and_settings(visitor: Visitor) -> None:
     page = visitor.open()
     panel(page).get_by_label("Model").click()

@@ -59,6 +59,7 @@ def answer(page: Page, button: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name=re.compile(button)).click()
 
 
+@pytest.mark.soak
 def test_01_a_model_is_downloaded_and_followed_after_a_reload_then_stopped_resumed_used_verified_and_removed(
     visitor: Visitor, faults: Faults
 ) -> None:

@@ -26,6 +26,7 @@ def lora(workspace: Path, address: str) -> Iterator[Path]:
     shutil.rmtree(workspace / "datasets" / path.stem, ignore_errors=True)
 
 
+@pytest.mark.soak
 def test_from_pictures_to_the_form(visitor: Visitor, workspace: Path, lora: Path, tmp_path: Path) -> None:
     files = sorted(write_pictures(tmp_path / "files", 3).iterdir())
     page = visitor.open_room("Train", "#dataset-report :is(.nothing, .dataset-report)")

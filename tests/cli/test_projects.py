@@ -58,6 +58,7 @@ def test_only_settings_that_a_setup_has_are_offered() -> None:
     assert offered <= set(SETUP_KEYS)
 
 
+@pytest.mark.soak
 def test_a_new_project_is_made_and_told_and_lists_keep_to_it(folders: list[str], tmp_path: Path) -> None:
     clip = ["--model", MODEL, *QUICK]
     told = ran(folders, "queue", "add", *clip, "--project", "Nacht").stderr

@@ -78,6 +78,7 @@ def test_a_wrong_way_to_use_the_device_is_one_line(folders: list[str], wrong: li
     assert (result.returncode, result.stderr.count("\n")) == (2, 1) and f"'{wrong[1]}' is no" in result.stderr
 
 
+@pytest.mark.soak
 def test_the_workspace_goes_before_or_after_the_command(folders: list[str], tmp_path: Path) -> None:
     workspace = f"--workspace={tmp_path / 'other'}"
     assert wan("queue", "add", *CLIP, *folders).returncode == 0
@@ -97,6 +98,7 @@ def test_work_stops_at_a_paused_queue_and_says_so(folders: list[str], tmp_path: 
     assert not OpenQueue(tmp_path / "workspace" / "studio.sqlite3").jobs.queue_state().paused
 
 
+@pytest.mark.soak
 def test_what_failed_is_retried(folders: list[str], tmp_path: Path) -> None:
     ids = [add(folders, *CLIP)[0] for _ in range(3)]
     opened = OpenQueue(tmp_path / "workspace" / "studio.sqlite3")

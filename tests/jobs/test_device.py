@@ -149,6 +149,7 @@ class Weights:
         self.hook = self
 
 
+@pytest.mark.soak
 def test_work_that_gives_way_frees_its_memory_before_the_device(studio: Studio) -> None:
     locks, freed = WorkspaceLocks(studio.settings.workspace), list[bool]()
 

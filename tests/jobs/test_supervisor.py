@@ -251,6 +251,7 @@ def test_a_studio_that_is_not_served_is_no_viewer(studio: Studio) -> None:
 # `queue work`
 
 
+@pytest.mark.soak
 def test_work_ends_with_the_queue_and_so_does_its_worker(studio: Studio, settings: Settings) -> None:
     job_id = studio.submit(QUICK)
     looks: list[int] = []

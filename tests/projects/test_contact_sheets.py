@@ -41,6 +41,7 @@ def is_drawn(picture: Image.Image, box: tuple[int, int, int, int]) -> bool:
     return bool((np.asarray(picture.crop(box)) != 255).any())
 
 
+@pytest.mark.soak
 def test_two_settings_that_differ_are_the_axes(studio: Studio, tmp_path: Path) -> None:
     clips = grid_clips(studio)
     values = differing([clip.request for clip in clips])

@@ -193,6 +193,7 @@ def test_an_edited_take_keeps_its_number_and_shot_in_its_name(film: Studio) -> N
     assert film.jobs.existing(second).clip_name == "Film/12/010_002"
 
 
+@pytest.mark.soak
 def test_a_thousand_shots_with_takes_are_read_at_once(film: Studio) -> None:
     shots = add(film, *(NewShot(f"{number:04}", "1", "a red ball") for number in range(1, 1001)))
     film.takes.queue(film.takes.of_shots(shots[:200]))

@@ -107,6 +107,7 @@ def test_missing_captions_are_written_and_others_kept(
         assert QUESTION.split()[0] not in words
 
 
+@pytest.mark.soak
 def test_a_model_that_says_nothing_leaves_no_caption(
     folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

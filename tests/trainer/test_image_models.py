@@ -60,6 +60,7 @@ def run(request: TrainingRequest, settings: Settings, stop_after: int = 1000) ->
     return list(train(request, settings, Watcher(stop_after)).lora.paths)
 
 
+@pytest.mark.soak
 def test_the_first_frame_is_given_as_the_pipeline_gives_it(request_of: TrainingRequest, settings: Settings) -> None:
     training = _Training(replace(request_of, output="given"), settings, Watcher())
     training.start()

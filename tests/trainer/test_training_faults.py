@@ -81,6 +81,7 @@ def test_out_of_memory_goes_on_from_the_last_checkpoint_by_a_smaller_plan(
     assert trained.lora.sha256 == whole[0].lora.sha256  # activations that are computed again are the same bits
 
 
+@pytest.mark.soak
 def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
     whole: tuple[Trained, list[TrainingProgress]],
     request_of: TrainingRequest,
@@ -113,6 +114,7 @@ def test_out_of_memory_again_before_a_checkpoint_goes_back_to_the_same_state(
     assert failed == [TrainingPlan(Precision.FP32), *smaller[:2]]
 
 
+@pytest.mark.soak
 def test_without_a_smaller_plan_it_says_what_is_kept(
     request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

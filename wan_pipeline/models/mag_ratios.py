@@ -2,8 +2,8 @@
 
 Ma et al. 2025 (arXiv 2506.09045) find them nearly the same for every prompt of a model. Those of Wan 2.1 are the
 authors' measurements (their repository, Zehong-Ma/MagCache, for 50 and 40 steps), averaged over the two guidance
-branches; the demo model's are ours (`python -m benchmarks.caches --calibrate`, 40 steps). diffusers interpolates them
-to other numbers of steps.
+branches; the demo model's are ours (`python -m benchmarks.demo.caches --calibrate`, 40 steps). diffusers interpolates
+them to other numbers of steps.
 """
 
 # fmt: off

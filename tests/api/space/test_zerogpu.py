@@ -75,6 +75,7 @@ def test_a_clip_is_made_in_this_process_with_the_same_frames(settings: Settings,
     assert job.frames_sha256 == expected.frames_sha256 == studio.jobs.existing(second).frames_sha256
 
 
+@pytest.mark.soak
 def test_a_clip_can_be_cancelled_and_the_next_one_is_made(studio: Studio) -> None:
     endless, quick = studio.submit(ENDLESS), studio.submit(QUICK)
     wait_for(lambda: is_denoising(studio, endless), "the first step")

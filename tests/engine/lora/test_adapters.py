@@ -52,6 +52,7 @@ def test_an_adapter_changes_the_clip_and_leaves_no_trace(engine, style):
     assert sha(engine, LoraChoice("Style")) == styled
 
 
+@pytest.mark.soak
 def test_all_dialects_make_the_same_clip(engine, settings, style):
     wanted = sha(engine, LoraChoice("style"))
     for dialect in adapters.DIALECTS:

@@ -45,6 +45,7 @@ def test_compiled_is_the_same_but_for_rounding_and_undone(settings, monkeypatch,
     assert again.sha256 == plain.sha256
 
 
+@pytest.mark.soak
 @without_compiler
 @pytest.mark.parametrize("backend", ["eager", soaked("inductor")])
 def test_a_lora_works_on_blocks_that_were_compiled_without_it(settings, monkeypatch, backend):

@@ -16,7 +16,7 @@ from wan_pipeline.requests.request import LoraChoice
 @pytest.mark.parametrize(
     ("model", "precision"),
     [
-        ("wan2.1-vace-1.3b", "int8"),
+        soaked("wan2.1-vace-1.3b", "int8"),
         ("wan2.2-i2v-a14b", "int8"),
         *(soaked(model, "int8") for model in WRITERS if model not in ("wan2.1-vace-1.3b", "wan2.2-i2v-a14b")),
         *(soaked(model, "bf16") for model in WRITERS),

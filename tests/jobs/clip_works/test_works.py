@@ -233,6 +233,7 @@ def test_an_open_app_starts_the_process_and_another_after_a_kill(studio: Studio,
     assert state_of(studio, clip_ids[0]).state is WorkState.DONE
 
 
+@pytest.mark.soak
 def test_queue_work_does_them_in_a_process_of_their_own(
     settings: Settings, studio: Studio, clip_ids: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,6 +98,7 @@ def test_what_a_person_waits_for_goes_first_and_a_paused_queue_lets_it_train(stu
     assert train_next(studio.settings) is TrainingState.DONE
 
 
+@pytest.mark.soak
 def test_cancelled_it_keeps_its_state_and_may_be_tried_again(studio: Studio, pictures: Path, wanted: str) -> None:
     training_id = studio.trainings.submit(of(pictures))
     with training(studio.settings):
@@ -151,6 +152,7 @@ def test_one_that_kills_its_process_again_and_again_fails(studio: Studio, pictur
     assert failed.state is TrainingState.FAILED and "died 3 times" in str(failed.error)
 
 
+@pytest.mark.soak
 def test_one_that_died_when_its_lora_was_written_is_done(studio: Studio, pictures: Path, wanted: str) -> None:
     training_id = studio.trainings.submit(of(pictures))
     assert train_next(studio.settings) is TrainingState.DONE

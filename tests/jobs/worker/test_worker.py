@@ -262,6 +262,7 @@ def test_a_clip_without_its_receipt_is_made_again(studio: Studio, settings: Sett
     assert leftovers(settings) == [".json", ".latents", ".mp4", ".webp"]
 
 
+@pytest.mark.soak
 def test_a_second_worker_leaves_the_queue_to_the_first(studio: Studio, settings: Settings) -> None:
     job_id = studio.submit(QUICK)
     lock = WorkspaceLocks(settings.workspace).worker()

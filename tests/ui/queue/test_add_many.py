@@ -41,6 +41,7 @@ def panel(studio: Studio) -> Panel:
     return Panel(studio)
 
 
+@pytest.mark.soak
 def test_every_prompt_in_every_style_with_every_seed(studio: Studio, panel: Panel) -> None:
     values = panel.values(prompts="a ball\n\na fish\n", presets=["noir", "pastel"], seeds="1-2")
     values[panel.project] = " Film "

@@ -19,7 +19,7 @@ PATTERN = r"(\d{1,5})x(\d{1,5})(?:@(0\.\d{1,3}))?"
 LAYOUT_LEVEL = 0.65
 """The noise level, 1 pure noise to 0 none, down to which a final that keeps the layout is made at its draft's size.
 
-Measured by benchmarks/keep_layout.py. Lower ones leave the final fewer steps at its own size.
+Measured by benchmarks/demo/keep_layout.py. Lower ones leave the final fewer steps at its own size.
 """
 
 

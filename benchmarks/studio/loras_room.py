@@ -1,6 +1,6 @@
 """Measure how long the server takes for the first page of the LoRAs room with 5,000 files; 300 ms are allowed.
 
-    python -m benchmarks.loras_room --output benchmarks/results/loras_room.json
+    python -m benchmarks.studio.loras_room --output benchmarks/results/loras_room.json
 
 The files are LoRAs of the demo model with small matrices, in 50 folders: what is read of them does not depend on the
 size of the matrices. "Cold" is the first visit of a server: the folders are walked, of the files shown as many as a

@@ -1,6 +1,6 @@
 """Measure whether a final of another size keeps its draft's layout: by the place of the object, with the demo model.
 
-    python -m benchmarks.keep_layout --output benchmarks/results/keep_layout.json
+    python -m benchmarks.demo.keep_layout --output benchmarks/results/keep_layout.json
 
 Each held-out prompt is rendered as a draft, and three times as a final of another size: with that size's own noise,
 with the draft's noise resampled, and with its first steps at the draft's size. The judge finds the object in every
@@ -27,8 +27,8 @@ import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch i
 # isort: split
 import torch
 
-from benchmarks.demo_quality import Task, draw_tasks
-from benchmarks.demo_report import processor_name
+from benchmarks.demo.quality import Task, draw_tasks
+from benchmarks.demo.report import processor_name
 from training.judge.judge import SEEN, Judge, to_pixels
 from training.judge.nets import track_of
 from wan_pipeline import __version__
@@ -67,7 +67,7 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.keep_layout", description=(__doc__ or "").splitlines()[0]
+        prog="python -m benchmarks.demo.keep_layout", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     parser.add_argument("--clips", type=int, default=50, help="how many prompts (50)")

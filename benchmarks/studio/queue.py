@@ -1,6 +1,6 @@
 """Measure the overhead of the queue: wall time per clip, against the bare diffusers pipeline in a loop.
 
-    python -m benchmarks.queue --output benchmarks/results/queue.json
+    python -m benchmarks.studio.queue --output benchmarks/results/queue.json
 
 The same requests are rendered three times, each time in a new process that is timed from start to exit: by a worker
 from a filled queue; by the pipeline in a loop that saves each clip as MP4 with the same encoder settings; and by that
@@ -46,14 +46,14 @@ def measure(jobs: int, work: Path, presets: list[str]) -> tuple[dict[str, Times]
         done = [studio.jobs.job(job_id) for job_id in ids]
     assert all(job.state is JobState.DONE for job in done), [job.error for job in done]
     for name in ("bare", "bare_same_kernels"):
-        times[name] = timed("benchmarks.queue", f"--loop={requests}", f"--kind={name}", f"--work={work}")
+        times[name] = timed("benchmarks.studio.queue", f"--loop={requests}", f"--kind={name}", f"--work={work}")
     stages = {stage: round(mean(job.seconds[stage] for job in done), 3) for stage in done[0].seconds}
     return times, stages
 
 
 def drafts(jobs: int, presets: list[str]) -> list[Draft]:
     """Return held-out prompts of the demo model, each with its own seed, cycling through the presets."""
-    from benchmarks.demo_quality import draw_tasks
+    from benchmarks.demo.quality import draw_tasks
 
     tasks = draw_tasks(jobs, 0)
     return [
@@ -132,7 +132,7 @@ def report(times: dict[str, Times], stages: dict[str, float], jobs: int) -> dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.queue", description="Measure the overhead of the queue."
+        prog="python -m benchmarks.studio.queue", description="Measure the overhead of the queue."
     )
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--preset", action="append", default=[], help="repeatable; clips cycle through them (none)")

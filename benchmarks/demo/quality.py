@@ -1,6 +1,6 @@
 """Measure whether the demo model shows what was asked: held-out prompts, rendered by the engine, judged from pixels.
 
-    python -m benchmarks.demo_quality --output benchmarks/results/demo_quality.json
+    python -m benchmarks.demo.quality --output benchmarks/results/demo_quality.json
 
 Frames and rows are saved in `--work` (rows.jsonl and one .npz per clip), so that an interrupted run resumes; judging is
 fast and repeated each time. A work folder belongs to one checkpoint.
@@ -27,7 +27,7 @@ from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.demo_report import Measured, describe, table, weights_sha256
+from benchmarks.demo.report import Measured, describe, table, weights_sha256
 from training.judge import Judge, Verdict
 from wan_pipeline.clips.inputs.images import ingest
 from wan_pipeline.demo.captions import SceneWords, full_caption
@@ -254,7 +254,7 @@ def claim(work: Path, weights: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_quality", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo.quality", description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=200, help="text-to-video clips")
     parser.add_argument("--images", type=int, default=60, help="image-to-video clips")
     parser.add_argument("--scenes", type=int, default=100, help="rendered scenes for the autoencoder and the judge")

@@ -1,6 +1,6 @@
 """Measure what step caches and guidance intervals save and change: held-out prompts of the demo, judged from pixels.
 
-    python -m benchmarks.caches --processes 12 --output benchmarks/results/caches.json
+    python -m benchmarks.demo.caches --processes 12 --output benchmarks/results/caches.json
 
 Every setting makes the same prompts with the same seeds; clips are compared with those that nothing was skipped in.
 First one process alone times the denoising of each setting; then processes share the prompts, and begin no further one
@@ -25,8 +25,8 @@ import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch i
 # isort: split
 import torch
 
-from benchmarks.demo_quality import DEMO, Task, draw_tasks, judged, psnr, warm_up
-from benchmarks.demo_report import ATTRIBUTES, machine, share
+from benchmarks.demo.quality import DEMO, Task, draw_tasks, judged, psnr, warm_up
+from benchmarks.demo.report import ATTRIBUTES, machine, share
 from training.judge import Judge
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.engine.rendered import Rendered
@@ -236,7 +236,7 @@ def run(options: argparse.Namespace, work: Path) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.caches", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo.caches", description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=200, help="held-out prompts, each made with every setting")
     parser.add_argument("--steps", type=int, default=STEPS, help="denoising steps of each clip")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the device")

@@ -1,4 +1,4 @@
-"""The results of `demo_quality` beside their targets, as JSON and as a table."""
+"""The results of `quality` beside their targets, as JSON and as a table."""
 
 from __future__ import annotations
 

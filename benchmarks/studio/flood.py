@@ -1,6 +1,6 @@
 """Measure how quickly the owner's page answers while guests flood it, and what memory the app holds afterwards.
 
-    python -m benchmarks.flood --output benchmarks/results/flood.json
+    python -m benchmarks.studio.flood --output benchmarks/results/flood.json
 
 The app runs in a process of its own, on a workspace of CLIPS clips. First guests with keys send requests in threads as
 fast as they get answers; then come large bodies and many page sessions, by the guests and from this computer.
@@ -31,7 +31,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.gallery import generate
+from benchmarks.studio.gallery import generate
 from wan_pipeline.access.roles import Role
 from wan_pipeline.settings import REPOSITORY, Settings
 from wan_pipeline.studio import Studio

@@ -1,6 +1,6 @@
 """Measure how long the server takes for the first page of a gallery of 10,000 clips; 300 ms are allowed.
 
-    python -m benchmarks.gallery --output benchmarks/results/gallery.json
+    python -m benchmarks.studio.gallery --output benchmarks/results/gallery.json
 
 The clips are generated in a temporary folder: real receipts, and tiny files in place of MP4s and posters, whose content
 the server does not read. A visit includes the comparison of folder and table, the facets, the rows and their HTML.
@@ -21,7 +21,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.demo_request import demo_request
+from benchmarks.demo.request import demo_request
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.clips.naming import clip_name
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice

@@ -1,6 +1,6 @@
 """Simulate a cluster of up to 1,000 nodes against the real store, and find where it bends.
 
-    python -m benchmarks.cluster --output benchmarks/results/cluster.json
+    python -m benchmarks.studio.cluster --output benchmarks/results/cluster.json
 
 The queue, its claims, the observers of running jobs and the rows of finished ones are the studio's own, on a real
 SQLite file; only the nodes are simulated: each takes STEP_SECONDS a step, as a 14B model does on an H100 at 832x480,
@@ -30,7 +30,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.demo_request import demo_request
+from benchmarks.demo.request import demo_request
 from wan_pipeline.cluster.dispatcher import TICK_SECONDS
 from wan_pipeline.cluster.queue import SerialDatabase, SharedQueue
 from wan_pipeline.jobs.editor import QueueEditor

@@ -1,6 +1,6 @@
 """Measure what ending drafts early saves and changes: a few held-out prompts of the demo, judged from pixels.
 
-    python -m benchmarks.early_end --output benchmarks/results/early_end.json
+    python -m benchmarks.demo.early_end --output benchmarks/results/early_end.json
 
 Each prompt is made with all steps, noting how the clean clip changes after each, and with an early end from
 the same seed. The changes tell where every other amount would have ended, too.
@@ -24,9 +24,9 @@ import wan_pipeline.engine  # noqa: F401 - sets how OpenMP waits, before torch i
 # isort: split
 import torch
 
-from benchmarks.caches import adherence, opened_engine
-from benchmarks.demo_quality import DEMO, Task, draw_tasks, judged, psnr, warm_up
-from benchmarks.demo_report import machine
+from benchmarks.demo.caches import adherence, opened_engine
+from benchmarks.demo.quality import DEMO, Task, draw_tasks, judged, psnr, warm_up
+from benchmarks.demo.report import machine
 from training.judge import Judge
 from wan_pipeline.engine import engine as engine_module
 from wan_pipeline.engine.early_end import EarlyEnd, change_between
@@ -102,7 +102,7 @@ def summary(rows: list[Row], amount: float, steps: int) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.early_end", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo.early_end", description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=3, help="held-out prompts, each made twice")
     parser.add_argument("--amount", type=float, default=0.5, help="of the early end, 0 to 1")
     parser.add_argument("--steps", type=int, default=DEMO.num_inference_steps, help="denoising steps of each clip")

@@ -1,0 +1,1 @@
+"""What settings change in clips of the demo model."""

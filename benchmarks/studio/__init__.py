@@ -1,0 +1,1 @@
+"""How the studio itself keeps up: its queue, gallery, lists and cluster."""
