@@ -19,10 +19,6 @@ from tests.support.queues import OpenQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
-SECOND_APP = ("test_accessibility.py", "test_strangers.py")
-"""Tests of the page that share a second app and a second browser."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Of several processes of tests all share one warm process, and none waits for it that does not need it."""
     if os.name == "posix" and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
@@ -31,14 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the page take the longest: they begin first, in two processes, each with one app and one browser. Of
-    the others each file stays in one process, for its fixtures.
+    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process. Of the
+    others each file stays in one process, for its fixtures.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     for item in items:
-        group = file = item.nodeid.partition("::")[0]
-        if item.get_closest_marker("browser"):
-            group = "second page" if file.endswith(SECOND_APP) else "page"
+        group = "page" if item.get_closest_marker("browser") else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -1,4 +1,4 @@
-"""The app in a process of its own and a headless Chromium, shared by all tests of the page."""
+"""The app in a process of its own and a headless Chromium, shared by all tests of the page, and ended after the last."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ def _said(browser: Browser) -> Iterator[str]:
             yield f"{page.url}: {error.message.splitlines()[0]}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("browser") / "workspace"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hub() -> Iterator[HubServer]:
     """The Hugging Face Hub that the app uses. It has no repositories at first."""
     with hub_server() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(workspace: Path, tiny_demo: Path, hub: HubServer) -> Iterator[str]:
     """Starts the app and gives the URL of its page. Fails after the last test if a handler raised."""
     loras = workspace.parent / "loras"
@@ -138,7 +138,7 @@ def _wait_for_port(port: int, app: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"The app did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's headless shell or Chromium if there is one, else the one that Playwright installed."""
     installed = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -149,7 +149,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def profile(browser: Browser) -> BrowserContext:
     return new_profile(browser)
 
