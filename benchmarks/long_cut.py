@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.long_cut", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--format", choices=FORMATS, action="append", help="one of them; repeat it for several (all)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/long_cut.json"))
     parser.add_argument("--inside", nargs=2, metavar=("FORMAT", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -60,11 +61,12 @@ def main() -> None:
         render(options.inside[0], Path(options.inside[1]), options.minutes)
         return
     width, height = map(int, options.size.split("x"))
-    results: dict[str, Any] = {"size": [width, height], "minutes": options.minutes, "about": about()}
+    results: dict[str, Any] = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
+    results |= {"size": [width, height], "minutes": options.minutes, "about": about()}
     with TemporaryDirectory(prefix="long-cut-") as folder:
         for number in range(CLIPS):
             make_clip(Path(folder), number, width, height)
-        for kind in FORMATS:
+        for kind in options.format or FORMATS:
             results[kind] = measured(kind, Path(folder), options.minutes)
             print(kind, results[kind], flush=True)
     options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

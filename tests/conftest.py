@@ -19,6 +19,7 @@ from tests.support.queues import OpenQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 
+
 def pytest_configure(config: pytest.Config) -> None:
     """Of several processes of tests all share one warm process, and none waits for it that does not need it."""
     if os.name == "posix" and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
