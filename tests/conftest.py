@@ -28,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process. Of the
-    others each file stays in one process, for its fixtures.
+    """The tests of the page share one app and one browser, and take the longest: they begin first, in one process. Of
+    the others each file stays in one process, for its fixtures.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     for item in items:

@@ -1,4 +1,4 @@
-"""The app in a process of its own and a headless Chromium, shared by all tests of the page, and ended after the last."""
+"""The app in a process of its own and a headless Chromium: all tests of the page share them, and the last ends them."""
 
 from __future__ import annotations
 
