@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from wan_pipeline.studio import Studio
 
 def pytest_configure(config: pytest.Config) -> None:
     """Of several processes of tests all share one warm process, and none waits for it that does not need it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.name == "posix" and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         serve_warm()
 

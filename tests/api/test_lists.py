@@ -41,6 +41,7 @@ def test_every_video_is_on_one_page(served: Served) -> None:
         assert listed(served, limit) == newest_first
 
 
+@pytest.mark.soak
 def test_who_may_only_watch_gets_finished_clips(served: Served) -> None:
     studio = served.studio
     done = [studio.submit(replace(QUICK, seed=seed), "film") for seed in range(3)]

@@ -75,6 +75,7 @@ def test_another_model_brings_its_sizes_and_settings(visitor: Visitor) -> None:
     expect(panel(page).get_by_label("range slider for Length in seconds")).to_have_attribute("max", "6.5")
 
 
+@pytest.mark.soak
 def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")

@@ -178,6 +178,7 @@ def test_a_clip_gives_its_settings_back(visitor: Visitor, clips: dict[str, str])
     expect(panel(page).locator(".first-frame img")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_a_dropped_clip_fills_the_form(
     visitor: Visitor, clips: dict[str, str], workspace: Path, tmp_path: Path
 ) -> None:

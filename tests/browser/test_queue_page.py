@@ -201,6 +201,7 @@ def test_the_queue_pauses_goes_on_and_says_what_failed(visitor: Visitor, queue: 
     expect(rows(page)).to_have_count(0)
 
 
+@pytest.mark.soak
 def test_a_list_is_looked_at_before_it_is_added(visitor: Visitor, queue: OpenQueue, tmp_path: Path) -> None:
     listed = tmp_path / "shots.csv"
     listed.write_text("prompt,seed,steps,project\none,1,4,Film\ntwo,2,many,\n<b>three</b>,3,4,\n", encoding="utf-8")

@@ -30,6 +30,7 @@ def pills(page: Page, status: str, count: int) -> None:
     expect(page.locator("#shots-head .states")).to_contain_text(f"{count} {status}")
 
 
+@pytest.mark.soak
 def test_a_film_of_twelve_shots(visitor: Visitor, workspace: Path, browser: Browser, tmp_path: Path) -> None:
     film = Project("Kite", "Kite", SETUP, Profile(num_inference_steps=1), Profile(num_inference_steps=2))
     Projects(workspace / "projects").create(film)

@@ -76,6 +76,7 @@ def test_show_does_not_let_a_receipt_write_to_the_terminal(clip: Path, capsys: p
     assert "red?[2J ball end" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_verify_exits_0_only_when_identical(
     clip: Path, folders: list[str], tiny_demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.support import tiny
 from tests.support.faults.disks import small_disk
 from tests.support.servers.hub import hub_server
+from tests.support.soak import soaked
 from tests.support.studios import QUICK, finish, wait_for
 from wan_pipeline.cli import main
 from wan_pipeline.errors import ModelError
@@ -186,8 +187,8 @@ def _no_room(hub, tmp_path, patch) -> None:
     ("fault", "words"),
     [
         (_gated, "is gated: accept its terms at"),
-        (_no_network, "cannot be reached for Wan-AI/Wan2.2-T2V-A14B-Diffusers"),
-        (_no_room, "free some space, or set HF_HOME"),
+        soaked(_no_network, "cannot be reached for Wan-AI/Wan2.2-T2V-A14B-Diffusers"),
+        soaked(_no_room, "free some space, or set HF_HOME"),
     ],
 )
 def test_a_download_that_fails_leaves_no_model_and_stops_no_clip(

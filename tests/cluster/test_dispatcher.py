@@ -294,6 +294,7 @@ def test_a_job_that_cannot_be_put_back_is_left_to_the_next_start(
     assert studio.jobs.existing(job_id).state is JobState.DONE
 
 
+@pytest.mark.soak
 def test_only_one_hands_out_a_workspaces_jobs(settings: Settings, tmp_path: Path) -> None:
     Database.create(settings.database)
     with WorkspaceLocks(settings.workspace).worker(CLUSTER_SLOT), pytest.raises(UserError, match="Another `cluster`"):

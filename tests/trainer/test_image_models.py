@@ -90,7 +90,7 @@ def test_the_first_frame_is_given_as_the_pipeline_gives_it(request_of: TrainingR
     assert given.beside[0, :4].amax(dim=(0, 2, 3)).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("model", "files"), [(WITH_ENCODER, 1), soaked(EXPERTS, 2)])
+@pytest.mark.parametrize(("model", "files"), [soaked(WITH_ENCODER, 1), soaked(EXPERTS, 2)])
 def test_it_is_trained_and_goes_on_to_the_same_bits(
     model: str, files: int, request_of: TrainingRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, TextIO
+from types import TracebackType
+from typing import TextIO
 
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.wording import duration
 
 LOG_SECONDS = 5.0
-Handler = Callable[[int, FrameType | None], Any]
 
 
 class Line:
@@ -46,42 +42,24 @@ class Line:
 
 
 class ProgressLine:
-    """An observer that writes to a stream. Ctrl+C is a KeyboardInterrupt there as everywhere.
-
-    A library may lose one: raised while an object is deleted or a callback runs, Python only prints it. So the observer
-    remembers it, and the work is cancelled at its next step.
-    """
+    """An observer that writes to a stream and never cancels: Ctrl+C is a KeyboardInterrupt there."""
 
     def __init__(self, stream: TextIO) -> None:
         self._line = Line(stream)
-        self._interrupted = False
-        self._before: Handler | None = None
 
     def progress(self, progress: Progress) -> None:
         self._line.write(_line(progress), progress.stage)
 
     def cancelled(self) -> bool:
-        return self._interrupted
+        return False
 
     def __enter__(self) -> ProgressLine:
-        before = signal.getsignal(signal.SIGINT)
-        is_main = threading.current_thread() is threading.main_thread()  # no other one may set handlers
-        if callable(before) and is_main:
-            self._before = before
-            signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
         self._line.close()
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self._interrupted = True
-        if self._before is not None:
-            self._before(number, frame)
 
 
 def _line(progress: Progress) -> str:

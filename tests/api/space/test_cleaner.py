@@ -82,6 +82,7 @@ def test_a_visitors_clip_goes_with_all_its_files(space_studio: Studio, tmp_path:
     assert [key.id for key in studio.keys.list()] == [guest.id]
 
 
+@pytest.mark.soak
 def test_clips_of_a_visitor_whose_key_is_long_gone_are_known_by_its_id(space_studio: Studio) -> None:
     _, visitor = space_studio.keys.create_for_visitor(timedelta(seconds=-1))
     clip_id = made(space_studio, QUICK, visitor.id)

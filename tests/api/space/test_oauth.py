@@ -135,6 +135,7 @@ def test_a_provider_that_points_elsewhere_is_not_followed(login: Login) -> None:
     assert "not its own" in answer.text
 
 
+@pytest.mark.soak
 def test_the_login_is_asked_for_slowly_and_from_the_spaces_hosts_alone(login: Login) -> None:
     with login.space.visitor() as browser:
         assert browser.get("/login/huggingface", headers={"host": "evil.example"}).status_code == 403

@@ -58,6 +58,7 @@ def request_of(studio: Studio, draft: Draft) -> GenerationRequest:
     return studio.requests.resolve(draft)
 
 
+@pytest.mark.soak
 def test_a_clip_is_made_in_this_process_with_the_same_frames(settings: Settings, tmp_path: Path) -> None:
     with Studio(settings, ZeroGpu().supervisor) as studio:
         studio.start()

@@ -55,6 +55,7 @@ def test_inputs_need_not_be_contiguous_and_keep_their_dtype():
     assert int8(inputs).equal(int8(inputs.contiguous())) and int8(inputs).dtype is torch.bfloat16
 
 
+@pytest.mark.soak
 def test_compiled_code_takes_a_layer_without_a_break():
     int8, inputs = layer(48, 96), torch.randn(9, 48)
     compiled = torch.compile(

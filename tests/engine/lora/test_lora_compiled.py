@@ -25,7 +25,7 @@ NAMES = ((1, "client a"), (2, "client b"))
 CASES = Path(__file__).parents[2] / "lora" / "cases"
 
 
-@pytest.mark.parametrize("merged", [soaked(False), True])
+@pytest.mark.parametrize("merged", [soaked(False), soaked(True)])
 @torch.inference_mode()
 def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> None:
     """The file changes norms, biases and modulation. Only tracing is tried: what a backend makes of it is torch's."""

@@ -24,7 +24,7 @@ without_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="torch
     ("plan", "backend"),
     [
         ("streamed,int8,chunk=30", "eager"),
-        ("resident,fp32", "eager"),
+        soaked("resident,fp32", "eager"),
         soaked("streamed,int8,chunk=30", "inductor"),
         soaked("resident,fp32", "inductor"),
     ],

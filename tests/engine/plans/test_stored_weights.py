@@ -10,6 +10,7 @@ import pytest
 from tests.support import tiny
 from tests.support.models.families import CHUNK, EXPERTS, Place
 from tests.support.observers import Recorder
+from tests.support.soak import soaked
 from wan_pipeline.engine.engine import Engine
 from wan_pipeline.errors import GenerationError, ModelError
 from wan_pipeline.models.files import SAMPLED_BYTES
@@ -19,7 +20,9 @@ def weight_files(own: Place) -> list[Path]:
     return sorted((own.settings.cache / "weights").glob("*.safetensors"))
 
 
-@pytest.mark.parametrize(("precision", "stored"), [("int8", "int8"), ("fp8-compute", "fp8"), ("int4", "int4")])
+@pytest.mark.parametrize(
+    ("precision", "stored"), [("int8", "int8"), soaked("fp8-compute", "fp8"), soaked("int4", "int4")]
+)
 def test_quantized_weights_are_made_once_and_come_back_bit_for_bit(own, precision, stored):
     request, shas, times = own.request(EXPERTS), [], []
     for residency in ("streamed", "resident", "streamed"):

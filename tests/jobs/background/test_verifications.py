@@ -155,6 +155,7 @@ def test_an_idle_worker_leaves_the_memory_to_others(studio: Studio, who: str) ->
     assert studio.jobs.job(again).frames_sha256 == studio.jobs.job(job_id).frames_sha256
 
 
+@pytest.mark.soak
 def test_a_damaged_note_of_it_counts_as_none(studio: Studio, clip: Path) -> None:
     verify_when_idle(studio.settings, clip)
     note = studio.settings.cache / "verified" / f"{key_of(clip, studio.settings.clips)}.json"

@@ -78,6 +78,7 @@ def test_one_after_another(studio: Studio, clip_ids: list[str]) -> None:
     assert work.seconds > 0 and work.pixels == 320 * 320 * 5
 
 
+@pytest.mark.soak
 def test_a_clip_that_is_gone_fails_and_the_next_is_worked_on(studio: Studio, clip_ids: list[str]) -> None:
     binned, other = clip_ids
     add(studio, binned, SMOOTH)
@@ -200,6 +201,7 @@ def test_a_final_made_again_is_followed_again_and_an_adopted_one_too(studio: Stu
     assert len(studio.clip_works.unfinished()) == 3
 
 
+@pytest.mark.soak
 def test_how_long_it_takes_is_told_once_it_is_known(studio: Studio) -> None:
     studio.projects.create(FILM)
     clips = studio.project_clips

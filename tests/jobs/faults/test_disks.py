@@ -128,6 +128,7 @@ def test_23_the_reserve_is_at_most_32_megabytes(settings: Settings) -> None:
             check_room(settings.clips, 10**6)
 
 
+@pytest.mark.soak
 def test_23_a_cache_without_room_is_waited_for(studio: Studio, settings: Settings) -> None:
     job_id = studio.submit(QUICK)
     with small_disk(settings.cache, "60m"):

@@ -42,6 +42,7 @@ def clip(studio: Studio, ace_step: Path) -> Path:
     return made
 
 
+@pytest.mark.soak
 def test_on_the_command_line(studio: Studio, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = ["--workspace", str(studio.settings.workspace), "--models-folder", str(studio.settings.models)]
     arguments = ["sound", "make", str(clip), "--prompt", "a calm sea", "--seed", "7", "--loudness", "-23", "--json"]
@@ -91,6 +92,7 @@ def test_in_the_process_of_the_page(studio: Studio, clip: Path) -> None:
     assert failed and failed.state is WorkState.FAILED and "no prompt" in (failed.error or "")
 
 
+@pytest.mark.soak
 def test_it_gives_up_the_wait_for_the_device_when_it_is_stopped(
     studio: Studio, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

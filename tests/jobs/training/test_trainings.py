@@ -208,6 +208,7 @@ class Waiting(Watcher):
             self.clip = self.studio.submit(QUICK)
 
 
+@pytest.mark.soak
 def test_in_the_foreground_it_waits_for_the_device_and_gives_way_to_clips(
     studio: Studio, pictures: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

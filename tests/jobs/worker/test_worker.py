@@ -55,6 +55,7 @@ def test_the_queue_is_worked_off_and_the_worker_ends(studio: Studio, settings: S
     assert not WorkspaceLocks(settings.workspace).worker_is_alive()
 
 
+@pytest.mark.soak
 def test_the_same_seed_gives_the_same_clip_in_the_queue_and_now(studio: Studio, settings: Settings) -> None:
     (job,) = finish(studio, settings, QUICK)
     now = studio.in_process.render(QUICK, settings.workspace / "now.mp4", Silence())

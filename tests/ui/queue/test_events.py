@@ -162,6 +162,7 @@ def test_09_a_picture_that_moves_is_the_rows_picture(studio: Studio, tab: Tab, t
         assert picture.size <= (304, 182)
 
 
+@pytest.mark.soak
 def test_a_long_queue_is_quick(studio: Studio, tab: Tab) -> None:
     studio.queue.submit_many([(make_request(prompt=f"clip {number}"), "") for number in range(500)])
     started = time.thread_time()

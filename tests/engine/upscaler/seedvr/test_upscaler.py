@@ -39,6 +39,7 @@ def enlarged(settings: Settings, frames: list[Levels]) -> tuple[list[Levels], fl
     return [*large, *made.end()], sum(done)
 
 
+@pytest.mark.soak
 def test_on_the_command_line(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(settings.upscalers / "seedvr2")
     clip, output = tmp_path / "a.mp4", tmp_path / "large.mp4"
