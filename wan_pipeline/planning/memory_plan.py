@@ -50,6 +50,9 @@ class MemoryPlan:
     """Experts whose weights are read from disk for every pass."""
     compiled: bool = False
     """Whether the transformer's blocks are compiled."""
+    fused: bool = False
+    """Whether the chunked forward's pointwise operations are computed by our own kernels, each in one pass over memory.
+    Plans of older versions are without."""
     lora: str = "beside"
     """How LoRAs are applied: `beside` the weights, or `merged` into a layer's weight for each forward where that is
     cheaper."""
@@ -74,8 +77,9 @@ class MemoryPlan:
         loras = "" if self.lora == "beside" else f",{self.lora}"
         attention = f",{self.attention}" if self.attention else ""
         split = f",split={self.split}" if self.split > 1 else ""
+        fused = ",fused" if self.fused else ""
         how = f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}"
-        return f"{how}{loras}{attention}{split}"
+        return f"{how}{loras}{attention}{split}{fused}"
 
     @property
     def devices(self) -> Devices:
@@ -148,6 +152,7 @@ _READERS: dict[str, Any] = {
     "encode": _one_of("whole", "tiles"),
     "disk": _count,
     "compiled": lambda text: {"yes": True, "no": False}[text],
+    "fused": lambda text: {"yes": True, "no": False}[text],
     "lora": _one_of("beside", "merged"),
     "attention": Attention,
     "branches": lambda text: {"1": 1, "2": 2}[text],

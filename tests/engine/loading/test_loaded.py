@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wan_pipeline.engine.loading import loaded
-from wan_pipeline.engine.loading.loaded import check_device_supports
+from wan_pipeline.engine.loading import device_support
+from wan_pipeline.engine.loading.device_support import check_device_supports
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.planning.memory_plan import read_plan
 
@@ -30,11 +30,11 @@ def test_int8_compute_needs_a_gpu_that_can_with_triton_and_a_cpu_just_computes(m
     check_device_supports(plan, torch.device("cpu"))
     with pytest.raises(GenerationError, match=r"cannot compute in int8.*choose int8 weights"):
         check_device_supports(plan, torch.device("mps"))
-    monkeypatch.setattr(loaded, "has_int8_units", lambda device: True)
+    monkeypatch.setattr(device_support, "has_int8_units", lambda device: True)
     with pytest.raises(GenerationError, match=r"needs the package triton .*install it or choose int8 weights"):
         check_device_supports(plan, torch.device("mps"))
-    monkeypatch.setattr(loaded, "computes_int8", lambda device: True)
-    monkeypatch.setattr(loaded, "quantized_rows", without_a_compiler)
+    monkeypatch.setattr(device_support, "computes_int8", lambda device: True)
+    monkeypatch.setattr(device_support, "quantized_rows", without_a_compiler)
     with pytest.raises(GenerationError, match=r"does not work here: no C compiler\. .*or choose int8 weights"):
         check_device_supports(plan, torch.device("meta"))
 
@@ -45,7 +45,15 @@ def test_offload_cannot_move_quantized_weights():
 
 
 def test_compiling_for_cuda_needs_triton(monkeypatch):
-    monkeypatch.setattr(loaded, "find_spec", lambda name: None)
+    monkeypatch.setattr(device_support, "find_spec", lambda name: None)
     with pytest.raises(GenerationError, match=r"need the package triton.*leave --compiled out"):
         check_device_supports(read_plan("resident,bf16,compiled"), torch.device("cuda"))
     check_device_supports(read_plan("resident,bf16"), torch.device("cuda"))
+
+
+def test_fused_needs_the_chunked_forward_and_a_gpu_that_has_the_kernels():
+    check_device_supports(read_plan("streamed,int8,chunk=10,fused"), torch.device("cpu"))
+    with pytest.raises(GenerationError, match="add chunk"):
+        check_device_supports(read_plan("resident,int8,fused"), torch.device("cpu"))
+    with pytest.raises(GenerationError, match="leave fused out"):
+        check_device_supports(read_plan("resident,int8,chunk=10,fused"), torch.device("mps"))

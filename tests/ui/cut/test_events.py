@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -103,6 +104,18 @@ def test_a_poll_reads_the_cut_only_when_its_file_has_changed(studio: Studio) -> 
     assert tab.poll() == nothing, "it was not read"
     os.utime(file)
     assert "cannot be read" in str(tab.poll()[tab.layout.head])
+
+
+def test_a_poll_that_ends_after_a_click_does_not_take_back_what_it_selected(studio: Studio) -> None:
+    film(studio)
+    tab = Tab(studio)
+    before = dict(tab.values)
+    tab.select(1)
+    studio.cuts.change("Film", "main", lambda cut: replace(cut, items=cut.items[::-1]))
+    late = tab._took(tab.events.poll(before))
+    assert tab.layout.timeline in late, "it has seen the change"
+    inspector = str(tab.poll()[tab.layout.inspector])
+    assert tab.values[tab.layout.selection].item == 1 and "Dissolve" in inspector
 
 
 def test_after_an_edit_the_boxes_are_drawn_again_and_a_poll_lets_them_be(studio: Studio) -> None:

@@ -186,10 +186,15 @@ def test_a_take_is_opened_with_its_review(film: Studio) -> None:
 
 def test_chosen_takes_are_changed_together(film: Studio) -> None:
     tab = Tab(film)
+    before = dict(tab.values)
     takes = [take.id for shot in film.shots.all("Film") for take in shot.takes]
     for take in takes[:2]:
         bar = tab.click("pick", take)[tab.layout.bar]
     assert "2 clips chosen" in bar and tab.values[tab.layout.selection].chosen == tuple(takes[:2])
+    film.gallery.rate(takes[2], 1)
+    late = tab.events.refresh(before)
+    assert late and tab.layout.selection not in late, "a poll that began before the clicks takes nothing back"
+    film.gallery.rate(takes[2], 0)
     tab.click("many-rate", text="4")
     assert [film.gallery.clip(take).rating for take in takes] == [4, 4, 0]
     gone = tab.click("many-bin")

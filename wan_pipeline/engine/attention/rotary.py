@@ -12,6 +12,11 @@ Rotary = tuple[torch.Tensor, torch.Tensor]
 
 def normed_rotary(norm: Any, rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rows of a query or key, normalised and turned; `cos` and `sin` hold each number once."""
-    even, odd = norm(rows).unflatten(2, (heads, -1, 2)).unbind(-1)
+    return turned(norm(rows), heads, cos, sin)
+
+
+def turned(rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rows (batch, tokens, width), turned; `cos` and `sin` hold each number once."""
+    even, odd = rows.unflatten(2, (heads, -1, 2)).unbind(-1)
     rotated = torch.stack((torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(even * sin, odd, cos)), dim=-1)
     return rotated.flatten(2)

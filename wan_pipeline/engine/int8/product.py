@@ -10,6 +10,8 @@ from importlib.util import find_spec
 
 import torch
 
+from wan_pipeline.engine.int8.rounded import Rounded
+
 LARGEST = 127
 EXACT_COLUMNS = 1024
 """Products of so many int8 pairs add up exactly in fp32: 1024 * 128**2 = 2**24."""
@@ -42,9 +44,16 @@ def int8_linear(
     Returns:
         (..., n) in the dtype of the inputs.
     """
-    rows, row_scale = quantized_rows(inputs.reshape(-1, inputs.shape[-1]))
-    product: torch.Tensor = int8_product(rows, row_scale, weight, scale.reshape(-1), bias, inputs.dtype)
-    return product.view(*inputs.shape[:-1], -1)
+    rounded = Rounded(*quantized_rows(inputs.reshape(-1, inputs.shape[-1])), inputs.dtype)
+    return int8_product_of(rounded, weight, scale, bias).view(*inputs.shape[:-1], -1)
+
+
+def int8_product_of(
+    rows: Rounded, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """The same of rows (m, k) that are in int8 already: (m, n)."""
+    product: torch.Tensor = int8_product(rows.values, rows.scales, weight, scale.reshape(-1), bias, rows.dtype)
+    return product
 
 
 def quantized_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,28 +6,23 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from wan_pipeline.engine.attention.backends import check_attention, set_attention
+from wan_pipeline.engine.attention.backends import set_attention
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
-from wan_pipeline.engine.device.timing import first_line
-from wan_pipeline.engine.int8.product import computes_int8, has_int8_units, quantized_rows
+from wan_pipeline.engine.loading.device_support import check_device_supports
 from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming, streaming_forwards
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import blocks_of, named_tensors
 from wan_pipeline.engine.memory.offload import encode_on_device, forward_on_device, on_device, tiled_encode
-from wan_pipeline.engine.memory.quantized_layers import computes_fp8
 from wan_pipeline.engine.memory.weights import load_transformer
 from wan_pipeline.engine.step_cache import Caching, PassCounter, step_cache
-from wan_pipeline.errors import GenerationError
 from wan_pipeline.models.library import InstalledModel
-from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -110,7 +105,7 @@ class Loaded:
             stack.enter_context(tiled_encode(denoiser.vae))
         for number, transformer in enumerate(denoiser.transformers):
             kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, plan.split > 1)
-            stack.enter_context(chunked(transformer, plan.chunk, kept, compiled=plan.compiled, whole_head=whole))
+            stack.enter_context(chunked(transformer, plan.chunk, kept, whole_head=whole, **_pointwise(plan)))
             if plan.compiled and not plan.chunk:
                 stack.enter_context(_compiled_blocks(transformer))
             if caching:
@@ -180,50 +175,8 @@ class ModelHolder:
         release_pinned(self._place)
 
 
-def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
-    """Raise GenerationError for a plan that the device, or what is installed for it, cannot carry out."""
-    if plan.precision is Precision.FP8_COMPUTE and device.type != "cpu" and not computes_fp8(device):
-        raise GenerationError(
-            "This GPU cannot compute in fp8, which needs an NVIDIA GPU from the RTX 40 series on; "
-            "choose fp8 or int8 weights."
-        )
-    if plan.precision is Precision.INT8_COMPUTE and device.type != "cpu":
-        _check_int8(device)
-    check_attention(plan.attention, device)
-    if plan.residency is Residency.OFFLOAD and plan.precision.is_quantized:
-        raise GenerationError(
-            f"The plan offload cannot move {plan.precision} weights; choose the plan streamed, or bf16 weights."
-        )
-    if not plan.devices.is_one and (plan.residency is not Residency.RESIDENT or plan.compiled):
-        raise GenerationError(
-            "A clip on two devices needs a resident plan without compiled blocks; leave "
-            f"{'branches' if plan.branches > 1 else 'split'}=2 out of the plan."
-        )
-    if plan.compiled and device.type == "cuda" and find_spec("triton") is None:
-        raise GenerationError(
-            "Compiled blocks need the package triton (on Windows: triton-windows), which is not installed; "
-            "install it or leave --compiled out."
-        )
-
-
-def _check_int8(device: torch.device) -> None:
-    if not has_int8_units(device):
-        raise GenerationError(
-            "This device cannot compute in int8, which needs an NVIDIA GPU from the RTX 20 series on, or ROCm; "
-            "choose int8 weights."
-        )
-    if not computes_int8(device):
-        raise GenerationError(
-            "Computing in int8 needs the package triton (on Windows: triton-windows), which is not installed; "
-            "install it or choose int8 weights."
-        )
-    try:
-        quantized_rows(torch.ones(1, 64, device=device))
-    except Exception as error:
-        raise GenerationError(
-            f"Computing in int8 does not work here: {first_line(error)}. Triton needs a C compiler and the headers of "
-            "Python; install them or choose int8 weights."
-        ) from error
+def _pointwise(plan: MemoryPlan) -> dict[str, bool]:
+    return {"compiled": plan.compiled, "fused": plan.fused}
 
 
 def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:

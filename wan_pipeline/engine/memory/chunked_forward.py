@@ -8,38 +8,22 @@ forward) on fewer rows, so outputs are equal but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import MethodType
 from typing import Any
 
 import torch
 from diffusers import WanTransformer3DModel
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from wan_pipeline.engine.attention.rotary import Rotary, normed_rotary
-from wan_pipeline.engine.attention.split_heads import SplitHeads
+from wan_pipeline.engine.fused.block import fused_forward, suits
+from wan_pipeline.engine.memory.block_parts import TEXT_TOKENS, Timesteps, attend, chunks
 from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.planning.transformer import CHUNK_ROWS
-
-TEXT_TOKENS = 512
-"""Cross-attention reads an image's tokens, if any, before this many of the text; diffusers hard-codes it as well."""
-HEADS = 8
-"""Attention heads at a time."""
-
-
-@dataclass(frozen=True)
-class _Timesteps:
-    """Timestep projections for the blocks. TI2V has per-token timestep embeddings, but only two distinct timesteps."""
-
-    values: torch.Tensor
-    """(distinct timesteps, 6, width)."""
-    of_token: torch.Tensor | None = None
-    """(batch, tokens), indices into `values`; None if all tokens share one timestep."""
 
 
 @contextmanager
@@ -49,20 +33,22 @@ def chunked(
     keep_inputs: int = 0,
     *,
     compiled: bool = False,
+    fused: bool = False,
     whole_head: bool = False,
 ) -> Iterator[None]:
     """Context manager: the transformer computes by chunked forward, `tokens` at a time in feed-forward layers.
 
     0 tokens leaves the stock forward. The first `keep_inputs` blocks do not write over their input, for a cache that
-    compares it. `compiled` compiles the pointwise operations. `whole_head` calls the last projection once for all rows,
-    for a cache that counts its calls and for two devices that split the rows; other clips keep the bits that they had.
-    VACE's control blocks and output keep the stock forward.
+    compares it. `compiled` compiles the pointwise operations; `fused` computes them by our own kernels. `whole_head`
+    calls the last projection once for all rows, for a cache that counts its calls and for two devices that split the
+    rows; other clips keep the bits that they had. VACE's control blocks and output keep the stock forward.
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
     pointwise = _Pointwise(compiled)
     with restoring_forwards((*blocks, transformer)):
         for number, block in enumerate(blocks):
-            block.forward = MethodType(_block_forward(tokens, pointwise, keeps_input=number < keep_inputs), block)
+            compute = _fused(tokens) if fused and suits(block) else _chunked(tokens, pointwise)
+            block.forward = MethodType(_block_forward(compute, keeps_input=number < keep_inputs), block)
         if blocks and type(transformer) is WanTransformer3DModel:
             transformer.forward = MethodType(partial(_model_forward, whole_head=whole_head), transformer)
         yield
@@ -77,22 +63,37 @@ class _Pointwise:
         self.normed_rotary = make(normed_rotary)
 
 
-def _block_forward(tokens: int, pointwise: _Pointwise, *, keeps_input: bool) -> Any:
+BlockForward = Callable[[Any, torch.Tensor, torch.Tensor, Timesteps, Rotary], None]
+"""Writes a block's output over its input: (block, hidden, context, timesteps, rotary)."""
+
+
+def _block_forward(compute: BlockForward, *, keeps_input: bool) -> Any:
     """The forward of a WanTransformerBlock."""
 
     def forward(
-        block: Any, hidden: torch.Tensor, context: torch.Tensor, timesteps: _Timesteps | torch.Tensor, rotary: Rotary
+        block: Any, hidden: torch.Tensor, context: torch.Tensor, timesteps: Timesteps | torch.Tensor, rotary: Rotary
     ) -> torch.Tensor:
-        if not isinstance(timesteps, _Timesteps):
-            timesteps = _Timesteps(timesteps)
+        if not isinstance(timesteps, Timesteps):
+            timesteps = Timesteps(timesteps)
         if keeps_input:
             hidden = hidden.clone()
-        _self_attention(block, hidden, timesteps, rotary, tokens, pointwise)
-        _cross_attention(block, hidden, context)
-        _feed_forward(block, hidden, timesteps, tokens, pointwise)
+        compute(block, hidden, context, timesteps, rotary)
         return hidden
 
     return forward
+
+
+def _fused(tokens: int) -> BlockForward:
+    return partial(fused_forward, tokens=tokens)
+
+
+def _chunked(tokens: int, pointwise: _Pointwise) -> BlockForward:
+    def compute(block: Any, hidden: torch.Tensor, context: torch.Tensor, timesteps: Timesteps, rotary: Rotary) -> None:
+        _self_attention(block, hidden, timesteps, rotary, tokens, pointwise)
+        _cross_attention(block, hidden, context)
+        _feed_forward(block, hidden, timesteps, tokens, pointwise)
+
+    return compute
 
 
 def _model_forward(
@@ -117,7 +118,7 @@ def _model_forward(
         timestep, encoder_hidden_states, encoder_hidden_states_image
     )
     context = text if image is None else torch.concat([image, text], dim=1)
-    timesteps = _Timesteps(projection.unflatten(1, (6, -1)), of_token)
+    timesteps = Timesteps(projection.unflatten(1, (6, -1)), of_token)
     for block in model.blocks:
         hidden = block(hidden, context, timesteps, rotary)
     output = _unpatchify(model, _head(model, hidden, embedding, of_token, whole=whole_head), grid)
@@ -125,56 +126,56 @@ def _model_forward(
 
 
 def _self_attention(
-    block: Any, hidden: torch.Tensor, timesteps: _Timesteps, rotary: Rotary, tokens: int, pointwise: _Pointwise
+    block: Any, hidden: torch.Tensor, timesteps: Timesteps, rotary: Rotary, tokens: int, pointwise: _Pointwise
 ) -> None:
     """Add gated self-attention to `hidden`, in place."""
-    attn, chunks = block.attn1, _chunks(hidden.shape[1], CHUNK_ROWS)
+    attn, parts = block.attn1, chunks(hidden.shape[1], CHUNK_ROWS)
     normed = torch.empty_like(hidden)
-    for rows in chunks:
+    for rows in parts:
         shift, scale, _ = _modulation(block, timesteps, rows, 0)
         normed[:, rows] = pointwise.modulated_norm(block.norm1, hidden[:, rows], scale, shift)
     key, value = attn.to_k(normed), attn.to_v(normed)
     query = normed
-    for rows in _chunks(hidden.shape[1], tokens):
+    for rows in chunks(hidden.shape[1], tokens):
         query[:, rows] = attn.to_q(normed[:, rows])
-    for rows in chunks:
+    for rows in parts:
         cos, sin = rotary[0][:, rows, :, 0::2], rotary[1][:, rows, :, 1::2]
         query[:, rows] = pointwise.normed_rotary(attn.norm_q, query[:, rows], attn.heads, cos, sin)
         key[:, rows] = pointwise.normed_rotary(attn.norm_k, key[:, rows], attn.heads, cos, sin)
-    _attend(attn, query, key, value, query)
+    attend(attn, query, key, value, query)
     del key, value, normed
     attended = attn.to_out[1](attn.to_out[0](query))
     del query
-    for rows in chunks:
+    for rows in parts:
         gate = _modulation(block, timesteps, rows, 0)[2]
         hidden[:, rows] = pointwise.gated_sum(hidden[:, rows], attended[:, rows], gate)
 
 
 def _cross_attention(block: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
     """Add cross-attention to the text, and to an image's tokens if there are any, to `hidden`, in place."""
-    attn, chunks = block.attn2, _chunks(hidden.shape[1], CHUNK_ROWS)
+    attn, parts = block.attn2, chunks(hidden.shape[1], CHUNK_ROWS)
     query = torch.empty_like(hidden)
-    for rows in chunks:
+    for rows in parts:
         query[:, rows] = block.norm2(hidden[:, rows].float())
     query = attn.to_q(query)
-    for rows in chunks:
+    for rows in parts:
         query[:, rows] = attn.norm_q(query[:, rows])
     image_tokens = context.shape[1] - TEXT_TOKENS if attn.add_k_proj is not None else 0
     text, image = context[:, image_tokens:], context[:, :image_tokens]
     attended = torch.empty_like(query)
-    _attend(attn, query, attn.norm_k(attn.to_k(text)), attn.to_v(text), attended)
+    attend(attn, query, attn.norm_k(attn.to_k(text)), attn.to_v(text), attended)
     if attn.add_k_proj is not None:
-        _attend(attn, query, attn.norm_added_k(attn.add_k_proj(image)), attn.add_v_proj(image), query)
+        attend(attn, query, attn.norm_added_k(attn.add_k_proj(image)), attn.add_v_proj(image), query)
         attended += query
     del query
     hidden += attn.to_out[1](attn.to_out[0](attended))
 
 
-def _feed_forward(block: Any, hidden: torch.Tensor, timesteps: _Timesteps, tokens: int, pointwise: _Pointwise) -> None:
+def _feed_forward(block: Any, hidden: torch.Tensor, timesteps: Timesteps, tokens: int, pointwise: _Pointwise) -> None:
     """Add the gated feed-forward output to `hidden`, in place."""
-    for chunk in _chunks(hidden.shape[1], tokens):
+    for chunk in chunks(hidden.shape[1], tokens):
         normed = torch.empty_like(hidden[:, chunk])
-        parts = _chunks(normed.shape[1], CHUNK_ROWS)
+        parts = chunks(normed.shape[1], CHUNK_ROWS)
         for part in parts:
             rows = _within(chunk, part)
             shift, scale, _ = _modulation(block, timesteps, rows, 3)
@@ -185,17 +186,6 @@ def _feed_forward(block: Any, hidden: torch.Tensor, timesteps: _Timesteps, token
             rows = _within(chunk, part)
             gate = _modulation(block, timesteps, rows, 3)[2]
             hidden[:, rows] = pointwise.gated_sum(hidden[:, rows], output[:, part], gate)
-
-
-def _attend(attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: torch.Tensor) -> None:
-    """Write the attention of some heads at a time into `target`, which may be `query`."""
-    by_head = [tensor.view(*tensor.shape[:2], attn.heads, -1) for tensor in (query, key, value, target)]
-    if isinstance(attn.processor, SplitHeads):
-        attn.processor.attend(*by_head)
-        return
-    for heads in _chunks(attn.heads, HEADS):
-        *inputs, output = (tensor[:, :, heads] for tensor in by_head)
-        output.copy_(dispatch_attention_fn(*inputs, attn_mask=None, backend=attn.processor._attention_backend))
 
 
 def _modulated_norm(norm: Any, rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -210,7 +200,7 @@ def _unchanged(function: Any) -> Any:
     return function
 
 
-def _modulation(block: Any, timesteps: _Timesteps, rows: slice, first: int) -> tuple[torch.Tensor, ...]:
+def _modulation(block: Any, timesteps: Timesteps, rows: slice, first: int) -> tuple[torch.Tensor, ...]:
     """Shift, scale and gate of these rows: self-attention's are the first of the six, the feed-forward's follow."""
     three = (block.scale_shift_table + timesteps.values.float())[:, first : first + 3]
     if timesteps.of_token is None:
@@ -226,12 +216,12 @@ def _head(
 
     The rows of one product decide which kernel computes it, and so the last bits of the clip.
     """
-    normed, chunks = torch.empty_like(hidden), _chunks(hidden.shape[1], CHUNK_ROWS)
+    normed, pieces = torch.empty_like(hidden), chunks(hidden.shape[1], CHUNK_ROWS)
     both = model.scale_shift_table + embedding.unsqueeze(1)
-    for rows in chunks:
+    for rows in pieces:
         shift, scale = both.chunk(2, dim=1) if of_token is None else both[of_token[:, rows]].unbind(2)
         normed[:, rows] = model.norm_out(hidden[:, rows].float()) * (1 + scale) + shift
-    parts = [normed] if whole else [normed[:, rows] for rows in chunks]
+    parts = [normed] if whole else [normed[:, rows] for rows in pieces]
     return torch.cat([model.proj_out(part) for part in parts], dim=1)
 
 
@@ -239,10 +229,6 @@ def _unpatchify(model: Any, rows: torch.Tensor, grid: list[int]) -> torch.Tensor
     """(batch, tokens, channels of a patch) -> (batch, channels, latent frames, height, width)."""
     patches = rows.reshape(rows.shape[0], *grid, *model.config.patch_size, -1)
     return patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-
-
-def _chunks(length: int, most: int) -> list[slice]:
-    return [slice(start, min(start + most, length)) for start in range(0, length, most)]
 
 
 def _within(chunk: slice, part: slice) -> slice:

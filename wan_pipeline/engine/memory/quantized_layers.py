@@ -14,7 +14,8 @@ from optimum.quanto import WeightQBitsTensor, WeightQBytesTensor, quantize_weigh
 from optimum.quanto.nn import QLinear
 from torch.nn.functional import linear
 
-from wan_pipeline.engine.int8.product import int8_linear
+from wan_pipeline.engine.int8.product import int8_linear, int8_product_of
+from wan_pipeline.engine.int8.rounded import Rounded
 from wan_pipeline.models.precision import Precision
 
 FP8_MAX = 448.0
@@ -86,7 +87,9 @@ class Int8Linear(DequantizedLinear):
     For the CPU and devices of which `computes_int8` is true. The relative error of one layer's output is about 1 %.
     """
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor | Rounded) -> torch.Tensor:
+        if isinstance(inputs, Rounded):
+            return int8_product_of(inputs, self.weight._data, self.weight._scale, self.bias)
         return int8_linear(inputs, self.weight._data, self.weight._scale, self.bias)
 
 

@@ -69,7 +69,7 @@ def copied(transformers: tuple[Any, ...], adapters: Adapters, plan: MemoryPlan, 
         twin = Twin(device, tuple(copies))
         stack.enter_context(applied_to_experts(twin.transformers, adapters, merged=plan.lora == "merged"))
         for copy in twin.transformers:
-            stack.enter_context(chunked(copy, plan.chunk, whole_head=plan.split > 1))
+            stack.enter_context(chunked(copy, plan.chunk, fused=plan.fused, whole_head=plan.split > 1))
         yield twin
 
 

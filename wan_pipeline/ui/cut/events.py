@@ -115,10 +115,12 @@ class CutEvents:
         selection, wanted = self._wanted(values, selection, drawing_mark() if again else 0)
         now_shown = {**digests({name: value for name, (_, value) in wanted.items()}), **mark}
         names = set(now_shown) if again else changed(now_shown, values[self._layout.shown])
-        if not names and selection == values[self._layout.selection]:
+        # a poll that began before a click and ends after it must not take back what the click selected
+        selected = {} if selection == values[self._layout.selection] else {"selection": selection}
+        if not names and not selected:
             return self._layout.updates(shown=gr.skip())
         updates = dict(wanted[name] for name in names if name in wanted)
-        return {**updates, **self._layout.updates(shown=now_shown, selection=selection)}
+        return {**updates, **self._layout.updates(shown=now_shown, **selected)}
 
     def _mark(self, values: Values, selection: Selection) -> Shown:
         """A digest that changes whenever what is shown might."""

@@ -171,7 +171,9 @@ class ShotsEvents:
         wanted = self._wanted(project, shots, kept, selection)
         now_shown = digests({"bar": selection.chosen, **{name: value for name, (_, value) in wanted.items()}})
         names = changed(now_shown, values[self._layout.shown])
-        if not names and selection == values[self._layout.selection]:
+        # a poll that began before a click and ends after it must not take back what the click chose
+        chosen = {} if selection == values[self._layout.selection] else {"selection": selection}
+        if not names and not chosen:
             return self._layout.updates(shown=gr.skip())
         updates = dict(wanted[name] for name in names & wanted.keys())
         if "bar" in names:
@@ -179,7 +181,7 @@ class ShotsEvents:
             posters = [take.poster for take in done if take.poster]
             projects = project_choices(self._studio) if posters else []
             updates[self._layout.bar] = many_bar(self._templates, posters, projects)
-        return {**offered, **updates, **self._layout.updates(shown=now_shown, selection=selection)}
+        return {**offered, **updates, **self._layout.updates(shown=now_shown, **chosen)}
 
     def _wanted(
         self, project: str, shots: list[Shot], values: Values, selection: Selection

@@ -1,0 +1,1 @@
+"""What treats each row of a block by itself - norms, rotary embedding, GELU, gates - in kernels of its own."""
