@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.gpu.bench import Bench
-from wan_pipeline.engine.fused.pointwise import add_rows, gelu_rows, has_kernels, norm_rows, rms_rows
+from wan_pipeline.engine.fused.pointwise import add_rows, gelu_rows, has_kernels, norm_rows, rms_rows, round_rows
 from wan_pipeline.engine.int8.rounded import Rounded
 
 pytestmark = pytest.mark.gpu
@@ -75,6 +75,12 @@ def test_rms_norm_and_rotary_embedding(bench: Bench, dtype: torch.dtype, width: 
 def test_gelu(bench: Bench, dtype: torch.dtype, width: int, rounds: bool):
     rows = 3 * random(ROWS, width, dtype=dtype)
     check(gelu_rows(rows.to(bench.place.device), rounds=rounds), gelu_rows(rows, rounds=rounds))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rounding(bench: Bench, dtype: torch.dtype, width: int):
+    rows = random(ROWS, width, dtype=dtype)
+    check(round_rows(rows.to(bench.place.device)), round_rows(rows))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -8,10 +8,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from diffusers.models.attention_dispatch import (
+    AttentionBackendName,
+    _AttentionBackendRegistry,
+    dispatch_attention_fn,
+)
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from wan_pipeline.engine.attention.sage import HEAD_SIZES, PACKAGE, sage_attention, sage_version
+from wan_pipeline.engine.attention.sage import HEAD_SIZES, PACKAGE, rounds_itself, sage_attention, sage_version
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.planning.attention import Attention
 
@@ -70,6 +74,18 @@ def _register_sage() -> None:
 def _sage(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: Any = None) -> torch.Tensor:
     attended: torch.Tensor = sage_attention(query, key, value)
     return attended
+
+
+def attend_into(
+    output: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: Any
+) -> None:
+    """Write the attention of (batch, tokens, heads, head size) tensors into `output`, which may be `query`."""
+    if backend is AttentionBackendName.SAGE and rounds_itself(query):
+        from wan_pipeline.engine.attention.sage_hopper import hopper_attention  # here: it imports triton
+
+        hopper_attention(query, key, value, output)
+        return
+    output.copy_(dispatch_attention_fn(query, key, value, attn_mask=None, backend=backend))
 
 
 def backend_text(attention: Attention, fastest: str) -> str:

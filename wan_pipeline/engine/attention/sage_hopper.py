@@ -144,11 +144,17 @@ def rounded_inputs(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) 
     return given
 
 
-def hopper_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Attention of (batch, tokens, heads, 128) tensors in 16 bits, without a mask."""
+def hopper_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, output: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Attention of (batch, tokens, heads, 128) tensors in 16 bits, without a mask.
+
+    It is written into `output` if that is given, whose last dimension must be contiguous; it may be `query`, of which
+    nothing is read any more by then.
+    """
     from sageattention import sm90_compile
 
-    output = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    output = torch.empty(query.shape, dtype=query.dtype, device=query.device) if output is None else output
     sm90_compile.qk_int8_sv_f8_accum_f32_fuse_v_scale_attn_inst_buf(
         **rounded_inputs(*(_side_by_side(tensor) for tensor in (query, key, value))),
         output=output,

@@ -10,17 +10,20 @@ import torch
 import triton
 import triton.language as tl
 
-from wan_pipeline.engine.int8.kernels import LONGEST_ROW, store_rounded
+from wan_pipeline.engine.fused.pointwise import LONGEST_ROW
 from wan_pipeline.engine.int8.rounded import Rounded
 
 
 @triton.jit
 def _store(value, out, scales, row, column, width, ROUNDS: tl.constexpr):
-    """A row in int8 with its scale, or in the dtype of `out`."""
+    """A row in int8 with its scale, or in the dtype of `out`. What is beyond the width must be 0."""
     if ROUNDS:
-        store_rounded(value, out, scales, row, column, width)
-    else:
-        tl.store(out + row * width + column, value.to(out.dtype.element_ty), mask=column < width)
+        peak = tl.maximum(tl.max(tl.abs(value), 0), 1e-12)
+        tl.store(scales + row, peak * (1 / 127))
+        # adding and taking away 1.5 * 2**23 rounds to the nearest whole number; a division for each would take longer
+        # than the memory does
+        value = (value * (127 / peak) + 12582912.0) - 12582912.0
+    tl.store(out + row * width + column, value.to(out.dtype.element_ty), mask=column < width)
 
 
 @triton.jit
@@ -67,6 +70,14 @@ def _gelu(rows, out, scales, width, BLOCK: tl.constexpr, ROUNDS: tl.constexpr):
 
 
 @triton.jit
+def _round(rows, out, scales, width, BLOCK: tl.constexpr):
+    """A row to int8."""
+    row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    value = tl.load(rows + row * width + column, mask=column < width, other=0.0).to(tl.float32)
+    _store(value, out, scales, row, column, width, True)
+
+
+@triton.jit
 def _add(rows, update, gate, index, width, step, BLOCK: tl.constexpr, GATED: tl.constexpr):
     """Add an update to a row in place, times the gate that `index` names."""
     row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
@@ -107,6 +118,14 @@ def gelu(rows: torch.Tensor, rounds: bool) -> torch.Tensor | Rounded:
     with torch.cuda.device(rows.device):
         _gelu[(rows.shape[0],)](rows, out.values, out.scales, rows.shape[1], **out.how)
     return out.made
+
+
+def rounded(rows: torch.Tensor) -> Rounded:
+    """See `pointwise.round_rows`."""
+    out = _Output(rows, rounds=True)
+    with torch.cuda.device(rows.device):
+        _round[(rows.shape[0],)](rows, out.values, out.scales, rows.shape[1], **_sizes(rows.shape[1]))
+    return Rounded(out.values, out.scales, rows.dtype)
 
 
 def add(rows: torch.Tensor, update: torch.Tensor, gate: torch.Tensor | None, index: torch.Tensor) -> None:

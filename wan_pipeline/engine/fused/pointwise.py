@@ -73,6 +73,15 @@ def gelu_rows(rows: torch.Tensor, *, rounds: bool) -> torch.Tensor | Rounded:
     return _made(torch_gelu(rows.float(), approximate="tanh"), rows.dtype, rounds)
 
 
+def round_rows(rows: torch.Tensor) -> Rounded:
+    """The rows in int8."""
+    if rows.is_cuda:
+        from wan_pipeline.engine.fused import kernels  # here: triton is not installed everywhere
+
+        return kernels.rounded(rows)
+    return Rounded(*quantized_rows(rows), rows.dtype)
+
+
 def add_rows(rows: torch.Tensor, update: torch.Tensor, gate: torch.Tensor | None, index: torch.Tensor) -> None:
     """`rows += update * gate[index]` in place; the gate is a table (n, width) in fp32, or None for 1."""
     if rows.is_cuda:

@@ -129,22 +129,16 @@ def _product_by_tma(
 
 
 @triton.jit
-def store_rounded(value, quantized, scales, row, column, k):
-    """Write a row in fp32 to int8 by its own scale; what is beyond column k must be 0."""
-    scale = tl.maximum(tl.max(tl.abs(value), 0), 1e-12) * (1 / 127)
-    tl.store(scales + row, scale)
-    # adding and taking away 1.5 * 2**23 rounds to the nearest whole number, ties to even, as torch.round does
-    whole = (tl.div_rn(value, scale) + 12582912.0) - 12582912.0
-    tl.store(quantized + row * k + column, whole.to(tl.int8), mask=column < k)
-
-
-@triton.jit
 def _quantize(rows, quantized, scales, k, BLOCK: tl.constexpr):
     """One row to int8 by its own scale."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     value = tl.load(rows + row * k + column, mask=column < k, other=0.0).to(tl.float32)
-    store_rounded(value, quantized, scales, row, column, k)
+    scale = tl.maximum(tl.max(tl.abs(value), 0), 1e-12) * (1 / 127)
+    tl.store(scales + row, scale)
+    # adding and taking away 1.5 * 2**23 rounds to the nearest whole number, ties to even, as torch.round does
+    whole = (tl.div_rn(value, scale) + 12582912.0) - 12582912.0
+    tl.store(quantized + row * k + column, whole.to(tl.int8), mask=column < k)
 
 
 def quantize(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,8 +20,8 @@ from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from wan_pipeline.engine.attention.rotary import Rotary, normed_rotary
-from wan_pipeline.engine.fused.block import fused_forward, suits
-from wan_pipeline.engine.memory.block_parts import TEXT_TOKENS, Timesteps, attend, chunks
+from wan_pipeline.engine.fused.block import fused_forward, fused_last_norm, suits, suits_last_norm
+from wan_pipeline.engine.memory.block_parts import HEADS, TEXT_TOKENS, Timesteps, attend, chunks
 from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.planning.transformer import CHUNK_ROWS
 
@@ -34,23 +34,26 @@ def chunked(
     *,
     compiled: bool = False,
     fused: bool = False,
+    heads: int = HEADS,
     whole_head: bool = False,
 ) -> Iterator[None]:
     """Context manager: the transformer computes by chunked forward, `tokens` at a time in feed-forward layers.
 
     0 tokens leaves the stock forward. The first `keep_inputs` blocks do not write over their input, for a cache that
-    compares it. `compiled` compiles the pointwise operations; `fused` computes them by our own kernels. `whole_head`
-    calls the last projection once for all rows, for a cache that counts its calls and for two devices that split the
-    rows; other clips keep the bits that they had. VACE's control blocks and output keep the stock forward.
+    compares it. `compiled` compiles the pointwise operations; `fused` computes them by our own kernels, and attention
+    so many `heads` at a time, which changes no bit. `whole_head` calls the last projection once for all rows, for a
+    cache that counts its calls and for two devices that split the rows; other clips keep the bits that they had.
+    VACE's control blocks and output keep the stock forward.
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
     pointwise = _Pointwise(compiled)
     with restoring_forwards((*blocks, transformer)):
         for number, block in enumerate(blocks):
-            compute = _fused(tokens) if fused and suits(block) else _chunked(tokens, pointwise)
+            compute = _fused(tokens, heads) if fused and suits(block) else _chunked(tokens, pointwise)
             block.forward = MethodType(_block_forward(compute, keeps_input=number < keep_inputs), block)
         if blocks and type(transformer) is WanTransformer3DModel:
-            transformer.forward = MethodType(partial(_model_forward, whole_head=whole_head), transformer)
+            forward = partial(_model_forward, whole_head=whole_head, fused=fused)
+            transformer.forward = MethodType(forward, transformer)
         yield
 
 
@@ -83,8 +86,8 @@ def _block_forward(compute: BlockForward, *, keeps_input: bool) -> Any:
     return forward
 
 
-def _fused(tokens: int) -> BlockForward:
-    return partial(fused_forward, tokens=tokens)
+def _fused(tokens: int, heads: int) -> BlockForward:
+    return partial(fused_forward, tokens=tokens, heads=heads)
 
 
 def _chunked(tokens: int, pointwise: _Pointwise) -> BlockForward:
@@ -106,6 +109,7 @@ def _model_forward(
     attention_kwargs: dict[str, Any] | None = None,  # LoRA scales of peft, which are not used here
     *,
     whole_head: bool,
+    fused: bool,
 ) -> Any:
     """The forward of a WanTransformer3DModel."""
     rotary = model.rope(hidden_states)
@@ -121,7 +125,9 @@ def _model_forward(
     timesteps = Timesteps(projection.unflatten(1, (6, -1)), of_token)
     for block in model.blocks:
         hidden = block(hidden, context, timesteps, rotary)
-    output = _unpatchify(model, _head(model, hidden, embedding, of_token, whole=whole_head), grid)
+    normed = (fused_last_norm if fused and suits_last_norm(model) else _last_norm)(model, hidden, embedding, of_token)
+    parts = [normed] if whole_head else [normed[:, rows] for rows in chunks(hidden.shape[1], CHUNK_ROWS)]
+    output = _unpatchify(model, torch.cat([model.proj_out(part) for part in parts], dim=1), grid)
     return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
 
@@ -209,20 +215,15 @@ def _modulation(block: Any, timesteps: Timesteps, rows: slice, first: int) -> tu
     return of_rows
 
 
-def _head(
-    model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: torch.Tensor | None, *, whole: bool
+def _last_norm(
+    model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: torch.Tensor | None
 ) -> torch.Tensor:
-    """The model's last norm and projection, (batch, tokens, channels of a patch).
-
-    The rows of one product decide which kernel computes it, and so the last bits of the clip.
-    """
-    normed, pieces = torch.empty_like(hidden), chunks(hidden.shape[1], CHUNK_ROWS)
-    both = model.scale_shift_table + embedding.unsqueeze(1)
-    for rows in pieces:
+    """What the last projection takes."""
+    normed, both = torch.empty_like(hidden), model.scale_shift_table + embedding.unsqueeze(1)
+    for rows in chunks(hidden.shape[1], CHUNK_ROWS):
         shift, scale = both.chunk(2, dim=1) if of_token is None else both[of_token[:, rows]].unbind(2)
         normed[:, rows] = model.norm_out(hidden[:, rows].float()) * (1 + scale) + shift
-    parts = [normed] if whole else [normed[:, rows] for rows in pieces]
-    return torch.cat([model.proj_out(part) for part in parts], dim=1)
+    return normed
 
 
 def _unpatchify(model: Any, rows: torch.Tensor, grid: list[int]) -> torch.Tensor:
