@@ -51,7 +51,7 @@ def loras_14b(bench: Bench) -> dict[str, Any]:
                 with (
                     applied(model, [layers] * count, merged=way == "merged"),
                     streaming([streamed], bench.device, resident),
-                    chunked(model, part),
+                    chunked(model, part, fused=True),
                 ):
                     result[f"{key}_seconds"] = bench.seconds(partial(model, **given))
                     outputs[key] = model(**given)[0].cpu()

@@ -31,7 +31,7 @@ VAE_CASES = {
 
 
 def activations(bench: Bench) -> dict[str, Any]:
-    """Peak activations of a pass in GiB, by stock and by chunked forward, with two layers; more take no more."""
+    """Peak activations of a pass in GiB, by stock, chunked and fused forward, with two layers; more take no more."""
     result: dict[str, Any] = {}
     sizes = {"14b": (WAN_14B, (SMALL, MIDDLE, LARGE)), "1.3b": (WAN_1_3B, (SMALL,)), "5b": (WAN_5B, (BROAD,))}
     for name, (facts, clips) in sizes.items():
@@ -40,10 +40,11 @@ def activations(bench: Bench) -> dict[str, Any]:
             given = bench.inputs(clip, facts)
             scale = 32 if facts.expands_timesteps else 16
             count = ((clip.num_frames - 1) // 4 + 1) * (clip.height // scale) * (clip.width // scale)
-            for kind, part in (("whole", 0), ("parts", chunk_tokens(facts, count))):
+            part = chunk_tokens(facts, count)
+            for kind, tokens in (("whole", 0), ("parts", part), ("fused", part)):
                 bench.rest()
                 before = bench.allocated()
-                with chunked(model, part):
+                with chunked(model, tokens, fused=kind == "fused"):
                     seconds = bench.seconds(partial(model, **given), 1)
                 key = f"{name}_{clip.width}x{clip.height}_{kind}"
                 result[key] = {"gib": round(bench.peak() - before, 3), "seconds": seconds}

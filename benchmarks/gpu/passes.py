@@ -56,22 +56,18 @@ def streaming_14b(bench: Bench) -> dict[str, Any]:
     part = chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)
     result: dict[str, Any] = {}
     outputs = []
-    for name, resident, chunk in (
-        ("resident", len(streamed.blocks), part),
-        ("streamed", 0, part),
-        ("resident_whole", len(streamed.blocks), 0),
-        ("streamed_whole", 0, 0),
+    for name, resident, chunk, fused in (
+        ("resident", len(streamed.blocks), part, True),
+        ("streamed", 0, part, True),
+        ("resident_whole", len(streamed.blocks), 0, False),
+        ("streamed_whole", 0, 0, False),
+        ("streamed_unfused", 0, part, False),
     ):
         bench.rest()
-        with streaming([streamed], bench.device, resident), chunked(model, chunk):
+        with streaming([streamed], bench.device, resident), chunked(model, chunk, fused=fused):
             result[f"{name}_seconds"] = bench.seconds(partial(model, **given))
             outputs.append(model(**given)[0].cpu())
         result[f"{name}_peak_gib"] = bench.peak()
-    if bench.device.type == "cuda":
-        bench.rest()
-        with streaming([streamed], bench.device, 0), chunked(model, part, compiled=True):
-            result["streamed_compiled_seconds"] = bench.seconds(partial(model, **given))
-        result["streamed_compiled_peak_gib"] = bench.peak()
     result["identical"] = outputs[0].equal(outputs[1]) and outputs[2].equal(outputs[3])
     result["parts_error"] = round(float((outputs[0] - outputs[2]).norm() / outputs[2].norm()), 5)
     result["ratio"] = round(result["streamed_seconds"] / result["resident_seconds"], 3)
@@ -144,7 +140,8 @@ def stock_offload(bench: Bench) -> dict[str, Any]:
     model, given = bench.transformer(replace(WAN_14B, layers=8), Precision.BF16), bench.inputs(SMALL)
     streamed, result = to_host(model), dict[str, Any]()
     bench.rest()
-    with streaming([streamed], bench.device, 0), chunked(model, chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)):
+    part = chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)
+    with streaming([streamed], bench.device, 0), chunked(model, part, fused=True):
         result["streamed_seconds"] = bench.seconds(partial(model, **given))
     result["streamed_peak_gib"] = bench.peak()
     map_tensors(model, torch.clone)  # from pinned slabs to memory of their own

@@ -28,6 +28,8 @@ PLANS = (
     "resident,int8",
     f"streamed,int8,blocks=2,{CHUNK}",
     f"resident,fp8,{CHUNK}",
+    f"resident,NATIVE,{CHUNK},fused",
+    f"resident,int8-compute,{CHUNK},fused",
     "resident,NATIVE,tile=96",
     "resident,NATIVE,vae=bf16",
     "resident,NATIVE,text=cpu",
@@ -44,13 +46,14 @@ def test_every_plan_gives_the_same_bits_twice(bench: Bench, plan):
         assert other.render(bench.request(), Recorder(), plan=plan.replace("NATIVE", bench.native)).sha256 == first
 
 
+@pytest.mark.parametrize("how", [CHUNK, f"{CHUNK},fused"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_streamed_is_resident_bit_for_bit(bench: Bench, precision):
+def test_streamed_is_resident_bit_for_bit(bench: Bench, precision, how):
     bench.skip_unless_able(precision)
-    wanted = bench.render(f"resident,{precision},{CHUNK}").sha256
+    wanted = bench.render(f"resident,{precision},{how}").sha256
     for more in ("", "blocks=3,", "blocks=100,"):
-        assert bench.render(f"streamed,{precision},{more}{CHUNK}").sha256 == wanted, more
-    assert bench.render(f"streamed,{precision},{CHUNK},disk=1").sha256 == wanted
+        assert bench.render(f"streamed,{precision},{more}{how}").sha256 == wanted, more
+    assert bench.render(f"streamed,{precision},{how},disk=1").sha256 == wanted
 
 
 def test_offloaded_is_resident_bit_for_bit(bench: Bench):
@@ -103,6 +106,8 @@ def test_chunked_is_the_stock_forward_within_rounding(bench: Bench):
         ("resident,fp8-compute", 18),
         ("resident,int4", 14),
         (f"resident,NATIVE,{CHUNK}", 30),
+        (f"resident,NATIVE,{CHUNK},fused", 30),
+        (f"resident,int8-compute,{CHUNK},fused", 30),
         ("resident,NATIVE,tile=96", 24),
         ("resident,NATIVE,vae=bf16", 34),
         ("resident,NATIVE,text=cpu", 26),
@@ -118,14 +123,15 @@ def test_other_arithmetic_gives_nearly_the_same_frames(bench: Bench, plan, at_le
 def test_a_lora_is_applied_alike_by_every_plan_and_leaves_no_trace(bench: Bench):
     write_lora(bench.settings.loras / "style.safetensors")
     request = bench.request(loras=(LoraChoice("style", 0.8),))
-    for precision in ("NATIVE", "int8", "int8-compute"):
+    fused = ("int8-compute", f"{CHUNK},fused")
+    for precision, how in (("NATIVE", CHUNK), ("int8", CHUNK), ("int8-compute", CHUNK), fused):
         bench.skip_unless_able(precision)
-        plain = bench.render(f"resident,{precision},{CHUNK}").sha256
-        styled = bench.render(f"resident,{precision},{CHUNK}", request).sha256
+        plain = bench.render(f"resident,{precision},{how}").sha256
+        styled = bench.render(f"resident,{precision},{how}", request).sha256
         assert styled != plain
-        assert bench.render(f"resident,{precision},{CHUNK}").sha256 == plain
-        assert bench.render(f"streamed,{precision},{CHUNK}", request).sha256 == styled
-        assert bench.render(f"streamed,{precision},{CHUNK}").sha256 == plain
+        assert bench.render(f"resident,{precision},{how}").sha256 == plain
+        assert bench.render(f"streamed,{precision},{how}", request).sha256 == styled
+        assert bench.render(f"streamed,{precision},{how}").sha256 == plain
 
 
 @pytest.mark.parametrize("model", ["wan2.2-t2v-a14b", "wan2.1-vace-1.3b"])

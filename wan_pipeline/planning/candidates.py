@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.costs import StageCost, decoding_cost, denoising_cost, encoding_cost, text_cost
 from wan_pipeline.planning.forecast import deficit, resident_bytes
@@ -93,15 +94,17 @@ def _text(machine: Machine, plan: MemoryPlan) -> list[list[MemoryPlan]]:
 
 
 def _denoising(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> list[list[MemoryPlan]]:
-    """Diffusers' own forward before the chunked one, and the machine's memory before the disk.
+    """Diffusers' own forward before the chunked one, unless its fused operations make that faster; and the machine's
+    memory before the disk.
 
     Streamed blocks always use the chunked forward, so that the bits do not depend on how much memory happens to be
     free.
     """
     facts = spec.memory
-    chunked = replace(plan, chunk=chunk_tokens(facts, clip.tokens(spec)))
+    fused = machine.fused and not plan.compiled and plan.precision is not Precision.FP32
+    chunked = replace(plan, chunk=chunk_tokens(facts, clip.tokens(spec)), fused=fused)
     if plan.residency is not Residency.STREAMED:
-        return [[plan], [chunked]]
+        return [[chunked]] if fused else [[plan], [chunked]]
     left = machine.vram - denoising_cost(spec, clip, machine, chunked).vram
     room = max(0, min(facts.blocks - 1, int(left // buffer_bytes(facts, clip, plan.precision))))
     counts = sorted({0, room, facts.blocks})

@@ -21,6 +21,8 @@ EFFICIENCY = 0.8
 """Share of the measured matrix and attention rates that a whole pass reaches; norms and the like take the rest."""
 DECODE_OPERATIONS = 83e6
 """Matrix operations in the time that the VAE decodes one pixel in fp32."""
+MIN_FUSED_SPEEDUP = 1.05
+"""Plans have their pointwise operations fused where that was measured to be so much quicker."""
 
 Bytes = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
@@ -44,6 +46,9 @@ class Speeds:
     """Operations a second of int8 products, with rounding the activations; 0 if the device has none."""
     sage: tuple[SageSpeed, ...] = ()
     """SageAttention, if it is installed."""
+    fused: Annotated[float, Field(ge=0)] | None = None
+    """How much quicker our kernels compute pointwise operations than torch does; 0 where they do not work, None in
+    files of versions that had none."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Hardware:
             decode_speed=self.speeds.matmul / DECODE_OPERATIONS,
             int8_speed=EFFICIENCY * self.speeds.int8,
             sage=self.speeds.sage,
+            fused=(self.speeds.fused or 0.0) >= MIN_FUSED_SPEEDUP,
         )
 
 

@@ -33,6 +33,8 @@ class Machine:
     """Operations a second of products in int8, with rounding the activations; 0 where none were measured."""
     sage: tuple[SageSpeed, ...] = ()
     """SageAttention at the sizes that it was measured at; empty where it is not installed."""
+    fused: bool = False
+    """Whether our kernels for pointwise operations were measured to be quicker here."""
     second: float = 0.0
     """Free bytes of another device like this one, which may share a clip; 0 if there is none."""
 

@@ -11,6 +11,7 @@ import torch
 from wan_pipeline.engine.attention import measured
 from wan_pipeline.engine.device import probe as probe_module
 from wan_pipeline.engine.device.probe import probe
+from wan_pipeline.engine.fused import measured as measured_fused
 from wan_pipeline.planning.attention import SageSpeed
 from wan_pipeline.planning.hardware import Speeds
 
@@ -67,11 +68,22 @@ def test_speeds_that_cannot_be_measured_are_none_and_are_not_saved(monkeypatch, 
 def test_speeds_are_measured_once_for_a_device_and_a_version(monkeypatch, tmp_path):
     with_card(monkeypatch, 2**30, 2**30)
     asked = []
-    monkeypatch.setattr(probe_module, "measure", lambda device: asked.append(device) or Speeds(1.0, 2.0, 3.0, "native"))
-    assert probe(CUDA, tmp_path).speeds == probe(CUDA, tmp_path).speeds == Speeds(1.0, 2.0, 3.0, "native")
+    speeds = Speeds(1.0, 2.0, 3.0, fused=1.5)
+    monkeypatch.setattr(probe_module, "measure", lambda device: asked.append(device) or speeds)
+    assert probe(CUDA, tmp_path).speeds == probe(CUDA, tmp_path).speeds == speeds
     assert asked == [CUDA]
     saved = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
     assert list(saved) == [f"a card, torch {torch.__version__}"]
+
+
+def test_speeds_of_a_version_without_fused_operations_are_measured_again(monkeypatch, tmp_path):
+    with_card(monkeypatch, 2**30, 2**30)
+    old = {f"a card, torch {torch.__version__}": {"matmul": 1.0, "attention": 2.0, "copy": 3.0}}
+    (tmp_path / "speeds.json").write_text(json.dumps(old), encoding="utf-8")
+    monkeypatch.setattr(probe_module, "measure", lambda device: Speeds(1.0, 2.0, 3.0, fused=1.2))
+    assert probe(CUDA, tmp_path).machine.fused
+    monkeypatch.setattr(probe_module, "measure", lambda device: None)
+    assert probe(CUDA, tmp_path).machine.fused
 
 
 def test_speeds_that_another_worker_saves_meanwhile_are_kept(monkeypatch, tmp_path):
@@ -111,10 +123,21 @@ def test_what_triton_cannot_compute_here_is_not_used(monkeypatch, caplog):
     monkeypatch.setattr(measured, "sage_version", lambda: "1.0.6")
     monkeypatch.setattr(measured, "_measured", failing)
     assert measured.measure_sage(CUDA, None) == ()
+    monkeypatch.setattr(measured_fused, "has_kernels", lambda device: True)
+    monkeypatch.setattr(measured_fused, "seconds_of", failing)
+    assert measured_fused.measure_fused(torch.device("cpu")) == 0.0
     assert [line.partition(",")[0] for line in caplog.messages] == [
         "Computing in int8 is not used",
         "SageAttention is not used",
+        "Fusing pointwise operations is not used",
     ]
+
+
+def test_fused_operations_that_compute_something_else_are_not_used(monkeypatch):
+    operations = measured_fused._Operations(torch.device("cpu"), 64)
+    assert operations.are_right()
+    monkeypatch.setattr(measured_fused, "gelu_rows", lambda rows, rounds: rows)
+    assert not operations.are_right() and operations.speedup() == 0.0
 
 
 def test_sizes_at_which_sage_gives_no_numbers_are_left_out(monkeypatch):

@@ -45,21 +45,21 @@ def call(model: Any, **changes: Any) -> torch.Tensor:
 
 
 @contextmanager
-def split(model: Any, chunk: int = 0, adapters: Any = ()) -> Iterator[Any]:
+def split(model: Any, chunk: int = 0, adapters: Any = (), *, fused: bool = False) -> Iterator[Any]:
     """The copy on the second device."""
     copy = copy_to(model, CPU)
     with ExitStack() as stack:
         for transformer in (model, copy):
             stack.enter_context(applied(transformer, list(adapters)))
-            stack.enter_context(chunked(transformer, chunk, whole_head=True))
+            stack.enter_context(chunked(transformer, chunk, fused=fused, whole_head=True))
         stack.enter_context(split_tokens((model,), CPU, Twin(CPU, (copy,))))
         yield copy
 
 
-def differs(model: Any, chunk: int = 0, **changes: Any) -> float:
+def differs(model: Any, chunk: int = 0, *, fused: bool = False, **changes: Any) -> float:
     """From one device's output, by its largest difference; the output itself reaches about 2."""
     wanted = call(model, **changes)
-    with split(model, chunk):
+    with split(model, chunk, fused=fused):
         first, second = call(model, **changes), call(model, **changes)
     assert first.equal(second) and call(model, **changes).equal(wanted), "nothing is left of it"
     assert not any("forward" in vars(module) or module._forward_hooks for module in model.modules())
@@ -67,11 +67,11 @@ def differs(model: Any, chunk: int = 0, **changes: Any) -> float:
     return float((first - wanted).abs().max())
 
 
-@pytest.mark.parametrize("chunk", [0, 5])
+@pytest.mark.parametrize(("chunk", "fused"), [(0, False), (5, False), (5, True)])
 @pytest.mark.parametrize("width", [6, 2, 1])
-def test_any_number_of_tokens(chunk: int, width: int) -> None:
+def test_any_number_of_tokens(chunk: int, fused: bool, width: int) -> None:
     hidden = torch.randn(1, 48, 1 if width == 1 else 3, 2 * width, 6, generator=torch.Generator().manual_seed(1))
-    assert differs(make(), chunk, hidden_states=hidden) < 1e-5
+    assert differs(make(), chunk, fused=fused, hidden_states=hidden) < 1e-5
 
 
 @pytest.mark.parametrize("chunk", [0, 5])

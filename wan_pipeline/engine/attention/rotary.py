@@ -17,6 +17,6 @@ def normed_rotary(norm: Any, rows: torch.Tensor, heads: int, cos: torch.Tensor, 
 
 def turned(rows: torch.Tensor, heads: int, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rows (batch, tokens, width), turned; `cos` and `sin` hold each number once."""
-    even, odd = rows.unflatten(2, (heads, -1, 2)).unbind(-1)
+    even, odd = rows.view(*rows.shape[:2], heads, -1, 2).unbind(-1)
     rotated = torch.stack((torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(even * sin, odd, cos)), dim=-1)
     return rotated.flatten(2)

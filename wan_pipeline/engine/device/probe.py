@@ -19,6 +19,7 @@ from wan_pipeline.engine.attention.backends import TORCH_BACKENDS
 from wan_pipeline.engine.attention.measured import measure_sage
 from wan_pipeline.engine.attention.sage import package_version, sage_version
 from wan_pipeline.engine.device.timing import measured_or, seconds_of
+from wan_pipeline.engine.fused.measured import measure_fused
 from wan_pipeline.engine.int8.product import computes_int8, int8_linear
 from wan_pipeline.planning.hardware import Hardware, Speeds
 from wan_pipeline.storage.files import whole_file
@@ -62,7 +63,8 @@ def measure(device: torch.device) -> Speeds | None:
     exact = max(native, rates[fastest])
     host = torch.empty(2**28, dtype=torch.uint8, pin_memory=device.type in ("cuda", "xpu"))
     copy = 2**28 / seconds_of(lambda: host.to(device, non_blocking=True))
-    return Speeds(matmul, exact, copy, fastest, _int8_rate(device), measure_sage(device, TORCH_BACKENDS.get(fastest)))
+    sage = measure_sage(device, TORCH_BACKENDS.get(fastest))
+    return Speeds(matmul, exact, copy, fastest, _int8_rate(device), sage, measure_fused(device))
 
 
 def _int8_rate(device: torch.device) -> float:
@@ -100,7 +102,8 @@ def _speeds(name: str, device: torch.device, cache: Path) -> Speeds | None:
     versions = {"triton": package_version("triton"), "sageattention": sage_version()}
     found = [f"{package} {version}" for package, version in versions.items() if version]
     key = ", ".join([name, f"torch {torch.__version__}", *found])
-    if known := _saved_speeds(path).get(key):
+    known = _saved_speeds(path).get(key)
+    if known is not None and known.fused is not None:
         return known
     speeds = measure(device)
     if speeds is None:

@@ -38,17 +38,12 @@ def fused_forward(
     context: torch.Tensor,
     timesteps: Timesteps,
     rotary: Rotary,
-    *,
     tokens: int,
-    heads: int,
 ) -> None:
-    """Write the block's output over `hidden`.
-
-    Layers that would take another tensor of all tokens take some `tokens` at a time, and self-attention some `heads`.
-    """
+    """Write the block's output over `hidden`; the feed-forward layers take some `tokens` at a time."""
     index = rows_of(timesteps, hidden)
     six = (block.scale_shift_table + timesteps.values.float()).unbind(1)
-    _self_attention(block, hidden, six[:3], index, rotary, tokens, heads)
+    _self_attention(block, hidden, six[:3], index, rotary, tokens)
     _cross_attention(block, hidden, context, index)
     _feed_forward(block, hidden, six[3:], index, tokens)
 
@@ -77,7 +72,6 @@ def _self_attention(
     index: torch.Tensor,
     rotary: Rotary,
     tokens: int,
-    heads: int,
 ) -> None:
     """Add gated self-attention to the hidden states, in place."""
     attn, (shift, scale, gate), rows = block.attn1, modulation, hidden.flatten(0, 1)
@@ -93,7 +87,7 @@ def _self_attention(
     del normed
     rms_rows(key, attn.norm_k, rotary, attn.heads)
     rms_rows(query, attn.norm_q, rotary, attn.heads)
-    attend(attn, *(tensor.view(hidden.shape) for tensor in (query, key, value, query)), heads)
+    attend(attn, *(tensor.view(hidden.shape) for tensor in (query, key, value, query)))
     del key, value
     add_rows(rows, attn.to_out[1](attn.to_out[0](_given(query, attn.to_out[0]))), gate, index)
 

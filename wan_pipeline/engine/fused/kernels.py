@@ -13,6 +13,9 @@ import triton.language as tl
 from wan_pipeline.engine.fused.pointwise import LONGEST_ROW
 from wan_pipeline.engine.int8.rounded import Rounded
 
+ROWS = 16
+"""Rows that a program norms one after another."""
+
 
 @triton.jit
 def _store(value, out, scales, row, column, width, ROUNDS: tl.constexpr):
@@ -28,17 +31,30 @@ def _store(value, out, scales, row, column, width, ROUNDS: tl.constexpr):
 
 @triton.jit
 def _norm(
-    rows, factor, offset, index, out, scales, width, step, eps, BLOCK: tl.constexpr, ROUNDS: tl.constexpr
+    rows, factor, offset, index, out, scales, count, width, step, eps,
+    BLOCK: tl.constexpr, ROUNDS: tl.constexpr, IS_SHARED: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Layer norm of a row, times and plus the rows of two tables that `index` names."""
-    row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    """Layer norm of some rows, each times and plus the rows of two tables that `index` names.
+
+    Where all rows share them, which is so but for TI2V, they stay in registers from row to row.
+    """
+    first, column = tl.program_id(0).to(tl.int64) * ROWS, tl.arange(0, BLOCK)
     inside = column < width
-    value = tl.load(rows + row * width + column, mask=inside, other=0.0).to(tl.float32)
-    value = tl.where(inside, value - tl.sum(value, 0) / width, 0.0)
-    value *= tl.rsqrt(tl.sum(value * value, 0) / width + eps)
-    at = tl.load(index + row) * step + column
-    value = value * tl.load(factor + at, mask=inside, other=0.0) + tl.load(offset + at, mask=inside, other=0.0)
-    _store(value, out, scales, row, column, width, ROUNDS)
+    if IS_SHARED:
+        times = tl.load(factor + column, mask=inside, other=0.0)
+        plus = tl.load(offset + column, mask=inside, other=0.0)
+    following = tl.load(rows + first * width + column, mask=inside, other=0.0)
+    for number in range(ROWS):
+        row, value = tl.minimum(first + number, count - 1), following.to(tl.float32)  # the last one again, if need be
+        # is on its way while this row is computed
+        following = tl.load(rows + tl.minimum(row + 1, count - 1) * width + column, mask=inside, other=0.0)
+        value = tl.where(inside, value - tl.sum(value, 0) / width, 0.0)
+        value *= tl.rsqrt(tl.sum(value * value, 0) / width + eps)
+        if not IS_SHARED:
+            at = tl.load(index + row) * step + column
+            times = tl.load(factor + at, mask=inside, other=0.0)
+            plus = tl.load(offset + at, mask=inside, other=0.0)
+        _store(value * times + plus, out, scales, row, column, width, ROUNDS)
 
 
 @triton.jit
@@ -95,15 +111,16 @@ def norm(
     """See `pointwise.norm_rows`."""
     out = _Output(rows, rounds)
     with torch.cuda.device(rows.device):
-        _norm[(rows.shape[0],)](
-            rows, factor, offset, index, out.values, out.scales, rows.shape[1], factor.stride(0), eps, **out.how
-        )
+        _norm[(triton.cdiv(rows.shape[0], ROWS),)](
+            rows, factor, offset, index, out.values, out.scales, *rows.shape, factor.stride(0), eps,
+            IS_SHARED=factor.shape[0] == 1, ROWS=ROWS, **out.how,
+        )  # fmt: skip
     return out.made
 
 
 def rms(rows: torch.Tensor, weight: torch.Tensor, eps: float, rotary: tuple[torch.Tensor, torch.Tensor] | None) -> None:
     """See `pointwise.rms_rows`."""
-    cos, sin = rotary or (weight, weight)
+    cos, sin = (table.contiguous() for table in rotary or (weight, weight))
     width, head = rows.shape[1], cos.shape[-1] if rotary else 2
     with torch.cuda.device(rows.device):
         _rms[(rows.shape[0],)](
@@ -150,4 +167,4 @@ class _Output:
 def _sizes(width: int) -> dict[str, int]:
     block = triton.next_power_of_2(width)
     assert block <= LONGEST_ROW, width  # noqa: S101 - `suits` asks before
-    return {"BLOCK": block, "num_warps": 16 if block > 8192 else 8 if block > 4096 else 4}
+    return {"BLOCK": block, "num_warps": 8 if block > 4096 else 4}

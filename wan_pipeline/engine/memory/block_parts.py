@@ -27,25 +27,20 @@ class Timesteps:
     """(batch, tokens), indices into `values`; None if all tokens share one timestep."""
 
 
-def attend(
-    attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: torch.Tensor, most: int = HEADS
-) -> None:
-    """Write the attention of at most so many heads at a time into `target`, which may be `query`.
-
-    All are (batch, tokens, width). The number of heads changes no bit.
-    """
+def attend(attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: torch.Tensor) -> None:
+    """Write the attention of some heads at a time into `target`, which may be `query`; all (batch, tokens, width)."""
     by_head = [tensor.view(*tensor.shape[:2], attn.heads, -1) for tensor in (query, key, value, target)]
     if isinstance(attn.processor, SplitHeads):
         attn.processor.attend(*by_head)
         return
-    for heads in chunks(attn.heads, most):
+    for heads in chunks(attn.heads, HEADS):
         query, key, value, output = (tensor[:, :, heads] for tensor in by_head)
         attend_into(output, query, key, value, attn.processor._attention_backend)
 
 
 def attention_of(attn: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """The attention of all heads at once, (batch, tokens, width) as all that is given."""
-    by_head = (tensor.unflatten(2, (attn.heads, -1)) for tensor in (query, key, value))
+    by_head = (tensor.view(*tensor.shape[:2], attn.heads, -1) for tensor in (query, key, value))
     attended: torch.Tensor = dispatch_attention_fn(*by_head, attn_mask=None, backend=attn.processor._attention_backend)
     return attended.flatten(2)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -21,7 +22,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from wan_pipeline.engine.attention.rotary import Rotary, normed_rotary
 from wan_pipeline.engine.fused.block import fused_forward, fused_last_norm, suits, suits_last_norm
-from wan_pipeline.engine.memory.block_parts import HEADS, TEXT_TOKENS, Timesteps, attend, chunks
+from wan_pipeline.engine.memory.block_parts import TEXT_TOKENS, Timesteps, attend, chunks
 from wan_pipeline.engine.memory.forwards import restoring_forwards
 from wan_pipeline.planning.transformer import CHUNK_ROWS
 
@@ -34,26 +35,24 @@ def chunked(
     *,
     compiled: bool = False,
     fused: bool = False,
-    heads: int = HEADS,
     whole_head: bool = False,
 ) -> Iterator[None]:
     """Context manager: the transformer computes by chunked forward, `tokens` at a time in feed-forward layers.
 
     0 tokens leaves the stock forward. The first `keep_inputs` blocks do not write over their input, for a cache that
-    compares it. `compiled` compiles the pointwise operations; `fused` computes them by our own kernels, and attention
-    so many `heads` at a time, which changes no bit. `whole_head` calls the last projection once for all rows, for a
-    cache that counts its calls and for two devices that split the rows; other clips keep the bits that they had.
-    VACE's control blocks and output keep the stock forward.
+    compares it. `compiled` compiles the pointwise operations; `fused` computes them by our own kernels. `whole_head`
+    calls the last projection once for all rows, for a cache that counts its calls and for two devices that split the
+    rows; other clips keep the bits that they had. VACE's control blocks and output keep the stock forward.
     """
     blocks = [block for block in transformer.modules() if type(block) is WanTransformerBlock] if tokens else []
     pointwise = _Pointwise(compiled)
     with restoring_forwards((*blocks, transformer)):
         for number, block in enumerate(blocks):
-            compute = _fused(tokens, heads) if fused and suits(block) else _chunked(tokens, pointwise)
+            compute = _fused(tokens) if fused and suits(block) else _chunked(tokens, pointwise)
             block.forward = MethodType(_block_forward(compute, keeps_input=number < keep_inputs), block)
         if blocks and type(transformer) is WanTransformer3DModel:
-            forward = partial(_model_forward, whole_head=whole_head, fused=fused)
-            transformer.forward = MethodType(forward, transformer)
+            head = _Head(whole_head, fused_last_norm if fused and suits_last_norm(transformer) else _last_norm)
+            transformer.forward = MethodType(partial(_model_forward, head=head), transformer)
         yield
 
 
@@ -86,8 +85,8 @@ def _block_forward(compute: BlockForward, *, keeps_input: bool) -> Any:
     return forward
 
 
-def _fused(tokens: int, heads: int) -> BlockForward:
-    return partial(fused_forward, tokens=tokens, heads=heads)
+def _fused(tokens: int) -> BlockForward:
+    return partial(fused_forward, tokens=tokens)
 
 
 def _chunked(tokens: int, pointwise: _Pointwise) -> BlockForward:
@@ -108,8 +107,7 @@ def _model_forward(
     return_dict: bool = True,
     attention_kwargs: dict[str, Any] | None = None,  # LoRA scales of peft, which are not used here
     *,
-    whole_head: bool,
-    fused: bool,
+    head: _Head,
 ) -> Any:
     """The forward of a WanTransformer3DModel."""
     rotary = model.rope(hidden_states)
@@ -125,9 +123,7 @@ def _model_forward(
     timesteps = Timesteps(projection.unflatten(1, (6, -1)), of_token)
     for block in model.blocks:
         hidden = block(hidden, context, timesteps, rotary)
-    normed = (fused_last_norm if fused and suits_last_norm(model) else _last_norm)(model, hidden, embedding, of_token)
-    parts = [normed] if whole_head else [normed[:, rows] for rows in chunks(hidden.shape[1], CHUNK_ROWS)]
-    output = _unpatchify(model, torch.cat([model.proj_out(part) for part in parts], dim=1), grid)
+    output = _unpatchify(model, head(model, hidden, embedding, of_token), grid)
     return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
 
@@ -213,6 +209,22 @@ def _modulation(block: Any, timesteps: Timesteps, rows: slice, first: int) -> tu
         return tuple(three.chunk(3, dim=1))
     of_rows: tuple[torch.Tensor, ...] = three[timesteps.of_token[:, rows]].unbind(2)
     return of_rows
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The model's last norm and projection, (batch, tokens, channels of a patch)."""
+
+    is_whole: bool
+    """Whether one product has all rows: their number decides which kernel computes it, and so the clip's last bits."""
+    norm: Callable[[Any, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+
+    def __call__(
+        self, model: Any, hidden: torch.Tensor, embedding: torch.Tensor, of_token: torch.Tensor | None
+    ) -> torch.Tensor:
+        normed = self.norm(model, hidden, embedding, of_token)
+        parts = [normed] if self.is_whole else [normed[:, rows] for rows in chunks(hidden.shape[1], CHUNK_ROWS)]
+        return torch.cat([model.proj_out(part) for part in parts], dim=1)
 
 
 def _last_norm(
