@@ -18,7 +18,8 @@ import torch
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.clip import whole_clip
 from benchmarks.gpu.eight_bits import attention, demo_clips, eight_bits
-from benchmarks.gpu.loras import loras_14b, loras_compiled_14b
+from benchmarks.gpu.fused import fused
+from benchmarks.gpu.loras import loras_8_blocks, loras_14b, loras_compiled_14b
 from benchmarks.gpu.parts import activations, text, vae
 from benchmarks.gpu.passes import best, quantized, rates, stock_offload, streaming_14b
 from benchmarks.gpu.program import Program
@@ -34,11 +35,14 @@ CASES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "int8_1.3b": quantized(WAN_1_3B),
     "int8_14b": quantized(WAN_14B),
     "best_14b": best,
+    "fused_480p": fused(SMALL),
+    "fused_720p": fused(MIDDLE),
     "eight_bits_480p": eight_bits(SMALL),
     "eight_bits_720p": eight_bits(MIDDLE),
     "attention": attention,
     "demo_clips": demo_clips,
     "loras_14b": loras_14b,
+    "loras_8_blocks": loras_8_blocks,
     "loras_compiled_14b": loras_compiled_14b,
     "stock_offload_14b": stock_offload,
     "activations": activations,

@@ -56,7 +56,7 @@ def eight_bits(clip: Geometry) -> Callable[[Bench], dict[str, Any]]:
         exact = None
         for precision in (Precision.BF16, *bench.computing_in_8_bits()):
             model = bench.transformer(facts, precision)
-            result |= _resident(bench, model, given, precision, part)
+            result |= _resident(bench, model, given, precision)
             output = model(**given)[0].float()
             exact = output if exact is None else exact
             result[f"{precision}_error"] = round(float((output - exact).norm() / exact.norm()), 5)
@@ -70,40 +70,44 @@ def eight_bits(clip: Geometry) -> Callable[[Bench], dict[str, Any]]:
     return case
 
 
-def _resident(bench: Bench, model: Any, given: dict[str, Any], precision: Precision, part: int) -> dict[str, Any]:
-    """Seconds with the stock forward, plain and compiled, and fused; with exact attention and with SageAttention."""
+def _resident(bench: Bench, model: Any, given: dict[str, Any], precision: Precision) -> dict[str, Any]:
+    """Seconds with the stock forward, plain and compiled, with exact attention and with SageAttention."""
     result: dict[str, Any] = {}
-    for attention in _attentions(bench):
+    for attention in attentions(bench):
         set_attention(model, attention, "native")
         name = f"{precision}{'_sage' if attention else ''}"
         result[f"{name}_seconds"] = bench.seconds(partial(model, **given))
         with _compiled(model, bench.tiny):
             result[f"{name}_compiled_seconds"] = bench.seconds(partial(model, **given))
-        with chunked(model, part, fused=True):
-            result[f"{name}_fused_seconds"] = bench.seconds(partial(model, **given))
     set_attention(model, Attention.FASTEST, "native")
     return result
 
 
 def _streamed(bench: Bench, model: Any, given: dict[str, Any], part: int) -> dict[str, Any]:
-    """Chunked: resident and streamed, with pointwise operations fused, as plans do, and not."""
+    """Chunked as plans do: resident and streamed, with pointwise operations compiled and not."""
     streamed, result = to_host(model), dict[str, Any]()
-    for attention in _attentions(bench):
+    for attention in attentions(bench):
         set_attention(model, attention, "native")
         outputs = []
         for name, resident in (("chunked", len(streamed.blocks)), ("streamed", 0)):
-            for fused in (False, True):
-                key = f"int8-compute{'_sage' if attention else ''}_{name}{'_fused' if fused else ''}"
+            for compiled in (False,) if bench.tiny else (False, True):
+                key = f"int8-compute{'_sage' if attention else ''}_{name}{'_compiled' if compiled else ''}"
                 bench.rest()
-                with streaming([streamed], bench.device, resident), chunked(model, part, fused=fused):
+                with streaming([streamed], bench.device, resident), chunked(model, part, compiled=compiled):
                     result[f"{key}_seconds"] = bench.seconds(partial(model, **given))
-                    outputs.append(model(**given)[0].cpu())
+                    outputs += [] if compiled else [model(**given)[0].cpu()]
                 result[f"{key}_peak_gib"] = bench.peak()
-        result[f"identical{'_sage' if attention else ''}"] = all(map(torch.equal, outputs[:2], outputs[2:]))
+        if not bench.tiny:
+            key = f"int8-compute{'_sage' if attention else ''}_streamed_whole_compiled"
+            bench.rest()
+            with streaming([streamed], bench.device, 0), _compiled(model, bench.tiny):
+                result[f"{key}_seconds"] = bench.seconds(partial(model, **given))
+            result[f"{key}_peak_gib"] = bench.peak()
+        result[f"identical{'_sage' if attention else ''}"] = outputs[0].equal(outputs[1])
     return result
 
 
-def _attentions(bench: Bench) -> tuple[Attention, ...]:
+def attentions(bench: Bench) -> tuple[Attention, ...]:
     has_sage = bench.device.type == "cuda" and sage_version() is not None
     return (Attention.FASTEST, Attention.SAGE) if has_sage else (Attention.FASTEST,)
 
@@ -123,9 +127,9 @@ def _ratios(result: dict[str, Any]) -> dict[str, float]:
     """Each time over that of the stock bf16 pass, and streamed over resident by the same forward."""
     stock = result["bf16_seconds"]
     ratios = {f"{name[:-8]}_ratio": value / stock for name, value in result.items() if name.endswith("_seconds")}
-    for more in ("", "_sage"):
-        if f"int8-compute{more}_streamed_fused_seconds" in result:
-            times = [result[f"int8-compute{more}_{where}_fused_seconds"] for where in ("streamed", "chunked")]
+    for more in ("", "_compiled"):
+        if f"int8-compute_streamed{more}_seconds" in result:
+            times = [result[f"int8-compute_{where}{more}_seconds"] for where in ("streamed", "chunked")]
             ratios[f"streamed{more}_over_resident"] = times[0] / times[1]
     ratios["best_ratio"] = min(value for name, value in ratios.items() if name.endswith("_ratio"))
     return {name: round(value, 3) for name, value in ratios.items()}
@@ -164,7 +168,7 @@ def attention(bench: Bench) -> dict[str, Any]:
             with suppress(RuntimeError), sdpa_kernel(backend) if backend else nullcontext():
                 seconds = bench.seconds(lambda by_head=by_head: scaled_dot_product_attention(*by_head), 3)
                 result[f"{name}_{tokens}_tops"] = round(operations / seconds, 1)
-        if Attention.SAGE in _attentions(bench):
+        if Attention.SAGE in attentions(bench):
             wanted = scaled_dot_product_attention(*by_head).transpose(1, 2).float()
             made = sage_attention(query, key, value).float()
             result[f"sage_{tokens}_error"] = round(float((made - wanted).norm() / wanted.norm()), 4)
@@ -186,7 +190,7 @@ def demo_clips(bench: Bench) -> dict[str, Any]:
     result: dict[str, Any] = {"size": [request.width, request.height, request.num_frames]}
     plans = [plan for plan in DEMO_PLANS if not bench.tiny or "compiled" not in plan]
     plans += [f"{precision},{FUSED}" for precision in (native, "int8", "int8-compute") if native != "fp32"]
-    if Attention.SAGE in _attentions(bench):
+    if Attention.SAGE in attentions(bench):
         plans += [f"{native},attention=sage", "int8-compute,attention=sage", "int8-compute,compiled,attention=sage"]
         plans.append(f"int8-compute,{FUSED},attention=sage")
     with Engine(settings) as engine:
