@@ -48,8 +48,8 @@ def test_it_changes_bits_and_is_told_in_the_plan():
 
 
 def test_forecasts_count_what_was_measured():
-    """On an H100, of the stock pass in bf16: 0.82 at 832x480 and 0.88 at 1280x720."""
+    """On an H100, of the stock pass in bf16: 0.838 at 832x480 and 0.887 at 1280x720."""
     stock, fused = read_plan("resident,bf16"), read_plan("resident,bf16,chunk=10920,fused")
-    for clip, wanted in ((SMALL, 0.82), (replace(SMALL, width=1280, height=720), 0.88)):
+    for clip, wanted in ((SMALL, 0.838), (replace(SMALL, width=1280, height=720), 0.887)):
         ratio = pass_seconds(SPEC, clip, FAST, fused) / pass_seconds(SPEC, clip, FAST, stock)
         assert ratio == pytest.approx(wanted, abs=0.02)

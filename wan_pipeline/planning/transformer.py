@@ -50,9 +50,9 @@ DEQUANTIZED_BYTES = 4.0
 CHUNKED_SECONDS, QUANTIZED_SECONDS, COMPILED_SECONDS, STREAMED_SECONDS = 1.03, 1.02, 0.85, 1.01
 """Seconds of a pass relative to diffusers' own bf16 forward. The last where every block streams and compute is slower
 than copying."""
-FUSED_OPERATIONS = 56e3
+FUSED_OPERATIONS = 52e3
 """Matrix operations in 16 bits in the time that fused pointwise operations save, for each value of a block's hidden
-states: against the stock forward, 15 ms of 83 at 32,760 tokens of width 5120 and 36 of 307 at 75,600."""
+states: against the stock forward, 13 ms of 83 at 32,760 tokens of width 5120, and 35 of 306 at 75,600."""
 MOST_FUSED = 0.3
 """The largest share of a pass that they save, for small models."""
 COMPILED_8_BITS_SECONDS, CHUNKED_COMPILED_8_BITS_SECONDS = 0.84, 0.90
