@@ -27,6 +27,8 @@ run: setup  ## serve the page on this computer (ARGS="--port 7861" and the like)
 demo: setup  ## make one clip on the command line (PROMPT="a blue fish swims left in the sea")
 	$(BIN)/python -m wan_pipeline generate --prompt "$$PROMPT" $(ARGS)
 
+# Without compiled files, which some machines turn off, each of its processes would compile all tests again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEVELOPMENT)  ## run the tests, in a real browser too, but not the long ones nor those for a GPU (ARGS="-k store" for some)
 	.ci/install-chromium
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)

@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks.gpu.cases import CASES, PROGRAM
 from benchmarks.gpu.table import PASSES, ROWS, table
+from tests.support.soak import soaked
 from wan_pipeline.settings import REPOSITORY
 
 
 @pytest.mark.parametrize(
-    "case", ["rates", "streaming_14b", "clip_a14b_480p", pytest.param("loras_compiled_14b", marks=pytest.mark.soak)]
+    "case", ["rates", "streaming_14b", soaked("fused_480p"), soaked("clip_a14b_480p"), soaked("loras_compiled_14b")]
 )
 def test_a_case_gives_the_numbers_of_its_rows(case, tmp_path):
     result = PROGRAM.run_case(case, tiny=True, rounds=1, folder=tmp_path)

@@ -93,6 +93,7 @@ def test_a_broken_image_gets_a_sentence(visitor: Visitor, tmp_path: Path) -> Non
     expect(at_box).to_contain_text("There is no image yet")
 
 
+@pytest.mark.soak
 def test_7_the_frame_over_a_picture_is_moved_by_keys_and_pointer(visitor: Visitor, tmp_path: Path) -> None:
     Image.effect_noise((300, 400), 80).convert("RGB").save(tmp_path / "tall.png")
     page = visitor.open()

@@ -44,6 +44,7 @@ def test_the_first_click_makes_a_clip_that_plays(visitor: Visitor) -> None:
     assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
 
 
+@pytest.mark.soak
 def test_an_image_moves_on_control_enter_and_hands_on_its_last_frame(visitor: Visitor) -> None:
     page = visitor.open()
     page.get_by_role("tab", name="Image to video").click()
@@ -190,6 +191,7 @@ def test_dark_stays_dark(visitor: Visitor) -> None:
     expect(page.locator("body")).to_have_class(re.compile("dark"))
 
 
+@pytest.mark.soak
 def test_04_a_phone_shows_the_stage_below_the_head_and_a_prompt_is_text_and_never_markup(visitor: Visitor) -> None:
     prompt = '<img src=x onerror="window.pwned=1"> ${window.pwned=1} {{pwned}} <script>window.pwned=1</script> "\'><b>'
     page = visitor.open()

@@ -87,6 +87,7 @@ def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: Open
     expect(page.locator("#add-many .estimate")).to_contain_text("'seven' cannot be read")
 
 
+@pytest.mark.soak
 def test_rows_change_places_and_states(visitor: Visitor, queue: OpenQueue) -> None:
     queue.editor.submit_many([(make_request(prompt=f"clip {name}"), "") for name in "abcd"])
     page = open_queue(visitor)

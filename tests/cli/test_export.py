@@ -36,6 +36,7 @@ def test_export_prints_one_object(folders: list[str], tmp_path: Path, capsys: py
     assert "There is no clip 'nothing'" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_latents_are_left_out_by_an_option(
     folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

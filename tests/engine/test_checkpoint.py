@@ -60,7 +60,7 @@ def stop_after(engine: Engine, request: GenerationRequest, path: Path, step: int
         engine.render(request, Recorder(stop_at=(Stage.DENOISING, step - 1)), path)
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", first_only(Mode))
 @pytest.mark.parametrize("scheduler", first_only(SchedulerName))
 def test_stopped_at_each_step_the_frames_are_those_of_one_piece(engine, settings, path, scheduler, mode):
     make = with_image if mode is Mode.IMAGE_TO_VIDEO else lambda settings, **changes: small(**changes)
@@ -89,7 +89,7 @@ def test_a_clip_that_keeps_a_layout_may_stop_in_its_first_steps_and_after(engine
     assert from_steps == [1, 2, 2, 4], "the third ends the first steps: it is made again"
 
 
-@pytest.mark.parametrize("scheduler", list(SchedulerName))
+@pytest.mark.parametrize("scheduler", first_only(SchedulerName))
 def test_stopped_at_every_step(engine, path, scheduler):
     """One step a try: each run resumes from what a resumed run has saved."""
     request = small(scheduler=scheduler)

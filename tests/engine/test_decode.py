@@ -11,6 +11,7 @@ from diffusers.video_processor import VideoProcessor
 
 from tests.support import tiny
 from tests.support.observers import Recorder
+from tests.support.soak import soaked
 from wan_pipeline.engine.decoding.decode import decode, decoder_passes, denormalise, tile_spans
 from wan_pipeline.errors import Cancelled, GenerationError
 from wan_pipeline.progress import Stage
@@ -119,7 +120,7 @@ def test_passes_are_counted_before_they_are_made(small_vae, wide, tile):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("tile", [0, 96])
+@pytest.mark.parametrize("tile", [0, soaked(96)])
 def test_in_bf16_the_frames_are_nearly_the_same(small_vae, wide, tile):
     exact = decode(small_vae, wide, Recorder(), tile).astype(int)
     frames = decode(deepcopy(small_vae).to(torch.bfloat16), wide, Recorder(), tile).astype(int)
@@ -127,6 +128,7 @@ def test_in_bf16_the_frames_are_nearly_the_same(small_vae, wide, tile):
 
 
 @torch.inference_mode()
+@pytest.mark.soak
 def test_stopped_between_tiles_the_decoder_is_clean(small_vae, wide):
     before = decode(small_vae, wide, Recorder(), 96)
     with pytest.raises(Cancelled):

@@ -134,6 +134,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, tiny_demo: Path) -> Engine:
     return Engine(replace(settings, checkpoint_seconds=0.0))
 
 
+@pytest.mark.soak
 def test_stopped_at_any_step_it_ends_where_one_piece_does(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

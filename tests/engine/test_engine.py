@@ -112,6 +112,7 @@ def test_text_to_video_is_what_the_pipeline_makes_in_one_piece(engine, settings)
     assert np.abs(ours - frames * 255).max() <= 1.01
 
 
+@pytest.mark.soak
 def test_image_to_video_is_what_the_pipeline_makes_in_one_piece(engine, settings, picture, monkeypatch):
     request = small(mode=Mode.IMAGE_TO_VIDEO, image=picture)
     text = WanPipeline.from_pretrained(settings.demo_checkpoint, torch_dtype=torch.float32)

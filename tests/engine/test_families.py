@@ -113,6 +113,7 @@ def test_each_expert_computes_on_its_side_of_the_boundary(settings):
     assert all((timestep >= 875) == (number == 0) for number, timestep in asked)
 
 
+@pytest.mark.soak
 def test_two_experts_image_to_video(settings, pictures):
     tiny.write_experts_image(settings.models / "wan2.2-i2v-a14b")
     request = small("wan2.2-i2v-a14b", mode=Mode.IMAGE_TO_VIDEO, image=pictures[0], guidance_scale_2=3.0)
@@ -126,6 +127,7 @@ def test_two_experts_image_to_video(settings, pictures):
     assert not same(frames, wanted)
 
 
+@pytest.mark.soak
 def test_first_and_last_frame(settings, pictures):
     tiny.write_first_last(settings.models / "wan2.1-flf2v-14b")
     request = small("wan2.1-flf2v-14b", mode=Mode.IMAGE_TO_VIDEO, image=pictures[0], last_image=pictures[1])
@@ -194,6 +196,7 @@ def test_a_stopped_clip_resumes_to_the_same_frames(settings, tmp_path, pictures,
     assert again.resumed_from >= step and (again.frames == whole).all()
 
 
+@pytest.mark.soak
 def test_a_lora_works_on_both_experts_and_leaves_both(settings):
     tiny.write_experts_text(settings.models / "wan2.2-t2v-a14b")
     rank = {"lora_A": torch.randn(4, 48), "lora_B": torch.randn(48, 4)}

@@ -59,6 +59,7 @@ def psnr(a, b):
 
 @pytest.mark.skipif(not (DEMO / "vae").is_dir(), reason="needs a trained VAE; random ones keep no colours")
 @torch.inference_mode()
+@pytest.mark.soak
 def test_shows_what_a_trained_model_will_decode():
     vae = AutoencoderKLWan.from_pretrained(DEMO / "vae", torch_dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(7)

@@ -28,6 +28,7 @@ def film(studio: Studio) -> Studio:
     return studio
 
 
+@pytest.mark.soak
 def test_a_cut_takes_the_real_final_of_a_real_draft(film: Studio, tmp_path: Path) -> None:
     (shot,) = add(film, NewShot("010", "1", "a red ball"))
     make(film, shot)

@@ -70,6 +70,7 @@ def test_requests_of_older_versions_are_read():
         GenerationRequest.from_dict({**old, "reference_images": [1]})
 
 
+@pytest.mark.soak
 def test_a_clip_by_vace_from_the_command_line_and_again_from_its_receipt(settings, photo, video, tmp_path, capsys):
     tiny.write_vace(settings.models / VACE)
     clip = tmp_path / "clip.mp4"

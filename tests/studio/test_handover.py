@@ -39,6 +39,7 @@ def picked(settings: Settings, tiny_demo: Path) -> Settings:
     return settings
 
 
+@pytest.mark.soak
 def test_picked_takes_leave_the_studio(picked: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: object) -> dict[str, object]:
         folders = ["--workspace", str(picked.workspace), "--models-folder", str(picked.models)]

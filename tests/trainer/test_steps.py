@@ -101,6 +101,7 @@ def test_a_mean_follows_at_once_and_is_fp32() -> None:
     assert [float(value[0]) for value in values] == pytest.approx([9 / 11, 1 - 2 / 11 * 3 / 12, 1 - 0.99 * 6 / 132])
 
 
+@pytest.mark.soak
 def test_stopped_and_resumed_the_mean_is_the_same_bits(request_of: TrainingRequest, settings: Settings) -> None:
     whole = train(replace(request_of, output="whole"), settings, Watcher())
     parts = replace(request_of, output="parts")

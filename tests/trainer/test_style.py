@@ -68,6 +68,7 @@ def clip(
     return engine.render(replace(asked, loras=loras), Silence()).frames
 
 
+@pytest.mark.soak
 def test_a_style_shows_after_a_few_steps(studio_settings: Settings, tmp_path: Path) -> None:
     stills = write_dataset(tmp_path / "stills", LOOKS["dusk"], 12)
     train(TrainingRequest(stills, "palette", steps=8), studio_settings, Unheard())

@@ -171,6 +171,7 @@ def test_stock_diffusers_reads_every_key_to_the_same_effect(
         assert (theirs(**inputs)[0] - changed).abs().max() > 1e-3
 
 
+@pytest.mark.soak
 def test_two_experts_take_turns_and_give_a_pair(
     pictures: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_compiled_code_takes_a_layer_without_a_break():
         assert compiled(inputs).equal(int8(inputs))
 
 
+@pytest.mark.soak
 def test_the_operator_says_what_it_returns():
     rows, weight = torch.ones(3, 8, dtype=torch.int8), torch.ones(5, 8, dtype=torch.int8)
     parts = (rows, torch.ones(3), weight, torch.ones(5), None, torch.float32)

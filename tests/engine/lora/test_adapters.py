@@ -114,6 +114,7 @@ def test_a_difference_of_the_bias_is_added_by_the_weight(settings):
     assert torch.allclose(changed, plain + 0.5 * (inputs @ down.T @ up.T + change), atol=1e-5)
 
 
+@pytest.mark.soak
 def test_works_in_the_accelerators_types(settings, style):
     """bf16 with some layers kept in fp32, as on a GPU."""
     with Engine(settings, Placement(torch.device("cpu"), torch.bfloat16)) as engine:
@@ -121,6 +122,7 @@ def test_works_in_the_accelerators_types(settings, style):
         assert styled != plain and sha(engine) == plain
 
 
+@pytest.mark.soak
 def test_cancelled_with_an_adapter_leaves_no_trace(engine, style):
     plain = sha(engine)
     with pytest.raises(Cancelled):

@@ -57,7 +57,7 @@ def test_compiled_with_a_lora_and_without(settings: Settings, merged: bool) -> N
         assert torch.allclose(compiled(), plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("merged", [soaked(False), True])
+@pytest.mark.parametrize("merged", [soaked(False), soaked(True)])
 @torch.inference_mode()
 def test_switching_sets_of_a_compiled_model_compiles_nothing_again(
     settings: Settings, tmp_path: Path, merged: bool

@@ -25,9 +25,9 @@ def cached(place, model, kind, **changes):
 @pytest.mark.parametrize(
     ("model", "kind"),
     [
-        ("demo", CacheKind.SEACACHE),
+        soaked("demo", CacheKind.SEACACHE),
         ("demo", CacheKind.MAGCACHE),
-        (EXPERTS, CacheKind.TAYLORSEER),
+        soaked(EXPERTS, CacheKind.TAYLORSEER),
         (EXPERTS, CacheKind.FIRST_BLOCK),
         soaked("demo", CacheKind.TAYLORSEER),
         soaked("wan2.1-i2v-14b-480p", CacheKind.MAGCACHE),

@@ -62,7 +62,7 @@ def test_other_weights_of_the_same_name_are_quantized_anew(own, tmp_path):
     assert len(weight_files(own)) == 2 and shas[0] != shas[1]
 
 
-@pytest.mark.parametrize("residency", ["streamed", "resident"])
+@pytest.mark.parametrize("residency", ["streamed", soaked("resident")])
 def test_a_damaged_file_of_quantized_weights_is_one_sentence(own, residency):
     request, plan = own.request("demo"), f"{residency},int8,{CHUNK}"
     with Engine(own.settings) as engine:

@@ -52,6 +52,7 @@ def test_it_counts_buckets_and_problems_and_makes_thumbnails(studio_with_picture
         assert sheet.width == WIDTH
 
 
+@pytest.mark.soak
 def test_in_a_process_of_its_own(studio_with_pictures: Studio) -> None:
     checks = studio_with_pictures.dataset_checks
     assert checks.of("look") is None

@@ -47,6 +47,7 @@ def test_without_latents_it_waits_for_nothing(studio: Studio, clip: Path) -> Non
     assert (end.state, end.from_latents) == (ExportState.DONE, False)
 
 
+@pytest.mark.soak
 def test_trainings_give_way_to_it_only_while_it_needs_the_device(
     studio: Studio, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +63,7 @@ def test_trainings_give_way_to_it_only_while_it_needs_the_device(
     assert wanted == [True, False]
 
 
+@pytest.mark.soak
 def test_a_sequence_becomes_one_file(studio: Studio, clip: Path) -> None:
     end = export_when_idle(studio.settings, clip, find_format("png16"))
     assert end.file is not None and end.file.endswith("_png16.zip")

@@ -44,6 +44,7 @@ def test_a_saved_style_gets_its_picture_beside_its_file(studio: Studio, app: Non
     assert not list(studio.settings.clips.glob("*")), "it is no clip"
 
 
+@pytest.mark.soak
 def test_the_queue_comes_first(studio: Studio, app: None, queue: OpenQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clip is waited for, and one that comes meanwhile stops the picture, which is drawn afterwards."""
     studio.styles.save("Mine", DRAFT)

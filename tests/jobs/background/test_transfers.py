@@ -96,6 +96,7 @@ def test_a_stopped_download_goes_on_from_where_it_stood(settings: Settings, serv
     assert fetches.of(MODEL) is None
 
 
+@pytest.mark.soak
 def test_a_download_outlives_the_app_and_its_death_is_told(settings: Settings, server: HubServer) -> None:
     begun(settings, server)
     later = Transfers(settings)  # an app that is opened afterwards
@@ -108,6 +109,7 @@ def test_a_download_outlives_the_app_and_its_death_is_told(settings: Settings, s
     assert over(later) == ModelTransfer(TransferTask.DOWNLOAD, TransferState.DONE)
 
 
+@pytest.mark.soak
 def test_a_download_has_the_token_of_the_hub(
     settings: Settings, server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.support.hostile import BAD_JSON
 from tests.support.observers import Recorder
 from tests.support.queues import OpenQueue
+from tests.support.soak import first_only
 from tests.support.studios import PATIENCE, wait_for, words_of
 from wan_pipeline.clips.naming import key_of
 from wan_pipeline.errors import UserError
@@ -138,7 +139,7 @@ def test_the_worker_takes_a_job_and_waits_until_the_verifier_lets_the_device_go(
     assert studio.jobs.job(job_id).state is JobState.DONE
 
 
-@pytest.mark.parametrize("who", ["trainer", "clip_work"])
+@pytest.mark.parametrize("who", first_only(["trainer", "clip_work"]))
 def test_an_idle_worker_leaves_the_memory_to_others(studio: Studio, who: str) -> None:
     locks, worker = WorkspaceLocks(studio.settings.workspace), Worker(studio.settings)
     job_id = studio.queue.submit(studio.requests.resolve(DRAFT))

@@ -77,6 +77,7 @@ def test_a_clip_made_again_is_identical(studio, options, deterministic):
     assert observer.of(Stage.DENOISING)[-1].step == 2
 
 
+@pytest.mark.soak
 def test_with_image_and_lora_and_after_a_move(studio, settings, photo, tmp_path):
     adapters.write(settings.loras / "glow.safetensors")
     draft = replace(DRAFT, image=photo, loras=(LoraChoice("glow", 0.7),))
@@ -112,6 +113,7 @@ def test_a_changed_model_is_named_and_refused_in_deterministic_mode(studio):
     assert observer.reports == []
 
 
+@pytest.mark.soak
 def test_other_versions_are_refused_in_deterministic_mode_and_told_of_when_frames_differ(studio):
     clip = make(studio)
     provenance = read_receipt(clip)["provenance"]
@@ -133,6 +135,7 @@ def test_a_receipt_with_another_hash_is_suspected(studio):
     assert not verdict.identical and verdict.differences[0].endswith("the receipt may have been changed.")
 
 
+@pytest.mark.soak
 def test_a_file_that_shows_other_pictures_is_not_identical(studio):
     clip = make(studio)
     frames = np.stack(list(read_frames(clip)))
@@ -189,6 +192,7 @@ def test_it_waits_for_the_device(studio, monkeypatch):
         studio.in_process.verify(clip, Recorder(stop_at=(Stage.QUEUED, 0)))
 
 
+@pytest.mark.soak
 def test_a_plan_is_followed(studio):
     """Tiles give other bits: a clip made in tiles is identical only in tiles."""
     request = studio.requests.resolve(replace(DRAFT, width=384))

@@ -90,6 +90,7 @@ def test_a_clip_that_is_gone_fails_and_the_next_is_worked_on(studio: Studio, cli
     assert "not in the gallery" in (state_of(studio, binned).error or "")
 
 
+@pytest.mark.soak
 def test_what_waits_is_stopped_at_once_and_what_runs_after_its_frame(
     studio: Studio, clip_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def test_what_waits_is_stopped_at_once_and_what_runs_after_its_frame(
     assert not list(studio.settings.exports.rglob("*.mp4"))
 
 
+@pytest.mark.soak
 def test_a_work_that_kills_every_process_fails_and_the_next_is_done(
     studio: Studio, clip_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_training_is_done_and_its_row_tells_all_of_it(studio: Studio, pictures
     assert studio.loras.find("look") and train_next(studio.settings) is None
 
 
+@pytest.mark.soak
 def test_it_gives_way_to_clips_and_goes_on_to_the_same_weights(studio: Studio, pictures: Path, wanted: str) -> None:
     training_id = studio.trainings.submit(of(pictures))
     with training(studio.settings):

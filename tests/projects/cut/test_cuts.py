@@ -13,6 +13,7 @@ import opentimelineio as otio
 import pytest
 
 from tests.support.observers import Recorder
+from tests.support.soak import soaked
 from wan_pipeline.cli import main
 from wan_pipeline.clips.read import read_frames
 from wan_pipeline.errors import Cancelled, ProjectError, RequestError
@@ -63,7 +64,7 @@ def test_a_timeline_names_the_clips_as_they_are(studio: Studio, tmp_path: Path, 
     assert url == "workspace/clips/one.mp4" and (output.parent / url).is_file()
 
 
-@pytest.mark.parametrize("form", ["otio", "edl", "xml"])
+@pytest.mark.parametrize("form", ["otio", soaked("edl"), soaked("xml")])
 def test_media_with_handles_are_made_beside_it(studio: Studio, tmp_path: Path, form: str) -> None:
     name, output = made(studio, f"handles {form}", "one", "two ü", "three"), tmp_path / f"film.{form}"
     exported = write(studio, name, form, output, rate=FILM, handles=4)

@@ -53,6 +53,7 @@ def test_on_the_command_line(settings: Settings, tmp_path: Path, capsys: pytest.
         assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [(96, 64)] * 3
 
 
+@pytest.mark.soak
 def test_frames_repeat_their_bits_and_keep_their_colours(settings: Settings) -> None:
     write_folder(settings.upscalers / "seedvr2")
     frames = frames_of(3)
