@@ -50,7 +50,7 @@ def rates(bench: Bench) -> dict[str, Any]:
 
 
 def streaming_14b(bench: Bench) -> dict[str, Any]:
-    """int8, 480p, chunked: streamed against resident in one process, the same bits, the peaks; and fused, as plans do."""
+    """int8, 480p, chunked: streamed against resident in one process, the same bits, the peaks; and fused as well."""
     model = bench.transformer(WAN_14B, Precision.INT8)
     streamed, given = to_host(model), bench.inputs(SMALL)
     part = chunk_tokens(WAN_14B, 64 if bench.tiny else 32760)
