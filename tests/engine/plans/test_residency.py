@@ -39,6 +39,21 @@ def test_every_precision_streamed_is_the_same_as_resident(engine, place, model, 
     assert (frames(engine, request, f"streamed,{precision},{CHUNK}") == wanted).all()
 
 
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("demo", "int8-compute"), *(soaked(model, precision) for model in WRITERS for precision in ("bf16", "int8"))],
+)
+def test_fused_streams_bit_for_bit_with_loras_too(engine, place, model, precision):
+    """And is the chunked forward but for rounding."""
+    plain = place.request(model)
+    requests = [plain, replace(plain, loras=(LoraChoice("glow", 0.7),))] if model == "demo" else [plain]
+    fused = [frames(engine, request, f"resident,{precision},{CHUNK},fused") for request in requests]
+    for request, wanted in zip(requests, fused, strict=True):
+        assert (frames(engine, request, f"streamed,{precision},blocks=1,{CHUNK},fused") == wanted).all()
+    near = np.abs(frames(engine, plain, f"resident,{precision},{CHUNK}").astype(int) - fused[0])
+    assert near.mean() < 4 and (len(fused) == 1 or not (fused[0] == fused[1]).all())
+
+
 @pytest.mark.parametrize("model", [EXPERTS, soaked("wan2.1-vace-1.3b")])
 def test_resident_blocks_and_experts_on_disk_change_no_bit(engine, place, model):
     request = place.request(model)
