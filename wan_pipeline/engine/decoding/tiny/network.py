@@ -7,7 +7,7 @@ last is computed here, which is the only one that the first latent frame has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional
@@ -60,13 +60,15 @@ class Stage(torch.nn.Module):
             frames = block(frames, memory)
         grown = self.grow(frames[self.step - 1 :: self.step])
         small = grown.reshape(-1, *frames.shape[1:])
-        return self.narrow(functional.interpolate(small, scale_factor=2))
+        large: torch.Tensor = self.narrow(functional.interpolate(small, scale_factor=2))
+        return large
 
 
 class TinyDecoder(torch.nn.Module):
     """Decodes normalised latents of a Wan VAE, a video frame of each latent frame."""
 
-    def __init__(self, channels: int, widths: tuple[int, int, int, int], patch: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], patch: int) -> None:
+        """`widths` are the channels before each of the stages, and after the last."""
         super().__init__()
         self.channels, self.patch = channels, patch
         self.first = _convolution(channels, widths[0])
@@ -76,7 +78,7 @@ class TinyDecoder(torch.nn.Module):
     @property
     def scale(self) -> int:
         """Pixels of a side of each latent."""
-        return 2 ** len(self.stages) * self.patch
+        return self.patch << len(self.stages)
 
     def forward(self, latents: torch.Tensor, memory: Memory) -> torch.Tensor:
         """(n, channels, h, w) -> (n, 3, h * scale, w * scale) from 0 to 1. `memory` is updated: the next frames of the
@@ -100,7 +102,7 @@ def decoder_of(tensors: Mapping[str, torch.Tensor]) -> TinyDecoder | None:
     if not channels or not all(outputs) or patch is None:
         return None
     with torch.device("meta"):
-        return TinyDecoder(channels, (width, *outputs), patch)
+        return TinyDecoder(channels, [width, *outputs], patch)
 
 
 def _convolution(inputs: int, outputs: int, *, bias: bool = True) -> torch.nn.Conv2d:

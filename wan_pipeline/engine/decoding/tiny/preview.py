@@ -102,8 +102,8 @@ def _colors(decoder: TinyDecoder, vectors: torch.Tensor, device: torch.device) -
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     weights = {name: weight.to(device, dtype) for name, weight in decoder.named_parameters()}  # there for this call
     memory: Memory = {}
-    for latent in _bounded(vectors).split(1):
-        frame: torch.Tensor = functional_call(decoder, weights, (latent.to(device, dtype), memory))
+    for latent in _bounded(vectors):
+        frame: torch.Tensor = functional_call(decoder, weights, (latent[None].to(device, dtype), memory))
         yield frame.to("cpu", torch.float32)
 
 
