@@ -172,6 +172,11 @@ class Settings:
         return self.models / "interpolators"
 
     @property
+    def preview_decoders(self) -> Path:
+        """Files of small decoders for previews, which people put there."""
+        return self.models / "previews"
+
+    @property
     def cache(self) -> Path:
         """Files that can be computed again: prompt embeddings, preview colours."""
         return self.workspace / "cache"

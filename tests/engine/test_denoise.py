@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.observers import Recorder
 from tests.support.requests import make_request
@@ -15,6 +16,7 @@ from wan_pipeline.engine.denoise import ExecutionDevice, initial_noise, sample
 from wan_pipeline.engine.loading.load import load_denoiser, quiet_libraries
 from wan_pipeline.engine.step_callback import estimate_clean
 from wan_pipeline.models.library import ModelLibrary
+from wan_pipeline.models.spec import Mode
 from wan_pipeline.requests.sampling.scheduler import SchedulerName
 
 ON_CPU = ExecutionDevice(torch.device("cpu"))
@@ -70,6 +72,17 @@ def test_without_guidance_no_negative_prompt_is_needed(denoiser):
     request = make_request(width=96, height=64, num_frames=9, num_inference_steps=2, guidance_scale=1.0)
     latents = sample(denoiser, request, [torch.randn(1, 64, 32)], Conditioning(), Lens(), Recorder(), ON_CPU)
     assert latents.shape == (1, 48, 3, 4, 6)
+
+
+@torch.inference_mode()
+def test_a_preview_sees_no_noise_where_the_image_will_be(denoiser):
+    """What is noise till the last step would be remembered by a causal decoder."""
+    request = make_request(mode=Mode.IMAGE_TO_VIDEO, width=96, height=64, num_frames=9, num_inference_steps=2)
+    lens, image = Lens(), Conditioning(image=Image.new("RGB", (96, 64), "red"))
+    sample(denoiser, request, [torch.randn(1, 64, 32)] * 2, image, lens, Recorder(), ON_CPU)
+    for seen in lens.seen:
+        assert seen.shape == (1, 48, 3, 4, 6) and torch.equal(seen[:, :, 0], seen[:, :, 1])
+        assert not torch.equal(seen[:, :, 1], seen[:, :, 2])
 
 
 SMALL, LARGE = {"width": 64, "height": 64}, {"width": 96, "height": 64}

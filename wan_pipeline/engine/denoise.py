@@ -12,7 +12,7 @@ from diffusers import WanPipeline
 
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumedScheduler, ResumeState
 from wan_pipeline.engine.conditioning import Conditioning
-from wan_pipeline.engine.decoding.preview import Preview
+from wan_pipeline.engine.decoding.preview import LivePreview
 from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.load import Denoiser
 from wan_pipeline.engine.loading.schedulers import make_scheduler
@@ -47,7 +47,7 @@ def sample(
     request: GenerationRequest,
     embeddings: list[torch.Tensor],
     conditioning: Conditioning,
-    preview: Preview,
+    preview: LivePreview,
     observer: Observer,
     execution: ExecutionDevice,
     checkpoint: Checkpoint | None = None,
@@ -75,7 +75,7 @@ class _Sampler:
     denoiser: Denoiser
     embeddings: list[torch.Tensor]
     conditioning: Conditioning
-    preview: Preview
+    preview: LivePreview
     observer: Observer
     execution: ExecutionDevice
 

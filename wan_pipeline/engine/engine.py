@@ -18,7 +18,7 @@ from wan_pipeline.engine.clip_planner import ClipPlanner
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decoding.decode import decode, decoder_passes
 from wan_pipeline.engine.decoding.latents import pack
-from wan_pipeline.engine.decoding.preview import load_preview
+from wan_pipeline.engine.decoding.tiny.preview import ClipPreview
 from wan_pipeline.engine.denoise import ExecutionDevice, sample
 from wan_pipeline.engine.device.deterministic import deterministic as deterministic_mode
 from wan_pipeline.engine.device.placement import (
@@ -206,7 +206,7 @@ class Engine:
         """Load the model and the adapters, hash what the clip is made from, and find its checkpoint."""
         model, plan, place = clip.model, clip.plan, self._placement
         loaded = self._holder.load(model, plan, self._planner.fastest)
-        preview = load_preview(loaded.denoiser.vae, self._settings.cache / "previews", model.fingerprint)
+        preview = ClipPreview.of(self._settings, loaded.denoiser.vae, model.fingerprint)
         on_device = plan.residency is Residency.RESIDENT
         home = AdapterHome(place.device if on_device else CPU, compute_dtype(plan, place))
         steps, second_adapters = clip.request.num_inference_steps, Adapters()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.engine.checkpoint import Checkpoint
-from wan_pipeline.engine.decoding.preview import Preview
+from wan_pipeline.engine.decoding.tiny.preview import ClipPreview
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.engine.loading.loaded import Loaded
@@ -37,7 +37,7 @@ class Prepared:
     """What denoising needs beside the text and the conditioning."""
 
     loaded: Loaded
-    preview: Preview
+    preview: ClipPreview
     adapters: Adapters
     second_adapters: Adapters
     """The same for the second device, if the plan has two; else none."""
@@ -69,4 +69,4 @@ class Prepared:
     def warnings(self) -> tuple[str, ...]:
         of_adapters = (warning for adapter, _ in self.adapters for warning in adapter.warnings)
         of_checkpoint = self.checkpoint.warnings if self.checkpoint else ()
-        return (*of_adapters, *of_checkpoint, *self.loaded.warnings)
+        return (*of_adapters, *of_checkpoint, *self.loaded.warnings, *self.preview.warnings)

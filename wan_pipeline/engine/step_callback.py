@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wan_pipeline.engine.checkpoint import Checkpoint, ResumeState, solver_state
 from wan_pipeline.engine.conditioning import Conditioning
-from wan_pipeline.engine.decoding.preview import Preview
+from wan_pipeline.engine.decoding.preview import LivePreview
 from wan_pipeline.engine.early_end import EarlyEnd
 from wan_pipeline.errors import GenerationError
 from wan_pipeline.progress import Observer, Progress, Stage, check_cancelled
@@ -43,7 +43,7 @@ class StepCallback:
         request: GenerationRequest,
         state: ResumeState | None,
         latents: torch.Tensor,
-        preview: Preview,
+        preview: LivePreview,
         conditioning: Conditioning,
         observer: Observer,
         end: StepEnd,
@@ -104,10 +104,14 @@ class StepCallback:
             state = replace(state, clean=early.clean, clean_is_below=early.is_below, ended_at=early.steps_done)
         checkpoint.save_if_due(state, is_last=done == self._steps, is_stopping=self._observer.cancelled())
 
-    def _preview_of(self, clean: torch.Tensor) -> NDArray[np.uint8]:
-        frames = self._preview.frames(clean[:, :, len(self._conditioning.references) :])
-        if self._conditioning.image is not None:  # TI2V sets the image's latents only after the last step
-            frames[0] = np.asarray(self._conditioning.image.resize((frames.shape[2], frames.shape[1])))
+    def _preview_of(self, clean: torch.Tensor) -> NDArray[np.uint8] | None:
+        own, image = clean[:, :, len(self._conditioning.references) :], self._conditioning.image
+        if image is None:
+            return self._preview.frames(own)
+        # TI2V sets the image's latents only after the last step: till then the next frame's stand in
+        frames = self._preview.frames(own[:, :, [min(1, own.shape[2] - 1), *range(1, own.shape[2])]])
+        if frames is not None:
+            frames[0] = np.asarray(image.resize((frames.shape[2], frames.shape[1])))
         return frames
 
 

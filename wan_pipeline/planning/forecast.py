@@ -86,7 +86,7 @@ class Forecast:
             "vae_tile": plan.tile,
             "vae_dtype": plan.vae,
             "experts_on_disk": plan.disk,
-            "preview": True,  # two small matrices, which cost nothing to speak of
+            "preview": True,  # by two small matrices, or a decoder in the place of activations: not counted
             "plan": str(plan),
             "branches": plan.branches,
             "split": plan.split,

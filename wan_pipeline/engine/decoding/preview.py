@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,9 +28,18 @@ FIELD_LATENTS = 8
 """Side of these pictures, in latents."""
 
 
+class LivePreview(Protocol):
+    """Makes frames of latents while they are denoised."""
+
+    def frames(self, latents: torch.Tensor) -> NDArray[np.uint8] | None:
+        """Frames (latent frames, height, width, 3) of normalised latents (1, channels, latent frames, h, w), which are
+        left as they are; None if the frames before are to be kept.
+        """
+
+
 @dataclass(frozen=True)
 class Preview:
-    """An affine map from each latent vector to a block of colours."""
+    """An affine map from each latent vector to a block of colours: the coarse preview, for which no file is needed."""
 
     matrices: torch.Tensor
     """(2, channels + 1, 3 * block * block): one for the first latent frame, which is one video frame, and one for the
@@ -46,9 +56,14 @@ class Preview:
         scale = MAX_SIDE / max(colors.shape[-2:])
         if scale < 1:
             colors = F.interpolate(colors, scale_factor=scale, mode="area")
-        pixels = colors.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        frames: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        return frames
+        return pixels(colors)
+
+
+def pixels(colors: torch.Tensor) -> NDArray[np.uint8]:
+    """Colours (n, 3, height, width) from -1 to 1, on the CPU -> frames (n, height, width, 3)."""
+    levels = colors.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    frames: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).contiguous().numpy()
+    return frames
 
 
 def load_preview(vae: AutoencoderKLWan, cache: Path, fingerprint: str) -> Preview:
