@@ -45,9 +45,9 @@ def select_plan(
         plans = [MemoryPlan(kind, each, **how) for kind in tried]
         forecasts = [_staged(spec, clip, machine, plan) for plan in plans]
         if fitting := [made for made in forecasts if made.fits]:
-            exact = [made for made in fitting if made.plan.vae == "fp32"] or fitting
-            fastest = min(made.seconds for made in exact)
-            return next(made for made in exact if made.seconds <= TOLERANCE * fastest)
+            in_fp32 = [made for made in fitting if made.plan.vae == "fp32"] or fitting
+            fastest = min(made.seconds for made in in_fp32)
+            return next(made for made in in_fp32 if made.seconds <= TOLERANCE * fastest)
     return forecasts[-1]
 
 
