@@ -90,9 +90,11 @@ class Planner:
             return ()
         if begun is not None and begun.precision is precision:
             return begun.exact
+        folder = self._models.folder(spec)
+        if folder is None:
+            return ()
         try:
-            folder = self._models.folder(spec)
-            fingerprint = InstalledModel(spec, folder).fingerprint if folder else ""
+            fingerprint = InstalledModel(spec, folder).fingerprint
         except ModelError:  # told when the model is loaded
             return ()
         return layers_beyond(load_errors(self._settings.cache, fingerprint) or {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.models.families import CHUNK, EXPERTS, assert_nothing_is_left, frames
+from tests.support.models.families import CHUNK, EXPERTS, WRITERS, assert_nothing_is_left, frames
 from tests.support.observers import Recorder
 from tests.support.soak import soaked
 from wan_pipeline.engine.engine import Engine
@@ -43,3 +43,15 @@ def test_exact_layers_stream_to_the_same_bits(engine, place, model: str) -> None
     wanted = frames(engine, request, f"resident,int8-compute,{more}")
     assert (frames(engine, request, f"streamed,int8-compute,blocks=1,{more}") == wanted).all()
     assert not (frames(engine, request, f"resident,int8-compute,{CHUNK},fused") == wanted).all()
+
+
+@pytest.mark.parametrize("cache", [0.0, 0.5])
+@pytest.mark.parametrize("model", [soaked(model) for model in WRITERS])
+def test_every_family_is_measured(own, model: str, cache: float) -> None:
+    request = own.request(model, first_block_cache=cache, num_inference_steps=4)
+    with Engine(own.settings) as engine:
+        first = frames(engine, request, f"streamed,int8-compute,{CHUNK},fused")
+        errors = load_errors(own.settings.cache, ModelLibrary(own.settings).find(model).fingerprint)
+        reads_images = model in ("wan2.1-i2v-14b-480p", "wan2.1-flf2v-14b")
+        assert errors is not None and ("attn2.add_k_proj" in errors) is reads_images
+        assert (frames(engine, request, f"streamed,int8-compute,{CHUNK},fused") == first).all()
