@@ -14,6 +14,9 @@ PLANS = {
     "offload,bf16,tile=512": MemoryPlan(Residency.OFFLOAD, tile=512),
     "resident,int8,branches=2": MemoryPlan(precision=Precision.INT8, branches=2),
     "resident,int8,split=2": MemoryPlan(precision=Precision.INT8, split=2),
+    "resident,int8-compute,exact=attn2.to_q+ffn.net.2": MemoryPlan(
+        precision=Precision.INT8_COMPUTE, exact=("attn2.to_q", "ffn.net.2")
+    ),
     "resident,fp8-compute,compiled": MemoryPlan(precision=Precision.FP8_COMPUTE, compiled=True),
     "streamed,int8,blocks=4,chunk=10920,text=streamed,tile=256,vae=bf16,encode=tiles,disk=1": MemoryPlan(
         Residency.STREAMED, Precision.INT8, 4, 10920, "streamed", 256, "bf16", "tiles", 1
@@ -58,6 +61,11 @@ def test_fields_at_their_default_are_left_out():
         "resident,int8,branches=3",
         "resident,int8,split=3",
         "resident,int8,branches=2,split=2",
+        "resident,int8-compute,exact",
+        "resident,int8-compute,exact=",
+        "resident,int8-compute,exact=attn1.add_k_proj",
+        "resident,int8-compute,exact=attn2.to_q+attn2.to_q",
+        "resident,int8-compute,exact=attn2.to_q+",
         "streamed,int8,residency=resident",
         "streamed,int8,magic=1",
         "streamed,int8,,",
@@ -93,6 +101,8 @@ def test_a_setting_that_names_no_plan_is_refused_in_one_sentence(text: str) -> N
         ("resident,int8,chunk=64", "resident,int8", False),
         ("resident,int8", "resident,bf16", False),
         ("resident,int8", "resident,int8,compiled", False),
+        ("resident,int8-compute", "resident,int8-compute,exact=ffn.net.2", False),
+        ("resident,int8-compute,exact=ffn.net.2+attn1.to_k", "streamed,int8-compute,exact=attn1.to_k+ffn.net.2", True),
     ],
 )
 def test_the_place_of_weights_is_no_arithmetic(one, other, same):

@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from wan_pipeline.errors import StorageError
+from wan_pipeline.errors import GenerationError, StorageError
+from wan_pipeline.planning.memory_plan import MemoryPlan, read_plan
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import whole_file
 
@@ -49,14 +50,16 @@ class ResumeState:
 class Checkpoint:
     """The checkpoint file of one clip."""
 
-    def __init__(self, path: Path, identity: str, interval: float, device: torch.device) -> None:
+    def __init__(self, path: Path, identity: str, plan: MemoryPlan, interval: float, device: torch.device) -> None:
         """Read the file of an earlier run, if there is one, to `device`.
 
-        `identity` covers everything that decides the latents: a file with another one is not used. `interval` is
+        `identity` covers everything that decides the latents: a file with another one is not used; the `plan` is for
+        `plan_of`. `interval` is
         the seconds of denoising that may be lost; a clip that takes less never writes a file.
         """
         self._path = path
         self._identity = identity
+        self._plan = plan
         self._interval = interval
         self._device = device
         self.warnings: list[str] = []
@@ -87,7 +90,8 @@ class Checkpoint:
             tensors["clean"] = _copy(state.clean)
         ending = {"clean_is_below": state.clean_is_below, "ended_at": state.ended_at}
         facts = json.dumps({"step": state.step, "seconds": state.seconds, "solver": solver, **ending})
-        metadata = {"identity": self._identity, "facts": facts, "sha256": _digest(facts, tensors)}
+        metadata = {"identity": self._identity, "plan": str(self._plan)}
+        metadata |= {"facts": facts, "sha256": _digest(facts, tensors)}
         with whole_file(self._path) as part:
             part.write_bytes(save(tensors, metadata))
         self._is_saved = True
@@ -124,6 +128,17 @@ class Checkpoint:
         logger.warning(sentence)
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+
+
+def plan_of(path: Path | None) -> MemoryPlan | None:
+    """The plan that a checkpoint's clip was begun by; None without a file that says so."""
+    if path is None:
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return read_plan((file.metadata() or {}).get("plan", ""))
+    except (OSError, SafetensorError, GenerationError):
+        return None
 
 
 def solver_state(scheduler: Any) -> dict[str, Any]:

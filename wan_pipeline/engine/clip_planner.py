@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
+from wan_pipeline.engine.checkpoint import plan_of
 from wan_pipeline.engine.device.placement import Placement
 from wan_pipeline.engine.device.probe import probe
 from wan_pipeline.engine.device.second import free_bytes
@@ -46,16 +48,19 @@ class ClipPlanner:
         text: str,
         held_bytes: int,
         second: Placement | None = None,
+        checkpoint: Path | None = None,
     ) -> Forecast:
         """The plan of this text, or the fastest that fits. Raises GenerationError.
 
         A plan that does not fit is worth trying as well: forecasts err on the safe side. `held_bytes` is the host
-        memory of the loaded model. `second` is another device like this one, which is free for the clip.
+        memory of the loaded model. `second` is another device like this one, which is free for the clip. A clip that
+        resumes from a `checkpoint` keeps the exact layers that it was begun with.
         """
         machine = self.machine(held_bytes, second)
         if second is not None:
             machine = replace(machine, second=self._second_free)
-        chosen = self._planner.choose(request, model.spec, machine, text, may_split=not self._deterministic)
+        begun, may_split = plan_of(checkpoint), not self._deterministic
+        chosen = self._planner.choose(request, model.spec, machine, text, may_split=may_split, begun=begun)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
         logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")

@@ -87,7 +87,7 @@ class Engine:
         self._planner = ClipPlanner(
             settings, self._loras, self._placement, has_second=self._second.exists, deterministic=deterministic
         )
-        self._holder = ModelHolder(self._placement, settings.cache / "weights")
+        self._holder = ModelHolder(self._placement, settings.cache)
         self._prompts = EmbeddingCache(settings.cache / "prompts")
         limit_memory(self._placement, settings.memory_limit)
         with suppress(StorageError), self._second.taken() as free:  # raised again when a clip is rendered
@@ -103,7 +103,8 @@ class Engine:
         Raises UserError, OutOfMemory, GenerationError or Cancelled.
         """
         model = self._models.find(request.model)
-        with self._planned(request, model, plan) as (memory, second, notes), self._computing(request, model, memory):
+        planned = self._planned(request, model, plan, checkpoint)
+        with planned as (memory, second, notes), self._computing(request, model, memory):
             stages = Stages(observer, MemoryGauge(self._placement))
             rendered = self._render(PlannedClip(request, model, memory, stages, checkpoint, second))
         return replace(rendered, warnings=(*rendered.warnings, *notes))
@@ -152,12 +153,12 @@ class Engine:
 
     @contextmanager
     def _planned(
-        self, request: GenerationRequest, model: InstalledModel, text: str
+        self, request: GenerationRequest, model: InstalledModel, text: str, checkpoint: Path | None
     ) -> Iterator[tuple[MemoryPlan, Placement | None, list[str]]]:
         """The clip's plan, the second device if it shares the clip, and what to tell of both."""
         with ExitStack() as stack:
             second = stack.enter_context(self._second.taken())
-            chosen = self._planner.choose(request, model, text, self._holder.host_bytes, second)
+            chosen = self._planner.choose(request, model, text, self._holder.host_bytes, second, checkpoint)
             plan, notes = chosen.plan, [] if chosen.fits else [_forecast_warning(chosen)]
             if note := why_one_device(plan, request, second):
                 notes.append(note)

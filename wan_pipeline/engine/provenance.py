@@ -77,7 +77,7 @@ class ProvenanceRecorder:
         settings = {name: value for name, value in request.to_dict().items() if name != "notes"}
         decisive = [settings, model.fingerprint, provenance.loras, provenance.environment, plan.arithmetic]
         identity = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-        return Checkpoint(path, identity, self._settings.checkpoint_seconds, self._place.device)
+        return Checkpoint(path, identity, plan, self._settings.checkpoint_seconds, self._place.device)
 
     def _environment(self) -> dict[str, str]:
         self._facts = self._facts or fixed_facts(self._place)

@@ -11,6 +11,13 @@ from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.attention import Attention
 from wan_pipeline.planning.devices import ONE_DEVICE, Devices
 
+LAYERS = (
+    *(f"attn1.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")),
+    *(f"attn2.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj")),
+    *("ffn.net.0.proj", "ffn.net.2"),
+)
+"""A block's linear layers by their names in diffusers. `add_k_proj` and `add_v_proj` are of models that read images."""
+
 
 class Residency(StrEnum):
     """Where the transformers' weights are between uses, fastest first."""
@@ -58,6 +65,9 @@ class MemoryPlan:
     cheaper."""
     attention: Attention = Attention.FASTEST
     """The backend of self-attention. Plans of older versions have none, which is what computed them."""
+    exact: tuple[str, ...] = ()
+    """Layers that multiply in 16 bits all the same where the others multiply in int8, in all blocks; of LAYERS, sorted.
+    Their text is `exact=attn2.to_q+ffn.net.2`."""
     branches: int = 1
     """Devices that share the two passes of a guided step: 1, or 2 with a copy of the transformers on a second one."""
     split: int = 1
@@ -68,7 +78,8 @@ class MemoryPlan:
         for field in fields(self)[2:]:
             value = getattr(self, field.name)
             if value != field.default:
-                words.append(field.name if value is True else f"{field.name}={value}")
+                text = "+".join(value) if isinstance(value, tuple) else value
+                words.append(field.name if value is True else f"{field.name}={text}")
         return ",".join(words)
 
     @property
@@ -78,8 +89,9 @@ class MemoryPlan:
         attention = f",{self.attention}" if self.attention else ""
         split = f",split={self.split}" if self.split > 1 else ""
         fused = ",fused" if self.fused else ""
+        exact = f",{'+'.join(self.exact)}" if self.exact else ""
         how = f"{self.precision},{self.chunk},{self.compiled},{self.encode},{self.text == 'cpu'}"
-        return f"{how}{loras}{attention}{split}{fused}"
+        return f"{how}{loras}{attention}{split}{fused}{exact}"
 
     @property
     def devices(self) -> Devices:
@@ -143,6 +155,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _layers(text: str) -> tuple[str, ...]:
+    names = text.split("+")
+    if not set(names) <= set(LAYERS) or len(set(names)) < len(names):
+        raise ValueError(text)
+    return tuple(sorted(names))
+
+
 _READERS: dict[str, Any] = {
     "blocks": _count,
     "chunk": _count,
@@ -157,6 +176,7 @@ _READERS: dict[str, Any] = {
     "attention": Attention,
     "branches": lambda text: {"1": 1, "2": 2}[text],
     "split": lambda text: {"1": 1, "2": 2}[text],
+    "exact": _layers,
 }
 
 

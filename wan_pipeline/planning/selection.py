@@ -28,23 +28,26 @@ def select_plan(
     *,
     compiled: bool = False,
     attention: Attention = Attention.FASTEST,
+    exact: tuple[str, ...] = (),
 ) -> Forecast:
     """The fastest plan within the machine's free memory; if none fits, the smallest, with a `reason`.
 
     Without a `precision` it is bf16 (fp32 on a CPU) if that fits without streaming, else int8. `only` allows one
-    residency. Decoding in fp32 is preferred to a resident model.
+    residency. Decoding in fp32 is preferred to a resident model. `exact` layers are those of a model whose precision is
+    int8-compute.
     """
     forecasts: list[Forecast] = []
+    how: dict[str, Any] = {"compiled": compiled, "attention": attention, "exact": exact}
     for each, residencies in _options(machine, precision):
         if only is Residency.OFFLOAD and each.is_quantized and precision is None:
             break  # accelerate cannot move quantized weights
         tried = [only] if only and machine.vram else residencies
-        plans = [MemoryPlan(kind, each, compiled=compiled, attention=attention) for kind in tried]
+        plans = [MemoryPlan(kind, each, **how) for kind in tried]
         forecasts = [_staged(spec, clip, machine, plan) for plan in plans]
         if fitting := [made for made in forecasts if made.fits]:
-            exact = [made for made in fitting if made.plan.vae == "fp32"] or fitting
-            fastest = min(made.seconds for made in exact)
-            return next(made for made in exact if made.seconds <= TOLERANCE * fastest)
+            in_fp32 = [made for made in fitting if made.plan.vae == "fp32"] or fitting
+            fastest = min(made.seconds for made in in_fp32)
+            return next(made for made in in_fp32 if made.seconds <= TOLERANCE * fastest)
     return forecasts[-1]
 
 
@@ -59,7 +62,7 @@ def select_smaller_plan(
     keeps = keeps_precision or failed.precision.is_quantized or not machine.vram
     for only in (None, Residency.STREAMED):
         precision = failed.precision if keeps else None
-        how: dict[str, Any] = {"compiled": failed.compiled, "attention": failed.attention}
+        how: dict[str, Any] = {"compiled": failed.compiled, "attention": failed.attention, "exact": failed.exact}
         found = select_plan(spec, clip, less, precision, only, **how).plan
         if _is_smaller(forecast(spec, clip, machine, found), before):
             return found

@@ -91,7 +91,7 @@ def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float
     stock_units = BLOCK_UNITS + FEED_FORWARD_UNITS * ratio
     if not plan.chunk:
         stock_units += TOKEN_TIMESTEP_UNITS if facts.expands_timesteps else 0.0
-        dequantizes = plan.precision.is_quantized and not plan.precision.computes_in_8_bits
+        dequantizes = plan.precision.is_quantized and (plan.exact or not plan.precision.computes_in_8_bits)
         weight = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if dequantizes else 0.0
         return stock_units * unit + weight
     if facts.control_layers:  # VACE's own blocks keep the stock forward, and each leaves a hint of one unit
@@ -122,11 +122,20 @@ def operations(spec: ModelSpec, clip: Geometry) -> tuple[float, float]:
 def compute_seconds(spec: ModelSpec, clip: Geometry, machine: Machine, plan: MemoryPlan) -> float:
     """One pass in diffusers' own forward with all weights in place, in bf16 or as the plan multiplies and attends."""
     matmul, attention = operations(spec, clip)
-    in_int8 = plan.precision is Precision.INT8_COMPUTE and machine.int8_speed
+    seconds = matmul / machine.matmul_speed
+    if plan.precision is Precision.INT8_COMPUTE and machine.int8_speed:
+        exact = _exact_share(spec.memory, plan)
+        seconds = exact * seconds + (1 - exact) * matmul / machine.int8_speed
     attention_speed = machine.attention_speed
     if plan.attention is Attention.SAGE:
         attention_speed *= sage_speedup(machine.sage, spec.memory.head_size, clip.tokens(spec))
-    return matmul / (machine.int8_speed if in_int8 else machine.matmul_speed) + attention / attention_speed
+    return seconds + attention / attention_speed
+
+
+def _exact_share(facts: MemoryFacts, plan: MemoryPlan) -> float:
+    """The part of a block's parameters that multiply in 16 bits where the others do in int8."""
+    of_layers = (facts.feed_forward if name.startswith("ffn.") else facts.width for name in plan.exact)
+    return facts.width * sum(of_layers) / facts.block_params
 
 
 def _compiled_seconds(plan: MemoryPlan) -> float:

@@ -57,3 +57,9 @@ def test_fused_needs_the_chunked_forward_and_a_gpu_that_has_the_kernels():
         check_device_supports(read_plan("resident,int8,fused"), torch.device("cpu"))
     with pytest.raises(GenerationError, match="leave fused out"):
         check_device_supports(read_plan("resident,int8,chunk=10,fused"), torch.device("mps"))
+
+
+def test_only_layers_that_multiply_in_int8_can_be_made_exact():
+    check_device_supports(read_plan("resident,int8-compute,exact=ffn.net.2"), torch.device("cpu"))
+    with pytest.raises(GenerationError, match=r"exact=ffn\.net\.2 is about .*, and int8 has none; leave it out"):
+        check_device_supports(read_plan("streamed,int8,exact=ffn.net.2"), torch.device("cpu"))

@@ -27,6 +27,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks, is_held
 
 PAIRED = "resident,int8,chunk=7,branches=2"
+INT8_BUT_ONE = "resident,int8-compute,chunk=7,fused,exact=attn2.to_q"
 
 
 def request(**changes: object) -> GenerationRequest:
@@ -59,7 +60,7 @@ def passes(engine: Engine, **changes: object) -> tuple[int, int]:
     return len(own) // blocks, len(others) // blocks
 
 
-@pytest.mark.parametrize("plan", ["resident,fp32", "resident,int8,chunk=7,lora=merged"])
+@pytest.mark.parametrize("plan", ["resident,fp32", "resident,int8,chunk=7,lora=merged", INT8_BUT_ONE])
 def test_two_devices_give_the_bits_of_one(engine: Engine, plan: str) -> None:
     glow = {"loras": (LoraChoice("glow", 0.8, schedule=Schedule.parse("0:1,1:0.2")),)} if "merged" in plan else {}
     one, two = made(engine, plan, **glow), made(engine, f"{plan},branches=2", **glow)

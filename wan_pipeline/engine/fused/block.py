@@ -148,7 +148,7 @@ def _given(rows: torch.Tensor, layer: Any) -> torch.Tensor | Rounded:
 
 def _take_rounded(layers: Iterable[Any]) -> bool:
     """Whether all these layers multiply in int8, without a LoRA, which takes rows in 16 bits."""
-    return all(isinstance(layer, Int8Linear) and not _is_changed(layer) for layer in layers)
+    return all(isinstance(layer, Int8Linear) and not layer.is_exact and not _is_changed(layer) for layer in layers)
 
 
 def _is_changed(module: torch.nn.Module) -> bool:

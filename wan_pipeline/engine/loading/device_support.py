@@ -25,6 +25,11 @@ def check_device_supports(plan: MemoryPlan, device: torch.device) -> None:
         )
     if plan.precision is Precision.INT8_COMPUTE and device.type != "cpu":
         _check_int8(device)
+    if plan.exact and plan.precision is not Precision.INT8_COMPUTE:
+        raise GenerationError(
+            f"The plan's exact={'+'.join(plan.exact)} is about layers that else multiply in int8, and {plan.precision} "
+            "has none; leave it out of the plan, or choose int8-compute."
+        )
     check_attention(plan.attention, device)
     if plan.residency is Residency.OFFLOAD and plan.precision.is_quantized:
         raise GenerationError(

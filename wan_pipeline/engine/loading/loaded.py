@@ -14,6 +14,8 @@ import torch
 from wan_pipeline.engine.attention.backends import set_attention
 from wan_pipeline.engine.device.cpu_convolution import use_onednn
 from wan_pipeline.engine.device.placement import CPU, Placement, release_memory, release_pinned
+from wan_pipeline.engine.int8.errors import LayerErrors, measuring
+from wan_pipeline.engine.int8.exact import exact_layers
 from wan_pipeline.engine.loading.device_support import check_device_supports
 from wan_pipeline.engine.loading.load import Denoiser, load_denoiser
 from wan_pipeline.engine.memory.block_streaming import StreamedModel, streaming, streaming_forwards
@@ -38,6 +40,8 @@ class Loaded:
     denoiser: Denoiser
     streamed: list[StreamedModel] = field(default_factory=list)
     """The transformers, if their blocks are streamed."""
+    errors: LayerErrors | None = None
+    """Measures the layers that multiply in int8 while the next clip denoises; None where that was done."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -64,6 +68,8 @@ class Loaded:
         with ExitStack() as stack:
             self._set_up(stack, plan, device, caching, counter or PassCounter())
             yield
+            if self.errors is not None:
+                self.errors.save()
 
     @contextmanager
     def decoding(self, plan: MemoryPlan, device: torch.device) -> Iterator[Any]:
@@ -86,11 +92,13 @@ class Loaded:
         2. Streaming binds weights in hooks of whole blocks. Hooks run around a block's `forward`, so whatever replaces
            `forward` below finds the weights bound, and compiled code never contains a hook or an event. The adapters'
            tensors are buffers of the layers by now, so blocks carry them.
-        3. Encoding touches only the VAE and the image encoder; its place does not matter.
+        3. Encoding touches only the VAE and the image encoder, and exact layers are only marked; the place of both does
+           not matter.
         4. Chunked forward replaces the `forward` of blocks and transformer.
         5. Compiling wraps a block's `forward` as it is then. With chunked forward it is not whole blocks that are
            compiled but the pointwise operations within, so only one of the two ever replaces a block's `forward`.
-        6. A step cache wraps the `forward` that it finds, so it comes last: it skips blocks, however they compute.
+        6. Measuring int8's errors calls a block's `forward` once more, so it comes below what counts calls.
+        7. A step cache wraps the `forward` that it finds, so it comes last: it skips blocks, however they compute.
            Streaming binds weights right below it then, instead of in hooks, so that a skipped block is not copied.
         """
         denoiser, stream = self.denoiser, None
@@ -104,10 +112,13 @@ class Loaded:
         if plan.encode == "tiles":
             stack.enter_context(tiled_encode(denoiser.vae))
         for number, transformer in enumerate(denoiser.transformers):
+            stack.enter_context(exact_layers(transformer, plan.exact))
             kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, plan.split > 1)
             stack.enter_context(chunked(transformer, plan.chunk, kept, whole_head=whole, **_pointwise(plan)))
             if plan.compiled and not plan.chunk:
                 stack.enter_context(_compiled_blocks(transformer))
+            if self.errors is not None:
+                stack.enter_context(measuring(transformer, self.errors))
             if caching:
                 if stream is not None:
                     stack.enter_context(streaming_forwards(self.streamed[number].blocks, stream))
@@ -141,7 +152,7 @@ class ModelHolder:
     """Keeps one model loaded between clips: never two models in memory."""
 
     def __init__(self, place: Placement, cache: Path) -> None:
-        """`cache` is the folder of quantized weights."""
+        """`cache` is the studio's."""
         self._place = place
         self._cache = cache
         self.loaded: Loaded | None = None
@@ -158,7 +169,8 @@ class ModelHolder:
         """
         self.release_unless(model, plan)
         if self.loaded is None:
-            self.loaded = load(model, _load_key(model, plan), plan, self._place, self._cache)
+            self.loaded = load(model, _load_key(model, plan), plan, self._place, self._cache / "weights")
+        self.loaded.errors = LayerErrors.missing(model.fingerprint, plan, self._cache)
         check_device_supports(plan, self._place.device)  # a loaded model may get another attention
         for transformer in self.loaded.denoiser.transformers:
             set_attention(transformer, plan.attention, fastest)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from wan_pipeline.engine.device.placement import Placement
+from wan_pipeline.engine.int8.exact import exact_layers
 from wan_pipeline.engine.lora.experts import Adapters, applied_to_experts
 from wan_pipeline.engine.memory.chunked_forward import chunked
 from wan_pipeline.engine.memory.inner_tensors import inner_tensors, named_tensors, rewrap
@@ -69,6 +70,7 @@ def copied(transformers: tuple[Any, ...], adapters: Adapters, plan: MemoryPlan, 
         twin = Twin(device, tuple(copies))
         stack.enter_context(applied_to_experts(twin.transformers, adapters, merged=plan.lora == "merged"))
         for copy in twin.transformers:
+            stack.enter_context(exact_layers(copy, plan.exact))
             stack.enter_context(chunked(copy, plan.chunk, fused=plan.fused, whole_head=plan.split > 1))
         yield twin
 
