@@ -127,7 +127,7 @@ def test_files_that_cannot_be_used_are_told_of(folder):
     save_file(
         {name: tensor for name, tensor in whole.items() if name != "decoder.4.conv.2.bias"}, folder / "b.safetensors"
     )
-    save_file({"decoder.0.weight": torch.ones(8, 16, 1, 1)}, folder / "c.safetensors")
+    save_file({"stages.9.grow.weight": torch.ones(8, 16, 1, 1)}, folder / "c.safetensors")
     (folder / "d.safetensors").write_bytes(b"<html>")
     save_file(whole | {"decoder.1.bias": torch.full((8,), torch.nan)}, folder / "e.safetensors")
     (folder / "taew2_1.pth").write_bytes(b"PK")

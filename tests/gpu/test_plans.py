@@ -140,6 +140,9 @@ def test_experts_and_control_blocks_stream_bit_for_bit(bench: Bench, model):
     write = tiny.write_experts_text if model == "wan2.2-t2v-a14b" else tiny.write_vace
     write(bench.settings.models / model)
     request = bench.request(model=model, width=96, height=64, num_frames=9, styled_prompt="the red ball")
+    if bench.place.device.type == "cuda":
+        fused = bench.render("resident,int8,chunk=7,fused", request).frames
+        assert psnr(fused, bench.render("resident,int8,chunk=7", request).frames) > 25
     wanted = bench.render("resident,int8,chunk=7", request).sha256
     for more in ("", "blocks=1,", "disk=1,"):
         assert bench.render(f"streamed,int8,{_ordered(more)}", request).sha256 == wanted, more

@@ -88,14 +88,15 @@ def activation_bytes(facts: MemoryFacts, tokens: int, plan: MemoryPlan) -> float
         alone = activation_bytes(facts, math.ceil(tokens / 2), plan.on_one_device())
         return alone + (CHUNKED_EXCHANGED_UNITS if plan.chunk else EXCHANGED_UNITS) * 2.0 * tokens * facts.width
     unit, ratio = 2.0 * tokens * facts.width, facts.feed_forward / facts.width
-    stock_units = BLOCK_UNITS + FEED_FORWARD_UNITS * ratio
+    # VACE's own blocks keep the stock forward, and each leaves a hint of one unit
+    stock_units = BLOCK_UNITS + FEED_FORWARD_UNITS * ratio + facts.control_layers
     if not plan.chunk:
         stock_units += TOKEN_TIMESTEP_UNITS if facts.expands_timesteps else 0.0
         dequantizes = plan.precision.is_quantized and (plan.exact or not plan.precision.computes_in_8_bits)
         weight = DEQUANTIZED_BYTES * facts.width * facts.feed_forward if dequantizes else 0.0
         return stock_units * unit + weight
-    if facts.control_layers:  # VACE's own blocks keep the stock forward, and each leaves a hint of one unit
-        return (facts.control_layers + stock_units) * unit + CHUNKED_BYTES
+    if facts.control_layers:
+        return stock_units * unit + CHUNKED_BYTES
     feed_forward_units = 1 + min(plan.chunk / max(tokens, 1), 1.0) * (2 * ratio + 2)
     timesteps = TOKEN_TIMESTEP_BYTES * min(CHUNK_ROWS, tokens) * facts.width if facts.expands_timesteps else 0.0
     return max(CHUNKED_UNITS, feed_forward_units) * unit + timesteps + CHUNKED_BYTES

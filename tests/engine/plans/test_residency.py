@@ -41,7 +41,11 @@ def test_every_precision_streamed_is_the_same_as_resident(engine, place, model, 
 
 @pytest.mark.parametrize(
     ("model", "precision"),
-    [("demo", "int8-compute"), *(soaked(model, precision) for model in WRITERS for precision in ("bf16", "int8"))],
+    [
+        ("demo", "int8-compute"),
+        ("wan2.1-vace-1.3b", "int8"),
+        *(soaked(model, precision) for model in WRITERS for precision in ("bf16", "fp32")),
+    ],
 )
 def test_fused_streams_bit_for_bit_with_loras_too(engine, place, model, precision):
     """And is the chunked forward but for rounding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,12 +10,13 @@ from torch.nn.functional import gelu, layer_norm, rms_norm
 
 from wan_pipeline.engine.attention.rotary import Rotary, turned
 from wan_pipeline.engine.device.timing import measured_or, seconds_of
-from wan_pipeline.engine.fused.pointwise import add_rows, gelu_rows, has_kernels, norm_rows, rms_rows
+from wan_pipeline.engine.fused.pointwise import add_rows, gelu_rows, has_kernels, norm_rows, rms_rows, round_rows
+from wan_pipeline.engine.int8.rounded import Rounded
 
 TOKENS, HEADS, WIDTH = 8192, 32, 128
 CALLS = 4
-LARGEST_ERROR = 0.01
-"""Relative, by norm: some steps of bf16."""
+LARGEST_ERROR, LARGEST_INT8_ERROR = 0.01, 0.05
+"""Relative, by norm: some steps of bf16; and of int8 on random numbers, whose largest lie far out."""
 
 
 def measure_fused(device: torch.device) -> float:
@@ -22,6 +24,14 @@ def measure_fused(device: torch.device) -> float:
     if not has_kernels(device):
         return 0.0
     return measured_or(0.0, "Fusing pointwise operations", lambda: _Operations(device).speedup())
+
+
+def _values(rows: torch.Tensor | Rounded) -> torch.Tensor:
+    return rows.values * rows.scales[:, None] if isinstance(rows, Rounded) else rows.float()
+
+
+def _are_near(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], bound: float) -> bool:
+    return all((made.float() - wanted).norm() <= bound * wanted.norm() for made, wanted in pairs)
 
 
 class _Operations:
@@ -37,8 +47,9 @@ class _Operations:
         self._rotary: Rotary = (angles.cos(), angles.sin())
 
     def are_right(self) -> bool:
-        pairs = zip(self.fused(), self.plain(), strict=True)
-        return all((made.float() - wanted).norm() <= LARGEST_ERROR * wanted.norm() for made, wanted in pairs)
+        """In 16 bits, in int8, and with timesteps of each token, as TI2V has them."""
+        in_16_bits = zip(self.fused(), self.plain(), strict=True)
+        return _are_near(in_16_bits, LARGEST_ERROR) and _are_near(self._rounded(), LARGEST_INT8_ERROR)
 
     def speedup(self) -> float:
         if not self.are_right():
@@ -52,6 +63,16 @@ class _Operations:
         activated = gelu_rows(self._rows, rounds=False)
         add_rows(added, self._rows, self._table, self._index)
         return [normed, turned_rows, activated, added]
+
+    def _rounded(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What is made in int8, and what it is of."""
+        tables, index = torch.cat([self._table, -self._table]), self._index.clone()
+        index[::2] = 1
+        normed = [norm_rows(self._rows, tables, tables, index, 1e-6, rounds=rounds) for rounds in (True, False)]
+        activated = [gelu_rows(self._rows, rounds=rounds) for rounds in (True, False)]
+        pairs = (normed, activated, (round_rows(self._rows), self._rows))
+        by_rows = torch.where(index[:, None] > 0, -1, 1) * self.plain()[0]
+        return [*((_values(made), _values(wanted)) for made, wanted in pairs), (_values(normed[1]), by_rows)]
 
     def plain(self) -> list[torch.Tensor]:
         rows, table, size = self._rows.float(), self._table, self._rows.shape[1:]

@@ -38,6 +38,7 @@ def norm_rows(
         eps: of the norm.
         rounds: whether the result is in int8.
     """
+    _by_rows(rows)
     if rows.is_cuda:
         from wan_pipeline.engine.fused import kernels  # here: triton is not installed everywhere
 
@@ -52,6 +53,7 @@ def rms_rows(rows: torch.Tensor, norm: Any, rotary: Rotary | None, heads: int = 
     Rows are the tokens of one clip after those of another; of each token the heads' channels are side by side.
     """
     eps = torch.finfo(rows.dtype).eps if norm.eps is None else norm.eps
+    _by_rows(rows)
     if rows.is_cuda:
         from wan_pipeline.engine.fused import kernels  # here: triton is not installed everywhere
 
@@ -66,6 +68,7 @@ def rms_rows(rows: torch.Tensor, norm: Any, rotary: Rotary | None, heads: int = 
 
 def gelu_rows(rows: torch.Tensor, *, rounds: bool) -> torch.Tensor | Rounded:
     """GELU by its tanh formula (arXiv 1606.08415), as Wan's feed-forward layers compute it."""
+    _by_rows(rows)
     if rows.is_cuda:
         from wan_pipeline.engine.fused import kernels  # here: triton is not installed everywhere
 
@@ -75,6 +78,7 @@ def gelu_rows(rows: torch.Tensor, *, rounds: bool) -> torch.Tensor | Rounded:
 
 def round_rows(rows: torch.Tensor) -> Rounded:
     """The rows in int8."""
+    _by_rows(rows)
     if rows.is_cuda:
         from wan_pipeline.engine.fused import kernels  # here: triton is not installed everywhere
 
@@ -84,12 +88,20 @@ def round_rows(rows: torch.Tensor) -> Rounded:
 
 def add_rows(rows: torch.Tensor, update: torch.Tensor, gate: torch.Tensor | None, index: torch.Tensor) -> None:
     """`rows += update * gate[index]` in place; the gate is a table (n, width) in fp32, or None for 1."""
+    _by_rows(rows)
+    _by_rows(update)
     if rows.is_cuda:
         from wan_pipeline.engine.fused import kernels  # here: triton is not installed everywhere
 
         kernels.add(rows, update, gate, index)
         return
     rows.copy_(rows.float() + (update.float() if gate is None else update.float() * gate[index]))
+
+
+def _by_rows(rows: torch.Tensor) -> None:
+    """The kernels find a row by its number alone."""
+    if not rows.is_contiguous():
+        raise ValueError(f"rows of shape {tuple(rows.shape)} with strides {rows.stride()} do not follow each other")
 
 
 def _made(values: torch.Tensor, dtype: torch.dtype, rounds: bool) -> torch.Tensor | Rounded:

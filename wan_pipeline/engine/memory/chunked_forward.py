@@ -48,8 +48,10 @@ def chunked(
     pointwise = _Pointwise(compiled)
     with restoring_forwards((*blocks, transformer)):
         for number, block in enumerate(blocks):
-            compute = _fused(tokens) if fused and suits(block) else _chunked(tokens, pointwise)
-            block.forward = MethodType(_block_forward(compute, keeps_input=number < keep_inputs), block)
+            is_fused = fused and suits(block)
+            compute = _fused(tokens) if is_fused else _chunked(tokens, pointwise)
+            forward = _block_forward(compute, keeps_input=number < keep_inputs, by_rows=is_fused)
+            block.forward = MethodType(forward, block)
         if blocks and type(transformer) is WanTransformer3DModel:
             head = _Head(whole_head, fused_last_norm if fused and suits_last_norm(transformer) else _last_norm)
             transformer.forward = MethodType(partial(_model_forward, head=head), transformer)
@@ -69,8 +71,8 @@ BlockForward = Callable[[Any, torch.Tensor, torch.Tensor, Timesteps, Rotary], No
 """Writes a block's output over its input: (block, hidden, context, timesteps, rotary)."""
 
 
-def _block_forward(compute: BlockForward, *, keeps_input: bool) -> Any:
-    """The forward of a WanTransformerBlock."""
+def _block_forward(compute: BlockForward, *, keeps_input: bool, by_rows: bool) -> Any:
+    """The forward of a WanTransformerBlock. `by_rows` lays tokens one after the other first: VACE's are transposed."""
 
     def forward(
         block: Any, hidden: torch.Tensor, context: torch.Tensor, timesteps: Timesteps | torch.Tensor, rotary: Rotary
@@ -79,6 +81,8 @@ def _block_forward(compute: BlockForward, *, keeps_input: bool) -> Any:
             timesteps = Timesteps(timesteps)
         if keeps_input:
             hidden = hidden.clone()
+        if by_rows:
+            hidden = hidden.contiguous()
         compute(block, hidden, context, timesteps, rotary)
         return hidden
 

@@ -91,5 +91,5 @@ def _new_name(name: str) -> str:
 
 def _newest(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """Of a kernel that makes several frames of one, what makes the last ones that are used; others whole."""
-    found = re.fullmatch(r"stages\.(\d)\.grow\.weight", name)
+    found = re.fullmatch(r"stages\.([0-2])\.grow\.weight", name)
     return tensor[-GROWTH[int(found[1])] * tensor.shape[1] :] if found and tensor.ndim == 4 else tensor
