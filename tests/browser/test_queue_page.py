@@ -83,6 +83,8 @@ def test_many_clips_are_said_before_they_are_added(visitor: Visitor, queue: Open
         *(("noir", seed) for seed in (7, 8, 9)),
         ("pastel", 7),
     ]
+    expect(page.get_by_label("Prompts, one per line")).to_have_value("")
+    page.get_by_label("Prompts, one per line").fill("a red ball")
     page.get_by_label("With each of these seeds").fill("seven")
     expect(page.locator("#add-many .estimate")).to_contain_text("'seven' cannot be read")
 
