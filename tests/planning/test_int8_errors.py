@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.planning.clips import SMALL
-from tests.support import tiny
 from tests.support.requests import make_request
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models import registry
-from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.planning.int8_errors import BOUND, layers_beyond, load_errors, save_errors
 from wan_pipeline.planning.machine import REFERENCE
 from wan_pipeline.planning.memory_plan import LAYERS, MemoryPlan, read_plan
@@ -27,33 +25,23 @@ FOUND = ("attn2.to_q", "ffn.net.2")
 
 @pytest.fixture
 def here(tmp_path: Path) -> Settings:
-    """A studio with the model."""
-    settings = Settings(workspace=tmp_path, models=tmp_path / "models")
-    tiny.write_wan21_text(settings.models / SPEC.id)
-    return settings
+    return Settings(workspace=tmp_path)
 
 
-def plan_of(settings: Settings, text: str = "", begun: MemoryPlan | None = None, **changes: object) -> MemoryPlan:
+def plan_of(settings: Settings, text: str = "", exact: tuple[str, ...] | None = None, **changes: object) -> MemoryPlan:
     own = {"model": SPEC.id, "quantization": "int8-compute", **changes}
     planner = Planner(settings, LoraLibrary(settings.loras))
-    return planner.choose(make_request(**own), SPEC, REFERENCE, text, begun=begun).plan
+    return planner.choose(make_request(**own), SPEC, REFERENCE, text, exact=exact).plan
 
 
 def test_the_plan_names_the_layers_beyond_the_bound_once_they_were_measured(here: Settings) -> None:
-    fingerprint = ModelLibrary(here).find(SPEC.id).fingerprint
     assert plan_of(here).exact == ()
-    save_errors(here.cache, "another model", ERRORS)
+    save_errors(here.cache, "another model", "weights", ERRORS)
     assert plan_of(here).exact == ()
-    save_errors(here.cache, fingerprint, ERRORS)
+    save_errors(here.cache, SPEC.id, "weights", ERRORS)
     assert plan_of(here).exact == plan_of(here, "streamed").exact == FOUND == layers_beyond(ERRORS)
     assert plan_of(here, quantization="int8").exact == plan_of(here, "resident,int8-compute").exact == ()
-
-
-def test_a_clip_that_resumes_keeps_its_layers(here: Settings) -> None:
-    begun = read_plan("resident,int8-compute")
-    save_errors(here.cache, ModelLibrary(here).find(SPEC.id).fingerprint, ERRORS)
-    assert plan_of(here, begun=begun).exact == () and plan_of(here, begun=read_plan("resident,int8")).exact == FOUND
-    assert plan_of(here, begun=replace(begun, exact=("attn1.to_k",))).exact == ("attn1.to_k",)
+    assert plan_of(here, exact=()).exact == () and plan_of(here, exact=("attn1.to_k",)).exact == ("attn1.to_k",)
 
 
 def test_a_smaller_plan_keeps_its_layers(here: Settings) -> None:
@@ -63,16 +51,15 @@ def test_a_smaller_plan_keeps_its_layers(here: Settings) -> None:
     assert smaller is not None and smaller.exact == ("attn2.to_q",)
 
 
-def test_a_model_that_is_not_here_has_none(tmp_path: Path) -> None:
-    assert plan_of(Settings(workspace=tmp_path, models=tmp_path)).exact == ()
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"versions": "torch 1.0", "layers": {"ffn.net.2": 0.5}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"fingerprint": "weights", "versions": "torch 1.0", "layers": {"ffn.net.2": 0.5}}']
+)
 def test_what_is_damaged_or_of_other_versions_is_measured_again(tmp_path: Path, text: str) -> None:
-    save_errors(tmp_path, "model", ERRORS)
-    assert load_errors(tmp_path, "model") == ERRORS
+    save_errors(tmp_path, "model", "weights", ERRORS)
+    assert load_errors(tmp_path, "model", "weights") == load_errors(tmp_path, "model") == ERRORS
+    assert load_errors(tmp_path, "model", "other weights") is None
     next((tmp_path / "int8_errors").iterdir()).write_text(text, encoding="utf-8")
-    assert load_errors(tmp_path, "model") is None
+    assert load_errors(tmp_path, "model", "weights") is None
 
 
 def test_forecasts_count_products_in_16_bits() -> None:

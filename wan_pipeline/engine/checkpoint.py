@@ -54,8 +54,7 @@ class Checkpoint:
         """Read the file of an earlier run, if there is one, to `device`.
 
         `identity` covers everything that decides the latents: a file with another one is not used; the `plan` is for
-        `plan_of`. `interval` is
-        the seconds of denoising that may be lost; a clip that takes less never writes a file.
+        `plan_of`. `interval` is the seconds of denoising that may be lost; a clip that takes less never writes a file.
         """
         self._path = path
         self._identity = identity

@@ -14,9 +14,11 @@ from wan_pipeline.engine.device.second import free_bytes
 from wan_pipeline.errors import StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel
+from wan_pipeline.models.precision import Precision
 from wan_pipeline.planning.attention import Attention
 from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.hardware import load_hardware, save_hardware
+from wan_pipeline.planning.int8_errors import layers_beyond, load_errors
 from wan_pipeline.planning.machine import Machine
 from wan_pipeline.planning.memory_plan import MemoryPlan
 from wan_pipeline.planning.planner import Planner
@@ -59,12 +61,19 @@ class ClipPlanner:
         machine = self.machine(held_bytes, second)
         if second is not None:
             machine = replace(machine, second=self._second_free)
-        begun, may_split = plan_of(checkpoint), not self._deterministic
-        chosen = self._planner.choose(request, model.spec, machine, text, may_split=may_split, begun=begun)
+        in_int8 = request.quantization == Precision.INT8_COMPUTE
+        exact, may_split = self._exact(model, checkpoint) if in_int8 else (), not self._deterministic
+        chosen = self._planner.choose(request, model.spec, machine, text, may_split=may_split, exact=exact)
         if self._deterministic and chosen.plan.attention:  # its order of backends holds for torch's own alone
             chosen = replace(chosen, plan=replace(chosen.plan, attention=Attention.FASTEST))
         logger.info("Memory plan: %s (%s)", chosen.plan, chosen.reason or "fits")
         return chosen
+
+    def _exact(self, model: InstalledModel, checkpoint: Path | None) -> tuple[str, ...]:
+        begun = plan_of(checkpoint)
+        if begun is not None and begun.precision is Precision.INT8_COMPUTE:
+            return begun.exact
+        return layers_beyond(load_errors(self._settings.cache, model.spec.id, model.fingerprint) or {})
 
     def smaller(
         self, request: GenerationRequest, model: InstalledModel, failed: MemoryPlan, machine: Machine

@@ -26,22 +26,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Stored:
+    fingerprint: str
+    """Of the model's weights."""
     versions: str
     """Of the packages that quantize and multiply."""
     layers: dict[str, Annotated[float, Field(ge=0)]]
     """Relative error of each layer's output in its worst block."""
 
 
-def save_errors(cache: Path, fingerprint: str, errors: dict[str, float]) -> None:
-    """Store the errors of the model with this fingerprint in the cache folder. Raises StorageError."""
-    stored = _Stored(_versions(), {name: round(error, 5) for name, error in errors.items()})
-    with whole_file(_file(cache, fingerprint)) as part:
+def save_errors(cache: Path, model_id: str, fingerprint: str, errors: dict[str, float]) -> None:
+    """Store the errors of a model with this fingerprint in the cache folder. Raises StorageError."""
+    stored = _Stored(fingerprint, _versions(), {name: round(error, 5) for name, error in errors.items()})
+    with whole_file(_file(cache, model_id)) as part:
         part.write_text(json.dumps(asdict(stored)), encoding="utf-8")
 
 
-def load_errors(cache: Path, fingerprint: str) -> dict[str, float] | None:
-    """The stored errors by layer; None if they are to be measured, with these versions."""
-    path = _file(cache, fingerprint)
+def load_errors(cache: Path, model_id: str, fingerprint: str | None = None) -> dict[str, float] | None:
+    """The stored errors by layer; None if there are none, or not of weights with this fingerprint and these versions.
+
+    An estimate leaves the fingerprint out: it would read the model's files to know it.
+    """
+    path = _file(cache, model_id)
     try:
         stored = parse(_Stored, read_json_file(path))
     except FileNotFoundError:
@@ -49,7 +54,8 @@ def load_errors(cache: Path, fingerprint: str) -> dict[str, float] | None:
     except (OSError, OutsideDataError) as error:
         logger.warning("%s is ignored, because it cannot be read: %s", path, error)
         return None
-    return stored.layers if stored.versions == _versions() else None
+    is_current = fingerprint is None or (stored.fingerprint, stored.versions) == (fingerprint, _versions())
+    return stored.layers if is_current else None
 
 
 def layers_beyond(errors: dict[str, float], bound: float = BOUND) -> tuple[str, ...]:
@@ -61,5 +67,5 @@ def _versions() -> str:
     return ", ".join(f"{package} {version(package)}" for package in ("torch", "optimum-quanto"))
 
 
-def _file(cache: Path, fingerprint: str) -> Path:
-    return cache / "int8_errors" / f"{fingerprint}.json"
+def _file(cache: Path, model_id: str) -> Path:
+    return cache / "int8_errors" / f"{model_id}.json"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from wan_pipeline.errors import LoraError, ModelError
+from wan_pipeline.errors import LoraError
 from wan_pipeline.lora.library import LoraLibrary
-from wan_pipeline.models.library import InstalledModel, ModelLibrary
 from wan_pipeline.models.precision import Precision
 from wan_pipeline.models.spec import ModelSpec
 from wan_pipeline.planning.attention import AUTO, Attention, sage_speedup
@@ -32,7 +31,6 @@ class Planner:
     def __init__(self, settings: Settings, loras: LoraLibrary) -> None:
         self._settings = settings
         self._loras = loras
-        self._models = ModelLibrary(settings)
 
     def choose(
         self,
@@ -42,14 +40,14 @@ class Planner:
         text: str = "",
         *,
         may_split: bool = True,
-        begun: MemoryPlan | None = None,
+        exact: tuple[str, ...] | None = None,
     ) -> Forecast:
         """The plan for this clip with its forecast, whether it fits or not.
 
         `text` is the clip's own plan setting: a residency or a whole plan, before that of the settings. `machine` is
         what is free, of which the spare and what is over the memory limit are left out here. Without `may_split` the
-        bits do not depend on whether a second device is free. A clip that resumes has the exact layers of the plan that
-        it was `begun` by. Raises GenerationError for a text that names no plan.
+        bits do not depend on whether a second device is free. `exact` are those layers of an int8-compute plan; None for
+        what was measured. Raises GenerationError for a text that names no plan.
         """
         text = text or self._settings.plan
         clip, usable = self._geometry(request, spec), self._usable(machine)
@@ -58,7 +56,8 @@ class Planner:
         precision = Precision(request.quantization) if request.quantization else None
         only = Residency(text) if text else None
         attention = self._attention(spec, clip, usable, precision)
-        exact = self._exact(spec, precision, begun)
+        if exact is None:
+            exact = self._exact(spec, precision)
         how: dict[str, Any] = {"compiled": self._settings.compiled, "attention": attention, "exact": exact}
         chosen = select_plan(spec, clip, usable, precision, only, **how)
         chosen = replace(chosen, plan=_with_loras(chosen.plan, request))
@@ -84,20 +83,11 @@ class Planner:
         is_quicker = sage_speedup(machine.sage, spec.memory.head_size, clip.tokens(spec)) > 1
         return Attention.SAGE if in_16_bits and is_quicker else Attention.FASTEST
 
-    def _exact(self, spec: ModelSpec, precision: Precision | None, begun: MemoryPlan | None) -> tuple[str, ...]:
-        """Layers that err too much in int8 by what was measured of the model that is here; none before."""
+    def _exact(self, spec: ModelSpec, precision: Precision | None) -> tuple[str, ...]:
+        """Layers that err too much in int8 by what was measured of the model; none before."""
         if precision is not Precision.INT8_COMPUTE:
             return ()
-        if begun is not None and begun.precision is precision:
-            return begun.exact
-        folder = self._models.folder(spec)
-        if folder is None:
-            return ()
-        try:
-            fingerprint = InstalledModel(spec, folder).fingerprint
-        except ModelError:  # told when the model is loaded
-            return ()
-        return layers_beyond(load_errors(self._settings.cache, fingerprint) or {})
+        return layers_beyond(load_errors(self._settings.cache, spec.id) or {})
 
     def _usable(self, machine: Machine) -> Machine:
         """The part of the machine that a clip may use."""

@@ -93,7 +93,7 @@ def test_a_lora_is_not_taken_for_an_error() -> None:
 
 def test_errors_are_stored_once_all_blocks_were_measured(tmp_path) -> None:
     model, plan = make(Precision.INT8_COMPUTE, layers=2), read_plan("resident,int8-compute")
-    errors = LayerErrors.missing("model", plan, tmp_path)
+    errors = LayerErrors.missing("model", "weights", plan, tmp_path)
     assert errors is not None
     with ExitStack() as stack:
         stack.enter_context(measuring(model, errors))
@@ -102,10 +102,13 @@ def test_errors_are_stored_once_all_blocks_were_measured(tmp_path) -> None:
         output(model)
     errors.save()
     stored = load_errors(tmp_path, "model")
-    assert stored == pytest.approx(errors.worst, abs=1e-5) and LayerErrors.missing("model", plan, tmp_path) is None
-    assert LayerErrors.missing("another", plan, tmp_path) is not None
+    assert (
+        stored == pytest.approx(errors.worst, abs=1e-5)
+        and LayerErrors.missing("model", "weights", plan, tmp_path) is None
+    )
+    assert LayerErrors.missing("another", "weights", plan, tmp_path) is not None
 
 
 @pytest.mark.parametrize("plan", ["int8", "int8-compute,split=2", "int8-compute,exact=ffn.net.2"])
 def test_plans_that_measure_nothing(plan: str, tmp_path) -> None:
-    assert LayerErrors.missing("model", read_plan(f"resident,{plan}"), tmp_path) is None
+    assert LayerErrors.missing("model", "weights", read_plan(f"resident,{plan}"), tmp_path) is None

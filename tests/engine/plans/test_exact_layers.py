@@ -23,13 +23,15 @@ def test_the_first_clip_measures_and_later_ones_have_exact_layers(own) -> None:
     with Engine(own.settings) as engine:
         with pytest.raises(Cancelled):
             engine.render(request, Recorder(stop_at=(Stage.DENOISING, 0)), path)
-        assert load_errors(cache, fingerprint) is None, "no whole clip has been made"
+        assert load_errors(cache, "demo", fingerprint) is None, "no whole clip has been made"
         first = engine.render(request, Recorder())
         assert "exact" not in first.provenance.plan
         assert_nothing_is_left(engine)
-        errors = load_errors(cache, fingerprint)
+        errors = load_errors(cache, "demo", fingerprint)
         assert errors is not None and 0 < errors[LAYER] < BOUND  # random weights have no outliers
-        save_errors(cache, fingerprint, errors | {LAYER: 2 * BOUND})
+        save_errors(cache, "demo", "other weights", errors | {LAYER: 2 * BOUND})
+        assert engine.render(request, Recorder()).sha256 == first.sha256, "measured again"
+        save_errors(cache, "demo", fingerprint, errors | {LAYER: 2 * BOUND})
         later = engine.render(request, Recorder())
         assert later.provenance.plan == f"{first.provenance.plan},exact={LAYER}" and later.sha256 != first.sha256
         assert engine.render(request, Recorder(), plan=first.provenance.plan).sha256 == first.sha256
@@ -51,7 +53,7 @@ def test_every_family_is_measured(own, model: str, cache: float) -> None:
     request = own.request(model, first_block_cache=cache, num_inference_steps=4)
     with Engine(own.settings) as engine:
         first = frames(engine, request, f"streamed,int8-compute,{CHUNK},fused")
-        errors = load_errors(own.settings.cache, ModelLibrary(own.settings).find(model).fingerprint)
+        errors = load_errors(own.settings.cache, model, ModelLibrary(own.settings).find(model).fingerprint)
         reads_images = model in ("wan2.1-i2v-14b-480p", "wan2.1-flf2v-14b")
         assert errors is not None and ("attn2.add_k_proj" in errors) is reads_images
         assert (frames(engine, request, f"streamed,int8-compute,{CHUNK},fused") == first).all()

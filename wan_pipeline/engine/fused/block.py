@@ -13,8 +13,8 @@ import torch
 from torch.nn import LayerNorm, RMSNorm
 
 from wan_pipeline.engine.attention.rotary import Rotary
-from wan_pipeline.engine.fused.pointwise import LONGEST_ROW, add_rows, gelu_rows, norm_rows, rms_rows, round_rows
-from wan_pipeline.engine.int8.rounded import Rounded
+from wan_pipeline.engine.fused.pointwise import add_rows, gelu_rows, norm_rows, rms_rows, round_rows
+from wan_pipeline.engine.int8.rounded import LONGEST_ROW, Rounded
 from wan_pipeline.engine.memory.block_parts import TEXT_TOKENS, Timesteps, attend, attention_of, chunks
 from wan_pipeline.engine.memory.quantized_layers import Int8Linear
 

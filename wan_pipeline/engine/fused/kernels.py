@@ -10,8 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from wan_pipeline.engine.fused.pointwise import LONGEST_ROW
-from wan_pipeline.engine.int8.rounded import Rounded
+from wan_pipeline.engine.int8.rounded import LONGEST_ROW, Rounded
 
 ROWS = 16
 """Rows that a program norms one after another."""

@@ -16,9 +16,6 @@ from wan_pipeline.engine.attention.rotary import Rotary, turned
 from wan_pipeline.engine.int8.product import quantized_rows
 from wan_pipeline.engine.int8.rounded import Rounded
 
-LONGEST_ROW = 16384
-"""Columns of a row that the kernels hold in registers."""
-
 
 def has_kernels(device: torch.device) -> bool:
     """Whether the device runs the kernels: NVIDIA GPUs and ROCm, with triton installed."""

@@ -38,16 +38,16 @@ class LayerErrors:
         self.left: set[torch.nn.Module] = set()
 
     @classmethod
-    def missing(cls, fingerprint: str, plan: MemoryPlan, cache: Path) -> LayerErrors | None:
-        """To be measured by a clip of this plan, for the model with this fingerprint; None if they need not or cannot.
+    def missing(cls, model_id: str, fingerprint: str, plan: MemoryPlan, cache: Path) -> LayerErrors | None:
+        """To be measured by a clip of this plan, for a model and its weights; None if they need not or cannot.
 
         Blocks cannot be called twice where two devices exchange tokens within.
         """
         if plan.precision is not Precision.INT8_COMPUTE or plan.exact or plan.split > 1:
             return None
-        if load_errors(cache, fingerprint) is not None:
+        if load_errors(cache, model_id, fingerprint) is not None:
             return None
-        return cls(lambda errors: save_errors(cache, fingerprint, errors))
+        return cls(lambda errors: save_errors(cache, model_id, fingerprint, errors))
 
     def save(self) -> None:
         """Store the errors if all blocks were measured. A clip that resumes may have missed the first expert's."""

@@ -22,8 +22,6 @@ ALIGNMENT = 16
 """Bytes that TMA asks of addresses and of the distance between rows."""
 GROUP = 8
 """Rows of tiles that are computed together, so that tiles of weights are found in the cache."""
-LONGEST_ROW = 16384
-"""Columns of a row that the quantizing kernel holds in registers."""
 
 
 def _fitting(tiles: list[triton.Config], arguments: dict[str, Any], **_: Any) -> list[triton.Config]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import torch
 
-from wan_pipeline.engine.int8.rounded import Rounded
+from wan_pipeline.engine.int8.rounded import LONGEST_ROW, Rounded
 
 LARGEST = 127
 EXACT_COLUMNS = 1024
@@ -65,7 +65,7 @@ def quantized_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if rows.is_cuda and not torch.compiler.is_compiling():
         from wan_pipeline.engine.int8 import kernels  # here: triton is not installed everywhere
 
-        if rows.shape[1] <= kernels.LONGEST_ROW:
+        if rows.shape[1] <= LONGEST_ROW:
             return kernels.quantize(rows.contiguous())
     # torch divides by a number otherwise on a GPU than on a CPU, but multiplies alike
     scale = rows.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) * (1 / LARGEST)

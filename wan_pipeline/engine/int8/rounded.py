@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+LONGEST_ROW = 16384
+"""Columns of a row that a triton kernel holds in registers."""
+
 
 @dataclass(frozen=True)
 class Rounded:
@@ -17,6 +20,3 @@ class Rounded:
     """(rows,), fp32: what each row is multiplied by."""
     dtype: torch.dtype
     """Of the rows before, and of what is computed from them."""
-
-    def __getitem__(self, rows: slice) -> Rounded:
-        return Rounded(self.values[rows], self.scales[rows], self.dtype)

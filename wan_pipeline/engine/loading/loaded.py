@@ -170,7 +170,7 @@ class ModelHolder:
         self.release_unless(model, plan)
         if self.loaded is None:
             self.loaded = load(model, _load_key(model, plan), plan, self._place, self._cache / "weights")
-        self.loaded.errors = LayerErrors.missing(model.fingerprint, plan, self._cache)
+        self.loaded.errors = LayerErrors.missing(model.spec.id, model.fingerprint, plan, self._cache)
         check_device_supports(plan, self._place.device)  # a loaded model may get another attention
         for transformer in self.loaded.denoiser.transformers:
             set_attention(transformer, plan.attention, fastest)
