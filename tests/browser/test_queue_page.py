@@ -249,3 +249,7 @@ def test_a_long_queue_comes_in_pages_and_a_reload_stays_here(visitor: Visitor, q
     page.reload()
     expect(page).to_have_url(re.compile("room=queue"))
     expect(rows(page).nth(49)).to_have_text("clip 51")
+    page.locator(".job-row", has_text="clip 51").get_by_role("button", name="More for this clip").click()
+    expect(page.locator(".menu:popover-open")).to_have_count(1)
+    page.mouse.wheel(0, -200)
+    expect(page.locator(".menu:popover-open")).to_have_count(0)

@@ -46,8 +46,8 @@ class Planner:
 
         `text` is the clip's own plan setting: a residency or a whole plan, before that of the settings. `machine` is
         what is free, of which the spare and what is over the memory limit are left out here. Without `may_split` the
-        bits do not depend on whether a second device is free. `exact` are those layers of an int8-compute plan; None for
-        what was measured. Raises GenerationError for a text that names no plan.
+        bits do not depend on whether a second device is free. `exact` are those layers of an int8-compute plan; None
+        means what was measured. Raises GenerationError for a text that names no plan.
         """
         text = text or self._settings.plan
         clip, usable = self._geometry(request, spec), self._usable(machine)

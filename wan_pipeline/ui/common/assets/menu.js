@@ -16,7 +16,9 @@
     if (!menu) close(); else if (!menu.matches(":popover-open")) menu.showPopover();
   });
   const close = () => { open = null; reopen.disconnect(); };
+  let openedAt = null;  // where the button was, in pixels from the top of the window
   document.addEventListener("beforetoggle", event => {
+    if (event.newState === "open") openedAt = buttonOf(event.target)?.getBoundingClientRect().top;
     if (event.newState === "closed" && event.target.id === open?.id) close();
   }, true);
   document.addEventListener("focusin", event => {
@@ -46,10 +48,12 @@
     all.at(next % all.length).focus();
   });
 
-  // What was chosen closes the menu, and so does scrolling, which would part it from its button.
+  // What was chosen closes the menu, and so does scrolling, which would part it from its button; not a scroll that ended
+  // before the menu opened, of which the browser tells a little later.
   document.addEventListener("click", event => event.target.closest("[role=menuitem]")?.closest(".menu")?.hidePopover());
   document.addEventListener("scroll", event => {
-    const open = document.querySelector(".menu:popover-open");
-    if (open && event.target.contains(open) && event.target !== open) open.hidePopover();
+    const menu = document.querySelector(".menu:popover-open");
+    if (!menu || menu === event.target || !event.target.contains(menu)) return;
+    if (buttonOf(menu)?.getBoundingClientRect().top !== openedAt) menu.hidePopover();
   }, true);
 })();
