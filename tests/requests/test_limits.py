@@ -10,8 +10,9 @@ from tests.support.requests import make_request
 from wan_pipeline.errors import RequestError
 from wan_pipeline.models.registry import DEMO, MODELS, WAN21_T2V_1_3B
 from wan_pipeline.models.spec import LastImage, Mode, ModelSpec
-from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, MAX_SEED, check_project, check_request
+from wan_pipeline.requests.limits import MAX_PROMPT_CHARACTERS, MAX_SEED, check_request
 from wan_pipeline.requests.request import GenerationRequest, LoraChoice
+from wan_pipeline.requests.texts import check_project
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -20,6 +20,7 @@ from wan_pipeline.wording import plural
 
 if TYPE_CHECKING:
     from wan_pipeline.trainer.dataset.check import Dataset
+    from wan_pipeline.trainer.request import TrainingRequest
     from wan_pipeline.trainer.trained import Trained
 
 TRAIN = "Train a LoRA on a folder of images and short clips with captions, and print the path of its file."
@@ -90,10 +91,31 @@ def run_train(options: argparse.Namespace) -> int:
     from wan_pipeline.cli.training_line import TrainingLine  # here and below: --help needs none of it
     from wan_pipeline.jobs.training.foreground import train_now
     from wan_pipeline.trainer.files.output import Output
-    from wan_pipeline.trainer.request import TrainingRequest
     from wan_pipeline.trainer.run import forecast_training
 
-    request = TrainingRequest(
+    request = _request_of(options)
+    with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
+        if options.forecast:
+            candidate = forecast_training(request, settings(options), observer)
+            print(json.dumps(candidate.to_dict()) if options.json else candidate)
+            return 0
+        try:
+            with opened_studio(options) as studio:
+                trained = train_now(request, studio.settings, observer)
+        except (Cancelled, KeyboardInterrupt):
+            if Output(settings(options), request.output).state.exists():
+                options.stopped = "stopped; the same command with --resume goes on."
+            raise
+    for warning in (*trained.warnings, *([trained.hint] if trained.hint else [])):
+        warn(warning)
+    print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])
+    return 0
+
+
+def _request_of(options: argparse.Namespace) -> TrainingRequest:
+    from wan_pipeline.trainer.request import TrainingRequest
+
+    return TrainingRequest(
         dataset=options.dataset,
         output=options.output,
         model=options.model,
@@ -111,22 +133,6 @@ def run_train(options: argparse.Namespace) -> int:
         resume=options.resume,
         deterministic=options.deterministic,
     )
-    with TrainingLine(sys.stderr) as observer, _stopping(observer.stop):
-        if options.forecast:
-            candidate = forecast_training(request, settings(options), observer)
-            print(json.dumps(candidate.to_dict()) if options.json else candidate)
-            return 0
-        try:
-            with opened_studio(options) as studio:
-                trained = train_now(request, studio.settings, observer)
-        except (Cancelled, KeyboardInterrupt):
-            if Output(settings(options), request.output).state.exists():
-                options.stopped = "stopped; the same command with --resume goes on."
-            raise
-    for warning in (*trained.warnings, *([trained.hint] if trained.hint else [])):
-        warn(warning)
-    print(json.dumps(_report(trained)) if options.json else trained.lora.paths[0])
-    return 0
 
 
 def run_import(options: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from wan_pipeline.planning.memory_plan import MemoryPlan
 from wan_pipeline.planning.planner import Planner
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
+from wan_pipeline.wording import lower_first
 
 logger = logging.getLogger(__name__)
 
@@ -104,3 +105,8 @@ class ClipPlanner:
         if known is None or known.name != probe(self._placement.device).name:
             return 0
         return known.second_free
+
+
+def forecast_warning(forecast: Forecast) -> str:
+    """What is told of a clip that was made all the same."""
+    return f"The clip was made although its forecast did not fit: {lower_first(forecast.reason)}"

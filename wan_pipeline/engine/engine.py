@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wan_pipeline.clips.frame_hash import frames_sha256
 from wan_pipeline.clips.provenance import Provenance
-from wan_pipeline.engine.clip_planner import ClipPlanner
+from wan_pipeline.engine.clip_planner import ClipPlanner, forecast_warning
 from wan_pipeline.engine.conditioning import Conditioning, load_conditioning
 from wan_pipeline.engine.decoding.decode import decode, decoder_passes
 from wan_pipeline.engine.decoding.latents import pack
@@ -49,12 +49,10 @@ from wan_pipeline.engine.two_devices.twin import copied, why_one_device
 from wan_pipeline.errors import OutOfMemory, StorageError
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import InstalledModel, ModelLibrary
-from wan_pipeline.planning.forecast import Forecast
 from wan_pipeline.planning.memory_plan import MemoryPlan, Residency
 from wan_pipeline.progress import Observer, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings
-from wan_pipeline.wording import lower_first
 
 
 class Engine:
@@ -136,7 +134,7 @@ class Engine:
             model = self._models.find(model_id)
             memory = self._planner.choose(same_model[0], model, plan, self._holder.host_bytes).plan
             with self._computing(same_model[0], model, memory):
-                texts = [text for request in same_model for text in _texts(request)]
+                texts = [text for request in same_model for text in request.texts]
                 self._embed(model, texts, memory, observer)
 
     def close(self) -> None:
@@ -159,7 +157,7 @@ class Engine:
         with ExitStack() as stack:
             second = stack.enter_context(self._second.taken())
             chosen = self._planner.choose(request, model, text, self._holder.host_bytes, second, checkpoint)
-            plan, notes = chosen.plan, [] if chosen.fits else [_forecast_warning(chosen)]
+            plan, notes = chosen.plan, [] if chosen.fits else [forecast_warning(chosen)]
             if note := why_one_device(plan, request, second):
                 notes.append(note)
                 plan = plan.on_one_device()
@@ -174,7 +172,7 @@ class Engine:
         loras = match_chosen(clip.request.loras, clip.model, self._loras)
         conditioning = load_conditioning(self._settings.inputs, clip.request)
         with stages.enter(Stage.ENCODING_TEXT):
-            embeddings = self._embed(clip.model, _texts(clip.request), clip.plan, stages)
+            embeddings = self._embed(clip.model, clip.request.texts, clip.plan, stages)
         with stages.enter(Stage.LOADING):
             prepared = self._prepare(clip, loras)
         counter, cache = PassCounter(), clip.request.step_cache
@@ -294,12 +292,3 @@ class Engine:
             ) from error
         finally:
             release_memory(self._placement)
-
-
-def _forecast_warning(forecast: Forecast) -> str:
-    return f"The clip was made although its forecast did not fit: {lower_first(forecast.reason)}"
-
-
-def _texts(request: GenerationRequest) -> list[str]:
-    """The texts that a clip's guidance needs."""
-    return [request.styled_prompt] + ([request.negative_prompt] if request.uses_guidance else [])

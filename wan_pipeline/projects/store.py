@@ -12,7 +12,7 @@ from wan_pipeline.projects.file import FILE, checked, read_project, write_projec
 from wan_pipeline.projects.naming import safe_name
 from wan_pipeline.projects.project import DEFAULT, Project
 from wan_pipeline.requests.layers import Layers
-from wan_pipeline.requests.limits import check_project
+from wan_pipeline.requests.texts import check_project
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 
 NO_PROJECT = Project(DEFAULT, "Default project")

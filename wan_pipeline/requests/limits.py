@@ -6,7 +6,6 @@ Each check raises a RequestError that gives the value, the rule and the way out.
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
@@ -18,6 +17,7 @@ from wan_pipeline.requests.sampling.early_end import check_early_end
 from wan_pipeline.requests.sampling.guidance_interval import guided_steps, interval_text
 from wan_pipeline.requests.sampling.noise_size import PATTERN, why_no_steps
 from wan_pipeline.requests.sampling.step_cache import MAX_FIRST_BLOCK_CACHE, check_step_cache
+from wan_pipeline.requests.texts import MAX_NAME_CHARACTERS, check_characters
 
 if TYPE_CHECKING:
     from wan_pipeline.requests.request import GenerationRequest
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 MAX_PROMPT_CHARACTERS = 4000
 MAX_TEXT_CHARACTERS = 20_000
 """Length of a stored text; a prompt in its preset's template is longer than what was typed."""
-MAX_NAME_CHARACTERS = 255
-"""Length of a file name."""
-MAX_NOTE_CHARACTERS = 2000
-"""Length of a clip's note."""
 MAX_SIDE = 16_384
 MAX_FRAMES = 100_000
 MAX_FPS = 120
@@ -114,31 +110,6 @@ def check_solver(num_inference_steps: int | None, guidance_scale: float | None, 
         _check_number("flow_shift", "Flow shift", flow_shift, MIN_FLOW_SHIFT, MAX_FLOW_SHIFT)
 
 
-def check_project(name: str) -> None:
-    """Check the name of a project. Raises RequestError."""
-    if len(name) > MAX_NAME_CHARACTERS:
-        raise RequestError(
-            "project",
-            f"The project has {len(name):,} characters; at most {MAX_NAME_CHARACTERS} are allowed: shorten it.",
-        )
-    _check_characters("project", name)
-
-
-def check_note(text: str) -> None:
-    """Check the note of a clip. Raises RequestError."""
-    if len(text) > MAX_NOTE_CHARACTERS:
-        raise RequestError(
-            "note",
-            f"The note has {len(text):,} characters; at most {MAX_NOTE_CHARACTERS:,} are allowed: shorten it.",
-        )
-    _check_characters("note", text, allowed="\n\r\t")
-
-
-def check_search(text: str) -> None:
-    """Check the words of a search. Raises RequestError."""
-    _check_characters("search", text, allowed="\n\r\t")
-
-
 def _check_mode(request: GenerationRequest, spec: ModelSpec) -> None:
     if request.mode not in spec.modes:
         able = " and ".join(sorted(spec.modes))
@@ -198,18 +169,7 @@ def _check_prompt(field: str, text: str, required: bool) -> None:
             field,
             f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are allowed: shorten it.",
         )
-    _check_characters(field, text, allowed="\n\r\t")
-
-
-def _check_characters(field: str, text: str, allowed: str = "") -> None:
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in allowed:
-            name = field.replace("_", " ")
-            raise RequestError(
-                field,
-                f"The {name} holds a control character (U+{ord(character):04X}); "
-                "only printable text is allowed: remove it.",
-            )
+    check_characters(field, text, allowed="\n\r\t")
 
 
 def _check_size(request: GenerationRequest, spec: ModelSpec) -> None:

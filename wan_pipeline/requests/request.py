@@ -248,6 +248,11 @@ class GenerationRequest:
         return self.guidance_scale > 1
 
     @property
+    def texts(self) -> list[str]:
+        """The texts that are encoded for it."""
+        return [self.styled_prompt] + ([self.negative_prompt] if self.uses_guidance else [])
+
+    @property
     def guided_steps(self) -> frozenset[int]:
         """The steps, counted from 0, with a second pass."""
         if not self.uses_guidance:

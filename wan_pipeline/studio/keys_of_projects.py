@@ -5,7 +5,7 @@ from __future__ import annotations
 from wan_pipeline.access.keys import Keys
 from wan_pipeline.errors import ProjectError
 from wan_pipeline.projects.store import Projects
-from wan_pipeline.requests.limits import check_project
+from wan_pipeline.requests.texts import check_project
 
 
 def project_of_key(projects: Projects, name: str) -> str:

@@ -15,9 +15,9 @@ from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.store import Projects
-from wan_pipeline.requests.limits import check_project
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.resolver import RequestResolver
+from wan_pipeline.requests.texts import check_project
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import check_room
 

@@ -19,7 +19,7 @@ from wan_pipeline.clips.gallery.rows import NOT_BINNED, add, clip_of, search_wor
 from wan_pipeline.clips.gallery.scan import Entry, FileState, FolderScan
 from wan_pipeline.clips.poster import draw_missing_poster
 from wan_pipeline.errors import StorageError, UserError
-from wan_pipeline.requests.limits import check_note, check_search
+from wan_pipeline.requests.texts import check_note, check_search
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 from wan_pipeline.storage.outside import printable, stored_time

@@ -112,17 +112,22 @@ class Loaded:
         if plan.encode == "tiles":
             stack.enter_context(tiled_encode(denoiser.vae))
         for number, transformer in enumerate(denoiser.transformers):
-            stack.enter_context(exact_layers(transformer, plan.exact))
-            kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, plan.split > 1)
-            stack.enter_context(chunked(transformer, plan.chunk, kept, whole_head=whole, **_pointwise(plan)))
-            if plan.compiled and not plan.chunk:
-                stack.enter_context(_compiled_blocks(transformer))
-            if self.errors is not None:
-                stack.enter_context(measuring(transformer, self.errors))
+            self._change_forward(stack, plan, transformer, caching)
             if caching:
                 if stream is not None:
                     stack.enter_context(streaming_forwards(self.streamed[number].blocks, stream))
                 stack.enter_context(step_cache(transformer, caching, counter))
+
+    def _change_forward(self, stack: ExitStack, plan: MemoryPlan, transformer: Any, caching: Caching | None) -> None:
+        """From 4 to 6, with exact layers."""
+        stack.enter_context(exact_layers(transformer, plan.exact))
+        kept, whole = (caching.kept_inputs, caching.predicts_output) if caching else (0, plan.split > 1)
+        how = {"compiled": plan.compiled, "fused": plan.fused, "whole_head": whole}
+        stack.enter_context(chunked(transformer, plan.chunk, kept, **how))
+        if plan.compiled and not plan.chunk:
+            stack.enter_context(_compiled_blocks(transformer))
+        if self.errors is not None:
+            stack.enter_context(measuring(transformer, self.errors))
 
 
 def load(model: InstalledModel, key: str, plan: MemoryPlan, place: Placement, cache: Path) -> Loaded:
@@ -185,10 +190,6 @@ class ModelHolder:
         self.loaded = None
         release_memory(self._place)
         release_pinned(self._place)
-
-
-def _pointwise(plan: MemoryPlan) -> dict[str, bool]:
-    return {"compiled": plan.compiled, "fused": plan.fused}
 
 
 def _load_key(model: InstalledModel, plan: MemoryPlan) -> str:

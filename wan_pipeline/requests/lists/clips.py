@@ -11,12 +11,12 @@ from typing import Any
 from wan_pipeline.errors import LoraError, ModelError, RequestError, UserError
 from wan_pipeline.requests import options
 from wan_pipeline.requests.layers import PROFILES, with_none_read
-from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.requests.lists.columns import COLUMNS, FIELDS, LISTS, OF_THE_SHOT, TEXTS
 from wan_pipeline.requests.lists.pictures import PICTURE_FOLDER, PictureSource
 from wan_pipeline.requests.lists.shots import ShotOfRow, read_shot
 from wan_pipeline.requests.request import Draft, GenerationRequest
 from wan_pipeline.requests.sampling.guidance_interval import interval_text
+from wan_pipeline.requests.texts import MAX_NOTE_CHARACTERS, check_note, check_project
 from wan_pipeline.storage.outside import printable
 
 _OPTIONS = {option.name: option for option in options.OPTIONS}

@@ -13,7 +13,7 @@ from wan_pipeline.clips.export.formats import FORMATS, PROGRAMS, TITLES
 from wan_pipeline.clips.gallery import Clip, GalleryPage, GalleryQuery
 from wan_pipeline.clips.gallery.comments import Comment
 from wan_pipeline.projects.shots.shot import Shot
-from wan_pipeline.requests.limits import MAX_NOTE_CHARACTERS
+from wan_pipeline.requests.texts import MAX_NOTE_CHARACTERS
 from wan_pipeline.ui.common.names import Names, download_name
 from wan_pipeline.ui.common.templates import Templates, clip_length, frame_size
 from wan_pipeline.ui.gallery.finishing import Finishing, sound_facts
