@@ -33,12 +33,12 @@ import psutil
 from benchmarks.demo.request import demo_request
 from wan_pipeline.cluster.dispatcher import TICK_SECONDS
 from wan_pipeline.cluster.queue import SerialDatabase, SharedQueue
-from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, Job
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.editor import QueueEditor
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import StopRequests
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
-from wan_pipeline.jobs.worker_queue import StopRequests
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database

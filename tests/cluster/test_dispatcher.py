@@ -19,9 +19,10 @@ from wan_pipeline.cluster.dispatcher import Dispatcher
 from wan_pipeline.cluster.wire import call_error
 from wan_pipeline.errors import DiskFullError, LoraError, NodeLost, StorageError, UserError
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.table.endings import MAX_ATTEMPTS
+from wan_pipeline.jobs.table.worker_queue import CLUSTER_ENDED, WorkerQueue
 from wan_pipeline.jobs.worker import retry
 from wan_pipeline.jobs.worker.recovery import END_NOT_WRITTEN
-from wan_pipeline.jobs.worker_queue import CLUSTER_ENDED, MAX_ATTEMPTS, WorkerQueue
 from wan_pipeline.requests.request import LoraChoice
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database

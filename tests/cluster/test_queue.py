@@ -10,7 +10,7 @@ from tests.support.queues import OpenQueue
 from tests.support.requests import make_request
 from wan_pipeline.cluster import queue as module
 from wan_pipeline.cluster.queue import SharedQueue
-from wan_pipeline.jobs.worker_queue import StopRequests
+from wan_pipeline.jobs.table.worker_queue import StopRequests
 from wan_pipeline.storage.database import Database
 
 GOES_ON, CANCELLED = StopRequests(cancel=False, pause=False), StopRequests(cancel=True, pause=False)

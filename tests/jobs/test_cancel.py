@@ -21,12 +21,12 @@ from tests.support.studios import PATIENCE, QUICK, leftovers, wait_for, working
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker import observer as observer_module
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Observer, Progress, Stage
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings

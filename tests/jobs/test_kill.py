@@ -18,7 +18,7 @@ from wan_pipeline.clips.naming import latents_path, poster_path, receipt_path
 from wan_pipeline.clips.read import read_receipt
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.jobs.job import EventKind, Job, JobState
-from wan_pipeline.jobs.worker_queue import MAX_ATTEMPTS
+from wan_pipeline.jobs.table.endings import MAX_ATTEMPTS
 from wan_pipeline.settings import Settings
 from wan_pipeline.studio import Studio
 

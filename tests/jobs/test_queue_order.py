@@ -11,8 +11,8 @@ from tests.support.queues import OpenQueue, kinds, line, make, submit, work_off
 from tests.support.requests import make_request
 from wan_pipeline.clips.gallery import Gallery, GalleryQuery
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.claiming import MAX_OVERTAKEN
 from wan_pipeline.jobs.job import JobState, NewJob
+from wan_pipeline.jobs.table.claiming import MAX_OVERTAKEN
 from wan_pipeline.storage.database import Database
 
 # Order

@@ -13,9 +13,9 @@ from tests.support.studios import ENDLESS, QUICK, is_denoising, opened_warm, wai
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import JobState
 from wan_pipeline.jobs.launch import VISIBLE_DEVICES, visible_devices, worker_log
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import WorkspaceLocks

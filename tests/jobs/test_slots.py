@@ -17,13 +17,13 @@ from tests.support.studios import QUICK, wait_for, working
 from wan_pipeline.jobs.job import EventKind, JobState
 from wan_pipeline.jobs.log import JobLogs
 from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.watch import MAX_FAILED_STARTS, StallDetector, WorkerWatch
 from wan_pipeline.jobs.worker import worker as worker_module
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.recovery import recover
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, damage
 from wan_pipeline.storage.database import Database

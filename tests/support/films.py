@@ -14,8 +14,8 @@ from wan_pipeline.clips.poster import write_poster
 from wan_pipeline.clips.provenance import Provenance
 from wan_pipeline.clips.receipt import Receipt, write_receipt
 from wan_pipeline.jobs.job import Finished, Links, NewJob
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.progress import Stage
 from wan_pipeline.projects.project import FinalProfile, Profile, Project
 from wan_pipeline.projects.shots.shot import NewShot, Shot

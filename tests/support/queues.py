@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.requests import make_request
-from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, Job
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.table.editor import QueueEditor
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database
 

@@ -148,7 +148,7 @@ def _seconds(folders: Settings, requests: Mapping[str, GenerationRequest]) -> di
         return {}
     from wan_pipeline.clips.inputs.files import InputFiles
     from wan_pipeline.jobs.estimates.estimator import Estimator
-    from wan_pipeline.jobs.reader import JobReader
+    from wan_pipeline.jobs.table.reader import JobReader
     from wan_pipeline.lora.library import LoraLibrary
     from wan_pipeline.models.library import ModelLibrary
     from wan_pipeline.requests.resolver import RequestResolver

@@ -19,7 +19,7 @@ from wan_pipeline.cluster.wire import Node
 from wan_pipeline.errors import StorageError, UserError
 from wan_pipeline.jobs.job import Job
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.jobs.worker.recovery import recover, recover_left
 from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.room import RoomWatch

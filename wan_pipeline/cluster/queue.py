@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import QueueKey, get_setting
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.rows import QueueKey, get_setting
+from wan_pipeline.jobs.table.worker_queue import StopRequests, WorkerQueue
 from wan_pipeline.jobs.worker.observer import INTERVAL_SECONDS
-from wan_pipeline.jobs.worker_queue import StopRequests, WorkerQueue
 from wan_pipeline.progress import Throttle
 from wan_pipeline.storage.database import Database
 

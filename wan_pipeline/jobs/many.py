@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from wan_pipeline.jobs.job import FINISHED, HELD_OR_WAITING, RETRIABLE, WAITING, EventKind, JobState
-from wan_pipeline.jobs.rows import cancel_row, change_row, retry_row, sql_list
+from wan_pipeline.jobs.table.rows import cancel_row, change_row, retry_row, sql_list
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.main_app import CheckMainApp, main_app_only, unchecked
 

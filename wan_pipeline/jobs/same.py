@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wan_pipeline.jobs.job import UNFINISHED, JobState
-from wan_pipeline.jobs.rows import sql_list
+from wan_pipeline.jobs.table.rows import sql_list
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.storage.database import Database
 

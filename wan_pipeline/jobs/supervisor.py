@@ -14,10 +14,10 @@ from filelock import Timeout
 from wan_pipeline.clips.gallery import Gallery
 from wan_pipeline.errors import DamagedDatabaseError, StorageError
 from wan_pipeline.jobs.launch import Launch, RunningWorker, launch_worker
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.watch import StallDetector, WorkerWatch
 from wan_pipeline.jobs.worker.ending import Ending
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups, damage, repair_if_corrupt
 from wan_pipeline.storage.database import Database

@@ -13,9 +13,9 @@ import psutil
 
 from wan_pipeline.jobs.job import WAITING, EventKind
 from wan_pipeline.jobs.launch import Launch, RunningWorker, missing_device, worker_log
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.ending import Ending
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import has_room

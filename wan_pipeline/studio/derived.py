@@ -10,7 +10,7 @@ from PIL import Image
 from wan_pipeline.clips.copies.share import make_share_copy
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import JobState
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.storage.files import whole_file
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wan_pipeline.clips.receipt import load_receipt
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.requests.layers import settled, with_none_read
 from wan_pipeline.requests.recover import Recovered, recover
 from wan_pipeline.requests.request import Draft

@@ -15,8 +15,8 @@ from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.naming import check_output, clip_bytes, clip_name
 from wan_pipeline.jobs.background.verify import Verdict, verify
 from wan_pipeline.jobs.device import device_without_queue
-from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import Finished, NewJob
+from wan_pipeline.jobs.table.editor import QueueEditor
 from wan_pipeline.progress import Observer
 from wan_pipeline.projects.clips import ProjectClips
 from wan_pipeline.projects.store import Projects

@@ -10,7 +10,7 @@ from threading import BoundedSemaphore
 
 from wan_pipeline.errors import UserError
 from wan_pipeline.jobs.job import UNFINISHED, Job, JobState, NewJob
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.shots.lists import shots_of_rows
 from wan_pipeline.projects.shots.store import Shots

@@ -19,14 +19,14 @@ from wan_pipeline.jobs.background.exports import BackgroundExports
 from wan_pipeline.jobs.background.transfers import Transfers
 from wan_pipeline.jobs.background.verifications import Verifications
 from wan_pipeline.jobs.clip_works.works import ClipWorks
-from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.estimates.estimator import Estimator
-from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.table.editor import QueueEditor
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.training.forecast import TrainingEstimator
 from wan_pipeline.jobs.training.supervisor import TrainerSupervisor
 from wan_pipeline.jobs.training.trainings import Trainings
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.lora.facts import LoraCatalog
 from wan_pipeline.lora.incoming import LoraFiles
 from wan_pipeline.lora.library import LoraLibrary

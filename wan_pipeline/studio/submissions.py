@@ -9,9 +9,9 @@ from threading import Lock
 
 from wan_pipeline.clips.naming import clip_bytes
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import NewJob
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.editor import QueueEditor
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.projects.clips import JobOptions, ProjectClips
 from wan_pipeline.projects.shots.store import Shots
 from wan_pipeline.projects.store import Projects

@@ -11,7 +11,7 @@ from tests.support.queues import OpenQueue
 from wan_pipeline.jobs.background import style_pictures
 from wan_pipeline.jobs.background.style_pictures import SIZE, StylePictures, main, missing
 from wan_pipeline.jobs.launch import options_of
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.requests.request import Draft
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.locks import WorkspaceLocks

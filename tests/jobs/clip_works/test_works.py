@@ -20,8 +20,8 @@ from wan_pipeline.jobs.clip_works.process import run_all
 from wan_pipeline.jobs.clip_works.rows import MAX_DEATHS
 from wan_pipeline.jobs.clip_works.work import ClipWork, WorkKind, WorkOrder, WorkState
 from wan_pipeline.jobs.job import Finished
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.worker import Worker
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.projects.project import FinalProfile, Project
 from wan_pipeline.requests.post_processing import PostProcessing
 from wan_pipeline.settings import Settings

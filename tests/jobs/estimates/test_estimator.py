@@ -18,7 +18,7 @@ from wan_pipeline.errors import ModelError, RequestError
 from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
 from wan_pipeline.jobs.estimates.estimator import LEARN_FROM, Estimator
 from wan_pipeline.jobs.estimates.throughput import Throughput
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.models.registry import DEMO, WAN22_TI2V_5B
 from wan_pipeline.planning.hardware import Hardware, Speeds, load_hardware, save_hardware
 from wan_pipeline.planning.machine import GIB

@@ -20,11 +20,11 @@ from tests.support.studios import QUICK, finish, wait_for, working
 from wan_pipeline.errors import DiskFullError
 from wan_pipeline.jobs.disk_space import DiskBackoff
 from wan_pipeline.jobs.job import EventKind, JobState
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker import render as render_module
 from wan_pipeline.jobs.worker import retry
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.process import work
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Stage
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.files import RESERVE_BYTES, check_room

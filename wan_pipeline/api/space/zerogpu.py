@@ -21,10 +21,10 @@ import spaces
 
 from wan_pipeline.errors import Cancelled, GenerationError, StudioError, UserError
 from wan_pipeline.jobs.estimates.estimator import Estimator
-from wan_pipeline.jobs.reader import JobReader
 from wan_pipeline.jobs.supervisor import Supervisor
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.thread import WorkerThread
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Observer, Progress
 from wan_pipeline.requests.request import GenerationRequest
 from wan_pipeline.settings import Settings

@@ -17,7 +17,7 @@ from wan_pipeline.clips.inputs.files import InputFiles
 from wan_pipeline.errors import Cancelled, StudioError
 from wan_pipeline.jobs.background.process import run_alone
 from wan_pipeline.jobs.launch import launch, settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.lora.library import LoraLibrary
 from wan_pipeline.models.library import ModelLibrary
 from wan_pipeline.models.registry import DEFAULT_MODEL, MODELS

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from wan_pipeline.errors import Cancelled, StudioError
 from wan_pipeline.jobs.device import free_memory
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.progress import Observer, Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.database import Database

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from wan_pipeline.jobs.clip_works.work import UNFINISHED, ClipWork, WorkKind, WorkOrder, WorkState
-from wan_pipeline.jobs.rows import now, sql_list
+from wan_pipeline.jobs.table.rows import now, sql_list
 from wan_pipeline.storage.outside import stored_json
 
 MAX_DEATHS = 2

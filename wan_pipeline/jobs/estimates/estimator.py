@@ -11,7 +11,7 @@ from wan_pipeline.errors import GenerationError
 from wan_pipeline.jobs.estimates.cpu_load import CpuLoad
 from wan_pipeline.jobs.estimates.throughput import Throughput
 from wan_pipeline.jobs.job import Job
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.models.spec import Availability, ModelSpec
 from wan_pipeline.planning.devices import ONE_DEVICE, Devices
 from wan_pipeline.planning.forecast import Forecast

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.errors import Cancelled
 from wan_pipeline.jobs.device import device_without_queue, free_memory
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.jobs.training.process import device_is_wanted
 from wan_pipeline.progress import Progress, Throttle, check_cancelled
 from wan_pipeline.settings import Settings

@@ -17,7 +17,7 @@ from filelock import Timeout
 
 from wan_pipeline.jobs.background.process import run_alone
 from wan_pipeline.jobs.launch import settings_of, settings_parser
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.jobs.training.job import TrainingState
 from wan_pipeline.jobs.training.stint import Stint
 from wan_pipeline.jobs.training.trainer_queue import TrainerQueue

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from wan_pipeline.jobs.rows import sql_list
+from wan_pipeline.jobs.table.rows import sql_list
 from wan_pipeline.jobs.training.job import TrainingJob, TrainingResult, TrainingState
 from wan_pipeline.storage.outside import OutsideDataError, parse, parse_json, stored_json, stored_time
 from wan_pipeline.trainer.request import TrainingRequest

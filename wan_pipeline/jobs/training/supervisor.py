@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wan_pipeline.jobs.launch import RunningWorker, launch
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.jobs.training.job import TrainingState
 from wan_pipeline.jobs.training.process import MODULE, device_is_wanted
 from wan_pipeline.jobs.training.trainings import Trainings

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from wan_pipeline.jobs.rows import now, sql_list
+from wan_pipeline.jobs.table.rows import now, sql_list
 from wan_pipeline.jobs.training.job import UNFINISHED, Point, TrainingJob, TrainingResult, TrainingState
 from wan_pipeline.jobs.training.rows import IN_ORDER, read_job, update
 from wan_pipeline.storage.database import Database

@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.rows import now, sql_list
+from wan_pipeline.jobs.table.rows import now, sql_list
 from wan_pipeline.jobs.training.job import RETRIABLE, UNFINISHED, Point, TrainingJob, TrainingState
 from wan_pipeline.jobs.training.rows import IN_ORDER, read_job, stored_request, update
 from wan_pipeline.jobs.training.samples import checkpoints_of

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from types import TracebackType
 
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 
 BEAT_SECONDS = 5.0
 STALL_SECONDS = 30 * 60.0

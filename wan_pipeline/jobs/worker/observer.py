@@ -11,7 +11,7 @@ from threading import Event, Lock, Thread
 
 from wan_pipeline.clips.poster import write_preview
 from wan_pipeline.errors import StorageError
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.progress import Progress, Stage
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 

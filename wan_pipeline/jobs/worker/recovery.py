@@ -10,9 +10,9 @@ from filelock import Timeout
 
 from wan_pipeline.jobs.job import FINISHED, Job, JobState
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.files import JobFiles, remove_stray_parts
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.locks import WorkspaceLocks

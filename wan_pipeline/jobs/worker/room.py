@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from wan_pipeline.jobs.disk_space import DiskBackoff
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.worker_queue import WorkerQueue
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.progress import Throttle
 
 DISK_POLL_SECONDS = 2.0

@@ -17,11 +17,11 @@ from wan_pipeline.errors import Cancelled, DiskFullError, NodeLost, OutOfMemory,
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import STARTING, Finished, Job
 from wan_pipeline.jobs.log import JobLogs, native_crashes_logged
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.files import JobFiles
 from wan_pipeline.jobs.worker.observer import JobObserver
 from wan_pipeline.jobs.worker.render import Label, Renderer, save_clip
 from wan_pipeline.jobs.worker.retry import retry_on_busy
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.crash import CrashPoint, crash_point
 from wan_pipeline.storage.files import check_room

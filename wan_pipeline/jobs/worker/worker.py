@@ -22,7 +22,8 @@ from wan_pipeline.jobs.device import wait_for_device
 from wan_pipeline.jobs.job import Job, JobState
 from wan_pipeline.jobs.launch import missing_device
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.worker_queue import WorkerQueue
 from wan_pipeline.jobs.worker.ending import Ending
 from wan_pipeline.jobs.worker.heartbeat import Heartbeat
 from wan_pipeline.jobs.worker.recovery import recover, recover_unwatched
@@ -31,7 +32,6 @@ from wan_pipeline.jobs.worker.retry import retry_on_busy
 from wan_pipeline.jobs.worker.room import RoomWatch
 from wan_pipeline.jobs.worker.run import JobRun
 from wan_pipeline.jobs.worker.saver import Saver
-from wan_pipeline.jobs.worker_queue import WorkerQueue
 from wan_pipeline.progress import Observer, Progress, Stage, Throttle
 from wan_pipeline.settings import Settings
 from wan_pipeline.storage.backups import Backups

@@ -7,9 +7,9 @@ from itertools import chain
 
 from wan_pipeline.clips.gallery import Clip, Gallery
 from wan_pipeline.errors import UserError
-from wan_pipeline.jobs.editor import QueueEditor
 from wan_pipeline.jobs.job import HELD_OR_WAITING
-from wan_pipeline.jobs.reader import JobReader
+from wan_pipeline.jobs.table.editor import QueueEditor
+from wan_pipeline.jobs.table.reader import JobReader
 from wan_pipeline.projects.clips import ProjectClips
 from wan_pipeline.projects.cut.cuts import Cuts
 from wan_pipeline.projects.naming import ClipFacts, is_numbered, named, tells_take

@@ -24,8 +24,8 @@ from wan_pipeline.jobs.job import (
 )
 from wan_pipeline.jobs.links import add_links, free_name, take_number
 from wan_pipeline.jobs.many import ManyJobs
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import (
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.rows import (
     QueueKey,
     cancel_row,
     change_row,

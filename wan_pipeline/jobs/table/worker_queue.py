@@ -6,41 +6,32 @@ All of it is for the holder of a worker lock: there is one for each GPU that mak
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from wan_pipeline.clips.files import name_in
 from wan_pipeline.clips.gallery import rows as gallery_rows
-from wan_pipeline.clips.gallery.scan import Entry
-from wan_pipeline.jobs.claiming import next_row, start_row
-from wan_pipeline.jobs.clip_works import rows as clip_work_rows
-from wan_pipeline.jobs.clip_works.work import WorkKind, WorkOrder
 from wan_pipeline.jobs.disk_space import NoRoom
 from wan_pipeline.jobs.job import RUNNING, UNFINISHED, EventKind, Finished, Job, JobState, has_lost_steps
-from wan_pipeline.jobs.reader import JobReader
-from wan_pipeline.jobs.rows import (
+from wan_pipeline.jobs.table.claiming import next_row, start_row
+from wan_pipeline.jobs.table.endings import end_without_clip, entry_of, give_back, queue_post_processing, settle
+from wan_pipeline.jobs.table.reader import JobReader
+from wan_pipeline.jobs.table.rows import (
     QueueKey,
     ReadyWorker,
     get_setting,
     now,
     read_heartbeat,
-    read_post_processing,
     read_worker_starts,
     record_event,
     set_setting,
     sql_list,
     update_job,
-    with_progress,
 )
-from wan_pipeline.progress import Progress, Stage
+from wan_pipeline.progress import Progress
 from wan_pipeline.requests.stored import read_request
 from wan_pipeline.storage.database import Database
 from wan_pipeline.storage.locks import CLUSTER_SLOT
 
-MAX_ATTEMPTS = 2
-"""Workers that may die with a job before it is quarantined."""
 CLUSTER_ENDED = "The `cluster` command ended before it could say how the clip did."
 KEPT_STARTS = 5
 """Newest starts of workers that estimates learn from."""
@@ -81,7 +72,7 @@ class WorkerQueue:
                 if error is None:
                     start_row(connection, row, self._slot)
                     break
-                _end(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
+                end_without_clip(connection, row["id"], JobState.FAILED, (JobState(row["state"]),), error)
         return self._jobs.job(row["id"]) if row else None
 
     def heartbeat(self, pid: int) -> None:
@@ -149,11 +140,11 @@ class WorkerQueue:
 
     def fail(self, job_id: str, error: str) -> None:
         with self._database.transaction() as connection:
-            _end(connection, job_id, JobState.FAILED, RUNNING, error)
+            end_without_clip(connection, job_id, JobState.FAILED, RUNNING, error)
 
     def mark_cancelled(self, job_id: str) -> None:
         with self._database.transaction() as connection:
-            _end(connection, job_id, JobState.CANCELLED, RUNNING)
+            end_without_clip(connection, job_id, JobState.CANCELLED, RUNNING)
 
     # A running job goes back into the queue, unless it is to be cancelled: then it ends here
 
@@ -163,7 +154,7 @@ class WorkerQueue:
         The attempt does not count. Returns whether the job went back.
         """
         with self._database.transaction() as connection:
-            return _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
+            return give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED)
 
     def lower_plan(self, job_id: str, plan: str, why: str) -> bool:
         """Put a running job back after it ran out of memory, to be claimed first and with the smaller `plan`.
@@ -171,7 +162,7 @@ class WorkerQueue:
         The attempt does not count: the number of smaller plans bounds the tries. Returns whether it went back.
         """
         with self._database.transaction() as connection:
-            if not _give_back(connection, job_id, JobState.INTERRUPTED, EventKind.PLAN_LOWERED, f"{plan}: {why}"):
+            if not give_back(connection, job_id, JobState.INTERRUPTED, EventKind.PLAN_LOWERED, f"{plan}: {why}"):
                 return False
             connection.execute(
                 "UPDATE jobs SET plan = ?, plan_steps_down = plan_steps_down + 1 WHERE id = ?", (plan, job_id)
@@ -184,7 +175,7 @@ class WorkerQueue:
         The attempt does not count. A queue that the person has paused stays so. Returns whether the job went back.
         """
         with self._database.transaction() as connection:
-            if not _give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED, no_room.reason):
+            if not give_back(connection, job_id, JobState.QUEUED, EventKind.RELEASED, no_room.reason):
                 return False
             is_paused = get_setting(connection, QueueKey.PAUSED, "0") == "1"
             if not is_paused or get_setting(connection, QueueKey.NO_ROOM, ""):
@@ -213,7 +204,7 @@ class WorkerQueue:
             running = connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
             rows = [row for row in running if row["slot"] in slots and job_id in (None, row["id"])]
             for row in rows:
-                _settle(connection, row, reason or (CLUSTER_ENDED if row["slot"] == CLUSTER_SLOT else ""))
+                settle(connection, row, reason or (CLUSTER_ENDED if row["slot"] == CLUSTER_SLOT else ""))
         return [job for row in rows if (job := self._jobs.job(row["id"]))]
 
     def fail_unfinished(self, error: str) -> None:
@@ -221,11 +212,11 @@ class WorkerQueue:
         with self._database.transaction() as connection:
             clause = f"WHERE state IN {sql_list(UNFINISHED)}"
             for row in connection.execute(f"SELECT id FROM jobs {clause}").fetchall():  # noqa: S608 (enum values)
-                _end(connection, row["id"], JobState.FAILED, UNFINISHED, error)
+                end_without_clip(connection, row["id"], JobState.FAILED, UNFINISHED, error)
 
     def _accept(self, job_id: str, clip: Finished, states: tuple[JobState, ...], kind: EventKind) -> None:
         with self._database.transaction() as connection:
-            entry, folder = _entry(connection, job_id, clip)
+            entry, folder = entry_of(connection, job_id, clip)
             if update_job(
                 connection,
                 job_id,
@@ -243,81 +234,4 @@ class WorkerQueue:
             ):
                 record_event(connection, job_id, kind, entry.clip)
                 gallery_rows.add(connection, entry, folder)
-                _queue_post_processing(connection, job_id)
-
-
-def _queue_post_processing(connection: sqlite3.Connection, job_id: str) -> None:
-    """Queue what its project does to the frames of a finished clip."""
-    row = connection.execute("SELECT post_processing, output FROM jobs WHERE id = ?", (job_id,)).fetchone()
-    if wanted := read_post_processing(row["post_processing"]):
-        clip_work_rows.add(connection, job_id, WorkOrder(WorkKind.FRAMES, wanted, copy_to=row["output"]))
-
-
-def _entry(connection: sqlite3.Connection, job_id: str, clip: Finished) -> tuple[Entry, Path]:
-    """The gallery's row for a job's clip, and the folder that it is named from."""
-    query = "SELECT project, note, made_by, clip_name FROM jobs WHERE id = ?"
-    job = connection.execute(query, (job_id,)).fetchone()
-    folder = clip.clip.parents[job["clip_name"].count("/")]
-    entry = Entry(
-        id=job_id,
-        request=clip.request,
-        clip=name_in(folder, clip.clip),
-        poster=name_in(folder, clip.poster),
-        made_at=now(),
-        frames_sha256=clip.frames_sha256,
-        seconds=sum(clip.seconds.values()),
-        project=job["project"],
-        made_by=job["made_by"],
-        note=job["note"],
-    )
-    return entry, folder
-
-
-def _give_back(connection: sqlite3.Connection, job_id: str, state: JobState, kind: EventKind, detail: str = "") -> bool:
-    """Put a running job back, unless it is to be cancelled: then it is. Returns whether it went back."""
-    query = "SELECT cancel_requested, stage, step, total FROM jobs WHERE id = ?"
-    row = connection.execute(query, (job_id,)).fetchone()
-    if row and row["cancel_requested"]:
-        _end(connection, job_id, JobState.CANCELLED, RUNNING)
-        return False
-    given = update_job(connection, job_id, RUNNING, state=state, stage=Stage.QUEUED)
-    if given:
-        connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job_id,))
-        record_event(connection, job_id, kind, with_progress(detail, row))
-    return given
-
-
-def _settle(connection: sqlite3.Connection, row: sqlite3.Row, reason: str) -> None:
-    """`reason` is that of a node's loss; without one a worker process of this machine died."""
-    if row["cancel_requested"]:
-        _end(connection, row["id"], JobState.CANCELLED, RUNNING)
-    elif row["attempts"] >= MAX_ATTEMPTS:
-        _end(connection, row["id"], JobState.QUARANTINED, RUNNING, _why_quarantined(row, reason))
-    else:
-        update_job(connection, row["id"], RUNNING, state=JobState.INTERRUPTED, stage=Stage.QUEUED)
-        why = f": {reason.rstrip('.')}" if reason else ""
-        detail = with_progress(f"its worker {'was lost' if reason else 'died'} in attempt {row['attempts']}{why}", row)
-        record_event(connection, row["id"], EventKind.INTERRUPTED, detail)
-
-
-def _why_quarantined(row: sqlite3.Row, reason: str) -> str:
-    log = f"logs/jobs/{row['id']}.log in the workspace"
-    if reason:
-        lost = f"The worker was lost {row['attempts']} times while making this clip"
-        return f"{lost}, the last time because: {reason} Retry it when the cluster is well; {log} says more."
-    return (
-        f"The worker process died {row['attempts']} times while making this clip, as it does when memory runs out; "
-        f"try a smaller size or fewer frames, and see {log}."
-    )
-
-
-def _end(
-    connection: sqlite3.Connection,
-    job_id: str,
-    state: JobState,
-    states: tuple[JobState, ...],
-    error: str | None = None,
-) -> None:
-    """Move a job that is in one of `states` to a final state without a clip. Leaves a job in another state alone."""
-    if update_job(connection, job_id, states, state=state, finished_at=now(), error=error):
-        record_event(connection, job_id, EventKind(state.value), error or "")
+                queue_post_processing(connection, job_id)

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection
 
 from wan_pipeline.jobs.job import EventKind, JobState
-from wan_pipeline.jobs.rows import QueueKey, get_setting, now, record_event, set_setting
+from wan_pipeline.jobs.table.rows import QueueKey, get_setting, now, record_event, set_setting
 from wan_pipeline.progress import Stage
 
 AMONG = "AND (? IS NULL OR model IN (SELECT value FROM json_each(?)))"

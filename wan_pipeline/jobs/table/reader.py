@@ -22,7 +22,7 @@ from wan_pipeline.jobs.job import (
     QueueState,
 )
 from wan_pipeline.jobs.log import JobLogs
-from wan_pipeline.jobs.rows import (
+from wan_pipeline.jobs.table.rows import (
     ORDER_OF_WORK,
     QueueKey,
     get_setting,
