@@ -28,7 +28,7 @@ def add_to(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--gpus", type=_gpus, default=1.0, metavar="NUMBER", help=gpus)
     add("--until-done", action="store_true", help="end when no clip waits")
     add("--node-models", default="", metavar="DIR", help="folder of the models on the nodes (each node's own default)")
-    add("--node-folder", default="", metavar="DIR", help="where nodes keep what was sent (~/.cache/wan-studio-node)")
+    add("--node-folder", default="", metavar="DIR", help="where nodes store what was sent (~/.cache/wan-studio-node)")
     add_latents(parser)
     add_memory(parser)
     add_folders(parser)

@@ -19,7 +19,7 @@ PREFERRED = (
 _MISSING_GLYPH = "\U0010ffff"
 """A letter that no font has: a font draws its missing glyph for it, as for every letter that it lacks."""
 _REMEMBERED = 256
-"""Sets of letters whose font is kept, so that a sheet asks once for those that its captions share."""
+"""Sets of letters whose font is cached: the captions of a sheet share most of theirs."""
 _CHECKED = 48
 """Height at which two letters are told apart."""
 

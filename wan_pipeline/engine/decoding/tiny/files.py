@@ -26,20 +26,20 @@ def previews_in(folder: Path) -> NetworkFolder:
 
 
 def find_decoder(folder: Path, channels: int, scale: int) -> tuple[TinyDecoder | None, list[str]]:
-    """The decoder of the first file that fits a VAE's latents, of so many channels and pixels of a side; and what to
-    tell of files that cannot be used. Pickles are told of where no file fits.
+    """The decoder of the first file that fits a VAE's latents, of so many channels and pixels of a side; and warnings
+    about files that cannot be used. About pickles only where no file fits.
     """
-    files, told = previews_in(folder), []
+    files, warnings = previews_in(folder), []
     for name in (*files.names()[1:], *_pickles(folder)):
         try:
             path = files.find(name)
             decoder = None if path is None else read_decoder(path)
         except ModelError as error:
-            told.append(str(error))
+            warnings.append(str(error))
             continue
         if decoder is not None and (decoder.channels, decoder.scale) == (channels, scale):
-            return decoder, told
-    return None, told
+            return decoder, warnings
+    return None, warnings
 
 
 def read_decoder(file: Path) -> TinyDecoder:
@@ -61,12 +61,12 @@ def new_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for name, tensor in tensors.items():
         if not name.startswith("encoder."):
             key = _new_name(name)
-            new[key] = _newest(key, tensor)
+            new[key] = _last_frames(key, tensor)
     return new
 
 
 def _pickles(folder: Path) -> Iterator[str]:
-    """Files that are refused with the way out, unless they were converted."""
+    """Pickles that were not converted."""
     files = sorted(folder.glob("*"))
     return (file.name for file in files if file.suffix in PICKLES and not file.with_suffix(".safetensors").exists())
 
@@ -89,7 +89,7 @@ def _new_name(name: str) -> str:
     return {FIRST: f"first.{rest}", LAST: f"last.{rest}"}.get(number, name)
 
 
-def _newest(name: str, tensor: torch.Tensor) -> torch.Tensor:
+def _last_frames(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """Of a kernel that makes several frames of one, what makes the last ones that are used; others whole."""
     found = re.fullmatch(r"stages\.([0-2])\.grow\.weight", name)
     return tensor[-GROWTH[int(found[1])] * tensor.shape[1] :] if found and tensor.ndim == 4 else tensor
